@@ -1,0 +1,1 @@
+"""One neural architecture search, K networks."""
