@@ -1,0 +1,94 @@
+"""Random crop and flip, drawn once per epoch for every image and applied to whole batches on the device."""
+
+# n images of the set, B images of a batch, H height, W width, C channels
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from multinas_ray.data.config import DataConfig
+from multinas_ray.errors import ConfigError
+
+_CIFAR_PADDING, _CIFAR_SIZE = 4, 32
+_DIGITS_PADDING = 1
+_STREAM = 1  # keeps these draws apart from the epoch's permutation, which uses the key (seed, epoch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is varied at random from epoch to epoch.
+
+    Raises:
+        ConfigError: `crop_padding` is negative.
+    """
+
+    crop_padding: int = 4
+    """Pixels of border around the image before a crop of the original size; 0 means no crop. The border is 0
+    AFTER normalisation, that is the training set's mean colour, not black."""
+
+    horizontal_flip: bool = True
+    """Mirror every second image, on average. Wrong for digits and letters."""
+
+    def __post_init__(self) -> None:
+        """Check the padding."""
+        if self.crop_padding < 0:
+            raise ConfigError(f"crop_padding must be at least 0, not {self.crop_padding}; 0 means no crop")
+
+    def draw(self, *, seed: int, epoch: int, num_images: int) -> npt.NDArray[np.int64]:
+        """Draw the variation of every image of an epoch.
+
+        An image's draw depends on (seed, epoch, image, num_images) only: not on batches, ranks or workers.
+
+        Args:
+            seed: The stream's seed.
+            epoch: Number of the epoch, from 0.
+            num_images: n, the size of the set.
+
+        Returns:
+            (n, 3): row and column of the crop's corner, 0..2 * crop_padding, and 1 where it is mirrored.
+        """
+        rng = np.random.default_rng((seed, epoch, _STREAM))
+        corner = rng.integers(0, 2 * self.crop_padding + 1, size=(num_images, 2))
+        flip = rng.integers(0, 2, size=(num_images, 1)) * int(self.horizontal_flip)
+        return np.concatenate([corner, flip], axis=1)
+
+    def apply(
+        self, images: torch.Tensor, index: torch.Tensor, draws: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Crop and mirror (in this order) the images of a batch, without a loop or a host sync.
+
+        Args:
+            images: (n, H, W, C) uint8, the whole set.
+            index: (B,) int64, the batch's images.
+            draws: (n, 3) int64, from `draw`.
+
+        Returns:
+            (B, H, W, C) uint8 pixels, and (B, H, W, 1) bool, False where the pixel is border.
+        """
+        height, width = images.shape[1:3]
+        top, left, flip = draws[index].unbind(1)
+        rows = torch.arange(height, device=images.device) + (top - self.crop_padding)[:, None]
+        columns = torch.arange(width, device=images.device)
+        columns = torch.where(flip[:, None] == 1, width - 1 - columns, columns)
+        columns = columns + (left - self.crop_padding)[:, None]
+        inside_rows = (rows >= 0) & (rows < height)
+        inside_columns = (columns >= 0) & (columns < width)
+        pixel = (index[:, None, None] * height + rows.clamp(0, height - 1)[:, :, None]) * width
+        pixel = pixel + columns.clamp(0, width - 1)[:, None, :]
+        cropped = images.reshape(-1, images.shape[3])[pixel.reshape(-1)]
+        inside = inside_rows[:, :, None] & inside_columns[:, None, :]
+        return cropped.reshape(*inside.shape, images.shape[3]), inside[..., None]
+
+
+def standard_augmentation(config: DataConfig) -> Augmentation:
+    """Return the customary augmentation of a source.
+
+    CIFAR-10: crop from a border of 4 pixels (in proportion for smaller images, at least 1) and flip.
+    Digits: a border of 1 pixel and no flip, since a mirrored digit is another sign.
+    """
+    if config.source == "digits":
+        return Augmentation(crop_padding=_DIGITS_PADDING, horizontal_flip=False)
+    size = _CIFAR_SIZE if config.image_size is None else config.image_size
+    return Augmentation(crop_padding=max(1, round(_CIFAR_PADDING * size / _CIFAR_SIZE)), horizontal_flip=True)

@@ -1,0 +1,157 @@
+"""CIFAR-10 from torchvision's own folder or from two Parquet files."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torchvision.datasets import CIFAR10
+from torchvision.io import ImageReadMode, decode_image
+
+from multinas_ray.data.images import ImageSet
+from multinas_ray.errors import DataError
+
+CLASS_NAMES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+_PARQUET_FILES = ("train.parquet", "test.parquet")
+_DECODE_CHUNK = 1024
+
+
+def load_cifar10(path: str, *, download: bool) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
+    """Load CIFAR-10's training and test images.
+
+    Args:
+        path: Folder with `train.parquet` and `test.parquet`, or torchvision's root.
+        download: Let torchvision fetch what is missing.
+
+    Returns:
+        Training images, test images, class names.
+
+    Raises:
+        DataError: Nothing usable is there; the message names the file or row and the remedy.
+    """
+    folder = Path(path)
+    if any((folder / name).exists() for name in _PARQUET_FILES):
+        return _read_parquet(folder / "train.parquet"), _read_parquet(folder / "test.parquet"), CLASS_NAMES
+    if not download:
+        _check_folder(folder)
+    try:
+        train = CIFAR10(str(folder), train=True, download=download)
+        test = CIFAR10(str(folder), train=False, download=download)
+    except (RuntimeError, OSError) as error:
+        raise DataError(
+            f"CIFAR-10 in {folder} could not be loaded ({error}); delete the folder's cifar-10-* entries and "
+            "set download=True, or check the network and the disk"
+        ) from error
+    return _from_torchvision(train), _from_torchvision(test), tuple(train.classes)
+
+
+def _check_folder(folder: Path) -> None:
+    remedy = (
+        "set download=True, or give the folder with cifar-10-batches-py or train.parquet and test.parquet"
+    )
+    if not folder.exists():
+        raise DataError(f"the folder {folder} does not exist: {remedy}")
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file, not a folder: {remedy}")
+    if not any(folder.iterdir()):
+        raise DataError(f"the folder {folder} is empty: {remedy}")
+    if not (folder / CIFAR10.base_folder).is_dir():
+        raise DataError(f"the folder {folder} holds no CIFAR-10: {remedy}")
+
+
+def _from_torchvision(dataset: Any) -> ImageSet:
+    return ImageSet(np.ascontiguousarray(dataset.data), np.asarray(dataset.targets, dtype=np.int64))
+
+
+def _read_parquet(file: Path) -> ImageSet:
+    """Read one Parquet file; everything cheap is checked before the first image is decoded."""
+    if not file.is_file():
+        raise DataError(f"{file} is missing: the folder needs both {' and '.join(_PARQUET_FILES)}")
+    try:
+        names = pq.read_schema(file).names
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file} is not a readable Parquet file ({error}): copy it again") from error
+    for column in ("image", "label"):
+        if column not in names:
+            raise DataError(
+                f"{file} has no column {column!r} (it has {', '.join(names)}): name the encoded JPEG or PNG "
+                "bytes 'image' and the class 0..9 'label'"
+            )
+    table = pq.read_table(file, columns=["image", "label"])
+    if table.num_rows == 0:
+        raise DataError(f"{file} has no rows: write the images into it")
+    labels = _check_labels(table["label"], file)
+    encoded = table["image"]
+    if not (pa.types.is_binary(encoded.type) or pa.types.is_large_binary(encoded.type)):
+        raise DataError(f"column 'image' of {file} must hold encoded JPEG or PNG bytes, not {encoded.type}")
+    if encoded.null_count:
+        row = int(np.flatnonzero(encoded.is_null().to_numpy(zero_copy_only=False))[0])
+        raise DataError(f"row {row} of {file} has no image: remove the row or write its bytes")
+    return ImageSet(_decode_all(encoded, file), labels)
+
+
+def _check_labels(column: pa.ChunkedArray, file: Path) -> npt.NDArray[np.int64]:
+    if not pa.types.is_integer(column.type):
+        raise DataError(f"column 'label' of {file} must hold whole numbers 0..9, not {column.type}")
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise DataError(f"row {row} of {file} has no label: labels must lie in 0..{len(CLASS_NAMES) - 1}")
+    labels: npt.NDArray[np.int64] = column.to_numpy().astype(np.int64)
+    outside = np.flatnonzero((labels < 0) | (labels >= len(CLASS_NAMES)))
+    if len(outside):
+        raise DataError(
+            f"label {labels[outside[0]]} in row {outside[0]} of {file} is out of range: labels must lie in "
+            f"0..{len(CLASS_NAMES) - 1}"
+        )
+    return labels
+
+
+def _decode_all(encoded: pa.ChunkedArray, file: Path) -> npt.NDArray[np.uint8]:
+    """Decode every row, in threads (the decoder releases the interpreter's lock)."""
+    first = _decode(encoded[0].as_py(), 0, file)
+    images = np.empty((len(encoded), *first.shape), dtype=np.uint8)
+
+    def decode_rows(start: int) -> None:
+        for row, value in enumerate(encoded.slice(start, _DECODE_CHUNK).to_pylist(), start=start):
+            image = _decode(value, row, file)
+            if image.shape != first.shape:
+                raise DataError(
+                    f"row {row} of {file} is {image.shape[1]}x{image.shape[0]} pixels, row 0 is "
+                    f"{first.shape[1]}x{first.shape[0]}: scale all images to one size"
+                )
+            images[row] = image
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        list(pool.map(decode_rows, range(0, len(encoded), _DECODE_CHUNK)))
+    return images
+
+
+def _decode(value: bytes, row: int, file: Path) -> npt.NDArray[np.uint8]:
+    """Decode one image to (H, W, 3); greyscale becomes RGB."""
+    try:
+        pixels = decode_image(torch.frombuffer(bytearray(value), dtype=torch.uint8), mode=ImageReadMode.RGB)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"the image in row {row} of {file} cannot be decoded ({reason}): replace it"
+        ) from error
+    if pixels.dtype != torch.uint8:
+        raise DataError(f"the image in row {row} of {file} has 16 bits a channel: convert it to 8")
+    decoded: npt.NDArray[np.uint8] = pixels.permute(1, 2, 0).numpy()
+    return decoded

@@ -1,0 +1,64 @@
+"""Which images a run uses and how they are divided."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from multinas_ray.errors import ConfigError
+
+Source = Literal["digits", "cifar10"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Names a source of images and fixes its splits; equal configs give equal splits on every machine.
+
+    Raises:
+        ConfigError: A field breaks the rule in its docstring.
+    """
+
+    source: Source = "digits"
+    """`digits`: 1,797 handwritten digits, 1x8x8, inside scikit-learn. `cifar10`: 60,000 photos, 3x32x32."""
+
+    path: str | None = None
+    """Folder of CIFAR-10: the root given to torchvision (it holds `cifar-10-batches-py`), or a folder with
+    `train.parquet` and `test.parquet` (columns `image`: encoded JPEG or PNG, `label`: 0..9). None for
+    digits."""
+
+    validation_fraction: float = 0.2
+    """Share of the training images set apart for validation, above 0 and below 1. The search judges
+    architectures on these images only; DARTS uses 0.5."""
+
+    split_seed: int = 0
+    """Seed of the validation split and of `max_train_images`, at least 0. Apart from the search's seed."""
+
+    max_train_images: int | None = None
+    """Keep at most this many training images, the same share of each class, before the validation split;
+    at least 2. None keeps all. The test images are never reduced."""
+
+    image_size: int | None = None
+    """Height and width in pixels to scale the images down to (antialiased), at least 4. None keeps them."""
+
+    download: bool = False
+    """Let torchvision download CIFAR-10 (170 MB) into `path` if it is not there."""
+
+    def __post_init__(self) -> None:
+        """Check every field before anything is read."""
+        if self.source not in get_args(Source):
+            raise ConfigError(f"source must be one of {', '.join(get_args(Source))}, not {self.source!r}")
+        if self.source == "cifar10" and self.path is None:
+            raise ConfigError("source='cifar10' needs path: the folder that holds (or is to hold) CIFAR-10")
+        if self.source == "digits" and (self.path is not None or self.download):
+            raise ConfigError("source='digits' comes with scikit-learn: leave path=None and download=False")
+        if not 0 < self.validation_fraction < 1:
+            raise ConfigError(
+                f"validation_fraction must lie above 0 and below 1, not {self.validation_fraction}: "
+                "0.2 keeps four images in five for training"
+            )
+        if self.split_seed < 0:
+            raise ConfigError(f"split_seed must be at least 0, not {self.split_seed}")
+        if self.max_train_images is not None and self.max_train_images < 2:
+            raise ConfigError(
+                f"max_train_images must be at least 2, not {self.max_train_images}; None keeps all images"
+            )
+        if self.image_size is not None and self.image_size < 4:
+            raise ConfigError(f"image_size must be at least 4 pixels, not {self.image_size}; None keeps them")

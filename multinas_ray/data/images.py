@@ -1,0 +1,155 @@
+"""Sets of images in memory, and the stratified choices that divide them."""
+
+# n images, H height, W width, C channels
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from multinas_ray.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images of one size, in memory.
+
+    Raises:
+        DataError: The arrays are not of this form, or their lengths differ.
+    """
+
+    images: npt.NDArray[np.uint8]
+    """(n, H, W, C) pixels, 0..255."""
+
+    labels: npt.NDArray[np.int64]
+    """(n,) class of each image, from 0."""
+
+    def __post_init__(self) -> None:
+        """Check form and lengths."""
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise DataError(
+                f"images must be uint8 of shape (n, H, W, C), not {self.images.dtype} of {self.images.shape}"
+            )
+        if self.labels.ndim != 1 or self.labels.dtype != np.int64:
+            raise DataError(f"labels must be int64 (n,), not {self.labels.dtype} of {self.labels.shape}")
+        if len(self.images) != len(self.labels):
+            raise DataError(f"{len(self.images)} images do not match {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, index: npt.NDArray[np.int64]) -> "ImageSet":
+        """Return a copy that holds the images at `index`, in its order."""
+        return ImageSet(np.ascontiguousarray(self.images[index]), self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class DataSplits:
+    """The three disjoint sets of a run and what a network needs to know about them."""
+
+    train: ImageSet
+    """Weights learn from these."""
+
+    validation: ImageSet
+    """Architectures are judged by these."""
+
+    test: ImageSet
+    """Touched only at the end."""
+
+    mean: tuple[float, ...]
+    """(C,) mean of the training pixels per channel, pixels scaled to 0..1."""
+
+    std: tuple[float, ...]
+    """(C,) standard deviation of the same."""
+
+    class_names: tuple[str, ...]
+    """Name of each label."""
+
+    image_shape: tuple[int, int, int]
+    """(C, H, W)."""
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+
+def stratified_choice(
+    labels: npt.NDArray[np.int64], num_chosen: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Choose images so that each class keeps its share.
+
+    Class counts are rounded by largest remainder (the lower label first in a tie), so that exactly
+    `num_chosen` come back.
+
+    Args:
+        labels: (n,) class of each image.
+        num_chosen: How many to choose, 0..n.
+        rng: Source of the choice; classes draw from it in rising order.
+
+    Returns:
+        (num_chosen,) rising positions in `labels`.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    exact = counts * (num_chosen / len(labels))
+    quota = np.floor(exact).astype(np.int64)
+    by_remainder = np.argsort(-(exact - quota), kind="stable")
+    quota[by_remainder[: num_chosen - int(quota.sum())]] += 1
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == one_class))[:count]
+        for one_class, count in zip(classes, quota, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def divide(image_set: ImageSet, fraction: float, rng: np.random.Generator) -> tuple[ImageSet, ImageSet]:
+    """Divide a set in two, stratified by class.
+
+    Args:
+        image_set: The images to divide.
+        fraction: Share of the second part, above 0 and below 1.
+        rng: Source of the choice.
+
+    Returns:
+        The rest, and the `fraction`; each keeps the order of the original.
+
+    Raises:
+        DataError: One of the parts would be empty.
+    """
+    num_chosen = round(len(image_set) * fraction)
+    if not 0 < num_chosen < len(image_set):
+        raise DataError(
+            f"{len(image_set)} images cannot be divided with a fraction of {fraction}: one part would be "
+            "empty; use more images or a fraction nearer 0.5"
+        )
+    chosen = stratified_choice(image_set.labels, num_chosen, rng)
+    is_chosen = np.zeros(len(image_set), dtype=bool)
+    is_chosen[chosen] = True
+    return image_set.select(np.flatnonzero(~is_chosen)), image_set.select(chosen)
+
+
+def channel_statistics(images: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel, exact: from each channel's histogram of 256 values.
+
+    Args:
+        images: (n, H, W, C) pixels.
+
+    Returns:
+        The means and the standard deviations, each (C,), of pixels scaled to 0..1.
+
+    Raises:
+        DataError: A channel is constant, so it cannot be normalised.
+    """
+    values = np.arange(256) / 255.0
+    means, stds = [], []
+    for channel in range(images.shape[3]):
+        share = np.bincount(images[..., channel].ravel(), minlength=256) / images[..., channel].size
+        mean = float(share @ values)
+        means.append(mean)
+        stds.append(float(np.sqrt(share @ (values - mean) ** 2)))
+    if min(stds) == 0:
+        raise DataError(
+            f"channel {stds.index(0)} has the same value in every training image and cannot be normalised; "
+            "check the images"
+        )
+    return tuple(means), tuple(stds)

@@ -1,0 +1,85 @@
+"""From a `DataConfig` to three disjoint image sets."""
+
+import importlib
+import importlib.util
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import functional
+
+from multinas_ray.data.cifar import load_cifar10
+from multinas_ray.data.config import DataConfig
+from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics, divide, stratified_choice
+from multinas_ray.errors import ConfigError, DataError
+
+_DIGITS_TEST_FRACTION, _DIGITS_TEST_SEED = 0.2, 0
+_RESIZE_CHUNK = 4096
+
+
+def load_splits(config: DataConfig) -> DataSplits:
+    """Load the source and divide it into training, validation and test images.
+
+    The validation images are drawn out of the source's training images, stratified by class, by
+    `config.split_seed` alone; no global random state is read or changed.
+
+    Args:
+        config: Source and splits.
+
+    Returns:
+        The splits; mean and std are those of the training split.
+
+    Raises:
+        DataError: The source is missing, damaged or too small; the message names the file and the remedy.
+        ConfigError: `image_size` or `max_train_images` does not fit the source.
+    """
+    if config.source == "digits":
+        training, test = _load_digits()
+        class_names = tuple(str(digit) for digit in range(10))
+    else:
+        training, test, class_names = load_cifar10(str(config.path), download=config.download)
+    if config.image_size is not None:
+        training, test = _scale_down(training, config.image_size), _scale_down(test, config.image_size)
+    if config.max_train_images is not None and config.max_train_images < len(training):
+        if config.max_train_images < 2 * len(class_names):
+            raise ConfigError(
+                f"max_train_images must be at least {2 * len(class_names)} here, two for each of "
+                f"{len(class_names)} classes, not {config.max_train_images}"
+            )
+        rng = np.random.default_rng((config.split_seed, 1))
+        training = training.select(stratified_choice(training.labels, config.max_train_images, rng))
+    rng = np.random.default_rng((config.split_seed, 0))
+    train, validation = divide(training, config.validation_fraction, rng)
+    mean, std = channel_statistics(train.images)
+    height, width, channels = train.images.shape[1:]
+    return DataSplits(train, validation, test, mean, std, class_names, (channels, height, width))
+
+
+def _load_digits() -> tuple[ImageSet, ImageSet]:
+    """Load scikit-learn's digits; the test images are a fixed stratified fifth."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise DataError(
+            "the digits come inside scikit-learn, which is not installed: "
+            'pip install "multinas-ray[demo]", or use source="cifar10"'
+        )
+    digits = importlib.import_module("sklearn.datasets").load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    everything = ImageSet(images, digits.target.astype(np.int64))
+    return divide(everything, _DIGITS_TEST_FRACTION, np.random.default_rng(_DIGITS_TEST_SEED))
+
+
+def _scale_down(image_set: ImageSet, size: int) -> ImageSet:
+    height, width = image_set.images.shape[1:3]
+    if height != width:
+        raise ConfigError(
+            f"image_size needs square images, these are {height}x{width}: leave image_size=None"
+        )
+    if size > height:
+        raise ConfigError(f"image_size only scales down: {size} is above the images' own {height}")
+    if size == height:
+        return image_set
+    chunks = []
+    for start in range(0, len(image_set), _RESIZE_CHUNK):
+        chunk = torch.from_numpy(image_set.images[start : start + _RESIZE_CHUNK]).permute(0, 3, 1, 2)
+        scaled = functional.resize(chunk, [size, size], antialias=True)
+        chunks.append(scaled.permute(0, 2, 3, 1).numpy())
+    return ImageSet(np.ascontiguousarray(np.concatenate(chunks)), image_set.labels)
