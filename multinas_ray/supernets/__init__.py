@@ -1,1 +1,22 @@
-"""Placeholder, filled in the next commits."""
+"""The single-path supernet on torch: blocks, train and evaluate steps, subnets of one's own. No Ray here."""
+
+from multinas_ray.supernets.blocks import NormBuilder, build_block
+from multinas_ray.supernets.grouping import group_by_memory
+from multinas_ray.supernets.norm import GhostBatchNorm2d
+from multinas_ray.supernets.steps import accumulate_gradients, evaluate
+from multinas_ray.supernets.subnet import build_subnet, extract_subnet, recalibrate_batch_norm
+from multinas_ray.supernets.supernet import Supernet, touched_parameters
+
+__all__ = [
+    "GhostBatchNorm2d",
+    "NormBuilder",
+    "Supernet",
+    "accumulate_gradients",
+    "build_block",
+    "build_subnet",
+    "evaluate",
+    "extract_subnet",
+    "group_by_memory",
+    "recalibrate_batch_norm",
+    "touched_parameters",
+]

@@ -1,0 +1,270 @@
+"""Blocks as data: what a network space offers, from which both costs and modules are made.
+
+Shapes are (channels, height, width) of one image. FLOPs are multiply-adds of convolutions and linear
+layers for one image. Activations are the elements that autograd keeps for one image (an estimate).
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+from multinas_ray.errors import ConfigError
+
+Shape = tuple[int, int, int]
+Activation = Literal["relu", "relu6"] | None
+
+
+class BlockDescription(Protocol):
+    """What a network space needs to know of a block; implement it (a frozen dataclass) to add your own.
+
+    `supernets.build_block` finds the module by the description's type: register a builder there. The
+    module must not change its input in place, since subnets with a common prefix share it.
+    """
+
+    @property
+    def name(self) -> str:
+        """Label of the choice; unique in its position."""
+
+    @property
+    def params(self) -> int:
+        """Number of trainable parameters."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output; raises ConfigError when the block cannot take the input."""
+
+    def flops(self, input_shape: Shape) -> int:
+        """Multiply-adds of convolutions and linear layers for one image."""
+
+    def activations(self, input_shape: Shape) -> int:
+        """Elements that autograd keeps for one image, the input left out."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description, with everything that changes the module."""
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """Convolution without bias, batch normalisation, activation; padded by ``kernel_size // 2``.
+
+    Raises:
+        ConfigError: a size is below 1, `groups` does not divide the channels, or the activation is unknown.
+    """
+
+    in_channels: int
+    """Channels of the input."""
+    out_channels: int
+    """Channels of the output."""
+    kernel_size: int = 1
+    """Height and width of the kernel; odd, so that stride 1 keeps the shape."""
+    stride: int = 1
+    """Step in height and width."""
+    groups: int = 1
+    """Groups of channels; `in_channels` for a depthwise convolution."""
+    activation: Activation = "relu"
+    """What follows the normalisation; None for nothing."""
+
+    def __post_init__(self) -> None:
+        sizes = (self.in_channels, self.out_channels, self.kernel_size, self.stride, self.groups)
+        if min(sizes) < 1 or self.kernel_size % 2 == 0:
+            raise ConfigError(f"Sizes of a ConvLayer are 1 or more and its kernel_size is odd; got {self}.")
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ConfigError(f"The groups of a ConvLayer divide both its channels; got {self}.")
+        if self.activation not in ("relu", "relu6", None):
+            raise ConfigError(f"The activation of a ConvLayer is 'relu', 'relu6' or None; got {self}.")
+
+    @property
+    def params(self) -> int:
+        """Weights of the convolution, scale and shift of the normalisation."""
+        return self._weights + 2 * self.out_channels
+
+    @property
+    def _weights(self) -> int:
+        return self.kernel_size**2 * (self.in_channels // self.groups) * self.out_channels
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output.
+
+        Raises:
+            ConfigError: the input has other channels.
+        """
+        channels, height, width = input_shape
+        if channels != self.in_channels:
+            raise ConfigError(
+                f"A layer of in_channels={self.in_channels} meets an input of {channels} channels."
+            )
+        # Padding of k // 2 and an odd k: ceil(size / stride).
+        return (self.out_channels, -(-height // self.stride), -(-width // self.stride))
+
+    def flops(self, input_shape: Shape) -> int:
+        """Multiply-adds for one image."""
+        _, height, width = self.output_shape(input_shape)
+        return self._weights * height * width
+
+    def activations(self, input_shape: Shape) -> int:
+        """The convolution's output (kept by the normalisation) and the layer's (kept by what follows)."""
+        channels, height, width = self.output_shape(input_shape)
+        return 2 * channels * height * width
+
+
+@dataclass(frozen=True)
+class Block:
+    """Layers in a row, with a shortcut around them where `residual`; no layers: the identity.
+
+    Raises:
+        ConfigError: `residual` without layers, or around layers that change the channels or the stride.
+    """
+
+    name: str
+    """Label of the choice."""
+    layers: tuple[ConvLayer, ...] = ()
+    """The layers, first to last."""
+    residual: bool = False
+    """Whether the input is added to the last layer's output."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if self.residual and not self._keeps_shape:
+            raise ConfigError(
+                f"A residual block has layers that keep channels and size; block {self.name!r} does not. "
+                "Set residual=False, or make strides 1 and its first in_channels its last out_channels."
+            )
+
+    @property
+    def _keeps_shape(self) -> bool:
+        return (
+            len(self.layers) > 0
+            and self.layers[0].in_channels == self.layers[-1].out_channels
+            and all(layer.stride == 1 for layer in self.layers)
+        )
+
+    @property
+    def params(self) -> int:
+        """Number of trainable parameters."""
+        return sum(layer.params for layer in self.layers)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output.
+
+        Raises:
+            ConfigError: a layer meets other channels than its own.
+        """
+        for layer in self.layers:
+            input_shape = layer.output_shape(input_shape)
+        return input_shape
+
+    def flops(self, input_shape: Shape) -> int:
+        """Multiply-adds for one image; the shortcut's addition is not counted."""
+        flops = 0
+        for layer in self.layers:
+            flops += layer.flops(input_shape)
+            input_shape = layer.output_shape(input_shape)
+        return flops
+
+    def activations(self, input_shape: Shape) -> int:
+        """Elements that autograd keeps for one image."""
+        activations = 0
+        for layer in self.layers:
+            activations += layer.activations(input_shape)
+            input_shape = layer.output_shape(input_shape)
+        return activations
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description."""
+        layers = [asdict(layer) for layer in self.layers]
+        return {"type": "Block", "name": self.name, "layers": layers, "residual": self.residual}
+
+
+@dataclass(frozen=True)
+class Head:
+    """Features, global average pool, linear layer with bias: from a feature map to `num_classes` logits.
+
+    Raises:
+        ConfigError: there are fewer than two classes.
+    """
+
+    in_channels: int
+    """Channels that the linear layer takes: those of the features' output."""
+    num_classes: int
+    """Number of logits."""
+    features: Block = field(default_factory=lambda: Block("features"))
+    """Layers before the pool; none by default."""
+    name: str = "head"
+    """Only for messages."""
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 2:
+            raise ConfigError(f"A head tells at least two classes apart; got num_classes={self.num_classes}.")
+
+    @property
+    def params(self) -> int:
+        """Number of trainable parameters."""
+        return self.features.params + (self.in_channels + 1) * self.num_classes
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """(num_classes, 1, 1).
+
+        Raises:
+            ConfigError: the input does not fit the features, or the features' output the linear layer.
+        """
+        channels, _, _ = self.features.output_shape(input_shape)
+        if channels != self.in_channels:
+            raise ConfigError(f"A head of in_channels={self.in_channels} meets {channels} channels.")
+        return (self.num_classes, 1, 1)
+
+    def flops(self, input_shape: Shape) -> int:
+        """Multiply-adds for one image; the pool and the bias are not counted."""
+        return self.features.flops(input_shape) + self.in_channels * self.num_classes
+
+    def activations(self, input_shape: Shape) -> int:
+        """Elements that autograd keeps for one image: the features', the pool's output, the logits."""
+        return self.features.activations(input_shape) + self.in_channels + self.num_classes
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description."""
+        return {
+            "type": "Head",
+            "in_channels": self.in_channels,
+            "num_classes": self.num_classes,
+            "features": self.features.to_dict(),
+        }
+
+
+def mbconv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    expansion: int,
+    stride: int = 1,
+    activation: Activation = "relu6",
+) -> Block:
+    """Inverted residual of MobileNetV2 (Sandler et al., CVPR 2018), named ``mb<expansion>_k<kernel_size>``.
+
+    Expand by 1x1 (left out at expansion 1), depthwise, project by 1x1 without activation; a shortcut where
+    the stride is 1 and the channels stay.
+    """
+    hidden = in_channels * expansion
+    expand = (ConvLayer(in_channels, hidden, activation=activation),) if expansion != 1 else ()
+    depthwise = ConvLayer(hidden, hidden, kernel_size, stride, groups=hidden, activation=activation)
+    project = ConvLayer(hidden, out_channels, activation=None)
+    residual = stride == 1 and in_channels == out_channels
+    return Block(f"mb{expansion}_k{kernel_size}", (*expand, depthwise, project), residual)
+
+
+def skip(name: str = "skip") -> Block:
+    """The identity: the position is left out of the network."""
+    return Block(name)
+
+
+def scale_width(channels: int, width_multiplier: float, divisor: int = 8) -> int:
+    """Channels times the multiplier, rounded to a multiple of `divisor`, never down by more than 10 %.
+
+    The rule of the MobileNets' reference code (tensorflow/models, slim/nets/mobilenet; the same as
+    ``torchvision.models._utils._make_divisible``).
+
+    Raises:
+        ConfigError: the multiplier is not positive.
+    """
+    if not width_multiplier > 0:
+        raise ConfigError(f"A width multiplier is positive; got width_multiplier={width_multiplier}.")
+    wanted = channels * width_multiplier
+    rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * wanted else rounded

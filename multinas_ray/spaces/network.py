@@ -1,0 +1,171 @@
+"""A network space: stem, positions with candidate blocks, head; all of it data.
+
+Notation: D positions (the variables), C_d choices of position d.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.spaces.blocks import BlockDescription, Shape
+from multinas_ray.spaces.costs import AdditiveCost
+from multinas_ray.spaces.search_space import SearchSpace, Variable
+
+
+@dataclass(frozen=True)
+class Position:
+    """One place of the network and the blocks that can stand there."""
+
+    name: str
+    """Name of the variable; unique in the space."""
+    choices: tuple[BlockDescription, ...]
+    """Candidate blocks with the same output shape, in the order of the indices."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", tuple(self.choices))
+
+
+@dataclass(frozen=True)
+class NetworkSpace:
+    """All networks ``stem -> one choice of each position -> head``.
+
+    A space of one's own:
+
+    >>> from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
+    >>> space = NetworkSpace(
+    ...     name="mine",
+    ...     input_shape=(3, 32, 32),
+    ...     stem=Block("stem", (ConvLayer(3, 16, kernel_size=3),)),
+    ...     positions=(
+    ...         Position("first", (mbconv(16, 32, kernel_size=3, expansion=3, stride=2),)),
+    ...         Position("second", (mbconv(32, 32, 3, 3), mbconv(32, 32, 5, 6), skip())),
+    ...     ),
+    ...     head=Head(in_channels=32, num_classes=10),
+    ... )
+    >>> space.search_space.num_architectures
+    3
+
+    Raises:
+        ConfigError: a variable's rule is broken, a block cannot take its input, or the choices of a
+            position differ in their output shape.
+    """
+
+    name: str
+    """Name in reports and records."""
+    input_shape: Shape
+    """(channels, height, width) of an image."""
+    stem: BlockDescription
+    """What comes before the first position."""
+    positions: tuple[Position, ...]
+    """The D places that are searched, first to last."""
+    head: BlockDescription
+    """What comes after the last position; its output is (num_classes, 1, 1)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", tuple(self.positions))
+        object.__setattr__(self, "input_shape", tuple(self.input_shape))
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise ConfigError(
+                f"input_shape is (channels, height, width), each 1 or more; got {self.input_shape}."
+            )
+        _ = self.search_space, self.num_classes  # the checks of names and shapes
+
+    @cached_property
+    def search_space(self) -> SearchSpace:
+        """The positions as variables, the blocks' names as labels."""
+        return SearchSpace(
+            tuple(
+                Variable(position.name, tuple(block.name for block in position.choices))
+                for position in self.positions
+            )
+        )
+
+    @cached_property
+    def input_shapes(self) -> tuple[Shape, ...]:
+        """Shape that each position takes, then the head's, (D + 1,)."""
+        shapes = [_output_shape("The stem", self.stem, self.input_shape)]
+        for position in self.positions:
+            shapes.append(_common_output_shape(position, shapes[-1]))
+        return tuple(shapes)
+
+    @cached_property
+    def num_classes(self) -> int:
+        """Number of logits."""
+        return _output_shape("The head", self.head, self.input_shapes[-1])[0]
+
+    @cached_property
+    def costs(self) -> dict[str, AdditiveCost]:
+        """``params`` (trainable parameters) and ``flops`` (multiply-adds of one image)."""
+        return {
+            "params": self.additive_cost("params", lambda block, _: block.params),
+            "flops": self.additive_cost("flops", lambda block, shape: block.flops(shape)),
+        }
+
+    @cached_property
+    def activations(self) -> AdditiveCost:
+        """Elements that autograd keeps for one image and one architecture: an estimate, to bound memory."""
+        return self.additive_cost("activations", lambda block, shape: block.activations(shape))
+
+    def additive_cost(
+        self, name: str, measure: Callable[[BlockDescription, Shape], float], unit: str = ""
+    ) -> AdditiveCost:
+        """Cost of a network as the sum of a measure of its blocks, e.g. latency from a look-up table.
+
+        Args:
+            name: name of the cost.
+            measure: from a block and the shape it takes to its cost; called for the stem and head too.
+            unit: unit for reports.
+        """
+        *shapes, head_shape = self.input_shapes
+        rows = [
+            [measure(block, shape) for block in position.choices]
+            for position, shape in zip(self.positions, shapes, strict=True)
+        ]
+        base = measure(self.stem, self.input_shape) + measure(self.head, head_shape)
+        return AdditiveCost.from_rows(name, rows, base, unit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description of everything that shapes the networks."""
+        return {
+            "name": self.name,
+            "input_shape": list(self.input_shape),
+            "stem": self.stem.to_dict(),
+            "positions": [
+                {"name": position.name, "choices": [block.to_dict() for block in position.choices]}
+                for position in self.positions
+            ],
+            "head": self.head.to_dict(),
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of `to_dict` in hexadecimal: equal for equal spaces on every machine."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _output_shape(where: str, block: BlockDescription, input_shape: Shape) -> Shape:
+    try:
+        return block.output_shape(input_shape)
+    except ConfigError as error:
+        raise ConfigError(f"{where} cannot take its input of the shape {input_shape}: {error}") from error
+
+
+def _common_output_shape(position: Position, input_shape: Shape) -> Shape:
+    first, *others = position.choices
+    shape = _output_shape(f"Choice {first.name!r} of position {position.name!r}", first, input_shape)
+    for other in others:
+        other_shape = _output_shape(
+            f"Choice {other.name!r} of position {position.name!r}", other, input_shape
+        )
+        if other_shape != shape:
+            raise ConfigError(
+                f"All choices of a position have one output shape; at position {position.name!r}, choice "
+                f"{first.name!r} gives {shape} and choice {other.name!r} gives {other_shape}. "
+                "Give them the same channels and stride, or leave one out."
+            )
+    return shape

@@ -1,0 +1,185 @@
+"""A search space: named variables, each with named choices, and the way from names to indices and back.
+
+Notation: D variables, C choices (of the variable with most), N architectures.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multinas_ray.errors import ConfigError
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One categorical decision.
+
+    Raises:
+        ConfigError: there are no choices, or two of them are equal.
+    """
+
+    name: str
+    """What is decided; unique in its space."""
+    choices: tuple[Any, ...]
+    """Labels of the choices, no two equal; strings or any values that compare with ``==``."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "choices", tuple(self.choices))
+        if not self.choices:
+            raise ConfigError(
+                f"A variable needs at least one choice; variable {self.name!r} has none. "
+                "Give it choices or leave it out of the space."
+            )
+        for index, label in enumerate(self.choices):
+            if self.choices.index(label) != index:
+                raise ConfigError(
+                    f"The choices of a variable differ; variable {self.name!r} has {label!r} at "
+                    f"{self.choices.index(label)} and {index}. Rename or remove one of them."
+                )
+
+    def index(self, label: object) -> int:
+        """Index of a choice by its label.
+
+        Raises:
+            ConfigError: no choice has this label.
+        """
+        if label not in self.choices:
+            raise ConfigError(
+                f"Variable {self.name!r} has no choice {label!r}. Use one of {list(self.choices)!r}."
+            )
+        return self.choices.index(label)
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """The product of its variables; an architecture is one choice's index for each, in this order.
+
+    Raises:
+        ConfigError: there are no variables, or two have one name.
+    """
+
+    variables: tuple[Variable, ...]
+    """The D variables, in the order of an architecture's indices."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "variables", tuple(self.variables))
+        if not self.variables:
+            raise ConfigError("A search space needs at least one variable; it has none. Give it variables.")
+        names = [variable.name for variable in self.variables]
+        for index, name in enumerate(names):
+            if names.index(name) != index:
+                raise ConfigError(
+                    f"The names of variables differ; {name!r} is the name of variables "
+                    f"{names.index(name)} and {index}. Rename one of them."
+                )
+
+    @cached_property
+    def num_categories(self) -> tuple[int, ...]:
+        """Number of choices of each variable, (D,)."""
+        return tuple(len(variable.choices) for variable in self.variables)
+
+    @property
+    def num_variables(self) -> int:
+        """D."""
+        return len(self.variables)
+
+    @property
+    def num_architectures(self) -> int:
+        """Size of the space, exact however large."""
+        return math.prod(self.num_categories)
+
+    def encode(self, choices: Mapping[str, Any]) -> tuple[int, ...]:
+        """Architecture of a mapping from every variable's name to a choice's label.
+
+        Raises:
+            ConfigError: a variable is missing or unknown, or a label is unknown.
+        """
+        names = [variable.name for variable in self.variables]
+        missing = [name for name in names if name not in choices]
+        unknown = [name for name in choices if name not in names]
+        if missing or unknown:
+            raise ConfigError(
+                f"An architecture names every variable once; missing {missing}, unknown {unknown}. "
+                f"The variables are {names}."
+            )
+        return tuple(variable.index(choices[variable.name]) for variable in self.variables)
+
+    def decode(self, architecture: Sequence[int] | IntArray) -> dict[str, Any]:
+        """Mapping from every variable's name to the chosen label; the inverse of `encode`.
+
+        Raises:
+            ConfigError: `architecture` is not D indices in range.
+        """
+        indices = self.check(np.asarray(architecture)[None])[0].tolist()
+        return {
+            variable.name: variable.choices[index]
+            for variable, index in zip(self.variables, indices, strict=True)
+        }
+
+    def describe(self, architecture: Sequence[int] | IntArray) -> str:
+        """The chosen labels in the order of the variables, one blank between: for tables and records.
+
+        Raises:
+            ConfigError: `architecture` is not D indices in range.
+        """
+        return " ".join(str(label) for label in self.decode(architecture).values())
+
+    def check(self, architectures: npt.ArrayLike) -> IntArray:
+        """The architectures as an (N, D) int64 array, N >= 0.
+
+        Raises:
+            ConfigError: not two-dimensional, not D wide, not integers, or an index is out of range.
+        """
+        rows_ND = _integers(architectures)
+        if rows_ND.ndim != 2 or rows_ND.shape[1] != self.num_variables:
+            raise ConfigError(
+                f"Architectures have the shape (N, {self.num_variables}), one index for each variable; "
+                f"got {rows_ND.shape}."
+            )
+        limits_D = np.asarray(self.num_categories)
+        wrong = np.argwhere((rows_ND < 0) | (rows_ND >= limits_D))
+        if len(wrong):
+            row, column = wrong[0]
+            raise ConfigError(
+                f"Index {rows_ND[row, column]} of architecture {row} is out of range: variable "
+                f"{self.variables[column].name!r} has the choices 0 to {limits_D[column] - 1}."
+            )
+        return rows_ND
+
+    def enumerate(self, max_architectures: int = 1_000_000) -> IntArray:
+        """All architectures in lexicographic order, (num_architectures, D).
+
+        Raises:
+            ConfigError: the space is larger than `max_architectures`.
+        """
+        if self.num_architectures > max_architectures:
+            raise ConfigError(
+                f"Listing a space is limited to max_architectures={max_architectures}; it has "
+                f"{self.num_architectures}. Draw from it with random(), or raise the limit."
+            )
+        grid = np.indices(self.num_categories, dtype=np.int64)
+        return np.ascontiguousarray(grid.reshape(self.num_variables, -1).T)
+
+    def random(self, num_samples: int, rng: np.random.Generator) -> IntArray:
+        """Architectures drawn uniformly with replacement, (num_samples, D)."""
+        shape = (num_samples, self.num_variables)
+        return rng.integers(0, np.asarray(self.num_categories), size=shape, dtype=np.int64)
+
+
+def _integers(architectures: npt.ArrayLike) -> IntArray:
+    try:
+        rows = np.asarray(architectures)
+    except ValueError as error:
+        raise ConfigError(f"Architectures are rows of equal length: {error}.") from error
+    if rows.size and not np.issubdtype(rows.dtype, np.integer):
+        raise ConfigError(
+            f"Architectures are integers, the indices of choices; got {rows.dtype}. Use encode() for labels."
+        )
+    return rows.astype(np.int64)

@@ -1,0 +1,116 @@
+"""The network spaces that come with the package."""
+
+from itertools import product
+
+from multinas_ray.spaces.blocks import Block, ConvLayer, Head, mbconv, scale_width, skip
+from multinas_ray.spaces.network import NetworkSpace, Position
+
+
+def nas_bench_macro_space(
+    num_classes: int = 10, width_multiplier: float = 1.0, image_size: int = 32
+) -> NetworkSpace:
+    """The space of NAS-Bench-Macro (Su et al., Prioritized Architecture Sampling, CVPR 2021): 3**8 networks.
+
+    Eight positions in stages of 2, 3 and 3; choices 0 identity, 1 MB3_K3, 2 MB6_K5, as in the benchmark's
+    strings. At the defaults parameters and FLOPs equal the benchmark's. The identity at a stage's first
+    position is a 1x1 convolution of stride 2 with batch normalisation.
+
+    Args:
+        num_classes: number of logits.
+        width_multiplier: scales every width, rounded by `scale_width`.
+        image_size: height and width of the RGB images.
+    """
+    channels = scale_width(32, width_multiplier)
+    stem = Block("stem", (ConvLayer(3, channels, 3, activation="relu"),))
+    positions = []
+    for stage, (width, depth) in enumerate([(64, 2), (128, 3), (256, 3)], start=1):
+        for index in range(depth):
+            out_channels, stride = scale_width(width, width_multiplier), 2 if index == 0 else 1
+            reduce = ConvLayer(channels, out_channels, stride=stride, activation=None)
+            identity = Block("identity", (reduce,)) if index == 0 else skip("identity")
+            blocks = (
+                mbconv(channels, out_channels, kernel_size, expansion, stride, activation="relu")
+                for expansion, kernel_size in [(3, 3), (6, 5)]
+            )
+            positions.append(Position(f"stage{stage}_{index + 1}", (identity, *blocks)))
+            channels = out_channels
+    features = Block("features", (ConvLayer(channels, scale_width(1280, width_multiplier)),))
+    head = Head(features.layers[-1].out_channels, num_classes, features)
+    return NetworkSpace("nas_bench_macro", (3, image_size, image_size), stem, tuple(positions), head)
+
+
+def cifar10_mobile_space(
+    width_multiplier: float = 1.0, num_classes: int = 10, image_size: int = 32
+) -> NetworkSpace:
+    """A mobile space for images of 32x32: 16 MBConv blocks, kernel 3/5/7 x expansion 3/6, and skips.
+
+    Stages and widths are those of MobileNetV2 (Sandler et al., CVPR 2018), the choices those of ProxylessNAS
+    (Cai et al., ICLR 2019). Two of MobileNetV2's strides are 1 here: the stem's and the first stage's, so the
+    last map is 4x4. Every block but a stage's first can be skipped, whatever the widths: 106 choices in all.
+
+    Args:
+        width_multiplier: scales every width, rounded by `scale_width`; also the head's, which MobileNetV2
+            never shrinks, so that small networks stay small.
+        num_classes: number of logits.
+        image_size: height and width of the RGB images.
+    """
+    channels = scale_width(32, width_multiplier)
+    first = mbconv(channels, scale_width(16, width_multiplier), kernel_size=3, expansion=1)
+    stem = Block("stem", (ConvLayer(3, channels, 3, activation="relu6"), *first.layers))
+    channels = first.layers[-1].out_channels
+    stages = [(24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1)]
+    positions = _mobile_positions(
+        channels,
+        [(scale_width(width, width_multiplier), depth, stride) for width, depth, stride in stages],
+        expansions=(3, 6),
+        kernel_sizes=(3, 5, 7),
+    )
+    channels = scale_width(320, width_multiplier)
+    last = ConvLayer(channels, scale_width(1280, width_multiplier), activation="relu6")
+    head = Head(last.out_channels, num_classes, Block("features", (last,)))
+    return NetworkSpace("cifar10_mobile", (3, image_size, image_size), stem, positions, head)
+
+
+def digits_space(num_classes: int = 10, image_size: int = 8, width_multiplier: float = 1.0) -> NetworkSpace:
+    """A small space for scikit-learn's grey 8x8 digits: 6 positions, 10,000 networks, trained in seconds.
+
+    Kernel 3/5 x expansion 2/4, and a skip at every position but those that halve the map.
+
+    Args:
+        num_classes: number of logits.
+        image_size: height and width of the grey images.
+        width_multiplier: scales every width, rounded by `scale_width`.
+    """
+    widths = [scale_width(width, width_multiplier) for width in (16, 32, 64)]
+    stem = Block("stem", (ConvLayer(1, widths[0], 3, activation="relu6"),))
+    stages = [(widths[0], 1, 1), (widths[1], 3, 2), (widths[2], 2, 2)]
+    positions = _mobile_positions(
+        widths[0], stages, expansions=(2, 4), kernel_sizes=(3, 5), skip_first_stage=True
+    )
+    return NetworkSpace("digits", (1, image_size, image_size), stem, positions, Head(widths[2], num_classes))
+
+
+def _mobile_positions(
+    channels: int,
+    stages: list[tuple[int, int, int]],
+    expansions: tuple[int, ...],
+    kernel_sizes: tuple[int, ...],
+    skip_first_stage: bool = False,
+) -> tuple[Position, ...]:
+    """Positions of stages given as (width, depth, stride of the first block).
+
+    A stage's blocks but the first can be skipped; with `skip_first_stage` the very first block too.
+    """
+    positions = []
+    for stage, (width, depth, first_stride) in enumerate(stages, start=1):
+        for index in range(depth):
+            stride = first_stride if index == 0 else 1
+            blocks = [
+                mbconv(channels, width, kernel_size, expansion, stride)
+                for expansion, kernel_size in product(expansions, kernel_sizes)
+            ]
+            if index > 0 or (skip_first_stage and stage == 1):
+                blocks.append(skip())
+            positions.append(Position(f"stage{stage}_{index + 1}", tuple(blocks)))
+            channels = width
+    return tuple(positions)

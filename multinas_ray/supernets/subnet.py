@@ -1,0 +1,118 @@
+"""One architecture as an ordinary network: fresh, or with the supernet's weights."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.spaces import NetworkSpace
+from multinas_ray.spaces.search_space import IntArray
+from multinas_ray.supernets.blocks import build_block
+from multinas_ray.supernets.supernet import Supernet
+
+_RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def build_subnet(
+    network_space: NetworkSpace, architecture: Sequence[int] | IntArray, *, seed: int = 0
+) -> nn.Sequential:
+    """A network of its own, freshly initialised, with ordinary batch normalisation.
+
+    Args:
+        network_space: the space.
+        architecture: (D,) indices.
+        seed: seed of the initial weights; the global random generator is left as it was.
+
+    Returns:
+        ``Sequential(stem, blocks, head)`` in training mode, where `blocks` is a Sequential of D blocks.
+
+    Raises:
+        ConfigError: the architecture is not of the space.
+    """
+    choices = network_space.search_space.check(np.asarray(architecture)[None])[0].tolist()
+    blocks = [
+        position.choices[choice] for position, choice in zip(network_space.positions, choices, strict=True)
+    ]
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        modules: dict[str, nn.Module] = {
+            "stem": build_block(network_space.stem, nn.BatchNorm2d),
+            "blocks": nn.Sequential(*(build_block(block, nn.BatchNorm2d) for block in blocks)),
+            "head": build_block(network_space.head, nn.BatchNorm2d),
+        }
+    return nn.Sequential(OrderedDict(modules))
+
+
+def extract_subnet(supernet: Supernet, architecture: Sequence[int] | IntArray) -> nn.Sequential:
+    """A network of its own with copies of the weights on the supernet's path.
+
+    In training mode it computes what the supernet does for a batch of one group. Its running statistics are
+    still empty: call `recalibrate_batch_norm` before using it in mode `eval`.
+
+    Args:
+        supernet: the supernet.
+        architecture: (D,) indices.
+
+    Returns:
+        As `build_subnet`, on the supernet's device and of its dtype.
+
+    Raises:
+        ConfigError: the architecture is not of the space, or a block's module depends on its normalisation.
+    """
+    subnet = build_subnet(supernet.network_space, architecture)
+    choices = np.asarray(architecture).tolist()
+    path = nn.Sequential(*(supernet.candidate(d, choice) for d, choice in enumerate(choices)))
+    modules = {"stem": supernet.stem, "blocks": path, "head": supernet.head}
+    weights = {
+        f"{name}.{key}": value
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+    example = next(supernet.parameters())
+    subnet.to(device=example.device, dtype=example.dtype)
+    missing, unexpected = subnet.load_state_dict(weights, strict=False)
+    lost = [key for key in missing if not key.endswith(_RUNNING_STATISTICS)] + unexpected
+    if lost:
+        raise ConfigError(
+            f"A block has the same weights whatever its normalisation; these differ: {lost}. "
+            "Make its builder use the given norm and nothing else that depends on it."
+        )
+    return subnet
+
+
+def recalibrate_batch_norm(subnet: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Sets the running statistics to the exact average of the batches' and the subnet to mode `eval`.
+
+    Every batch counts the same, so give batches of one size (as large as those of training). What is
+    averaged is the mean and the unbiased variance of each batch.
+
+    Args:
+        subnet: a network with batch normalisation, changed in place.
+        batches: images (B, channels, height, width), moved to the subnet's device.
+
+    Raises:
+        ConfigError: there are no batches.
+    """
+    counter = _Counter(batches)
+    device = next(subnet.parameters()).device
+    update_bn(counter, subnet, device)
+    if not counter.count:
+        raise ConfigError("Batch normalisation is recalibrated from at least one batch; got none.")
+    subnet.eval()
+
+
+class _Counter:
+    """Passes batches on and counts them."""
+
+    def __init__(self, batches: Iterable[Tensor]) -> None:
+        self.count = 0
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for batch in self._batches:
+            self.count += 1
+            yield batch

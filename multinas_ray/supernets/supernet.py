@@ -1,0 +1,111 @@
+"""The single-path supernet: every architecture of a network space, with shared weights.
+
+Notation: N architectures, D positions, B images.
+"""
+
+from functools import partial
+
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.spaces import NetworkSpace
+from multinas_ray.supernets.blocks import build_block
+from multinas_ray.supernets.norm import GhostBatchNorm2d
+
+
+class Supernet(nn.Module):
+    """Stem, D x C_d candidate blocks and head; an architecture is one path through them.
+
+    A candidate has one set of weights, whatever comes before and after it (Guo et al., Single Path One-Shot,
+    ECCV 2020). Equal arguments give equal weights: make it on the CPU, then move it. The global random
+    generator is left as it was. Mode `eval` changes nothing, since normalisation uses the batch in both.
+
+    Args:
+        network_space: the candidates.
+        norm_batch_size: images that are normalised together; every batch is a multiple of it.
+        seed: seed of the initial weights.
+    """
+
+    def __init__(self, network_space: NetworkSpace, norm_batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.network_space = network_space
+        self.norm_batch_size = norm_batch_size
+        norm = partial(GhostBatchNorm2d, group_size=norm_batch_size)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.stem = build_block(network_space.stem, norm)
+            self.positions = nn.ModuleList(
+                nn.ModuleList(build_block(block, norm) for block in position.choices)
+                for position in network_space.positions
+            )
+            self.head = build_block(network_space.head, norm)
+
+    def candidate(self, position: int, choice: int) -> nn.Module:
+        """The block of a choice at a position."""
+        candidates = self.positions[position]
+        assert isinstance(candidates, nn.ModuleList)
+        return candidates[choice]
+
+    def forward(self, images: Tensor, architectures: npt.ArrayLike) -> Tensor:
+        """Logits of all architectures for the same images.
+
+        Architectures that begin with the same choices share those blocks' computation, forward and backward,
+        and equal architectures share all of it. The tree of prefixes is walked depth first: without gradients
+        a feature map lives only until its last branch has been computed.
+
+        Args:
+            images: (B, channels, height, width).
+            architectures: (N, D) indices, N >= 1.
+
+        Returns:
+            (N, B, num_classes), in the order of the architectures.
+
+        Raises:
+            ConfigError: there are no architectures or one is not of this space.
+        """
+        rows: list[list[int]] = self.network_space.search_space.check(architectures).tolist()
+        if not rows:
+            raise ConfigError("A supernet computes at least one architecture; got none.")
+        logits: list[Tensor] = [images] * len(rows)
+        # Nodes of the tree whose parent is computed: (module, its input, its depth, rows that pass it).
+        pending = [(self.stem, images, 0, list(range(len(rows))))]
+        while pending:
+            module, inputs, depth, members = pending.pop()
+            outputs = module(inputs)
+            if depth > len(self.positions):
+                for row in members:
+                    logits[row] = outputs
+            elif depth == len(self.positions):
+                pending.append((self.head, outputs, depth + 1, members))
+            else:
+                branches: dict[int, list[int]] = {}
+                for row in members:
+                    branches.setdefault(rows[row][depth], []).append(row)
+                pending.extend(
+                    (self.candidate(depth, choice), outputs, depth + 1, branch)
+                    for choice, branch in sorted(branches.items(), reverse=True)
+                )
+        return torch.stack(logits)
+
+
+def touched_parameters(supernet: Supernet, architectures: npt.ArrayLike) -> list[nn.Parameter]:
+    """Parameters that have a gradient after a step on the architectures.
+
+    The order depends only on the set of architectures: stem, head, then the chosen candidates by position and
+    choice. So it is the same in every process, as an all-reduce needs.
+
+    Args:
+        supernet: the supernet.
+        architectures: (N, D) indices.
+
+    Raises:
+        ConfigError: an architecture is not of the supernet's space.
+    """
+    rows_ND = supernet.network_space.search_space.check(architectures)
+    modules = [supernet.stem, supernet.head]
+    for position in range(rows_ND.shape[1]):
+        for choice in sorted(set(rows_ND[:, position].tolist())):
+            modules.append(supernet.candidate(position, choice))
+    return [parameter for module in modules for parameter in module.parameters()]
