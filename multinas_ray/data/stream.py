@@ -74,8 +74,8 @@ class BatchStream:
         self._images = self._to_device(image_set.images)
         self._labels = self._to_device(image_set.labels)
         # (pixel / 255 - mean) / std = shift + pixel * scale
-        self._scale = self._to_device(np.float32(1 / (255 * np.asarray(std, dtype=np.float64))))
-        self._shift = self._to_device(np.float32(-np.asarray(mean) / np.asarray(std)))
+        self._scale = self._to_device((1 / (255 * np.asarray(std))).astype(np.float32))
+        self._shift = self._to_device((-np.asarray(mean) / np.asarray(std)).astype(np.float32))
         self._epochs: dict[int, _Epoch] = {}
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -171,5 +171,6 @@ def _check_sizes(batch_size: int, rank: int, world_size: int, norm_batch_size: i
         working = f"{below} or {below + unit}" if below else f"{unit}"
         raise ConfigError(
             f"batch_size must be a multiple of world_size * norm_batch_size = {world_size} * "
-            f"{norm_batch_size} = {unit}, so that every worker holds whole groups; {batch_size} is not: use {working}"
+            f"{norm_batch_size} = {unit}, so that every worker holds whole groups; "
+            f"{batch_size} is not: use {working}"
         )
