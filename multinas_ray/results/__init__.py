@@ -1,1 +1,38 @@
-"""Placeholder, filled in the next commits."""
+"""The record of a search on disk: written durably while it runs, read by anyone."""
+
+from multinas_ray.results.run import Run, load_run, write_config, write_finished
+from multinas_ray.results.schema import (
+    SCHEMA_VERSION,
+    architectures_schema,
+    config_metadata,
+    consuming_update,
+    distribution_columns,
+    distributions_schema,
+    evaluation_columns,
+    evaluations_schema,
+)
+from multinas_ray.results.snapshot import load_snapshot, save_snapshot
+from multinas_ray.results.storage import check_writable, resolve, write_atomic
+from multinas_ray.results.writer import TableWriter, write_table
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Run",
+    "TableWriter",
+    "architectures_schema",
+    "check_writable",
+    "config_metadata",
+    "consuming_update",
+    "distribution_columns",
+    "distributions_schema",
+    "evaluation_columns",
+    "evaluations_schema",
+    "load_run",
+    "load_snapshot",
+    "resolve",
+    "save_snapshot",
+    "write_atomic",
+    "write_config",
+    "write_finished",
+    "write_table",
+]

@@ -1,0 +1,189 @@
+"""A run on disk, read while it goes on or after it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from multinas_ray.errors import StateError
+from multinas_ray.results import plain, storage
+from multinas_ray.results.schema import (
+    SCHEMA_VERSION,
+    VERSION_KEY,
+    architectures_schema,
+    distributions_schema,
+    evaluations_schema,
+)
+
+EVALUATIONS = "evaluations"
+DISTRIBUTIONS = "distributions"
+ARCHITECTURES_FILE = "architectures.parquet"
+CONFIG_FILE = "config.json"
+FINISHED_FILE = "finished.json"
+
+_TUPLE_COLUMNS = ("architecture", "mode")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run had recorded when it was loaded."""
+
+    path: str
+    """Where it was read from."""
+
+    config: dict[str, Any]
+    """Its configuration, as given to `write_config`."""
+
+    evaluations: pd.DataFrame
+    """One row per evaluated subnet, in tell order; see `evaluations_schema`. Architectures are tuples."""
+
+    distributions: pd.DataFrame
+    """One row per update and distribution, in this order; see `distributions_schema`."""
+
+    architectures: pd.DataFrame
+    """The final networks, from small to large; empty until they are chosen."""
+
+    finished: dict[str, Any] | None
+    """The totals written at the end of the run, or None."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.finished is not None
+
+
+def load_run(path: storage.AnyPath) -> Run:
+    """Read a run from disk or an object store, while it goes on or after it.
+
+    The distributions are read before the evaluations, so each update that is seen has its evaluations.
+
+    Args:
+        path: `<storage_path>/<run>`, local or a URI such as `s3://bucket/folder/run`.
+
+    Returns:
+        The run; rows written after the call are not in it.
+
+    Raises:
+        StateError: There is no run, it is damaged, or another version of this package wrote it.
+    """
+    place = storage.resolve(path)
+    config = _read_config(place)
+    finished = None
+    if storage.exists(place.join(FINISHED_FILE)):
+        finished = _read_json(place.join(FINISHED_FILE))
+    distributions = _read_folder(place.join(DISTRIBUTIONS), distributions_schema())
+    evaluations = _read_folder(place.join(EVALUATIONS), evaluations_schema(()))
+    architectures = architectures_schema(()).empty_table()
+    if storage.exists(place.join(ARCHITECTURES_FILE)):
+        architectures = _read_part(place.join(ARCHITECTURES_FILE))
+    return Run(
+        path=str(place),
+        config=config,
+        evaluations=_to_frame(evaluations, ["tell_order"]),
+        distributions=_to_frame(distributions, ["update", "distribution"]),
+        architectures=_to_frame(architectures, []),
+        finished=finished,
+    )
+
+
+def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
+    """Write a run's configuration, once, before anything else; it creates the folder.
+
+    Args:
+        path: `<storage_path>/<run>`.
+        config: Plain data (see `plain.encode`). The section `optimizer` holds the keyword arguments of
+            `MultiDistributionOptimizer` and `num_evaluations` the planned total: `verify_run` needs both.
+
+    Raises:
+        StateError: Something in it is not plain data, or it has a key `schema_version`.
+    """
+    if "schema_version" in config:
+        raise StateError(
+            "the key 'schema_version' of the configuration is written by this package: remove it"
+        )
+    text = plain.encode({"schema_version": SCHEMA_VERSION, **config}, indent=2)
+    place = storage.resolve(path)
+    storage.make_folder(place)
+    storage.write_atomic(place.join(CONFIG_FILE), text.encode())
+
+
+def write_finished(path: storage.AnyPath, totals: Mapping[str, Any]) -> None:
+    """Mark a run as finished, after its last row is durable.
+
+    Args:
+        path: `<storage_path>/<run>`.
+        totals: Plain data: `num_evaluations`, `num_updates`, `num_restarts`, and what else is worth telling.
+
+    Raises:
+        StateError: Something in it is not plain data.
+    """
+    storage.write_atomic(
+        storage.resolve(path).join(FINISHED_FILE), plain.encode(dict(totals), indent=2).encode()
+    )
+
+
+def _read_config(place: storage.Location) -> dict[str, Any]:
+    if not storage.exists(place):
+        raise StateError(f"there is no run at {place}: give the folder <storage_path>/<run>")
+    if not storage.exists(place.join(CONFIG_FILE)):
+        raise StateError(
+            f"{place} is not a run, it has no {CONFIG_FILE}: give the folder <storage_path>/<run> itself"
+        )
+    config = _read_json(place.join(CONFIG_FILE))
+    _check_version(config.pop("schema_version", None), place.join(CONFIG_FILE))
+    return config
+
+
+def _read_json(place: storage.Location) -> dict[str, Any]:
+    try:
+        content = plain.decode(storage.read_bytes(place))
+    except StateError as error:
+        raise StateError(f"{place}: {error}") from error
+    if not isinstance(content, dict):
+        raise StateError(f"{place} holds a {type(content).__name__}, not an object: restore a copy")
+    return content
+
+
+def _check_version(version: object, place: storage.Location) -> None:
+    if version != SCHEMA_VERSION:
+        raise StateError(
+            f"{place} has schema version {version}, this package reads version {SCHEMA_VERSION}: "
+            "use the version of multinas-ray that wrote it"
+        )
+
+
+def _read_folder(folder: storage.Location, empty: pa.Schema) -> pa.Table:
+    parts = [_read_part(folder.join(name)) for name in storage.list_files(folder, ".parquet")]
+    if not parts:
+        return empty.empty_table()
+    try:
+        return pa.concat_tables(parts)
+    except pa.ArrowException as error:
+        raise StateError(
+            f"the files in {folder} have different columns ({error}): they are of two runs"
+        ) from error
+
+
+def _read_part(file: storage.Location) -> pa.Table:
+    content = storage.read_bytes(file)
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise StateError(f"{file} is not a readable Parquet file ({error}): restore a copy") from error
+    metadata = table.schema.metadata or {}
+    version = metadata.get(VERSION_KEY.encode(), b"none")
+    _check_version(int(version) if version.isdigit() else version.decode(), file)
+    return table.replace_schema_metadata(None)
+
+
+def _to_frame(table: pa.Table, order: list[str]) -> pd.DataFrame:
+    if order:
+        table = table.sort_by([(name, "ascending") for name in order])
+    frame: pd.DataFrame = table.to_pandas()
+    for name in _TUPLE_COLUMNS:
+        if name in frame:
+            frame[name] = pd.Series([tuple(row) for row in table[name].to_pylist()], dtype=object)
+    return frame

@@ -1,0 +1,274 @@
+"""Columns of the record of a search, and helpers that fill them."""
+
+# K distributions, N samples, D variables, C categories (padded)
+
+import datetime
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from multinas_ray.errors import ConfigError
+
+SCHEMA_VERSION = 1
+"""Version of the files of a run; readers refuse another."""
+
+VERSION_KEY = "multinas_ray.schema_version"
+TABLE_KEY = "multinas_ray.table"
+CONFIG_KEY = "multinas_ray.config"
+
+Columns = Mapping[str, Any]
+"""One table's new rows: column name -> one value per row."""
+
+_ARCHITECTURE = pa.list_(pa.int16())
+
+
+class DrawnSamples(Protocol):
+    """The part of the core's `Proposals` that is recorded."""
+
+    @property
+    def architectures(self) -> npt.NDArray[np.int64]:
+        """(N, D) category of each variable."""
+
+    @property
+    def log_q(self) -> npt.NDArray[np.float64]:
+        """(N,) log density of the draw."""
+
+    @property
+    def sources(self) -> npt.NDArray[np.int64]:
+        """(N,) distribution drawn from."""
+
+    @property
+    def ids(self) -> npt.NDArray[np.int64]:
+        """(N,) number of each sample, from 0."""
+
+    @property
+    def drawn_at(self) -> npt.NDArray[np.int64]:
+        """(N,) updates done at the draw."""
+
+
+def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
+    """One row per evaluated subnet.
+
+    Args:
+        cost_names: A column each for the raw costs, such as `params` (count) or `flops` (multiply-adds).
+
+    Returns:
+        The schema. `source` is the distribution a sample was drawn from; `complexity` the driving cost,
+        normalised; `drawn_at_update` the updates done at its draw; `tell_order` its place in the order of
+        results, from 0; `update` the update that consumed it, from 1; `wall_time_seconds` counts from the
+        start of the search. A failed evaluation has the loss inf and may have a NaN complexity.
+
+    Raises:
+        ConfigError: A cost name is not a fresh identifier.
+    """
+    before = [
+        _column("id", pa.int64()),
+        _column("round", pa.int64()),
+        _column("block", pa.int64()),
+        _column("trial_id", pa.string()),
+        _column("source", pa.int32()),
+        _column("architecture", _ARCHITECTURE),
+        _column("architecture_readable", pa.string()),
+        _column("loss", pa.float64()),
+        pa.field("accuracy", pa.float64()),
+    ]
+    after = [
+        _column("complexity", pa.float64()),
+        _column("log_q", pa.float64()),
+        _column("drawn_at_update", pa.int64()),
+        _column("tell_order", pa.int64()),
+        _column("update", pa.int64()),
+        _column("wall_time_seconds", pa.float64()),
+        _column("timestamp", pa.timestamp("us", tz="UTC")),
+    ]
+    return _schema("evaluations", before, cost_names, after)
+
+
+def distributions_schema() -> pa.Schema:
+    """One row per update and distribution, written after the update.
+
+    `update` counts from 1 (0, the start, may be recorded too); `round` is the newest round told. `probs` is
+    ragged: one list of C_d float64 per variable, exact.
+    """
+    columns = [
+        _column("update", pa.int64()),
+        _column("round", pa.int64()),
+        _column("distribution", pa.int32()),
+        _column("coefficient", pa.float64()),
+        pa.field("target", pa.float64()),
+        _column("expected_complexity", pa.float64()),
+        _column("expected_loss", pa.float64()),
+        _column("entropy", pa.float64()),
+        _column("step_size", pa.float64()),
+        _column("effective_sample_size", pa.float64()),
+        _column("mode", _ARCHITECTURE),
+        _column("mode_readable", pa.string()),
+        _column("mode_probability", pa.float64()),
+        _column("probs", pa.list_(pa.list_(pa.float64()))),
+    ]
+    return _schema("distributions", columns, (), [])
+
+
+def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
+    """One row per final network.
+
+    `selection` says how it was chosen (`mode`: the mode of its distribution; `best`: the best evaluated),
+    `rank` its place from small to large, from 0. `evaluation_id` points into evaluations, where there is one.
+
+    Args:
+        cost_names: As for `evaluations_schema`.
+
+    Raises:
+        ConfigError: A cost name is not a fresh identifier.
+    """
+    before = [
+        _column("rank", pa.int32()),
+        _column("selection", pa.string()),
+        pa.field("distribution", pa.int32()),
+        pa.field("coefficient", pa.float64()),
+        pa.field("target", pa.float64()),
+        _column("architecture", _ARCHITECTURE),
+        _column("architecture_readable", pa.string()),
+    ]
+    after = [
+        _column("complexity", pa.float64()),
+        pa.field("mode_probability", pa.float64()),
+        pa.field("evaluation_id", pa.int64()),
+        pa.field("supernet_loss", pa.float64()),
+        pa.field("supernet_accuracy", pa.float64()),
+        pa.field("retrained_loss", pa.float64()),
+        pa.field("retrained_accuracy", pa.float64()),
+        pa.field("checkpoint_path", pa.string()),
+    ]
+    return _schema("architectures", before, cost_names, after)
+
+
+def config_metadata(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return file metadata that holds a run's configuration as JSON (numpy arrays as lists)."""
+    text = json.dumps(config, default=lambda value: np.asarray(value).tolist())
+    return {CONFIG_KEY: text}
+
+
+def consuming_update(tell_order: npt.NDArray[np.int64], samples_per_update: int) -> npt.NDArray[np.int64]:
+    """Return the number, from 1, of the update that consumes results at these places of tell order."""
+    return tell_order // samples_per_update + 1
+
+
+def evaluation_columns(
+    samples: DrawnSamples,
+    *,
+    losses: npt.NDArray[np.float64],
+    complexities: npt.NDArray[np.float64],
+    costs: Mapping[str, npt.NDArray[np.float64]],
+    accuracies: npt.NDArray[np.float64] | None,
+    readable: Sequence[str],
+    round_number: int,
+    block: int,
+    trial_id: str,
+    first_tell_order: int,
+    samples_per_update: int,
+    wall_time_seconds: float,
+) -> dict[str, Any]:
+    """Fill `evaluations_schema` for the results of one round, told together in the order of their rows.
+
+    Args:
+        samples: The round's `Proposals`.
+        losses: (N,), minimised; inf for a failed evaluation.
+        complexities: (N,) normalised driving cost.
+        costs: Raw cost name -> (N,).
+        accuracies: (N,) in 0..1, or None.
+        readable: (N) texts of the architectures.
+        round_number: From 0.
+        block: From 0.
+        trial_id: Ray Tune's id of the trial.
+        first_tell_order: Results told before these.
+        samples_per_update: The optimiser's setting.
+        wall_time_seconds: Since the start of the search.
+
+    Returns:
+        The columns, for `TableWriter.append`.
+    """
+    total = len(losses)
+    tell_order = np.arange(first_tell_order, first_tell_order + total, dtype=np.int64)
+    return {
+        "id": samples.ids,
+        "round": np.full(total, round_number),
+        "block": np.full(total, block),
+        "trial_id": [trial_id] * total,
+        "source": samples.sources,
+        "architecture": samples.architectures,
+        "architecture_readable": list(readable),
+        "loss": losses,
+        "accuracy": [None] * total if accuracies is None else accuracies,
+        **costs,
+        "complexity": complexities,
+        "log_q": samples.log_q,
+        "drawn_at_update": samples.drawn_at,
+        "tell_order": tell_order,
+        "update": consuming_update(tell_order, samples_per_update),
+        "wall_time_seconds": np.full(total, float(wall_time_seconds)),
+        "timestamp": [datetime.datetime.now(datetime.timezone.utc)] * total,
+    }
+
+
+def distribution_columns(
+    *,
+    update: int,
+    round_number: int,
+    probs: npt.NDArray[np.float64],
+    num_categories: Sequence[int],
+    diagnostics: Mapping[str, npt.NDArray[Any]],
+    targets: Sequence[float] | None,
+    readable: Callable[[tuple[int, ...]], str],
+) -> dict[str, Any]:
+    """Fill `distributions_schema` for the state after one update.
+
+    Args:
+        update: The optimiser's `num_updates`.
+        round_number: The newest round told.
+        probs: (K, D, C) the optimiser's `probs`.
+        num_categories: (D) categories of each variable.
+        diagnostics: The optimiser's `diagnostics()`, arrays with K rows.
+        targets: (K) wanted complexities, normalised, or None.
+        readable: Text of an architecture.
+
+    Returns:
+        The columns of K rows, for `TableWriter.buffer`.
+    """
+    total = len(probs)
+    names = ["coefficient", "expected_complexity", "expected_loss", "entropy", "step_size"]
+    names += ["effective_sample_size", "mode", "mode_probability"]
+    modes = np.asarray(diagnostics["mode"])
+    return {
+        "update": np.full(total, update),
+        "round": np.full(total, round_number),
+        "distribution": np.arange(total),
+        "target": [None] * total if targets is None else list(targets),
+        "mode_readable": [readable(tuple(int(choice) for choice in mode)) for mode in modes],
+        "probs": [[row[:count] for row, count in zip(one, num_categories, strict=True)] for one in probs],
+        **{name: np.asarray(diagnostics[name]) for name in names},
+    }
+
+
+def _column(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+def _schema(
+    table: str, before: list[pa.Field], cost_names: Sequence[str], after: list[pa.Field]
+) -> pa.Schema:
+    taken = {field.name for field in before + after}
+    for name in cost_names:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in taken:
+            raise ConfigError(
+                f"the cost name {name!r} cannot be a column of {table}: use small letters, digits and _, and "
+                f"none of {', '.join(sorted(taken))}, each name once"
+            )
+        taken.add(name)
+    costs = [pa.field(name, pa.float64()) for name in cost_names]
+    return pa.schema(before + costs + after, metadata={VERSION_KEY: str(SCHEMA_VERSION), TABLE_KEY: table})
