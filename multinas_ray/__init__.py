@@ -1,1 +1,17 @@
-"""One neural architecture search, K networks."""
+"""One neural architecture search, K networks.
+
+The core's names are here; loading this package loads neither Ray nor torch.
+"""
+
+from multinas_ray.core import MultiDistributionOptimizer, Proposals
+from multinas_ray.errors import ConfigError, DataError, MultiNASError, RunError, StateError
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "MultiDistributionOptimizer",
+    "MultiNASError",
+    "Proposals",
+    "RunError",
+    "StateError",
+]

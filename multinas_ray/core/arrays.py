@@ -1,0 +1,17 @@
+"""Array types of the core, and the one way its arrays are closed against writing."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+
+def read_only(values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Copies `values` into a new array of `dtype` that cannot be written; the caller's array is left alone."""
+    array = np.array(values, dtype=dtype, order="C")
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,42 @@
+"""Which proposals are settled, in memory that does not grow with the number of evaluations.
+
+A proposal is settled once it was told or forgotten. Notation: N samples.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from multinas_ray.core.arrays import BoolArray, IntArray
+
+
+def _no_ids() -> IntArray:
+    return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Ledger:
+    """Settled ids: all below `watermark`, and the few in `settled_above`. Never changed in place."""
+
+    watermark: int = 0
+    settled_above: IntArray = field(default_factory=_no_ids)
+    """Sorted, distinct, all above the watermark."""
+
+    def is_new(self, ids_N: IntArray) -> BoolArray:
+        """Returns (N,): not settled yet, and not a repeat of an earlier row."""
+        first_N = np.zeros(len(ids_N), dtype=np.bool_)
+        first_N[np.unique(ids_N, return_index=True)[1]] = True
+        return first_N & (ids_N >= self.watermark) & ~np.isin(ids_N, self.settled_above)
+
+    def settle(self, ids_N: IntArray) -> "Ledger":
+        """Returns the ledger with these ids settled too; the watermark moves over every gap that this closes."""
+        settled = np.union1d(self.settled_above, ids_N[ids_N >= self.watermark])
+        closes = settled == self.watermark + np.arange(len(settled))
+        num_closed = len(settled) if closes.all() else int(closes.argmin())
+        return Ledger(self.watermark + num_closed, settled[num_closed:])
+
+    def settle_below(self, bound: int) -> "Ledger":
+        """Returns the ledger with every id below `bound` settled."""
+        return Ledger(max(self.watermark, bound), self.settled_above[self.settled_above >= bound]).settle(
+            _no_ids()
+        )

@@ -1,0 +1,33 @@
+"""The margin: no category's probability falls below a floor, so that every architecture can still be drawn.
+
+Notation: K distributions, D variables, C categories (padded). docs/METHOD.md step 8.
+"""
+
+import numpy as np
+
+from multinas_ray.core.arrays import FloatArray
+from multinas_ray.core.distributions import CategoryLayout
+
+
+def margin_floors(layout: CategoryLayout, scale: float) -> FloatArray:
+    """Returns (D,): theta_min of each variable, 1 for a fixed one.
+
+    METHOD step 8: `scale / (n_var (C_d - 1))` with n_var the number of variables that are not fixed. `scale` other than
+    1 is ours. Where that leaves no room, `1 / (2 C_d)` [ours].
+    """
+    count_D = layout.last_D + 1.0
+    num_free = max(int(layout.free_D.sum()), 1)
+    floor_D = scale / (num_free * np.maximum(layout.last_D, 1))
+    floor_D = np.where(count_D * floor_D >= 1.0, 0.5 / count_D, floor_D)
+    return np.where(layout.free_D, floor_D, 1.0)
+
+
+def apply_margin(values_KDC: FloatArray, floor_D: FloatArray, layout: CategoryLayout) -> FloatArray:
+    """Maps (K, D, C) values near the simplex onto probabilities of at least the floors  # METHOD step 8."""
+    floor_DC = np.where(layout.valid_DC, floor_D[:, None], 0.0)
+    clipped_KDC = np.where(layout.valid_DC, np.maximum(values_KDC, floor_DC), 0.0)
+    total_KD = clipped_KDC.sum(axis=2, keepdims=True)
+    room_KD = np.where(layout.free_D[:, None], total_KD - floor_DC.sum(axis=1, keepdims=True), 1.0)
+    moved_KDC = clipped_KDC - (total_KD - 1.0) * (clipped_KDC - floor_DC) / room_KD
+    probs_KDC: FloatArray = moved_KDC / moved_KDC.sum(axis=2, keepdims=True)
+    return probs_KDC

@@ -1,0 +1,334 @@
+"""The ask-and-tell optimiser: K distributions over architectures, learned together from shared samples.
+
+Notation: K distributions, D variables, C categories (padded), N samples. docs/METHOD.md, "One update".
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multinas_ray.core import distributions
+from multinas_ray.core.arrays import FloatArray, IntArray
+from multinas_ray.core.asng import asng_step, natural_gradient
+from multinas_ray.core.config import checked_base_cost, checked_config, checked_cost_table, new_generator
+from multinas_ray.core.importance import effective_sample_sizes, importance_weights, weighted_means
+from multinas_ray.core.proposals import Evaluations, Proposals
+from multinas_ray.core.state import LastUpdate, read_state, start_state, write_state
+from multinas_ray.core.utility import quantile_utilities, scalarised_losses
+from multinas_ray.errors import ConfigError
+
+
+class MultiDistributionOptimizer:
+    """Learns K categorical distributions over architectures in one search; the k-th minimises loss + eps_k * complexity.
+
+    All K learn from every sample, by importance weights. Not thread-safe. The same calls give the same state to the
+    bit on one machine; results told in one call or in pieces give the same state too.
+
+    Args:
+        num_categories: number of categories of each of the D variables; 1 for a fixed one.
+        coefficients: eps_k, finite, not negative, strictly increasing; their number is K.
+        samples_per_update: N, results per update, a multiple of K; 2 K if None.
+        seed: of the draws; a whole number, a sequence of them, or None for one from the operating system.
+        memory: each update uses the samples of this many earlier updates again; for losses that do not drift.
+        cost_table: (D, C) costs of an additive complexity, in the unit of the told complexities, entries beyond a
+            variable's categories ignored. Makes the expected complexities of `diagnostics` exact.
+        base_cost: constant part of that complexity.
+        delta_init: initial step size.
+        alpha: signal-to-noise threshold of the step-size rule.
+        delta_max: bound of the step divisor, so that the step size stays at least delta_init / delta_max.
+        margin_scale: factor on the smallest probability a category may have.
+
+    Raises:
+        ConfigError: An argument breaks its rule.
+
+    Source: Noda, Saito & Shirakawa, ICANN 2022, over ASNG (Akimoto et al., ICML 2019), as rebuilt in docs/METHOD.md.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_categories: Sequence[int] | IntArray,
+        coefficients: Sequence[float] | FloatArray,
+        samples_per_update: int | None = None,
+        seed: int | Sequence[int] | None,
+        memory: int = 0,
+        cost_table: npt.ArrayLike | None = None,
+        base_cost: float = 0.0,
+        delta_init: float = 1.0,
+        alpha: float = 1.5,
+        delta_max: float = float("inf"),
+        margin_scale: float = 1.0,
+    ) -> None:
+        self._config = checked_config(
+            num_categories=num_categories,
+            coefficients=coefficients,
+            samples_per_update=samples_per_update,
+            memory=memory,
+            delta_init=delta_init,
+            alpha=alpha,
+            delta_max=delta_max,
+            margin_scale=margin_scale,
+        )
+        self._coefficients_K = np.array(self._config.coefficients)
+        self._layout = distributions.CategoryLayout.from_num_categories(self._config.num_categories)
+        self._settings = self._config.asng_settings(self._layout)
+        self._cost_table_DC = None if cost_table is None else checked_cost_table(cost_table, self._layout)
+        self._base_cost = checked_base_cost(base_cost)
+        self._state = start_state(self._settings, self._config, new_generator(seed))
+
+    @property
+    def num_distributions(self) -> int:
+        """K."""
+        return len(self._config.coefficients)
+
+    @property
+    def samples_per_update(self) -> int:
+        """N, how many told results make an update."""
+        return self._config.samples_per_update
+
+    @property
+    def probs(self) -> FloatArray:
+        """(K, D, C) probabilities, zero in the padding; a copy."""
+        return self._state.asng.probs_KDC.copy()
+
+    @property
+    def num_updates(self) -> int:
+        """Updates made so far."""
+        return self._state.num_updates
+
+    @property
+    def num_told(self) -> int:
+        """Results taken in so far, without the ignored ones."""
+        return self._state.num_told
+
+    @property
+    def num_ignored(self) -> int:
+        """Results told again, or told after they were forgotten."""
+        return self._state.num_ignored
+
+    def modes(self) -> IntArray:
+        """Returns (K, D): the likeliest architecture of each distribution, by ascending coefficient."""
+        return distributions.modes(self._state.asng.probs_KDC)
+
+    def pending(self) -> Proposals:
+        """Returns what was asked for and neither told nor forgotten, in the order of asking."""
+        return self._state.pending
+
+    def ask(self, n: int | None = None) -> Proposals:
+        """Returns the next `n` proposals (samples_per_update if None) with new ids.
+
+        They come from a queue, which is filled by whole strata of samples_per_update drawn from one state of the
+        distributions (docs/METHOD.md step 1); the density at the draw travels with each proposal.
+
+        Raises:
+            ConfigError: `n` is less than 1.
+        """
+        state = self._state
+        count = _checked_count(n, self.samples_per_update)
+        strata = [state.queue]
+        for _ in range(-(-(count - len(state.queue)) // self.samples_per_update)):
+            strata.append(self._draw_stratum())
+        drawn = Proposals.concatenate(strata)
+        asked = replace(drawn[:count], ids=state.next_id + np.arange(count))
+        state.queue = drawn[count:]
+        state.next_id += count
+        state.pending = Proposals.concatenate([state.pending, asked])
+        return asked
+
+    def sample(self, n: int) -> IntArray:
+        """Returns (n, D) architectures drawn afresh from the present mixture, stratified, neither queued nor told.
+
+        Raises:
+            ConfigError: `n` is less than 1.
+        """
+        return self._draw(_checked_count(n, None))[0]
+
+    def tell(self, proposals: Proposals, losses: npt.ArrayLike, complexities: npt.ArrayLike) -> int:
+        """Takes results in, and makes an update each time samples_per_update of them have come, in the order told.
+
+        Args:
+            proposals: what was evaluated: any part of what was asked, in any order, after any number of updates; or
+                another instance's, such as a record of a search, which in its order gives the same distributions again.
+                Ids that were told or forgotten before are ignored and counted.
+            losses: (N,) minimised; NaN or infinite for a failed evaluation, which ranks worst.
+            complexities: (N,) normalised, at least 0; anything for a failed evaluation.
+
+        Returns:
+            The number of updates made.
+
+        Raises:
+            ConfigError: Shapes do not match, an architecture is not of this space, or a complexity is not finite or
+                negative though its loss is finite. Nothing is taken in then.
+        """
+        told = Evaluations(proposals=proposals, losses=losses, complexities=complexities)  # type: ignore[arg-type]
+        self._check_architectures(proposals)
+        state = self._state
+        fresh = told[state.ledger.is_new(proposals.ids)]
+        _check_complexities(fresh)
+        state.num_ignored += len(told) - len(fresh)
+        state.num_told += len(fresh)
+        self._settle(fresh.proposals.ids)
+        waiting = Evaluations.concatenate([state.batch, fresh])
+        num_new_updates = len(waiting) // self.samples_per_update
+        for u in range(num_new_updates):
+            self._update(waiting[u * self.samples_per_update : (u + 1) * self.samples_per_update])
+        state.batch = waiting[num_new_updates * self.samples_per_update :]
+        return num_new_updates
+
+    def forget(self, proposals_or_ids: Proposals | npt.ArrayLike) -> None:
+        """Settles proposals whose results will never come, so that they need not be remembered; later ones are ignored.
+
+        Raises:
+            ConfigError: Ids are not whole numbers from 0.
+        """
+        if isinstance(proposals_or_ids, Proposals):
+            self._settle(proposals_or_ids.ids)
+            return
+        ids_N = np.atleast_1d(np.asarray(proposals_or_ids))
+        if ids_N.ndim != 1 or (ids_N.size and (ids_N.dtype.kind not in "iu" or ids_N.min() < 0)):
+            raise ConfigError(f"ids to forget must be whole numbers from 0, got {proposals_or_ids!r}")
+        self._settle(ids_N.astype(np.int64))
+
+    def restart(self, *, first_id: int, seed: int | Sequence[int] | None) -> None:
+        """Goes on after a crash: drops what was drawn and not told, and draws anew under new ids.
+
+        Args:
+            first_id: ids go on from here or from the next unused one, whichever is larger. All below count as settled,
+                so fold in every result on record first.
+            seed: of the draws from now on.
+
+        Raises:
+            ConfigError: `first_id` is negative or the seed is not one.
+        """
+        state = self._state
+        first = _checked_first_id(first_id)
+        state.rng = new_generator(seed)
+        state.next_id = max(state.next_id, first)
+        state.ledger = state.ledger.settle_below(state.next_id)
+        state.queue = state.pending = Proposals.empty(len(self._config.num_categories))
+
+    def diagnostics(self) -> dict[str, npt.NDArray[Any]]:
+        """Reports on each distribution (docs/METHOD.md step 9).
+
+        Returns:
+            (K,) arrays, except `mode`: `coefficient`; `expected_complexity`, exact with a cost table, otherwise the
+            weighted mean of the last update's; `expected_loss`, weighted mean of the last update's finite losses;
+            `entropy` in nats, summed over the variables; `step_size`; `effective_sample_size` of the last update;
+            `mode` (K, D); `mode_probability`. NaN for what needs an update before there was one.
+        """
+        asng, last = self._state.asng, self._state.last_update
+        if self._cost_table_DC is None:
+            complexity_K = last.mean_complexity_K.copy()
+        else:
+            complexity_K = distributions.expected_costs(asng.probs_KDC, self._cost_table_DC, self._base_cost)
+        return {
+            "coefficient": self._coefficients_K.copy(),
+            "expected_complexity": complexity_K,
+            "expected_loss": last.mean_loss_K.copy(),
+            "entropy": distributions.entropies(asng.probs_KDC),
+            "step_size": self._config.delta_init / asng.step_divisor_K,
+            "effective_sample_size": last.effective_sample_size_K.copy(),
+            "mode": self.modes(),
+            "mode_probability": distributions.mode_probabilities(asng.probs_KDC),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the whole state as nested dicts of numbers, strings, lists, None and numpy arrays, all copies."""
+        return write_state(self._state, self._config)
+
+    def load_state_dict(self, state: object) -> None:
+        """Takes over a state that `state_dict` of an optimiser with the same settings gave.
+
+        Raises:
+            StateError: The state is damaged, of another version or of other settings. This optimiser is then unchanged.
+        """
+        self._state = read_state(state, self._config, self._layout, self._settings)
+
+    def _draw(self, count: int) -> tuple[IntArray, IntArray]:
+        """Returns (N, D) architectures and their (N,) sources, stratified, from the present mixture."""
+        state = self._state
+        sources_N = distributions.stratified_sources(count, self.num_distributions, state.rng)
+        probs_KDC = state.asng.probs_KDC
+        return distributions.sample_architectures(probs_KDC, sources_N, self._layout, state.rng), sources_N
+
+    def _draw_stratum(self) -> Proposals:
+        """METHOD step 1."""
+        architectures_ND, sources_N = self._draw(self.samples_per_update)
+        log_prob_KN = distributions.log_prob(self._state.asng.probs_KDC, architectures_ND)
+        return Proposals(
+            architectures=architectures_ND,
+            log_q=distributions.log_mixture(log_prob_KN),
+            sources=sources_N,
+            ids=np.zeros_like(sources_N),
+            drawn_at=np.full_like(sources_N, self._state.num_updates),
+        )
+
+    def _settle(self, ids_N: IntArray) -> None:
+        """Notes ids as told or forgotten."""
+        state = self._state
+        state.ledger = state.ledger.settle(ids_N)
+        state.next_id = max(state.next_id, int(ids_N.max(initial=-1)) + 1)
+        state.pending = state.pending[~np.isin(state.pending.ids, ids_N)]
+
+    def _update(self, batch: Evaluations) -> None:
+        """One update of all K distributions  # METHOD steps 4 to 8."""
+        state = self._state
+        pool = state.memory.pool(batch)
+        architectures_ND = pool.proposals.architectures
+        log_density_N = state.memory.log_density(pool.proposals, state.num_updates)
+        log_prob_KN = distributions.log_prob(state.asng.probs_KDC, architectures_ND)
+        weights_KN = importance_weights(log_prob_KN, log_density_N)  # METHOD step 4
+        scores_KN = scalarised_losses(pool.losses, pool.complexities, self._coefficients_K)
+        utilities_KN = quantile_utilities(scores_KN, weights_KN)  # METHOD step 5
+        gradient_KDC, moves_K = natural_gradient(  # METHOD step 6
+            weights_KN, utilities_KN, architectures_ND, state.asng, self._layout
+        )
+        moves_K = moves_K & (weights_KN.sum(axis=1) >= np.finfo(np.float64).tiny)  # all underflowed: no step
+        state.asng = asng_step(state.asng, gradient_KDC, moves_K, self._settings)  # METHOD steps 7 and 8
+        state.num_updates += 1
+        state.memory = state.memory.after_update(pool, len(batch), state.asng.probs_KDC)
+        state.last_update = LastUpdate(
+            effective_sample_size_K=effective_sample_sizes(weights_KN),
+            mean_loss_K=weighted_means(weights_KN, pool.losses),
+            mean_complexity_K=weighted_means(weights_KN, pool.complexities),
+        )
+
+    def _check_architectures(self, proposals: Proposals) -> None:
+        architectures_ND, counts = proposals.architectures, self._config.num_categories
+        if architectures_ND.shape[1] != len(counts):
+            raise ConfigError(
+                f"architectures must have {len(counts)} variables as the space has, got {architectures_ND.shape[1]}"
+            )
+        outside_ND = (architectures_ND < 0) | (architectures_ND > self._layout.last_D)
+        if outside_ND.any():
+            i, d = np.argwhere(outside_ND)[0]
+            raise ConfigError(
+                f"architectures[{i}, {d}] must be a category from 0 to {counts[d] - 1}, got {architectures_ND[i, d]}"
+            )
+
+
+def _checked_count(n: int | None, default: int | None) -> int:
+    count = default if n is None else n
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise ConfigError(f"n must be a whole number of samples from 1, got {n!r}")
+    return int(count)
+
+
+def _checked_first_id(first_id: int) -> int:
+    if isinstance(first_id, bool) or not isinstance(first_id, int | np.integer) or first_id < 0:
+        raise ConfigError(f"first_id must be a whole number from 0, got {first_id!r}")
+    return int(first_id)
+
+
+def _check_complexities(evaluations: Evaluations) -> None:
+    complexities_N = evaluations.complexities
+    bad_N = np.isfinite(evaluations.losses) & ~(np.isfinite(complexities_N) & (complexities_N >= 0.0))
+    if bad_N.any():
+        i = int(bad_N.argmax())
+        raise ConfigError(
+            f"complexity of id {evaluations.proposals.ids[i]} must be finite and at least 0, got {complexities_N[i]}; "
+            "tell a failed evaluation by a loss of inf"
+        )
