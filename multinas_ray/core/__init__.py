@@ -1,4 +1,4 @@
-"""The algorithm, on numpy alone: K categorical distributions, importance weights, utilities, the ASNG step, ask and tell."""
+"""The algorithm, on numpy alone: K distributions, importance weights, utilities, ASNG, ask and tell."""
 
 from multinas_ray.core.optimizer import MultiDistributionOptimizer
 from multinas_ray.core.proposals import Proposals

@@ -11,7 +11,7 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 def read_only(values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Copies `values` into a new array of `dtype` that cannot be written; the caller's array is left alone."""
+    """Copies `values` into a new array of `dtype` that cannot be written; theirs is left alone."""
     array = np.array(values, dtype=dtype, order="C")
     array.setflags(write=False)
     return array

@@ -1,8 +1,8 @@
 """The natural gradient and the ASNG step, for K distributions at once, each with its own step-size state.
 
 Notation: K distributions, D variables, C categories (padded), N samples.
-docs/METHOD.md steps 6 to 8; Akimoto et al., ICML 2019. Names: `step_size` is delta, `step_divisor` is Delta, `path` is s,
-`path_weight` is gamma, `norm` is F.
+docs/METHOD.md steps 6 to 8; Akimoto et al., ICML 2019. Names: `step_size` is delta, `step_divisor` is Delta,
+`path` is s, `path_weight` is gamma, `norm` is F.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from multinas_ray.core.distributions import CategoryLayout, uniform_probs
 from multinas_ray.core.margin import apply_margin
 
 NOISE = 1e-12
-"""A gradient whose norm is below this share of what its terms could add up to is rounding, and moves nothing. [ours]"""
+"""A gradient whose norm is below this share of what its terms could add up to is rounding, and moves nothing.
+[ours]"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,10 @@ class ASNGSettings:
 
     @property
     def least_divisor(self) -> float:
-        """Delta is kept at or above this, so that beta <= 1. [ours]
+        """Delta is kept at or above this, so that beta <= 1 [ours].
 
-        The published rule has no such bound, and with few parameters and a steady direction beta can pass 2, where
-        sqrt(beta (2 - beta)) does not exist.
+        The published rule has no such bound, and with few parameters and a steady direction beta can pass 2,
+        where sqrt(beta (2 - beta)) does not exist.
         """
         return self.delta_init / self.root_dimension
 
@@ -128,7 +129,7 @@ def whitened(gradient_KDC: FloatArray, probs_KDC: FloatArray, layout: CategoryLa
 def asng_step(
     state: ASNGState, gradient_KDC: FloatArray, moves_K: BoolArray, settings: ASNGSettings
 ) -> ASNGState:
-    """Returns the state after one step of every distribution with `moves_K`; the others keep theirs to the bit.
+    """Returns the state after one step of every distribution in `moves_K`; the others keep theirs exactly.
 
     METHOD steps 7 and 8. A distribution whose F is zero or not finite does not move either.
     """

@@ -4,7 +4,7 @@ Notation: K distributions, D variables, C_d categories of variable d.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -67,8 +67,8 @@ class OptimizerConfig:
 
 def checked_config(
     *,
-    num_categories: Sequence[int],
-    coefficients: Sequence[float],
+    num_categories: Iterable[int],
+    coefficients: Iterable[float],
     samples_per_update: int | None,
     memory: int,
     delta_init: float,
@@ -112,8 +112,8 @@ def checked_cost_table(cost_table: npt.ArrayLike, layout: CategoryLayout) -> Flo
         ) from error
     if table.ndim != 2 or len(table) != num_variables or table.shape[1] < num_columns:
         raise ConfigError(
-            f"cost_table must have shape (D, C) = ({num_variables}, {num_columns}), a row per variable padded to the "
-            f"widest, got {table.shape}"
+            f"cost_table must have shape (D, C) = ({num_variables}, {num_columns}), a row per variable, "
+            f"padded to the widest, got {table.shape}"
         )
     costs_DC = np.where(layout.valid_DC, table[:, :num_columns], 0.0)
     if not np.isfinite(costs_DC).all():
@@ -154,7 +154,7 @@ def _check_categories(num_categories: tuple[int, ...]) -> None:
     for d, count in enumerate(num_categories):
         if count < 1:
             raise ConfigError(
-                f"num_categories[{d}] must be at least 1, got {count}; leave out a variable that has no categories"
+                f"num_categories[{d}] must be at least 1, got {count}; leave out an empty variable"
             )
 
 
@@ -167,8 +167,8 @@ def _check_coefficients(coefficients: tuple[float, ...]) -> None:
     for k in range(1, len(coefficients)):
         if not coefficients[k - 1] < coefficients[k]:
             raise ConfigError(
-                f"coefficients must be strictly increasing, got {coefficients[k - 1]} then {coefficients[k]} at "
-                f"{k}; sort them and drop repeats"
+                f"coefficients must be strictly increasing, got {coefficients[k - 1]} then {coefficients[k]} "
+                f"at {k}; sort them and drop repeats"
             )
 
 
@@ -176,8 +176,8 @@ def _check_samples_per_update(samples: int, num_distributions: int) -> None:
     if samples < 1 or samples % num_distributions:
         above = num_distributions * (max(samples, 0) // num_distributions + 1)
         raise ConfigError(
-            f"samples_per_update must be a positive multiple of the number of distributions, {num_distributions}, "
-            f"got {samples}; use {above}"
+            f"samples_per_update must be a positive multiple of the number of distributions, "
+            f"{num_distributions}, got {samples}; use {above}"
         )
 
 

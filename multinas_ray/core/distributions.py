@@ -42,7 +42,7 @@ class CategoryLayout:
 
     @property
     def num_free_parameters(self) -> int:
-        """n = sum_d (C_d - 1), the dimension of one distribution."""
+        """sum_d (C_d - 1), n in the method's text: the dimension of one distribution."""
         return int(self.last_D.sum())
 
 
@@ -70,14 +70,15 @@ def log_mixture(log_prob_KN: FloatArray) -> FloatArray:
     """Returns (N,): log of the equal mixture (1/K) sum_k p_k(a_i)  # METHOD step 1."""
     highest_N = log_prob_KN.max(axis=0)
     log_mean_N: FloatArray = np.log(np.exp(log_prob_KN - highest_N).mean(axis=0))
-    return highest_N + log_mean_N
+    log_mixture_N: FloatArray = highest_N + log_mean_N
+    return log_mixture_N
 
 
 def stratified_sources(num_samples: int, num_distributions: int, rng: np.random.Generator) -> IntArray:
     """Returns (N,) sources, each distribution floor(N / K) times and a random choice of them once more.
 
-    METHOD step 1. The order is random [ours]: any part of a stratum is then a fair sample of the mixture, so results
-    that come in part or late enter an update without favouring some sources.
+    METHOD step 1. The order is random [ours]: any part of a stratum is then a fair sample of the mixture, so
+    results that come in part or late enter an update without favouring some sources.
     """
     repeats, remainder = divmod(num_samples, num_distributions)
     extra = rng.permutation(num_distributions)[:remainder]
@@ -87,7 +88,7 @@ def stratified_sources(num_samples: int, num_distributions: int, rng: np.random.
 def sample_architectures(
     probs_KDC: FloatArray, sources_N: IntArray, layout: CategoryLayout, rng: np.random.Generator
 ) -> IntArray:
-    """Returns (N, D) architectures, row i drawn from distribution `sources_N[i]` by inverting its cumulative sums."""
+    """Returns (N, D) architectures, row i drawn from distribution `sources_N[i]` by inverting its CDFs."""
     cumulative_KDC = probs_KDC.cumsum(axis=2)
     uniform_ND = rng.random((len(sources_N), probs_KDC.shape[1]))
     architectures_ND = np.zeros(uniform_ND.shape, dtype=np.int64)
@@ -99,7 +100,8 @@ def sample_architectures(
 
 def modes(probs_KDC: FloatArray) -> IntArray:
     """Returns (K, D): the likeliest architecture of each distribution; the first of equals."""
-    return probs_KDC.argmax(axis=2).astype(np.int64)
+    modes_KD: IntArray = probs_KDC.argmax(axis=2).astype(np.int64)
+    return modes_KD
 
 
 def mode_probabilities(probs_KDC: FloatArray) -> FloatArray:

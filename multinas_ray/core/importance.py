@@ -9,8 +9,9 @@ import numpy as np
 from multinas_ray.core.arrays import FloatArray, IntArray
 
 LOG_WEIGHT_LIMIT = 300.0
-"""Largest log weight: above it (only ever for late samples) a distribution's weights are scaled down together, which
-changes no step, since G / F, the quantiles and the effective sample size do not depend on that scale. [ours]"""
+"""Largest log weight: above it (only ever for late samples) a distribution's weights are scaled down
+together, which changes no step, since G / F, the quantiles and the effective sample size do not depend on
+that scale. [ours]"""
 
 
 def importance_weights(log_prob_KN: FloatArray, log_density_N: FloatArray) -> FloatArray:
@@ -27,12 +28,12 @@ def importance_weights(log_prob_KN: FloatArray, log_density_N: FloatArray) -> Fl
 
 
 def balance_log_density(log_mixture_GN: FloatArray, counts_G: IntArray) -> FloatArray:
-    """Returns (N,): log of sum_g (n_g / n) q_g(a_i), the balance heuristic's density for a pool of G groups."""
+    """Returns (N,): log of sum_g (n_g / n) q_g(a_i), the balance heuristic's density for G groups."""
     highest_N = log_mixture_GN.max(axis=0)
     # Whole counts are summed before the division, so that equal densities give exactly their own value.
     share_N = (counts_G[:, None] * np.exp(log_mixture_GN - highest_N)).sum(axis=0) / counts_G.sum()
-    log_share_N: FloatArray = np.log(share_N)
-    return highest_N + log_share_N
+    log_density_N: FloatArray = highest_N + np.log(share_N)
+    return log_density_N
 
 
 def effective_sample_sizes(weights_KN: FloatArray) -> FloatArray:

@@ -29,7 +29,7 @@ class Ledger:
         return first_N & (ids_N >= self.watermark) & ~np.isin(ids_N, self.settled_above)
 
     def settle(self, ids_N: IntArray) -> "Ledger":
-        """Returns the ledger with these ids settled too; the watermark moves over every gap that this closes."""
+        """Returns the ledger with these ids settled too, the watermark moved over every gap that closes."""
         settled = np.union1d(self.settled_above, ids_N[ids_N >= self.watermark])
         closes = settled == self.watermark + np.arange(len(settled))
         num_closed = len(settled) if closes.all() else int(closes.argmin())

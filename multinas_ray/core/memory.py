@@ -1,7 +1,7 @@
-"""Sample reuse: the last updates' samples, weighted by the mixture of all the distributions that produced them.
+"""Sample reuse: the last updates' samples, weighted by the mixture of all that produced them.
 
-Notation: K distributions, D variables, C categories (padded), N samples, G groups of samples drawn at the same update.
-docs/METHOD.md, "Sample reuse". Right for fixed losses; while weights train, old losses age.
+Notation: K distributions, D variables, C categories (padded), N samples, G groups of samples drawn at the
+same update. docs/METHOD.md, "Sample reuse". Right for fixed losses; while weights train, old losses age.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,17 @@ from multinas_ray.core.importance import balance_log_density
 from multinas_ray.core.proposals import Evaluations, Proposals
 
 LATENESS = 16
-"""For how many updates more than the memory itself the probabilities are kept, so that late samples can join the
-balance heuristic too. Later ones keep the density they were drawn with: exact as well, of larger variance. [ours]"""
+"""For how many updates more than the memory itself the probabilities are kept, so that late samples can join
+the balance heuristic too. Later ones keep the density they were drawn with: exact as well, of larger
+variance. [ours]"""
 
 
 @dataclass(frozen=True, eq=False)
 class SampleMemory:
-    """What earlier updates leave behind; never changed in place. Depends on the told record alone, not on the asked."""
+    """What earlier updates leave behind; never changed in place.
+
+    It depends on the told record alone, so that folding the record gives it again.
+    """
 
     num_updates_kept: int
     """M; 0 keeps nothing."""
@@ -42,9 +46,9 @@ class SampleMemory:
     def log_density(self, proposals: Proposals, num_updates: int) -> FloatArray:
         """Returns (N,): the log density that makes the pool's weights unbiased.
 
-        Without memory this is the density each sample was drawn with (METHOD step 4). With memory, samples whose
-        mixtures are known share the balance heuristic's density; any other keeps its own, which leaves the pool's mean
-        unbiased, since each of the two parts is unbiased by itself.
+        Without memory this is the density each sample was drawn with (METHOD step 4). With memory, samples
+        whose mixtures are known share the balance heuristic's density; any other keeps its own, which leaves
+        the pool's mean unbiased, since each of the two parts is unbiased by itself.
 
         Args:
             proposals: the pool.

@@ -3,7 +3,7 @@
 Notation: K distributions, D variables, C categories (padded), N samples. docs/METHOD.md, "One update".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,17 +15,18 @@ from multinas_ray.core.arrays import FloatArray, IntArray
 from multinas_ray.core.asng import asng_step, natural_gradient
 from multinas_ray.core.config import checked_base_cost, checked_config, checked_cost_table, new_generator
 from multinas_ray.core.importance import effective_sample_sizes, importance_weights, weighted_means
-from multinas_ray.core.proposals import Evaluations, Proposals
+from multinas_ray.core.proposals import Evaluations, Proposals, real_numbers
 from multinas_ray.core.state import LastUpdate, read_state, start_state, write_state
 from multinas_ray.core.utility import quantile_utilities, scalarised_losses
 from multinas_ray.errors import ConfigError
 
 
 class MultiDistributionOptimizer:
-    """Learns K categorical distributions over architectures in one search; the k-th minimises loss + eps_k * complexity.
+    """Learns K categorical distributions over architectures in one search.
 
-    All K learn from every sample, by importance weights. Not thread-safe. The same calls give the same state to the
-    bit on one machine; results told in one call or in pieces give the same state too.
+    The k-th minimises loss + eps_k * complexity. All K learn from every sample, by importance weights. Not
+    thread-safe. The same calls give the same state to the bit on one machine; results told in one call or in
+    pieces give the same state too.
 
     Args:
         num_categories: number of categories of each of the D variables; 1 for a fixed one.
@@ -33,8 +34,8 @@ class MultiDistributionOptimizer:
         samples_per_update: N, results per update, a multiple of K; 2 K if None.
         seed: of the draws; a whole number, a sequence of them, or None for one from the operating system.
         memory: each update uses the samples of this many earlier updates again; for losses that do not drift.
-        cost_table: (D, C) costs of an additive complexity, in the unit of the told complexities, entries beyond a
-            variable's categories ignored. Makes the expected complexities of `diagnostics` exact.
+        cost_table: (D, C) costs of an additive complexity, in the unit of the told complexities, entries
+            beyond a variable's categories ignored. Makes the expected complexities of `diagnostics` exact.
         base_cost: constant part of that complexity.
         delta_init: initial step size.
         alpha: signal-to-noise threshold of the step-size rule.
@@ -44,14 +45,15 @@ class MultiDistributionOptimizer:
     Raises:
         ConfigError: An argument breaks its rule.
 
-    Source: Noda, Saito & Shirakawa, ICANN 2022, over ASNG (Akimoto et al., ICML 2019), as rebuilt in docs/METHOD.md.
+    Source: Noda, Saito & Shirakawa, ICANN 2022, over ASNG (Akimoto et al., ICML 2019), as rebuilt in
+    docs/METHOD.md.
     """
 
     def __init__(
         self,
         *,
-        num_categories: Sequence[int] | IntArray,
-        coefficients: Sequence[float] | FloatArray,
+        num_categories: Iterable[int],
+        coefficients: Iterable[float],
         samples_per_update: int | None = None,
         seed: int | Sequence[int] | None,
         memory: int = 0,
@@ -120,8 +122,8 @@ class MultiDistributionOptimizer:
     def ask(self, n: int | None = None) -> Proposals:
         """Returns the next `n` proposals (samples_per_update if None) with new ids.
 
-        They come from a queue, which is filled by whole strata of samples_per_update drawn from one state of the
-        distributions (docs/METHOD.md step 1); the density at the draw travels with each proposal.
+        They come from a queue, which is filled by whole strata of samples_per_update drawn from one state of
+        the distributions (docs/METHOD.md step 1); the density at the draw travels with each proposal.
 
         Raises:
             ConfigError: `n` is less than 1.
@@ -139,7 +141,7 @@ class MultiDistributionOptimizer:
         return asked
 
     def sample(self, n: int) -> IntArray:
-        """Returns (n, D) architectures drawn afresh from the present mixture, stratified, neither queued nor told.
+        """Returns (n, D) architectures drawn afresh from the present mixture, stratified, not to be told.
 
         Raises:
             ConfigError: `n` is less than 1.
@@ -147,12 +149,12 @@ class MultiDistributionOptimizer:
         return self._draw(_checked_count(n, None))[0]
 
     def tell(self, proposals: Proposals, losses: npt.ArrayLike, complexities: npt.ArrayLike) -> int:
-        """Takes results in, and makes an update each time samples_per_update of them have come, in the order told.
+        """Takes results in, in order, and makes an update each time samples_per_update have come.
 
         Args:
-            proposals: what was evaluated: any part of what was asked, in any order, after any number of updates; or
-                another instance's, such as a record of a search, which in its order gives the same distributions again.
-                Ids that were told or forgotten before are ignored and counted.
+            proposals: what was evaluated: any part of what was asked, in any order, after any number of
+                updates; or another instance's, such as a record of a search, which in its order gives the
+                same distributions again. Ids that were told or forgotten before are ignored and counted.
             losses: (N,) minimised; NaN or infinite for a failed evaluation, which ranks worst.
             complexities: (N,) normalised, at least 0; anything for a failed evaluation.
 
@@ -160,10 +162,14 @@ class MultiDistributionOptimizer:
             The number of updates made.
 
         Raises:
-            ConfigError: Shapes do not match, an architecture is not of this space, or a complexity is not finite or
-                negative though its loss is finite. Nothing is taken in then.
+            ConfigError: Shapes do not match, an architecture is not of this space, or a complexity is not
+                finite or negative though its loss is finite. Nothing is taken in then.
         """
-        told = Evaluations(proposals=proposals, losses=losses, complexities=complexities)  # type: ignore[arg-type]
+        told = Evaluations(
+            proposals=proposals,
+            losses=real_numbers(losses, "losses"),
+            complexities=real_numbers(complexities, "complexities"),
+        )
         self._check_architectures(proposals)
         state = self._state
         fresh = told[state.ledger.is_new(proposals.ids)]
@@ -179,7 +185,9 @@ class MultiDistributionOptimizer:
         return num_new_updates
 
     def forget(self, proposals_or_ids: Proposals | npt.ArrayLike) -> None:
-        """Settles proposals whose results will never come, so that they need not be remembered; later ones are ignored.
+        """Settles proposals whose results will never come; they need not be remembered.
+
+        Should one come after all, `tell` ignores it.
 
         Raises:
             ConfigError: Ids are not whole numbers from 0.
@@ -196,8 +204,8 @@ class MultiDistributionOptimizer:
         """Goes on after a crash: drops what was drawn and not told, and draws anew under new ids.
 
         Args:
-            first_id: ids go on from here or from the next unused one, whichever is larger. All below count as settled,
-                so fold in every result on record first.
+            first_id: ids go on from here or from the next unused one, whichever is larger. All below count as
+                settled, so fold in every result on record first.
             seed: of the draws from now on.
 
         Raises:
@@ -214,10 +222,11 @@ class MultiDistributionOptimizer:
         """Reports on each distribution (docs/METHOD.md step 9).
 
         Returns:
-            (K,) arrays, except `mode`: `coefficient`; `expected_complexity`, exact with a cost table, otherwise the
-            weighted mean of the last update's; `expected_loss`, weighted mean of the last update's finite losses;
-            `entropy` in nats, summed over the variables; `step_size`; `effective_sample_size` of the last update;
-            `mode` (K, D); `mode_probability`. NaN for what needs an update before there was one.
+            (K,) arrays, except `mode`: `coefficient`; `expected_complexity`, exact with a cost table,
+            otherwise the weighted mean of the last update's; `expected_loss`, weighted mean of the last
+            update's finite losses; `entropy` in nats, summed over the variables; `step_size`;
+            `effective_sample_size` of the last update; `mode` (K, D); `mode_probability`. NaN for what needs
+            an update before there was one.
         """
         asng, last = self._state.asng, self._state.last_update
         if self._cost_table_DC is None:
@@ -236,14 +245,15 @@ class MultiDistributionOptimizer:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the whole state as nested dicts of numbers, strings, lists, None and numpy arrays, all copies."""
+        """Returns the whole state as nested dicts of numbers, strings, lists, None and new numpy arrays."""
         return write_state(self._state, self._config)
 
     def load_state_dict(self, state: object) -> None:
         """Takes over a state that `state_dict` of an optimiser with the same settings gave.
 
         Raises:
-            StateError: The state is damaged, of another version or of other settings. This optimiser is then unchanged.
+            StateError: The state is damaged, of another version or of other settings. This optimiser is then
+                unchanged.
         """
         self._state = read_state(state, self._config, self._layout, self._settings)
 
@@ -300,13 +310,14 @@ class MultiDistributionOptimizer:
         architectures_ND, counts = proposals.architectures, self._config.num_categories
         if architectures_ND.shape[1] != len(counts):
             raise ConfigError(
-                f"architectures must have {len(counts)} variables as the space has, got {architectures_ND.shape[1]}"
+                f"architectures must have {len(counts)} variables, got {architectures_ND.shape[1]}"
             )
         outside_ND = (architectures_ND < 0) | (architectures_ND > self._layout.last_D)
         if outside_ND.any():
             i, d = np.argwhere(outside_ND)[0]
             raise ConfigError(
-                f"architectures[{i}, {d}] must be a category from 0 to {counts[d] - 1}, got {architectures_ND[i, d]}"
+                f"architectures[{i}, {d}] must be a category from 0 to {counts[d] - 1}, "
+                f"got {architectures_ND[i, d]}"
             )
 
 
@@ -329,6 +340,6 @@ def _check_complexities(evaluations: Evaluations) -> None:
     if bad_N.any():
         i = int(bad_N.argmax())
         raise ConfigError(
-            f"complexity of id {evaluations.proposals.ids[i]} must be finite and at least 0, got {complexities_N[i]}; "
-            "tell a failed evaluation by a loss of inf"
+            f"complexity of id {evaluations.proposals.ids[i]} must be finite and at least 0, "
+            f"got {complexities_N[i]}; tell a failed evaluation by a loss of inf"
         )

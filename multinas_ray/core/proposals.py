@@ -5,7 +5,7 @@ Notation: D variables, N samples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from multinas_ray.core.arrays import BoolArray, FloatArray, IntArray, read_only
 from multinas_ray.errors import ConfigError
 
+ArrayT = TypeVar("ArrayT", bound=npt.NDArray[Any])
 Rows: TypeAlias = int | np.integer | slice | Sequence[int] | IntArray | BoolArray
 
 
@@ -20,12 +21,12 @@ Rows: TypeAlias = int | np.integer | slice | Sequence[int] | IntArray | BoolArra
 class Proposals:
     """N architectures to evaluate. Arrays are copied in, checked, and read-only.
 
-    What is recorded at the draw never changes (docs/METHOD.md step 1), so a result may come back at any time, in any
-    order and in any part, and still gets the right weight.
+    What is recorded at the draw never changes (docs/METHOD.md step 1), so a result may come back at any time,
+    in any order and in any part, and still gets the right weight.
 
     Raises:
-        ConfigError: An array has the wrong shape, holds something other than whole numbers (log_q: finite numbers),
-            or an id is negative.
+        ConfigError: An array has the wrong shape, holds something other than whole numbers (log_q: finite
+            numbers), or an id is negative.
     """
 
     architectures: IntArray
@@ -33,11 +34,13 @@ class Proposals:
     log_q: FloatArray
     """(N,) log density of the mixture at the draw, in nats."""
     sources: IntArray
-    """(N,) which of the K distributions each was drawn from; -1 for none. For the record: no update uses it."""
+    """(N,) which of the K distributions each was drawn from; -1 for none. For the record: no update uses
+    it."""
     ids: IntArray
     """(N,) number of each proposal, never given twice."""
     drawn_at: IntArray
-    """(N,) number of updates done when it was drawn; -1 for a sample of some other density than an optimiser's mixture."""
+    """(N,) number of updates done when it was drawn; -1 for a sample of some other density than an
+    optimiser's mixture."""
 
     def __post_init__(self) -> None:
         architectures = _whole_numbers(self.architectures, "architectures")
@@ -151,7 +154,7 @@ def real_numbers(values: npt.ArrayLike, name: str) -> FloatArray:
     return read_only(array, np.float64)
 
 
-def column_of(array: npt.NDArray[np.generic], name: str, num_rows: int) -> npt.NDArray[np.generic]:
+def column_of(array: ArrayT, name: str, num_rows: int) -> ArrayT:
     """Returns `array` if its shape is (num_rows,).
 
     Raises:

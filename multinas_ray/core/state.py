@@ -102,7 +102,8 @@ def read_state(
     """Builds the state from what `write_state` returned.
 
     Raises:
-        StateError: Something is missing, unknown, of another version or configuration, or damaged; names the path.
+        StateError: Something is missing, unknown, of another version or configuration, or damaged; names the
+            path.
     """
     root = StateReader(data, "state")
     root.expect("version", VERSION)
@@ -144,8 +145,8 @@ def _check_together(state: OptimizerState, config: OptimizerConfig) -> None:
     num_batch = state.num_told - state.num_updates * config.samples_per_update
     if len(state.batch) != num_batch or not 0 <= num_batch < config.samples_per_update:
         raise StateError(
-            f"state.batch: expected {num_batch} rows, the results told after update {state.num_updates} and fewer than "
-            f"{config.samples_per_update}, found {len(state.batch)}"
+            f"state.batch: expected {num_batch} rows, those told after update {state.num_updates} and fewer "
+            f"than {config.samples_per_update}, found {len(state.batch)}"
         )
     if not state.ledger.is_new(state.pending.ids).all():
         raise StateError(
@@ -204,8 +205,8 @@ def _read_probs(reader: StateReader, shape: tuple[int | None, ...], layout: Cate
     sums_to_one = np.allclose(probs.sum(axis=-1), 1.0, rtol=0.0, atol=1e-9)
     if not sums_to_one or (probs[..., layout.valid_DC] <= 0.0).any() or probs[..., ~layout.valid_DC].any():
         raise StateError(
-            f"{reader.path}.probs: expected positive probabilities that sum to 1 over each variable's categories and "
-            "zeros in the padding, found others"
+            f"{reader.path}.probs: expected positive probabilities that sum to 1 over each variable's "
+            "categories and zeros in the padding, found others"
         )
     return probs
 
@@ -223,7 +224,8 @@ def _read_distributions(
     )
     if (state.step_divisor_K < settings.least_divisor).any():
         raise StateError(
-            f"{reader.path}.step_divisor: expected at least {settings.least_divisor}, found {state.step_divisor_K.min()}"
+            f"{reader.path}.step_divisor: expected at least {settings.least_divisor}, "
+            f"found {state.step_divisor_K.min()}"
         )
     reader.finish()
     return state
@@ -267,7 +269,7 @@ def _read_evaluations(reader: StateReader, layout: CategoryLayout, finish: bool 
     )
     if bad.any():
         raise StateError(
-            f"{reader.path}.complexities: expected finite, not negative where the loss is finite, found others"
+            f"{reader.path}.complexities: expected at least 0 where the loss is finite, found others"
         )
     if finish:
         reader.finish()

@@ -1,6 +1,7 @@
 """Utilities: what a sample's rank among the weighted samples is worth to each distribution.
 
-Notation: K distributions, N samples. docs/METHOD.md step 5, the tie-aware form of IGO (Ollivier et al., JMLR 2017).
+Notation: K distributions, N samples. docs/METHOD.md step 5, the tie-aware form of IGO (Ollivier et al., JMLR
+2017).
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ WORST_QUANTILE = 0.75
 def scalarised_losses(
     losses_N: FloatArray, complexities_N: FloatArray, coefficients_K: FloatArray
 ) -> FloatArray:
-    """Returns (K, N): f_ki = L_i + eps_k R_i, minimised; +inf where the loss is not finite (such a sample ranks worst).
+    """Returns (K, N): f_ki = L_i + eps_k R_i, minimised; +inf (ranks worst) where the loss is not finite.
 
     Args:
         losses_N: losses; NaN and both infinities mean a failed evaluation.
@@ -22,19 +23,18 @@ def scalarised_losses(
         coefficients_K: eps_k.
     """
     failed_N = ~np.isfinite(losses_N)
+    ranked_losses_N = np.where(failed_N, np.inf, losses_N)
+    ranked_complexities_N = np.where(failed_N, 0.0, complexities_N)
     with np.errstate(over="ignore"):  # a sum beyond the largest float is as bad as a failure
-        scores_KN = np.where(failed_N, np.inf, losses_N) + coefficients_K[:, None] * np.where(
-            failed_N, 0.0, complexities_N
-        )
-    return scores_KN
+        return ranked_losses_N + coefficients_K[:, None] * ranked_complexities_N
 
 
 def quantile_utilities(scores_KN: FloatArray, weights_KN: FloatArray) -> FloatArray:
     """Returns (K, N): u_ki, the mean of s over the weighted quantiles that sample i and its ties fill.
 
-    METHOD step 5: s is +1 up to the first quarter, -1 from the last quarter on, 0 between. Quantiles are normalised by
-    the weights' sum [ours]; where that is zero, every utility is 0. Ties are exact equality. A sample of zero weight
-    gets the value of s at its place, which no sum will count.
+    METHOD step 5: s is +1 up to the first quarter, -1 from the last quarter on, 0 between. Quantiles are
+    normalised by the weights' sum [ours]; where that is zero, every utility is 0. Ties are exact equality. A
+    sample of zero weight gets the value of s at its place, which no sum will count.
     """
     below_KN, upto_KN = _weighted_quantiles(scores_KN, weights_KN)
     best_KN = np.minimum(upto_KN, BEST_QUANTILE) - np.minimum(below_KN, BEST_QUANTILE)
