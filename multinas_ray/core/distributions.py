@@ -61,8 +61,9 @@ def log_prob(probs_KDC: FloatArray, architectures_ND: IntArray) -> FloatArray:
     num_distributions = probs_KDC.shape[0]
     log_probs_DCK = np.log(np.where(probs_KDC > 0.0, probs_KDC, 1.0)).transpose(1, 2, 0).copy()
     total_NK = np.zeros((len(architectures_ND), num_distributions))
+    term_NK = np.empty_like(total_NK)
     for log_probs_CK, category_N in zip(log_probs_DCK, architectures_ND.T.copy(), strict=True):
-        total_NK += log_probs_CK.take(category_N, axis=0)
+        total_NK += log_probs_CK.take(category_N, axis=0, out=term_NK, mode="clip")  # clip: without a buffer
     return np.ascontiguousarray(total_NK.T)
 
 

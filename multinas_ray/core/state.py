@@ -19,6 +19,7 @@ from multinas_ray.core.reader import StateReader
 from multinas_ray.errors import ConfigError, StateError
 
 VERSION = 1
+COUNTERS = ("next_id", "num_updates", "num_told", "num_ignored")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +74,7 @@ def write_state(state: OptimizerState, config: OptimizerConfig) -> dict[str, Any
     return {
         "version": VERSION,
         "config": _plain_config(config),
-        "counters": {
-            name: getattr(state, name) for name in ("next_id", "num_updates", "num_told", "num_ignored")
-        },
+        "counters": {name: getattr(state, name) for name in COUNTERS},
         "distributions": {
             "probs": state.asng.probs_KDC.copy(),
             "path": state.asng.path_KDC.copy(),
@@ -112,18 +111,8 @@ def read_state(
         config_reader.expect(name, value)
     config_reader.finish()
     counters = root.section("counters")
-    names = ("next_id", "num_updates", "num_told", "num_ignored")
-    counts = {name: counters.integer(name) for name in names}
+    counts = {name: counters.integer(name) for name in COUNTERS}
     counters.finish()
-    last = root.section("last_update")
-    shape_K = (len(config.coefficients),)
-    last_update = LastUpdate(
-        *(
-            last.floats(name, shape_K, finite=False)
-            for name in ("effective_sample_size", "mean_loss", "mean_complexity")
-        )
-    )
-    last.finish()
     state = OptimizerState(
         asng=_read_distributions(root.section("distributions"), config, layout, settings),
         rng=_read_generator(root.section("rng")),
@@ -132,7 +121,7 @@ def read_state(
         queue=_read_proposals(root.section("queue"), layout),
         pending=_read_proposals(root.section("pending"), layout),
         batch=_read_evaluations(root.section("batch"), layout),
-        last_update=last_update,
+        last_update=_read_last_update(root.section("last_update"), len(config.coefficients)),
         **counts,
     )
     root.finish()
@@ -274,6 +263,13 @@ def _read_evaluations(reader: StateReader, layout: CategoryLayout, finish: bool 
     if finish:
         reader.finish()
     return Evaluations(proposals=proposals, **columns)
+
+
+def _read_last_update(reader: StateReader, num_distributions: int) -> LastUpdate:
+    names = ("effective_sample_size", "mean_loss", "mean_complexity")
+    last_update = LastUpdate(*(reader.floats(name, (num_distributions,), finite=False) for name in names))
+    reader.finish()
+    return last_update
 
 
 def _read_memory(

@@ -36,38 +36,37 @@ def quantile_utilities(scores_KN: FloatArray, weights_KN: FloatArray) -> FloatAr
     normalised by the weights' sum [ours]; where that is zero, every utility is 0. Ties are exact equality. A
     sample of zero weight gets the value of s at its place, which no sum will count.
     """
-    below_KN, upto_KN = _weighted_quantiles(scores_KN, weights_KN)
+    order_KN = scores_KN.argsort(axis=1)
+    sorted_scores_KN = np.take_along_axis(scores_KN, order_KN, axis=1)
+    sorted_weights_KN = np.take_along_axis(weights_KN, order_KN, axis=1)
+    below_KN, upto_KN = _tied_quantiles(sorted_scores_KN, sorted_weights_KN)
     best_KN = np.minimum(upto_KN, BEST_QUANTILE) - np.minimum(below_KN, BEST_QUANTILE)
     worst_KN = np.maximum(upto_KN, WORST_QUANTILE) - np.maximum(below_KN, WORST_QUANTILE)
     width_KN = upto_KN - below_KN
-    point_KN = np.where(upto_KN <= BEST_QUANTILE, 1.0, np.where(upto_KN >= WORST_QUANTILE, -1.0, 0.0))
     filled_KN = width_KN > 0.0
-    utilities_KN = np.where(filled_KN, (best_KN - worst_KN) / np.where(filled_KN, width_KN, 1.0), point_KN)
+    point_KN = np.where(upto_KN <= BEST_QUANTILE, 1.0, np.where(upto_KN >= WORST_QUANTILE, -1.0, 0.0))
+    mean_KN = np.where(filled_KN, (best_KN - worst_KN) / np.where(filled_KN, width_KN, 1.0), point_KN)
     has_weight_K = weights_KN.sum(axis=1, keepdims=True) > 0.0
-    return np.where(has_weight_K, utilities_KN, 0.0)
+    utilities_KN = np.empty_like(scores_KN)
+    np.put_along_axis(utilities_KN, order_KN, np.where(has_weight_K, mean_KN, 0.0), axis=1)
+    return utilities_KN
 
 
-def _weighted_quantiles(scores_KN: FloatArray, weights_KN: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Returns q^<_ki and q^<=_ki, each (K, N): the share of weight strictly better, and at least as good."""
-    num_samples = scores_KN.shape[1]
-    order_KN = scores_KN.argsort(axis=1)
-    sorted_KN = np.take_along_axis(scores_KN, order_KN, axis=1)
-    cumulative_KN = np.zeros((len(scores_KN), num_samples + 1))
-    np.cumsum(np.take_along_axis(weights_KN, order_KN, axis=1), axis=1, out=cumulative_KN[:, 1:])
+def _tied_quantiles(
+    sorted_scores_KN: FloatArray, sorted_weights_KN: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Returns q^< and q^<= of samples in ascending order, each (K, N), equal within a group of ties."""
+    num_samples = sorted_scores_KN.shape[1]
+    cumulative_KN = sorted_weights_KN.cumsum(axis=1)
     total_K = cumulative_KN[:, -1:]
     cumulative_KN /= np.where(total_K > 0.0, total_K, 1.0)
-
-    # Positions at which a group of ties starts, and one past its end, spread over the group.
-    changes_KN = sorted_KN[:, 1:] != sorted_KN[:, :-1]
-    position_N = np.arange(num_samples)
-    start_KN = np.zeros_like(order_KN)
-    start_KN[:, 1:] = np.where(changes_KN, position_N[1:], 0)
-    np.maximum.accumulate(start_KN, axis=1, out=start_KN)
-    end_KN = np.full_like(order_KN, num_samples)
-    end_KN[:, :-1] = np.where(changes_KN, position_N[1:], num_samples)
-    end_KN = np.minimum.accumulate(end_KN[:, ::-1], axis=1)[:, ::-1]
-
-    below_KN, upto_KN = np.empty_like(scores_KN), np.empty_like(scores_KN)
-    np.put_along_axis(below_KN, order_KN, np.take_along_axis(cumulative_KN, start_KN, axis=1), axis=1)
-    np.put_along_axis(upto_KN, order_KN, np.take_along_axis(cumulative_KN, end_KN, axis=1), axis=1)
+    changes_KN = sorted_scores_KN[:, 1:] != sorted_scores_KN[:, :-1]
+    # Cumulative weights do not fall: q^< is the largest so far at a group's start, q^<= the least still to come
+    # at a group's end.
+    below_KN = np.zeros_like(cumulative_KN)
+    below_KN[:, 1:] = np.where(changes_KN, cumulative_KN[:, :-1], 0.0)
+    np.maximum.accumulate(below_KN, axis=1, out=below_KN)
+    upto_KN = np.ones_like(cumulative_KN)
+    upto_KN[:, : num_samples - 1] = np.where(changes_KN, cumulative_KN[:, :-1], 1.0)
+    upto_KN = np.minimum.accumulate(upto_KN[:, ::-1], axis=1)[:, ::-1]
     return below_KN, upto_KN
