@@ -119,6 +119,7 @@ def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
 
     `selection` says how it was chosen (`mode`: the mode of its distribution; `best`: the best evaluated),
     `rank` its place from small to large, from 0. `evaluation_id` points into evaluations, where there is one.
+    `supernet_*` are measured on the validation images, `retrained_*` on the test images.
 
     Args:
         cost_names: As for `evaluations_schema`.
@@ -141,6 +142,7 @@ def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
         pa.field("evaluation_id", pa.int64()),
         pa.field("supernet_loss", pa.float64()),
         pa.field("supernet_accuracy", pa.float64()),
+        pa.field("supernet_test_accuracy", pa.float64()),
         pa.field("retrained_loss", pa.float64()),
         pa.field("retrained_accuracy", pa.float64()),
         pa.field("checkpoint_path", pa.string()),

@@ -1,0 +1,290 @@
+"""Proof that a record is whole: its evaluations, told again, must give its distributions again."""
+
+# K distributions, D variables, C categories (padded), N samples, U updates
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from multinas_ray.core import MultiDistributionOptimizer, Proposals
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.results import storage
+from multinas_ray.results.run import CONFIG_FILE, Run, load_run
+from multinas_ray.results.schema import consuming_update
+
+_RTOL = 1e-9
+_ATOL = 1e-12  # for entropies and probabilities that reach 0
+_DIAGNOSTICS = (
+    "coefficient",
+    "expected_complexity",
+    "expected_loss",
+    "entropy",
+    "step_size",
+    "effective_sample_size",
+    "mode_probability",
+)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the check of a run found."""
+
+    path: str
+    """The run."""
+
+    is_finished: bool
+    """Whether it came to its end."""
+
+    num_evaluations: int
+    """Rows of the record."""
+
+    num_updates: int
+    """Updates that these evaluations make."""
+
+    num_compared: int
+    """Updates whose recorded distributions were compared."""
+
+    largest_difference: float
+    """Largest absolute difference of a probability, 0 if none was compared."""
+
+    problems: tuple[str, ...]
+    """Why the record does not hold; empty if it does."""
+
+    notes: tuple[str, ...]
+    """What is worth knowing and no fault."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the record is whole and gives the recorded distributions again."""
+        return not self.problems
+
+    def summary(self) -> str:
+        """Return the findings as a few lines for a person."""
+        state = "finished" if self.is_finished else "not finished"
+        lines = [
+            f"{self.path} ({state})",
+            f"  {self.num_evaluations} evaluations, each once, make {self.num_updates} updates"
+            if self.holds
+            else f"  {self.num_evaluations} rows of evaluations, enough for {self.num_updates} updates",
+            f"  {self.num_compared} recorded updates computed again; largest difference of a probability "
+            f"{self.largest_difference:.1e}",
+        ]
+        lines += [f"  note: {note}" for note in self.notes]
+        lines += [f"  PROBLEM: {problem}" for problem in self.problems]
+        lines.append("The record holds." if self.holds else "The record does NOT hold.")
+        return "\n".join(lines)
+
+
+class _Findings:
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+
+    def require(self, holds: bool, problem: str) -> None:
+        if not holds:
+            self.problems.append(problem)
+
+
+def verify_run(path: storage.AnyPath) -> Verification:
+    """Check that a run's record is complete and that it explains the distributions.
+
+    Every evaluation must be there once, in an unbroken tell order; folded in this order through a new
+    `MultiDistributionOptimizer` they must give each recorded update again: probabilities and diagnostics
+    within a relative 1e-9, modes exactly. A run that was killed may lack its newest distribution rows; a
+    finished one may lack nothing.
+
+    Args:
+        path: `<storage_path>/<run>`, local or a URI. Its config.json holds a section `optimizer` and may hold
+            `num_evaluations`, the planned total; its finished.json may hold the totals `num_evaluations`,
+            `num_restarts`, and `stop_reason` for a run that ended before its plan.
+
+    Returns:
+        The findings; no exception for a record that does not hold.
+
+    Raises:
+        StateError: There is no readable run at `path`, or its configuration's `optimizer` is not usable.
+    """
+    run = load_run(path)
+    optimizer = _new_optimizer(run)
+    findings = _Findings()
+    _check_ids(run, findings)
+    _check_totals(run, optimizer.samples_per_update, findings)
+    num_updates = len(run.evaluations) // optimizer.samples_per_update
+    _check_updates(run, optimizer.num_distributions, num_updates, findings)
+    num_compared, difference = _fold(run, optimizer, findings)
+    return Verification(
+        path=run.path,
+        is_finished=run.is_finished,
+        num_evaluations=len(run.evaluations),
+        num_updates=num_updates,
+        num_compared=num_compared,
+        largest_difference=difference,
+        problems=tuple(findings.problems),
+        notes=tuple(findings.notes),
+    )
+
+
+def _new_optimizer(run: Run) -> MultiDistributionOptimizer:
+    section = run.config.get("optimizer")
+    remedy = "verify needs the keyword arguments that the search gave to MultiDistributionOptimizer"
+    if not isinstance(section, dict):
+        raise StateError(f"{CONFIG_FILE} of {run.path} has no section 'optimizer': {remedy}")
+    known = set(inspect.signature(MultiDistributionOptimizer.__init__).parameters) - {"self"}
+    unknown = sorted(set(section) - known)
+    if unknown:
+        raise StateError(f"section 'optimizer' of {run.path} has unknown keys {', '.join(unknown)}: {remedy}")
+    try:
+        return MultiDistributionOptimizer(**{**section, "seed": 0})  # nothing is drawn here
+    except (ConfigError, TypeError) as error:
+        raise StateError(f"section 'optimizer' of {run.path} is not usable ({error}): {remedy}") from error
+
+
+def _check_ids(run: Run, findings: _Findings) -> None:
+    """Every evaluation once, nothing lost: ids and tell order without repeats or gaps."""
+    ids = np.sort(run.evaluations["id"].to_numpy())
+    repeated = np.unique(ids[1:][ids[1:] == ids[:-1]])
+    findings.require(not len(repeated), f"ids recorded more than once: {_some(repeated)}")
+    missing = np.setdiff1d(np.arange(ids.max(initial=-1) + 1), ids)
+    if len(missing):
+        text = f"ids drawn and never recorded: {_some(missing)}"
+        if run.finished is None:
+            findings.notes.append(f"{text} (in flight, or lost with a killed driver)")
+        elif run.finished.get("num_restarts", 0) > 0:
+            findings.notes.append(f"{text} (in flight when the driver was restarted)")
+        else:
+            findings.problems.append(text)
+    order = np.sort(run.evaluations["tell_order"].to_numpy())
+    wrong = np.flatnonzero(order != np.arange(len(order)))
+    if len(wrong):
+        findings.problems.append(
+            f"tell_order is not 0, 1, 2, ... without gap or repeat: {order[wrong[0]]} at place {wrong[0]}"
+        )
+
+
+def _check_totals(run: Run, samples_per_update: int, findings: _Findings) -> None:
+    """The planned total, the total told at the end, whole rounds, and the update of each row."""
+    frame = run.evaluations
+    planned = run.config.get("num_evaluations")
+    if run.finished is not None:
+        total = run.finished.get("num_evaluations", len(frame))
+        findings.require(
+            total == len(frame), f"the run ended with {total} evaluations, {len(frame)} are here"
+        )
+        reason = run.finished.get("stop_reason")
+        if planned is not None and planned != len(frame):
+            text = f"{len(frame)} evaluations of {planned} planned"
+            (findings.notes if reason else findings.problems).append(f"{text} ({reason or 'no stop_reason'})")
+    elif planned is not None:
+        findings.require(len(frame) <= planned, f"{len(frame)} evaluations, more than the {planned} planned")
+        findings.notes.append(f"{len(frame)} of {planned} planned evaluations so far")
+    sizes = frame.groupby("round").size()
+    long, short = sizes.index[sizes > samples_per_update], sizes.index[sizes < samples_per_update]
+    findings.require(not len(long), f"rounds of more than {samples_per_update} evaluations: {_some(long)}")
+    if len(short):
+        text = f"rounds of fewer than {samples_per_update} evaluations: {_some(short)}"
+        (findings.problems if run.is_finished else findings.notes).append(text)
+    expected = consuming_update(frame["tell_order"].to_numpy(), samples_per_update)
+    wrong = frame["id"].to_numpy()[frame["update"].to_numpy() != expected]
+    findings.require(not len(wrong), f"wrong consuming update at ids {_some(wrong)}")
+
+
+def _check_updates(run: Run, num_distributions: int, num_updates: int, findings: _Findings) -> None:
+    """Every update recorded once for each distribution; only a running run may lack the newest."""
+    keys = run.distributions[["update", "distribution"]]
+    repeated = keys[keys.duplicated()]["update"].unique()
+    findings.require(not len(repeated), f"updates recorded more than once: {_some(repeated)}")
+    strange = keys["update"][~keys["distribution"].between(0, num_distributions - 1)].unique()
+    findings.require(not len(strange), f"updates of distributions that do not exist: {_some(strange)}")
+    counts = keys.groupby("update").size()
+    partial = counts.index[counts < num_distributions]
+    findings.require(not len(partial), f"updates that lack distributions: {_some(partial)}")
+    beyond = counts.index[counts.index > num_updates]
+    findings.require(not len(beyond), f"updates without their evaluations: {_some(beyond)}")
+    missing = np.setdiff1d(np.arange(1, num_updates + 1), counts.index.to_numpy())
+    newest = counts.index.max() if len(counts) else 0
+    if len(missing) and (run.is_finished or missing[0] < newest):
+        findings.problems.append(f"updates that were not recorded: {_some(missing)}")
+    elif len(missing):
+        findings.notes.append(f"the newest updates are not recorded yet: {_some(missing)}")
+
+
+def _fold(run: Run, optimizer: MultiDistributionOptimizer, findings: _Findings) -> tuple[int, float]:
+    """Tell every evaluation again; return the updates compared and the largest difference of probs."""
+    frame = run.evaluations
+    recorded = dict(iter(run.distributions.groupby("update")))
+    losses, complexities = frame["loss"].to_numpy(), frame["complexity"].to_numpy()
+    num_compared, largest = 0, 0.0
+    step = optimizer.samples_per_update
+    try:
+        proposals = _proposals(frame, optimizer.probs.shape[1])
+        for start in range(-step, len(frame) - step + 1, step):
+            if start >= 0:
+                rows = slice(start, start + step)
+                optimizer.tell(proposals[rows], losses[rows], complexities[rows])
+            update = start // step + 1
+            if update in recorded:
+                wrong, difference = _differences(recorded[update], optimizer)
+                num_compared, largest = num_compared + 1, max(largest, difference)
+                if wrong:
+                    findings.problems.append(
+                        f"update {update} computed again differs from the record in {', '.join(wrong)}; "
+                        "later updates were not compared"
+                    )
+                    break
+    except (ConfigError, ValueError) as error:
+        findings.problems.append(f"an evaluation cannot be told again: {error}")
+    return num_compared, largest
+
+
+def _proposals(frame: pd.DataFrame, num_variables: int) -> Proposals:
+    if frame.empty:
+        return Proposals.empty(num_variables)
+    return Proposals(
+        architectures=np.array(frame["architecture"].tolist(), dtype=np.int64),
+        log_q=frame["log_q"].to_numpy(),
+        sources=frame["source"].to_numpy(dtype=np.int64),
+        ids=frame["id"].to_numpy(),
+        drawn_at=frame["drawn_at_update"].to_numpy(),
+    )
+
+
+def _differences(rows: pd.DataFrame, optimizer: MultiDistributionOptimizer) -> tuple[list[str], float]:
+    """Name the columns of one update that differ, and the largest difference of a probability."""
+    diagnostics: Mapping[str, npt.NDArray[Any]] = optimizer.diagnostics()
+    which = rows["distribution"].to_numpy()
+    if not np.isin(which, np.arange(optimizer.num_distributions)).all():
+        return ["distribution"], 0.0
+    wrong = [
+        name
+        for name in _DIAGNOSTICS
+        if not _close(rows[name].to_numpy(dtype=float), diagnostics[name][which])
+    ]
+    modes = [tuple(int(choice) for choice in mode) for mode in diagnostics["mode"][which]]
+    if modes != rows["mode"].tolist():
+        wrong.append("mode")
+    difference = 0.0
+    for row, probs_DC in zip(rows["probs"], optimizer.probs[which], strict=True):
+        if len(row) != len(probs_DC) or any(len(given) > probs_DC.shape[1] for given in row):
+            return [*wrong, "probs (number of variables or categories)"], difference
+        padded_DC = np.zeros_like(probs_DC)
+        for d, given in enumerate(row):
+            padded_DC[d, : len(given)] = given
+        if not _close(padded_DC, probs_DC) and "probs" not in wrong:
+            wrong.append("probs")
+        difference = max(difference, float(np.max(np.abs(padded_DC - probs_DC), initial=0.0)))
+    return wrong, difference
+
+
+def _close(recorded: npt.NDArray[np.float64], computed: npt.NDArray[np.float64]) -> bool:
+    return np.allclose(recorded, computed, rtol=_RTOL, atol=_ATOL, equal_nan=True)
+
+
+def _some(values: Sequence[Any] | npt.NDArray[Any] | pd.Index) -> str:
+    """Name the first few values and the number of the rest."""
+    shown = ", ".join(str(value) for value in list(values)[:5])
+    return shown if len(values) <= 5 else f"{shown} and {len(values) - 5} more"
