@@ -1,0 +1,73 @@
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.spaces import AdditiveCost
+
+ROWS = [[4.0, 1.0, 2.0], [10.0, 30.0], [7.0]]
+COST = AdditiveCost.from_rows("ms", ROWS, base=100.0, unit="ms")
+ALL = np.array(list(itertools.product(range(3), range(2), range(1))))
+EXPECTED = np.array([100.0 + ROWS[0][a] + ROWS[1][b] + ROWS[2][c] for a, b, c in ALL])
+
+
+def test_costs_of_the_whole_space() -> None:
+    costs = COST(ALL)
+    assert costs.dtype == np.float64
+    assert (costs == EXPECTED).all()
+    assert COST(np.empty((0, 3), dtype=int)).shape == (0,)
+
+
+def test_extremes_are_those_of_the_whole_space() -> None:
+    assert COST.minimum == EXPECTED.min() == 118.0
+    assert COST.maximum == EXPECTED.max() == 141.0
+    assert COST.argmin().tolist() == [1, 0, 0]
+    assert COST.argmax().tolist() == [0, 1, 0]
+
+
+def test_padding_never_counts_even_where_all_costs_have_one_sign() -> None:
+    negative = AdditiveCost.from_rows("gain", [[-3.0, -2.0], [-5.0]])
+    assert negative.maximum == -7.0
+    padded = AdditiveCost("x", np.array([[1.0, 2.0], [3.0, 99.0]]), (2, 1))
+    assert padded.table.tolist() == [[1.0, 2.0], [3.0, 0.0]]
+    assert padded.maximum == 5.0
+
+
+def test_expectation_equals_the_sum_over_the_space() -> None:
+    rng = np.random.default_rng(0)
+    probs_KDC = np.zeros((4, 3, 3))
+    for k, (d, row) in itertools.product(range(4), enumerate(ROWS)):
+        probs_KDC[k, d, : len(row)] = rng.dirichlet(np.ones(len(row)))
+    density_KN = probs_KDC[:, np.arange(3), ALL].prod(axis=2)
+    np.testing.assert_allclose(COST.expectation(probs_KDC), density_KN @ EXPECTED, rtol=1e-14)
+
+
+def test_the_table_is_a_copy_that_cannot_change() -> None:
+    table = np.ones((1, 2))
+    cost = AdditiveCost("x", table, (2,))
+    table[0, 0] = 5.0
+    assert cost([[0]]) == 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        cost.table[0, 0] = 5.0
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: AdditiveCost("x", np.ones((2, 2)), (2,)), "(1, 2) here; got (2, 2)"),
+        (
+            lambda: AdditiveCost.from_rows("x", [[1.0, np.inf]]),
+            "Costs are finite; the table or base of 'x' is not",
+        ),
+        (lambda: AdditiveCost.from_rows("x", [[1.0]], base=np.nan), "Costs are finite"),
+        (lambda: COST([[0, 0]]), "the shape (N, 3); got (1, 2)"),
+        (lambda: COST([[0, 2, 0]]), "indices below (3, 2, 1)"),
+        (lambda: COST([[0, -1, 0]]), "an index is out of range"),
+        (lambda: COST.expectation(np.ones((3, 3))), "(K, 3, 3); got (3, 3)"),
+    ],
+)
+def test_errors_name_rule_and_value(make, text) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        make()

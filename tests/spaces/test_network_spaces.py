@@ -1,0 +1,213 @@
+import doctest
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from torchvision.models._utils import _make_divisible
+
+import multinas_ray.spaces.network
+from multinas_ray.errors import ConfigError
+from multinas_ray.spaces import (
+    AdditiveCost,
+    Block,
+    ConvLayer,
+    Head,
+    NetworkSpace,
+    Position,
+    cifar10_mobile_space,
+    digits_space,
+    mbconv,
+    nas_bench_macro_space,
+    scale_width,
+    skip,
+)
+
+STEM = Block("stem", (ConvLayer(3, 16, 3),))
+HEAD = Head(16, 10)
+
+
+def one_position(*choices, stem=STEM, head=HEAD, input_shape=(3, 8, 8)) -> NetworkSpace:
+    return NetworkSpace("test", input_shape, stem, (Position("only", choices),), head)
+
+
+@pytest.mark.data
+@pytest.mark.skipif("MULTINAS_DATA" not in os.environ, reason="MULTINAS_DATA names no folder")
+def test_macro_costs_equal_the_benchmark_on_all_networks() -> None:
+    table = pd.read_parquet(Path(os.environ["MULTINAS_DATA"]) / "nasbench_macro.parquet")
+    assert len(table) == 6561
+    architectures = np.array([[int(digit) for digit in arch] for arch in table["arch"]])
+    space = nas_bench_macro_space()
+    assert (space.costs["params"](architectures) == table["params"]).all()
+    assert (space.costs["flops"](architectures) == table["flops"]).all()
+
+
+def test_macro_costs_of_three_networks() -> None:
+    # From NAS-Bench-Macro's published table (Apache-2.0), rows 00000000, 00000002 and 22222222.
+    architectures = [[0] * 8, [0] * 7 + [2], [2] * 8]
+    costs = nas_bench_macro_space().costs
+    assert costs["params"](architectures).tolist() == [387882, 1219370, 2932586]
+    assert costs["flops"](architectures).tolist() == [7713280, 20910592, 105660928]
+
+
+@pytest.mark.parametrize("width_multiplier", [0.25, 0.5, 1.0, 1.4])
+def test_mobile_space_has_106_choices(width_multiplier: float) -> None:
+    space = cifar10_mobile_space(width_multiplier)
+    assert sum(space.search_space.num_categories) == 106
+    assert space.search_space.num_variables == 16
+    skips = [position.choices[-1].name == "skip" for position in space.positions]
+    assert sum(skips) == 10
+    assert space.input_shapes[-1][1:] == (4, 4)
+
+
+def test_largest_mobile_network_takes_expansion_6_and_kernel_7_everywhere() -> None:
+    space = cifar10_mobile_space()
+    for cost in space.costs.values():
+        assert space.search_space.describe(cost.argmax()) == " ".join(["mb6_k7"] * 16)
+    # By hand: one MBConv of the last stage has (160 + 49 + 320) * 960 weights and 2 * 2240 of BN.
+    assert space.positions[-1].choices[-1].params == 529 * 960 + 2 * 2240
+
+
+def test_digits_space_spans_small_to_large() -> None:
+    space = digits_space()
+    assert space.input_shape == (1, 8, 8)
+    assert space.search_space.num_variables == 6
+    assert space.search_space.num_architectures == 10_000
+    for cost in space.costs.values():
+        assert cost.minimum < 0.25 * cost.maximum
+
+
+@pytest.mark.parametrize("factory", [nas_bench_macro_space, cifar10_mobile_space, digits_space])
+def test_shipped_spaces_take_classes_size_and_width(factory) -> None:
+    wide = factory(num_classes=7, width_multiplier=0.5, image_size=16)
+    assert wide.num_classes == 7
+    assert wide.input_shape[1:] == (16, 16)
+    assert wide.costs["params"].maximum < factory().costs["params"].maximum
+
+
+@pytest.mark.parametrize("multiplier", [0.1, 0.25, 0.35, 0.5, 0.75, 1.0, 1.4])
+def test_scale_width_is_the_rule_of_the_field(multiplier: float) -> None:
+    for channels in (16, 24, 32, 64, 96, 160, 320, 1280):
+        assert scale_width(channels, multiplier) == _make_divisible(channels * multiplier, 8)
+
+
+def test_a_space_of_ones_own_and_a_latency_table() -> None:
+    space = NetworkSpace(
+        name="mine",
+        input_shape=(3, 9, 9),
+        stem=STEM,
+        positions=(
+            Position("first", (mbconv(16, 32, kernel_size=3, expansion=3, stride=2),)),
+            Position("second", (mbconv(32, 32, 3, 1), mbconv(32, 32, 5, 6), skip())),
+        ),
+        head=Head(32, 4),
+    )
+    assert space.input_shapes == ((16, 9, 9), (32, 5, 5), (32, 5, 5))
+    assert space.search_space.describe((0, 2)) == "mb3_k3 skip"
+    # By hand, for (0, 2): stem 3*16*9 weights + 32 of BN; MBConv 16*48 + 48*9 + 48*32 + 2*(48 + 48 + 32);
+    # head 33 * 4. FLOPs: the stem and the expansion on 9x9, the rest on 5x5.
+    assert space.costs["params"]([[0, 2]]) == 464 + 2992 + 132
+    assert space.costs["flops"]([[0, 2]]) == (432 + 768) * 81 + (432 + 1536) * 25 + 128
+    latency_ms = {"mb3_k3": 2.0, "mb1_k3": 1.0, "mb6_k5": 5.0}
+    cost = space.additive_cost("latency", lambda block, _: latency_ms.get(block.name, 0.0), unit="ms")
+    assert isinstance(cost, AdditiveCost)
+    assert cost([[0, 0], [0, 1], [0, 2]]).tolist() == [3.0, 7.0, 2.0]
+
+
+def test_docstring_example_runs() -> None:
+    result = doctest.testmod(multinas_ray.spaces.network)
+    assert result.attempted >= 3
+    assert result.failed == 0
+
+
+def test_mbconv_layers() -> None:
+    block = mbconv(16, 16, kernel_size=5, expansion=3)
+    assert block.name == "mb3_k5"
+    assert block.residual
+    assert block.layers == (
+        ConvLayer(16, 48, activation="relu6"),
+        ConvLayer(48, 48, 5, groups=48, activation="relu6"),
+        ConvLayer(48, 16, activation=None),
+    )
+    assert not mbconv(16, 16, 3, 3, stride=2).residual
+    assert not mbconv(16, 24, 3, 3).residual
+    assert [layer.kernel_size for layer in mbconv(16, 24, 3, 1).layers] == [3, 1]
+
+
+def test_to_dict_is_plain_json_and_the_fingerprint_its_hash() -> None:
+    space = one_position(mbconv(16, 16, 3, 3), skip())
+    assert json.loads(json.dumps(space.to_dict())) == space.to_dict()
+    assert one_position(mbconv(16, 16, 3, 3), skip()).fingerprint == space.fingerprint
+    changed = [
+        replace(space, name="other"),
+        replace(space, input_shape=(3, 16, 16)),
+        replace(space, head=Head(16, 11)),
+        one_position(mbconv(16, 16, 3, 3), skip("none")),
+        one_position(mbconv(16, 16, 3, 3, activation="relu"), skip()),
+        one_position(Block("mb3_k3", mbconv(16, 16, 3, 3).layers, residual=False), skip()),
+        one_position(skip(), mbconv(16, 16, 3, 3)),
+    ]
+    assert len({space.fingerprint, *(other.fingerprint for other in changed)}) == 8
+
+
+def test_fingerprint_is_equal_in_another_process_and_no_torch_is_loaded() -> None:
+    code = (
+        "import sys; from multinas_ray.spaces import digits_space; print(digits_space().fingerprint);"
+        "assert not {'torch', 'ray'} & set(sys.modules), 'a heavy import'"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "7"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == digits_space().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (
+            lambda: one_position(mbconv(16, 16, 3, 3), mbconv(16, 16, 3, 6, stride=2)),
+            "at position 'only', choice 'mb3_k3' gives (16, 8, 8) and choice 'mb6_k3' gives (16, 4, 4)",
+        ),
+        (
+            lambda: one_position(skip(), mbconv(16, 24, 3, 3)),
+            "choice 'skip' gives (16, 8, 8) and choice 'mb3_k3' gives (24, 8, 8). Give them the same",
+        ),
+        (
+            lambda: one_position(mbconv(24, 24, 3, 3)),
+            "Choice 'mb3_k3' of position 'only' cannot take its input of the shape (16, 8, 8): "
+            "A layer of in_channels=24 meets an input of 16 channels.",
+        ),
+        (
+            lambda: one_position(skip(), input_shape=(1, 8, 8)),
+            "The stem cannot take its input of the shape (1, 8, 8)",
+        ),
+        (
+            lambda: one_position(skip(), head=Head(32, 10)),
+            "The head cannot take its input of the shape (16, 8, 8)",
+        ),
+        (lambda: one_position(skip(), input_shape=(3, 8)), "input_shape is (channels, height, width)"),
+        (lambda: one_position(skip(), skip()), "variable 'only' has 'skip' at 0 and 1"),
+        (lambda: one_position(), "variable 'only' has none"),
+        (lambda: NetworkSpace("test", (3, 8, 8), STEM, (), HEAD), "at least one variable"),
+        (lambda: Head(16, 1), "at least two classes apart; got num_classes=1"),
+        (lambda: Block("b", (), residual=True), "block 'b' does not. Set residual=False"),
+        (lambda: Block("b", (ConvLayer(8, 8, stride=2),), residual=True), "keep channels and size"),
+        (lambda: Block("b", (ConvLayer(8, 16),), residual=True), "keep channels and size"),
+        (lambda: ConvLayer(8, 8, kernel_size=2), "kernel_size is odd; got ConvLayer(in_channels=8"),
+        (lambda: ConvLayer(8, 0), "1 or more"),
+        (lambda: ConvLayer(8, 12, groups=8), "groups of a ConvLayer divide both its channels"),
+        (lambda: ConvLayer(8, 8, activation="gelu"), "'relu', 'relu6' or None"),
+        (lambda: cifar10_mobile_space(width_multiplier=0.0), "positive; got width_multiplier=0.0"),
+    ],
+)
+def test_errors_name_position_choice_and_shapes(make, text) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        make()
