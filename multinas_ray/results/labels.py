@@ -6,11 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 
+_LINE = {"arrowstyle": "-", "color": "0.4", "linewidth": 0.6, "shrinkA": 5, "shrinkB": 4}
 _WIDTH, _HEIGHT = 11.0, 13.0  # points, room for one label of one or two characters
-_RADIUS = 7.0  # points, room for a marker
-_DISTANCES = (14.0, 24.0, 36.0, 50.0, 66.0)
-_ANGLES = (225, 270, 180, 315, 135, 0, 45, 90)  # below left first: there no network is better
+_RADIUS = 5.0  # points, room for a marker
+_DISTANCES = (17.0, 26.0, 36.0, 50.0, 66.0)
+_LINE_FROM = 20.0  # points; nearer texts need no line
+_ANGLES = (225, 180, 0, 45, 135, 315, 270, 90)  # below left first: there no network is better
 
 
 def place_labels(
@@ -44,8 +47,10 @@ def place_labels(
             ha="center",
             va="center",
             fontsize=10,
+            fontweight="bold",
             zorder=5,
-            arrowprops={"arrowstyle": "-", "color": "0.4", "linewidth": 0.6, "shrinkA": 5, "shrinkB": 4},
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+            arrowprops=_LINE if float(np.hypot(*offset)) > _LINE_FROM else None,
         )
 
 

@@ -13,6 +13,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.results import storage
@@ -23,6 +24,7 @@ from multinas_ray.results.run import Run
 _DPI = 150
 _LOG_RATIO = 20  # a cost that spans more than this gets a logarithmic axis
 _SHOWN_SHARE = 0.98  # evaluations below the top of the axis; the rest would squeeze the picture
+_ALONE: dict[str, Any] = {"s": 55, "marker": "D", "edgecolors": "black", "linewidths": 0.8}
 _COSTS = {
     # column: (axis label, divisor, unit in the legend)
     "params": ("Parameters (millions)", 1e6, "M"),
@@ -44,6 +46,10 @@ class _Scale:
 
     def cost_of(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         return frame[self.cost].to_numpy(dtype=float) / self.divisor
+
+    def describe(self, cost: float, quality: float) -> str:
+        text = f"{cost:.3g} {self.unit}".rstrip()
+        return f"{text}, {quality:.1f} %" if self.is_error else f"{text}, {quality:.3g}"
 
     def quality_of(self, frame: pd.DataFrame, loss: str, accuracy: str) -> npt.NDArray[np.float64]:
         if self.is_error:
@@ -142,7 +148,9 @@ def _draw_evaluations(axes: Axes, costs: npt.NDArray[np.float64], quality: npt.N
     axes.set_ylim(low - 2 * margin, top + margin)
     if costs.min() > 0 and costs.max() / costs.min() > _LOG_RATIO:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _draw_networks(axes: Axes, run: Run, scale: _Scale) -> None:
@@ -150,27 +158,22 @@ def _draw_networks(axes: Axes, run: Run, scale: _Scale) -> None:
     if frame.empty or scale.cost not in frame:
         _draw_expectations(axes, run, scale)
         return
-    frame = frame.sort_values(scale.cost, kind="stable")
     costs = scale.cost_of(frame)
     shared = scale.quality_of(frame, "supernet_loss", "supernet_accuracy")
     alone = scale.quality_of(frame, "retrained_loss", "retrained_accuracy")
-    colours = _colours(len(frame))
-    for number, (x, y, colour) in enumerate(zip(costs, shared, colours, strict=True), start=1):
-        label = f"{number}: {x:.3g} {scale.unit}".rstrip() + (
-            f", {y:.3g} %" if scale.is_error else f", {y:.3g}"
-        )
+    colours, ranks = _colours(len(frame)), [str(rank) for rank in frame["rank"]]
+    for rank, x, y, colour in zip(ranks, costs, shared, colours, strict=True):
+        label = f"{rank}: {scale.describe(x, y)}"
         axes.scatter(
             [x], [y], s=80, color=[colour], edgecolors="white", linewidths=0.8, label=label, zorder=4
         )
     if np.isfinite(alone).any():
-        axes.scatter(
-            costs, alone, s=55, marker="D", c=colours, edgecolors="black", linewidths=0.8, zorder=4,
-            label="trained alone, test images",
-        )  # fmt: skip
         for x, y, end, colour in zip(costs, shared, alone, colours, strict=True):
             axes.plot([x, x], [y, end], color=colour, linewidth=0.8, linestyle=":", zorder=3)
+            axes.scatter([x], [end], color=[colour], zorder=4, **_ALONE)
+        axes.scatter([], [], color="white", label="trained alone, test images", **_ALONE)
     _include(axes, np.concatenate([shared, alone]))
-    place_labels(axes, costs, shared, [str(number) for number in range(1, len(frame) + 1)])
+    place_labels(axes, costs, shared, ranks)
 
 
 def _draw_expectations(axes: Axes, run: Run, scale: _Scale) -> None:
