@@ -1,7 +1,7 @@
 """Times one update of the core against the one matrix product that it cannot do without.
 
-Alternates, in one process: the bare product of (K, N) weights with (N, D * C) one-hot samples, a
-whole `tell` that makes one update, and an `ask` of N. Prints median and quartiles of each, and of update / product.
+Alternates, in one process: the bare product of (K, N) weights with (N, D * C) one-hot samples, a whole
+`tell` that makes one update, and an `ask` of N. Prints median and quartiles of each, and of the ratio.
 """
 
 import argparse

@@ -13,6 +13,11 @@ from multinas_ray.core.arrays import BoolArray, FloatArray, IntArray
 from multinas_ray.core.distributions import CategoryLayout, uniform_probs
 from multinas_ray.core.margin import apply_margin
 
+LARGEST_BETA = 1.5
+"""The published rule has no bound. With few parameters, when a steady direction follows a quiet phase, beta
+can pass 2, where sqrt(beta (2 - beta)) does not exist; ordinary runs stay near 1 and never meet this.
+[ours]"""
+
 NOISE = 1e-12
 """A gradient whose norm is below this share of what its terms could add up to is rounding, and moves nothing.
 [ours]"""
@@ -50,12 +55,8 @@ class ASNGSettings:
 
     @property
     def least_divisor(self) -> float:
-        """Delta is kept at or above this, so that beta <= 1 [ours].
-
-        The published rule has no such bound, and with few parameters and a steady direction beta can pass 2,
-        where sqrt(beta (2 - beta)) does not exist.
-        """
-        return self.delta_init / self.root_dimension
+        """Delta is kept at or above this, so that beta stays at or below LARGEST_BETA [ours]."""
+        return self.delta_init / (LARGEST_BETA * self.root_dimension)
 
 
 def initial_state(settings: ASNGSettings, num_distributions: int) -> ASNGState:

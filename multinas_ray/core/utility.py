@@ -61,8 +61,8 @@ def _tied_quantiles(
     total_K = cumulative_KN[:, -1:]
     cumulative_KN /= np.where(total_K > 0.0, total_K, 1.0)
     changes_KN = sorted_scores_KN[:, 1:] != sorted_scores_KN[:, :-1]
-    # Cumulative weights do not fall: q^< is the largest so far at a group's start, q^<= the least still to come
-    # at a group's end.
+    # Cumulative weights do not fall: q^< is the largest seen at a start of ties, q^<= the least yet to come
+    # at an end.
     below_KN = np.zeros_like(cumulative_KN)
     below_KN[:, 1:] = np.where(changes_KN, cumulative_KN[:, :-1], 0.0)
     np.maximum.accumulate(below_KN, axis=1, out=below_KN)
