@@ -1,7 +1,6 @@
 """CIFAR-10 from torchvision's own folder or from two Parquet files."""
 
-import os
-from concurrent.futures import ThreadPoolExecutor
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
+from PIL import Image
 from torchvision.datasets import CIFAR10
-from torchvision.io import ImageReadMode, decode_image
 
 from multinas_ray.data.images import ImageSet
 from multinas_ray.errors import DataError
@@ -29,7 +27,6 @@ CLASS_NAMES = (
     "truck",
 )
 _PARQUET_FILES = ("train.parquet", "test.parquet")
-_DECODE_CHUNK = 1024
 
 
 def load_cifar10(path: str, *, download: bool) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
@@ -123,35 +120,31 @@ def _check_labels(column: pa.ChunkedArray, file: Path) -> npt.NDArray[np.int64]:
 
 
 def _decode_all(encoded: pa.ChunkedArray, file: Path) -> npt.NDArray[np.uint8]:
-    """Decode every row, in threads (the decoder releases the interpreter's lock)."""
+    # one thread: for images this small, threads only wait for each other's Python
     first = _decode(encoded[0].as_py(), 0, file)
     images = np.empty((len(encoded), *first.shape), dtype=np.uint8)
-
-    def decode_rows(start: int) -> None:
-        for row, value in enumerate(encoded.slice(start, _DECODE_CHUNK).to_pylist(), start=start):
-            image = _decode(value, row, file)
-            if image.shape != first.shape:
-                raise DataError(
-                    f"row {row} of {file} is {image.shape[1]}x{image.shape[0]} pixels, row 0 is "
-                    f"{first.shape[1]}x{first.shape[0]}: scale all images to one size"
-                )
-            images[row] = image
-
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        list(pool.map(decode_rows, range(0, len(encoded), _DECODE_CHUNK)))
+    for row, value in enumerate(encoded):
+        image = _decode(value.as_py(), row, file)
+        if image.shape != first.shape:
+            raise DataError(
+                f"row {row} of {file} is {image.shape[1]}x{image.shape[0]} pixels, row 0 is "
+                f"{first.shape[1]}x{first.shape[0]}: scale all images to one size"
+            )
+        images[row] = image
     return images
 
 
 def _decode(value: bytes, row: int, file: Path) -> npt.NDArray[np.uint8]:
     """Decode one image to (H, W, 3); greyscale becomes RGB."""
+    # Pillow, which torchvision itself requires: torchvision's own decoder is deprecated and will go
     try:
-        pixels = decode_image(torch.frombuffer(bytearray(value), dtype=torch.uint8), mode=ImageReadMode.RGB)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        with Image.open(io.BytesIO(value)) as image:
+            mode = image.mode
+            pixels = np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(
-            f"the image in row {row} of {file} cannot be decoded ({reason}): replace it"
+            f"the image in row {row} of {file} cannot be decoded ({error}): replace it"
         ) from error
-    if pixels.dtype != torch.uint8:
-        raise DataError(f"the image in row {row} of {file} has 16 bits a channel: convert it to 8")
-    decoded: npt.NDArray[np.uint8] = pixels.permute(1, 2, 0).numpy()
-    return decoded
+    if mode.startswith(("I", "F")):
+        raise DataError(f"the image in row {row} of {file} has more than 8 bits a channel: convert it to 8")
+    return pixels

@@ -1,0 +1,42 @@
+import pytest
+
+from multinas_ray.data import Augmentation, DataConfig, standard_augmentation
+from multinas_ray.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"source": "mnist"}, "source must be one of digits, cifar10, not 'mnist'"),
+        ({"source": "cifar10"}, "source='cifar10' needs path"),
+        ({"path": "/data"}, "leave path=None and download=False"),
+        ({"download": True}, "leave path=None and download=False"),
+        ({"validation_fraction": 0.0}, "validation_fraction must lie above 0 and below 1, not 0.0"),
+        ({"validation_fraction": 1}, "validation_fraction must lie above 0 and below 1, not 1"),
+        ({"validation_fraction": float("nan")}, "validation_fraction must lie above 0 and below 1, not nan"),
+        ({"split_seed": -1}, "split_seed must be at least 0, not -1"),
+        ({"max_train_images": 1}, "max_train_images must be at least 2, not 1; None keeps all images"),
+        ({"image_size": 3}, "image_size must be at least 4 pixels, not 3; None keeps them"),
+    ],
+)
+def test_bad_fields_are_refused_with_a_remedy(fields, text):
+    with pytest.raises(ConfigError) as caught:
+        DataConfig(**fields)
+    assert text in str(caught.value)
+
+
+def test_digits_are_never_mirrored_and_photos_are():
+    assert not standard_augmentation(DataConfig(source="digits")).horizontal_flip
+    photos = standard_augmentation(DataConfig(source="cifar10", path="x"))
+    assert (photos.crop_padding, photos.horizontal_flip) == (4, True)
+
+
+@pytest.mark.parametrize(("size", "padding"), [(16, 2), (8, 1), (4, 1), (24, 3)])
+def test_the_border_shrinks_with_the_image(size, padding):
+    config = DataConfig(source="cifar10", path="x", image_size=size)
+    assert standard_augmentation(config).crop_padding == padding
+
+
+def test_negative_padding_is_refused():
+    with pytest.raises(ConfigError, match="crop_padding must be at least 0, not -1; 0 means no crop"):
+        Augmentation(crop_padding=-1)
