@@ -81,10 +81,14 @@ def checked_config(
     Raises:
         ConfigError: A value is not a number of the right kind or breaks its rule.
     """
-    epsilons = tuple(_real(value, f"coefficients[{k}]") for k, value in enumerate(coefficients))
+    epsilons = tuple(
+        _real(value, f"coefficients[{k}]") for k, value in _numbered(coefficients, "coefficients")
+    )
     default = 2 * len(epsilons)
     return OptimizerConfig(
-        num_categories=tuple(_whole(value, f"num_categories[{d}]") for d, value in enumerate(num_categories)),
+        num_categories=tuple(
+            _whole(value, f"num_categories[{d}]") for d, value in _numbered(num_categories, "num_categories")
+        ),
         coefficients=epsilons,
         samples_per_update=default
         if samples_per_update is None
@@ -142,9 +146,10 @@ def new_generator(seed: int | Sequence[int] | None) -> np.random.Generator:
     """
     if seed is None:
         return np.random.Generator(np.random.PCG64())
-    whole = [_whole(value, "seed") for value in ([seed] if isinstance(seed, Integral) else seed)]  # type: ignore[union-attr]
+    values = seed if isinstance(seed, Iterable) else [seed]
+    whole = [_whole(value, "seed") for value in values]
     if not whole or min(whole) < 0:
-        raise ConfigError(f"seed must be a whole number from 0 or a sequence of them, got {seed}")
+        raise ConfigError(f"seed must be a whole number from 0, or a sequence of them, got {seed!r}")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(whole)))
 
 
@@ -179,6 +184,12 @@ def _check_samples_per_update(samples: int, num_distributions: int) -> None:
             f"samples_per_update must be a positive multiple of the number of distributions, "
             f"{num_distributions}, got {samples}; use {above}"
         )
+
+
+def _numbered(values: object, name: str) -> Iterable[tuple[int, object]]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(f"{name} must be a sequence of numbers, got {values!r}")
+    return enumerate(values)
 
 
 def _whole(value: object, name: str) -> int:
