@@ -100,9 +100,13 @@ class ConvLayer:
         return self._weights * height * width
 
     def activations(self, input_shape: Shape) -> int:
-        """The convolution's output (kept by the normalisation) and the layer's (kept by what follows)."""
+        """Elements that autograd keeps for one image.
+
+        The convolution's output (for the normalisation), the layer's (for what follows) and, with ReLU6, what
+        comes between.
+        """
         channels, height, width = self.output_shape(input_shape)
-        return 2 * channels * height * width
+        return (3 if self.activation == "relu6" else 2) * channels * height * width
 
 
 @dataclass(frozen=True)

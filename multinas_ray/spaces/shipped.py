@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from multinas_ray.spaces.blocks import Block, ConvLayer, Head, mbconv, scale_width, skip
+from multinas_ray.spaces.blocks import Activation, Block, ConvLayer, Head, mbconv, scale_width, skip
 from multinas_ray.spaces.network import NetworkSpace, Position
 
 
@@ -64,6 +64,7 @@ def cifar10_mobile_space(
         [(scale_width(width, width_multiplier), depth, stride) for width, depth, stride in stages],
         expansions=(3, 6),
         kernel_sizes=(3, 5, 7),
+        activation="relu6",
     )
     channels = scale_width(320, width_multiplier)
     last = ConvLayer(channels, scale_width(1280, width_multiplier), activation="relu6")
@@ -82,10 +83,10 @@ def digits_space(num_classes: int = 10, image_size: int = 8, width_multiplier: f
         width_multiplier: scales every width, rounded by `scale_width`.
     """
     widths = [scale_width(width, width_multiplier) for width in (16, 32, 64)]
-    stem = Block("stem", (ConvLayer(1, widths[0], 3, activation="relu6"),))
+    stem = Block("stem", (ConvLayer(1, widths[0], 3, activation="relu"),))
     stages = [(widths[0], 1, 1), (widths[1], 3, 2), (widths[2], 2, 2)]
     positions = _mobile_positions(
-        widths[0], stages, expansions=(2, 4), kernel_sizes=(3, 5), skip_first_stage=True
+        widths[0], stages, expansions=(2, 4), kernel_sizes=(3, 5), activation="relu", skip_first_stage=True
     )
     return NetworkSpace("digits", (1, image_size, image_size), stem, positions, Head(widths[2], num_classes))
 
@@ -95,6 +96,7 @@ def _mobile_positions(
     stages: list[tuple[int, int, int]],
     expansions: tuple[int, ...],
     kernel_sizes: tuple[int, ...],
+    activation: Activation,
     skip_first_stage: bool = False,
 ) -> tuple[Position, ...]:
     """Positions of stages given as (width, depth, stride of the first block).
@@ -106,7 +108,7 @@ def _mobile_positions(
         for index in range(depth):
             stride = first_stride if index == 0 else 1
             blocks = [
-                mbconv(channels, width, kernel_size, expansion, stride)
+                mbconv(channels, width, kernel_size, expansion, stride, activation)
                 for expansion, kernel_size in product(expansions, kernel_sizes)
             ]
             if index > 0 or (skip_first_stage and stage == 1):

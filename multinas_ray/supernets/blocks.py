@@ -91,9 +91,9 @@ def _build_layer(layer: ConvLayer, norm: NormBuilder) -> nn.Module:
     with torch.no_grad():
         conv.weight.normal_(std=(2.0 / fan_out) ** 0.5)
     modules: dict[str, nn.Module] = {"conv": conv, "norm": norm(layer.out_channels)}
-    # In place: the normalisation's output is needed by nobody else, and its backward pass does not use it.
+    # ReLU in place: nobody else needs the normalisation's output. ReLU6 would copy it for its backward pass.
     if layer.activation == "relu":
         modules["activation"] = nn.ReLU(inplace=True)
     elif layer.activation == "relu6":
-        modules["activation"] = nn.ReLU6(inplace=True)
+        modules["activation"] = nn.ReLU6()
     return nn.Sequential(OrderedDict(modules))

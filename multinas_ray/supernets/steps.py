@@ -3,6 +3,8 @@
 Notation: N architectures, D positions, B images.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -103,7 +105,7 @@ def _logits(
     supernet: Supernet, images: Tensor, architectures: npt.ArrayLike, autocast_dtype: torch.dtype | None
 ) -> Tensor:
     """Logits (N, B, num_classes), at least float32."""
-    enabled = autocast_dtype is not None
-    with torch.autocast(images.device.type, dtype=autocast_dtype, enabled=enabled):
+    autocast = torch.autocast(images.device.type, autocast_dtype) if autocast_dtype else nullcontext()
+    with autocast:
         logits_NBC: Tensor = supernet(images, np.asarray(architectures))
     return logits_NBC.to(torch.promote_types(logits_NBC.dtype, torch.float32))
