@@ -1,1 +1,4 @@
-"""Placeholder, filled in the next commits."""
+"""Ray Train's side of a search: the broker of rounds and the workers that hold the supernet.
+
+Importing this package, its messages or its broker loads no torch; the worker loop does.
+"""

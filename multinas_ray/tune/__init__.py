@@ -1,1 +1,1 @@
-"""Placeholder, filled in the next commits."""
+"""Ray Tune's side of a search: searchers, trials, blocks of rounds, and what a person sees. Loads no torch."""

@@ -1,0 +1,7 @@
+"""One call that ties it together: a configuration in, K networks out."""
+
+from multinas_ray.search.config import OneShotSearchConfig
+from multinas_ray.search.run import run_search
+from multinas_ray.train.settings import WeightTraining
+
+__all__ = ["OneShotSearchConfig", "WeightTraining", "run_search"]

@@ -1,0 +1,82 @@
+"""The command line that all experiments share: a configuration's flags, one run, its tables, its errors in a line."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+
+from multinas_ray.errors import MultiNASError
+from multinas_ray.search.config import OneShotSearchConfig
+from multinas_ray.search.ending import PARETO_FILE, networks_table
+from multinas_ray.search.run import run_search
+
+EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+
+ConfigFunction = Callable[[argparse.Namespace], OneShotSearchConfig]
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the flags of every experiment.
+
+    Args:
+        parser: the experiment's parser.
+        name: default name of its run.
+    """
+    group = parser.add_argument_group("the run")
+    group.add_argument(
+        "--storage", metavar="DIR", default="runs", help="folder of all runs, local or s3:// (default: runs)"
+    )
+    group.add_argument("--name", default=name, help="name of this run and of its folder (default: %(default)s)")
+    group.add_argument("--seed", type=int, default=0, help="decides start, batches and draws (default: %(default)s)")
+    group.add_argument(
+        "--num-workers", metavar="W", type=int, default=1, help="workers that share each batch (default: 1)"
+    )
+    group.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
+    group.add_argument("--resume", action="store_true", help="go on with the run of this name")
+
+
+def with_run_arguments(config: OneShotSearchConfig, arguments: argparse.Namespace) -> OneShotSearchConfig:
+    """The configuration with the flags of `add_run_arguments`."""
+    return dataclasses.replace(
+        config,
+        storage_path=arguments.storage,
+        name=arguments.name,
+        seed=arguments.seed,
+        num_workers=arguments.num_workers,
+        use_gpu=arguments.use_gpu,
+    )
+
+
+def run_experiment(parser: argparse.ArgumentParser, config_of: ConfigFunction, argv: list[str] | None = None) -> int:
+    """Parse, search, show: the body of an experiment's main.
+
+    Args:
+        parser: has the flags of `add_run_arguments`.
+        config_of: makes the configuration from the parsed flags.
+        argv: the command line; sys.argv by default.
+
+    Returns:
+        Exit status: 0, 2 after an error (one line on standard error), 130 after an interrupt.
+    """
+    arguments = parser.parse_args(argv)
+    console = Console()
+    try:
+        config = config_of(arguments)
+        run = run_search(config, resume=arguments.resume, console=console)
+    except MultiNASError as error:
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
+        return EXIT_ERROR
+    if not run.is_finished:
+        command = [arg for arg in [sys.executable, *sys.argv] if arg != "--resume"]
+        console.print(f"Stopped after {len(run.evaluations)} evaluations; nothing is lost. Go on with:")
+        console.print(f"  {shlex.join([*command, '--resume'])}", soft_wrap=True, highlight=False)
+        return EXIT_INTERRUPTED
+    console.print(networks_table(run))
+    for what, where in (("Results", ""), ("Picture", PARETO_FILE), ("Curves", "tensorboard")):
+        console.print(f"{what}: {config.run_path}/{where}", soft_wrap=True, highlight=False)
+    return 0

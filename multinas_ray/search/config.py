@@ -1,0 +1,178 @@
+"""The configuration of a one-shot search: plain settings, checked where they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from multinas_ray.core import MultiDistributionOptimizer
+from multinas_ray.data import DataConfig
+from multinas_ray.errors import ConfigError
+from multinas_ray.spaces import AdditiveCost, NetworkSpace
+from multinas_ray.train.settings import WeightTraining
+from multinas_ray.tune.schedule import Plan
+
+RECORDED_PACKAGES = ("multinas-ray", "ray", "torch", "torchvision", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneShotSearchConfig:
+    """One search: K networks from one supernet.
+
+    Raises:
+        ConfigError: a setting breaks a rule; the message says which, and what to set instead.
+    """
+
+    space: NetworkSpace
+    """The networks that can be found."""
+    data: DataConfig
+    """The images."""
+    coefficients: Sequence[float]
+    """(K,) increasing weights eps of the complexity: the k-th network minimises loss + eps_k * complexity / largest
+    complexity. 0 asks for the best network whatever its size, a larger one for a smaller network."""
+    complexity: str = "params"
+    """Which of the space's costs the coefficients weigh: "params", or "flops" (multiply-adds of one image)."""
+    storage_path: str = "runs"
+    """Folder of all runs; a shared or s3:// one where the cluster has several nodes."""
+    name: str
+    """Name of the run, and of its folder in storage_path."""
+    seed: int = 0
+    """Decides the weights' start, the batches and every draw."""
+
+    warmup_rounds: int
+    """Weight steps on uniformly drawn subnets before the distributions move."""
+    search_rounds: int
+    """Rounds that evaluate subnets and move the distributions."""
+    train_during_search: bool = True
+    """False: weights first. The warm-up is then the whole training, and the distributions move on fixed weights."""
+    num_train_architectures: int | None = None
+    """Subnets of one weight step; None: K."""
+    samples_per_update: int | None = None
+    """N, the subnets evaluated in a round, a multiple of K; None: 2 K."""
+    memory: int = 0
+    """Earlier draws that an update uses again. For fixed weights: losses age while weights train."""
+    margin_scale: float = 1.0
+    """Multiplies the least probability of each category (docs/METHOD.md, step 8)."""
+    training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
+    """How the weights are trained."""
+
+    num_workers: int = 1
+    """Workers that hold the supernet, each with its shard of every batch."""
+    use_gpu: bool = False
+    """One GPU a worker."""
+    cpus_per_worker: float = 1.0
+    """Logical CPUs each worker asks Ray for."""
+    threads_per_worker: int | None = None
+    """CPU threads of torch in each worker; None: the node's cores shared by its workers."""
+    max_worker_failures: int = 8
+    """Restarts of the worker group before the search is given up; -1: no limit."""
+    rounds_ahead: int = 4
+    """Rounds that are out at any time, so that workers never wait for the driver. 1: strictly one after the other."""
+    rounds_per_block: int | None = None
+    """Rounds that one Tune trial stands for; None: at least 16, and at most 200 trials."""
+    blocks_in_flight: int = 2
+    """Tune trials at a time."""
+    checkpoint_interval_seconds: float = 120.0
+    """Least time between two checkpoints of the supernet: what a crash may cost in weight steps."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "coefficients", tuple(float(each) for each in self.coefficients))
+        if self.complexity not in self.space.costs:
+            known = ", ".join(self.space.costs)
+            raise ConfigError(f"complexity must be one of {known}, got {self.complexity!r}")
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
+        if self.num_workers < 1:
+            raise ConfigError(f"num_workers must be at least 1, got {self.num_workers}")
+        if self.blocks_in_flight < 1:
+            raise ConfigError(f"blocks_in_flight must be at least 1, got {self.blocks_in_flight}")
+        if self.rounds_per_block is not None and self.rounds_per_block < 1:
+            raise ConfigError(f"rounds_per_block must be at least 1 or None, got {self.rounds_per_block}")
+        if not self.checkpoint_interval_seconds > 0:
+            raise ConfigError(f"checkpoint_interval_seconds must be positive, got {self.checkpoint_interval_seconds}")
+        self.training.check_num_workers(self.num_workers)
+        self.new_optimizer()  # checks coefficients, samples_per_update and the space's variables
+        _ = self.plan
+
+    @property
+    def run_path(self) -> str:
+        """The run's folder."""
+        return f"{self.storage_path.rstrip('/')}/{self.name}"
+
+    @property
+    def plan(self) -> Plan:
+        """Rounds and what they hold."""
+        return Plan(
+            warmup_rounds=self.warmup_rounds,
+            search_rounds=self.search_rounds,
+            num_train_architectures=self.num_train_architectures or len(self.coefficients),
+            train_during_search=self.train_during_search,
+            rounds_ahead=self.rounds_ahead,
+        )
+
+    @property
+    def cost(self) -> AdditiveCost:
+        """The driving complexity, in its own unit."""
+        return self.space.costs[self.complexity]
+
+    @property
+    def complexity_scale(self) -> float:
+        """The complexity that counts as 1: the space's largest."""
+        return self.cost.maximum
+
+    def optimizer_arguments(self) -> dict[str, Any]:
+        """Arguments of the optimiser but its seed; with the record they give its distributions again."""
+        return {
+            "num_categories": list(self.space.search_space.num_categories),
+            "coefficients": list(self.coefficients),
+            "samples_per_update": self.samples_per_update or 2 * max(1, len(self.coefficients)),
+            "memory": self.memory,
+            "margin_scale": self.margin_scale,
+            "cost_table": (self.cost.table / self.complexity_scale).tolist(),
+            "base_cost": self.cost.base / self.complexity_scale,
+        }
+
+    def new_optimizer(self) -> MultiDistributionOptimizer:
+        """The K distributions at their start."""
+        arguments = self.optimizer_arguments()
+        return MultiDistributionOptimizer(
+            seed=self.seed, **(arguments | {"cost_table": np.array(arguments["cost_table"])})
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must share with its start: all that decides what is searched and how."""
+        plan = dataclasses.asdict(self.plan)
+        del plan["rounds_ahead"]
+        return {
+            "seed": self.seed,
+            "space": {"fingerprint": self.space.fingerprint, **self.space.to_dict()},
+            "data": dataclasses.asdict(self.data),
+            "training": dataclasses.asdict(self.training),
+            "plan": plan,
+            "complexity": {"name": self.complexity, "scale": self.complexity_scale},
+            "optimizer": self.optimizer_arguments(),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description, written beside the results."""
+        settings = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("space", "data", "training", "coefficients")
+        }
+        return {
+            **self.identity(),
+            "name": self.name,
+            "settings": settings,
+            "num_evaluations": self.search_rounds * int(self.optimizer_arguments()["samples_per_update"]),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in RECORDED_PACKAGES},
+            },
+        }

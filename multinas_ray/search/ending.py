@@ -1,0 +1,121 @@
+"""What a search leaves: the K networks, from small to large, with their figures, weights and picture."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from multinas_ray.core import MultiDistributionOptimizer
+from multinas_ray.results import (
+    Run,
+    architectures_schema,
+    config_metadata,
+    load_run,
+    resolve,
+    write_atomic,
+    write_finished,
+    write_table,
+)
+from multinas_ray.results.plots import plot_pareto
+from multinas_ray.results.run import ARCHITECTURES_FILE
+from multinas_ray.results.storage import make_folder
+from multinas_ray.search.config import OneShotSearchConfig
+from multinas_ray.train.messages import NetworkResult
+from multinas_ray.tune.watch import format_count
+
+PARETO_FILE = "pareto.png"
+
+
+def order_by_size(config: OneShotSearchConfig, optimizer: MultiDistributionOptimizer) -> NDArray[np.int64]:
+    """(K,) distributions by their mode's complexity, small to large; at equal sizes the larger coefficient first."""
+    complexities = config.cost(optimizer.modes())
+    return np.lexsort((-np.array(config.coefficients), complexities)).astype(np.int64)
+
+
+def final_architectures(config: OneShotSearchConfig, optimizer: MultiDistributionOptimizer) -> NDArray[np.int64]:
+    """(K, D) modes of the distributions, from small to large: the method's answer."""
+    return optimizer.modes()[order_by_size(config, optimizer)]
+
+
+def write_networks(
+    config: OneShotSearchConfig,
+    optimizer: MultiDistributionOptimizer,
+    networks: list[NetworkResult],
+    elapsed_seconds: float,
+    restarts: int,
+) -> None:
+    """Write architectures.parquet, each network's readable architecture, the finished mark and the picture.
+
+    Args:
+        config: the search.
+        optimizer: its distributions at the end.
+        networks: their results, from small to large.
+        elapsed_seconds: wall time of the run over all its sessions.
+        restarts: times the driver was started again.
+    """
+    place, space = resolve(config.run_path), config.space.search_space
+    order, diagnostics = order_by_size(config, optimizer), optimizer.diagnostics()
+    architectures = final_architectures(config, optimizer)
+    costs = {name: cost(architectures) for name, cost in config.space.costs.items()}
+    total = len(networks)
+    columns = {
+        "rank": np.arange(total),
+        "selection": ["mode"] * total,
+        "distribution": order,
+        "coefficient": np.array(config.coefficients)[order],
+        "target": [None] * total,
+        "architecture": architectures,
+        "architecture_readable": [space.describe(row) for row in architectures],
+        **costs,
+        "complexity": costs[config.complexity] / config.complexity_scale,
+        "mode_probability": diagnostics["mode_probability"][order],
+        "evaluation_id": [None] * total,
+        "supernet_loss": [network.validation_loss for network in networks],
+        "supernet_accuracy": [network.validation_accuracy for network in networks],
+        "supernet_test_accuracy": [network.test_accuracy for network in networks],
+        "retrained_loss": [None] * total,
+        "retrained_accuracy": [None] * total,
+        "checkpoint_path": [network.weights_path for network in networks],
+    }
+    schema = architectures_schema(list(config.space.costs))
+    write_table(place.join(ARCHITECTURES_FILE), schema, config_metadata(config.to_dict()), columns)
+    for rank, row in enumerate(architectures):
+        folder = place.join("networks", str(rank))
+        make_folder(folder)
+        described = {
+            "space": config.space.name,
+            "indices": row.tolist(),
+            "choices": space.decode(row.tolist()),
+        }
+        write_atomic(folder.join("architecture.json"), json.dumps(described, indent=2).encode())
+    plot_pareto(load_run(config.run_path), place.join(PARETO_FILE))
+    totals = {
+        "num_evaluations": optimizer.num_told,
+        "num_updates": optimizer.num_updates,
+        "num_restarts": restarts,
+    }
+    write_finished(config.run_path, {**totals, "elapsed_seconds": elapsed_seconds})
+
+
+def networks_table(run: Run) -> Table:
+    """The K networks of a finished run as a table for the terminal."""
+    costs = [name for name in ("params", "flops") if name in run.architectures]
+    table = Table(title=f"{len(run.architectures)} networks, from small to large", title_justify="left")
+    for name in ("#", "coefficient", *costs, "val. loss", "val. acc.", "test acc.", "mode prob."):
+        table.add_column(name, justify="right")
+    table.add_column("architecture", overflow="fold")
+    for row in run.architectures.to_dict("records"):
+        table.add_row(
+            str(row["rank"]),
+            f"{row['coefficient']:.3g}",
+            *(format_count(row[name]) for name in costs),
+            f"{row['supernet_loss']:.4f}",
+            f"{row['supernet_accuracy']:.2%}",
+            f"{row['supernet_test_accuracy']:.2%}",
+            f"{row['mode_probability']:.3f}",
+            row["architecture_readable"],
+        )
+    return table

@@ -1,0 +1,108 @@
+"""Checks before anything expensive starts; each says the rule, the value and the remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+from multinas_ray.data import DataSplits, load_splits
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.results import check_writable, load_run
+from multinas_ray.results.run import CONFIG_FILE
+from multinas_ray.results.storage import exists, resolve
+from multinas_ray.search.config import OneShotSearchConfig
+
+DIFFERENCES_SHOWN = 5
+
+
+def check_run_folder(config: OneShotSearchConfig, resume: bool) -> None:
+    """A new run needs a free name and a writable folder; a resumed one the same search as before.
+
+    Raises:
+        ConfigError: the storage cannot be written, or the name is taken.
+        RunError: there is no run to resume.
+        StateError: the run to resume is another search.
+    """
+    check_writable(config.storage_path)
+    if not exists(resolve(config.run_path).join(CONFIG_FILE)):
+        if resume:
+            raise RunError(f"there is no run to resume at {config.run_path}; leave out --resume to start it")
+        return
+    if not resume:
+        raise ConfigError(
+            f"a run named {config.name!r} exists in {config.storage_path}; "
+            "go on with it by --resume, or choose another --name"
+        )
+    differences = _differences(load_run(config.run_path).config, config.identity())
+    if differences:
+        shown = "; ".join(differences[:DIFFERENCES_SHOWN])
+        raise StateError(
+            f"{config.run_path} is another search than the one to resume: {shown}. "
+            "Resume it with its own settings (its config.json), or start a new run under another --name"
+        )
+
+
+def _differences(recorded: dict[str, Any], wanted: dict[str, Any], path: str = "") -> list[str]:
+    """Where two nested settings differ, as 'path: recorded 1, now 2'."""
+    found = []
+    for key, value in wanted.items():
+        old = recorded.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            found += _differences(old, value, f"{path}{key}.")
+        elif _plain(old) != _plain(value):
+            found.append(f"{path}{key}: recorded {_short(old)}, now {_short(value)}")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_data(config: OneShotSearchConfig) -> DataSplits:
+    """Load the images once on the driver, so that a bad one is named before any worker starts.
+
+    Raises:
+        DataError: images or labels are missing, damaged, or do not fit the space or the batches.
+    """
+    splits = load_splits(config.data)
+    if splits.image_shape != config.space.input_shape:
+        raise DataError(
+            f"the images are {splits.image_shape} (channels, height, width), the space takes "
+            f"{config.space.input_shape}; build the space for these images, or set image_size"
+        )
+    if splits.num_classes != config.space.num_classes:
+        raise DataError(
+            f"the images have {splits.num_classes} classes, the space's networks {config.space.num_classes}; "
+            "build the space with the number of classes"
+        )
+    for split, name in (("train", "batch_size"), ("validation", "validation_batch_size")):
+        size, batch = len(getattr(splits, split)), getattr(config.training, name)
+        if size < batch:
+            raise DataError(f"{name}={batch} is more than the {size} {split} images; set {name} to {size} or less")
+    return splits
+
+
+def check_resources(config: OneShotSearchConfig) -> None:
+    """The cluster must have what the workers ask for. Ray must be running.
+
+    Raises:
+        RunError: it does not; the message says what it has.
+    """
+    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    wanted = {
+        "CPU": config.num_workers * config.cpus_per_worker,
+        "GPU": config.num_workers * int(config.use_gpu),
+    }
+    for resource, amount in wanted.items():
+        if has.get(resource, 0) < amount:
+            raise RunError(
+                f"num_workers={config.num_workers} needs {amount:g} {resource}s, the cluster has "
+                f"{has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs; lower num_workers"
+                f"{', leave out --use-gpu' if resource == 'GPU' else ' or cpus_per_worker'}, or add nodes"
+            )

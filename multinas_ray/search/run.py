@@ -1,0 +1,253 @@
+"""run_search: one call from a configuration to K networks."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import ray
+from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from rich.console import Console
+
+from multinas_ray.errors import RunError
+from multinas_ray.results import Run, load_run, resolve, write_config
+from multinas_ray.search.config import OneShotSearchConfig
+from multinas_ray.search.ending import final_architectures, write_networks
+from multinas_ray.search.preflight import check_data, check_resources, check_run_folder
+from multinas_ray.search.record import SearchRecord, resume_record
+from multinas_ray.search.sessions import begin_session
+from multinas_ray.train.broker import Broker
+from multinas_ray.train.group import WorkerGroup
+from multinas_ray.train.messages import Ending, NetworkResult
+from multinas_ray.train.settings import WorkerJob
+from multinas_ray.tune.blocks import blocks_of
+from multinas_ray.tune.oneshot import OneShotSearch
+from multinas_ray.tune.schedule import FinishedRound, Schedule
+from multinas_ray.tune.trial import OneShotTrial
+from multinas_ray.tune.watch import Curves, ProgressView
+
+TRIAL_RESOURCES = {"node:__internal_head__": 0.001}
+"""What a one-shot trial asks for: a sliver of the head node and no CPU, so that the workers can have them all."""
+
+GROUP_END_SECONDS = 300.0
+"""Longest time the workers get to save their last checkpoint and return."""
+
+POLL_SECONDS = 2.0
+"""How often the driver looks whether the workers are alive while it waits for the final networks."""
+
+
+def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Console | None = None) -> Run:
+    """Search, and return the run: K networks, every evaluation, the distributions' course.
+
+    Starts Ray, or joins the cluster that RAY_ADDRESS or a running head node names. Ctrl-C once lets the rounds in
+    flight finish, saves everything and returns the run unfinished; it can be resumed, as after any crash.
+
+    Args:
+        config: the search.
+        resume: go on with the run of this name and folder. A finished one is returned as it is.
+        console: where progress is printed; the standard output by default.
+
+    Raises:
+        ConfigError, DataError, StateError: the settings, the images or the run's folder are not as they must be.
+        RunError: the cluster has too little, or workers or trials failed more often than they may.
+    """
+    console = console or Console()
+    check_run_folder(config, resume)
+    if resume and load_run(config.run_path).is_finished:
+        return load_run(config.run_path)
+    check_data(config)
+    with _ray_session():
+        check_resources(config)
+        if not resume:
+            write_config(config.run_path, config.to_dict())
+        _Session(config, begin_session(config.run_path), console).run()
+    return load_run(config.run_path)
+
+
+@contextmanager
+def _ray_session() -> Iterator[None]:
+    """Ray for the time of a search; one that was already running is left running."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own progress view takes the place of Tune's
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # and our own record that of its files
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the search in good order, see _Session
+    was_running = ray.is_initialized()
+    if not was_running:
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+    try:
+        yield
+    finally:
+        if not was_running:
+            ray.shutdown()
+
+
+class _Session:
+    """One start of the driver: wires broker, workers, searcher, record and views, and sees them to their end."""
+
+    def __init__(self, config: OneShotSearchConfig, number: int, console: Console) -> None:
+        self._config, self._console, self._number = config, console, number
+        self._optimizer = config.new_optimizer()
+        if number == 0:
+            self._record, first_round = SearchRecord(config, self._optimizer), 0
+        else:
+            self._record, first_round = resume_record(config, self._optimizer, restarts=number)
+        self._blocks = blocks_of(first_round, config.plan.num_rounds, config.rounds_per_block)
+        self._namespace = f"multinas_ray/{config.name}/{uuid.uuid4().hex}"
+        self._broker = self._start_broker(first_round)
+        self._schedule = Schedule(
+            plan=config.plan,
+            optimizer=self._optimizer,
+            complexity=lambda architectures: config.cost(architectures) / config.complexity_scale,
+            record=self._record.append,
+            next_round=first_round,
+        )
+        self._search = OneShotSearch(
+            self._schedule, self._blocks, self._broker, self._trial_config(), on_round=self._on_round
+        )
+        self._group = self._worker_group()
+        self._curves = Curves(
+            str(resolve(config.run_path).join("tensorboard", f"session-{number:04d}").path), config.plan
+        )
+        self._view = ProgressView(config.plan, first_round, config.complexity, config.complexity_scale, console)
+        self._interrupted = threading.Event()
+
+    def _start_broker(self, first_round: int) -> Any:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        options = {"name": "broker", "namespace": self._namespace, "num_cpus": 0, "scheduling_strategy": here}
+        num_trials = min(self._config.blocks_in_flight, len(self._blocks))
+        actor = ray.remote(Broker).options(**options)
+        return actor.remote(first_round, num_trials, self._config.checkpoint_interval_seconds)
+
+    def _trial_config(self) -> dict[str, str]:
+        return {"broker": "broker", "namespace": self._namespace}
+
+    def _worker_group(self) -> WorkerGroup:
+        config = self._config
+        job = WorkerJob(
+            space=config.space,
+            data=config.data,
+            training=config.training,
+            num_weight_steps=config.plan.num_weight_steps,
+            seed=config.seed,
+            broker="broker",
+            namespace=self._namespace,
+            run_path=config.run_path,
+            threads_per_worker=config.threads_per_worker,
+        )
+        return WorkerGroup(
+            job,
+            num_workers=config.num_workers,
+            use_gpu=config.use_gpu,
+            cpus_per_worker=config.cpus_per_worker,
+            max_failures=config.max_worker_failures,
+        )
+
+    def run(self) -> None:
+        """Search to the end, or to an interrupt; the record is whole either way."""
+        with self._on_interrupt(), self._view:
+            self._group.start()
+            self._search.start()
+            if self._blocks:
+                self._tune()
+            self._record.save(self._schedule.next_round)
+            self._curves.close()
+            self._raise_errors()
+            networks = self._end()
+        if networks is not None:
+            write_networks(self._config, self._optimizer, networks, self._record.elapsed_seconds, self._number)
+
+    def _tune(self) -> None:
+        tuner = tune.Tuner(
+            tune.with_resources(OneShotTrial, tune.PlacementGroupFactory([TRIAL_RESOURCES])),
+            tune_config=tune.TuneConfig(
+                search_alg=self._search,
+                num_samples=-1,
+                reuse_actors=True,
+                max_concurrent_trials=self._config.blocks_in_flight,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=f"session-{self._number:04d}",
+                storage_path=f"{self._config.run_path}/tune",
+                verbose=0,
+                callbacks=[_Watchdog(self._watch)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tuner.fit()
+
+    def _on_round(self, finished: FinishedRound) -> None:
+        self._record.update(finished.round.number)
+        diagnostics = self._optimizer.diagnostics()
+        self._curves.show(finished, diagnostics)
+        self._view.show(finished, diagnostics)
+
+    def _watch(self) -> None:
+        """Stop early where there is a reason to; called again and again by Tune's loop."""
+        workers_are_gone = not self._group.is_running
+        if self._interrupted.is_set() or self._search.error or workers_are_gone:
+            self._search.stop()
+            self._broker.stop.remote(workers_are_gone=workers_are_gone)
+
+    def _raise_errors(self) -> None:
+        if self._search.error:
+            raise self._search.error
+        if self._group.error:
+            raise RunError(f"the workers failed: {self._group.error}") from self._group.error
+
+    def _end(self) -> list[NetworkResult] | None:
+        """Let the workers finish: with the final networks, or only a checkpoint when interrupted."""
+        architectures = final_architectures(self._config, self._optimizer) if self._schedule.is_complete else None
+        ray.get(self._broker.end.remote(Ending(final_architectures=architectures)))
+        networks: list[NetworkResult] | None = None
+        while architectures is not None and networks is None and self._group.is_running:
+            networks = ray.get(self._broker.networks.remote(POLL_SECONDS))
+        if not self._group.join(GROUP_END_SECONDS):
+            raise RunError(f"the workers did not end within {GROUP_END_SECONDS:.0f} s; resume the run to go on")
+        self._raise_errors()
+        if architectures is not None and networks is None:
+            networks = ray.get(self._broker.networks.remote(POLL_SECONDS))
+            if networks is None:
+                raise RunError("the workers ended without the final networks; resume the run to have them evaluated")
+        return networks
+
+    @contextmanager
+    def _on_interrupt(self) -> Iterator[None]:
+        """The first Ctrl-C asks for a good end, the second is Python's own."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def handle(signum: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, before)
+            self._interrupted.set()
+            self._console.print("Interrupted: finishing the rounds in flight and saving. Ctrl-C again to stop at once.")
+
+        signal.signal(signal.SIGINT, handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+class _Watchdog(tune.Callback):
+    """Calls `watch` in every step of Tune's loop."""
+
+    def __init__(self, watch: Any) -> None:
+        self._watch = watch
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Called by Tune before each step."""
+        self._watch()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles callbacks into tuner.pkl; this one is of use in its own process only."""
+        return {}

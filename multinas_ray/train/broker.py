@@ -1,0 +1,175 @@
+"""The broker: one small actor per run between the driver, the trials and the workers. No torch.
+
+It owns nothing that must survive: the driver's record does. It keeps the rounds that wait or are being worked
+on, and the results that the driver has not yet acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from multinas_ray.train.messages import Ending, NetworkResult, Round, RoundResult
+
+START_GATE_SECONDS = 60.0
+"""Longest time the first results are held back for trials that have not started."""
+
+
+class Broker:
+    """Hands rounds to workers and their results to trials, in any order of calls.
+
+    Run it as an async Ray actor. Every wait is on a condition, never on the order of calls, because calls to an
+    async actor may run out of order.
+
+    Args:
+        first_round: number of the first round of this session (0, or where a resumed run goes on).
+        num_trials: trials that must have started before the first result is given out. Short blocks would
+            otherwise end while a second trial actor is still starting, and Tune would start a new one for each.
+        checkpoint_interval_seconds: least time between rounds that are stamped to be followed by a checkpoint.
+    """
+
+    def __init__(self, first_round: int, num_trials: int, checkpoint_interval_seconds: float) -> None:
+        self._num_trials = num_trials
+        self._checkpoint_interval_seconds = checkpoint_interval_seconds
+        self._rounds: dict[int, Round] = {}
+        self._results: dict[int, RoundResult] = {}
+        self._first_undone = first_round
+        self._acknowledged = first_round
+        self._handed_out = first_round
+        self._attempt = ""
+        self._attempt_start = first_round
+        self._trials_ready: set[str] = set()
+        self._created_seconds = self._stamped_seconds = time.monotonic()
+        self._stop_at: int | None = None
+        self._ending: Ending | None = None
+        self._networks: dict[int, NetworkResult] = {}
+        self._changed = asyncio.Condition()
+
+    async def _wait(self, predicate: Callable[[], bool], timeout_seconds: float | None = None) -> bool:
+        async with self._changed:
+            try:
+                await asyncio.wait_for(self._changed.wait_for(predicate), timeout_seconds)
+            except asyncio.TimeoutError:
+                return False
+        return True
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    # The driver's side.
+
+    async def submit(self, rounds: list[Round], acknowledged: int) -> None:
+        """Add rounds to the queue; results of rounds below `acknowledged` are in the record and can be dropped."""
+        for each in rounds:
+            if each.number >= self._first_undone and not self._is_stopped_before(each.number):
+                self._rounds[each.number] = self._stamp(each)
+        self._acknowledged = max(self._acknowledged, acknowledged)
+        for number in [n for n in self._results if n < self._acknowledged]:
+            del self._results[number]
+        await self._notify()
+
+    def _stamp(self, each: Round) -> Round:
+        now = time.monotonic()
+        if now - self._stamped_seconds < self._checkpoint_interval_seconds:
+            return each
+        self._stamped_seconds = now
+        return Round(
+            number=each.number,
+            train_architectures=each.train_architectures,
+            architectures=each.architectures,
+            checkpoint=True,
+        )
+
+    async def stop(self, *, workers_are_gone: bool = False) -> None:
+        """Withdraw every round that no worker has taken; with no workers left, every round that is not done."""
+        stop_at = self._first_undone if workers_are_gone else self._handed_out
+        self._stop_at = stop_at if self._stop_at is None else min(self._stop_at, stop_at)
+        self._rounds = {number: each for number, each in self._rounds.items() if number < self._stop_at}
+        await self._notify()
+
+    async def end(self, ending: Ending) -> None:
+        """Say that no further round comes, and what the workers do last."""
+        self._ending = ending
+        await self._notify()
+
+    async def networks(self, timeout_seconds: float) -> list[NetworkResult] | None:
+        """The final networks once all are evaluated; None when they are not there in time."""
+
+        def all_there() -> bool:
+            final = self._ending.final_architectures if self._ending else None
+            return final is not None and len(self._networks) == len(final)
+
+        if not await self._wait(all_there, timeout_seconds):
+            return None
+        return [self._networks[index] for index in sorted(self._networks)]
+
+    # The workers' side.
+
+    async def begin_attempt(self, attempt: str) -> int:
+        """First undone round, frozen for this attempt of the worker group so that all its ranks agree."""
+        if attempt != self._attempt:
+            self._attempt = attempt
+            self._attempt_start = self._first_undone
+        return self._attempt_start
+
+    async def take(self, next_round: int) -> list[Round] | Ending:
+        """Wait for work: all rounds that wait from `next_round` on, or the ending when none is left."""
+
+        def something() -> bool:
+            return next_round in self._rounds or self._ending is not None
+
+        await self._wait(something)
+        rounds: list[Round] = []
+        while next_round + len(rounds) in self._rounds:
+            rounds.append(self._rounds[next_round + len(rounds)])
+        if not rounds:
+            assert self._ending is not None
+            return self._ending
+        self._handed_out = max(self._handed_out, next_round + len(rounds))
+        return rounds
+
+    async def post(self, attempt: str, results: list[RoundResult]) -> None:
+        """Take results of the present attempt, one for each round; anything else comes from a dead group."""
+        if attempt != self._attempt:
+            return
+        for result in results:
+            if result.number in self._rounds:
+                self._results[result.number] = result
+        while self._first_undone in self._results:
+            self._rounds.pop(self._first_undone, None)
+            self._first_undone += 1
+        await self._notify()
+
+    async def post_network(self, result: NetworkResult) -> None:
+        """Take one final network's result."""
+        self._networks[result.index] = result
+        await self._notify()
+
+    # The trials' side.
+
+    async def trial_ready(self, actor_id: str) -> None:
+        """Count a trial actor that has started, for the start gate."""
+        self._trials_ready.add(actor_id)
+        await self._notify()
+
+    async def next_result(self, after: int, stop: int) -> RoundResult | None:
+        """Wait for the first round in (after, stop) that is done and not in the record; None when none will come."""
+        gate_seconds = START_GATE_SECONDS - (time.monotonic() - self._created_seconds)
+        if gate_seconds > 0:
+            await self._wait(
+                lambda: len(self._trials_ready) >= self._num_trials or self._stop_at is not None, gate_seconds
+            )
+
+        def number() -> int:
+            return max(after + 1, self._acknowledged)
+
+        def over() -> bool:
+            return number() >= stop or self._is_stopped_before(number())
+
+        await self._wait(lambda: over() or number() in self._results)
+        return None if over() else self._results[number()]
+
+    def _is_stopped_before(self, number: int) -> bool:
+        return self._stop_at is not None and number >= self._stop_at

@@ -1,0 +1,60 @@
+"""What driver, broker, trials and workers say to each other. Plain data: numpy arrays, numbers, strings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One round's work, the same on every rank: a weight step, then losses on one shared validation batch.
+
+    The architectures travel in the message; no rank draws any itself.
+    """
+
+    number: int
+    """Position in the search, from 0; it also decides the batches and the learning rate."""
+    train_architectures: NDArray[np.int64] | None
+    """(T, D) subnets whose mean training loss the weight step minimises; None leaves the weights alone."""
+    architectures: NDArray[np.int64] | None
+    """(N, D) subnets to evaluate; None in the warm-up."""
+    checkpoint: bool = False
+    """Whether the workers save a checkpoint after this round (stamped by the broker, so all ranks agree)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundResult:
+    """What the workers found in one round, averaged over ranks."""
+
+    number: int
+    train_loss: float
+    """Mean training loss before the step; NaN where the round had no weight step."""
+    losses: tuple[float, ...]
+    """Validation loss of each evaluated subnet, in the round's order; minimised."""
+    accuracies: tuple[float, ...]
+    """Share of the validation batch classified right, in the same order."""
+    compute_seconds: float
+    """Time from the start of the round's work on rank 0 until its results were there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """No round follows: the workers save a last checkpoint, do the final evaluation if there is one, and return."""
+
+    final_architectures: NDArray[np.int64] | None
+    """(K, D) networks to evaluate on the whole validation and test sets and to save; None when interrupted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkResult:
+    """One final network, evaluated with inherited weights and recalibrated batch normalisation."""
+
+    index: int
+    validation_loss: float
+    validation_accuracy: float
+    test_accuracy: float
+    weights_path: str
+    """Where its weights lie, relative to the run's folder."""

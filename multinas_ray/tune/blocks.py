@@ -1,0 +1,51 @@
+"""Blocks: the partition of a search's rounds into trials."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+MAX_BLOCKS = 200
+"""Most trials a search is cut into: Tune slows down and its files pile up with the number of trials."""
+
+MIN_ROUNDS_PER_BLOCK = 16
+"""Fewest rounds a block holds by default: shorter blocks end while Tune is still starting trial actors."""
+
+
+@dataclass(frozen=True, order=True)
+class Block:
+    """Rounds [start, stop) that one trial reports. Its id is all that a trial's config carries."""
+
+    number: int
+    start: int
+    stop: int
+
+    @property
+    def id(self) -> str:
+        """Readable id that holds all there is to know of the block."""
+        return f"block-{self.number:04d}-rounds-{self.start}-{self.stop}"
+
+    @classmethod
+    def parse(cls, block_id: str) -> Block:
+        """The block of an id made by `Block.id`."""
+        match = re.fullmatch(r"block-(\d+)-rounds-(\d+)-(\d+)", block_id)
+        if match is None:
+            raise ValueError(f"a block id is 'block-NUMBER-rounds-START-STOP', got {block_id!r}")
+        return cls(*map(int, match.groups()))
+
+
+def blocks_of(first_round: int, num_rounds: int, rounds_per_block: int | None = None) -> list[Block]:
+    """Cut rounds [0, num_rounds) into blocks and return those from `first_round` on, the first maybe shortened.
+
+    Args:
+        first_round: where this session starts.
+        num_rounds: rounds of the whole search.
+        rounds_per_block: rounds a block holds; by default as few as keep the search within `MAX_BLOCKS` trials,
+            and at least `MIN_ROUNDS_PER_BLOCK`.
+    """
+    size = rounds_per_block or max(MIN_ROUNDS_PER_BLOCK, -(-num_rounds // MAX_BLOCKS))
+    return [
+        Block(number, max(number * size, first_round), min((number + 1) * size, num_rounds))
+        for number in range(first_round // size, -(-num_rounds // size))
+        if first_round < num_rounds
+    ]
