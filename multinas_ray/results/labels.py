@@ -16,9 +16,7 @@ _LINE_FROM = 20.0  # points; nearer texts need no line
 _ANGLES = (225, 180, 0, 45, 135, 315, 270, 90)  # below left first: there no network is better
 
 
-def place_labels(
-    axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64], texts: Sequence[str]
-) -> None:
+def place_labels(axes: Axes, xs: npt.NDArray[np.float64], ys: npt.NDArray[np.float64], texts: Sequence[str]) -> None:
     """Write each text near its point, away from the other texts and points, with a thin line where it is far.
 
     Args:

@@ -7,9 +7,7 @@ import numpy.typing as npt
 from multinas_ray.errors import ConfigError
 
 
-def pareto_front(
-    losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
+def pareto_front(losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Find the evaluations that no other beats in loss and complexity at once.
 
     Args:
@@ -24,9 +22,7 @@ def pareto_front(
         ConfigError: The arrays differ in length.
     """
     if losses.shape != complexities.shape or losses.ndim != 1:
-        raise ConfigError(
-            f"losses and complexities must be (n,) alike, not {losses.shape} and {complexities.shape}"
-        )
+        raise ConfigError(f"losses and complexities must be (n,) alike, not {losses.shape} and {complexities.shape}")
     finite = np.flatnonzero(np.isfinite(losses) & np.isfinite(complexities))
     if not len(finite):
         return finite

@@ -164,9 +164,7 @@ def _draw_networks(axes: Axes, run: Run, scale: _Scale) -> None:
     colours, ranks = _colours(len(frame)), [str(rank) for rank in frame["rank"]]
     for rank, x, y, colour in zip(ranks, costs, shared, colours, strict=True):
         label = f"{rank}: {scale.describe(x, y)}"
-        axes.scatter(
-            [x], [y], s=80, color=[colour], edgecolors="white", linewidths=0.8, label=label, zorder=4
-        )
+        axes.scatter([x], [y], s=80, color=[colour], edgecolors="white", linewidths=0.8, label=label, zorder=4)
     if np.isfinite(alone).any():
         for x, y, end, colour in zip(costs, shared, alone, colours, strict=True):
             axes.plot([x, x], [y, end], color=colour, linewidth=0.8, linestyle=":", zorder=3)

@@ -24,6 +24,7 @@ ARCHITECTURES_FILE = "architectures.parquet"
 CONFIG_FILE = "config.json"
 FINISHED_FILE = "finished.json"
 
+_READ_ATTEMPTS = 3
 _TUPLE_COLUMNS = ("architecture", "mode")
 
 
@@ -101,9 +102,7 @@ def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
         StateError: Something in it is not plain data, or it has a key `schema_version`.
     """
     if "schema_version" in config:
-        raise StateError(
-            "the key 'schema_version' of the configuration is written by this package: remove it"
-        )
+        raise StateError("the key 'schema_version' of the configuration is written by this package: remove it")
     text = plain.encode({"schema_version": SCHEMA_VERSION, **config}, indent=2)
     place = storage.resolve(path)
     storage.make_folder(place)
@@ -120,18 +119,14 @@ def write_finished(path: storage.AnyPath, totals: Mapping[str, Any]) -> None:
     Raises:
         StateError: Something in it is not plain data.
     """
-    storage.write_atomic(
-        storage.resolve(path).join(FINISHED_FILE), plain.encode(dict(totals), indent=2).encode()
-    )
+    storage.write_atomic(storage.resolve(path).join(FINISHED_FILE), plain.encode(dict(totals), indent=2).encode())
 
 
 def _read_config(place: storage.Location) -> dict[str, Any]:
     if not storage.exists(place):
         raise StateError(f"there is no run at {place}: give the folder <storage_path>/<run>")
     if not storage.exists(place.join(CONFIG_FILE)):
-        raise StateError(
-            f"{place} is not a run, it has no {CONFIG_FILE}: give the folder <storage_path>/<run> itself"
-        )
+        raise StateError(f"{place} is not a run, it has no {CONFIG_FILE}: give the folder <storage_path>/<run> itself")
     config = _read_json(place.join(CONFIG_FILE))
     _check_version(config.pop("schema_version", None), place.join(CONFIG_FILE))
     return config
@@ -162,21 +157,31 @@ def _read_folder(folder: storage.Location, empty: pa.Schema) -> pa.Table:
     try:
         return pa.concat_tables(parts)
     except pa.ArrowException as error:
-        raise StateError(
-            f"the files in {folder} have different columns ({error}): they are of two runs"
-        ) from error
+        raise StateError(f"the files in {folder} have different columns ({error}): they are of two runs") from error
 
 
 def _read_part(file: storage.Location) -> pa.Table:
-    content = storage.read_bytes(file)
-    try:
-        table = pq.read_table(pa.BufferReader(content))
-    except (pa.ArrowException, OSError) as error:
-        raise StateError(f"{file} is not a readable Parquet file ({error}): restore a copy") from error
+    table = _read_whole(file)
     metadata = table.schema.metadata or {}
     version = metadata.get(VERSION_KEY.encode(), b"none")
     _check_version(int(version) if version.isdigit() else version.decode(), file)
     return table.replace_schema_metadata(None)
+
+
+def _read_whole(file: storage.Location) -> pa.Table:
+    """Read a file that its writer may replace meanwhile.
+
+    One read of all bytes and no second look: a reader that opens the file twice may meet two versions of it. On an
+    object store even one read may be served in ranges, so a file that does not parse is read again.
+    """
+    for attempt in range(_READ_ATTEMPTS):
+        content = storage.read_bytes(file)
+        try:
+            return pq.read_table(pa.BufferReader(content))
+        except (pa.ArrowException, OSError) as error:
+            if attempt == _READ_ATTEMPTS - 1:
+                raise StateError(f"{file} is not a readable Parquet file ({error}): restore a copy") from error
+    raise AssertionError("unreachable")
 
 
 def _to_frame(table: pa.Table, order: list[str]) -> pd.DataFrame:

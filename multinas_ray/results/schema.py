@@ -261,9 +261,7 @@ def _column(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
-def _schema(
-    table: str, before: list[pa.Field], cost_names: Sequence[str], after: list[pa.Field]
-) -> pa.Schema:
+def _schema(table: str, before: list[pa.Field], cost_names: Sequence[str], after: list[pa.Field]) -> pa.Schema:
     taken = {field.name for field in before + after}
     for name in cost_names:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in taken:

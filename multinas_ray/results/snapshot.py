@@ -45,9 +45,7 @@ def load_snapshot(path: storage.AnyPath) -> dict[str, Any] | None:
     except StateError as error:
         raise StateError(f"{file}: {error}") from error
     if not isinstance(content, dict) or set(content) != {"state_version", "state"}:
-        raise StateError(
-            f"{file} is not a saved state: restore a copy, or delete it to fold the whole record"
-        )
+        raise StateError(f"{file} is not a saved state: restore a copy, or delete it to fold the whole record")
     if content["state_version"] != STATE_VERSION:
         raise StateError(
             f"{file} has state version {content['state_version']}, this package reads {STATE_VERSION}: "

@@ -47,7 +47,7 @@ def resolve(path: AnyPath) -> Location:
         File system and path; it also unpacks as the pair (fs, path).
 
     Raises:
-        ConfigError: pyarrow.fs cannot serve the URI.
+        ConfigError: pyarrow.fs cannot serve the URI, or it names no folder.
     """
     if isinstance(path, Location):
         return path
@@ -61,6 +61,8 @@ def resolve(path: AnyPath) -> Location:
             f"{text!r} cannot be opened ({error}): use a local path, file://, s3://bucket/folder or "
             "gs://bucket/folder, and check the credentials in the environment"
         ) from error
+    if not inner.strip("/"):
+        raise ConfigError(f"{text!r} names no bucket or folder: add one, such as s3://bucket/folder")
     return Location(file_system, inner)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from multinas_ray.core import MultiDistributionOptimizer, Proposals
+from multinas_ray.core.distributions import log_mixture, log_prob
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import storage
 from multinas_ray.results.run import CONFIG_FILE, Run, load_run
@@ -95,8 +96,8 @@ def verify_run(path: storage.AnyPath) -> Verification:
 
     Every evaluation must be there once, in an unbroken tell order; folded in this order through a new
     `MultiDistributionOptimizer` they must give each recorded update again: probabilities and diagnostics
-    within a relative 1e-9, modes exactly. A run that was killed may lack its newest distribution rows; a
-    finished one may lack nothing.
+    within a relative 1e-9, modes exactly, and so must the density that each sample was drawn with. A run that
+    was killed may lack its newest distribution rows; a finished one may lack nothing.
 
     Args:
         path: `<storage_path>/<run>`, local or a URI. Its config.json holds a section `optimizer` and may hold
@@ -172,9 +173,7 @@ def _check_totals(run: Run, samples_per_update: int, findings: _Findings) -> Non
     planned = run.config.get("num_evaluations")
     if run.finished is not None:
         total = run.finished.get("num_evaluations", len(frame))
-        findings.require(
-            total == len(frame), f"the run ended with {total} evaluations, {len(frame)} are here"
-        )
+        findings.require(total == len(frame), f"the run ended with {total} evaluations, {len(frame)} are here")
         reason = run.finished.get("stop_reason")
         if planned is not None and planned != len(frame):
             text = f"{len(frame)} evaluations of {planned} planned"
@@ -188,6 +187,8 @@ def _check_totals(run: Run, samples_per_update: int, findings: _Findings) -> Non
     if len(short):
         text = f"rounds of fewer than {samples_per_update} evaluations: {_some(short)}"
         (findings.problems if run.is_finished else findings.notes).append(text)
+    late = frame["id"].to_numpy()[frame["drawn_at_update"] >= frame["update"]]
+    findings.require(not len(late), f"drawn after the update that consumed them: ids {_some(late)}")
     expected = consuming_update(frame["tell_order"].to_numpy(), samples_per_update)
     wrong = frame["id"].to_numpy()[frame["update"].to_numpy() != expected]
     findings.require(not len(wrong), f"wrong consuming update at ids {_some(wrong)}")
@@ -215,18 +216,18 @@ def _check_updates(run: Run, num_distributions: int, num_updates: int, findings:
 
 def _fold(run: Run, optimizer: MultiDistributionOptimizer, findings: _Findings) -> tuple[int, float]:
     """Tell every evaluation again; return the updates compared and the largest difference of probs."""
-    frame = run.evaluations
+    frame, step = run.evaluations, optimizer.samples_per_update
     recorded = dict(iter(run.distributions.groupby("update")))
+    drawn = _positions(frame["drawn_at_update"].to_numpy())
     losses, complexities = frame["loss"].to_numpy(), frame["complexity"].to_numpy()
-    num_compared, largest = 0, 0.0
-    step = optimizer.samples_per_update
+    num_compared, largest, wrong_ids = 0, 0.0, []
     try:
         proposals = _proposals(frame, optimizer.probs.shape[1])
-        for start in range(-step, len(frame) - step + 1, step):
-            if start >= 0:
-                rows = slice(start, start + step)
+        for update in range(len(frame) // step + 1):
+            if update > 0:
+                rows = slice((update - 1) * step, update * step)
                 optimizer.tell(proposals[rows], losses[rows], complexities[rows])
-            update = start // step + 1
+            wrong_ids += _wrong_densities(proposals[drawn.get(update, [])], optimizer)
             if update in recorded:
                 wrong, difference = _differences(recorded[update], optimizer)
                 num_compared, largest = num_compared + 1, max(largest, difference)
@@ -238,7 +239,24 @@ def _fold(run: Run, optimizer: MultiDistributionOptimizer, findings: _Findings) 
                     break
     except (ConfigError, ValueError) as error:
         findings.problems.append(f"an evaluation cannot be told again: {error}")
+    findings.require(not wrong_ids, f"log_q is not the density at the draw, ids {_some(wrong_ids)}")
     return num_compared, largest
+
+
+def _positions(values: npt.NDArray[np.int64]) -> dict[int, list[int]]:
+    positions: dict[int, list[int]] = {}
+    for position, value in enumerate(values.tolist()):
+        positions.setdefault(value, []).append(position)
+    return positions
+
+
+def _wrong_densities(drawn_now: Proposals, optimizer: MultiDistributionOptimizer) -> list[int]:
+    """Return the ids whose recorded log density is not that of the mixture at their draw."""
+    if not len(drawn_now):
+        return []
+    computed = log_mixture(log_prob(optimizer.probs, drawn_now.architectures))
+    is_wrong = ~np.isclose(drawn_now.log_q, computed, rtol=_RTOL, atol=_RTOL)
+    return [int(number) for number in drawn_now.ids[is_wrong]]
 
 
 def _proposals(frame: pd.DataFrame, num_variables: int) -> Proposals:
@@ -259,11 +277,7 @@ def _differences(rows: pd.DataFrame, optimizer: MultiDistributionOptimizer) -> t
     which = rows["distribution"].to_numpy()
     if not np.isin(which, np.arange(optimizer.num_distributions)).all():
         return ["distribution"], 0.0
-    wrong = [
-        name
-        for name in _DIAGNOSTICS
-        if not _close(rows[name].to_numpy(dtype=float), diagnostics[name][which])
-    ]
+    wrong = [name for name in _DIAGNOSTICS if not _close(rows[name].to_numpy(dtype=float), diagnostics[name][which])]
     modes = [tuple(int(choice) for choice in mode) for mode in diagnostics["mode"][which]]
     if modes != rows["mode"].tolist():
         wrong.append("mode")

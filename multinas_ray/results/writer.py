@@ -23,6 +23,9 @@ class TableWriter:
     `rows_per_part` rows. So an append costs at most one part, is on disk as a whole or not at all, and no row
     is ever in two parts. A new writer on a folder leaves what is there and goes on with the next part.
 
+    While a writer is at work, read the open part in one piece as `load_run` does: a reader that opens a file
+    twice (pandas does) may meet two versions of it. Sealed parts never change.
+
     Only one writer may be at work in a folder; a second one that is still alive is refused at its next part.
     Not thread-safe.
 
@@ -111,9 +114,7 @@ class TableWriter:
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
 
-def write_table(
-    file: storage.AnyPath, schema: pa.Schema, metadata: Mapping[str, str], columns: Columns
-) -> None:
+def write_table(file: storage.AnyPath, schema: pa.Schema, metadata: Mapping[str, str], columns: Columns) -> None:
     """Write a whole table as one Parquet file, atomically; arguments and errors as for `TableWriter`."""
     full = schema.with_metadata({**(schema.metadata or {}), **metadata})
     if set(columns) != set(full.names):
