@@ -13,12 +13,14 @@ from multinas_ray.results.schema import (
 )
 from multinas_ray.results.snapshot import load_snapshot, save_snapshot
 from multinas_ray.results.storage import check_writable, resolve, write_atomic
+from multinas_ray.results.verify import Verification, verify_run
 from multinas_ray.results.writer import TableWriter, write_table
 
 __all__ = [
     "SCHEMA_VERSION",
     "Run",
     "TableWriter",
+    "Verification",
     "architectures_schema",
     "check_writable",
     "config_metadata",
@@ -31,6 +33,7 @@ __all__ = [
     "load_snapshot",
     "resolve",
     "save_snapshot",
+    "verify_run",
     "write_atomic",
     "write_config",
     "write_finished",

@@ -154,10 +154,12 @@ def _read_folder(folder: storage.Location, empty: pa.Schema) -> pa.Table:
     parts = [_read_part(folder.join(name)) for name in storage.list_files(folder, ".parquet")]
     if not parts:
         return empty.empty_table()
-    try:
-        return pa.concat_tables(parts)
-    except pa.ArrowException as error:
-        raise StateError(f"the files in {folder} have different columns ({error}): they are of two runs") from error
+    for part in parts[1:]:
+        different = set(parts[0].schema) ^ set(part.schema)
+        if different:
+            names = ", ".join(sorted({field.name for field in different}))
+            raise StateError(f"the files in {folder} differ in the columns {names}: they are of two runs, part them")
+    return pa.concat_tables(parts)
 
 
 def _read_part(file: storage.Location) -> pa.Table:

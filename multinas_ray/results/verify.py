@@ -96,8 +96,10 @@ def verify_run(path: storage.AnyPath) -> Verification:
 
     Every evaluation must be there once, in an unbroken tell order; folded in this order through a new
     `MultiDistributionOptimizer` they must give each recorded update again: probabilities and diagnostics
-    within a relative 1e-9, modes exactly, and so must the density that each sample was drawn with. A run that
-    was killed may lack its newest distribution rows; a finished one may lack nothing.
+    within a relative 1e-9, modes exactly. So must the density that each sample was drawn with and, where there
+    is a cost table, its complexity. Accuracies, times and sources are not used by the algorithm: a change of
+    those cannot be found. A run that was killed may lack its newest distribution rows; a finished one may lack
+    nothing.
 
     Args:
         path: `<storage_path>/<run>`, local or a URI. Its config.json holds a section `optimizer` and may hold
@@ -115,6 +117,7 @@ def verify_run(path: storage.AnyPath) -> Verification:
     findings = _Findings()
     _check_ids(run, findings)
     _check_totals(run, optimizer.samples_per_update, findings)
+    _check_complexities(run, findings)
     num_updates = len(run.evaluations) // optimizer.samples_per_update
     _check_updates(run, optimizer.num_distributions, num_updates, findings)
     num_compared, difference = _fold(run, optimizer, findings)
@@ -192,6 +195,27 @@ def _check_totals(run: Run, samples_per_update: int, findings: _Findings) -> Non
     expected = consuming_update(frame["tell_order"].to_numpy(), samples_per_update)
     wrong = frame["id"].to_numpy()[frame["update"].to_numpy() != expected]
     findings.require(not len(wrong), f"wrong consuming update at ids {_some(wrong)}")
+
+
+def _check_complexities(run: Run, findings: _Findings) -> None:
+    """The driving cost: a fixed multiple of its raw column, and the sum of the cost table where there is one."""
+    frame = run.evaluations[np.isfinite(run.evaluations["complexity"])]
+    if frame.empty:
+        return
+    ids, complexities = frame["id"].to_numpy(), frame["complexity"].to_numpy()
+    driving, settings = run.config.get("complexity"), run.config["optimizer"]
+    if isinstance(driving, str) and driving in frame and (frame[driving] > 0).all():
+        ratios = complexities / frame[driving].to_numpy(dtype=float)
+        wrong = ids[~np.isclose(ratios, np.median(ratios), rtol=_RTOL, atol=0.0)]
+        findings.require(not len(wrong), f"complexity is not {driving} over its scale, ids {_some(wrong)}")
+    if settings.get("cost_table") is not None:
+        table_DC = np.asarray(settings["cost_table"], dtype=np.float64)
+        architectures_ND = np.array(frame["architecture"].tolist(), dtype=np.int64)
+        if architectures_ND.shape[1] != len(table_DC) or architectures_ND.max() >= table_DC.shape[1]:
+            return  # the fold tells it
+        summed = table_DC[np.arange(len(table_DC)), architectures_ND].sum(axis=1) + settings.get("base_cost", 0)
+        wrong = ids[~np.isclose(complexities, summed, rtol=_RTOL, atol=_RTOL)]
+        findings.require(not len(wrong), f"complexity is not the cost table's sum, ids {_some(wrong)}")
 
 
 def _check_updates(run: Run, num_distributions: int, num_updates: int, findings: _Findings) -> None:

@@ -3,7 +3,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -16,6 +16,7 @@ arrays = hnp.arrays(
 )
 
 
+@settings(deadline=None)
 @given(arrays)
 def test_arrays_come_back_bit_for_bit(array):
     back = plain.decode(plain.encode({"a": array}))["a"]
@@ -24,6 +25,7 @@ def test_arrays_come_back_bit_for_bit(array):
     assert back.tobytes() == array.tobytes()
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_floats_come_back_bit_for_bit(number):
     back = plain.decode(plain.encode(number))
@@ -51,6 +53,7 @@ plain_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(plain_values)
 def test_nested_values_come_back_with_their_types(value):
     back = plain.decode(plain.encode(value))
