@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from multinas_ray.errors import MultiNASError
 
-_RUN_HELP = (
-    "the folder <storage_path>/<run> of a search: a local path or a URI such as s3://bucket/folder/run"
-)
+_RUN_HELP = "the folder <storage_path>/<run> of a search: a local path or a URI such as s3://bucket/folder/run"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,9 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "distributions.png (expected complexity and entropy over the updates) into a folder.",
     )
     plot.add_argument("run", metavar="RUN", help=_RUN_HELP)
-    plot.add_argument(
-        "--output", default=".", metavar="FOLDER", help="where to write the pictures (default: here)"
-    )
+    plot.add_argument("--output", default=".", metavar="FOLDER", help="where to write the pictures (default: here)")
     plot.add_argument(
         "--cost",
         default=None,

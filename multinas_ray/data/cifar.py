@@ -59,9 +59,7 @@ def load_cifar10(path: str, *, download: bool) -> tuple[ImageSet, ImageSet, tupl
 
 
 def _check_folder(folder: Path) -> None:
-    remedy = (
-        "set download=True, or give the folder with cifar-10-batches-py or train.parquet and test.parquet"
-    )
+    remedy = "set download=True, or give the folder with cifar-10-batches-py or train.parquet and test.parquet"
     if not folder.exists():
         raise DataError(f"the folder {folder} does not exist: {remedy}")
     if not folder.is_dir():
@@ -142,9 +140,7 @@ def _decode(value: bytes, row: int, file: Path) -> npt.NDArray[np.uint8]:
             mode = image.mode
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"the image in row {row} of {file} cannot be decoded ({error}): replace it"
-        ) from error
+        raise DataError(f"the image in row {row} of {file} cannot be decoded ({error}): replace it") from error
     if mode.startswith(("I", "F")):
         raise DataError(f"the image in row {row} of {file} has more than 8 bits a channel: convert it to 8")
     return pixels

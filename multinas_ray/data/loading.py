@@ -70,9 +70,7 @@ def _load_digits() -> tuple[ImageSet, ImageSet]:
 def _scale_down(image_set: ImageSet, size: int) -> ImageSet:
     height, width = image_set.images.shape[1:3]
     if height != width:
-        raise ConfigError(
-            f"image_size needs square images, these are {height}x{width}: leave image_size=None"
-        )
+        raise ConfigError(f"image_size needs square images, these are {height}x{width}: leave image_size=None")
     if size > height:
         raise ConfigError(f"image_size only scales down: {size} is above the images' own {height}")
     if size == height:

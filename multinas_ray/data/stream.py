@@ -142,9 +142,7 @@ class BatchStream:
         return tensor.to(self._device)
 
 
-def _check_set(
-    image_set: ImageSet, batch_size: int, seed: int, mean: Sequence[float], std: Sequence[float]
-) -> None:
+def _check_set(image_set: ImageSet, batch_size: int, seed: int, mean: Sequence[float], std: Sequence[float]) -> None:
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, not {seed}")
     if len(image_set) < batch_size:

@@ -68,9 +68,7 @@ def test_a_batch_needs_no_earlier_batch(small_set):
 @pytest.mark.parametrize("augment", [None, Augmentation(crop_padding=2)])
 def test_the_shards_joined_are_the_global_batch(small_set, world_size, augment):
     whole = stream(small_set, augment=augment)
-    shards = [
-        stream(small_set, augment=augment, rank=rank, world_size=world_size) for rank in range(world_size)
-    ]
+    shards = [stream(small_set, augment=augment, rank=rank, world_size=world_size) for rank in range(world_size)]
     for step in (0, 3, 4, 9):
         images = torch.cat([shard.batch(step)[0] for shard in shards])
         labels = torch.cat([shard.batch(step)[1] for shard in shards])

@@ -145,9 +145,7 @@ def test_a_file_that_is_no_parquet_is_named(folder):
 
 def test_half_a_pair_of_files_is_refused(folder):
     (folder / "test.parquet").unlink()
-    with pytest.raises(
-        DataError, match=r"test.parquet is missing: the folder needs both train.parquet and test"
-    ):
+    with pytest.raises(DataError, match=r"test.parquet is missing: the folder needs both train.parquet and test"):
         load(folder)
 
 

@@ -44,9 +44,7 @@ def test_splits_share_no_image(digits):
 def test_splits_are_stratified(digits):
     for part, whole in ((digits.validation, 1438), (digits.test, 1797)):
         share = np.bincount(part.labels, minlength=10)
-        everything = np.bincount(
-            np.concatenate([digits.train.labels, digits.validation.labels]), minlength=10
-        )
+        everything = np.bincount(np.concatenate([digits.train.labels, digits.validation.labels]), minlength=10)
         if whole == 1797:
             everything = everything + share
         assert np.abs(share - everything * len(part) / everything.sum()).max() < 1
@@ -79,9 +77,7 @@ def test_a_subset_is_stratified_and_leaves_the_test_images(digits):
 
 
 def test_a_subset_of_more_than_all_is_all(digits):
-    np.testing.assert_array_equal(
-        load_splits(DataConfig(max_train_images=9999)).train.images, digits.train.images
-    )
+    np.testing.assert_array_equal(load_splits(DataConfig(max_train_images=9999)).train.images, digits.train.images)
 
 
 def test_a_subset_must_hold_every_class_twice():
