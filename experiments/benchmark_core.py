@@ -54,9 +54,7 @@ def spread(values: np.ndarray, unit: str) -> str:
 
 def main() -> None:
     """Parses the sizes, measures and prints."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--distributions", type=int, default=64, help="K")
     parser.add_argument("--samples", type=int, default=1024, help="N, a multiple of K")
     parser.add_argument("--variables", type=int, default=100, help="D")
@@ -67,9 +65,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of losses and draws")
     args = parser.parse_args()
     times = measure(args)
-    print(
-        f"K={args.distributions} N={args.samples} D={args.variables} C={args.categories} memory={args.memory}"
-    )
+    print(f"K={args.distributions} N={args.samples} D={args.variables} C={args.categories} memory={args.memory}")
     for name, values in times.items():
         print(f"{name:>16}: {spread(1e3 * values, 'ms')}")
     print(f"{'update / product':>16}: {spread(times['update'] / times['product'], 'times')}")

@@ -127,9 +127,7 @@ def whitened(gradient_KDC: FloatArray, probs_KDC: FloatArray, layout: CategoryLa
     return np.where(layout.inner_DC, inner_KDC / root_KDC + root_KDC * ratio_KD1, 0.0)
 
 
-def asng_step(
-    state: ASNGState, gradient_KDC: FloatArray, moves_K: BoolArray, settings: ASNGSettings
-) -> ASNGState:
+def asng_step(state: ASNGState, gradient_KDC: FloatArray, moves_K: BoolArray, settings: ASNGSettings) -> ASNGState:
     """Returns the state after one step of every distribution in `moves_K`; the others keep theirs exactly.
 
     METHOD steps 7 and 8. A distribution whose F is zero or not finite does not move either.
@@ -144,9 +142,7 @@ def asng_step(
 
     direction_KDC = whitened(gradient_KDC, state.probs_KDC, settings.layout) / norm_K11
     fresh_K = beta_K * (2.0 - beta_K)
-    path_KDC = (1.0 - beta_K)[:, None, None] * state.path_KDC + np.sqrt(fresh_K)[
-        :, None, None
-    ] * direction_KDC
+    path_KDC = (1.0 - beta_K)[:, None, None] * state.path_KDC + np.sqrt(fresh_K)[:, None, None] * direction_KDC
     path_weight_K = (1.0 - beta_K) ** 2 * state.path_weight_K + fresh_K
     growth_K = beta_K * (path_weight_K - (path_KDC**2).sum(axis=(1, 2)) / settings.alpha)
     divisor_K = np.minimum(settings.delta_max, state.step_divisor_K * np.exp(growth_K))
@@ -154,9 +150,7 @@ def asng_step(
 
     moves_K11 = moves_K[:, None, None]
     return ASNGState(
-        probs_KDC=np.where(
-            moves_K11, apply_margin(moved_KDC, settings.floor_D, settings.layout), state.probs_KDC
-        ),
+        probs_KDC=np.where(moves_K11, apply_margin(moved_KDC, settings.floor_D, settings.layout), state.probs_KDC),
         path_KDC=np.where(moves_K11, path_KDC, state.path_KDC),
         path_weight_K=np.where(moves_K, path_weight_K, state.path_weight_K),
         step_divisor_K=np.where(moves_K, divisor_K, state.step_divisor_K),

@@ -48,9 +48,7 @@ class OptimizerConfig:
         for name in ("delta_init", "alpha", "margin_scale"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
-                raise ConfigError(
-                    f"{name} must be positive and finite, got {value}; its default is a good start"
-                )
+                raise ConfigError(f"{name} must be positive and finite, got {value}; its default is a good start")
         if not self.delta_max >= 1.0:
             raise ConfigError(f"delta_max must be at least 1, got {self.delta_max}; use inf for no bound")
 
@@ -81,18 +79,14 @@ def checked_config(
     Raises:
         ConfigError: A value is not a number of the right kind or breaks its rule.
     """
-    epsilons = tuple(
-        _real(value, f"coefficients[{k}]") for k, value in _numbered(coefficients, "coefficients")
-    )
+    epsilons = tuple(_real(value, f"coefficients[{k}]") for k, value in _numbered(coefficients, "coefficients"))
     default = 2 * len(epsilons)
     return OptimizerConfig(
         num_categories=tuple(
             _whole(value, f"num_categories[{d}]") for d, value in _numbered(num_categories, "num_categories")
         ),
         coefficients=epsilons,
-        samples_per_update=default
-        if samples_per_update is None
-        else _whole(samples_per_update, "samples_per_update"),
+        samples_per_update=default if samples_per_update is None else _whole(samples_per_update, "samples_per_update"),
         memory=_whole(memory, "memory"),
         delta_init=_real(delta_init, "delta_init"),
         alpha=_real(alpha, "alpha"),
@@ -158,9 +152,7 @@ def _check_categories(num_categories: tuple[int, ...]) -> None:
         raise ConfigError("num_categories must name at least one variable, got none")
     for d, count in enumerate(num_categories):
         if count < 1:
-            raise ConfigError(
-                f"num_categories[{d}] must be at least 1, got {count}; leave out an empty variable"
-            )
+            raise ConfigError(f"num_categories[{d}] must be at least 1, got {count}; leave out an empty variable")
 
 
 def _check_coefficients(coefficients: tuple[float, ...]) -> None:

@@ -9,9 +9,13 @@ import numpy as np
 from multinas_ray.core.arrays import FloatArray, IntArray
 
 LOG_WEIGHT_LIMIT = 300.0
-"""Largest log weight: above it (only ever for late samples) a distribution's weights are scaled down
-together, which changes no step, since G / F, the quantiles and the effective sample size do not depend on
-that scale. [ours]"""
+"""Log weights stay within this of 0, so that no square of them leaves the floats; only late samples ever come
+near.
+
+A distribution whose largest log weight is above it has its weights scaled down together, which changes no
+step, since G / F, the quantiles and the effective sample size do not depend on that scale. One whose largest
+is below its negative knows nothing of these samples: its weights are all 0, and it takes no step. [ours]
+"""
 
 
 def importance_weights(log_prob_KN: FloatArray, log_density_N: FloatArray) -> FloatArray:
@@ -22,9 +26,9 @@ def importance_weights(log_prob_KN: FloatArray, log_density_N: FloatArray) -> Fl
         log_density_N: log q(a_i) of the density that sample i was drawn with.
     """
     log_weights_KN = log_prob_KN - log_density_N
-    excess_K = np.maximum(log_weights_KN.max(axis=1, keepdims=True, initial=-np.inf) - LOG_WEIGHT_LIMIT, 0.0)
-    weights_KN: FloatArray = np.exp(log_weights_KN - excess_K)
-    return weights_KN
+    largest_K = log_weights_KN.max(axis=1, keepdims=True)
+    weights_KN = np.exp(log_weights_KN - np.maximum(largest_K - LOG_WEIGHT_LIMIT, 0.0))
+    return np.where(largest_K >= -LOG_WEIGHT_LIMIT, weights_KN, 0.0)
 
 
 def balance_log_density(log_mixture_GN: FloatArray, counts_G: IntArray) -> FloatArray:

@@ -37,6 +37,4 @@ class Ledger:
 
     def settle_below(self, bound: int) -> "Ledger":
         """Returns the ledger with every id below `bound` settled."""
-        return Ledger(max(self.watermark, bound), self.settled_above[self.settled_above >= bound]).settle(
-            _no_ids()
-        )
+        return Ledger(max(self.watermark, bound), self.settled_above[self.settled_above >= bound]).settle(_no_ids())

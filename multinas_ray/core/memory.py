@@ -72,7 +72,5 @@ class SampleMemory:
         if not self.num_updates_kept:
             return self
         num_rows = min(len(pool), self.num_updates_kept * batch_size)
-        history = np.concatenate([self.probs_HKDC, probs_KDC[None]])[
-            -(self.num_updates_kept + LATENESS + 1) :
-        ]
+        history = np.concatenate([self.probs_HKDC, probs_KDC[None]])[-(self.num_updates_kept + LATENESS + 1) :]
         return SampleMemory(self.num_updates_kept, pool[len(pool) - num_rows :], history)

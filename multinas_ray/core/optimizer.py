@@ -296,7 +296,6 @@ class MultiDistributionOptimizer:
         gradient_KDC, moves_K = natural_gradient(  # METHOD step 6
             weights_KN, utilities_KN, architectures_ND, state.asng, self._layout
         )
-        moves_K = moves_K & (weights_KN.sum(axis=1) >= np.finfo(np.float64).tiny)  # all underflowed: no step
         state.asng = asng_step(state.asng, gradient_KDC, moves_K, self._settings)  # METHOD steps 7 and 8
         state.num_updates += 1
         state.memory = state.memory.after_update(pool, len(batch), state.asng.probs_KDC)
@@ -309,15 +308,12 @@ class MultiDistributionOptimizer:
     def _check_architectures(self, proposals: Proposals) -> None:
         architectures_ND, counts = proposals.architectures, self._config.num_categories
         if architectures_ND.shape[1] != len(counts):
-            raise ConfigError(
-                f"architectures must have {len(counts)} variables, got {architectures_ND.shape[1]}"
-            )
+            raise ConfigError(f"architectures must have {len(counts)} variables, got {architectures_ND.shape[1]}")
         outside_ND = (architectures_ND < 0) | (architectures_ND > self._layout.last_D)
         if outside_ND.any():
             i, d = np.argwhere(outside_ND)[0]
             raise ConfigError(
-                f"architectures[{i}, {d}] must be a category from 0 to {counts[d] - 1}, "
-                f"got {architectures_ND[i, d]}"
+                f"architectures[{i}, {d}] must be a category from 0 to {counts[d] - 1}, got {architectures_ND[i, d]}"
             )
 
 

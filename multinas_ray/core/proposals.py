@@ -45,9 +45,7 @@ class Proposals:
     def __post_init__(self) -> None:
         architectures = _whole_numbers(self.architectures, "architectures")
         if architectures.ndim != 2:
-            raise ConfigError(
-                f"architectures must have shape (N, D), got {architectures.shape}; one row per sample"
-            )
+            raise ConfigError(f"architectures must have shape (N, D), got {architectures.shape}; one row per sample")
         object.__setattr__(self, "architectures", architectures)
         for name in ("sources", "ids", "drawn_at"):
             column = _whole_numbers(getattr(self, name), name)
@@ -59,9 +57,7 @@ class Proposals:
                 "log_q must be finite and at most 0 (the log of a probability); pass it on as it was drawn"
             )
         if (self.ids < 0).any():
-            raise ConfigError(
-                f"ids must not be negative, got {int(self.ids.min())}; pass them on as they were drawn"
-            )
+            raise ConfigError(f"ids must not be negative, got {int(self.ids.min())}; pass them on as they were drawn")
 
     def __len__(self) -> int:
         return len(self.architectures)
@@ -130,9 +126,7 @@ class Evaluations:
     @staticmethod
     def empty(num_variables: int) -> "Evaluations":
         """Returns no evaluations of D = `num_variables`."""
-        return Evaluations(
-            proposals=Proposals.empty(num_variables), losses=np.zeros(0), complexities=np.zeros(0)
-        )
+        return Evaluations(proposals=Proposals.empty(num_variables), losses=np.zeros(0), complexities=np.zeros(0))
 
 
 def row_index(rows: Rows, num_rows: int) -> IntArray:

@@ -43,9 +43,7 @@ class StateReader:
         is_whole = isinstance(found, int) and not isinstance(found, bool)
         if not is_whole or found < 0 or (below is not None and found >= below):
             bound = "" if below is None else f" and less than {below}"
-            raise StateError(
-                f"{self.path}.{name}: expected a whole number from 0{bound}, found {_describe(found)}"
-            )
+            raise StateError(f"{self.path}.{name}: expected a whole number from 0{bound}, found {_describe(found)}")
         return int(found)
 
     def digits(self, name: str, below: int) -> int:
@@ -59,9 +57,7 @@ class StateReader:
         """Returns the float64 array under `name`; None in `shape` allows any length."""
         array = self._array(name, shape, np.float64)
         if finite and not np.isfinite(array).all():
-            raise StateError(
-                f"{self.path}.{name}: expected finite numbers, found {array[~np.isfinite(array)][0]}"
-            )
+            raise StateError(f"{self.path}.{name}: expected finite numbers, found {array[~np.isfinite(array)][0]}")
         return array
 
     def integers(self, name: str, shape: tuple[int | None, ...]) -> IntArray:

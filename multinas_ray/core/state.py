@@ -95,9 +95,7 @@ def write_state(state: OptimizerState, config: OptimizerConfig) -> dict[str, Any
     }
 
 
-def read_state(
-    data: object, config: OptimizerConfig, layout: CategoryLayout, settings: ASNGSettings
-) -> OptimizerState:
+def read_state(data: object, config: OptimizerConfig, layout: CategoryLayout, settings: ASNGSettings) -> OptimizerState:
     """Builds the state from what `write_state` returned.
 
     Raises:
@@ -138,18 +136,14 @@ def _check_together(state: OptimizerState, config: OptimizerConfig) -> None:
             f"than {config.samples_per_update}, found {len(state.batch)}"
         )
     if not state.ledger.is_new(state.pending.ids).all():
-        raise StateError(
-            "state.pending.ids: expected distinct ids that state.settled does not hold, found others"
-        )
+        raise StateError("state.pending.ids: expected distinct ids that state.settled does not hold, found others")
     used = [state.ledger.watermark, *(state.ledger.settled_above + 1), *(state.pending.ids + 1)]
     if state.next_id < max(used):
         raise StateError(f"state.counters.next_id: expected at least {max(used)}, found {state.next_id}")
 
 
 def _plain_config(config: OptimizerConfig) -> dict[str, Any]:
-    plain = {
-        name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()
-    }
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
     return {**plain, "delta_max": None if np.isinf(config.delta_max) else config.delta_max}
 
 
@@ -224,9 +218,7 @@ def _read_ledger(reader: StateReader) -> Ledger:
     ledger = Ledger(reader.integer("watermark"), reader.integers("above", (None,)))
     above = ledger.settled_above
     if len(above) and (above[0] <= ledger.watermark or (np.diff(above) <= 0).any()):
-        raise StateError(
-            f"{reader.path}.above: expected increasing ids above {ledger.watermark}, found others"
-        )
+        raise StateError(f"{reader.path}.above: expected increasing ids above {ledger.watermark}, found others")
     reader.finish()
     return ledger
 
@@ -250,16 +242,10 @@ def _read_proposals(reader: StateReader, layout: CategoryLayout, finish: bool = 
 
 def _read_evaluations(reader: StateReader, layout: CategoryLayout, finish: bool = True) -> Evaluations:
     proposals = _read_proposals(reader, layout, finish=False)
-    columns = {
-        name: reader.floats(name, (len(proposals),), finite=False) for name in ("losses", "complexities")
-    }
-    bad = np.isfinite(columns["losses"]) & ~(
-        np.isfinite(columns["complexities"]) & (columns["complexities"] >= 0.0)
-    )
+    columns = {name: reader.floats(name, (len(proposals),), finite=False) for name in ("losses", "complexities")}
+    bad = np.isfinite(columns["losses"]) & ~(np.isfinite(columns["complexities"]) & (columns["complexities"] >= 0.0))
     if bad.any():
-        raise StateError(
-            f"{reader.path}.complexities: expected at least 0 where the loss is finite, found others"
-        )
+        raise StateError(f"{reader.path}.complexities: expected at least 0 where the loss is finite, found others")
     if finish:
         reader.finish()
     return Evaluations(proposals=proposals, **columns)

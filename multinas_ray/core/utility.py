@@ -12,9 +12,7 @@ BEST_QUANTILE = 0.25
 WORST_QUANTILE = 0.75
 
 
-def scalarised_losses(
-    losses_N: FloatArray, complexities_N: FloatArray, coefficients_K: FloatArray
-) -> FloatArray:
+def scalarised_losses(losses_N: FloatArray, complexities_N: FloatArray, coefficients_K: FloatArray) -> FloatArray:
     """Returns (K, N): f_ki = L_i + eps_k R_i, minimised; +inf (ranks worst) where the loss is not finite.
 
     Args:
@@ -52,9 +50,7 @@ def quantile_utilities(scores_KN: FloatArray, weights_KN: FloatArray) -> FloatAr
     return utilities_KN
 
 
-def _tied_quantiles(
-    sorted_scores_KN: FloatArray, sorted_weights_KN: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+def _tied_quantiles(sorted_scores_KN: FloatArray, sorted_weights_KN: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Returns q^< and q^<= of samples in ascending order, each (K, N), equal within a group of ties."""
     num_samples = sorted_scores_KN.shape[1]
     cumulative_KN = sorted_weights_KN.cumsum(axis=1)

@@ -102,11 +102,13 @@ def test_repeats_are_ignored_and_counted_also_within_a_call():
     proposals = optimizer.ask(12)
     clean.ask(12)
     tell(optimizer, proposals[[0, 1, 0, 2]])
-    tell(optimizer, proposals[[2, 3, 4, 5]])
+    tell(optimizer, proposals[[4]])
+    tell(optimizer, proposals[[4]])
+    tell(optimizer, proposals[[2, 3, 5]])
     tell(optimizer, proposals[:6])
-    tell(clean, proposals[:6])
-    assert (optimizer.num_told, optimizer.num_ignored, optimizer.num_updates) == (6, 8, 1)
-    np.testing.assert_array_equal(optimizer.probs, clean.probs)
+    tell(clean, proposals[[0, 1, 2, 4, 3, 5]])
+    assert (optimizer.num_told, optimizer.num_ignored, optimizer.num_updates) == (6, 9, 1)
+    assert_equal_states(optimizer.state_dict()["distributions"], clean.state_dict()["distributions"])
     np.testing.assert_array_equal(optimizer.pending().ids, np.arange(6, 12))
 
 
@@ -174,9 +176,7 @@ def test_folding_the_record_gives_the_distributions_again(memory):
     losses, complexities = evaluate(record)
     for start in range(0, len(rows), 7):
         ids, architectures, log_q, sources, drawn_at = zip(*rows[start : start + 7], strict=True)
-        proposals = Proposals(
-            architectures=architectures, log_q=log_q, sources=sources, ids=ids, drawn_at=drawn_at
-        )
+        proposals = Proposals(architectures=architectures, log_q=log_q, sources=sources, ids=ids, drawn_at=drawn_at)
         folded.tell(proposals, losses[start : start + 7], complexities[start : start + 7])
     found, expected = folded.state_dict(), optimizer.state_dict()
     for part in ("distributions", "memory", "batch", "last_update", "settled"):
@@ -188,9 +188,15 @@ def test_reuse_changes_the_updates():
     late_run(plain, 20)
     late_run(reusing, 20)
     assert not np.array_equal(plain.probs, reusing.probs)
-    assert (
-        reusing.diagnostics()["effective_sample_size"] > plain.diagnostics()["effective_sample_size"]
-    ).any()
+    assert (reusing.diagnostics()["effective_sample_size"] > plain.diagnostics()["effective_sample_size"]).any()
+
+
+def test_memory_holds_the_last_updates_samples():
+    optimizer = new_optimizer(memory=2)
+    proposals = optimizer.ask(24)
+    for num_told, expected in ((5, []), (6, range(6)), (12, range(12)), (20, range(6, 18)), (24, range(12, 24))):
+        tell(optimizer, proposals[optimizer.num_told : num_told])
+        np.testing.assert_array_equal(optimizer.state_dict()["memory"]["ids"], expected)
 
 
 def test_results_later_than_the_kept_history_still_enter():
@@ -211,9 +217,7 @@ def test_restart_drops_what_is_out_and_goes_on_under_new_ids():
     assert len(optimizer.pending()) == 0
     fresh = optimizer.ask(6)
     np.testing.assert_array_equal(fresh.ids, np.arange(50, 56))
-    np.testing.assert_array_equal(
-        np.bincount(fresh.sources), [2, 2, 2], "a whole new stratum: the queue is gone"
-    )
+    np.testing.assert_array_equal(np.bincount(fresh.sources), [2, 2, 2], "a whole new stratum: the queue is gone")
     assert tell(optimizer, proposals) == 0
     assert (optimizer.num_told, optimizer.num_ignored) == (2, 9)
     assert tell(optimizer, fresh) == 1, "the results told before the crash still count"
@@ -246,9 +250,7 @@ def test_no_seed_draws_differently():
 def test_callers_arrays_are_neither_changed_nor_kept():
     optimizer = new_optimizer()
     drawn = optimizer.ask(6)
-    arrays = {
-        name: getattr(drawn, name).copy() for name in ("architectures", "log_q", "sources", "ids", "drawn_at")
-    }
+    arrays = {name: getattr(drawn, name).copy() for name in ("architectures", "log_q", "sources", "ids", "drawn_at")}
     losses, complexities = evaluate(drawn)
     originals = {name: array.copy() for name, array in arrays.items()}
     proposals = Proposals(**arrays)

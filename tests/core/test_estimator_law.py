@@ -41,9 +41,7 @@ def gradients_one_by_one(probs_KDC, log_density_N, utilities_KN):
     weights_KN = importance_weights(log_prob(probs_KDC, SPACE_ND), log_density_N)
     return np.stack(
         [
-            natural_gradient(
-                weights_KN[:, [i]], utilities_KN[:, [i]], SPACE_ND[[i]], state_of(probs_KDC), LAYOUT
-            )[0]
+            natural_gradient(weights_KN[:, [i]], utilities_KN[:, [i]], SPACE_ND[[i]], state_of(probs_KDC), LAYOUT)[0]
             for i in range(len(SPACE_ND))
         ]
     )
@@ -83,6 +81,27 @@ def test_expected_reweighted_gradient_is_the_on_policy_natural_gradient(density)
     for k in range(NUM_DISTRIBUTIONS):
         exact_DC = natural_gradient_by_definition(probs_KDC[k], utilities_KN[k])
         np.testing.assert_allclose(expected_KDC[k], exact_DC, rtol=1e-10, atol=1e-13)
+
+
+def test_the_gradient_of_many_samples_is_the_mean_of_theirs():
+    probs_KDC, rng = random_probs(seed=1), np.random.default_rng(4)
+    log_q_N = log_mixture(log_prob(probs_KDC, SPACE_ND))
+    utilities_KN = rng.normal(size=(NUM_DISTRIBUTIONS, len(SPACE_ND)))
+    weights_KN = importance_weights(log_prob(probs_KDC, SPACE_ND), log_q_N)
+    found_KDC, _ = natural_gradient(weights_KN, utilities_KN, SPACE_ND, state_of(probs_KDC), LAYOUT)
+    mean_KDC = gradients_one_by_one(probs_KDC, log_q_N, utilities_KN).mean(axis=0)
+    np.testing.assert_allclose(found_KDC, mean_KDC, rtol=1e-10, atol=1e-13)
+
+
+def test_a_pools_density_by_hand():
+    history_HKDC = np.stack([random_probs(seed=30 + h) for h in range(2)])
+    memory = SampleMemory(2, Evaluations.empty(4), history_HKDC)
+    rows, own = np.array([5, 6, 7, 8, 9]), np.array([-1.0, -2.0, -3.0, -4.0, -5.0])
+    pool = evaluations_of(rows, np.array([3, 19, 20, 20, 21]), own)
+    mixtures_HN = [np.exp(log_mixture(log_prob(probs, SPACE_ND[rows]))) for probs in history_HKDC]
+    shared = np.log(mixtures_HN[0] / 3 + 2 * mixtures_HN[1] / 3)
+    expected = [-1.0, *shared[1:4], -5.0]  # 3 is too old, and 21 cannot be from this run
+    np.testing.assert_allclose(memory.log_density(pool.proposals, num_updates=20), expected, rtol=1e-12)
 
 
 def evaluations_of(rows_N, drawn_at_N, log_q_N):
@@ -170,6 +189,13 @@ def test_huge_weights_are_scaled_not_infinite():
     np.testing.assert_allclose(effective_sample_sizes(weights_KN)[1], 2.0, rtol=1e-12)
 
 
+def test_weights_that_all_underflow_are_0():
+    log_prob_KN = np.array([[-301.0, -305.0], [-299.0, -900.0]])
+    weights_KN = importance_weights(log_prob_KN, np.zeros(2))
+    np.testing.assert_array_equal(weights_KN[0], 0.0)
+    assert weights_KN[1, 0] == pytest.approx(np.exp(-299.0))
+
+
 def test_effective_sample_size_and_means_by_hand():
     weights_KN = np.array([[1.0, 1.0, 1.0], [3.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     np.testing.assert_allclose(effective_sample_sizes(weights_KN), [3.0, 1.6, 0.0])
@@ -183,6 +209,7 @@ def test_fisher_norm_is_the_norm_in_whitened_coordinates():
     weights_KN, utilities_KN = rng.random((3, 5)), rng.normal(size=(3, 5))
     rows = rng.integers(len(SPACE_ND), size=5)
     gradient_KDC, _ = natural_gradient(weights_KN, utilities_KN, SPACE_ND[rows], state_of(probs_KDC), LAYOUT)
+    assert (gradient_KDC[:, 1] == 0.0).all(), "a fixed variable has none, not even from rounding"
     whitened_KDC = whitened(gradient_KDC, probs_KDC, LAYOUT)
     assert not whitened_KDC[:, ~LAYOUT.inner_DC].any()
     np.testing.assert_allclose(

@@ -179,14 +179,10 @@ def test_a_bad_restart_changes_nothing():
 
 def test_import_loads_neither_ray_nor_torch():
     code = "import sys, multinas_ray; print(sorted({'ray', 'torch', 'pandas', 'pyarrow'} & set(sys.modules)))"
-    printed = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert printed.stdout.strip() == "[]"
 
 
 def test_public_names_are_there():
     assert set(multinas_ray.__all__) <= set(dir(multinas_ray))
-    assert {"MultiDistributionOptimizer", "Proposals", "ConfigError", "StateError"} <= set(
-        multinas_ray.__all__
-    )
+    assert {"MultiDistributionOptimizer", "Proposals", "ConfigError", "StateError"} <= set(multinas_ray.__all__)

@@ -230,9 +230,7 @@ DAMAGES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "message"), DAMAGES, ids=[f"{d[0]}-{i}" for i, d in enumerate(DAMAGES)]
-)
+@pytest.mark.parametrize(("path", "value", "message"), DAMAGES, ids=[f"{d[0]}-{i}" for i, d in enumerate(DAMAGES)])
 def test_damaged_states_are_refused_and_change_nothing(path, value, message):
     optimizer, target = new_optimizer(), new_optimizer(seed=33)
     steps(optimizer, optimizer.ask(9), 40, seed=30)
@@ -255,9 +253,7 @@ def test_remembered_samples_must_be_all_there():
     optimizer = new_optimizer()
     steps(optimizer, optimizer.ask(9), 40, seed=30)
     state = optimizer.state_dict()
-    state["memory"] = {
-        name: array[1:] if name != "probs" else array for name, array in state["memory"].items()
-    }
+    state["memory"] = {name: array[1:] if name != "probs" else array for name, array in state["memory"].items()}
     with pytest.raises(StateError, match=r"state\.memory: expected 12 remembered samples, found 11"):
         new_optimizer().load_state_dict(state)
 

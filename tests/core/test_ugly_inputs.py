@@ -72,9 +72,7 @@ def test_every_failure_is_the_same_failure_and_worst(failure):
     assert_equal(found, after([1.0, 1e6, 3.0, 4.0, 1e6, 6.0, 7.0, 8.0], worst)[1])
 
 
-@pytest.mark.parametrize(
-    ("scale", "shift"), [(1.0, -100.0), (1.0, 1e6), (2.0**-30, 0.0), (2.0**40, 0.0), (4.0, -7.0)]
-)
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, -100.0), (1.0, 1e6), (2.0**-30, 0.0), (2.0**40, 0.0), (4.0, -7.0)])
 def test_shift_and_positive_scale_of_f_change_nothing(scale, shift):
     complexities = np.array([4.0, 1.0, 2.0, 8.0, 5.0, 7.0, 1.0, 3.0])
     losses = np.array(RAMP)[::-1]
