@@ -34,9 +34,7 @@ def build_subnet(
         ConfigError: the architecture is not of the space.
     """
     choices = network_space.search_space.check(np.asarray(architecture)[None])[0].tolist()
-    blocks = [
-        position.choices[choice] for position, choice in zip(network_space.positions, choices, strict=True)
-    ]
+    blocks = [position.choices[choice] for position, choice in zip(network_space.positions, choices, strict=True)]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         modules: dict[str, nn.Module] = {
@@ -67,11 +65,7 @@ def extract_subnet(supernet: Supernet, architecture: Sequence[int] | IntArray) -
     choices = np.asarray(architecture).tolist()
     path = nn.Sequential(*(supernet.candidate(d, choice) for d, choice in enumerate(choices)))
     modules = {"stem": supernet.stem, "blocks": path, "head": supernet.head}
-    weights = {
-        f"{name}.{key}": value
-        for name, module in modules.items()
-        for key, value in module.state_dict().items()
-    }
+    weights = {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
     example = next(supernet.parameters())
     subnet.to(device=example.device, dtype=example.dtype)
     missing, unexpected = subnet.load_state_dict(weights, strict=False)

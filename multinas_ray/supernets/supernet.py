@@ -84,8 +84,7 @@ class Supernet(nn.Module):
                 for row in members:
                     branches.setdefault(rows[row][depth], []).append(row)
                 pending.extend(
-                    (self.candidate(depth, choice), outputs, depth + 1, branch)
-                    for choice, branch in sorted(branches.items(), reverse=True)
+                    (self.candidate(depth, choice), outputs, depth + 1, branch) for choice, branch in branches.items()
                 )
         return torch.stack(logits)
 

@@ -1,6 +1,7 @@
 import doctest
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -156,15 +157,22 @@ def test_to_dict_is_plain_json_and_the_fingerprint_its_hash() -> None:
     assert len({space.fingerprint, *(other.fingerprint for other in changed)}) == 8
 
 
+def test_a_space_survives_pickling() -> None:
+    space = digits_space()
+    assert space.costs["params"].maximum > 0  # cached results travel too
+    copy = pickle.loads(pickle.dumps(space))
+    assert copy == space
+    assert copy.fingerprint == space.fingerprint
+    assert (copy.costs["params"].table == space.costs["params"].table).all()
+
+
 def test_fingerprint_is_equal_in_another_process_and_no_torch_is_loaded() -> None:
     code = (
         "import sys; from multinas_ray.spaces import digits_space; print(digits_space().fingerprint);"
         "assert not {'torch', 'ray'} & set(sys.modules), 'a heavy import'"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == digits_space().fingerprint
 

@@ -23,9 +23,7 @@ def built_costs(module, input_shape) -> tuple[int, int]:
 
 
 def described_costs(space, architectures) -> list[tuple[float, float]]:
-    return list(
-        zip(*(space.costs[name](architectures).tolist() for name in ("params", "flops")), strict=True)
-    )
+    return list(zip(*(space.costs[name](architectures).tolist() for name in ("params", "flops")), strict=True))
 
 
 def test_every_network_of_a_tiny_space(tiny_space) -> None:

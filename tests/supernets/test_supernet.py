@@ -142,9 +142,7 @@ def test_channels_last_is_kept_by_every_module() -> None:
     for module in supernet.modules():
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.ReLU):
             module.register_forward_hook(
-                lambda _, inputs, output: formats.append(
-                    output.is_contiguous(memory_format=torch.channels_last)
-                )
+                lambda _, inputs, output: formats.append(output.is_contiguous(memory_format=torch.channels_last))
             )
     images, _ = batch(space, 8)
     supernet(images.contiguous(memory_format=torch.channels_last), space.search_space.enumerate()[::777])
@@ -180,7 +178,7 @@ def test_initial_scales() -> None:
 
 def test_touched_parameters_are_those_with_gradients_in_a_fixed_order(tiny_space) -> None:
     supernet, other = (Supernet(tiny_space, 8, seed=seed) for seed in (1, 2))
-    rows = [[1, 1, 0], [1, 2, 2], [1, 1, 0]]
+    rows = [[1, 1, 1], [1, 1, 0], [1, 2, 1]]
     images, labels = batch(tiny_space)
     accumulate_gradients(supernet, images, labels, rows)
     with_gradients = {name for name, parameter in supernet.named_parameters() if parameter.grad is not None}
@@ -193,6 +191,9 @@ def test_touched_parameters_are_those_with_gradients_in_a_fixed_order(tiny_space
     assert len(names(supernet, rows)) == len(with_gradients)
     assert 0 < len(with_gradients) < len(list(supernet.parameters()))
     assert names(supernet, rows) == names(other, rows[::-1]) == names(other, rows[:2])
+    modules = list(dict.fromkeys(re.match(r"stem|head|positions\.\d\.\d", n)[0] for n in names(other, rows)))
+    # The skip, choice 2 of the second position, has no parameters.
+    assert modules == ["stem", "head", "positions.0.1", "positions.1.1", "positions.2.0", "positions.2.1"]
 
 
 def test_errors(tiny_space) -> None:

@@ -40,8 +40,7 @@ def test_gradient_of_the_mean_loss(supernet, batch, label_smoothing) -> None:
     found = gradients(supernet)
     supernet.zero_grad()
     losses = [
-        nn.functional.cross_entropy(supernet(images, [row])[0], labels, label_smoothing=label_smoothing)
-        for row in ROWS
+        nn.functional.cross_entropy(supernet(images, [row])[0], labels, label_smoothing=label_smoothing) for row in ROWS
     ]
     expected = torch.stack(losses).mean()
     expected.backward()
