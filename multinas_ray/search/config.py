@@ -7,6 +7,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class OneShotSearchConfig:
     """Logical CPUs each worker asks Ray for."""
     threads_per_worker: int | None = None
     """CPU threads of torch in each worker; None: the node's cores shared by its workers."""
-    max_worker_failures: int = 8
+    max_worker_failures: int = 3
     """Restarts of the worker group before the search is given up; -1: no limit."""
     rounds_ahead: int = 4
     """Rounds that are out at any time, so that workers never wait for the driver. 1: strictly one after the other."""
@@ -102,8 +103,9 @@ class OneShotSearchConfig:
 
     @property
     def run_path(self) -> str:
-        """The run's folder."""
-        return f"{self.storage_path.rstrip('/')}/{self.name}"
+        """The run's folder: a URI, or an absolute path, since workers have working directories of their own."""
+        storage = self.storage_path.rstrip("/")
+        return f"{storage if '://' in storage else Path(storage).expanduser().absolute()}/{self.name}"
 
     @property
     def plan(self) -> Plan:

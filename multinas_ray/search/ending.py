@@ -91,7 +91,7 @@ def write_networks(
             "choices": space.decode(row.tolist()),
         }
         write_atomic(folder.join("architecture.json"), json.dumps(described, indent=2).encode())
-    plot_pareto(load_run(config.run_path), place.join(PARETO_FILE))
+    plot_pareto(load_run(config.run_path), place.join(PARETO_FILE), cost=config.complexity)
     totals = {
         "num_evaluations": optimizer.num_told,
         "num_updates": optimizer.num_updates,
@@ -104,8 +104,8 @@ def networks_table(run: Run) -> Table:
     """The K networks of a finished run as a table for the terminal."""
     costs = [name for name in ("params", "flops") if name in run.architectures]
     table = Table(title=f"{len(run.architectures)} networks, from small to large", title_justify="left")
-    for name in ("#", "coefficient", *costs, "val. loss", "val. acc.", "test acc.", "mode prob."):
-        table.add_column(name, justify="right")
+    for name in ("#", "coeff.", *costs, "val. loss", "val. acc.", "test acc."):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("architecture", overflow="fold")
     for row in run.architectures.to_dict("records"):
         table.add_row(
@@ -115,7 +115,6 @@ def networks_table(run: Run) -> Table:
             f"{row['supernet_loss']:.4f}",
             f"{row['supernet_accuracy']:.2%}",
             f"{row['supernet_test_accuracy']:.2%}",
-            f"{row['mode_probability']:.3f}",
             row["architecture_readable"],
         )
     return table

@@ -78,6 +78,7 @@ def _ray_session() -> Iterator[None]:
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own progress view takes the place of Tune's
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # and our own record that of its files
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the search in good order, see _Session
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)  # it misses those files
     was_running = ray.is_initialized()
     if not was_running:
         ray.init(log_to_driver=False, logging_level=logging.WARNING)
@@ -200,7 +201,11 @@ class _Session:
         if self._search.error:
             raise self._search.error
         if self._group.error:
-            raise RunError(f"the workers failed: {self._group.error}") from self._group.error
+            last_line = str(self._group.error).strip().splitlines()[-1]
+            raise RunError(
+                f"the workers failed for good (max_worker_failures={self._config.max_worker_failures}), "
+                f"at last with {last_line}; mend the cause and resume the run"
+            ) from self._group.error
 
     def _end(self) -> list[NetworkResult] | None:
         """Let the workers finish: with the final networks, or only a checkpoint when interrupted."""

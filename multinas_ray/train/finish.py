@@ -9,11 +9,13 @@ from torch import nn
 from torch.nn import functional
 
 from multinas_ray.data import BatchStream
-from multinas_ray.results import write_atomic
+from multinas_ray.results import resolve, write_atomic
+from multinas_ray.results.storage import make_folder
 from multinas_ray.supernets import extract_subnet, recalibrate_batch_norm
 from multinas_ray.train.messages import NetworkResult
 from multinas_ray.train.rounds import RoundWorker
 
+WEIGHTS_FILE = "weights.pt"
 RECALIBRATION_IMAGES = 20_000
 """Most training images used for batch-normalisation statistics; their error falls with the square root of this."""
 
@@ -27,16 +29,17 @@ def evaluate_network(worker: RoundWorker, index: int, architecture: tuple[int, .
     recalibrate_batch_norm(subnet, (batches.batch(step)[0] for step in range(num_batches)))
     validation_loss, validation_accuracy = score(subnet, whole_split(worker, "validation", batch_size))
     _, test_accuracy = score(subnet, whole_split(worker, "test", batch_size))
-    weights_path = f"networks/{index}/weights.pt"
+    folder = resolve(worker.job.run_path).join("networks", str(index))
+    make_folder(folder)
     buffer = io.BytesIO()
     torch.save(subnet.state_dict(), buffer)
-    write_atomic(f"{worker.job.run_path}/{weights_path}", buffer.getvalue())
+    write_atomic(folder.join(WEIGHTS_FILE), buffer.getvalue())
     return NetworkResult(
         index=index,
         validation_loss=validation_loss,
         validation_accuracy=validation_accuracy,
         test_accuracy=test_accuracy,
-        weights_path=weights_path,
+        weights_path=f"networks/{index}/{WEIGHTS_FILE}",
     )
 
 

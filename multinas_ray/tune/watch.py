@@ -110,7 +110,7 @@ class ProgressView:
         """Show the state after a round."""
         phase = "warm-up" if finished.proposals is None else "search"
         self._progress.update(self._task, description=phase, completed=finished.round.number + 1)
-        table = distribution_table(diagnostics, *self._complexity)
+        table = Group() if finished.proposals is None else distribution_table(diagnostics, *self._complexity)
         if self._live:
             self._live.update(Group(self._progress, table))
         elif (now := time.monotonic()) - self._printed_seconds >= PLAIN_INTERVAL_SECONDS:

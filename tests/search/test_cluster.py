@@ -1,0 +1,182 @@
+"""Searches on a real local Ray: the whole path, its repeatability, and deaths at any moment."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import ray
+import torch
+
+from multinas_ray.errors import RunError
+from multinas_ray.results import Run, load_run
+from multinas_ray.results.verify import verify_run
+from multinas_ray.search import run_search
+from multinas_ray.supernets import build_subnet
+from tests.search.tiny_search import parser, tiny_config, tiny_space
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+SCRIPT = Path(__file__).with_name("tiny_search.py")
+OF_THE_SEARCH = ["id", "round", "source", "architecture", "loss", "accuracy", "log_q", "tell_order", "update"]
+
+
+def check_whole(run: Run, warmup_rounds: int = 5, search_rounds: int = 30) -> None:
+    """Every planned evaluation once, the distributions as folded from them, and K networks whose weights load."""
+    assert run.is_finished
+    rows = run.evaluations
+    assert rows["id"].tolist() == list(range(6 * search_rounds))
+    assert sorted(set(rows["round"])) == list(range(warmup_rounds, warmup_rounds + search_rounds))
+    assert verify_run(run.path).holds
+    assert len(run.architectures) == 3
+    assert run.architectures["params"].is_monotonic_increasing
+    for network in run.architectures.to_dict("records"):
+        weights = torch.load(Path(run.path) / network["checkpoint_path"], weights_only=True)
+        build_subnet(tiny_space(), network["architecture"]).load_state_dict(weights)
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Run]]:
+    """Searches in this process, all on one local Ray of two CPUs."""
+    storage = tmp_path_factory.mktemp("runs")
+
+    def run(*flags: str) -> Run:
+        arguments = parser().parse_args(["--storage", str(storage), "--rounds-ahead", "1", *flags])
+        return run_search(tiny_config(arguments), resume=arguments.resume)
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield run
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def one_worker(search: Callable[..., Run]) -> Run:
+    return search("--name", "one")
+
+
+def test_a_search_leaves_k_networks_and_a_whole_record(one_worker: Run) -> None:
+    check_whole(one_worker)
+    for name in ("pareto.png", "state.json", "finished.json"):
+        assert (Path(one_worker.path) / name).exists()
+    assert list((Path(one_worker.path) / "tensorboard").rglob("events.*"))
+    assert len(pd.read_parquet(Path(one_worker.path) / "evaluations")) == len(one_worker.evaluations)
+
+
+def test_equal_seeds_give_equal_searches(one_worker: Run, search: Callable[..., Run]) -> None:
+    again = search("--name", "again")
+    pd.testing.assert_frame_equal(again.evaluations[OF_THE_SEARCH], one_worker.evaluations[OF_THE_SEARCH])
+
+
+def test_two_workers_give_the_losses_of_one(one_worker: Run, search: Callable[..., Run]) -> None:
+    two = search("--name", "two", "--num-workers", "2")
+    check_whole(two)
+    first = 6 * 10
+    assert two.evaluations["architecture"][:first].tolist() == one_worker.evaluations["architecture"][:first].tolist()
+    np.testing.assert_allclose(two.evaluations["loss"][:first], one_worker.evaluations["loss"][:first], rtol=1e-4)
+
+
+def test_a_finished_run_is_returned_as_it_is(one_worker: Run, search: Callable[..., Run]) -> None:
+    again = search("--name", "one", "--resume")
+    assert again.finished == one_worker.finished
+
+
+def test_more_workers_than_the_cluster_has_is_told_at_once(search: Callable[..., Run]) -> None:
+    with pytest.raises(RunError, match=r"num_workers=.* the cluster has 2 CPUs and 0 GPUs; lower num_workers"):
+        search("--name", "gpu", "--use-gpu")
+
+
+class Driver:
+    """The tiny search as a user starts it: a process of its own with a Ray of its own."""
+
+    def __init__(self, storage: Path, *flags: str) -> None:
+        self.run_path = storage / "tiny"
+        environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2]), "RAY_AUTH_MODE": "disabled"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), "--storage", str(storage), *flags],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self, exit_status: int = 0) -> str:
+        output, _ = self.process.communicate(timeout=240)
+        assert self.process.returncode == exit_status, output
+        return output
+
+    def num_evaluations(self) -> int:
+        return len(load_run(self.run_path).evaluations) if (self.run_path / "config.json").exists() else 0
+
+    def wait_for_evaluations(self, number: int) -> None:
+        self.wait_until(lambda: self.num_evaluations() >= number)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 180
+        while not condition():
+            assert self.process.poll() is None, self.process.communicate()[0]
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.02)
+
+    def processes(self, title: str) -> list[psutil.Process]:
+        """Processes of this driver's Ray whose title holds `title`."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        return [each for each in family if any(title in part for part in each.cmdline())]
+
+
+@pytest.mark.parametrize("after_evaluations", [0, 1, 70])
+def test_a_killed_driver_loses_nothing_recorded(tmp_path: Path, after_evaluations: int) -> None:
+    """SIGKILL before the first evaluation, right after it, and in the middle; then --resume."""
+    driver = Driver(tmp_path)
+    driver.wait_until((driver.run_path / "sessions" / "0000.json").exists)
+    driver.wait_for_evaluations(after_evaluations)
+    driver.process.kill()
+    driver.process.wait()
+    before = load_run(driver.run_path).evaluations
+    assert len(before) >= after_evaluations
+    Driver(tmp_path, "--resume").finish()
+    run = load_run(driver.run_path)
+    check_whole(run)
+    assert run.finished is not None
+    assert run.finished["num_restarts"] == 1
+    pd.testing.assert_frame_equal(run.evaluations[: len(before)], before)
+
+
+def test_ctrl_c_saves_all_and_tells_how_to_go_on(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, "--search-rounds", "60")
+    driver.wait_for_evaluations(30)
+    driver.process.send_signal(signal.SIGINT)
+    output = driver.finish(exit_status=130)
+    assert "finishing the rounds in flight" in output
+    assert "The K distributions" in output
+    assert "--resume" in output.splitlines()[-1]
+    stopped = verify_run(driver.run_path)
+    assert stopped.holds
+    assert 30 <= driver.num_evaluations() < 360
+    assert load_run(driver.run_path).distributions["update"].max() == driver.num_evaluations() // 6
+    Driver(tmp_path, "--search-rounds", "60", "--resume").finish()
+    check_whole(load_run(driver.run_path), search_rounds=60)
+
+
+def test_killed_workers_and_trials_are_started_again(tmp_path: Path) -> None:
+    """SIGKILL a worker: Ray Train restarts it from its checkpoint. SIGKILL a trial: its block is handed out again."""
+    driver = Driver(tmp_path, "--search-rounds", "120")
+    driver.wait_for_evaluations(30)
+    driver.processes("RayTrainWorker")[0].kill()
+    seen = driver.num_evaluations()
+    driver.wait_for_evaluations(seen + 60)
+    driver.processes("Trainable")[0].kill()
+    driver.finish()
+    check_whole(load_run(driver.run_path), search_rounds=120)
+
+
+def test_trials_and_broker_hold_no_torch() -> None:
+    """They would cost some 400 MB each."""
+    code = "import multinas_ray.tune.trial, multinas_ray.train.broker, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
