@@ -124,8 +124,7 @@ def plot_distributions(run: Run, path: storage.AnyPath) -> None:
 def _scale(run: Run, cost: str | None) -> _Scale:
     frame = run.evaluations
     if cost is None:
-        driving = run.config.get("complexity")
-        cost = driving if isinstance(driving, str) and driving in frame else "complexity"
+        cost = "complexity" if run.driving_cost is None else run.driving_cost[0]
     if cost not in frame or not pd.api.types.is_float_dtype(frame[cost]):
         numbers = [str(name) for name in frame if pd.api.types.is_float_dtype(frame[name])]
         raise ConfigError(f"the evaluations have no cost {cost!r}: choose one of {', '.join(numbers)}")

@@ -55,6 +55,14 @@ class Run:
         """Whether the run came to its end."""
         return self.finished is not None
 
+    @property
+    def driving_cost(self) -> tuple[str, float] | None:
+        """Column and scale of the cost that drives the search (`complexity` is cost / scale), if the config tells."""
+        told = self.config.get("complexity")
+        if isinstance(told, dict) and told.get("name") in self.evaluations and told.get("scale"):
+            return str(told["name"]), float(told["scale"])
+        return None
+
 
 def load_run(path: storage.AnyPath) -> Run:
     """Read a run from disk or an object store, while it goes on or after it.
@@ -96,7 +104,8 @@ def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
     Args:
         path: `<storage_path>/<run>`.
         config: Plain data (see `plain.encode`). The section `optimizer` holds the keyword arguments of
-            `MultiDistributionOptimizer` and `num_evaluations` the planned total: `verify_run` needs both.
+            `MultiDistributionOptimizer` (`verify_run` needs it), `num_evaluations` the planned total, and
+            `complexity` the driving cost: {"name": its column, "scale": what it is divided by}.
 
     Raises:
         StateError: Something in it is not plain data, or it has a key `schema_version`.

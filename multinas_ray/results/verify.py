@@ -198,16 +198,17 @@ def _check_totals(run: Run, samples_per_update: int, findings: _Findings) -> Non
 
 
 def _check_complexities(run: Run, findings: _Findings) -> None:
-    """The driving cost: a fixed multiple of its raw column, and the sum of the cost table where there is one."""
+    """The driving cost: its raw column over the scale, and the sum of the cost table where there is one."""
     frame = run.evaluations[np.isfinite(run.evaluations["complexity"])]
     if frame.empty:
         return
     ids, complexities = frame["id"].to_numpy(), frame["complexity"].to_numpy()
-    driving, settings = run.config.get("complexity"), run.config["optimizer"]
-    if isinstance(driving, str) and driving in frame and (frame[driving] > 0).all():
-        ratios = complexities / frame[driving].to_numpy(dtype=float)
-        wrong = ids[~np.isclose(ratios, np.median(ratios), rtol=_RTOL, atol=0.0)]
-        findings.require(not len(wrong), f"complexity is not {driving} over its scale, ids {_some(wrong)}")
+    if run.driving_cost is not None:
+        name, scale = run.driving_cost
+        scaled = frame[name].to_numpy(dtype=float) / scale
+        wrong = ids[~np.isclose(complexities, scaled, rtol=_RTOL, atol=_ATOL)]
+        findings.require(not len(wrong), f"complexity is not {name} / {scale:g}, ids {_some(wrong)}")
+    settings = run.config["optimizer"]
     if settings.get("cost_table") is not None:
         table_DC = np.asarray(settings["cost_table"], dtype=np.float64)
         architectures_ND = np.array(frame["architecture"].tolist(), dtype=np.int64)

@@ -59,7 +59,11 @@ class SyntheticRun:
 
     def start(self):
         planned = self.num_rounds * SAMPLES
-        config = {"optimizer": self.settings, "num_evaluations": planned, "complexity": "params"}
+        config = {
+            "optimizer": self.settings,
+            "num_evaluations": planned,
+            "complexity": {"name": "params", "scale": self.scale},
+        }
         write_config(self.path, config)
         metadata = config_metadata(config)
         self.evaluations = TableWriter(
