@@ -184,7 +184,7 @@ def test_a_space_of_one_architecture_runs():
 
 
 def test_diagnostics_by_hand():
-    cost_DC = [[0.1, 0.2, 9.0], [0.0, 0.3, 0.6]]  # 9.0 is padding and must not count
+    cost_DC = [[0.1, 0.2, np.nan, 9.0], [0.0, 0.3, 0.6, 9.0]]  # NaN and 9.0 are padding and must not count
     options = {"num_categories": [2, 3], "coefficients": [0.0, 1.0], "seed": 23}
     exact = MultiDistributionOptimizer(**options, cost_table=cost_DC, base_cost=0.5).diagnostics()
     np.testing.assert_allclose(exact["expected_complexity"], 0.5 + 0.15 + 0.3)
