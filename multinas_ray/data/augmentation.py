@@ -77,7 +77,7 @@ class Augmentation:
         inside_columns = (columns >= 0) & (columns < width)
         pixel = (index[:, None, None] * height + rows.clamp(0, height - 1)[:, :, None]) * width
         pixel = pixel + columns.clamp(0, width - 1)[:, None, :]
-        cropped = images.reshape(-1, images.shape[3])[pixel.reshape(-1)]
+        cropped = images.reshape(-1, images.shape[3]).index_select(0, pixel.reshape(-1))
         inside = inside_rows[:, :, None] & inside_columns[:, None, :]
         return cropped.reshape(*inside.shape, images.shape[3]), inside[..., None]
 

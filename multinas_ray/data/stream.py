@@ -128,7 +128,7 @@ class BatchStream:
             pixels, inside = self._augment.apply(self._images, index, draws)
         images = torch.addcmul(self._shift, pixels.to(torch.float32), self._scale)
         if inside is not None:
-            images = torch.where(inside, images, 0.0)
+            images.masked_fill_(~inside, 0.0)
         images = images.permute(0, 3, 1, 2)  # a (B, H, W, C) block seen as NCHW is channels_last already
         if not self._channels_last:
             images = images.contiguous()
