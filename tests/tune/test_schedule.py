@@ -1,0 +1,207 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.tune.schedule import Plan
+
+TIMING_XFAIL = pytest.mark.xfail(
+    strict=True,
+    reason="take() finishes several rounds before draw() draws, so architectures depend on the order of arrival",
+)
+
+
+def play(search, order_of, extra=lambda number: 1):
+    """Deliver results as `order_of(numbers that are out and not delivered)` says, each `extra` times."""
+    search.draw()
+    delivered = set()
+    while waiting := [number for number in search.drawn if number not in delivered]:
+        for number in order_of(waiting):
+            for _ in range(extra(number)):
+                search.take(number)
+            delivered.add(number)
+    return search
+
+
+@pytest.mark.parametrize("rounds_ahead", [1, 2, 4, 40])
+def test_rounds_ahead_are_out_at_any_time(make_search, made_up_result, rounds_ahead):
+    search = make_search(rounds_ahead=rounds_ahead)
+    for number in range(search.plan.num_rounds):
+        search.draw()
+        assert sorted(search.drawn) == list(range(min(number + rounds_ahead, search.plan.num_rounds)))
+        assert search.draw() == []
+        assert len(list(search.schedule.take(made_up_result(search.drawn[number]), 0, "trial"))) == 1
+    assert search.schedule.is_complete
+    assert search.draw() == []
+
+
+def test_the_warm_up_evaluates_nothing_and_leaves_the_distributions_alone(make_search):
+    search = make_search(warmup_rounds=5, search_rounds=2)
+    start = search.optimizer.probs
+    for number in range(5):
+        search.draw()
+        assert search.drawn[number].architectures is None
+        assert search.drawn[number].train_architectures.shape == (2, 3)
+        (finished,) = search.take(number)
+        assert finished.proposals is None
+        assert finished.complexities is None
+        assert finished.losses.shape == (0,)
+    assert np.array_equal(search.optimizer.probs, start)
+    assert np.allclose(start[:, 0], 1 / np.array([3, 3, 3, np.inf]))
+    assert search.optimizer.num_told == 0
+    assert not search.schedule.is_complete
+    assert len(search.optimizer.pending()) == 2 * 8  # the two search rounds are drawn already
+
+
+def test_every_search_round_is_one_update(make_search):
+    search = make_search().run_in_order()
+    assert search.optimizer.num_updates == 12
+    assert search.optimizer.num_told == 12 * 8
+    assert search.optimizer.num_ignored == 0
+    assert len(search.optimizer.pending()) == 0
+
+
+def test_weights_first_trains_in_the_warm_up_alone(make_search):
+    search = make_search(train_during_search=False).run_in_order()
+    trained = [finished.round.train_architectures is not None for finished, _, _ in search.record]
+    evaluated = [finished.round.architectures is not None for finished, _, _ in search.record]
+    assert trained == [True] * 3 + [False] * 12
+    assert evaluated == [False] * 3 + [True] * 12
+    assert search.plan.num_weight_steps == 3
+
+
+def test_both_trains_and_evaluates_by_default(make_search):
+    search = make_search().run_in_order()
+    assert all(finished.round.train_architectures is not None for finished, _, _ in search.record)
+    assert search.plan.num_weight_steps == search.plan.num_rounds == 15
+
+
+def test_the_record_is_called_before_the_optimiser_is_told(make_search):
+    search = make_search().run_in_order()
+    assert [finished.round.number for finished, _, _ in search.record] == list(range(15))
+    assert [num_told for _, num_told, _ in search.record] == [0] * 3 + [8 * number for number in range(12)]
+
+
+def test_the_recorded_samples_are_those_of_the_round(make_search):
+    search = make_search().run_in_order()
+    for finished, _, num_updates in search.record[3:]:
+        assert np.array_equal(finished.proposals.architectures, finished.round.architectures)
+        assert finished.proposals.drawn_at.max() <= num_updates
+        assert finished.complexities.tolist() == (finished.round.architectures.sum(1) / 6).tolist()
+    ids = np.concatenate([finished.proposals.ids for finished, _, _ in search.record[3:]])
+    assert ids.tolist() == list(range(12 * 8))
+
+
+@pytest.mark.parametrize("memory", [0, 2])
+@pytest.mark.parametrize(
+    "order_of",
+    [
+        pytest.param(lambda waiting: [waiting[-1]], marks=TIMING_XFAIL, id="last first"),
+        pytest.param(lambda waiting: sorted(waiting, reverse=True), marks=TIMING_XFAIL, id="backwards"),
+        pytest.param(lambda waiting: [waiting[0]], id="in order"),
+    ],
+)
+def test_the_order_of_arrival_changes_nothing(make_search, order_of, memory):
+    expected = make_search(memory).run_in_order()
+    search = play(make_search(memory), order_of)
+    assert [finished.round.number for finished, _, _ in search.record] == list(range(15))
+    assert search.architectures() == expected.architectures()
+    assert np.array_equal(search.optimizer.probs, expected.optimizer.probs)
+
+
+@TIMING_XFAIL
+def test_a_random_order_of_arrival_changes_nothing(make_search):
+    rng = np.random.default_rng(3)
+    expected = make_search(search_rounds=60).run_in_order()
+    search = play(make_search(search_rounds=60), lambda waiting: [rng.choice(waiting)])
+    assert search.architectures() == expected.architectures()
+    assert np.array_equal(search.optimizer.probs, expected.optimizer.probs)
+
+
+def test_results_that_come_twice_or_thrice_count_once(make_search):
+    expected = make_search().run_in_order()
+    search = play(make_search(), lambda waiting: [waiting[0]], extra=lambda number: 1 + number % 3)
+    assert search.architectures() == expected.architectures()
+    assert search.optimizer.num_told == expected.optimizer.num_told
+    assert np.array_equal(search.optimizer.probs, expected.optimizer.probs)
+
+
+def test_of_two_results_of_a_waiting_round_the_first_counts(make_search, made_up_result):
+    search = make_search()
+    search.draw()
+    first = made_up_result(search.drawn[1])
+    second = made_up_result(search.drawn[2])
+    assert list(search.schedule.take(first, 7, "a")) == []
+    assert list(search.schedule.take(replace(second, number=1), 8, "b")) == []
+    finished = search.take(0)
+    assert [each.round.number for each in finished] == [0, 1]
+    assert finished[1].result is first
+    assert (finished[1].block, finished[1].trial_id) == (7, "a")
+
+
+@pytest.mark.parametrize("number", [-1, 4, 100])
+def test_results_of_rounds_that_are_not_out_are_ignored(make_search, made_up_result, number):
+    search = make_search()
+    search.draw()
+    unknown = replace(made_up_result(search.drawn[0]), number=number)
+    assert list(search.schedule.take(unknown, 0, "trial")) == []
+    assert search.record == []
+    (finished,) = search.take(0)
+    assert finished.round.number == 0
+
+
+def test_an_exception_while_recording_leaves_the_optimiser_untold(make_search):
+    search = make_search(warmup_rounds=0)
+    search.draw()
+    before = search.optimizer.probs
+
+    def fail(finished):
+        raise OSError("disk full")
+
+    search.schedule._record = fail
+    with pytest.raises(OSError, match="disk full"):
+        search.take(0)
+    assert search.optimizer.num_told == 0
+    assert search.schedule.next_round == 0
+    assert np.array_equal(search.optimizer.probs, before)
+    search.schedule._record = search.keep  # the same round can be taken again
+    assert len(search.take(0)) == 1
+    assert search.optimizer.num_told == 8
+
+
+def test_losses_that_are_not_finite_are_told_as_inf(make_search, made_up_result):
+    search = make_search(warmup_rounds=0)
+    search.draw()
+    good = made_up_result(search.drawn[0])
+    bad = replace(good, losses=(float("nan"), float("-inf"), float("inf"), *good.losses[3:]))
+    finished, *_ = search.schedule.take(bad, 0, "trial")
+    assert np.isposinf(finished.losses[:3]).all()
+    assert finished.losses[3:].tolist() == list(good.losses[3:])
+    assert np.isfinite(search.optimizer.probs).all()
+    assert search.optimizer.num_updates == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"warmup_rounds": -1}, "warmup_rounds must be at least 0, got -1"),
+        ({"search_rounds": 0}, "search_rounds must be at least 1, got 0"),
+        ({"num_train_architectures": 0}, "num_train_architectures must be at least 1, got 0"),
+        ({"rounds_ahead": 0}, "rounds_ahead must be at least 1, got 0"),
+        (
+            {"warmup_rounds": 0, "train_during_search": False},
+            "train_during_search=False with warmup_rounds=0 would never train the supernet; "
+            "set warmup_rounds to the number of weight steps, or train_during_search=True",
+        ),
+    ],
+)
+def test_a_plan_that_breaks_a_rule_says_which(make_plan, changes, text):
+    with pytest.raises(ConfigError) as caught:
+        make_plan(**changes)
+    assert str(caught.value) == text
+
+
+def test_a_plan_has_no_positional_arguments():
+    with pytest.raises(TypeError):
+        Plan(1, 2, 3)
