@@ -144,6 +144,11 @@ def test_draws_are_uniform_and_apart_from_the_order():
         assert abs(np.corrcoef(order, draws[:, column])[0, 1]) < 0.036
 
 
+def test_draws_and_order_come_from_different_streams():
+    shared = np.random.default_rng((0, 0)).integers(0, 5, size=(100, 2))
+    assert not np.array_equal(Augmentation(crop_padding=2).draw(seed=0, epoch=0, num_images=100)[:, :2], shared)
+
+
 def test_no_flip_means_none():
     assert Augmentation(horizontal_flip=False).draw(seed=0, epoch=0, num_images=100)[:, 2].max() == 0
 
