@@ -12,7 +12,7 @@ from rich.console import Console
 
 from multinas_ray.errors import MultiNASError
 from multinas_ray.search.config import OneShotSearchConfig
-from multinas_ray.search.ending import PARETO_FILE, networks_table
+from multinas_ray.search.ending import PARETO_FILE, latest_distributions_table, networks_table
 from multinas_ray.search.run import run_search
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
@@ -72,6 +72,8 @@ def run_experiment(parser: argparse.ArgumentParser, config_of: ConfigFunction, a
         Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
         return EXIT_ERROR
     if not run.is_finished:
+        if (table := latest_distributions_table(run)) is not None:
+            console.print(table)
         command = [arg for arg in [sys.executable, *sys.argv] if arg != "--resume"]
         console.print(f"Stopped after {len(run.evaluations)} evaluations; nothing is lost. Go on with:")
         console.print(f"  {shlex.join([*command, '--resume'])}", soft_wrap=True, highlight=False)

@@ -24,7 +24,7 @@ from multinas_ray.results.run import ARCHITECTURES_FILE
 from multinas_ray.results.storage import make_folder
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.train.messages import NetworkResult
-from multinas_ray.tune.watch import format_count
+from multinas_ray.tune.watch import distribution_table, format_count
 
 PARETO_FILE = "pareto.png"
 
@@ -98,6 +98,15 @@ def write_networks(
         "num_restarts": restarts,
     }
     write_finished(config.run_path, {**totals, "elapsed_seconds": elapsed_seconds})
+
+
+def latest_distributions_table(run: Run) -> Table | None:
+    """The K distributions at a run's newest recorded update, for the terminal; None before the first."""
+    if run.distributions.empty:
+        return None
+    newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]
+    diagnostics = {name: newest[name].to_numpy() for name in newest}
+    return distribution_table(diagnostics, run.config["complexity"]["name"], run.config["complexity"]["scale"])
 
 
 def networks_table(run: Run) -> Table:

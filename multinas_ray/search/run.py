@@ -107,11 +107,10 @@ class _Session:
             optimizer=self._optimizer,
             complexity=lambda architectures: config.cost(architectures) / config.complexity_scale,
             record=self._record.append,
+            observe=self._on_round,
             next_round=first_round,
         )
-        self._search = OneShotSearch(
-            self._schedule, self._blocks, self._broker, self._trial_config(), on_round=self._on_round
-        )
+        self._search = OneShotSearch(self._schedule, self._blocks, self._broker, self._trial_config())
         self._group = self._worker_group()
         self._curves = Curves(
             str(resolve(config.run_path).join("tensorboard", f"session-{number:04d}").path), config.plan

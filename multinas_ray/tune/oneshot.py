@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 from multinas_ray.errors import RunError
 from multinas_ray.train.messages import RoundResult
 from multinas_ray.tune.blocks import Block
-from multinas_ray.tune.schedule import FinishedRound, Schedule
+from multinas_ray.tune.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ class OneShotSearch(Searcher):
         blocks: blocks of this session, in order.
         broker: the broker's actor handle.
         trial_config: what each trial's config holds beside its block.
-        on_round: called after each round has moved the distributions.
     """
 
     def __init__(
@@ -41,14 +40,12 @@ class OneShotSearch(Searcher):
         blocks: Sequence[Block],
         broker: Any,
         trial_config: dict[str, str],
-        on_round: Callable[[FinishedRound], None],
     ) -> None:
         super().__init__()
         self._schedule = schedule
         self._blocks = deque(blocks)
         self._broker = broker
         self._trial_config = trial_config
-        self._on_round = on_round
         self._block_of: dict[str, Block] = {}
         self._failures = 0
         self._stopped = False
@@ -80,8 +77,7 @@ class OneShotSearch(Searcher):
             return
         try:
             block = Block.parse(result["block"])
-            for finished in self._schedule.take(_round_result(result), block.number, trial_id):
-                self._on_round(finished)
+            self._schedule.take(_round_result(result), block.number, trial_id)
             self._submit()
         except Exception as error:
             logger.exception("The search stops: round %s could not be taken.", result["round"])

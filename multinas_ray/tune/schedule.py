@@ -89,7 +89,8 @@ class Schedule:
         plan: rounds and what they hold.
         optimizer: the K distributions; this object is the only one to ask and tell it.
         complexity: maps (N, D) architectures to (N,) normalised complexities.
-        record: called with a finished round before the optimiser is told; makes it durable.
+        record: called with each finished round before the optimiser is told; makes it durable.
+        observe: called with each finished round after the optimiser was told.
         next_round: first round not in the record.
     """
 
@@ -100,12 +101,14 @@ class Schedule:
         optimizer: MultiDistributionOptimizer,
         complexity: Callable[[NDArray[np.int64]], NDArray[np.float64]],
         record: Callable[[FinishedRound], None],
+        observe: Callable[[FinishedRound], None],
         next_round: int = 0,
     ) -> None:
         self.plan = plan
         self.optimizer = optimizer
         self._complexity = complexity
         self._record = record
+        self._observe = observe
         self.next_round = next_round
         self._drawn: dict[int, tuple[Round, Proposals | None]] = {}
         self._early: dict[int, tuple[RoundResult, int, str]] = {}
@@ -132,19 +135,17 @@ class Schedule:
         self._drawn[number] = drawn, proposals
         return drawn
 
-    def take(self, result: RoundResult, block: int, trial_id: str) -> list[FinishedRound]:
-        """Take one result; returns the rounds it completes, in order (none if an earlier one is still missing).
+    def take(self, result: RoundResult, block: int, trial_id: str) -> None:
+        """Take one result, and finish the rounds it completes, in order: none if an earlier one is still missing.
 
         A round that is already recorded, or was never drawn, is ignored.
         """
         if result.number in self._drawn:
             self._early.setdefault(result.number, (result, block, trial_id))
-        finished = []
         while self.next_round in self._early:
-            finished.append(self._finish(*self._early.pop(self.next_round)))
-        return finished
+            self._finish(*self._early.pop(self.next_round))
 
-    def _finish(self, result: RoundResult, block: int, trial_id: str) -> FinishedRound:
+    def _finish(self, result: RoundResult, block: int, trial_id: str) -> None:
         drawn, proposals = self._drawn[result.number]
         finished = FinishedRound(
             round=drawn,
@@ -159,4 +160,4 @@ class Schedule:
             self.optimizer.tell(proposals, finished.losses, finished.complexities)
         del self._drawn[result.number]
         self.next_round = result.number + 1
-        return finished
+        self._observe(finished)
