@@ -191,7 +191,6 @@ def test_a_restarted_group_begins_with_the_first_undone_round(play):
     play(scenario)
 
 
-@pytest.mark.xfail(strict=True, reason="an id of an earlier attempt becomes the present one again")
 def test_a_late_call_of_a_dead_rank_does_not_bring_its_attempt_back(play):
     async def scenario(broker):
         await broker.submit(rounds_of(0, 4), 0)

@@ -1,6 +1,6 @@
 """A search on a made-up task: the real optimiser and schedule, losses from a formula, no Ray."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -40,6 +40,7 @@ class MadeUpSearch:
     plan: Plan
     memory: int = 0
     record: list = field(default_factory=list)
+    observed: list = field(default_factory=list)
     drawn: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -50,23 +51,31 @@ class MadeUpSearch:
             memory=self.memory,
             seed=5,
         )
-        self.schedule = Schedule(plan=self.plan, optimizer=self.optimizer, complexity=complexity_of, record=self.keep)
+        self.schedule = Schedule(
+            plan=self.plan,
+            optimizer=self.optimizer,
+            complexity=complexity_of,
+            record=self.keep,
+            observe=self.observe,
+        )
 
     def keep(self, finished):
         self.record.append((finished, self.optimizer.num_told, self.optimizer.num_updates))
+
+    def observe(self, finished):
+        self.observed.append((finished, self.optimizer.num_told, self.optimizer.num_updates))
 
     def draw(self):
         new = self.schedule.draw()
         self.drawn.update({each.number: each for each in new})
         return new
 
-    def take(self, number):
-        """Deliver a round's result, draw whatever that asks for; returns the rounds it completes."""
-        finished = []
-        for each in self.schedule.take(result_of(self.drawn[number]), number // 4, "trial"):
-            finished.append(each)
-            self.draw()
-        return finished
+    def take(self, number, /, **changes):
+        """Deliver a round's result, draw what that asks for; returns the rounds it completes."""
+        before = len(self.observed)
+        self.schedule.take(replace(result_of(self.drawn[number]), **changes), number // 4, "trial")
+        self.draw()
+        return [finished for finished, _, _ in self.observed[before:]]
 
     def run_in_order(self):
         self.draw()

@@ -29,15 +29,15 @@ class Tune:
 
     def __init__(self, made_up, result_of, num_blocks=None):
         self.made_up, self.result_of = made_up, result_of
-        self.broker, self.on_rounds = FakeBroker(), []
+        self.broker = FakeBroker()
         blocks = blocks_of(0, made_up.plan.num_rounds, 4)[:num_blocks]
-        self.search = OneShotSearch(
-            made_up.schedule, blocks, self.broker, {"broker": "b", "namespace": "n"}, on_round=self.on_round
-        )
+        self.search = OneShotSearch(made_up.schedule, blocks, self.broker, {"broker": "b", "namespace": "n"})
         self.search.start()
 
-    def on_round(self, finished):
-        self.on_rounds.append((finished.round.number, self.made_up.optimizer.num_updates))
+    @property
+    def finished(self):
+        """Numbers of the rounds that were taken, in order."""
+        return [finished.round.number for finished, _, _ in self.made_up.observed]
 
     def result(self, number, **changes):
         result = self.result_of(self.broker.rounds[number])
@@ -94,7 +94,7 @@ def test_a_search_runs_to_its_end(make_tune, make_search):
     assert [block.number for block in run_all(tune)] == [0, 1, 2]
     assert tune.search.error is None
     assert tune.made_up.schedule.is_complete
-    assert tune.on_rounds == [(number, number + 1) for number in range(12)]
+    assert tune.finished == list(range(12))
     assert tune.broker.acknowledged[-1] == 12
     assert sorted(tune.broker.rounds) == list(range(12))
     expected = make_search(warmup_rounds=0).run_in_order()
@@ -141,7 +141,7 @@ def test_the_result_that_comes_with_the_completion_counts_once(make_tune):
         tune.search.on_trial_result(trial_id="a", result=tune.result(number))
     tune.search.on_trial_complete(trial_id="a", result=tune.result(3))
     tune.search.on_trial_complete(trial_id="a", result=tune.result(3))
-    assert [number for number, _ in tune.on_rounds] == [0, 1, 2, 3]
+    assert tune.finished == [0, 1, 2, 3]
     assert tune.made_up.optimizer.num_told == 32
 
 
@@ -150,7 +150,7 @@ def test_a_result_that_comes_both_ways_counts_once(make_tune):
     tune.search.suggest("a")
     tune.search.on_trial_result(trial_id="a", result=tune.result(0))
     tune.search.on_trial_complete(trial_id="a", result=tune.result(0))
-    assert [number for number, _ in tune.on_rounds] == [0]
+    assert tune.finished == [0]
 
 
 @pytest.mark.parametrize("result", [None, {}, {"done": True}, {"done": True, "training_iteration": 4}])
@@ -159,7 +159,7 @@ def test_a_completion_without_a_round_changes_nothing(make_tune, result):
     tune.search.suggest("a")
     tune.search.on_trial_complete(trial_id="a", result=result)
     assert tune.search.error is None
-    assert tune.on_rounds == []
+    assert tune.finished == []
     assert tune.search.suggest("b")["block"] == "block-0001-rounds-4-8"
 
 
@@ -172,7 +172,7 @@ def test_the_block_of_a_failed_trial_comes_next_and_only_what_is_missing_counts(
     assert tune.search.suggest("c")["block"] == "block-0000-rounds-0-4"
     for number in (0, 1, 1, 2):
         tune.search.on_trial_result(trial_id="c", result=tune.result(number))
-    assert [number for number, _ in tune.on_rounds] == [0, 1, 2]
+    assert tune.finished == [0, 1, 2]
     assert tune.made_up.optimizer.num_ignored == 0
 
 
@@ -203,23 +203,12 @@ def test_a_search_gives_up_after_many_failures(make_tune):
 def test_results_out_of_order_wait_for_their_turn(make_tune):
     tune = make_tune(rounds_ahead=6)
     tune.search.on_trial_result(trial_id="b", result=tune.result(1))
-    assert tune.on_rounds == []
+    assert tune.finished == []
     assert tune.broker.acknowledged[-1] == 0
     tune.search.on_trial_result(trial_id="a", result=tune.result(0))
-    assert [number for number, _ in tune.on_rounds] == [0, 1]
+    assert tune.finished == [0, 1]
     assert tune.broker.acknowledged[-1] == 2
     assert sorted(tune.broker.rounds) == list(range(8))
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="on_round is called for all rounds of a take() after the last of them: updates are missing in the record",
-)
-def test_on_round_sees_the_distributions_right_after_its_round(make_tune):
-    tune = make_tune()
-    tune.search.on_trial_result(trial_id="b", result=tune.result(1))
-    tune.search.on_trial_result(trial_id="a", result=tune.result(0))
-    assert tune.on_rounds == [(0, 1), (1, 2)]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -269,7 +258,7 @@ def test_an_error_is_kept_and_never_raised(make_tune, caplog, what, kind):
 
 def test_an_error_in_a_view_is_kept_too(make_tune, caplog):
     tune = make_tune()
-    tune.search._on_round = lambda finished: 1 / 0
+    tune.made_up.schedule._observe = lambda finished: 1 / 0
     tune.search.on_trial_result(trial_id="a", result=tune.result(0))
     assert isinstance(tune.search.error, ZeroDivisionError)
 

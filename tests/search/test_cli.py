@@ -1,0 +1,157 @@
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.results import Run
+from multinas_ray.search import cli
+from multinas_ray.search.cli import add_run_arguments, run_experiment, with_run_arguments
+
+ROOT = Path(__file__).parents[2]
+
+
+def networks():
+    """Two final networks, as architectures.parquet holds them."""
+    rows = [(0, 0.3, 1200, 56_000), (1, 0.0, 34_567, 1_234_567)]
+    return pd.DataFrame(
+        {
+            "rank": [row[0] for row in rows],
+            "coefficient": [row[1] for row in rows],
+            "params": [row[2] for row in rows],
+            "flops": [row[3] for row in rows],
+            "supernet_loss": [0.25, 0.125],
+            "supernet_accuracy": [0.9, 0.98765],
+            "supernet_test_accuracy": [0.89, 0.9754],
+            "mode_probability": [0.5, 0.75],
+            "architecture_readable": ["skip k3e2", "k5e4 k3e4"],
+        }
+    )
+
+
+def run_of(config, *, finished):
+    return Run(
+        path=config.run_path,
+        config=config.to_dict(),
+        evaluations=pd.DataFrame({"id": range(20)}),
+        distributions=pd.DataFrame(),
+        rounds=pd.DataFrame(),
+        architectures=networks() if finished else pd.DataFrame(),
+        finished={"num_evaluations": 20} if finished else None,
+    )
+
+
+@pytest.fixture
+def experiment(make_config, monkeypatch, tmp_path):
+    """Runs an experiment whose search is replaced by `search(config, resume)`; returns its exit status."""
+
+    def config_of(arguments):
+        return with_run_arguments(make_config(), arguments)
+
+    def run(search, *argv):
+        parser = argparse.ArgumentParser(prog="experiment")
+        add_run_arguments(parser, name="small")
+        monkeypatch.setattr(cli, "run_search", lambda config, resume, console: search(config, resume))
+        monkeypatch.setattr(sys, "argv", ["experiment.py", *argv])
+        return run_experiment(parser, config_of, ["--storage", str(tmp_path), *argv])
+
+    return run
+
+
+def fail_with(error):
+    def search(config, resume):
+        raise error
+
+    return search
+
+
+@pytest.mark.parametrize("kind", [ConfigError, DataError, StateError, RunError])
+def test_an_error_is_one_line_on_standard_error(experiment, capsys, kind):
+    text = "num_workers=2 needs [bold]3 CPUs[/bold] " + "and says so at length " * 12 + "; add nodes"
+    assert experiment(fail_with(kind(text))) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {text}\n"
+    assert captured.out == ""
+
+
+def test_a_wrong_setting_is_told_in_the_same_way(experiment, capsys):
+    assert experiment(lambda config, resume: None, "--num-workers", "3") == 2
+    assert capsys.readouterr().err.startswith("error: batch_size=64 is 2 groups of norm_batch_size=32, which ")
+
+
+def test_other_errors_keep_their_traceback(experiment):
+    with pytest.raises(ZeroDivisionError):
+        experiment(fail_with(ZeroDivisionError()))
+
+
+def test_an_interrupted_search_says_how_to_go_on(experiment, capsys):
+    argv = ["--name", "my run", "--seed", "3"]
+    assert experiment(lambda config, resume: run_of(config, finished=False), *argv) == 130
+    lines = capsys.readouterr().out.splitlines()
+    assert "Stopped after 20 evaluations; nothing is lost. Go on with:" in lines
+    (command,) = [line for line in lines if "--resume" in line]
+    assert command == f"  {shlex.join([sys.executable, 'experiment.py', *argv, '--resume'])}"
+    assert "'my run'" in command
+
+
+def test_a_resumed_search_that_is_interrupted_asks_for_one_resume(experiment, capsys):
+    assert experiment(lambda config, resume: run_of(config, finished=False), "--resume", "--seed", "3") == 130
+    (command,) = [line for line in capsys.readouterr().out.splitlines() if "--resume" in line]
+    assert command.count("--resume") == 1
+    assert shlex.split(command)[-3:] == ["--seed", "3", "--resume"]
+
+
+def test_a_finished_search_shows_its_networks_and_where_they_are(experiment, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert experiment(lambda config, resume: run_of(config, finished=True)) == 0
+    out = capsys.readouterr().out
+    assert "2 networks, from small to large" in out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
+    assert [row[2:7] for row in rows] == [
+        ["1.2 k", "56 k", "0.2500", "90.00%", "89.00%"],
+        ["34.6 k", "1.23 M", "0.1250", "98.77%", "97.54%"],
+    ]
+    assert [row[:2] for row in rows] == [["0", "0.3"], ["1", "0"]]
+    assert [row[-1] for row in rows] == ["skip k3e2", "k5e4 k3e4"]
+    lines = out.splitlines()
+    assert f"Picture: {tmp_path}/small/pareto.png" in lines
+    assert f"Curves: {tmp_path}/small/tensorboard" in lines
+    assert any(line.startswith(f"Results: {tmp_path}/small") for line in lines)
+
+
+def test_flags_reach_the_configuration(experiment, tmp_path):
+    seen = []
+
+    def search(config, resume):
+        seen.append((config, resume))
+        return run_of(config, finished=True)
+
+    argv = ["--name", "x", "--seed", "5", "--num-workers", "2", "--use-gpu", "--resume"]
+    assert experiment(search, *argv) == 0
+    ((config, resume),) = seen
+    assert (config.name, config.seed, config.num_workers, config.use_gpu, resume) == ("x", 5, 2, True, True)
+    assert config.run_path == f"{tmp_path}/x"
+
+
+def test_flags_left_out_are_those_of_the_experiment(experiment):
+    seen = []
+
+    def search(config, resume):
+        seen.append((config.name, config.seed, config.num_workers, config.use_gpu, resume))
+        return run_of(config, finished=True)
+
+    experiment(search)
+    assert seen == [("small", 0, 1, False, False)]
+
+
+def test_the_quickstart_explains_itself():
+    command = [sys.executable, str(ROOT / "experiments" / "quickstart.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "nothing is downloaded" in done.stdout
+    for flag in ("--storage", "--name", "--seed", "--num-workers", "--use-gpu", "--resume"):
+        assert flag in done.stdout

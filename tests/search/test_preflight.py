@@ -1,0 +1,184 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from multinas_ray.data import DataConfig
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.results import write_config
+from multinas_ray.search import WeightTraining, preflight
+from multinas_ray.search.preflight import check_data, check_resources, check_run_folder
+from multinas_ray.spaces import digits_space
+
+
+@pytest.fixture
+def started(make_config):
+    """A configuration whose run was started before."""
+    config = make_config()
+    write_config(config.run_path, config.to_dict())
+    return config
+
+
+def test_a_new_run_needs_a_free_name(started):
+    with pytest.raises(ConfigError) as caught:
+        check_run_folder(started, resume=False)
+    assert str(caught.value) == (
+        f"a run named 'small' exists in {started.storage_path}; go on with it by --resume, or choose another --name"
+    )
+
+
+def test_another_name_is_free(started):
+    check_run_folder(replace(started, name="other"), resume=False)
+
+
+def test_there_must_be_a_run_to_resume(make_config):
+    config = make_config()
+    with pytest.raises(RunError) as caught:
+        check_run_folder(config, resume=True)
+    assert str(caught.value) == (f"there is no run to resume at {config.run_path}; leave out --resume to start it")
+
+
+def test_the_same_search_can_be_resumed(started):
+    check_run_folder(started, resume=True)
+    check_run_folder(replace(started, rounds_ahead=1, num_workers=2), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"seed": 7}, ["seed: recorded 0, now 7"]),
+        (
+            {"coefficients": (0.0, 0.1, 0.3)},
+            ["optimizer.coefficients: recorded [0.0, 0.3], now [0.0, 0.1, 0.3]"],
+        ),
+        ({"space": digits_space()}, ["space.fingerprint: recorded '", "complexity.scale: recorded "]),
+        ({"search_rounds": 99}, ["plan.search_rounds: recorded 12, now 99"]),
+        ({"complexity": "flops"}, ["complexity.name: recorded 'params', now 'flops'"]),
+        (
+            {"training": WeightTraining(batch_size=96, validation_batch_size=128, norm_batch_size=32)},
+            ["training.batch_size: recorded 64, now 96"],
+        ),
+        (
+            {"data": DataConfig(source="digits", validation_fraction=0.5)},
+            ["data.validation_fraction: recorded 0.25, now 0.5"],
+        ),
+    ],
+)
+def test_another_search_is_not_resumed_and_the_difference_is_named(started, changes, shown):
+    with pytest.raises(StateError) as caught:
+        check_run_folder(replace(started, **changes), resume=True)
+    text = str(caught.value)
+    assert text.startswith(f"{started.run_path} is another search than the one to resume: ")
+    assert text.endswith("Resume it with its own settings (its config.json), or start a new run under another --name")
+    for part in shown:
+        assert part in text
+
+
+def test_of_many_differences_a_few_are_shown_and_each_is_short(started):
+    changes = {"seed": 1, "coefficients": tuple(float(k) for k in range(40)), "memory": 3, "margin_scale": 0.5}
+    with pytest.raises(StateError) as caught:
+        check_run_folder(replace(started, search_rounds=20, warmup_rounds=3, **changes), resume=True)
+    differences = str(caught.value).split("resume: ")[1].split(". Resume it")[0].split("; ")
+    assert len(differences) == preflight.DIFFERENCES_SHOWN
+    assert all(len(difference) < 200 for difference in differences)
+
+
+def test_a_damaged_run_is_not_resumed(started):
+    Path(started.run_path, "config.json").write_text("{")
+    with pytest.raises(StateError, match=r"config\.json: not readable as JSON"):
+        check_run_folder(started, resume=True)
+
+
+def test_a_storage_that_cannot_be_written_is_named(make_config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    config = make_config(storage_path=str(tmp_path / "file" / "runs"))
+    for resume in (False, True):
+        with pytest.raises(ConfigError) as caught:
+            check_run_folder(config, resume=resume)
+        text = str(caught.value)
+        assert text.startswith(f"{tmp_path}/file/runs is not writable (")
+        assert "choose another storage_path" in text
+
+
+def test_a_check_leaves_nothing_behind(make_config, tmp_path):
+    check_run_folder(make_config(), resume=False)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_images_that_fit_are_given_back(make_config):
+    splits = check_data(make_config())
+    assert splits.image_shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"space": digits_space(image_size=16)},
+            "the images are (1, 8, 8) (channels, height, width), the space takes (1, 16, 16); "
+            "build the space for these images, or set image_size",
+        ),
+        (
+            {"space": digits_space(num_classes=7)},
+            "the images have 10 classes, the space's networks 7; build the space with the number of classes",
+        ),
+        (
+            {"training": WeightTraining(batch_size=1088, validation_batch_size=64, norm_batch_size=32)},
+            "batch_size=1088 is more than the 1078 train images; set batch_size to 1078 or less",
+        ),
+        (
+            {"training": WeightTraining(batch_size=64, validation_batch_size=384, norm_batch_size=32)},
+            "validation_batch_size=384 is more than the 360 validation images; "
+            "set validation_batch_size to 360 or less",
+        ),
+    ],
+)
+def test_images_that_do_not_fit_say_why(make_config, changes, text):
+    with pytest.raises(DataError) as caught:
+        check_data(make_config(**changes))
+    assert str(caught.value) == text
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    def of(**resources):
+        monkeypatch.setattr(preflight.ray, "cluster_resources", lambda: resources)
+
+    return of
+
+
+def test_a_cluster_that_has_enough_is_fine(make_config, cluster):
+    cluster(CPU=2.0)
+    check_resources(make_config(num_workers=2))
+    cluster(CPU=2.0, GPU=2.0)
+    check_resources(make_config(num_workers=2, use_gpu=True))
+
+
+@pytest.mark.parametrize(
+    ("changes", "has", "text"),
+    [
+        (
+            {"num_workers": 2, "cpus_per_worker": 1.5},
+            {"CPU": 2.0},
+            "num_workers=2 needs 3 CPUs, the cluster has 2 CPUs and 0 GPUs; "
+            "lower num_workers or cpus_per_worker, or add nodes",
+        ),
+        (
+            {"num_workers": 2, "use_gpu": True},
+            {"CPU": 64.0, "GPU": 1.0},
+            "num_workers=2 needs 2 GPUs, the cluster has 64 CPUs and 1 GPUs; "
+            "lower num_workers, leave out --use-gpu, or add nodes",
+        ),
+        (
+            {"use_gpu": True},
+            {"CPU": 4.0},
+            "num_workers=1 needs 1 GPUs, the cluster has 4 CPUs and 0 GPUs; "
+            "lower num_workers, leave out --use-gpu, or add nodes",
+        ),
+    ],
+)
+def test_a_cluster_that_has_too_little_is_told_what_it_has(make_config, cluster, changes, has, text):
+    cluster(**has)
+    with pytest.raises(RunError) as caught:
+        check_resources(make_config(**changes))
+    assert str(caught.value) == text
