@@ -10,6 +10,7 @@ from multinas_ray.results.schema import (
     distributions_schema,
     evaluation_columns,
     evaluations_schema,
+    rounds_schema,
 )
 from multinas_ray.results.snapshot import load_snapshot, save_snapshot
 from multinas_ray.results.storage import check_writable, resolve, write_atomic
@@ -32,6 +33,7 @@ __all__ = [
     "load_run",
     "load_snapshot",
     "resolve",
+    "rounds_schema",
     "save_snapshot",
     "verify_run",
     "write_atomic",

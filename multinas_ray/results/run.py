@@ -16,10 +16,12 @@ from multinas_ray.results.schema import (
     architectures_schema,
     distributions_schema,
     evaluations_schema,
+    rounds_schema,
 )
 
 EVALUATIONS = "evaluations"
 DISTRIBUTIONS = "distributions"
+ROUNDS = "rounds"
 ARCHITECTURES_FILE = "architectures.parquet"
 CONFIG_FILE = "config.json"
 FINISHED_FILE = "finished.json"
@@ -43,6 +45,9 @@ class Run:
 
     distributions: pd.DataFrame
     """One row per update and distribution, in this order; see `distributions_schema`."""
+
+    rounds: pd.DataFrame
+    """One row per round of a supernet run, in their order; see `rounds_schema`. Empty for other runs."""
 
     architectures: pd.DataFrame
     """The final networks, from small to large; empty until they are chosen."""
@@ -85,6 +90,7 @@ def load_run(path: storage.AnyPath) -> Run:
         finished = _read_json(place.join(FINISHED_FILE))
     distributions = _read_folder(place.join(DISTRIBUTIONS), distributions_schema())
     evaluations = _read_folder(place.join(EVALUATIONS), evaluations_schema(()))
+    rounds = _read_folder(place.join(ROUNDS), rounds_schema())
     architectures = architectures_schema(()).empty_table()
     if storage.exists(place.join(ARCHITECTURES_FILE)):
         architectures = _read_part(place.join(ARCHITECTURES_FILE))
@@ -93,6 +99,7 @@ def load_run(path: storage.AnyPath) -> Run:
         config=config,
         evaluations=_to_frame(evaluations, ["tell_order"]),
         distributions=_to_frame(distributions, ["update", "distribution"]),
+        rounds=_to_frame(rounds, ["round"]),
         architectures=_to_frame(architectures, []),
         finished=finished,
     )

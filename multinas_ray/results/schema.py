@@ -114,6 +114,24 @@ def distributions_schema() -> pa.Schema:
     return _schema("distributions", columns, (), [])
 
 
+def rounds_schema() -> pa.Schema:
+    """One row per round of a supernet run, warm-up included: what it cost, and the training loss before its step.
+
+    `train_loss` is empty for a round without a weight step. `compute_seconds` is rank 0's time for the round.
+    Rows come with the snapshots, so a killed run may lack its newest.
+    """
+    columns = [
+        _column("round", pa.int64()),
+        _column("block", pa.int64()),
+        _column("trial_id", pa.string()),
+        pa.field("train_loss", pa.float64()),
+        _column("num_evaluations", pa.int32()),
+        _column("compute_seconds", pa.float64()),
+        _column("wall_time_seconds", pa.float64()),
+    ]
+    return _schema("rounds", columns, (), [])
+
+
 def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
     """One row per final network.
 

@@ -151,10 +151,12 @@ class OneShotSearchConfig:
         """What a resumed run must share with its start: all that decides what is searched and how."""
         plan = dataclasses.asdict(self.plan)
         del plan["rounds_ahead"]
+        data = dataclasses.asdict(self.data)
+        del data["path"], data["download"]  # the same images may lie elsewhere
         return {
             "seed": self.seed,
             "space": {"fingerprint": self.space.fingerprint, **self.space.to_dict()},
-            "data": dataclasses.asdict(self.data),
+            "data": data,
             "training": dataclasses.asdict(self.training),
             "plan": plan,
             "complexity": {"name": self.complexity, "scale": self.complexity_scale},
@@ -168,6 +170,7 @@ class OneShotSearchConfig:
             for field in dataclasses.fields(self)
             if field.name not in ("space", "data", "training", "coefficients")
         }
+        settings["data_path"] = self.data.path
         return {
             **self.identity(),
             "name": self.name,

@@ -19,9 +19,10 @@ from multinas_ray.results import (
     load_run,
     load_snapshot,
     resolve,
+    rounds_schema,
     save_snapshot,
 )
-from multinas_ray.results.run import DISTRIBUTIONS, EVALUATIONS
+from multinas_ray.results.run import DISTRIBUTIONS, EVALUATIONS, ROUNDS
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.tune.schedule import FinishedRound
 
@@ -54,6 +55,7 @@ class SearchRecord:
         self._config, self._optimizer = config, optimizer
         self._evaluations = TableWriter(place.join(EVALUATIONS), evaluations_schema(list(config.space.costs)), metadata)
         self._distributions = TableWriter(place.join(DISTRIBUTIONS), distributions_schema(), metadata)
+        self._rounds = TableWriter(place.join(ROUNDS), rounds_schema(), metadata)
         self._started_seconds = time.monotonic() - elapsed_seconds
         self._saved_seconds = time.monotonic()
         self._last_update = last_update
@@ -86,17 +88,34 @@ class SearchRecord:
             )
         )
 
-    def update(self, round_number: int) -> None:
-        """Note the distributions after a round has moved them, and save a snapshot now and then."""
+    def observe(self, finished: FinishedRound) -> None:
+        """Note a round and the distributions after it; save a snapshot now and then."""
+        result = finished.result
+        self._rounds.buffer(
+            {
+                "round": [result.number],
+                "block": [finished.block],
+                "trial_id": [finished.trial_id],
+                "train_loss": [None if np.isnan(result.train_loss) else result.train_loss],
+                "num_evaluations": [len(result.losses)],
+                "compute_seconds": [result.compute_seconds],
+                "wall_time_seconds": [self.elapsed_seconds],
+            }
+        )
+        self.note_update(result.number)
+        if time.monotonic() - self._saved_seconds > SNAPSHOT_INTERVAL_SECONDS:
+            self.save(result.number + 1)
+
+    def note_update(self, round_number: int) -> None:
+        """Note the distributions if a round has moved them."""
         if self._optimizer.num_updates > self._last_update:
             self._last_update = self._optimizer.num_updates
             self._distributions.buffer(self._distribution_columns(round_number))
-        if time.monotonic() - self._saved_seconds > SNAPSHOT_INTERVAL_SECONDS:
-            self.save(round_number + 1)
 
     def save(self, next_round: int) -> None:
-        """Write the buffered distributions, then a snapshot that stands on them."""
+        """Write the buffered distributions and rounds, then a snapshot that stands on them."""
         self._distributions.flush()
+        self._rounds.flush()
         state = {
             "next_round": next_round,
             "elapsed_seconds": self.elapsed_seconds,
@@ -148,7 +167,7 @@ def resume_record(
     newer = rows[rows["tell_order"] >= optimizer.num_told]
     for number, group in newer.groupby("round", sort=True):
         optimizer.tell(proposals_of(group), group["loss"].to_numpy(), group["complexity"].to_numpy())
-        record.update(int(str(number)))
+        record.note_update(int(str(number)))
     next_round = max(
         0 if snapshot is None else int(snapshot["next_round"]),
         int(rows["round"].max()) + 1 if len(rows) else 0,

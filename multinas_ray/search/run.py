@@ -184,7 +184,7 @@ class _Session:
         tuner.fit()
 
     def _on_round(self, finished: FinishedRound) -> None:
-        self._record.update(finished.round.number)
+        self._record.observe(finished)
         diagnostics = self._optimizer.diagnostics()
         self._curves.show(finished, diagnostics)
         self._view.show(finished, diagnostics)

@@ -38,7 +38,7 @@ class Broker:
         self._acknowledged = first_round
         self._handed_out = first_round
         self._attempt = ""
-        self._attempt_start = first_round
+        self._attempt_starts: dict[str, int] = {}
         self._trials_ready: set[str] = set()
         self._created_seconds = self._stamped_seconds = time.monotonic()
         self._stop_at: int | None = None
@@ -109,10 +109,10 @@ class Broker:
 
     async def begin_attempt(self, attempt: str) -> int:
         """First undone round, frozen for this attempt of the worker group so that all its ranks agree."""
-        if attempt != self._attempt:
+        if attempt not in self._attempt_starts:
             self._attempt = attempt
-            self._attempt_start = self._first_undone
-        return self._attempt_start
+            self._attempt_starts[attempt] = self._first_undone
+        return self._attempt_starts[attempt]
 
     async def take(self, next_round: int) -> list[Round] | Ending:
         """Wait for work: all rounds that wait from `next_round` on, or the ending when none is left."""

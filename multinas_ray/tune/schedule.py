@@ -111,6 +111,7 @@ class Schedule:
         self._observe = observe
         self.next_round = next_round
         self._drawn: dict[int, tuple[Round, Proposals | None]] = {}
+        self._new: list[Round] = []
         self._early: dict[int, tuple[RoundResult, int, str]] = {}
 
     @property
@@ -119,11 +120,17 @@ class Schedule:
         return self.next_round >= self.plan.num_rounds
 
     def draw(self) -> list[Round]:
-        """Draw rounds until `rounds_ahead` are out; returns the new ones."""
-        stop = min(self.next_round + self.plan.rounds_ahead, self.plan.num_rounds)
-        return [self._draw_round(number) for number in range(self.next_round + len(self._drawn), stop)]
+        """Rounds drawn since the last call, for the broker; `rounds_ahead` are out then."""
+        self._draw_ahead()
+        new, self._new = self._new, []
+        return new
 
-    def _draw_round(self, number: int) -> Round:
+    def _draw_ahead(self) -> None:
+        stop = min(self.next_round + self.plan.rounds_ahead, self.plan.num_rounds)
+        for number in range(self.next_round + len(self._drawn), stop):
+            self._draw_round(number)
+
+    def _draw_round(self, number: int) -> None:
         in_warmup = number < self.plan.warmup_rounds
         trains = in_warmup or self.plan.train_during_search
         proposals = None if in_warmup else self.optimizer.ask()
@@ -133,7 +140,7 @@ class Schedule:
             architectures=None if proposals is None else proposals.architectures,
         )
         self._drawn[number] = drawn, proposals
-        return drawn
+        self._new.append(drawn)
 
     def take(self, result: RoundResult, block: int, trial_id: str) -> None:
         """Take one result, and finish the rounds it completes, in order: none if an earlier one is still missing.
@@ -160,4 +167,5 @@ class Schedule:
             self.optimizer.tell(proposals, finished.losses, finished.complexities)
         del self._drawn[result.number]
         self.next_round = result.number + 1
+        self._draw_ahead()
         self._observe(finished)

@@ -1,0 +1,148 @@
+"""What the orchestration of rounds costs, and what a round's compute costs beside a bare PyTorch loop.
+
+First the quickstart's search runs through Ray as always. Its wall time between the first and the last round is
+compared with the compute time that rank 0 measured: the rest is what broker, trials, Tune and the record add.
+Then rounds of that search (its subnets, its batches) run in this process, in turn through the supernet, which
+computes shared prefixes once, and through a bare loop over plain networks, one subnet after the other.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from quickstart import quickstart_config
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional
+
+from multinas_ray.data import load_splits
+from multinas_ray.results import Run
+from multinas_ray.search import OneShotSearchConfig, run_search
+from multinas_ray.search.cli import add_run_arguments
+from multinas_ray.supernets import build_subnet
+from multinas_ray.train.messages import Round
+from multinas_ray.train.rounds import RoundWorker
+from multinas_ray.train.settings import WorkerJob
+
+
+def orchestration_table(run: Run) -> Table:
+    """Wall time over compute time of the run, in ten equal parts of its rounds."""
+    rounds = run.rounds
+    ratios, added_ms = [], []
+    for part in np.array_split(np.arange(1, len(rounds)), 10):
+        wall_seconds = rounds["wall_time_seconds"].iloc[part[-1]] - rounds["wall_time_seconds"].iloc[part[0] - 1]
+        compute_seconds = rounds["compute_seconds"].iloc[part].sum()
+        ratios.append(wall_seconds / compute_seconds)
+        added_ms.append(1000 * (wall_seconds - compute_seconds) / len(part))
+    table = Table(title=f"Orchestration, {len(rounds)} rounds", title_justify="left")
+    for name in ("", "median of 10 parts", "least", "most"):
+        table.add_column(name, justify="right")
+    for name, values in (("wall / compute", ratios), ("added ms a round", added_ms)):
+        table.add_row(name, *(f"{value:.3f}" for value in (np.median(values), min(values), max(values))))
+    return table
+
+
+class Bare:
+    """The same subnets and batches without a supernet: plain networks, one after the other."""
+
+    def __init__(self, worker: RoundWorker, architectures: NDArray[np.int64]) -> None:
+        self._worker = worker
+        space = worker.job.space
+        self._subnets = [
+            build_subnet(space, row).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for row in architectures
+        ]
+        parameters = [parameter for subnet in self._subnets for parameter in subnet.parameters()]
+        self._sgd = torch.optim.SGD(parameters, lr=0.01, momentum=0.9, nesterov=True)
+
+    def train(self) -> None:
+        """One training step of the mean loss."""
+        images, labels = self._worker.training_batches.batch(0)
+        self._sgd.zero_grad(set_to_none=True)
+        for subnet in self._subnets:
+            (functional.cross_entropy(subnet(images), labels) / len(self._subnets)).backward()
+        self._sgd.step()
+
+    @torch.no_grad()
+    def evaluate(self) -> None:
+        """Losses and accuracies on one validation batch."""
+        images, labels = self._worker.validation_batches.batch(0)
+        for subnet in self._subnets:
+            logits = subnet(images)
+            functional.cross_entropy(logits, labels)
+            (logits.argmax(1) == labels).float().mean()
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def compute_table(config: OneShotSearchConfig, run: Run, repeats: int) -> Table:
+    """The supernet's time over the bare loop's, for rounds at the start, the middle and the end of the search."""
+    job = WorkerJob(
+        space=config.space,
+        data=config.data,
+        training=config.training,
+        num_weight_steps=config.plan.num_weight_steps,
+        seed=config.seed,
+        broker="",
+        namespace="",
+        run_path="",
+    )
+    worker = RoundWorker(job, load_splits(config.data), torch.device("cpu"))
+    table = Table(title=f"Supernet / bare loop, {repeats} repeats", title_justify="left")
+    for name in ("rounds", "training step", "least", "most", "evaluation", "least", "most"):
+        table.add_column(name, justify="right")
+    numbers = run.evaluations["round"].unique()
+    for name, chosen in (
+        ("first", numbers[:repeats]),
+        ("middle", numbers[len(numbers) // 2 :][:repeats]),
+        ("last", numbers[-repeats:]),
+    ):
+        cells = []
+        for kind in ("train", "evaluate"):
+            ratios = [_ratio(worker, run, number, kind) for number in chosen]
+            cells += [f"{value:.2f}" for value in (np.median(ratios), min(ratios), max(ratios))]
+        table.add_row(name, *cells)
+    return table
+
+
+def _ratio(worker: RoundWorker, run: Run, number: int, kind: str) -> float:
+    rows = run.evaluations[run.evaluations["round"] == number]
+    architectures = np.array(rows["architecture"].tolist(), dtype=np.int64)
+    if kind == "train":
+        architectures = architectures[::2]  # as many as a weight step takes by default
+        work = Round(number=0, train_architectures=architectures, architectures=None)
+        bare = Bare(worker, architectures).train
+    else:
+        work = Round(number=0, train_architectures=None, architectures=architectures)
+        bare = Bare(worker, architectures).evaluate
+    worker.run(work), bare()  # warm up
+    return seconds(lambda: worker.run(work)) / seconds(bare)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=15, help="rounds compared in each phase (default: %(default)s)")
+    add_run_arguments(parser, name="benchmark_rounds")
+    arguments = parser.parse_args(argv)
+    console = Console()
+    with tempfile.TemporaryDirectory() as storage:
+        arguments.storage = storage
+        config = quickstart_config(arguments)
+        run = run_search(config, console=console)
+    console.print(orchestration_table(run))
+    console.print(compute_table(config, run, arguments.repeats))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

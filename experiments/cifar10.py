@@ -1,0 +1,96 @@
+"""K networks for CIFAR-10 from one search in the mobile space: 16 MBConv blocks, kernel 3/5/7 x expansion 3/6, skips.
+
+The images come from torchvision's own folder (downloaded if it is not there) or from a folder with train.parquet and
+test.parquet. Presets:
+
+  small  half as wide, images of 16x16, 20,000 of them: minutes on a laptop's CPU, to see the whole path on photos.
+  full   the whole space and data set, K = 8, at the scale of its published relatives; for GPUs.
+"""
+
+import argparse
+from pathlib import Path
+
+from multinas_ray.data import DataConfig
+from multinas_ray.search import OneShotSearchConfig, WeightTraining
+from multinas_ray.search.cli import add_run_arguments, run_experiment, with_run_arguments
+from multinas_ray.spaces import cifar10_mobile_space
+
+FULL_TRAIN_IMAGES = 25_000
+FULL_BATCH_SIZE = 256
+FULL_EPOCH = FULL_TRAIN_IMAGES // FULL_BATCH_SIZE
+
+
+def data_config(path: str, *, validation_fraction: float, small: bool) -> DataConfig:
+    """CIFAR-10 from `path`: Parquet if it holds train.parquet, else torchvision's folder, downloaded if need be."""
+    return DataConfig(
+        source="cifar10",
+        path=path,
+        validation_fraction=validation_fraction,
+        max_train_images=20_000 if small else None,
+        image_size=16 if small else None,
+        download=not (Path(path) / "train.parquet").exists(),
+    )
+
+
+def small_config(data: str) -> OneShotSearchConfig:
+    """Minutes on two CPU cores."""
+    return OneShotSearchConfig(
+        space=cifar10_mobile_space(width_multiplier=0.5, image_size=16),
+        data=data_config(data, validation_fraction=0.2, small=True),
+        name="cifar10",
+        coefficients=(0.0, 0.1, 0.3, 1.0),
+        complexity="flops",
+        warmup_rounds=800,
+        search_rounds=400,
+        num_train_architectures=2,
+        training=WeightTraining(batch_size=64, validation_batch_size=128, learning_rate=0.1),
+        checkpoint_interval_seconds=60,
+    )
+
+
+def full_config(data: str) -> OneShotSearchConfig:
+    """100 epochs on half of the training images, the other half judging architectures.
+
+    The half-and-half split, momentum, weight decay 3e-4, clipping at norm 5 and a learning rate of 0.025 at 64 images
+    are those of DARTS (Liu et al., ICLR 2019) and ASNG-NAS (Akimoto et al., ICML 2019); the rate is scaled to 256
+    images linearly (Goyal et al., 2017). The warm-up of a fifth, K and the coefficients are ours.
+    """
+    return OneShotSearchConfig(
+        space=cifar10_mobile_space(),
+        data=data_config(data, validation_fraction=0.5, small=False),
+        name="cifar10",
+        coefficients=(0.0, 0.01, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0),
+        complexity="flops",
+        warmup_rounds=20 * FULL_EPOCH,
+        search_rounds=80 * FULL_EPOCH,
+        training=WeightTraining(
+            batch_size=FULL_BATCH_SIZE,
+            validation_batch_size=FULL_BATCH_SIZE,
+            norm_batch_size=64,
+            learning_rate=0.1,
+            weight_decay=3e-4,
+            gradient_clip_norm=5.0,
+        ),
+        checkpoint_interval_seconds=300,
+    )
+
+
+PRESETS = {"small": small_config, "full": full_config}
+
+
+def cifar10_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
+    """The chosen preset, with the command line's flags."""
+    return with_run_arguments(PRESETS[arguments.preset](arguments.data), arguments)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the experiment; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="small", help="(default: %(default)s)")
+    parser.add_argument("--data", metavar="DIR", default="data", help="folder of the images (default: %(default)s)")
+    add_run_arguments(parser, name="cifar10")
+    return run_experiment(parser, cifar10_config, argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
