@@ -311,6 +311,7 @@ def test_a_stop_withdraws_what_no_worker_has_and_lets_the_rest_finish(play):
         await broker.stop()
         await broker.submit(rounds_of(4, 6), 0)
         worker = await is_waiting(broker.take(2))
+        await is_waiting(broker.take(4))
         trial = await is_waiting(broker.next_result(-1, 4))
         other_trial = await soon(broker.next_result(3, 8))
         assert other_trial is None

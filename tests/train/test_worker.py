@@ -203,25 +203,25 @@ def test_ranks_share_the_final_networks(run_loop, rank, expected):
     assert broker.calls.index(("save", 1)) < broker.calls.index(("network", expected[0][0]))
 
 
-def test_results_under_way_on_the_device_are_posted_before_the_loop_waits(run_loop, monkeypatch):
-    broker_calls = []
-
+def test_results_under_way_on_the_device_are_posted_before_a_checkpoint_and_before_the_loop_waits(
+    run_loop, monkeypatch
+):
     class Slow(Outbox):
-        """Nothing arrives by itself."""
+        """Nothing arrives before somebody waits for it."""
 
         def add(self, number, packed, started_seconds):
             self._waiting.append((number, packed, Event(), started_seconds))
 
         def drain(self):
-            broker_calls.append("drain")
             for _, _, event, _ in self._waiting:
-                event.happened = True
+                event.synchronize()
             return self.ready()
 
     monkeypatch.setattr(worker_module, "Outbox", Slow)
-    broker, _ = run_loop([rounds_of(0, 1, 2), rounds_of(3), INTERRUPTED])
-    assert broker.posted() == [0, 1, 2, 3]
-    assert broker_calls
+    broker, _ = run_loop([rounds_of(0, 1, 2, 3, checkpoint={1}), rounds_of(4), INTERRUPTED])
+    assert broker.posted() == [0, 1, 2, 3, 4]
+    before_checkpoint = broker.calls[: broker.calls.index(("save", 2))]
+    assert [what[2] for what in before_checkpoint if what[0] == "post"] == [[0, 1]]
 
 
 @pytest.fixture

@@ -250,8 +250,9 @@ def test_an_error_is_kept_and_never_raised(make_tune, caplog, what, kind):
     assert tune.made_up.optimizer.num_told == 0
     assert tune.search.suggest("b") == Searcher.FINISHED
     first_error = tune.search.error
-    tune.search.on_trial_result(trial_id="a", result=tune.result(1))
-    tune.search.on_trial_complete(trial_id="a", result=tune.result(2))
+    tune.made_up.schedule._record = tune.made_up.keep  # it would work again
+    tune.search.on_trial_result(trial_id="a", result=tune.result(0))
+    tune.search.on_trial_complete(trial_id="a", result=tune.result(1))
     assert tune.search.error is first_error
     assert tune.made_up.optimizer.num_told == 0
 
