@@ -74,11 +74,13 @@ def run_experiment(parser: argparse.ArgumentParser, config_of: ConfigFunction, a
     if not run.is_finished:
         if (table := latest_distributions_table(run)) is not None:
             console.print(table)
-        command = [arg for arg in [sys.executable, *sys.argv] if arg != "--resume"]
+        command = [sys.executable, sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+        command = [each for each in command if each != "--resume"]
         console.print(f"Stopped after {len(run.evaluations)} evaluations; nothing is lost. Go on with:")
         console.print(f"  {shlex.join([*command, '--resume'])}", soft_wrap=True, highlight=False)
         return EXIT_INTERRUPTED
     console.print(networks_table(run))
-    for what, where in (("Results", ""), ("Picture", PARETO_FILE), ("Curves", "tensorboard")):
-        console.print(f"{what}: {config.run_path}/{where}", soft_wrap=True, highlight=False)
+    picture = f"{config.run_path}/{PARETO_FILE}"
+    for what, where in (("Results", config.run_path), ("Picture", picture), ("Curves", config.curves_path)):
+        console.print(f"{what}: {where}", soft_wrap=True, highlight=False)
     return 0

@@ -83,20 +83,21 @@ class OneShotSearchConfig:
     """Least time between two checkpoints of the supernet: what a crash may cost in weight steps."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "coefficients", tuple(float(each) for each in self.coefficients))
+        object.__setattr__(self, "coefficients", tuple(self.coefficients))
         if self.complexity not in self.space.costs:
             known = ", ".join(self.space.costs)
             raise ConfigError(f"complexity must be one of {known}, got {self.complexity!r}")
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
-        if self.num_workers < 1:
-            raise ConfigError(f"num_workers must be at least 1, got {self.num_workers}")
-        if self.blocks_in_flight < 1:
-            raise ConfigError(f"blocks_in_flight must be at least 1, got {self.blocks_in_flight}")
-        if self.rounds_per_block is not None and self.rounds_per_block < 1:
-            raise ConfigError(f"rounds_per_block must be at least 1 or None, got {self.rounds_per_block}")
-        if not self.checkpoint_interval_seconds > 0:
-            raise ConfigError(f"checkpoint_interval_seconds must be positive, got {self.checkpoint_interval_seconds}")
+        for name, least in (("num_workers", 1), ("blocks_in_flight", 1), ("max_worker_failures", -1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("rounds_per_block", "threads_per_worker"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1 or None, got {getattr(self, name)}")
+        for name in ("checkpoint_interval_seconds", "cpus_per_worker"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
         self.training.check_num_workers(self.num_workers)
         self.new_optimizer()  # checks coefficients, samples_per_update and the space's variables
         _ = self.plan
@@ -104,8 +105,16 @@ class OneShotSearchConfig:
     @property
     def run_path(self) -> str:
         """The run's folder: a URI, or an absolute path, since workers have working directories of their own."""
-        storage = self.storage_path.rstrip("/")
-        return f"{storage if '://' in storage else Path(storage).expanduser().absolute()}/{self.name}"
+        if "://" in self.storage_path:
+            return f"{self.storage_path.rstrip('/')}/{self.name}"
+        return str(Path(self.storage_path).expanduser().absolute() / self.name)
+
+    @property
+    def curves_path(self) -> str:
+        """Where TensorBoard's files go: into the run's folder, or a local one where the run is in an object store."""
+        return (
+            str(Path("tensorboard", self.name).absolute()) if "://" in self.run_path else f"{self.run_path}/tensorboard"
+        )
 
     @property
     def plan(self) -> Plan:
@@ -113,7 +122,7 @@ class OneShotSearchConfig:
         return Plan(
             warmup_rounds=self.warmup_rounds,
             search_rounds=self.search_rounds,
-            num_train_architectures=self.num_train_architectures or len(self.coefficients),
+            num_train_architectures=_default(self.num_train_architectures, len(self.coefficients)),
             train_during_search=self.train_during_search,
             rounds_ahead=self.rounds_ahead,
         )
@@ -133,7 +142,7 @@ class OneShotSearchConfig:
         return {
             "num_categories": list(self.space.search_space.num_categories),
             "coefficients": list(self.coefficients),
-            "samples_per_update": self.samples_per_update or 2 * max(1, len(self.coefficients)),
+            "samples_per_update": _default(self.samples_per_update, 2 * max(1, len(self.coefficients))),
             "memory": self.memory,
             "margin_scale": self.margin_scale,
             "cost_table": (self.cost.table / self.complexity_scale).tolist(),
@@ -153,11 +162,13 @@ class OneShotSearchConfig:
         del plan["rounds_ahead"]
         data = dataclasses.asdict(self.data)
         del data["path"], data["download"]  # the same images may lie elsewhere
+        training = dataclasses.asdict(self.training)
+        del training["activation_bytes_limit"]  # computes the same in other pieces
         return {
             "seed": self.seed,
             "space": {"fingerprint": self.space.fingerprint, **self.space.to_dict()},
             "data": data,
-            "training": dataclasses.asdict(self.training),
+            "training": training,
             "plan": plan,
             "complexity": {"name": self.complexity, "scale": self.complexity_scale},
             "optimizer": self.optimizer_arguments(),
@@ -171,6 +182,7 @@ class OneShotSearchConfig:
             if field.name not in ("space", "data", "training", "coefficients")
         }
         settings["data_path"] = self.data.path
+        settings["activation_bytes_limit"] = self.training.activation_bytes_limit
         return {
             **self.identity(),
             "name": self.name,
@@ -181,3 +193,7 @@ class OneShotSearchConfig:
                 **{name: version(name) for name in RECORDED_PACKAGES},
             },
         }
+
+
+def _default(value: int | None, default: int) -> int:
+    return default if value is None else value

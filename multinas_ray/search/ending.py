@@ -91,13 +91,13 @@ def write_networks(
             "choices": space.decode(row.tolist()),
         }
         write_atomic(folder.join("architecture.json"), json.dumps(described, indent=2).encode())
-    plot_pareto(load_run(config.run_path), place.join(PARETO_FILE), cost=config.complexity)
     totals = {
         "num_evaluations": optimizer.num_told,
         "num_updates": optimizer.num_updates,
         "num_restarts": restarts,
     }
     write_finished(config.run_path, {**totals, "elapsed_seconds": elapsed_seconds})
+    plot_pareto(load_run(config.run_path), place.join(PARETO_FILE), cost=config.complexity)
 
 
 def latest_distributions_table(run: Run) -> Table | None:

@@ -84,25 +84,25 @@ def check_data(config: OneShotSearchConfig) -> DataSplits:
     for split, name in (("train", "batch_size"), ("validation", "validation_batch_size")):
         size, batch = len(getattr(splits, split)), getattr(config.training, name)
         if size < batch:
-            raise DataError(f"{name}={batch} is more than the {size} {split} images; set {name} to {size} or less")
+            unit = config.training.norm_batch_size * config.num_workers
+            remedy = f"set {name} to {size // unit * unit}" if size >= unit else "use more images or a smaller batch"
+            raise DataError(f"{name}={batch} is more than the {size} {split} images; {remedy}")
     return splits
 
 
 def check_resources(config: OneShotSearchConfig) -> None:
-    """The cluster must have what the workers ask for. Ray must be running.
+    """The cluster's nodes must have what the workers ask for. Ray must be running.
 
     Raises:
-        RunError: it does not; the message says what it has.
+        RunError: they do not; the message says what they have.
     """
-    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    wanted = {
-        "CPU": config.num_workers * config.cpus_per_worker,
-        "GPU": config.num_workers * int(config.use_gpu),
-    }
-    for resource, amount in wanted.items():
-        if has.get(resource, 0) < amount:
-            raise RunError(
-                f"num_workers={config.num_workers} needs {amount:g} {resource}s, the cluster has "
-                f"{has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs; lower num_workers"
-                f"{', leave out --use-gpu' if resource == 'GPU' else ' or cpus_per_worker'}, or add nodes"
-            )
+    wanted = {"CPU": config.cpus_per_worker, **({"GPU": 1.0} if config.use_gpu else {})}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    room = sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
+    if room < config.num_workers:
+        each = " and ".join(f"{amount:g} {name}" for name, amount in wanted.items())
+        has = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
+        raise RunError(
+            f"num_workers={config.num_workers} workers of {each} do not fit: the cluster has {len(nodes)} node(s) with "
+            f"{has}, room for {room}; lower num_workers or what each worker asks for, or add nodes"
+        )

@@ -161,7 +161,10 @@ def resume_record(
             f"{config.run_path} holds {len(rows)} evaluations, its state.json was saved after {optimizer.num_told}: "
             "evaluations are missing; restore them, or delete state.json to go on from what is there"
         )
-    elapsed = float(rows["wall_time_seconds"].max()) if len(rows) else 0.0
+    elapsed = max(
+        float(rows["wall_time_seconds"].max()) if len(rows) else 0.0,
+        float(snapshot["elapsed_seconds"]) if snapshot is not None else 0.0,
+    )
     last_update = int(run.distributions["update"].max()) if len(run.distributions) else 0
     record = SearchRecord(config, optimizer, elapsed, last_update)
     newer = rows[rows["tell_order"] >= optimizer.num_told]
@@ -169,8 +172,8 @@ def resume_record(
         optimizer.tell(proposals_of(group), group["loss"].to_numpy(), group["complexity"].to_numpy())
         record.note_update(int(str(number)))
     next_round = max(
-        0 if snapshot is None else int(snapshot["next_round"]),
-        int(rows["round"].max()) + 1 if len(rows) else 0,
+        int(snapshot["next_round"]) if snapshot is not None else 0,
+        *(int(table["round"].max()) + 1 if len(table) else 0 for table in (rows, run.rounds)),
     )
     optimizer.restart(first_id=len(rows), seed=(config.seed, restarts))
     record.save(next_round)

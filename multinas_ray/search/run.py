@@ -18,19 +18,19 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from multinas_ray.errors import RunError
-from multinas_ray.results import Run, load_run, resolve, write_config
+from multinas_ray.results import Run, load_run, write_config
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.ending import final_architectures, write_networks
 from multinas_ray.search.preflight import check_data, check_resources, check_run_folder
 from multinas_ray.search.record import SearchRecord, resume_record
-from multinas_ray.search.sessions import begin_session
+from multinas_ray.search.sessions import RunSession
 from multinas_ray.train.broker import Broker
 from multinas_ray.train.group import WorkerGroup
 from multinas_ray.train.messages import Ending, NetworkResult
 from multinas_ray.train.settings import WorkerJob
 from multinas_ray.tune.blocks import blocks_of
 from multinas_ray.tune.oneshot import OneShotSearch
-from multinas_ray.tune.schedule import FinishedRound, Schedule
+from multinas_ray.tune.schedule import DivergenceCheck, FinishedRound, Schedule
 from multinas_ray.tune.trial import OneShotTrial
 from multinas_ray.tune.watch import Curves, ProgressView
 
@@ -68,7 +68,7 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
         check_resources(config)
         if not resume:
             write_config(config.run_path, config.to_dict())
-        _Session(config, begin_session(config.run_path), console).run()
+        _Session(config, RunSession.begin(config.run_path), console).run()
     return load_run(config.run_path)
 
 
@@ -92,8 +92,9 @@ def _ray_session() -> Iterator[None]:
 class _Session:
     """One start of the driver: wires broker, workers, searcher, record and views, and sees them to their end."""
 
-    def __init__(self, config: OneShotSearchConfig, number: int, console: Console) -> None:
-        self._config, self._console, self._number = config, console, number
+    def __init__(self, config: OneShotSearchConfig, run_session: RunSession, console: Console) -> None:
+        self._config, self._console, self._run_session = config, console, run_session
+        self._number = number = run_session.number
         self._optimizer = config.new_optimizer()
         if number == 0:
             self._record, first_round = SearchRecord(config, self._optimizer), 0
@@ -112,11 +113,11 @@ class _Session:
         )
         self._search = OneShotSearch(self._schedule, self._blocks, self._broker, self._trial_config())
         self._group = self._worker_group()
-        self._curves = Curves(
-            str(resolve(config.run_path).join("tensorboard", f"session-{number:04d}").path), config.plan
-        )
+        self._curves = Curves(f"{config.curves_path}/session-{number:04d}", config.plan)
         self._view = ProgressView(config.plan, first_round, config.complexity, config.complexity_scale, console)
+        self._divergence = DivergenceCheck()
         self._interrupted = threading.Event()
+        self._stopped_for = (False, False)
 
     def _start_broker(self, first_round: int) -> Any:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
@@ -135,6 +136,7 @@ class _Session:
             data=config.data,
             training=config.training,
             num_weight_steps=config.plan.num_weight_steps,
+            weights_first=not config.plan.train_during_search,
             seed=config.seed,
             broker="broker",
             namespace=self._namespace,
@@ -154,12 +156,16 @@ class _Session:
         with self._on_interrupt(), self._view:
             self._group.start()
             self._search.start()
-            if self._blocks:
-                self._tune()
-            self._record.save(self._schedule.next_round)
-            self._curves.close()
-            self._raise_errors()
-            networks = self._end()
+            try:
+                if self._blocks:
+                    self._tune()
+                self._record.save(self._schedule.next_round)
+                self._raise_errors()
+                networks = self._final_networks() if self._schedule.is_complete else None
+            except Exception:
+                self._dismiss_workers()
+                raise
+            self._dismiss_workers()
         if networks is not None:
             write_networks(self._config, self._optimizer, networks, self._record.elapsed_seconds, self._number)
 
@@ -184,7 +190,9 @@ class _Session:
         tuner.fit()
 
     def _on_round(self, finished: FinishedRound) -> None:
+        self._run_session.check_newest()
         self._record.observe(finished)
+        self._divergence.check(finished)
         diagnostics = self._optimizer.diagnostics()
         self._curves.show(finished, diagnostics)
         self._view.show(finished, diagnostics)
@@ -192,7 +200,9 @@ class _Session:
     def _watch(self) -> None:
         """Stop early where there is a reason to; called again and again by Tune's loop."""
         workers_are_gone = not self._group.is_running
-        if self._interrupted.is_set() or self._search.error or workers_are_gone:
+        reason = workers_are_gone, bool(self._interrupted.is_set() or self._search.error)
+        if any(reason) and reason != self._stopped_for:
+            self._stopped_for = reason
             self._search.stop()
             self._broker.stop.remote(workers_are_gone=workers_are_gone)
 
@@ -200,27 +210,31 @@ class _Session:
         if self._search.error:
             raise self._search.error
         if self._group.error:
-            last_line = str(self._group.error).strip().splitlines()[-1]
+            lines = str(self._group.error).strip().splitlines() or [repr(self._group.error)]
             raise RunError(
                 f"the workers failed for good (max_worker_failures={self._config.max_worker_failures}), "
-                f"at last with {last_line}; mend the cause and resume the run"
+                f"at last with {lines[-1]}; mend the cause and resume the run"
             ) from self._group.error
 
-    def _end(self) -> list[NetworkResult] | None:
-        """Let the workers finish: with the final networks, or only a checkpoint when interrupted."""
-        architectures = final_architectures(self._config, self._optimizer) if self._schedule.is_complete else None
+    def _final_networks(self) -> list[NetworkResult]:
+        """Have the workers evaluate and save the K networks."""
+        architectures = final_architectures(self._config, self._optimizer)
         ray.get(self._broker.end.remote(Ending(final_architectures=architectures)))
-        networks: list[NetworkResult] | None = None
-        while architectures is not None and networks is None and self._group.is_running:
-            networks = ray.get(self._broker.networks.remote(POLL_SECONDS))
-        if not self._group.join(GROUP_END_SECONDS):
-            raise RunError(f"the workers did not end within {GROUP_END_SECONDS:.0f} s; resume the run to go on")
-        self._raise_errors()
-        if architectures is not None and networks is None:
-            networks = ray.get(self._broker.networks.remote(POLL_SECONDS))
-            if networks is None:
+        while True:
+            is_running = self._group.is_running
+            networks: list[NetworkResult] | None = ray.get(self._broker.networks.remote(POLL_SECONDS))
+            if networks is not None:
+                return networks
+            self._raise_errors()
+            if not is_running:
                 raise RunError("the workers ended without the final networks; resume the run to have them evaluated")
-        return networks
+
+    def _dismiss_workers(self) -> None:
+        """Let the workers save a last checkpoint and return, and close what is open."""
+        self._curves.close()
+        ray.get(self._broker.end.remote(Ending(final_architectures=None)))
+        if not self._group.join(GROUP_END_SECONDS):
+            self._console.print(f"The workers did not end within {GROUP_END_SECONDS:.0f} s; they are left behind.")
 
     @contextmanager
     def _on_interrupt(self) -> Iterator[None]:

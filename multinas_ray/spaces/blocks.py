@@ -88,9 +88,7 @@ class ConvLayer:
         """
         channels, height, width = input_shape
         if channels != self.in_channels:
-            raise ConfigError(
-                f"A layer of in_channels={self.in_channels} meets an input of {channels} channels."
-            )
+            raise ConfigError(f"A layer of in_channels={self.in_channels} meets an input of {channels} channels.")
         # Padding of k // 2 and an odd k: ceil(size / stride).
         return (self.out_channels, -(-height // self.stride), -(-width // self.stride))
 

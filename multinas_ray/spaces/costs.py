@@ -52,9 +52,7 @@ class AdditiveCost:
         object.__setattr__(self, "table", table_DC)
 
     @classmethod
-    def from_rows(
-        cls, name: str, rows: Sequence[Sequence[float]], base: float = 0.0, unit: str = ""
-    ) -> "AdditiveCost":
+    def from_rows(cls, name: str, rows: Sequence[Sequence[float]], base: float = 0.0, unit: str = "") -> "AdditiveCost":
         """A cost from one row for each variable, as long as the variable has choices."""
         num_categories = tuple(len(row) for row in rows)
         table_DC = np.zeros((len(rows), max(num_categories, default=0)))

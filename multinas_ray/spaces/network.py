@@ -69,9 +69,7 @@ class NetworkSpace:
         object.__setattr__(self, "positions", tuple(self.positions))
         object.__setattr__(self, "input_shape", tuple(self.input_shape))
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
-            raise ConfigError(
-                f"input_shape is (channels, height, width), each 1 or more; got {self.input_shape}."
-            )
+            raise ConfigError(f"input_shape is (channels, height, width), each 1 or more; got {self.input_shape}.")
         _ = self.search_space, self.num_classes  # the checks of names and shapes
 
     @cached_property
@@ -79,8 +77,7 @@ class NetworkSpace:
         """The positions as variables, the blocks' names as labels."""
         return SearchSpace(
             tuple(
-                Variable(position.name, tuple(block.name for block in position.choices))
-                for position in self.positions
+                Variable(position.name, tuple(block.name for block in position.choices)) for position in self.positions
             )
         )
 
@@ -159,9 +156,7 @@ def _common_output_shape(position: Position, input_shape: Shape) -> Shape:
     first, *others = position.choices
     shape = _output_shape(f"Choice {first.name!r} of position {position.name!r}", first, input_shape)
     for other in others:
-        other_shape = _output_shape(
-            f"Choice {other.name!r} of position {position.name!r}", other, input_shape
-        )
+        other_shape = _output_shape(f"Choice {other.name!r} of position {position.name!r}", other, input_shape)
         if other_shape != shape:
             raise ConfigError(
                 f"All choices of a position have one output shape; at position {position.name!r}, choice "

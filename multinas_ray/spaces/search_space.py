@@ -51,9 +51,7 @@ class Variable:
             ConfigError: no choice has this label.
         """
         if label not in self.choices:
-            raise ConfigError(
-                f"Variable {self.name!r} has no choice {label!r}. Use one of {list(self.choices)!r}."
-            )
+            raise ConfigError(f"Variable {self.name!r} has no choice {label!r}. Use one of {list(self.choices)!r}.")
         return self.choices.index(label)
 
 
@@ -118,10 +116,7 @@ class SearchSpace:
             ConfigError: `architecture` is not D indices in range.
         """
         indices = self.check(np.asarray(architecture)[None])[0].tolist()
-        return {
-            variable.name: variable.choices[index]
-            for variable, index in zip(self.variables, indices, strict=True)
-        }
+        return {variable.name: variable.choices[index] for variable, index in zip(self.variables, indices, strict=True)}
 
     def describe(self, architecture: Sequence[int] | IntArray) -> str:
         """The chosen labels in the order of the variables, one blank between: for tables and records.

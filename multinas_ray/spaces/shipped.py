@@ -6,9 +6,7 @@ from multinas_ray.spaces.blocks import Activation, Block, ConvLayer, Head, mbcon
 from multinas_ray.spaces.network import NetworkSpace, Position
 
 
-def nas_bench_macro_space(
-    num_classes: int = 10, width_multiplier: float = 1.0, image_size: int = 32
-) -> NetworkSpace:
+def nas_bench_macro_space(num_classes: int = 10, width_multiplier: float = 1.0, image_size: int = 32) -> NetworkSpace:
     """The space of NAS-Bench-Macro (Su et al., Prioritized Architecture Sampling, CVPR 2021): 3**8 networks.
 
     Eight positions in stages of 2, 3 and 3; choices 0 identity, 1 MB3_K3, 2 MB6_K5, as in the benchmark's
@@ -39,9 +37,7 @@ def nas_bench_macro_space(
     return NetworkSpace("nas_bench_macro", (3, image_size, image_size), stem, tuple(positions), head)
 
 
-def cifar10_mobile_space(
-    width_multiplier: float = 1.0, num_classes: int = 10, image_size: int = 32
-) -> NetworkSpace:
+def cifar10_mobile_space(width_multiplier: float = 1.0, num_classes: int = 10, image_size: int = 32) -> NetworkSpace:
     """A mobile space for images of 32x32: 16 MBConv blocks, kernel 3/5/7 x expansion 3/6, and skips.
 
     Stages and widths are those of MobileNetV2 (Sandler et al., CVPR 2018), the choices those of ProxylessNAS

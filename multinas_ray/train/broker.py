@@ -90,8 +90,8 @@ class Broker:
         await self._notify()
 
     async def end(self, ending: Ending) -> None:
-        """Say that no further round comes, and what the workers do last."""
-        self._ending = ending
+        """Say that no further round comes, and what the workers do last; the first call counts."""
+        self._ending = self._ending or ending
         await self._notify()
 
     async def networks(self, timeout_seconds: float) -> list[NetworkResult] | None:
@@ -112,10 +112,14 @@ class Broker:
         if attempt not in self._attempt_starts:
             self._attempt = attempt
             self._attempt_starts[attempt] = self._first_undone
+            self._networks.clear()  # a new group evaluates them all, with its own weights
         return self._attempt_starts[attempt]
 
     async def take(self, next_round: int) -> list[Round] | Ending:
-        """Wait for work: all rounds that wait from `next_round` on, or the ending when none is left."""
+        """Wait for work: all rounds that wait from `next_round` on, or the ending when none is left.
+
+        `next_round` is never below the first undone round: a round is done only after a collective of all ranks.
+        """
 
         def something() -> bool:
             return next_round in self._rounds or self._ending is not None
@@ -142,10 +146,11 @@ class Broker:
             self._first_undone += 1
         await self._notify()
 
-    async def post_network(self, result: NetworkResult) -> None:
-        """Take one final network's result."""
-        self._networks[result.index] = result
-        await self._notify()
+    async def post_network(self, attempt: str, result: NetworkResult) -> None:
+        """Take one final network's result of the present attempt."""
+        if attempt == self._attempt:
+            self._networks[result.index] = result
+            await self._notify()
 
     # The trials' side.
 

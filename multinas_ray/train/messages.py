@@ -22,7 +22,7 @@ class Round:
     architectures: NDArray[np.int64] | None
     """(N, D) subnets to evaluate; None in the warm-up."""
     checkpoint: bool = False
-    """Whether the workers save a checkpoint after this round (stamped by the broker, so all ranks agree)."""
+    """Whether the workers save a checkpoint after this round; told in the message, so that all ranks agree."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,9 @@ class WorkerJob:
     data: DataConfig
     training: WeightTraining
     num_weight_steps: int
-    """Weight steps of the whole search, for the learning rate's schedule."""
+    """Weight steps of the whole search, for the learning rate's schedule; they are the rounds below this number."""
+    weights_first: bool = False
+    """Whether no weight is trained while the distributions move."""
     seed: int
     broker: str
     """Name of the broker actor."""

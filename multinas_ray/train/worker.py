@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import tempfile
 import time
@@ -24,6 +26,8 @@ from multinas_ray.train.messages import Ending, Round, RoundResult
 from multinas_ray.train.rounds import RoundWorker
 from multinas_ray.train.settings import WorkerJob
 
+logger = logging.getLogger(__name__)
+
 CHECKPOINT_VERSION = 1
 CHECKPOINT_FILE = "supernet.pt"
 
@@ -38,9 +42,12 @@ def search_worker(config: dict[str, Any]) -> None:
         cores = os.cpu_count() or 1
         torch.set_num_threads(job.threads_per_worker or max(1, cores // context.get_local_world_size()))
     worker = RoundWorker(job, load_splits(job.data), device, rank, world_size)
-    _restore(worker)
-    loop = WorkerLoop(worker, ray.get_actor(job.broker, namespace=job.namespace), _agree_on_attempt(world_size))
-    loop.run()
+    restored_round = _restore(worker)
+    broker = ray.get_actor(job.broker, namespace=job.namespace)
+    attempt = _agree_on_attempt(world_size)
+    first_round: Any = ray.get(broker.begin_attempt.remote(attempt))
+    check_weights(job, restored_round, first_round)
+    WorkerLoop(worker, broker, attempt).run(first_round)
 
 
 def _agree_on_attempt(world_size: int) -> str:
@@ -68,22 +75,28 @@ class WorkerLoop:
         self._outbox = Outbox()
         self._is_first = worker.rank == 0
 
-    def run(self) -> None:
-        """Work until the ending."""
-        next_round: int = ray.get(self._broker.begin_attempt.remote(self._attempt))
-        while True:
-            work = ray.get(self._broker.take.remote(next_round))
-            if isinstance(work, Ending):
-                break
+    def run(self, first_round: int) -> None:
+        """Work from `first_round` until the ending."""
+        next_round = first_round
+        while not isinstance(work := self._take(next_round), Ending):
             for each in work:
                 self._carry_out(each)
                 next_round = each.number + 1
-            self._post(self._outbox.drain())
         save_checkpoint(self._worker, next_round)
         for index, architecture in enumerate([] if work.final_architectures is None else work.final_architectures):
             if index % self._worker.world_size == self._worker.rank:
                 result = evaluate_network(self._worker, index, tuple(map(int, architecture)))
-                ray.get(self._broker.post_network.remote(result))
+                ray.get(self._broker.post_network.remote(self._attempt, result))
+
+    def _take(self, next_round: int) -> list[Round] | Ending:
+        """The next rounds; while they are under way, results are posted one by one as the device finishes them."""
+        taken = self._broker.take.remote(next_round)
+        while len(self._outbox) and not ray.wait([taken], timeout=0)[0]:
+            self._post([self._outbox.wait_for_one()])
+        work: list[Round] | Ending = ray.get(taken)
+        if isinstance(work, Ending):
+            self._post(self._outbox.drain())
+        return work
 
     def _carry_out(self, work: Round) -> None:
         started_seconds = time.perf_counter()
@@ -92,7 +105,8 @@ class WorkerLoop:
         self._post(self._outbox.ready())
         if work.checkpoint:
             self._post(self._outbox.drain())
-            save_checkpoint(self._worker, work.number + 1)
+            training_ends = work.number + 1 == self._worker.job.num_weight_steps
+            save_checkpoint(self._worker, work.number + 1, wait=training_ends)
 
     def _post(self, results: list[RoundResult]) -> None:
         if results and self._is_first:
@@ -104,6 +118,10 @@ class Outbox:
 
     def __init__(self) -> None:
         self._waiting: deque[tuple[int, torch.Tensor, torch.cuda.Event | None, float]] = deque()
+        self._last_arrival_seconds = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def add(self, number: int, packed: torch.Tensor, started_seconds: float) -> None:
         """Take the packed result of a round (see RoundWorker.run) and start its copy to the host."""
@@ -126,29 +144,44 @@ class Outbox:
     def _has_arrived(event: torch.cuda.Event | None) -> bool:
         return event is None or bool(event.query())  # type: ignore[no-untyped-call]
 
+    def wait_for_one(self) -> RoundResult:
+        """The oldest result, waiting for it."""
+        event = self._waiting[0][2]
+        if event is not None:
+            event.synchronize()
+        return self._unpack(*self._waiting.popleft())
+
     def drain(self) -> list[RoundResult]:
         """All results, waiting for those under way."""
         if self._waiting and self._waiting[-1][2] is not None:
             self._waiting[-1][2].synchronize()
         return self.ready()
 
-    @staticmethod
     def _unpack(
-        number: int, packed: torch.Tensor, event: torch.cuda.Event | None, started_seconds: float
+        self, number: int, packed: torch.Tensor, event: torch.cuda.Event | None, started_seconds: float
     ) -> RoundResult:
         values = packed.tolist()
+        # A device carries rounds out one after the other: this one had it since the last one's arrival.
+        now, since = time.perf_counter(), max(started_seconds, self._last_arrival_seconds)
+        self._last_arrival_seconds = now
         half = 1 + len(values) // 2
         return RoundResult(
             number=number,
             train_loss=values[0],
             losses=tuple(values[1:half]),
             accuracies=tuple(values[half:]),
-            compute_seconds=time.perf_counter() - started_seconds,
+            compute_seconds=now - since,
         )
 
 
-def save_checkpoint(worker: RoundWorker, next_round: int) -> None:
-    """Save the supernet through Ray Train: rank 0 writes, every rank reports. Uploaded beside the next rounds."""
+def save_checkpoint(worker: RoundWorker, next_round: int, *, wait: bool = False) -> None:
+    """Save the supernet through Ray Train: rank 0 writes, every rank reports.
+
+    Args:
+        worker: this rank's supernet.
+        next_round: the round that the weights are ready for.
+        wait: return when it is stored, instead of having it uploaded beside the next rounds.
+    """
     checkpoint = None
     if worker.rank == 0:
         folder = Path(tempfile.mkdtemp(prefix="multinas-"))
@@ -158,16 +191,16 @@ def save_checkpoint(worker: RoundWorker, next_round: int) -> None:
     ray.train.report(
         {"round": next_round},
         checkpoint=checkpoint,
-        checkpoint_upload_mode=CheckpointUploadMode.ASYNC,
+        checkpoint_upload_mode=CheckpointUploadMode.SYNC if wait else CheckpointUploadMode.ASYNC,
         delete_local_checkpoint_after_upload=True,
     )
 
 
-def _restore(worker: RoundWorker) -> None:
-    """Load the last checkpoint if there is one. Weight steps made since then are not repeated."""
+def _restore(worker: RoundWorker) -> int:
+    """Load the last checkpoint if there is one; returns the round its weights are ready for, 0 without one."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
-        return
+        return 0
     with checkpoint.as_directory() as folder:
         state = torch.load(Path(folder) / CHECKPOINT_FILE, map_location=worker.device, weights_only=True)
     if state.get("version") != CHECKPOINT_VERSION:
@@ -175,3 +208,20 @@ def _restore(worker: RoundWorker) -> None:
             f"checkpoint of version {state.get('version')}, expected {CHECKPOINT_VERSION}; start the run anew"
         )
     worker.load_state_dict(state)
+    return int(state["next_round"])
+
+
+def check_weights(job: WorkerJob, restored_round: int, first_round: int) -> None:
+    """Tell which weight steps a restart has lost; they are not repeated.
+
+    Raises:
+        StateError: the distributions would move on weights that were never trained to the end (weights first).
+    """
+    lost = min(first_round, job.num_weight_steps) - restored_round
+    if lost > 0 and job.weights_first and first_round >= job.num_weight_steps:
+        raise StateError(
+            f"the checkpoint after the {job.num_weight_steps} weight steps is gone, the last one is of step "
+            f"{restored_round}; restore the run's train folder, or start the run anew"
+        )
+    if lost > 0:
+        logger.warning("Going on from the checkpoint before round %d: %d weight steps are lost.", restored_round, lost)

@@ -90,7 +90,7 @@ class OneShotSearch(Searcher):
             self._failures += 1
             self._blocks.appendleft(block)
             if self._failures >= MAX_BLOCK_FAILURES:
-                self.error = RunError(
+                self.error = self.error or RunError(
                     f"{self._failures} trials failed; see their error.txt under the run's tune folder"
                 )
         if result:

@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from multinas_ray.core import MultiDistributionOptimizer, Proposals
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, RunError
 from multinas_ray.train.messages import Round, RoundResult
+
+DIVERGED_ROUNDS = 5
+"""Rounds in a row without a finite loss after which a search is given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,30 @@ class FinishedRound:
         return np.where(np.isfinite(losses), losses, np.inf)
 
 
+class DivergenceCheck:
+    """Stops a search whose weights are lost: rounds in a row without a single finite loss."""
+
+    def __init__(self) -> None:
+        self._rounds_without = 0
+
+    def check(self, finished: FinishedRound) -> None:
+        """Look at one more round.
+
+        Raises:
+            RunError: it is one too many.
+        """
+        result = finished.result
+        is_finite = np.isfinite([result.train_loss, *result.losses])
+        if finished.round.train_architectures is None:
+            is_finite = is_finite[1:]
+        self._rounds_without = 0 if is_finite.any() else self._rounds_without + 1
+        if self._rounds_without >= DIVERGED_ROUNDS:
+            raise RunError(
+                f"the training diverged: no finite loss in the {DIVERGED_ROUNDS} rounds up to {result.number}; "
+                "lower learning_rate or gradient_clip_norm and start the run under another name"
+            )
+
+
 class Schedule:
     """Draws rounds and takes their results.
 
@@ -138,6 +165,7 @@ class Schedule:
             number=number,
             train_architectures=self.optimizer.sample(self.plan.num_train_architectures) if trains else None,
             architectures=None if proposals is None else proposals.architectures,
+            checkpoint=number + 1 in (self.plan.warmup_rounds, self.plan.num_weight_steps),
         )
         self._drawn[number] = drawn, proposals
         self._new.append(drawn)

@@ -36,7 +36,7 @@ def format_count(value: float) -> str:
 
 
 def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexity_scale: float) -> Table:
-    """One row for each of the K distributions, from the largest networks to the smallest coefficients' order."""
+    """One row for each of the K distributions, by ascending coefficient."""
     table = Table(title="The K distributions", title_justify="left", expand=False)
     for name in (
         "k",

@@ -32,7 +32,8 @@ def check_whole(run: Run, warmup_rounds: int = 5, search_rounds: int = 30) -> No
     """Every planned evaluation once, the distributions as folded from them, and K networks whose weights load."""
     assert run.is_finished
     rows = run.evaluations
-    assert rows["id"].tolist() == list(range(6 * search_rounds))
+    assert rows["tell_order"].tolist() == list(range(6 * search_rounds))
+    assert rows["id"].is_unique
     assert sorted(set(rows["round"])) == list(range(warmup_rounds, warmup_rounds + search_rounds))
     assert verify_run(run.path).holds
     assert len(run.architectures) == 3
@@ -88,7 +89,7 @@ def test_a_finished_run_is_returned_as_it_is(one_worker: Run, search: Callable[.
 
 
 def test_more_workers_than_the_cluster_has_is_told_at_once(search: Callable[..., Run]) -> None:
-    with pytest.raises(RunError, match=r"num_workers=.* the cluster has 2 CPUs and 0 GPUs; lower num_workers"):
+    with pytest.raises(RunError, match="the cluster has 1 node.s. with 2 CPU and 0 GPU, room for 0; lower num_workers"):
         search("--name", "gpu", "--use-gpu")
 
 

@@ -78,7 +78,6 @@ def test_a_setting_that_breaks_a_rule_says_which_and_what_to_do(make_config, cha
     assert str(caught.value) == text
 
 
-@pytest.mark.xfail(strict=True, reason="0 is taken for None")
 @pytest.mark.parametrize("name", ["samples_per_update", "num_train_architectures"])
 def test_nought_is_not_the_default(make_config, name):
     with pytest.raises(ConfigError, match=f"{name} must be"):

@@ -124,12 +124,11 @@ def test_images_that_fit_are_given_back(make_config):
         ),
         (
             {"training": WeightTraining(batch_size=1088, validation_batch_size=64, norm_batch_size=32)},
-            "batch_size=1088 is more than the 1078 train images; set batch_size to 1078 or less",
+            "batch_size=1088 is more than the 1078 train images; set batch_size to 1056",
         ),
         (
             {"training": WeightTraining(batch_size=64, validation_batch_size=384, norm_batch_size=32)},
-            "validation_batch_size=384 is more than the 360 validation images; "
-            "set validation_batch_size to 360 or less",
+            "validation_batch_size=384 is more than the 360 validation images; set validation_batch_size to 352",
         ),
     ],
 )
@@ -141,44 +140,48 @@ def test_images_that_do_not_fit_say_why(make_config, changes, text):
 
 @pytest.fixture
 def cluster(monkeypatch):
-    def of(**resources):
-        monkeypatch.setattr(preflight.ray, "cluster_resources", lambda: resources)
+    def of(*nodes):
+        alive = [{"Alive": True, "Resources": dict(zip(("CPU", "GPU"), node, strict=True))} for node in nodes]
+        dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
+        monkeypatch.setattr(preflight.ray, "nodes", lambda: [*alive, dead])
 
     return of
 
 
 def test_a_cluster_that_has_enough_is_fine(make_config, cluster):
-    cluster(CPU=2.0)
+    cluster((2.0, 0.0))
     check_resources(make_config(num_workers=2))
-    cluster(CPU=2.0, GPU=2.0)
+    cluster((2.0, 1.0), (2.0, 1.0))
     check_resources(make_config(num_workers=2, use_gpu=True))
 
 
+REMEDY = "; lower num_workers or what each worker asks for, or add nodes"
+
+
 @pytest.mark.parametrize(
-    ("changes", "has", "text"),
+    ("changes", "nodes", "text"),
     [
         (
             {"num_workers": 2, "cpus_per_worker": 1.5},
-            {"CPU": 2.0},
-            "num_workers=2 needs 3 CPUs, the cluster has 2 CPUs and 0 GPUs; "
-            "lower num_workers or cpus_per_worker, or add nodes",
+            [(2.0, 0.0)],
+            "num_workers=2 workers of 1.5 CPU do not fit: the cluster has 1 node(s) with 2 CPU and 0 GPU, room for 1",
         ),
         (
             {"num_workers": 2, "use_gpu": True},
-            {"CPU": 64.0, "GPU": 1.0},
-            "num_workers=2 needs 2 GPUs, the cluster has 64 CPUs and 1 GPUs; "
-            "lower num_workers, leave out --use-gpu, or add nodes",
+            [(64.0, 1.0)],
+            "num_workers=2 workers of 1 CPU and 1 GPU do not fit: the cluster has 1 node(s) with 64 CPU and 1 GPU, "
+            "room for 1",
         ),
         (
-            {"use_gpu": True},
-            {"CPU": 4.0},
-            "num_workers=1 needs 1 GPUs, the cluster has 4 CPUs and 0 GPUs; "
-            "lower num_workers, leave out --use-gpu, or add nodes",
+            {"cpus_per_worker": 4.0},
+            [(2.0, 0.0), (2.0, 0.0)],
+            "num_workers=1 workers of 4 CPU do not fit: the cluster has 2 node(s) with 2 CPU and 0 GPU, "
+            "2 CPU and 0 GPU, room for 0",
         ),
     ],
 )
-def test_a_cluster_that_has_too_little_is_told_what_it_has(make_config, cluster, changes, has, text):
-    cluster(**has)
+def test_a_cluster_that_has_too_little_is_told_what_it_has(make_config, cluster, changes, nodes, text):
+    cluster(*nodes)
     with pytest.raises(RunError) as caught:
         check_resources(make_config(**changes))
-    assert str(caught.value) == text
+    assert str(caught.value) == text + REMEDY

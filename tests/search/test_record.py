@@ -278,16 +278,7 @@ def test_the_warm_up_goes_on_from_its_last_snapshot(make_config, monkeypatch):
     assert len(np.unique(resumed.optimizer.probs[resumed.optimizer.probs > 0])) == 2  # 1/4 and 1/5: uniform
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        pytest.param(
-            4,
-            marks=pytest.mark.xfail(strict=True, reason="a warm-up goes on from the snapshot, not from its rounds"),
-        ),
-        8,
-    ],
-)
+@pytest.mark.parametrize("number", [4, 8])
 def test_a_crash_between_rounds_and_snapshot_doubles_no_round(make_config, monkeypatch, number):
     monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
     config = make_config(warmup_rounds=6)
@@ -387,7 +378,6 @@ def test_the_elapsed_time_goes_on_over_sessions(make_config):
     assert 1000.0 <= resumed.record.elapsed_seconds < 1000.0 + 600.0
 
 
-@pytest.mark.xfail(strict=True, reason="the snapshot's elapsed_seconds is written and never read")
 def test_the_elapsed_time_of_a_warm_up_counts_too(make_config):
     config = make_config()
     first = Session(config, 0)
