@@ -1,15 +1,19 @@
 import dataclasses
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from multinas_ray.core import MultiDistributionOptimizer
+from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.results import config_metadata, write_config
 from multinas_ray.results.run import load_run
 from multinas_ray.search import WeightTraining
 from multinas_ray.spaces import NetworkSpace, Position, digits_space
+
+TRAINING = WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32)  # as in conftest.py
 
 
 def space_without_choices():
@@ -56,7 +60,11 @@ def space_without_choices():
             "set batch_size to a multiple of 96",
         ),
         ({"blocks_in_flight": 0}, "blocks_in_flight must be at least 1, got 0"),
+        ({"max_worker_failures": -2}, "max_worker_failures must be at least -1, got -2"),
         ({"rounds_per_block": 0}, "rounds_per_block must be at least 1 or None, got 0"),
+        ({"threads_per_worker": 0}, "threads_per_worker must be at least 1 or None, got 0"),
+        ({"cpus_per_worker": 0}, "cpus_per_worker must be positive, got 0"),
+        ({"cpus_per_worker": float("nan")}, "cpus_per_worker must be positive, got nan"),
         ({"checkpoint_interval_seconds": 0.0}, "checkpoint_interval_seconds must be positive, got 0.0"),
         ({"seed": -1}, "seed must be a whole number from 0, or a sequence of them, got -1"),
         ({"memory": -1}, "memory must be 0 (off) or a number of updates, got -1"),
@@ -76,6 +84,22 @@ def test_a_setting_that_breaks_a_rule_says_which_and_what_to_do(make_config, cha
     with pytest.raises(ConfigError) as caught:
         make_config(**changes)
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_worker_failures": -1},
+        {"max_worker_failures": 0},
+        {"cpus_per_worker": 0.5},
+        {"threads_per_worker": 1},
+        {"rounds_per_block": 1},
+        {"blocks_in_flight": 1},
+    ],
+)
+def test_the_borders_of_the_rules_are_allowed(make_config, changes):
+    config = make_config(**changes)
+    assert {name: getattr(config, name) for name in changes} == changes
 
 
 @pytest.mark.parametrize("name", ["samples_per_update", "num_train_architectures"])
@@ -108,16 +132,32 @@ def test_defaults_follow_the_number_of_distributions(make_config):
     assert make_config(num_train_architectures=5).plan.num_train_architectures == 5
 
 
-@pytest.mark.parametrize("storage", ["runs", "runs/", "~/runs"])
+@pytest.mark.parametrize("storage", ["runs", "runs/", "./runs", "~/runs"])
 def test_a_local_run_path_is_absolute(make_config, storage, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert make_config(storage_path=storage).run_path == f"{tmp_path}/runs/small"
 
 
+def test_runs_may_lie_in_the_root_folder(make_config):
+    assert make_config(storage_path="/").run_path == "/small"
+
+
 @pytest.mark.parametrize("storage", ["s3://bucket/runs", "s3://bucket/runs/"])
 def test_a_run_path_in_an_object_store_stays_a_uri(make_config, storage):
     assert make_config(storage_path=storage).run_path == "s3://bucket/runs/small"
+
+
+@pytest.mark.parametrize("storage", ["runs", "~/runs"])
+def test_curves_lie_in_the_runs_folder(make_config, storage, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert make_config(storage_path=storage).curves_path == f"{tmp_path}/runs/small/tensorboard"
+
+
+def test_curves_of_a_run_in_an_object_store_lie_here(make_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert make_config(storage_path="s3://bucket/runs/").curves_path == f"{tmp_path}/tensorboard/small"
 
 
 @pytest.mark.parametrize("complexity", ["params", "flops"])
@@ -180,6 +220,13 @@ def test_a_description_comes_back_from_disk(make_config):
         ({"blocks_in_flight": 1}, True),
         ({"checkpoint_interval_seconds": 5.0}, True),
         ({"max_worker_failures": -1}, True),
+        ({"cpus_per_worker": 2.0}, True),
+        ({"threads_per_worker": 1}, True),
+        ({"storage_path": "elsewhere", "name": "other"}, True),
+        ({"training": replace(TRAINING, activation_bytes_limit=10**6)}, True),
+        ({"training": replace(TRAINING, precision="bfloat16")}, False),
+        ({"data": DataConfig(source="digits", validation_fraction=0.5)}, False),
+        ({"train_during_search": False}, False),
         ({"seed": 1}, False),
         ({"coefficients": (0.0, 0.4)}, False),
         ({"complexity": "flops"}, False),
@@ -188,8 +235,31 @@ def test_a_description_comes_back_from_disk(make_config):
         ({"samples_per_update": 8}, False),
         ({"memory": 1}, False),
         ({"space": digits_space()}, False),
-        ({"training": WeightTraining(batch_size=64, validation_batch_size=64, norm_batch_size=32)}, False),
+        ({"training": replace(TRAINING, validation_batch_size=64)}, False),
     ],
 )
 def test_a_search_is_what_decides_its_result(make_config, changes, same):
     assert (make_config(**changes).identity() == make_config().identity()) is same
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"path": "there"}, True),
+        ({"download": True}, True),
+        ({"split_seed": 1}, False),
+        ({"max_train_images": 100}, False),
+        ({"image_size": 16}, False),
+    ],
+)
+def test_the_same_images_may_lie_elsewhere(make_config, changes, same):
+    data = DataConfig(source="cifar10", path="here")
+    moved = make_config(data=replace(data, **changes))
+    assert (moved.identity() == make_config(data=data).identity()) is same
+
+
+def test_what_the_identity_leaves_out_is_described_all_the_same(make_config):
+    training = replace(TRAINING, activation_bytes_limit=10**6)
+    description = make_config(data=DataConfig(source="cifar10", path="here"), training=training).to_dict()
+    assert description["settings"]["data_path"] == "here"
+    assert description["settings"]["activation_bytes_limit"] == 10**6

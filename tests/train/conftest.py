@@ -21,13 +21,14 @@ def splits():
 def make_job():
     """The quickstart's job at half its width."""
 
-    def make(*, num_weight_steps=40, run_path="", **training):
+    def make(*, num_weight_steps=40, weights_first=False, run_path="", **training):
         settings = {"batch_size": 64, "validation_batch_size": 64, "norm_batch_size": 32, "weight_decay": 1e-4}
         return WorkerJob(
             space=digits_space(width_multiplier=0.5),
             data=DataConfig(source="digits", validation_fraction=0.25),
             training=WeightTraining(**{**settings, **training}),
             num_weight_steps=num_weight_steps,
+            weights_first=weights_first,
             seed=3,
             broker="broker",
             namespace="tests",

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -384,6 +385,16 @@ def test_checkpoints_are_stamped_no_oftener_than_the_interval(play, clock):
     play(scenario, checkpoint_interval_seconds=10.0)
 
 
+def test_stamps_of_the_schedule_stay_whatever_the_time(play, clock):
+    async def scenario(broker):
+        await broker.submit([replace(each, checkpoint=each.number == 1) for each in rounds_of(0, 4)], 0)
+        clock.now += 10.0
+        await broker.submit([replace(round_of(4), checkpoint=True)], 0)
+        assert stamps(await soon(broker.take(0))) == [1, 4]
+
+    play(scenario, checkpoint_interval_seconds=10.0)
+
+
 def test_rounds_sent_together_have_one_stamp_and_every_rank_sees_it(play, clock):
     async def scenario(broker):
         clock.now += 100.0
@@ -417,18 +428,90 @@ def test_a_group_that_restarts_after_the_last_round_gets_the_ending(play):
     play(scenario)
 
 
+FINAL = Ending(final_architectures=np.zeros((3, 2), int))
+
+
 def test_networks_are_there_once_all_are_evaluated_in_their_order(play):
     async def scenario(broker):
+        await broker.begin_attempt("a")
         assert await broker.networks(0.01) is None  # no ending yet
-        await broker.end(Ending(final_architectures=np.zeros((3, 2), int)))
-        await broker.post_network(network_of(2))
-        await broker.post_network(network_of(0))
+        await broker.end(FINAL)
+        await broker.post_network("a", network_of(2))
+        await broker.post_network("a", network_of(0))
         assert await broker.networks(0.01) is None
         waiting = await is_waiting(broker.networks(60.0))
-        await broker.post_network(network_of(1))
+        await broker.post_network("a", network_of(1))
         assert [each.index for each in await soon(waiting)] == [0, 1, 2]
-        await broker.post_network(network_of(1, loss=0.5))  # a restarted group does them again
-        assert [each.validation_loss for each in await soon(broker.networks(60.0))] == [1.0, 0.5, 1.0]
+
+    play(scenario)
+
+
+def test_a_restarted_group_evaluates_all_networks_itself(play):
+    async def scenario(broker):
+        await broker.begin_attempt("a")
+        await broker.end(FINAL)
+        for index in range(2):
+            await broker.post_network("a", network_of(index, loss=666.0))
+        await broker.begin_attempt("b")
+        await broker.post_network("b", network_of(2))
+        assert await broker.networks(0.01) is None  # those of other weights are gone
+        for index in range(2):
+            await broker.post_network("b", network_of(index))
+        assert [each.validation_loss for each in await soon(broker.networks(60.0))] == [1.0] * 3
+
+    play(scenario)
+
+
+def test_networks_of_a_dead_attempt_are_ignored(play):
+    async def scenario(broker):
+        await broker.begin_attempt("a")
+        await broker.end(FINAL)
+        await broker.begin_attempt("b")
+        for index in range(2):
+            await broker.post_network("b", network_of(index))
+        await broker.post_network("a", network_of(2, loss=666.0))
+        await broker.post_network("a", network_of(0, loss=666.0))
+        assert await broker.networks(0.01) is None
+        await broker.post_network("b", network_of(2))
+        assert [each.validation_loss for each in await soon(broker.networks(60.0))] == [1.0] * 3
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("late", ["a", "b"])
+def test_a_late_begin_of_a_rank_leaves_the_networks_of_the_others(play, late):
+    async def scenario(broker):
+        await broker.begin_attempt("a")
+        await broker.begin_attempt("b")
+        await broker.end(FINAL)
+        for index in range(3):
+            await broker.post_network("b", network_of(index))
+        await broker.begin_attempt(late)
+        assert [each.index for each in await soon(broker.networks(60.0))] == [0, 1, 2]
+
+    play(scenario)
+
+
+def test_of_two_endings_the_first_counts(play):
+    async def scenario(broker):
+        await broker.begin_attempt("a")
+        await broker.end(FINAL)
+        await broker.end(Ending(final_architectures=None))  # the driver dismisses the workers
+        assert await soon(broker.take(0)) is FINAL
+        for index in range(3):
+            await broker.post_network("a", network_of(index))
+        assert len(await soon(broker.networks(60.0))) == 3
+
+    play(scenario)
+
+
+def test_a_search_that_was_broken_off_has_no_final_networks_after_all(play):
+    async def scenario(broker):
+        broken_off = Ending(final_architectures=None)
+        await broker.end(broken_off)
+        await broker.end(FINAL)
+        assert await soon(broker.take(0)) is broken_off
+        assert await broker.networks(0.01) is None
 
     play(scenario)
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from multinas_ray.errors import ConfigError
-from multinas_ray.tune.schedule import Plan
+from multinas_ray.errors import ConfigError, RunError
+from multinas_ray.train.messages import Round, RoundResult
+from multinas_ray.tune.schedule import DIVERGED_ROUNDS, DivergenceCheck, FinishedRound, Plan
 
 
 def play(search, order_of, extra=lambda number: 1):
@@ -160,6 +161,20 @@ def test_a_finished_round_names_its_block_and_trial(make_search, made_up_result)
     assert [finished for finished, _, _ in search.observed] == [finished for finished, _, _ in search.record]
 
 
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [2, 14]),  # the warm-up's end, and the last round, which trains too
+        ({"train_during_search": False}, [2]),
+        ({"warmup_rounds": 0}, [11]),
+        ({"warmup_rounds": 1, "search_rounds": 1}, [0, 1]),
+    ],
+)
+def test_checkpoints_follow_the_warm_up_and_the_last_weight_step(make_search, changes, expected):
+    search = make_search(**changes).run_in_order()
+    assert [finished.round.number for finished, _, _ in search.record if finished.round.checkpoint] == expected
+
+
 def test_an_exception_while_recording_leaves_the_optimiser_untold(make_search):
     search = make_search(warmup_rounds=0)
     search.draw()
@@ -213,3 +228,75 @@ def test_a_plan_that_breaks_a_rule_says_which(make_plan, changes, text):
 def test_a_plan_has_no_positional_arguments():
     with pytest.raises(TypeError):
         Plan(1, 2, 3)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+def finished_of(number, train_loss, losses=(), trains=True):
+    """A finished round with these losses; the warm-up's without any, weights first without training."""
+    rows = np.zeros((max(1, len(losses)), 3), int)
+    return FinishedRound(
+        round=Round(
+            number=number, train_architectures=rows if trains else None, architectures=rows if losses else None
+        ),
+        result=RoundResult(
+            number=number, train_loss=train_loss, losses=losses, accuracies=(0.1,) * len(losses), compute_seconds=0.0
+        ),
+        proposals=None,
+        complexities=None,
+        block=0,
+        trial_id="trial",
+    )
+
+
+WARMUP, SEARCH, FIXED = {}, {"losses": (NAN, INF)}, {"losses": (INF, NAN), "trains": False}
+
+
+@pytest.mark.parametrize("train_loss", [NAN, INF, -INF])
+@pytest.mark.parametrize("kind", [WARMUP, SEARCH, FIXED], ids=["warm-up", "search", "fixed weights"])
+def test_rounds_in_a_row_without_a_finite_loss_stop_a_search(train_loss, kind):
+    check = DivergenceCheck()
+    for number in range(7, 7 + DIVERGED_ROUNDS - 1):
+        check.check(finished_of(number, train_loss, **kind))
+    with pytest.raises(RunError) as caught:
+        check.check(finished_of(6 + DIVERGED_ROUNDS, train_loss, **kind))
+    assert str(caught.value) == (
+        "the training diverged: no finite loss in the 5 rounds up to 11; "
+        "lower learning_rate or gradient_clip_norm and start the run under another name"
+    )
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"train_loss": 2.0},
+        {"train_loss": 2.0, "losses": (NAN, INF)},
+        {"train_loss": NAN, "losses": (NAN, 1.5)},
+        {"train_loss": NAN, "losses": (-1.5, INF), "trains": False},
+    ],
+)
+def test_one_finite_loss_starts_the_count_anew(good):
+    check = DivergenceCheck()
+    number = 0
+    for _ in range(3):
+        for _ in range(DIVERGED_ROUNDS - 1):
+            check.check(finished_of(number, NAN, losses=(NAN, NAN)))
+            number += 1
+        check.check(finished_of(number, **good))
+        number += 1
+
+
+def test_the_count_goes_on_from_the_warm_up_into_the_search():
+    check = DivergenceCheck()
+    for number in range(DIVERGED_ROUNDS - 1):
+        check.check(finished_of(number, NAN))
+    with pytest.raises(RunError, match="no finite loss in the 5 rounds up to 4;"):
+        check.check(finished_of(DIVERGED_ROUNDS - 1, NAN, losses=(INF, INF)))
+
+
+def test_a_search_on_fixed_weights_is_not_judged_by_its_missing_training_loss(make_search):
+    check, search = DivergenceCheck(), make_search(train_during_search=False).run_in_order()
+    for finished, _, _ in search.record:
+        check.check(finished)
+    assert sum(np.isnan(finished.result.train_loss) for finished, _, _ in search.record) == 12
