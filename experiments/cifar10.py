@@ -1,6 +1,6 @@
 """K networks for CIFAR-10 from one search in the mobile space: 16 MBConv blocks, kernel 3/5/7 x expansion 3/6, skips.
 
-The images come from torchvision's own folder (downloaded if it is not there) or from a folder with train.parquet and
+The images come from torchvision's own folder (--download fetches them) or from a folder with train.parquet and
 test.parquet. Presets:
 
   small  half as wide, images of 16x16, 20,000 of them: minutes on a laptop's CPU, to see the whole path on photos.
@@ -8,7 +8,6 @@ test.parquet. Presets:
 """
 
 import argparse
-from pathlib import Path
 
 from multinas_ray.data import DataConfig
 from multinas_ray.search import OneShotSearchConfig, WeightTraining
@@ -20,23 +19,18 @@ FULL_BATCH_SIZE = 256
 FULL_EPOCH = FULL_TRAIN_IMAGES // FULL_BATCH_SIZE
 
 
-def data_config(path: str, *, validation_fraction: float, small: bool) -> DataConfig:
-    """CIFAR-10 from `path`: Parquet if it holds train.parquet, else torchvision's folder, downloaded if need be."""
-    return DataConfig(
-        source="cifar10",
-        path=path,
-        validation_fraction=validation_fraction,
-        max_train_images=20_000 if small else None,
-        image_size=16 if small else None,
-        download=not (Path(path) / "train.parquet").exists(),
-    )
-
-
-def small_config(data: str) -> OneShotSearchConfig:
+def small_config(path: str, download: bool) -> OneShotSearchConfig:
     """Minutes on two CPU cores."""
     return OneShotSearchConfig(
         space=cifar10_mobile_space(width_multiplier=0.5, image_size=16),
-        data=data_config(data, validation_fraction=0.2, small=True),
+        data=DataConfig(
+            source="cifar10",
+            path=path,
+            download=download,
+            validation_fraction=0.2,
+            max_train_images=20_000,
+            image_size=16,
+        ),
         name="cifar10",
         coefficients=(0.0, 0.1, 0.3, 1.0),
         complexity="flops",
@@ -48,7 +42,7 @@ def small_config(data: str) -> OneShotSearchConfig:
     )
 
 
-def full_config(data: str) -> OneShotSearchConfig:
+def full_config(path: str, download: bool) -> OneShotSearchConfig:
     """100 epochs on half of the training images, the other half judging architectures.
 
     The half-and-half split, momentum, weight decay 3e-4, clipping at norm 5 and a learning rate of 0.025 at 64 images
@@ -57,7 +51,7 @@ def full_config(data: str) -> OneShotSearchConfig:
     """
     return OneShotSearchConfig(
         space=cifar10_mobile_space(),
-        data=data_config(data, validation_fraction=0.5, small=False),
+        data=DataConfig(source="cifar10", path=path, download=download, validation_fraction=0.5),
         name="cifar10",
         coefficients=(0.0, 0.01, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0),
         complexity="flops",
@@ -80,7 +74,7 @@ PRESETS = {"small": small_config, "full": full_config}
 
 def cifar10_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
     """The chosen preset, with the command line's flags."""
-    return with_run_arguments(PRESETS[arguments.preset](arguments.data), arguments)
+    return with_run_arguments(PRESETS[arguments.preset](arguments.data, arguments.download), arguments)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -88,6 +82,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="small", help="(default: %(default)s)")
     parser.add_argument("--data", metavar="DIR", default="data", help="folder of the images (default: %(default)s)")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch the images (170 MB) into DIR if they are not there"
+    )
     add_run_arguments(parser, name="cifar10")
     return run_experiment(parser, cifar10_config, argv)
 

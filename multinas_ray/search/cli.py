@@ -77,10 +77,10 @@ def run_experiment(parser: argparse.ArgumentParser, config_of: ConfigFunction, a
         command = [sys.executable, sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
         command = [each for each in command if each != "--resume"]
         console.print(f"Stopped after {len(run.evaluations)} evaluations; nothing is lost. Go on with:")
-        console.print(f"  {shlex.join([*command, '--resume'])}", soft_wrap=True, highlight=False)
+        console.print(f"  {shlex.join([*command, '--resume'])}", soft_wrap=True, highlight=False, markup=False)
         return EXIT_INTERRUPTED
     console.print(networks_table(run))
     picture = f"{config.run_path}/{PARETO_FILE}"
     for what, where in (("Results", config.run_path), ("Picture", picture), ("Curves", config.curves_path)):
-        console.print(f"{what}: {where}", soft_wrap=True, highlight=False)
+        console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)
     return 0

@@ -107,7 +107,7 @@ class _Session:
             plan=config.plan,
             optimizer=self._optimizer,
             complexity=lambda architectures: config.cost(architectures) / config.complexity_scale,
-            record=self._record.append,
+            record=self._record_round,
             observe=self._on_round,
             next_round=first_round,
         )
@@ -159,13 +159,14 @@ class _Session:
             try:
                 if self._blocks:
                     self._tune()
-                self._record.save(self._schedule.next_round)
+                if self._search.error is None:
+                    self._record.save(self._schedule.next_round)
                 self._raise_errors()
                 networks = self._final_networks() if self._schedule.is_complete else None
             except Exception:
-                self._dismiss_workers()
+                self._dismiss_workers(checkpoint=self._search.error is None)
                 raise
-            self._dismiss_workers()
+            self._dismiss_workers(checkpoint=True)
         if networks is not None:
             write_networks(self._config, self._optimizer, networks, self._record.elapsed_seconds, self._number)
 
@@ -189,8 +190,11 @@ class _Session:
         )
         tuner.fit()
 
-    def _on_round(self, finished: FinishedRound) -> None:
+    def _record_round(self, finished: FinishedRound) -> None:
         self._run_session.check_newest()
+        self._record.append(finished)
+
+    def _on_round(self, finished: FinishedRound) -> None:
         self._record.observe(finished)
         self._divergence.check(finished)
         diagnostics = self._optimizer.diagnostics()
@@ -229,10 +233,10 @@ class _Session:
             if not is_running:
                 raise RunError("the workers ended without the final networks; resume the run to have them evaluated")
 
-    def _dismiss_workers(self) -> None:
-        """Let the workers save a last checkpoint and return, and close what is open."""
+    def _dismiss_workers(self, *, checkpoint: bool) -> None:
+        """Let the workers return, maybe with a last checkpoint, and close what is open."""
         self._curves.close()
-        ray.get(self._broker.end.remote(Ending(final_architectures=None)))
+        ray.get(self._broker.end.remote(Ending(final_architectures=None, checkpoint=checkpoint)))
         if not self._group.join(GROUP_END_SECONDS):
             self._console.print(f"The workers did not end within {GROUP_END_SECONDS:.0f} s; they are left behind.")
 

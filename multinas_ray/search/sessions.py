@@ -5,24 +5,20 @@ from __future__ import annotations
 import datetime
 import json
 import platform
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from multinas_ray.errors import StateError
 from multinas_ray.results import resolve, write_atomic
 from multinas_ray.results.storage import list_files, make_folder
 
-CHECK_INTERVAL_SECONDS = 5.0
 
-
-@dataclass
+@dataclass(frozen=True)
 class RunSession:
     """One start of a run's driver. The newest one owns the run."""
 
     run_path: str
     number: int
     """0 for the first start and so on: the restart count."""
-    _checked_seconds: float = field(default_factory=time.monotonic)
 
     @classmethod
     def begin(cls, run_path: str) -> RunSession:
@@ -33,7 +29,7 @@ class RunSession:
         """
         folder = resolve(run_path).join("sessions")
         make_folder(folder)
-        number = len(list_files(folder, ".json"))
+        number = _newest_session(run_path) + 1
         now = datetime.datetime.now(datetime.timezone.utc).isoformat()
         session = {"session": number, "started": now, "host": platform.node()}
         try:
@@ -43,17 +39,20 @@ class RunSession:
         return cls(run_path, number)
 
     def check_newest(self) -> None:
-        """See now and then that no other driver has taken the run up.
+        """See that no other driver has taken the run up.
 
         Raises:
             StateError: one has.
         """
-        if time.monotonic() - self._checked_seconds < CHECK_INTERVAL_SECONDS:
-            return
-        self._checked_seconds = time.monotonic()
-        started = len(list_files(resolve(self.run_path).join("sessions"), ".json"))
-        if started > self.number + 1:
+        newest = _newest_session(self.run_path)
+        if newest > self.number:
             raise StateError(
-                f"another driver has taken {self.run_path} up (session {started - 1}, this one is {self.number}); "
+                f"another driver has taken {self.run_path} up (session {newest}, this one is {self.number}); "
                 "this one stops, so that no evaluation is recorded twice"
             )
+
+
+def _newest_session(run_path: str) -> int:
+    """Number of the newest session, -1 before the first."""
+    names = list_files(resolve(run_path).join("sessions"), ".json")
+    return max((int(name.removesuffix(".json")) for name in names), default=-1)

@@ -46,6 +46,8 @@ class Ending:
 
     final_architectures: NDArray[np.int64] | None
     """(K, D) networks to evaluate on the whole validation and test sets and to save; None when interrupted."""
+    checkpoint: bool = True
+    """False after an error: the run's folder may belong to another driver by now."""
 
 
 @dataclass(frozen=True, kw_only=True)

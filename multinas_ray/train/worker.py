@@ -82,7 +82,8 @@ class WorkerLoop:
             for each in work:
                 self._carry_out(each)
                 next_round = each.number + 1
-        save_checkpoint(self._worker, next_round)
+        if work.checkpoint:
+            save_checkpoint(self._worker, next_round)
         for index, architecture in enumerate([] if work.final_architectures is None else work.final_architectures):
             if index % self._worker.world_size == self._worker.rank:
                 result = evaluate_network(self._worker, index, tuple(map(int, architecture)))
@@ -102,11 +103,13 @@ class WorkerLoop:
         started_seconds = time.perf_counter()
         packed = self._worker.run(work)
         self._outbox.add(work.number, packed, started_seconds)
-        self._post(self._outbox.ready())
         if work.checkpoint:
-            self._post(self._outbox.drain())
-            training_ends = work.number + 1 == self._worker.job.num_weight_steps
+            # Weights first: the training's last round counts as done only once its weights are stored.
+            training_ends = self._worker.job.weights_first and work.number + 1 == self._worker.job.num_weight_steps
+            if not training_ends:
+                self._post(self._outbox.drain())
             save_checkpoint(self._worker, work.number + 1, wait=training_ends)
+        self._post(self._outbox.ready())
 
     def _post(self, results: list[RoundResult]) -> None:
         if results and self._is_first:
@@ -224,4 +227,4 @@ def check_weights(job: WorkerJob, restored_round: int, first_round: int) -> None
             f"{restored_round}; restore the run's train folder, or start the run anew"
         )
     if lost > 0:
-        logger.warning("Going on from the checkpoint before round %d: %d weight steps are lost.", restored_round, lost)
+        logger.warning("Going on with the weights before round %d: %d weight steps are lost.", restored_round, lost)

@@ -94,8 +94,6 @@ class DivergenceCheck:
         """
         result = finished.result
         is_finite = np.isfinite([result.train_loss, *result.losses])
-        if finished.round.train_architectures is None:
-            is_finite = is_finite[1:]
         self._rounds_without = 0 if is_finite.any() else self._rounds_without + 1
         if self._rounds_without >= DIVERGED_ROUNDS:
             raise RunError(
@@ -165,7 +163,7 @@ class Schedule:
             number=number,
             train_architectures=self.optimizer.sample(self.plan.num_train_architectures) if trains else None,
             architectures=None if proposals is None else proposals.architectures,
-            checkpoint=number + 1 in (self.plan.warmup_rounds, self.plan.num_weight_steps),
+            checkpoint=number + 1 == self.plan.warmup_rounds,
         )
         self._drawn[number] = drawn, proposals
         self._new.append(drawn)

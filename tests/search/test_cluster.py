@@ -89,7 +89,9 @@ def test_a_finished_run_is_returned_as_it_is(one_worker: Run, search: Callable[.
 
 
 def test_more_workers_than_the_cluster_has_is_told_at_once(search: Callable[..., Run]) -> None:
-    with pytest.raises(RunError, match="the cluster has 1 node.s. with 2 CPU and 0 GPU, room for 0; lower num_workers"):
+    with pytest.raises(
+        RunError, match=r"the cluster has 1 node\(s\) with 2 CPU and 0 GPU, room for 0; lower num_workers"
+    ):
         search("--name", "gpu", "--use-gpu")
 
 

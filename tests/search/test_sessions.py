@@ -1,46 +1,17 @@
 import json
 from datetime import datetime, timezone
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from multinas_ray.errors import StateError
 from multinas_ray.search import sessions
-from multinas_ray.search.sessions import CHECK_INTERVAL_SECONDS, RunSession
+from multinas_ray.search.sessions import RunSession
 
 
 @pytest.fixture
 def run_path(tmp_path):
     return str(tmp_path / "run")
-
-
-@pytest.fixture
-def listings(monkeypatch):
-    """The folders that are listed, one entry each time."""
-    seen, list_files = [], sessions.list_files
-
-    def counted(path, suffix):
-        seen.append(str(path))
-        return list_files(path, suffix)
-
-    monkeypatch.setattr(sessions, "list_files", counted)
-    return seen
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that stands still until it is moved."""
-    clock = SimpleNamespace(now=sessions.time.monotonic())
-    monkeypatch.setattr(sessions, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    return clock
-
-
-def begin(run_path, clock):
-    """A session begun at the clock's time."""
-    session = RunSession.begin(run_path)
-    session._checked_seconds = clock.now
-    return session
 
 
 def test_sessions_are_numbered_from_nought(run_path):
@@ -74,21 +45,18 @@ def test_of_two_drivers_that_start_in_the_same_instant_one_is_refused(run_path, 
     assert first.read_text() == before
 
 
-def test_the_newest_session_goes_on(run_path, clock):
+def test_a_deleted_note_gives_no_number_twice(run_path):
     RunSession.begin(run_path)
-    newest = begin(run_path, clock)
-    for _ in range(3):
-        clock.now += CHECK_INTERVAL_SECONDS
-        newest.check_newest()
+    RunSession.begin(run_path)
+    Path(run_path, "sessions", "0000.json").unlink()
+    assert RunSession.begin(run_path).number == 2
 
 
 @pytest.mark.parametrize("num_newer", [1, 2])
-def test_a_session_stops_once_another_driver_has_taken_the_run_up(run_path, clock, num_newer):
-    session = begin(run_path, clock)
-    clock.now += CHECK_INTERVAL_SECONDS
+def test_a_session_stops_once_another_driver_has_taken_the_run_up(run_path, num_newer):
+    session = RunSession.begin(run_path)
     session.check_newest()
-    newest = [begin(run_path, clock) for _ in range(num_newer)][-1]
-    clock.now += CHECK_INTERVAL_SECONDS
+    newest = [RunSession.begin(run_path) for _ in range(num_newer)][-1]
     with pytest.raises(StateError) as caught:
         session.check_newest()
     assert str(caught.value) == (
@@ -96,12 +64,3 @@ def test_a_session_stops_once_another_driver_has_taken_the_run_up(run_path, cloc
         "this one stops, so that no evaluation is recorded twice"
     )
     newest.check_newest()
-
-
-def test_the_folder_is_looked_at_now_and_then_only(run_path, clock, listings):
-    session = begin(run_path, clock)
-    listings.clear()
-    for _ in range(50):  # a tenth of an interval each, and a little more against rounding
-        clock.now += CHECK_INTERVAL_SECONDS / 10 + 1e-9
-        session.check_newest()
-    assert listings == [f"{run_path}/sessions"] * 5

@@ -121,7 +121,7 @@ def test_nothing_is_said_where_no_weight_step_is_lost(make_job, caplog, weights_
 )
 def test_lost_weight_steps_are_told(make_job, caplog, weights_first, restored_round, first_round, lost):
     check_weights(make_job(num_weight_steps=40, weights_first=weights_first), restored_round, first_round)
-    text = f"Going on from the checkpoint before round {restored_round}: {lost} weight steps are lost."
+    text = f"Going on with the weights before round {restored_round}: {lost} weight steps are lost."
     assert warnings_of(caplog) == [("WARNING", text)]
 
 

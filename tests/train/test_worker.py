@@ -40,9 +40,9 @@ def run_loop(ray_of, make_job, monkeypatch):
     `next_rounds_are_there`: the answers to whether the broker has handed out the next rounds, in turn.
     """
 
-    def run(work, start=0, rank=0, world_size=1, num_weight_steps=40, next_rounds_are_there=()):
+    def run(work, start=0, rank=0, world_size=1, next_rounds_are_there=(), **job):
         broker = FakeBroker(work)
-        worker = FakeWorker(broker, make_job(num_weight_steps=num_weight_steps), rank, world_size)
+        worker = FakeWorker(broker, make_job(**{"num_weight_steps": 40, **job}), rank, world_size)
         ray_of(broker, next_rounds_are_there)
         monkeypatch.setattr(
             worker_module,
@@ -98,8 +98,21 @@ def test_every_rank_saves_after_the_same_rounds(run_loop, rank):
 @pytest.mark.parametrize("rank", [0, 1])
 def test_the_weights_at_the_end_of_their_training_are_stored_before_any_round_follows(run_loop, rank):
     work = [rounds_of(0, 1, 2, 3, checkpoint={0, 1, 2}), INTERRUPTED]
-    broker = run_loop(work, rank=rank, world_size=2, num_weight_steps=2)
+    broker = run_loop(work, rank=rank, world_size=2, num_weight_steps=2, weights_first=True)
     assert broker.notes("save") == [(1, False), (2, True), (3, False), (4, False)]
+
+
+@pytest.mark.usefixtures("slow_device")
+def test_weights_first_the_last_weight_step_is_done_only_once_its_weights_are_stored(run_loop):
+    broker = run_loop([rounds_of(0, 1, 2, checkpoint={1}), INTERRUPTED], num_weight_steps=2, weights_first=True)
+    before = broker.calls[: broker.calls.index(("save", 2, True))]
+    assert 1 not in [number for what in before if what[0] == "post" for number in what[2]]
+    assert broker.posted() == [0, 1, 2]
+
+
+def test_after_an_error_no_checkpoint_is_saved(run_loop):
+    broker = run_loop([rounds_of(0), Ending(final_architectures=None, checkpoint=False)])
+    assert broker.notes("save") == []
 
 
 def test_an_interrupted_loop_saves_and_evaluates_nothing(run_loop):
