@@ -34,7 +34,7 @@ def check_run_folder(config: OneShotSearchConfig, resume: bool) -> None:
             f"a run named {config.name!r} exists in {config.storage_path}; "
             "go on with it by --resume, or choose another --name"
         )
-    differences = _differences(load_run(config.run_path).config, config.identity())
+    differences = _differences(_without_layers(load_run(config.run_path).config), _without_layers(config.identity()))
     if differences:
         shown = "; ".join(differences[:DIFFERENCES_SHOWN])
         raise StateError(
@@ -53,6 +53,12 @@ def _differences(recorded: dict[str, Any], wanted: dict[str, Any], path: str = "
         elif _plain(old) != _plain(value):
             found.append(f"{path}{key}: recorded {_short(old)}, now {_short(value)}")
     return found
+
+
+def _without_layers(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the space by its name and fingerprint, which stands for all its layers."""
+    space = settings["space"]
+    return {**settings, "space": f"{space['name']} ({space['fingerprint'][:12]})"}
 
 
 def _plain(value: Any) -> Any:

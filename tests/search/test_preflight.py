@@ -51,7 +51,7 @@ def test_the_same_search_can_be_resumed(started):
             {"coefficients": (0.0, 0.1, 0.3)},
             ["optimizer.coefficients: recorded [0.0, 0.3], now [0.0, 0.1, 0.3]"],
         ),
-        ({"space": digits_space()}, ["space.fingerprint: recorded '", "complexity.scale: recorded "]),
+        ({"space": digits_space()}, ["space: recorded '", "now 'digits (", "complexity.scale: recorded "]),
         ({"search_rounds": 99}, ["plan.search_rounds: recorded 12, now 99"]),
         ({"complexity": "flops"}, ["complexity.name: recorded 'params', now 'flops'"]),
         (
