@@ -12,6 +12,7 @@ from multinas_ray.results import check_writable, load_run
 from multinas_ray.results.run import CONFIG_FILE
 from multinas_ray.results.storage import exists, resolve
 from multinas_ray.search.config import OneShotSearchConfig
+from multinas_ray.search.sessions import was_started
 
 DIFFERENCES_SHOWN = 5
 
@@ -25,7 +26,7 @@ def check_run_folder(config: OneShotSearchConfig, resume: bool) -> None:
         StateError: the run to resume is another search.
     """
     check_writable(config.storage_path)
-    if not exists(resolve(config.run_path).join(CONFIG_FILE)):
+    if not exists(resolve(config.run_path).join(CONFIG_FILE)) or (not resume and not was_started(config.run_path)):
         if resume:
             raise RunError(f"there is no run to resume at {config.run_path}; leave out --resume to start it")
         return

@@ -63,11 +63,11 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
     check_run_folder(config, resume)
     if resume and load_run(config.run_path).is_finished:
         return load_run(config.run_path)
+    if not resume:
+        write_config(config.run_path, config.to_dict())
     check_data(config)
     with _ray_session():
         check_resources(config)
-        if not resume:
-            write_config(config.run_path, config.to_dict())
         _Session(config, RunSession.begin(config.run_path), console).run()
     return load_run(config.run_path)
 

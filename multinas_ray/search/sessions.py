@@ -52,6 +52,11 @@ class RunSession:
             )
 
 
+def was_started(run_path: str) -> bool:
+    """Whether a driver came as far as its first session; before that, a folder holds no more than a configuration."""
+    return _newest_session(run_path) >= 0
+
+
 def _newest_session(run_path: str) -> int:
     """Number of the newest session, -1 before the first."""
     names = list_files(resolve(run_path).join("sessions"), ".json")

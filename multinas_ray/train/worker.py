@@ -38,7 +38,9 @@ def search_worker(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
-    if device.type == "cpu":
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where NCCL puts the objects it broadcasts
+    else:
         cores = os.cpu_count() or 1
         torch.set_num_threads(job.threads_per_worker or max(1, cores // context.get_local_world_size()))
     worker = RoundWorker(job, load_splits(job.data), device, rank, world_size)

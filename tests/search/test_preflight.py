@@ -8,6 +8,7 @@ from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.results import write_config
 from multinas_ray.search import WeightTraining, preflight
 from multinas_ray.search.preflight import check_data, check_resources, check_run_folder
+from multinas_ray.search.sessions import RunSession
 from multinas_ray.spaces import digits_space
 
 
@@ -16,7 +17,15 @@ def started(make_config):
     """A configuration whose run was started before."""
     config = make_config()
     write_config(config.run_path, config.to_dict())
+    RunSession.begin(config.run_path)
     return config
+
+
+def test_a_run_that_never_came_to_a_session_leaves_its_name_free(make_config):
+    config = make_config()
+    write_config(config.run_path, config.to_dict())
+    check_run_folder(config, resume=False)
+    check_run_folder(config, resume=True)
 
 
 def test_a_new_run_needs_a_free_name(started):
