@@ -269,11 +269,12 @@ def _label_networks(axes: Axes, networks: pd.DataFrame, scale: _Scale, front: Po
 
 
 def _set_limits(axes: Axes, scale: _Scale, late: npt.NDArray[np.float64], networks: npt.NDArray[np.float64]) -> None:
-    """Show every network and most of the late evaluations; an error starts at 0."""
+    """Show every network and most of the late evaluations."""
     shown = np.concatenate([[np.quantile(late, _SHOWN_SHARE), late.min()], networks[np.isfinite(networks)]])
     low, high = float(shown.min()), float(shown.max())
     margin = 0.08 * (high - low) or 0.5
-    axes.set_ylim(0 if scale.is_error else low - 2 * margin, high + margin)
+    floor = low - 2 * margin
+    axes.set_ylim(0 if scale.is_error and low < high / 2 else floor, high + margin)  # from 0 where that wastes little
 
 
 def _distributions_by_size(run: Run) -> tuple[list[int], dict[int, str]]:

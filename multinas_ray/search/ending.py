@@ -57,47 +57,45 @@ def write_networks(
         restarts: times the driver was started again.
     """
     place, space = resolve(config.run_path), config.space.search_space
-    order, diagnostics = order_by_size(config, optimizer), optimizer.diagnostics()
-    architectures = final_architectures(config, optimizer)
+    schema = architectures_schema(list(config.space.costs))
+    columns = _architecture_columns(config, optimizer, networks)
+    write_table(place.join(ARCHITECTURES_FILE), schema, config_metadata(config.to_dict()), columns)
+    for rank, row in enumerate(final_architectures(config, optimizer).tolist()):
+        folder = place.join("networks", str(rank))
+        make_folder(folder)
+        described = {"space": config.space.name, "indices": row, "choices": space.decode(row)}
+        write_atomic(folder.join("architecture.json"), json.dumps(described, indent=2).encode())
+    totals = {"num_evaluations": optimizer.num_told, "num_updates": optimizer.num_updates, "num_restarts": restarts}
+    write_finished(config.run_path, {**totals, "elapsed_seconds": elapsed_seconds})
+    plot_pareto(load_run(config.run_path), place.join(PARETO_FILE), cost=config.complexity)
+
+
+def _architecture_columns(
+    config: OneShotSearchConfig, optimizer: MultiDistributionOptimizer, networks: list[NetworkResult]
+) -> dict[str, object]:
+    """The columns of `architectures_schema` for the distributions' modes, from small to large."""
+    order, architectures = order_by_size(config, optimizer), final_architectures(config, optimizer)
     costs = {name: cost(architectures) for name, cost in config.space.costs.items()}
-    total = len(networks)
-    columns = {
-        "rank": np.arange(total),
-        "selection": ["mode"] * total,
+    none = [None] * len(networks)
+    return {
+        "rank": np.arange(len(networks)),
+        "selection": ["mode"] * len(networks),
         "distribution": order,
         "coefficient": np.array(config.coefficients)[order],
-        "target": [None] * total,
+        "target": none,
         "architecture": architectures,
-        "architecture_readable": [space.describe(row) for row in architectures],
+        "architecture_readable": [config.space.search_space.describe(row) for row in architectures],
         **costs,
         "complexity": costs[config.complexity] / config.complexity_scale,
-        "mode_probability": diagnostics["mode_probability"][order],
-        "evaluation_id": [None] * total,
+        "mode_probability": optimizer.diagnostics()["mode_probability"][order],
+        "evaluation_id": none,
         "supernet_loss": [network.validation_loss for network in networks],
         "supernet_accuracy": [network.validation_accuracy for network in networks],
         "supernet_test_accuracy": [network.test_accuracy for network in networks],
-        "retrained_loss": [None] * total,
-        "retrained_accuracy": [None] * total,
+        "retrained_loss": none,
+        "retrained_accuracy": none,
         "checkpoint_path": [network.weights_path for network in networks],
     }
-    schema = architectures_schema(list(config.space.costs))
-    write_table(place.join(ARCHITECTURES_FILE), schema, config_metadata(config.to_dict()), columns)
-    for rank, row in enumerate(architectures):
-        folder = place.join("networks", str(rank))
-        make_folder(folder)
-        described = {
-            "space": config.space.name,
-            "indices": row.tolist(),
-            "choices": space.decode(row.tolist()),
-        }
-        write_atomic(folder.join("architecture.json"), json.dumps(described, indent=2).encode())
-    totals = {
-        "num_evaluations": optimizer.num_told,
-        "num_updates": optimizer.num_updates,
-        "num_restarts": restarts,
-    }
-    write_finished(config.run_path, {**totals, "elapsed_seconds": elapsed_seconds})
-    plot_pareto(load_run(config.run_path), place.join(PARETO_FILE), cost=config.complexity)
 
 
 def latest_distributions_table(run: Run) -> Table | None:
