@@ -17,7 +17,7 @@ def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         space=digits_space(),
         data=DataConfig(source="digits", validation_fraction=0.25),
         name="quickstart",
-        coefficients=(0.0, 0.05, 0.2, 1.0),
+        coefficients=(0.0, 0.1, 0.3, 1.0),
         complexity="params",
         warmup_rounds=300,
         search_rounds=500,
