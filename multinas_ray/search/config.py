@@ -59,8 +59,8 @@ class OneShotSearchConfig:
     memory: int = 0
     """Earlier draws that an update uses again. For fixed weights: losses age while weights train."""
     margin_scale: float = 1.0
-    """Multiplies the least probability of each category (docs/METHOD.md, step 8). A smaller one pays on fixed losses; while
-    weights train it lets distributions settle on what happened to be trained first."""
+    """Multiplies the least probability of each category (docs/METHOD.md, step 8). A smaller one pays on fixed losses;
+    while weights train it lets distributions settle on what happened to be trained first."""
     training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
     """How the weights are trained."""
 
