@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Group
 from rich.table import Table
 
 from multinas_ray.core import MultiDistributionOptimizer
@@ -107,13 +108,13 @@ def latest_distributions_table(run: Run) -> Table | None:
     return distribution_table(diagnostics, run.config["complexity"]["name"], run.config["complexity"]["scale"])
 
 
-def networks_table(run: Run) -> Table:
-    """The K networks of a finished run as a table for the terminal."""
+def networks_table(run: Run) -> Group:
+    """The K networks of a finished run for the terminal: a table of figures, then the architectures by their rank."""
     costs = [name for name in ("params", "flops") if name in run.architectures]
     table = Table(title=f"{len(run.architectures)} networks, from small to large", title_justify="left")
     for name in ("#", "coeff.", *costs, "val. loss", "val. acc.", "test acc."):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("architecture", overflow="fold")
+    architectures = Table.grid(padding=(0, 1))
     for row in run.architectures.to_dict("records"):
         table.add_row(
             str(row["rank"]),
@@ -122,6 +123,6 @@ def networks_table(run: Run) -> Table:
             f"{row['supernet_loss']:.4f}",
             f"{row['supernet_accuracy']:.2%}",
             f"{row['supernet_test_accuracy']:.2%}",
-            row["architecture_readable"],
         )
-    return table
+        architectures.add_row(f"#{row['rank']}", row["architecture_readable"])
+    return Group(table, architectures)
