@@ -132,7 +132,10 @@ def test_a_finished_search_shows_its_networks_and_where_they_are(experiment, cap
         ["34.6 k", "1.23 M", "0.1250", "98.77%", "97.54%"],
     ]
     assert [row[:2] for row in rows] == [["0", "0.3"], ["1", "0"]]
-    assert [row[-1] for row in rows] == ["skip k3e2", "k5e4 k3e4"]
+    assert [line.split() for line in out.splitlines() if line.startswith("#")] == [
+        ["#0", "skip", "k3e2"],
+        ["#1", "k5e4", "k3e4"],
+    ]
     lines = out.splitlines()
     assert f"Picture: {tmp_path}/small/pareto.png" in lines
     assert f"Curves: {tmp_path}/small/tensorboard" in lines
