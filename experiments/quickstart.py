@@ -17,10 +17,10 @@ def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         space=digits_space(),
         data=DataConfig(source="digits", validation_fraction=0.25),
         name="quickstart",
-        coefficients=(0.0, 0.1, 0.3, 1.0),
+        coefficients=(0.0, 0.1, 0.4, 1.5),
         complexity="params",
-        warmup_rounds=300,
-        search_rounds=500,
+        warmup_rounds=500,
+        search_rounds=400,
         training=WeightTraining(
             batch_size=64, validation_batch_size=256, norm_batch_size=32, learning_rate=0.1, weight_decay=1e-4
         ),

@@ -58,9 +58,9 @@ class OneShotSearchConfig:
     """N, the subnets evaluated in a round, a multiple of K; None: 2 K."""
     memory: int = 0
     """Earlier draws that an update uses again. For fixed weights: losses age while weights train."""
-    margin_scale: float = 1.0
-    """Multiplies the least probability of each category (docs/METHOD.md, step 8). A smaller one pays on fixed losses;
-    while weights train it lets distributions settle on what happened to be trained first."""
+    margin_scale: float = 0.5
+    """Multiplies the least probability of each category (docs/METHOD.md, step 8). Half is our default: with few variables
+    the whole margin keeps even a decided distribution's mode wandering. More than half explores longer."""
     training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
     """How the weights are trained."""
 
