@@ -59,8 +59,8 @@ class OneShotSearchConfig:
     memory: int = 0
     """Earlier draws that an update uses again. For fixed weights: losses age while weights train."""
     margin_scale: float = 0.5
-    """Multiplies the least probability of each category (docs/METHOD.md, step 8). Half is our default: with few variables
-    the whole margin keeps even a decided distribution's mode wandering. More than half explores longer."""
+    """Multiplies the least probability of each category (docs/METHOD.md, step 8). Half is our default: with few
+    variables the whole margin keeps even a decided distribution's mode wandering. More explores longer."""
     training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
     """How the weights are trained."""
 
