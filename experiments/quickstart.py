@@ -17,12 +17,15 @@ def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         space=digits_space(),
         data=DataConfig(source="digits", validation_fraction=0.25),
         name="quickstart",
-        coefficients=(0.0, 0.1, 0.4, 1.5),
+        coefficients=(0.0, 0.04, 0.12, 0.4),
         complexity="params",
-        warmup_rounds=500,
-        search_rounds=400,
+        # Weights first: so few images judge all subnets alike only once their weights no longer move.
+        warmup_rounds=900,
+        search_rounds=300,
+        train_during_search=False,
+        memory=4,
         training=WeightTraining(
-            batch_size=64, validation_batch_size=256, norm_batch_size=32, learning_rate=0.1, weight_decay=1e-4
+            batch_size=64, validation_batch_size=352, norm_batch_size=32, learning_rate=0.1, weight_decay=1e-4
         ),
         checkpoint_interval_seconds=20,
     )
