@@ -20,7 +20,7 @@ def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         coefficients=(0.0, 0.04, 0.12, 0.4),
         complexity="params",
         # Weights first: so few images judge all subnets alike only once their weights no longer move.
-        warmup_rounds=900,
+        warmup_rounds=1200,
         search_rounds=300,
         train_during_search=False,
         memory=4,
