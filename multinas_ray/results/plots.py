@@ -52,17 +52,21 @@ class _Scale:
     is_error: bool
 
     def cost_of(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """(n,) costs in the axis's unit."""
         return frame[self.cost].to_numpy(dtype=float) / self.divisor
 
     def quality_of(self, frame: pd.DataFrame, loss: str, accuracy: str) -> npt.NDArray[np.float64]:
+        """(n,) errors in percent from column `accuracy`, or losses from column `loss`; lower is better."""
         if self.is_error:
             return 100 * (1 - frame[accuracy].to_numpy(dtype=float))
         return frame[loss].to_numpy(dtype=float)
 
     def points_of(self, frame: pd.DataFrame, loss: str, accuracy: str) -> Points:
+        """(n, 2) places in the picture: cost, then error or loss."""
         return np.stack([self.cost_of(frame), self.quality_of(frame, loss, accuracy)], axis=1)
 
     def describe(self, quality: float) -> str:
+        """An error or a loss as a label shows it."""
         return f"{quality:.1f} %" if self.is_error else f"{quality:.3g}"
 
 

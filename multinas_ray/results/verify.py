@@ -87,6 +87,7 @@ class _Findings:
         self.notes: list[str] = []
 
     def require(self, holds: bool, problem: str) -> None:
+        """Keep `problem` unless it holds."""
         if not holds:
             self.problems.append(problem)
 
