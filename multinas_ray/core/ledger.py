@@ -35,6 +35,9 @@ class Ledger:
         num_closed = len(settled) if closes.all() else int(closes.argmin())
         return Ledger(self.watermark + num_closed, settled[num_closed:])
 
-    def settle_below(self, bound: int) -> "Ledger":
-        """Returns the ledger with every id below `bound` settled."""
-        return Ledger(max(self.watermark, bound), self.settled_above[self.settled_above >= bound]).settle(_no_ids())
+    def settle_below(self, bound: int, open_ids: IntArray) -> "Ledger":
+        """Returns the ledger with every id below `bound` settled, but `open_ids`, which are not settled yet."""
+        if not len(open_ids):
+            above = self.settled_above[self.settled_above >= bound]
+            return Ledger(max(self.watermark, bound), above).settle(_no_ids())
+        return self.settle(np.setdiff1d(np.arange(self.watermark, bound), open_ids))

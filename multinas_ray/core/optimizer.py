@@ -4,7 +4,7 @@ Notation: K distributions, D variables, C categories (padded), N samples. docs/M
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -200,23 +200,45 @@ class MultiDistributionOptimizer:
             raise ConfigError(f"ids to forget must be whole numbers from 0, got {proposals_or_ids!r}")
         self._settle(ids_N.astype(np.int64))
 
-    def restart(self, *, first_id: int, seed: int | Sequence[int] | None) -> None:
+    def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep_ids: npt.ArrayLike = ()) -> None:
         """Goes on after a crash: drops what was drawn and not told, and draws anew under new ids.
 
         Args:
             first_id: ids go on from here or from the next unused one, whichever is larger. All below count as
-                settled, so fold in every result on record first.
+                settled but those kept, so fold in every result on record first.
             seed: of the draws from now on.
+            keep_ids: pending proposals whose results may still come.
 
         Raises:
-            ConfigError: `first_id` is negative or the seed is not one.
+            ConfigError: `first_id` is negative, the seed is not one, or an id to keep is not pending.
         """
         state = self._state
         first = _checked_first_id(first_id)
+        kept = state.pending[np.isin(state.pending.ids, keep_ids)]
+        if len(kept) != np.size(keep_ids):
+            unknown = np.setdiff1d(keep_ids, state.pending.ids)
+            raise ConfigError(f"only pending proposals can be kept, these ids are not: {unknown.tolist()}")
         state.rng = new_generator(seed)
         state.next_id = max(state.next_id, first)
-        state.ledger = state.ledger.settle_below(state.next_id)
-        state.queue = state.pending = Proposals.empty(len(self._config.num_categories))
+        state.ledger = state.ledger.settle_below(state.next_id, kept.ids)
+        state.queue, state.pending = Proposals.empty(len(self._config.num_categories)), kept
+
+    def set_coefficients(self, coefficients: Iterable[float]) -> None:
+        """Gives the K distributions other coefficients, before anything was told.
+
+        At the start all distributions are uniform, so what was drawn is a draw for any coefficients. Asking and
+        telling go on as if the optimiser had been made with them.
+
+        Raises:
+            ConfigError: Something was told, or the coefficients break their rule or are not K.
+        """
+        values = tuple(coefficients)
+        if self._state.num_told:
+            raise ConfigError(f"coefficients can be set before the first result, {self._state.num_told} were told")
+        if len(values) != self.num_distributions:
+            raise ConfigError(f"coefficients must be K = {self.num_distributions} numbers, got {len(values)}")
+        self._config = checked_config(**{**asdict(self._config), "coefficients": values})
+        self._coefficients_K = np.array(self._config.coefficients)
 
     def diagnostics(self) -> dict[str, npt.NDArray[Any]]:
         """Reports on each distribution (docs/METHOD.md step 9).

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from multinas_ray import MultiDistributionOptimizer, Proposals
+from multinas_ray import ConfigError, MultiDistributionOptimizer, Proposals
 
 OPTIONS = {"num_categories": [4, 3, 1, 5], "coefficients": [0.0, 0.2, 0.9], "samples_per_update": 6}
 TABLE_DC = np.random.default_rng(24).random((4, 5))
@@ -223,6 +223,50 @@ def test_restart_drops_what_is_out_and_goes_on_under_new_ids():
     assert tell(optimizer, fresh) == 1, "the results told before the crash still count"
     optimizer.restart(first_id=0, seed=(25, 2))
     assert optimizer.ask(1).ids[0] == 56, "ids never go back"
+
+
+def test_restart_keeps_the_pending_proposals_it_is_told_to():
+    optimizer = new_optimizer()
+    proposals = optimizer.ask(9)
+    tell(optimizer, proposals[[0, 5]])
+    optimizer.restart(first_id=20, seed=1, keep_ids=[2, 7])
+    np.testing.assert_array_equal(optimizer.pending().ids, [2, 7])
+    assert optimizer.ask(1).ids[0] == 20
+    tell(optimizer, proposals)
+    assert (optimizer.num_told, optimizer.num_ignored) == (4, 7), "of the old ones only the kept still count"
+    restored = new_optimizer()
+    restored.load_state_dict(optimizer.state_dict())
+    np.testing.assert_array_equal(restored.pending().ids, [20])
+
+
+def test_restart_keeps_only_what_is_pending():
+    optimizer = new_optimizer()
+    tell(optimizer, optimizer.ask(3)[:1])
+    with pytest.raises(ConfigError, match=r"not: \[0, 9\]"):
+        optimizer.restart(first_id=20, seed=1, keep_ids=[0, 2, 9])
+    assert optimizer.ask(1).ids[0] == 3, "nothing changed"
+
+
+def test_coefficients_set_before_the_first_result_are_as_if_given_at_the_start():
+    late, early = new_optimizer(), new_optimizer(coefficients=[0.5, 1.0, 7.0])
+    proposals = [optimizer.ask(12) for optimizer in (late, early)]
+    late.set_coefficients([0.5, 1.0, 7.0])
+    np.testing.assert_array_equal(late.diagnostics()["coefficient"], [0.5, 1.0, 7.0])
+    for optimizer, asked in zip((late, early), proposals, strict=True):
+        assert tell(optimizer, asked) == 2
+    np.testing.assert_array_equal(late.probs, early.probs)
+    early.load_state_dict(late.state_dict())
+
+
+def test_coefficients_are_fixed_by_the_first_result():
+    optimizer = new_optimizer()
+    with pytest.raises(ConfigError, match="K = 3 numbers, got 2"):
+        optimizer.set_coefficients([0.0, 1.0])
+    with pytest.raises(ConfigError, match="increasing"):
+        optimizer.set_coefficients([0.0, 2.0, 1.0])
+    tell(optimizer, optimizer.ask(1))
+    with pytest.raises(ConfigError, match="1 were told"):
+        optimizer.set_coefficients([0.0, 1.0, 2.0])
 
 
 def test_restart_seeds_the_draws():
