@@ -1,6 +1,7 @@
 """The record of a search on disk: written durably while it runs, read by anyone."""
 
-from multinas_ray.results.run import Run, load_run, write_config, write_finished
+from multinas_ray.results.choices import best_configs, pareto_front
+from multinas_ray.results.run import Run, load_config, load_run, write_config, write_finished
 from multinas_ray.results.schema import (
     SCHEMA_VERSION,
     architectures_schema,
@@ -11,6 +12,7 @@ from multinas_ray.results.schema import (
     evaluation_columns,
     evaluations_schema,
     rounds_schema,
+    tune_evaluations_schema,
 )
 from multinas_ray.results.snapshot import load_snapshot, save_snapshot
 from multinas_ray.results.storage import check_writable, resolve, write_atomic
@@ -23,6 +25,7 @@ __all__ = [
     "TableWriter",
     "Verification",
     "architectures_schema",
+    "best_configs",
     "check_writable",
     "config_metadata",
     "consuming_update",
@@ -30,11 +33,14 @@ __all__ = [
     "distributions_schema",
     "evaluation_columns",
     "evaluations_schema",
+    "load_config",
     "load_run",
     "load_snapshot",
+    "pareto_front",
     "resolve",
     "rounds_schema",
     "save_snapshot",
+    "tune_evaluations_schema",
     "verify_run",
     "write_atomic",
     "write_config",

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multinas_ray.errors import StateError
 from multinas_ray.results import plain, storage
+from multinas_ray.results.journal import read_journals
 from multinas_ray.results.schema import (
     SCHEMA_VERSION,
     VERSION_KEY,
@@ -41,7 +44,8 @@ class Run:
     """Its configuration, as given to `write_config`."""
 
     evaluations: pd.DataFrame
-    """One row per evaluated subnet, in tell order; see `evaluations_schema`. Architectures are tuples."""
+    """One row per evaluated subnet, in tell order (those never told first); see `evaluations_schema` and
+    `tune_evaluations_schema`. Architectures are tuples."""
 
     distributions: pd.DataFrame
     """One row per update and distribution, in this order; see `distributions_schema`."""
@@ -68,6 +72,19 @@ class Run:
             return str(told["name"]), float(told["scale"])
         return None
 
+    @property
+    def complexities(self) -> npt.NDArray[np.float64]:
+        """(n,) normalised driving cost of each evaluation, NaN for a failed one.
+
+        Evaluations recorded before the scale was known get raw cost / scale; NaN while it is not known.
+        """
+        complexities: npt.NDArray[np.float64] = self.evaluations["complexity"].to_numpy(dtype=np.float64).copy()
+        if self.driving_cost is not None:
+            name, scale = self.driving_cost
+            late = np.isnan(complexities) & np.isfinite(self.evaluations["loss"].to_numpy())
+            complexities[late] = self.evaluations[name].to_numpy(dtype=np.float64)[late] / scale
+        return complexities
+
 
 def load_run(path: storage.AnyPath) -> Run:
     """Read a run from disk or an object store, while it goes on or after it.
@@ -89,7 +106,7 @@ def load_run(path: storage.AnyPath) -> Run:
     if storage.exists(place.join(FINISHED_FILE)):
         finished = _read_json(place.join(FINISHED_FILE))
     distributions = _read_folder(place.join(DISTRIBUTIONS), distributions_schema())
-    evaluations = _read_folder(place.join(EVALUATIONS), evaluations_schema(()))
+    evaluations = _read_evaluations(place.join(EVALUATIONS))
     rounds = _read_folder(place.join(ROUNDS), rounds_schema())
     architectures = architectures_schema(()).empty_table()
     if storage.exists(place.join(ARCHITECTURES_FILE)):
@@ -97,12 +114,17 @@ def load_run(path: storage.AnyPath) -> Run:
     return Run(
         path=str(place),
         config=config,
-        evaluations=_to_frame(evaluations, ["tell_order"]),
+        evaluations=_to_frame(evaluations, ["tell_order", "-id"]),
         distributions=_to_frame(distributions, ["update", "distribution"]),
         rounds=_to_frame(rounds, ["round"]),
         architectures=_to_frame(architectures, []),
         finished=finished,
     )
+
+
+def load_config(path: storage.AnyPath) -> dict[str, Any]:
+    """Read a run's configuration alone; arguments and errors as for `load_run`."""
+    return _read_config(storage.resolve(path))
 
 
 def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
@@ -166,6 +188,16 @@ def _check_version(version: object, place: storage.Location) -> None:
         )
 
 
+def _read_evaluations(folder: storage.Location) -> pa.Table:
+    """Read the parts, and the rows of a journal that are not in them yet."""
+    journals = read_journals(folder)
+    table = _read_folder(folder, evaluations_schema(()))
+    newer = journals.table_from(table.num_rows)
+    if newer is None:
+        return table
+    return pa.concat_tables([table, newer]) if table.num_rows else newer
+
+
 def _read_folder(folder: storage.Location, empty: pa.Schema) -> pa.Table:
     parts = [_read_part(folder.join(name)) for name in storage.list_files(folder, ".parquet")]
     if not parts:
@@ -204,7 +236,8 @@ def _read_whole(file: storage.Location) -> pa.Table:
 
 def _to_frame(table: pa.Table, order: list[str]) -> pd.DataFrame:
     if order:
-        table = table.sort_by([(name, "ascending") for name in order])
+        keys = [(name.lstrip("-"), "descending" if name.startswith("-") else "ascending") for name in order]
+        table = table.sort_by(keys)
     frame: pd.DataFrame = table.to_pandas()
     for name in _TUPLE_COLUMNS:
         if name in frame:

@@ -89,6 +89,26 @@ def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
     return _schema("evaluations", before, cost_names, after)
 
 
+def tune_evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
+    """One row per result of a search in a Tune pipeline, where a trial is an evaluation; see `evaluations_schema`.
+
+    Two columns differ. `complexity` is empty in rows recorded before its scale was known: it is the raw cost over
+    the scale. `reused_id` is the evaluation whose result a row repeats, empty for one that was run. `round` is
+    `update` - 1 and `block` is -1. Evaluations without a known density (points given by the user, unseen ones taken
+    when all draws are known) have negative ids, `source`, `round`, `drawn_at_update`, `tell_order` and `update` of
+    -1, and a `log_q` of 0: no update uses them.
+
+    Args:
+        cost_names: As for `evaluations_schema`.
+
+    Raises:
+        ConfigError: A cost name is not a fresh identifier.
+    """
+    schema = evaluations_schema([*cost_names, "reused_id"])
+    schema = schema.set(schema.get_field_index("reused_id"), pa.field("reused_id", pa.int64()))
+    return schema.set(schema.get_field_index("complexity"), pa.field("complexity", pa.float64()))
+
+
 def distributions_schema() -> pa.Schema:
     """One row per update and distribution, written after the update.
 

@@ -100,7 +100,7 @@ def verify_run(path: storage.AnyPath) -> Verification:
     within a relative 1e-9, modes exactly. So must the density that each sample was drawn with and, where there
     is a cost table, its complexity. Accuracies, times and sources are not used by the algorithm: a change of
     those cannot be found. A run that was killed may lack its newest distribution rows; a finished one may lack
-    nothing.
+    nothing. Evaluations without a known density must be there once; no update uses them.
 
     Args:
         path: `<storage_path>/<run>`, local or a URI. Its config.json holds a section `optimizer` and may hold
@@ -116,12 +116,16 @@ def verify_run(path: storage.AnyPath) -> Verification:
     run = load_run(path)
     optimizer = _new_optimizer(run)
     findings = _Findings()
-    _check_ids(run, findings)
-    _check_totals(run, optimizer.samples_per_update, findings)
+    told = _told(run)
+    _check_ids(run, told, findings)
+    _check_totals(run, told, optimizer.samples_per_update, findings)
     _check_complexities(run, findings)
-    num_updates = len(run.evaluations) // optimizer.samples_per_update
+    if not _is_calibrated(run):
+        findings.notes.append(f"{len(told)} results wait for the coefficients or the scale of the complexity")
+        told = told[:0]
+    num_updates = len(told) // optimizer.samples_per_update
     _check_updates(run, optimizer.num_distributions, num_updates, findings)
-    num_compared, difference = _fold(run, optimizer, findings)
+    num_compared, difference = _fold(run, told, optimizer, findings)
     return Verification(
         path=run.path,
         is_finished=run.is_finished,
@@ -143,18 +147,32 @@ def _new_optimizer(run: Run) -> MultiDistributionOptimizer:
     unknown = sorted(set(section) - known)
     if unknown:
         raise StateError(f"section 'optimizer' of {run.path} has unknown keys {', '.join(unknown)}: {remedy}")
+    if section.get("coefficients", ()) is None:  # not known yet: nothing was told
+        section = {**section, "coefficients": range(run.config["settings"]["num_distributions"])}
     try:
         return MultiDistributionOptimizer(**{**section, "seed": 0})  # nothing is drawn here
     except (ConfigError, TypeError) as error:
         raise StateError(f"section 'optimizer' of {run.path} is not usable ({error}): {remedy}") from error
 
 
-def _check_ids(run: Run, findings: _Findings) -> None:
+def _told(run: Run) -> pd.DataFrame:
+    """The evaluations that updates use; others have no known density and a tell order of -1."""
+    frame = run.evaluations.assign(complexity=run.complexities)
+    return frame[frame["tell_order"] >= 0]
+
+
+def _is_calibrated(run: Run) -> bool:
+    """Whether coefficients and scale are known, without which nothing was told yet."""
+    scale = run.config.get("complexity", {}).get("scale", 1.0)
+    return run.config["optimizer"].get("coefficients", ()) is not None and scale is not None
+
+
+def _check_ids(run: Run, told: pd.DataFrame, findings: _Findings) -> None:
     """Every evaluation once, nothing lost: ids and tell order without repeats or gaps."""
     ids = np.sort(run.evaluations["id"].to_numpy())
     repeated = np.unique(ids[1:][ids[1:] == ids[:-1]])
     findings.require(not len(repeated), f"ids recorded more than once: {_some(repeated)}")
-    missing = np.setdiff1d(np.arange(ids.max(initial=-1) + 1), ids)
+    missing = np.setdiff1d(np.arange(ids.max(initial=-1) + 1), ids)  # negative ids may have gaps
     if len(missing):
         text = f"ids drawn and never recorded: {_some(missing)}"
         if run.finished is None:
@@ -163,7 +181,7 @@ def _check_ids(run: Run, findings: _Findings) -> None:
             findings.notes.append(f"{text} (in flight when the driver was restarted)")
         else:
             findings.problems.append(text)
-    order = np.sort(run.evaluations["tell_order"].to_numpy())
+    order = np.sort(told["tell_order"].to_numpy())
     wrong = np.flatnonzero(order != np.arange(len(order)))
     if len(wrong):
         findings.problems.append(
@@ -171,9 +189,8 @@ def _check_ids(run: Run, findings: _Findings) -> None:
         )
 
 
-def _check_totals(run: Run, samples_per_update: int, findings: _Findings) -> None:
+def _check_totals(run: Run, frame: pd.DataFrame, samples_per_update: int, findings: _Findings) -> None:
     """The planned total, the total told at the end, whole rounds, and the update of each row."""
-    frame = run.evaluations
     planned = run.config.get("num_evaluations")
     if run.finished is not None:
         total = run.finished.get("num_evaluations", len(frame))
@@ -200,7 +217,8 @@ def _check_totals(run: Run, samples_per_update: int, findings: _Findings) -> Non
 
 def _check_complexities(run: Run, findings: _Findings) -> None:
     """The driving cost: its raw column over the scale, and the sum of the cost table where there is one."""
-    frame = run.evaluations[np.isfinite(run.evaluations["complexity"])]
+    frame = run.evaluations.assign(complexity=run.complexities)
+    frame = frame[np.isfinite(frame["complexity"])]
     if frame.empty:
         return
     ids, complexities = frame["id"].to_numpy(), frame["complexity"].to_numpy()
@@ -240,12 +258,14 @@ def _check_updates(run: Run, num_distributions: int, num_updates: int, findings:
         findings.notes.append(f"the newest updates are not recorded yet: {_some(missing)}")
 
 
-def _fold(run: Run, optimizer: MultiDistributionOptimizer, findings: _Findings) -> tuple[int, float]:
+def _fold(
+    run: Run, frame: pd.DataFrame, optimizer: MultiDistributionOptimizer, findings: _Findings
+) -> tuple[int, float]:
     """Tell every evaluation again; return the updates compared and the largest difference of probs."""
-    frame, step = run.evaluations, optimizer.samples_per_update
+    step = optimizer.samples_per_update
     recorded = dict(iter(run.distributions.groupby("update")))
     drawn = _positions(frame["drawn_at_update"].to_numpy())
-    losses, complexities = frame["loss"].to_numpy(), frame["complexity"].to_numpy()
+    losses, complexities = frame["loss"].to_numpy(), frame["complexity"].to_numpy(dtype=np.float64)
     num_compared, largest, wrong_ids = 0, 0.0, []
     try:
         proposals = _proposals(frame, optimizer.probs.shape[1])

@@ -82,6 +82,11 @@ class TableWriter:
             self._write(self._buffered)
 
     @property
+    def column_names(self) -> list[str]:
+        """Columns of the table."""
+        return list(self._schema.names)
+
+    @property
     def num_buffered_rows(self) -> int:
         """Rows that a kill would lose."""
         return sum(batch.num_rows for batch in self._buffered)

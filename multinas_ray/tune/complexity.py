@@ -1,0 +1,185 @@
+"""How complex a configuration is: told by its result, or computed beforehand.
+
+Notation: D variables, C categories (padded), N architectures.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.results import tune_evaluations_schema
+from multinas_ray.results.configs import ConfigSpace
+from multinas_ray.spaces import AdditiveCost
+
+logger = logging.getLogger(__name__)
+
+Measure = str | Callable[[dict[str, Any]], float]
+"""A key of the result, or a function of the configuration."""
+
+MAX_ENUMERATED = 10_000
+"""Largest space whose dearest architecture is looked for one by one [ours]."""
+
+NUM_CHECKED = 256
+"""Random architectures on which a complexity must be the sum of its parts to count as additive [ours]."""
+
+RTOL = 1e-9
+"""How exactly [ours]."""
+
+
+@dataclass(frozen=True)
+class Complexities:
+    """What is measured of each evaluation; the first drives the search."""
+
+    measures: Mapping[str, Measure]
+    """Column of the record -> where its value comes from."""
+
+    @classmethod
+    def of(cls, driving: object, recorded: object) -> Complexities:
+        """Take what the caller gave.
+
+        Args:
+            driving: a key of the result or a function.
+            recorded: further ones: a sequence of keys, or a mapping of names to keys and functions.
+
+        Raises:
+            ConfigError: One is neither, or two have one column.
+        """
+        measures: dict[str, Measure] = {}
+        further = recorded if isinstance(recorded, Mapping) else _by_key(recorded)
+        named = [("raw_complexity" if callable(driving) else driving, driving), *further.items()]
+        for name, measure in named:
+            if not (isinstance(measure, str) or callable(measure)) or not isinstance(name, str) or not name:
+                raise ConfigError(
+                    f"a complexity is a key of the result or a function config -> float, got {measure!r} for {name!r}"
+                )
+            column = _column_name(name)
+            if column in measures:
+                raise ConfigError(f"two complexities would share the column {column}; rename {name!r}")
+            measures[column] = measure
+        return cls(measures)
+
+    @property
+    def column(self) -> str:
+        """Column of the driving one."""
+        return next(iter(self.measures))
+
+    @property
+    def driving(self) -> Measure:
+        """Where the driving one comes from."""
+        return self.measures[self.column]
+
+    @property
+    def label(self) -> str:
+        """The driving one's name for people."""
+        return self.driving if isinstance(self.driving, str) else "complexity"
+
+    def of_config(self, config: dict[str, Any]) -> dict[str, float | None]:
+        """The values that follow from the configuration; None for the others."""
+        return {
+            column: None if isinstance(measure, str) else float(measure(config))
+            for column, measure in self.measures.items()
+        }
+
+    def of_result(self, config: dict[str, Any], result: Mapping[str, Any]) -> dict[str, float | None]:
+        """All values of an evaluation; None where a key is missing."""
+        return {
+            column: _number(result.get(measure)) if isinstance(measure, str) else float(measure(config))
+            for column, measure in self.measures.items()
+        }
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is known of the driving complexity before the first evaluation."""
+
+    scale: float | None
+    """The space's largest, which will count as 1; None if unknown."""
+    cost: AdditiveCost | None
+    """Its parts in its own unit, if it is a sum over the choices."""
+
+
+def probe(complexities: Complexities, space: ConfigSpace, rng: np.random.Generator) -> Probe:
+    """Find out beforehand what a function tells of the space's complexity.
+
+    Args:
+        complexities: the driving one is probed, if it is a function.
+        space: the configurations.
+        rng: draws the architectures on which additivity is checked.
+
+    Raises:
+        ConfigError: The function raises, or gives something other than a finite number from 0.
+    """
+    measure = complexities.driving
+    if isinstance(measure, str):
+        return Probe(None, None)
+
+    def value(architecture: Sequence[int]) -> float:
+        return checked_value(measure, space.decode(architecture))
+
+    cost = _additive_cost(value, space, rng)
+    if cost is not None:
+        return Probe(cost.maximum or 1.0, cost)
+    if space.search_space.num_architectures > MAX_ENUMERATED:
+        return Probe(None, None)
+    logger.info("Computing the complexity of all %d configurations.", space.search_space.num_architectures)
+    return Probe(max(value(row.tolist()) for row in space.search_space.enumerate(MAX_ENUMERATED)) or 1.0, None)
+
+
+def checked_value(measure: Callable[[dict[str, Any]], float], config: dict[str, Any]) -> float:
+    """A configuration's complexity by the caller's function.
+
+    Raises:
+        ConfigError: The function raises, or gives something other than a finite number from 0.
+    """
+    try:
+        value = float(measure(config))
+    except Exception as error:
+        raise ConfigError(f"complexity raised {error!r} for {config}; it must take every configuration") from error
+    if not (math.isfinite(value) and value >= 0.0):
+        raise ConfigError(f"complexity must be a finite number from 0, it gave {value} for {config}")
+    return value
+
+
+def _additive_cost(
+    value: Callable[[Sequence[int]], float], space: ConfigSpace, rng: np.random.Generator
+) -> AdditiveCost | None:
+    """The cost table from one-at-a-time differences, if it gives random architectures' complexity."""
+    counts = space.search_space.num_categories
+    origin = [0] * len(counts)
+    base = value(origin)
+    rows = [
+        [0.0] + [value([*origin[:d], c, *origin[d + 1 :]]) - base for c in range(1, count)]
+        for d, count in enumerate(counts)
+    ]
+    cost = AdditiveCost.from_rows("complexity", rows, base)
+    drawn_ND = space.search_space.random(NUM_CHECKED, rng)
+    values_N = np.array([value(row.tolist()) for row in drawn_ND])
+    is_sum = np.allclose(cost(drawn_ND), values_N, rtol=RTOL, atol=0.0)
+    return cost if is_sum else None
+
+
+def _by_key(recorded: object) -> dict[str, Any]:
+    if isinstance(recorded, str) or not isinstance(recorded, Sequence):
+        raise ConfigError(f"recorded_complexities is a sequence of keys or a dict, got {recorded!r}")
+    return {key: key for key in recorded}
+
+
+def _column_name(name: str) -> str:
+    column = re.sub(r"[^a-z0-9_]", "_", name.lower())
+    taken = set(tune_evaluations_schema(()).names)
+    return column if column[0].isalpha() and column not in taken else f"raw_{column}"
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except (TypeError, ValueError):
+        return None

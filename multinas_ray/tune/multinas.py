@@ -1,0 +1,375 @@
+"""MultiNASSearch: K configurations of different complexity from one search, in any Tune pipeline."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ray.tune.result import DEFAULT_METRIC
+from ray.tune.search import Searcher
+
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.results import choices, load_config, load_run, plain
+from multinas_ray.results.configs import ConfigSpace
+from multinas_ray.results.run import CONFIG_FILE, Run
+from multinas_ray.results.storage import exists, read_bytes, resolve, write_atomic
+from multinas_ray.tune.domains import config_space, has_domains
+from multinas_ray.tune.opening import Points, checked_points, resume_search, start_search
+from multinas_ray.tune.settings import SETTINGS, checked_settings
+from multinas_ray.tune.trial_search import TrialSearch
+
+logger = logging.getLogger(__name__)
+
+STATE_VERSION = 1
+
+IDLE_POLL_SECONDS = 0.9
+"""Tune asks again at once while trials run, and once a second when none does."""
+
+IDLE_POLLS = 3
+"""Refused polls of that pace in a row after which running trials count as lost: Tune does not tell of all ends."""
+
+
+class MultiNASSearch(Searcher):
+    """A `search_alg` that finds K configurations, from small to large, each the best for its complexity.
+
+    K distributions over the configurations learn together from every result, by importance sampling; the k-th
+    minimises loss + coefficient_k * complexity / scale. Results may come late, in any order and from any number of
+    trials at once. Each is written to a record on disk before anything is learned from it, so that none is lost when
+    the driver is killed: `Tuner.restore` goes on from the record. One of `coefficients`, `targets` and
+    `num_distributions` drives the search.
+
+    Args:
+        coefficients: (K,) increasing weights of the complexity, whose largest value counts as 1. 0 asks for the best
+            configuration whatever it costs.
+        targets: increasing upper bounds of the complexity in its own unit: one best configuration within each.
+            Coefficients are then chosen from the first results.
+        num_distributions: K, 8 if none of the three is given; coefficients are chosen from the first results.
+        complexity: a key of the result, or a function config -> float, both finite and at least 0. A function is
+            called with configurations before the search; where it is a sum over the choices, expectations are exact.
+        recorded_complexities: further keys, or a dict of names to keys or functions; recorded only.
+        space: the search space, if not given as the Tuner's `param_space`: nested dicts of constants and domains.
+        metric: the result's key that is optimised; of the TuneConfig if None.
+        mode: "min" or "max"; of the TuneConfig if None.
+        points_to_evaluate: configurations to run first, constants optional.
+        evaluated_rewards: their results, if known: they are not run then.
+        evaluated_complexities: their complexities, where `complexity` is a key. These points are part of the record
+            and of the results; as they were not drawn with a known density, the distributions do not learn from them.
+        samples_per_update: results an update of the distributions takes; a multiple of K, 2 K if None.
+        memory: earlier updates whose results each update uses again; 4 with `reuse_results` or `screened`, else 0,
+            as losses that change with time must not be used for long.
+        margin_scale: scales the least probability of each choice.
+        reuse_results: for losses that are always the same for a configuration: a known one is not run again.
+        screened: choose what to run with a surrogate of the loss; for such losses only.
+        seed: of the draws; drawn by the operating system if None, and recorded.
+        record_path: folder of the run's record, local or a URI; a fresh one under ~/ray_results/multinas if None.
+
+    Raises:
+        ConfigError: an argument breaks its rule.
+
+    A trial that raises, or whose metric or complexity is missing or not finite, counts as failed: it ranks worst. A
+    trial that was stopped by a scheduler counts with its last result. With `Repeater`, which passes on the metric
+    alone, the complexity must be a function. An error of the searcher itself ends the search and is kept in `error`.
+    """
+
+    def __init__(
+        self,
+        *,
+        complexity: str | Callable[[dict[str, Any]], float],
+        coefficients: Sequence[float] | None = None,
+        targets: Sequence[float] | None = None,
+        num_distributions: int | None = None,
+        recorded_complexities: Sequence[str] | Mapping[str, Any] = (),
+        space: dict[str, Any] | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        points_to_evaluate: Sequence[dict[str, Any]] | None = None,
+        evaluated_rewards: Sequence[float] | None = None,
+        evaluated_complexities: Sequence[float] | None = None,
+        samples_per_update: int | None = None,
+        memory: int | None = None,
+        margin_scale: float = 0.5,
+        reuse_results: bool = False,
+        screened: bool = False,
+        seed: int | None = None,
+        record_path: str | None = None,
+    ) -> None:
+        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
+        _check_mode(mode)
+        super().__init__(metric=metric, mode=mode)
+        self._seed = arguments["seed"] = secrets.randbits(63) if seed is None else seed
+        self._record_path = arguments["record_path"] = _record_path(record_path)
+        self._arguments = arguments
+        self._settings = checked_settings(**{name: arguments[name] for name in SETTINGS})
+        if evaluated_rewards is not None and not points_to_evaluate:
+            raise ConfigError("evaluated_rewards needs points_to_evaluate, the configurations they belong to")
+        self._space = None if space is None else config_space(space)
+        self._search: TrialSearch | None = None
+        self._snapshot: Any = None
+        self._goes_on = False
+        self._max_concurrent: int | None = None
+        self._idle = _IdleWatch()
+        self._warned: set[str] = set()
+        self.error: Exception | None = None
+
+    @property
+    def record_path(self) -> str:
+        """Folder of the run's record, for `load_run` and `python -m multinas_ray verify`."""
+        return self._record_path
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        """Take metric, mode and search space from the Tuner; False if there are two search spaces.
+
+        Raises:
+            ConfigError: the space cannot be searched, or this searcher or its record was used before.
+        """
+        self._check_unused()
+        _check_mode(mode)
+        self._metric, self._mode = metric or self._metric, mode or self._mode
+        if self._space is not None:
+            return not has_domains(config)
+        self._space = config_space(config)
+        self._points_in(self._space)
+        return True
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Keep at most so many trials running; True, since it is done here."""
+        self._max_concurrent = max_concurrent
+        return True
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
+        """The next configuration; FINISHED when all are known or after an error; None to be asked again.
+
+        Raises:
+            ConfigError: metric, mode or search space were not given.
+        """
+        if self.error is not None:
+            return str(Searcher.FINISHED)
+        search = self._opened()
+        try:
+            if self._max_concurrent is not None and self._idle.num_running(search.live) >= self._max_concurrent:
+                self._note_refusal(search)
+                return None
+            config = search.propose(trial_id)
+        except Exception as error:
+            self._stop(error)
+            return str(Searcher.FINISHED)
+        if config is not None:
+            self._idle.reset()
+            return config
+        if not self._idle.num_running(search.live):
+            return str(Searcher.FINISHED)
+        self._note_refusal(search)
+        return None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Nothing to learn from before the end."""
+        self._idle.reset()
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Learn from a trial's last result. Never raises: an error ends the search and is kept in `error`."""
+        self._idle.reset()
+        if self.error is not None:
+            return
+        try:
+            search = self._opened()
+            if trial_id not in search.live:
+                self._warn("unknown", "Trial %s is over already or none of this search; it is ignored.", trial_id)
+            elif result is None and not error:
+                search.forget(trial_id)  # stopped before it gave a result
+            else:
+                search.finish(trial_id, *self._read(search, trial_id, None if error else result))
+        except Exception as problem:
+            self._stop(problem)
+
+    def best_configs(self) -> pd.DataFrame:
+        """The best configuration for each coefficient, or within each target; see `results.best_configs`."""
+        return choices.best_configs(self._run())
+
+    def pareto_front(self) -> pd.DataFrame:
+        """The evaluations that no other beats in metric and complexity; see `results.pareto_front`."""
+        return choices.pareto_front(self._run())
+
+    def save(self, checkpoint_path: str) -> None:
+        """Write what the record does not hold, as plain JSON."""
+        if self._search is not None and self.error is None:
+            self._search.record.flush()
+        state = {
+            "state_version": STATE_VERSION,
+            "record_path": self._record_path,
+            "max_concurrent": self._max_concurrent,
+            "search": None if self._search is None else self._search.snapshot(),
+        }
+        write_atomic(checkpoint_path, plain.encode(state).encode())
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Go on from what `save` wrote and the record that it names.
+
+        Raises:
+            StateError: the file is damaged or of another version.
+        """
+        state = plain.decode(read_bytes(checkpoint_path))
+        if not isinstance(state, dict) or state.get("state_version") != STATE_VERSION:
+            raise StateError(f"{checkpoint_path} is no state of MultiNASSearch version {STATE_VERSION}: restore a copy")
+        self._record_path = self._arguments["record_path"] = state["record_path"]
+        self._max_concurrent = state["max_concurrent"] or self._max_concurrent
+        self._snapshot, self._search, self._goes_on = state["search"], None, True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What Tune puts into tuner.pkl: the arguments alone."""
+        return dict(self._arguments)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]  # the same object made anew
+        self._goes_on = True
+
+    def _run(self) -> Run:
+        if self._search is not None and self.error is None:
+            self._search.record.flush()
+        return load_run(self._record_path)
+
+    def _has_record(self) -> bool:
+        return exists(resolve(self._record_path).join(CONFIG_FILE))
+
+    def _check_unused(self) -> None:
+        if self._search is not None or (self._has_record() and not self._goes_on):
+            raise ConfigError(
+                f"{self._record_path} is the record of an earlier search, and a MultiNASSearch serves one; make a new "
+                "one with a record_path of its own, or go on with Tuner.restore"
+            )
+
+    def _opened(self) -> TrialSearch:
+        """The search, opened at its first use."""
+        if self._search is not None:
+            return self._search
+        if self._goes_on and self._has_record():
+            recorded = load_config(self._record_path)
+            self._metric, self._mode = self._metric or recorded["metric"], self._mode or recorded["mode"]
+            snapshot, self._snapshot = self._snapshot, None
+            self._search = resume_search(self._record_path, self._settings, self._space, self._points_in, snapshot)
+            return self._search
+        self._check_unused()
+        if self._space is None:
+            raise ConfigError("there is no search space; give it as param_space to the Tuner, or as space")
+        if self._mode is None:
+            raise ConfigError("mode is not set; give metric and mode to the TuneConfig or to MultiNASSearch")
+        self._metric = self._metric or DEFAULT_METRIC
+        logger.info("MultiNASSearch records to %s (seed %d).", self._record_path, self._seed)
+        points = self._points_in(self._space)
+        self._search = start_search(self._record_path, self._settings, self._space, points, self._metric, self._mode)
+        return self._search
+
+    def _points_in(self, space: ConfigSpace) -> Points:
+        rewards = self._arguments["evaluated_rewards"]
+        losses = None if rewards is None else [self._loss_of(float(reward)) for reward in rewards]
+        points = self._arguments["points_to_evaluate"] or ()
+        return checked_points(space, self._settings, points, losses, self._arguments["evaluated_complexities"])
+
+    def _loss_of(self, value: float) -> float:
+        """The one place where mode "max" turns into minimising."""
+        return -value if self._mode == "max" else value
+
+    def _note_refusal(self, search: TrialSearch) -> None:
+        if self._idle.refuse(search.live):
+            self._warn("lost", "Tune waits with nothing running: trials ended without a word, and no longer count.")
+
+    def _stop(self, error: Exception) -> None:
+        logger.error("The search stops: %s", error, exc_info=error)
+        self.error = error
+
+    def _warn(self, kind: str, message: str, *values: object) -> None:
+        """Log a warning, once for each kind."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            logger.warning(message, *values)
+
+    def _read(
+        self, search: TrialSearch, trial_id: str, result: dict[str, Any] | None
+    ) -> tuple[float, dict[str, float | None]]:
+        """The loss, inf for a failed trial, and the raw complexities of a trial's last result."""
+        config = search.space.decode(search.live[trial_id].architecture)
+        measures = self._settings.complexities
+        try:
+            costs = measures.of_result(config, result or {})
+        except Exception as error:
+            self._warn(
+                "function", "A complexity function raised %r for %s: such trials count as failed.", error, config
+            )
+            return math.inf, {}
+        if result is None:
+            return math.inf, costs
+        metric = str(self._metric)
+        loss = _finite(result.get(metric))
+        if loss is None:
+            told = result.get(metric, "missing")
+            self._warn("metric", "Metric %r is %s in a result: such trials count as failed.", metric, told)
+            return math.inf, costs
+        raw = costs[measures.column]
+        if raw is None or not (math.isfinite(raw) and raw >= 0):
+            self._warn(
+                "complexity",
+                "Complexity %r is %s in a result, it must be a finite number from 0: such trials count as failed. A "
+                "Repeater passes on the metric only: give the complexity as a function of the config then.",
+                measures.label,
+                "missing" if raw is None else raw,
+            )
+            return math.inf, costs
+        return self._loss_of(loss), costs
+
+
+class _IdleWatch:
+    """Tells from the pace of Tune's questions that nothing runs, though trials were not told to be over."""
+
+    def __init__(self) -> None:
+        self._lost: set[str] = set()
+        self._count = 0
+        self._last_seconds = -math.inf
+
+    def num_running(self, live: Mapping[str, object]) -> int:
+        """How many trials are out and not lost."""
+        return len(live) - sum(trial_id in live for trial_id in self._lost)
+
+    def reset(self) -> None:
+        """Something happened: Tune is at work."""
+        self._count = 0
+        self._last_seconds = time.monotonic()
+
+    def refuse(self, live: Mapping[str, object]) -> bool:
+        """Note a refused question; True if it shows that all that is out is lost.
+
+        A lost trial's result is still welcome: it only no longer keeps others from running.
+        """
+        now = time.monotonic()
+        self._count = self._count + 1 if now - self._last_seconds >= IDLE_POLL_SECONDS else 0
+        self._last_seconds = now
+        if self._count < IDLE_POLLS:
+            return False
+        self._count, self._lost = 0, set(live)
+        return True
+
+
+def _check_mode(mode: object) -> None:
+    if mode not in (None, "min", "max"):
+        raise ConfigError(f'mode is "min" or "max", got {mode!r}; what else matters goes into the complexity')
+
+
+def _finite(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _record_path(path: str | None) -> str:
+    """The given folder, absolute where it is local; a fresh one if None."""
+    if path is None:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        path = f"~/ray_results/multinas/{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(3)}"
+    return path if "://" in path else str(Path(path).expanduser().absolute())

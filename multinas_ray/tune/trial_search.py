@@ -1,0 +1,231 @@
+"""A search in which a trial is one evaluation: what to run next, and what to learn from a result. Knows no Tune.
+
+A result is durable in the record at once. The optimiser is told of it when the scale of the complexity and the
+coefficients are known, which may take the first update's results, and with the others of its update.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from multinas_ray.core import MultiDistributionOptimizer, Proposals
+from multinas_ray.core.coefficients import default_coefficients
+from multinas_ray.results.configs import ConfigSpace
+from multinas_ray.tune.known import KnownResults
+from multinas_ray.tune.settings import SearchSettings
+from multinas_ray.tune.trial_record import Evaluation, TrialRecord
+from multinas_ray.tune.unseen import most_probable
+
+MAX_KNOWN_DRAWS = 100
+"""Draws in a row that need no run, after which the most probable unseen architecture is run."""
+
+
+class TrialSearch:
+    """Proposes architectures and learns from their results.
+
+    Args:
+        settings: of the search.
+        space: the configurations.
+        record: where evaluations are written before the optimiser is told.
+        optimizer: the distributions, with stand-ins for coefficients that are not known yet.
+        coefficients: None until known.
+        scale: the complexity that counts as 1, None until known.
+        points: architectures to run first, with their (negative) ids.
+        next_untold: the next negative id.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: SearchSettings,
+        space: ConfigSpace,
+        record: TrialRecord,
+        optimizer: MultiDistributionOptimizer,
+        coefficients: tuple[float, ...] | None,
+        scale: float | None,
+        points: Iterable[Evaluation],
+        next_untold: int,
+    ) -> None:
+        self.settings, self.space, self.record = settings, space, record
+        self.optimizer = optimizer
+        self.coefficients, self.scale = coefficients, scale
+        self.live: dict[str, Evaluation] = {}
+        """Running trials by Tune's id."""
+        self._column = settings.complexities.column
+        self._points = deque(points)
+        self._next_untold = next_untold
+        self._held: list[Evaluation] = []
+        self._known = KnownResults(list(settings.complexities.measures))
+        self._in_flight: set[tuple[int, ...]] = set()
+        self._followers: dict[tuple[int, ...], list[Evaluation]] = {}
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether scale and coefficients are known."""
+        return self.coefficients is not None and self.scale is not None
+
+    def propose(self, trial_id: str) -> dict[str, Any] | None:
+        """The configuration of a new trial; None if there is nothing to run, for now or at all."""
+        evaluation = self._next()
+        if evaluation is None:
+            return None
+        self.run(replace(evaluation, trial_id=trial_id))
+        return self.space.decode(evaluation.architecture)
+
+    def run(self, evaluation: Evaluation) -> None:
+        """Note that a trial is running."""
+        self.live[evaluation.trial_id] = evaluation
+        if self.settings.skips_known:
+            self._in_flight.add(evaluation.architecture)
+
+    def finish(self, trial_id: str, loss: float, costs: dict[str, float | None]) -> None:
+        """Record a running trial's result, and learn from it.
+
+        Args:
+            trial_id: a running trial.
+            loss: minimised; inf for a failed evaluation.
+            costs: raw complexities by column.
+        """
+        done = replace(self.live.pop(trial_id), loss=loss, costs=costs)
+        self._in_flight.discard(done.architecture)
+        self.settle(done)
+        for follower in self._followers.pop(done.architecture, ()):
+            self.settle(replace(follower, loss=loss, costs=costs, reused_id=done.number))
+
+    def forget(self, trial_id: str) -> None:
+        """Drop a trial that was never run to a result: it says nothing about its architecture."""
+        dropped = self.live.pop(trial_id)
+        self._in_flight.discard(dropped.architecture)
+        for draw in [dropped, *self._followers.pop(dropped.architecture, ())]:
+            if draw.proposal is not None:
+                self.optimizer.forget(draw.proposal)
+
+    def settle(self, evaluation: Evaluation) -> None:
+        """Record an evaluation, then learn from it."""
+        self.record.append(evaluation, self.scale)
+        self.remember(evaluation)
+        if evaluation.proposal is not None:
+            self.hold([evaluation])
+
+    def remember(self, evaluation: Evaluation) -> None:
+        """Keep a result for draws of the same architecture, if known ones are not run again."""
+        if self.settings.skips_known and evaluation.reused_id is None:
+            self._known.add(evaluation)
+
+    def hold(self, evaluations: Iterable[Evaluation]) -> None:
+        """Take recorded results in; the optimiser is told when an update's worth has come, which costs less."""
+        self._held += evaluations
+        if not self.is_calibrated:
+            self._calibrate()
+        samples = self.optimizer.samples_per_update
+        while self._held and self.is_calibrated:
+            num_missing = samples - self.optimizer.num_told % samples
+            if len(self._held) < num_missing and not self.settings.screened:
+                return
+            now, self._held = self._held[:num_missing], self._held[num_missing:]
+            self._tell(now)
+
+    def snapshot(self) -> dict[str, Any]:
+        """State as plain data: what the record does not hold."""
+        return {
+            "is_calibrated": self.is_calibrated,
+            "optimizer": self.optimizer.state_dict(),
+            "live": [_plain_evaluation(each) for each in self.live.values()],
+        }
+
+    def _calibrate(self) -> None:
+        """Once an update's worth of results has come, fix scale and coefficients: in the record first, then here."""
+        useful = [each for each in self._held if np.isfinite(each.loss)]
+        if not useful or len(self._held) < self.optimizer.samples_per_update:
+            return
+        losses_N = np.array([each.loss for each in useful])
+        raw_N = np.array([each.raw(self._column) for each in useful])
+        scale = self.scale or float(raw_N.max()) or 1.0
+        coefficients = self.coefficients
+        if coefficients is None:
+            coefficients = default_coefficients(losses_N, raw_N / scale, self.settings.num_distributions)
+        self.record.update_config(
+            optimizer={**self.record.config["optimizer"], "coefficients": list(coefficients)},
+            complexity={**self.record.config["complexity"], "scale": scale},
+        )
+        self.optimizer.set_coefficients(coefficients)
+        self.coefficients, self.scale = tuple(coefficients), scale
+        self.record.note_update(self.optimizer)
+
+    def _tell(self, evaluations: list[Evaluation]) -> None:
+        assert self.scale is not None
+        proposals = Proposals.concatenate([each.proposal for each in evaluations if each.proposal is not None])
+        complexities = [each.complexity(self._column, self.scale) for each in evaluations]
+        self.optimizer.tell(proposals, [each.loss for each in evaluations], complexities)
+        self.record.note_update(self.optimizer)
+
+    def _next(self) -> Evaluation | None:
+        while self._points:
+            point = self._points.popleft()
+            if not self._is_seen(point.architecture):
+                return point
+        if not self.settings.skips_known:
+            return self._draw()
+        for _ in range(MAX_KNOWN_DRAWS):
+            draw = self._draw()
+            if draw.architecture in self._known:
+                self.settle(self._known.repeat(draw))
+            elif draw.architecture in self._in_flight:
+                self._followers.setdefault(draw.architecture, []).append(draw)
+            else:
+                return draw
+        return self._most_probable_unseen()
+
+    def _draw(self) -> Evaluation:
+        proposal = self.optimizer.ask(1)
+        return Evaluation(int(proposal.ids[0]), tuple(proposal.architectures[0].tolist()), proposal)
+
+    def _is_seen(self, architecture: tuple[int, ...]) -> bool:
+        return self.settings.skips_known and (architecture in self._known or architecture in self._in_flight)
+
+    def _most_probable_unseen(self) -> Evaluation | None:
+        """The likeliest of each distribution in turn; None if all are known or running."""
+        number = self._next_untold
+        probs_DC = self.optimizer.probs[number % self.optimizer.num_distributions]
+        architecture = most_probable(probs_DC, self.space.search_space.num_categories, self._is_seen)
+        if architecture is None:
+            return None
+        self._next_untold -= 1
+        return Evaluation(number, architecture, None)
+
+
+def _plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    proposal = evaluation.proposal
+    draw = None
+    if proposal is not None:
+        draw = {
+            "log_q": float(proposal.log_q[0]),
+            "source": int(proposal.sources[0]),
+            "drawn_at": int(proposal.drawn_at[0]),
+        }
+    return {
+        "trial_id": evaluation.trial_id,
+        "number": evaluation.number,
+        "architecture": list(evaluation.architecture),
+        "draw": draw,
+    }
+
+
+def evaluation_of(plain: dict[str, Any]) -> Evaluation:
+    """A running trial of a snapshot."""
+    draw, architecture = plain["draw"], tuple(plain["architecture"])
+    proposal = None
+    if draw is not None:
+        proposal = Proposals(
+            architectures=np.array([architecture]),
+            log_q=np.array([draw["log_q"]]),
+            sources=np.array([draw["source"]]),
+            ids=np.array([plain["number"]]),
+            drawn_at=np.array([draw["drawn_at"]]),
+        )
+    return Evaluation(plain["number"], architecture, proposal, plain["trial_id"])

@@ -1,0 +1,104 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+from ray import tune
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.tune.complexity import Complexities, probe
+from multinas_ray.tune.domains import config_space
+from multinas_ray.tune.unseen import most_probable
+
+SPACE = config_space({"a": tune.choice([1, 2, 3]), "b": tune.choice([10, 20]), "c": tune.choice([5, 0])})
+BIG = config_space({f"v{d}": tune.randint(0, 7) for d in range(8)})
+
+
+def find(function, space=SPACE):
+    return probe(Complexities.of(function, ()), space, np.random.default_rng(0))
+
+
+def test_a_sum_over_the_choices_is_found_exactly():
+    found = find(lambda config: 7 + config["a"] ** 2 + config["b"] - config["c"])
+    assert found.scale == 7 + 9 + 20
+    assert found.cost.base + found.cost.table[0, 1] - found.cost.table[0, 0] == 7 + 1 + 10 - 5 + 3
+    for architecture in itertools.product(range(3), range(2), range(2)):
+        config = SPACE.decode(architecture)
+        assert found.cost([architecture])[0] == 7 + config["a"] ** 2 + config["b"] - config["c"]
+
+
+def test_a_product_is_no_sum_and_a_small_space_is_looked_through():
+    found = find(lambda config: config["a"] * config["b"])
+    assert found.cost is None
+    assert found.scale == 60
+
+
+def test_a_slight_interaction_is_found():
+    found = find(lambda config: 1e6 + config["a"] + (0.01 if config["a"] == 3 and config["c"] == 5 else 0))
+    assert found.cost is None
+
+
+def test_a_big_space_that_is_no_sum_has_no_scale_beforehand():
+    found = find(lambda config: math.prod(1 + value for value in config.values()), BIG)
+    assert found.cost is None
+    assert found.scale is None
+
+
+def test_a_key_and_a_complexity_of_zero():
+    assert find("params").scale is None
+    assert find(lambda config: 0).scale == 1.0
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        (lambda config: config["missing"], "complexity raised KeyError"),
+        (lambda config: -1, "finite number from 0, it gave -1"),
+        (lambda config: float("nan"), "finite number from 0, it gave nan"),
+        (lambda config: "many", "complexity raised ValueError"),
+    ],
+)
+def test_a_bad_function_is_refused_at_the_start(function, problem):
+    with pytest.raises(ConfigError, match=problem):
+        find(function)
+
+
+@pytest.mark.parametrize(
+    ("driving", "recorded", "columns"),
+    [
+        ("params", (), ["params"]),
+        ("Eval/Latency ms", ["params"], ["eval_latency_ms", "params"]),
+        ("loss", ["9lives"], ["raw_loss", "raw_9lives"]),
+        (len, {"depth": len, "flops": "FLOPs"}, ["raw_complexity", "depth", "flops"]),
+    ],
+)
+def test_columns_of_the_record(driving, recorded, columns):
+    assert list(Complexities.of(driving, recorded).measures) == columns
+
+
+@pytest.mark.parametrize(
+    ("driving", "recorded", "problem"),
+    [
+        (3, (), "a key of the result or a function"),
+        ("a b", ["a_b"], "share the column a_b"),
+        ("a", "b", "sequence of keys or a dict"),
+        ("", (), "a key of the result or a function"),
+    ],
+)
+def test_bad_complexities_are_refused(driving, recorded, problem):
+    with pytest.raises(ConfigError, match=problem):
+        Complexities.of(driving, recorded)
+
+
+def test_unseen_architectures_come_by_falling_probability_and_each_once():
+    counts = (3, 1, 4, 2)
+    rng = np.random.default_rng(4)
+    probs = np.zeros((4, 4))
+    for d, count in enumerate(counts):
+        probs[d, :count] = rng.dirichlet(np.ones(count))
+    seen = []
+    while (found := most_probable(probs, counts, seen.__contains__)) is not None:
+        seen.append(found)
+    values = [math.prod(probs[d, c] for d, c in enumerate(architecture)) for architecture in seen]
+    assert sorted(seen) == list(itertools.product(*map(range, counts)))
+    assert all(high >= low - 1e-15 for high, low in itertools.pairwise(values))
