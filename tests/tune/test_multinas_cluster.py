@@ -1,0 +1,349 @@
+"""MultiNASSearch in a real Tune on a real local Ray: every row of what a Searcher is told, and what it is not."""
+
+import contextlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import ConcurrencyLimiter, Repeater
+
+from multinas_ray.results import load_run, verify_run
+from multinas_ray.tune import MultiNASSearch
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+SPACE = {"a": tune.choice([1, 2, 3]), "net": {"b": tune.choice([0, 1]), "c": tune.randint(0, 3)}, "fixed": 7}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+    del os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"]
+
+
+def quality(config):
+    assert config["fixed"] == 7
+    return 1.0 / (config["a"] + config["net"]["c"]) + 0.1 * config["net"]["b"]
+
+
+def size(config):
+    return float(config["a"] + config["net"]["c"])
+
+
+def result_of(config):
+    return {"loss": quality(config), "size": size(config)}
+
+
+def report(config):
+    tune.report(result_of(config))
+
+
+class Trainable(tune.Trainable):
+    """Reports `config`'s result until Tune stops it."""
+
+    def setup(self, config):
+        self.values = config
+
+    def step(self):
+        return {**result_of(self.values), "done": self.iteration + 1 == 3}
+
+    def reset_config(self, new_config):
+        self.values = new_config
+        return True
+
+    def save_checkpoint(self, checkpoint_dir):  # Tune saves a class trainable at its end
+        return {"values": self.values}
+
+    def load_checkpoint(self, checkpoint):
+        self.values = checkpoint["values"]
+
+
+class Stubborn(Trainable):
+    """Refuses to be reused."""
+
+    def reset_config(self, new_config):
+        return False
+
+
+class Bench:
+    """Runs a trainable in a Tuner over a new MultiNASSearch."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def search(self, **arguments):
+        arguments = {"complexity": "size", "num_distributions": 2, "seed": 0, **arguments}
+        return MultiNASSearch(record_path=str(self.path / "record"), **arguments)
+
+    def fit(self, trainable, search, *, num_samples=10, space=SPACE, run=None, wrapped=None, **changes):
+        options = {"metric": "loss", "mode": "min", "max_concurrent_trials": 3, "reuse_actors": True, **changes}
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": 1}),
+            param_space=space,
+            tune_config=tune.TuneConfig(search_alg=wrapped or search, num_samples=num_samples, **options),
+            run_config=tune.RunConfig(storage_path=str(self.path), name="run", verbose=0, **(run or {})),
+        )
+        results = tuner.fit()
+        assert search.error is None
+        return results
+
+    @property
+    def rows(self):
+        found = verify_run(self.path / "record")
+        assert found.holds, found.summary()
+        return load_run(self.path / "record").evaluations
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path)
+
+
+def is_failed(rows):
+    return [math.isinf(loss) for loss in rows["loss"]]
+
+
+def test_a_function_with_one_result_in_a_nested_space(bench):
+    search = bench.search()
+    results = bench.fit(report, search, num_samples=12)
+    assert len(results) == 12
+    rows = bench.rows
+    assert len(rows) == 12
+    by_trial = rows.set_index("trial_id")
+    for result in results:
+        row = by_trial.loc[result.metrics["trial_id"]]
+        assert row["loss"] == quality(result.config)
+        assert row["size"] == size(result.config)
+    assert search.best_configs()["config"].map(lambda config: config["fixed"]).tolist() == [7, 7]
+
+
+def test_a_function_with_many_results_counts_with_its_last(bench):
+    def many(config):
+        for step in range(3):
+            tune.report({"loss": 10.0 - step, "size": 1.0})
+
+    bench.fit(many, bench.search(), num_samples=5)
+    assert bench.rows["loss"].tolist() == [8.0] * 5
+
+
+def test_a_class_with_many_results_and_reused_actors(bench):
+    results = bench.fit(Trainable, bench.search(), num_samples=8, reuse_actors=True)
+    assert not results.errors
+    assert len(bench.rows) == len(results) == 8
+    assert not any(is_failed(bench.rows))
+
+
+def test_mode_max(bench):
+    search = bench.search()
+    bench.fit(lambda config: tune.report({"gain": 5.0, "size": 2.0}), search, metric="gain", mode="max", num_samples=4)
+    assert bench.rows["loss"].tolist() == [-5.0] * 4
+    assert search.best_configs()["gain"].tolist() == [5.0, 5.0]
+
+
+def test_a_trial_that_raises_is_failed(bench):
+    def fails(config):
+        tune.report(result_of(config))
+        if config["a"] == 1:
+            raise RuntimeError("on purpose")
+
+    results = bench.fit(fails, bench.search(), num_samples=12)
+    failed = {result.metrics["trial_id"] for result in results if result.error}
+    rows = bench.rows
+    assert len(rows) == 12
+    assert set(rows["trial_id"][is_failed(rows)]) == failed
+    assert 0 < len(failed) < 12
+
+
+def test_a_retry_under_max_failures_counts_once(bench):
+    folder = bench.path / "attempts"
+    folder.mkdir()
+
+    def second_time(config):
+        mark = folder / tune.get_context().get_trial_id()
+        if not mark.exists():
+            mark.touch()
+            raise RuntimeError("the first time")
+        tune.report(result_of(config))
+
+    failures = tune.FailureConfig(max_failures=1)
+    bench.fit(second_time, bench.search(), num_samples=4, run={"failure_config": failures})
+    assert len(bench.rows) == 4
+    assert not any(is_failed(bench.rows))
+
+
+def endless(config):
+    for step in range(10_000):
+        tune.report({"loss": 1.0 + step, "size": 1.0})
+        time.sleep(0.05)
+
+
+class StopAll(tune.Stopper):
+    """Stops everything after a number of results."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, trial_id, result):
+        self.count += 1
+        return False
+
+    def stop_all(self):
+        return self.count > 20
+
+
+@pytest.mark.parametrize("how", ["stop_all", "time_budget_s"])
+def test_an_early_end_tells_nothing_of_what_runs(bench, how):
+    search = bench.search()
+    if how == "stop_all":
+        bench.fit(endless, search, run={"stop": StopAll()})
+    else:
+        bench.fit(endless, search, time_budget_s=4)
+    assert len(bench.rows) == 0
+    assert len(search._search.live) > 0
+
+
+def test_trials_lost_by_a_refused_reset_stop_nobody(bench):
+    search = bench.search()
+    started = time.monotonic()
+    results = bench.fit(Stubborn, search, num_samples=4, max_concurrent_trials=1, reuse_actors=True)
+    assert len(results) == 4
+    assert len(search._search.live) > 0  # Tune has lost some
+    assert len(bench.rows) + len(search._search.live) == 4
+    assert time.monotonic() - started < 60
+
+
+def test_a_missing_metric_fails_the_trial(bench, monkeypatch):
+    monkeypatch.setenv("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    bench.fit(lambda config: tune.report({"size": 1.0}), bench.search(), num_samples=3)
+    assert is_failed(bench.rows) == [True] * 3
+
+
+def test_nan_inf_and_a_missing_complexity_fail_the_trial(bench):
+    def odd(config):
+        values = {1: {"loss": math.nan, "size": 1.0}, 2: {"loss": math.inf, "size": 1.0}, 3: {"loss": 1.0}}
+        tune.report(values[config["a"]])
+
+    bench.fit(odd, bench.search(), num_samples=6)
+    assert is_failed(bench.rows) == [True] * 6
+
+
+def test_a_trial_stopped_by_asha_counts_with_its_last_result(bench):
+    def slow(config):
+        for step in range(1, 9):
+            tune.report({**result_of(config), "step": step, "progress": float(step)})
+
+    scheduler = ASHAScheduler(time_attr="step", max_t=8, grace_period=1, reduction_factor=2)
+    results = bench.fit(slow, bench.search(recorded_complexities=["progress"]), num_samples=12, scheduler=scheduler)
+    last = {result.metrics["trial_id"]: result.metrics["progress"] for result in results}
+    rows = bench.rows
+    assert len(rows) == 12
+    assert dict(zip(rows["trial_id"], rows["progress"], strict=True)) == last
+    assert min(last.values()) < 8
+    assert not any(is_failed(rows))
+
+
+def test_a_concurrency_limiter(bench):
+    search = bench.search()
+    limiter = ConcurrencyLimiter(search, max_concurrent=2)
+    bench.fit(report, search, wrapped=limiter, max_concurrent_trials=None, num_samples=8)
+    assert len(bench.rows) == 8
+
+
+def test_a_repeater_with_a_complexity_function(bench):
+    search = bench.search(complexity=size)
+    bench.fit(report, search, wrapped=Repeater(search, repeat=2), num_samples=8, max_concurrent_trials=None)
+    assert len(bench.rows) == 4
+    assert not any(is_failed(bench.rows))
+
+
+def test_known_configs_end_the_run(bench):
+    results = bench.fit(report, bench.search(reuse_results=True), num_samples=100)
+    assert len(results) == 18
+    assert (bench.rows["reused_id"].isna()).sum() == 18
+
+
+DRIVER = """
+import sys, time
+import ray
+from ray import tune
+from multinas_ray.tune import MultiNASSearch
+
+def trial(config):
+    time.sleep(0.05)
+    tune.report({"loss": 1.0 / (config["a"] + config["b"]), "size": float(config["a"] + config["b"])})
+
+if __name__ == "__main__":
+    path, resume = sys.argv[1], sys.argv[2] == "resume"
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    if resume:
+        tuner = tune.Tuner.restore(path + "/run", trainable=trial)
+    else:
+        search = MultiNASSearch(complexity="size", num_distributions=2, seed=0, record_path=path + "/record")
+        tuner = tune.Tuner(
+            trial,
+            param_space={"a": tune.choice([1, 2, 3]), "b": tune.randint(0, 5)},
+            tune_config=tune.TuneConfig(search_alg=search, num_samples=int(sys.argv[3]), metric="loss", mode="min",
+                                        max_concurrent_trials=3),
+            run_config=tune.RunConfig(storage_path=path, name="run", verbose=0),
+        )
+    results = tuner.fit()
+    print("ENDED", len(results), flush=True)
+"""
+
+
+def test_a_killed_driver_loses_no_result(tmp_path):
+    """Nothing that was finished is lost or counted twice, though Tune's snapshot is older than the record."""
+    script = tmp_path / "driver.py"
+    script.write_text(textwrap.dedent(DRIVER))
+    record = tmp_path / "record"
+    environment = {**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": "4"}
+    environment.pop("RAY_ADDRESS", None)
+
+    def start(mode):
+        command = [sys.executable, str(script), str(tmp_path), mode, "40"]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    first = start("start")
+    deadline = time.monotonic() + 120
+    while _num_rows(record) < 15 and time.monotonic() < deadline:
+        time.sleep(0.3)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    first.stdout.close()
+    before = load_run(record).evaluations
+    assert 15 <= len(before) < 40
+
+    second = start("resume")
+    output, _ = second.communicate(timeout=150)
+    assert "ENDED 40" in output
+    after = load_run(record).evaluations
+    kept = after[after["id"].isin(before["id"])]
+    columns = ["id", "trial_id", "loss", "tell_order", "architecture"]
+    assert kept[columns].reset_index(drop=True).equals(before[columns].reset_index(drop=True))
+    assert after["trial_id"].is_unique
+    assert len(after) >= 40
+    found = verify_run(record)
+    assert found.holds, found.summary()
+    assert load_run(record).config["restarts"] == 1
+
+
+def _num_rows(record: Path) -> int:
+    with contextlib.suppress(Exception):
+        return len(load_run(record).evaluations)
+    return 0
