@@ -1,5 +1,6 @@
 import json
 import math
+import os
 
 import pytest
 
@@ -145,3 +146,17 @@ def test_an_object_store_is_written_without_a_journal(run):
     journal.append(row(1))
     assert files(run, "parquet") == ["part-00000.parquet"]
     assert ids(run) == [0, 1]
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_nothing(run, monkeypatch):
+    journal = writer(run)
+    journal.append(row(0))
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:50]))
+    with pytest.raises(OSError, match="disk is full"):
+        journal.append(row(1))
+    monkeypatch.undo()
+    journal.append(row(2))
+    assert ids(run) == [0, 2]
+    journal.flush()
+    assert ids(run) == [0, 2]

@@ -27,6 +27,10 @@ def size_of(config):
     return float(10 * config["a"] + config["net"]["c"])
 
 
+def sum_of(config):
+    return float(sum(config.values()))
+
+
 def result_of(config):
     return {"loss": loss_of(config), "size": size_of(config)}
 
@@ -280,6 +284,25 @@ def test_known_configs_are_not_run_again_until_all_are_known(make):
     assert (untold["log_q"] == 0).all()
     pipeline.search.best_configs()
     assert holds(pipeline).num_updates == (rows["tell_order"].max() + 1) // 4
+
+
+def test_every_config_of_a_larger_space_is_run_once(make):
+    pipeline = make(space={f"v{d}": tune.choice([0, 1, 2]) for d in range(4)}, complexity="size", reuse_results=True)
+    configs = []
+    while (trial := pipeline.start()) != FINISHED:
+        size = sum(pipeline.running[trial].values())
+        configs.append(pipeline.end(trial, {"loss": (size - 4.5) ** 2, "size": size}))
+    assert len(configs) == len({str(config) for config in configs}) == 81
+    assert (pipeline.rows["id"] < 0).sum() > 5  # taken since a hundred draws in a row were known
+    holds(pipeline)
+
+
+def test_a_config_whose_trial_never_ran_is_proposed_again(make):
+    pipeline = make(space={"x": tune.choice([0, 1])}, complexity=sum_of, reuse_results=True)
+    first, second = pipeline.start(), pipeline.start()
+    config = pipeline.end(first, None)
+    assert pipeline.running[pipeline.start()] == config
+    assert config not in [pipeline.running[second]]
 
 
 def test_a_draw_of_a_running_config_waits_for_its_result(make):
