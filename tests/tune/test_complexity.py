@@ -96,9 +96,16 @@ def test_unseen_architectures_come_by_falling_probability_and_each_once():
     probs = np.zeros((4, 4))
     for d, count in enumerate(counts):
         probs[d, :count] = rng.dirichlet(np.ones(count))
-    seen = []
-    while (found := most_probable(probs, counts, seen.__contains__)) is not None:
+    seen, looked_at = [], []
+
+    def is_seen(architecture):
+        looked_at.append(architecture)
+        return architecture in seen
+
+    while (found := most_probable(probs, counts, is_seen)) is not None:
+        assert len(looked_at) == len(seen) + 1
         seen.append(found)
+        looked_at.clear()
     values = [math.prod(probs[d, c] for d, c in enumerate(architecture)) for architecture in seen]
     assert sorted(seen) == list(itertools.product(*map(range, counts)))
     assert all(high >= low - 1e-15 for high, low in itertools.pairwise(values))
