@@ -3,7 +3,7 @@
 The core's names are here; loading this package loads neither Ray nor torch.
 """
 
-from multinas_ray.core import MultiDistributionOptimizer, Proposals
+from multinas_ray.core import MultiDistributionOptimizer, Proposals, ScreenedOptimizer
 from multinas_ray.errors import ConfigError, DataError, MultiNASError, RunError, StateError
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "MultiNASError",
     "Proposals",
     "RunError",
+    "ScreenedOptimizer",
     "StateError",
 ]

@@ -13,6 +13,13 @@ import numpy.typing as npt
 from multinas_ray.core import distributions
 from multinas_ray.core.arrays import FloatArray, IntArray
 from multinas_ray.core.asng import asng_step, natural_gradient
+from multinas_ray.core.checks import (
+    check_architectures,
+    check_complexities,
+    checked_count,
+    checked_first_id,
+    checked_ids,
+)
 from multinas_ray.core.config import checked_base_cost, checked_config, checked_cost_table, new_generator
 from multinas_ray.core.importance import effective_sample_sizes, importance_weights, weighted_means
 from multinas_ray.core.proposals import Evaluations, Proposals, real_numbers
@@ -129,7 +136,7 @@ class MultiDistributionOptimizer:
             ConfigError: `n` is less than 1.
         """
         state = self._state
-        count = _checked_count(n, self.samples_per_update)
+        count = checked_count(n, self.samples_per_update)
         strata = [state.queue]
         for _ in range(-(-(count - len(state.queue)) // self.samples_per_update)):
             strata.append(self._draw_stratum())
@@ -146,7 +153,7 @@ class MultiDistributionOptimizer:
         Raises:
             ConfigError: `n` is less than 1.
         """
-        return self._draw(_checked_count(n, None))[0]
+        return self._draw(checked_count(n, None))[0]
 
     def tell(self, proposals: Proposals, losses: npt.ArrayLike, complexities: npt.ArrayLike) -> int:
         """Takes results in, in order, and makes an update each time samples_per_update have come.
@@ -170,10 +177,10 @@ class MultiDistributionOptimizer:
             losses=real_numbers(losses, "losses"),
             complexities=real_numbers(complexities, "complexities"),
         )
-        self._check_architectures(proposals)
+        check_architectures(proposals, self._layout)
         state = self._state
         fresh = told[state.ledger.is_new(proposals.ids)]
-        _check_complexities(fresh)
+        check_complexities(fresh)
         state.num_ignored += len(told) - len(fresh)
         state.num_told += len(fresh)
         self._settle(fresh.proposals.ids)
@@ -195,10 +202,7 @@ class MultiDistributionOptimizer:
         if isinstance(proposals_or_ids, Proposals):
             self._settle(proposals_or_ids.ids)
             return
-        ids_N = np.atleast_1d(np.asarray(proposals_or_ids))
-        if ids_N.ndim != 1 or (ids_N.size and (ids_N.dtype.kind not in "iu" or ids_N.min() < 0)):
-            raise ConfigError(f"ids to forget must be whole numbers from 0, got {proposals_or_ids!r}")
-        self._settle(ids_N.astype(np.int64))
+        self._settle(checked_ids(proposals_or_ids))
 
     def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep_ids: npt.ArrayLike = ()) -> None:
         """Goes on after a crash: drops what was drawn and not told, and draws anew under new ids.
@@ -213,7 +217,7 @@ class MultiDistributionOptimizer:
             ConfigError: `first_id` is negative, the seed is not one, or an id to keep is not pending.
         """
         state = self._state
-        first = _checked_first_id(first_id)
+        first = checked_first_id(first_id)
         kept = state.pending[np.isin(state.pending.ids, keep_ids)]
         if len(kept) != np.size(keep_ids):
             unknown = np.setdiff1d(keep_ids, state.pending.ids)
@@ -325,39 +329,4 @@ class MultiDistributionOptimizer:
             effective_sample_size_K=effective_sample_sizes(weights_KN),
             mean_loss_K=weighted_means(weights_KN, pool.losses),
             mean_complexity_K=weighted_means(weights_KN, pool.complexities),
-        )
-
-    def _check_architectures(self, proposals: Proposals) -> None:
-        architectures_ND, counts = proposals.architectures, self._config.num_categories
-        if architectures_ND.shape[1] != len(counts):
-            raise ConfigError(f"architectures must have {len(counts)} variables, got {architectures_ND.shape[1]}")
-        outside_ND = (architectures_ND < 0) | (architectures_ND > self._layout.last_D)
-        if outside_ND.any():
-            i, d = np.argwhere(outside_ND)[0]
-            raise ConfigError(
-                f"architectures[{i}, {d}] must be a category from 0 to {counts[d] - 1}, got {architectures_ND[i, d]}"
-            )
-
-
-def _checked_count(n: int | None, default: int | None) -> int:
-    count = default if n is None else n
-    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-        raise ConfigError(f"n must be a whole number of samples from 1, got {n!r}")
-    return int(count)
-
-
-def _checked_first_id(first_id: int) -> int:
-    if isinstance(first_id, bool) or not isinstance(first_id, int | np.integer) or first_id < 0:
-        raise ConfigError(f"first_id must be a whole number from 0, got {first_id!r}")
-    return int(first_id)
-
-
-def _check_complexities(evaluations: Evaluations) -> None:
-    complexities_N = evaluations.complexities
-    bad_N = np.isfinite(evaluations.losses) & ~(np.isfinite(complexities_N) & (complexities_N >= 0.0))
-    if bad_N.any():
-        i = int(bad_N.argmax())
-        raise ConfigError(
-            f"complexity of id {evaluations.proposals.ids[i]} must be finite and at least 0, "
-            f"got {complexities_N[i]}; tell a failed evaluation by a loss of inf"
         )

@@ -31,6 +31,10 @@ class StateReader:
         """Returns a reader of the dict under `name`."""
         return StateReader(self._take(name), f"{self.path}.{name}")
 
+    def plain(self, name: str) -> object:
+        """Returns what is under `name`, for another reader to check."""
+        return self._take(name)
+
     def expect(self, name: str, expected: object) -> None:
         """Checks that the plain value under `name` is exactly `expected`."""
         found = self._take(name)

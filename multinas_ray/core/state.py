@@ -81,10 +81,10 @@ def write_state(state: OptimizerState, config: OptimizerConfig) -> dict[str, Any
             "path_weight": state.asng.path_weight_K.copy(),
             "step_divisor": state.asng.step_divisor_K.copy(),
         },
-        "rng": _plain_generator(state.rng),
+        "rng": plain_generator(state.rng),
         "settled": {"watermark": state.ledger.watermark, "above": state.ledger.settled_above.copy()},
-        "queue": _plain_proposals(state.queue),
-        "pending": _plain_proposals(state.pending),
+        "queue": plain_proposals(state.queue),
+        "pending": plain_proposals(state.pending),
         "batch": _plain_evaluations(state.batch),
         "memory": {**_plain_evaluations(state.memory.evaluations), "probs": state.memory.probs_HKDC.copy()},
         "last_update": {
@@ -113,11 +113,11 @@ def read_state(data: object, config: OptimizerConfig, layout: CategoryLayout, se
     counters.finish()
     state = OptimizerState(
         asng=_read_distributions(root.section("distributions"), config, layout, settings),
-        rng=_read_generator(root.section("rng")),
+        rng=read_generator(root.section("rng")),
         memory=_read_memory(root.section("memory"), config, layout, counts["num_updates"]),
-        ledger=_read_ledger(root.section("settled")),
-        queue=_read_proposals(root.section("queue"), layout),
-        pending=_read_proposals(root.section("pending"), layout),
+        ledger=read_ledger(root.section("settled")),
+        queue=read_proposals(root.section("queue"), layout),
+        pending=read_proposals(root.section("pending"), layout),
         batch=_read_evaluations(root.section("batch"), layout),
         last_update=_read_last_update(root.section("last_update"), len(config.coefficients)),
         **counts,
@@ -147,19 +147,21 @@ def _plain_config(config: OptimizerConfig) -> dict[str, Any]:
     return {**plain, "delta_max": None if np.isinf(config.delta_max) else config.delta_max}
 
 
-def _plain_proposals(proposals: Proposals) -> dict[str, Any]:
+def plain_proposals(proposals: Proposals) -> dict[str, Any]:
+    """Returns proposals as plain data."""
     return {field.name: getattr(proposals, field.name).copy() for field in fields(proposals)}
 
 
 def _plain_evaluations(evaluations: Evaluations) -> dict[str, Any]:
     return {
-        **_plain_proposals(evaluations.proposals),
+        **plain_proposals(evaluations.proposals),
         "losses": evaluations.losses.copy(),
         "complexities": evaluations.complexities.copy(),
     }
 
 
-def _plain_generator(rng: np.random.Generator) -> dict[str, Any]:
+def plain_generator(rng: np.random.Generator) -> dict[str, Any]:
+    """Returns a PCG64 generator's state as plain data."""
     raw = rng.bit_generator.state
     return {
         "bit_generator": raw["bit_generator"],
@@ -170,7 +172,8 @@ def _plain_generator(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _read_generator(reader: StateReader) -> np.random.Generator:
+def read_generator(reader: StateReader) -> np.random.Generator:
+    """Reads a PCG64 generator; StateError if it is damaged."""
     reader.expect("bit_generator", "PCG64")
     bit_generator = np.random.PCG64(0)
     bit_generator.state = {
@@ -214,7 +217,8 @@ def _read_distributions(
     return state
 
 
-def _read_ledger(reader: StateReader) -> Ledger:
+def read_ledger(reader: StateReader) -> Ledger:
+    """Reads a ledger; StateError if it is damaged."""
     ledger = Ledger(reader.integer("watermark"), reader.integers("above", (None,)))
     above = ledger.settled_above
     if len(above) and (above[0] <= ledger.watermark or (np.diff(above) <= 0).any()):
@@ -223,7 +227,8 @@ def _read_ledger(reader: StateReader) -> Ledger:
     return ledger
 
 
-def _read_proposals(reader: StateReader, layout: CategoryLayout, finish: bool = True) -> Proposals:
+def read_proposals(reader: StateReader, layout: CategoryLayout, finish: bool = True) -> Proposals:
+    """Reads proposals of this space; StateError if they are damaged."""
     architectures = reader.integers("architectures", (None, len(layout.num_categories)))
     shape_N = (len(architectures),)
     if (architectures < 0).any() or (architectures > layout.last_D).any():
@@ -241,7 +246,7 @@ def _read_proposals(reader: StateReader, layout: CategoryLayout, finish: bool = 
 
 
 def _read_evaluations(reader: StateReader, layout: CategoryLayout, finish: bool = True) -> Evaluations:
-    proposals = _read_proposals(reader, layout, finish=False)
+    proposals = read_proposals(reader, layout, finish=False)
     columns = {name: reader.floats(name, (len(proposals),), finite=False) for name in ("losses", "complexities")}
     bad = np.isfinite(columns["losses"]) & ~(np.isfinite(columns["complexities"]) & (columns["complexities"] >= 0.0))
     if bad.any():

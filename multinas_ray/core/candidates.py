@@ -1,0 +1,76 @@
+"""Architectures a surrogate may choose from: drawn from the distributions, near the front, and anywhere.
+
+Notation: K distributions, D variables, C categories (padded), N samples, F points of the front. All [ours].
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from multinas_ray.core.arrays import FloatArray, IntArray
+from multinas_ray.core.distributions import CategoryLayout, sample_architectures, stratified_sources
+
+NUM_DRAWN, NUM_MUTATED, NUM_UNIFORM = 96, 128, 32
+MUTATION_SIZES = np.array([1, 1, 2, 3])
+"""How many variables a mutation draws anew, equally often."""
+
+
+def draw(probs_KDC: FloatArray, layout: CategoryLayout, count: int, rng: np.random.Generator) -> IntArray:
+    """Returns (count, D) architectures, stratified over the distributions."""
+    sources_N = stratified_sources(count, len(probs_KDC), rng)
+    return sample_architectures(probs_KDC, sources_N, layout, rng)
+
+
+def draw_uniform(layout: CategoryLayout, count: int, rng: np.random.Generator) -> IntArray:
+    """Returns (count, D) architectures, all equally likely."""
+    architectures_ND: IntArray = rng.integers(0, layout.last_D + 1, (count, len(layout.last_D)))
+    return architectures_ND
+
+
+def mutate(parents_FD: IntArray, layout: CategoryLayout, count: int, rng: np.random.Generator) -> IntArray:
+    """Returns (count, D): random rows of `parents_FD` with one to three free variables changed."""
+    children_ND = parents_FD[rng.integers(0, len(parents_FD), count)]
+    size_N1 = rng.choice(MUTATION_SIZES, count)[:, None]
+    order_ND = rng.random(children_ND.shape) + ~layout.free_D  # fixed variables come last
+    chosen_ND = (order_ND.argsort(axis=1).argsort(axis=1) < size_N1) & layout.free_D
+    shift_ND = rng.integers(1, np.maximum(layout.last_D, 1) + 1, children_ND.shape)
+    changed_ND: IntArray = (children_ND + shift_ND) % (layout.last_D + 1)
+    return np.where(chosen_ND, changed_ND, children_ND)
+
+
+def candidate_pool(
+    probs_KDC: FloatArray, front_FD: IntArray, layout: CategoryLayout, rng: np.random.Generator
+) -> IntArray:
+    """Returns distinct candidates; known ones are among them."""
+    parts = [draw(probs_KDC, layout, NUM_DRAWN, rng), draw_uniform(layout, NUM_UNIFORM, rng)]
+    if len(front_FD):
+        parts.append(mutate(front_FD, layout, NUM_MUTATED, rng))
+    return np.unique(np.concatenate(parts), axis=0)
+
+
+def space_size(layout: CategoryLayout) -> int:
+    """Returns the number of architectures, exactly."""
+    size = 1
+    for count in layout.num_categories:
+        size *= count
+    return size
+
+
+def first_unseen(
+    layout: CategoryLayout, is_taken: Callable[[IntArray], bool], rng: np.random.Generator
+) -> IntArray | None:
+    """Returns (1, D): an architecture that is not taken, None if all are.
+
+    Counts through the space from a random start, so it looks at no more than the taken ones and one more.
+    """
+    size = space_size(layout)
+    digits_D = [int(digit) for digit in draw_uniform(layout, 1, rng)[0]]
+    for _ in range(size):
+        architecture_D = np.array(digits_D, dtype=np.int64)
+        if not is_taken(architecture_D):
+            return architecture_D[None]
+        for d in range(len(digits_D)):
+            digits_D[d] = (digits_D[d] + 1) % layout.num_categories[d]
+            if digits_D[d]:
+                break
+    return None

@@ -1,0 +1,76 @@
+"""Checks of what a caller asks for and tells."""
+
+import numpy as np
+
+from multinas_ray.core.arrays import IntArray
+from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.proposals import Evaluations, Proposals
+from multinas_ray.errors import ConfigError
+
+
+def checked_count(n: int | None, default: int | None) -> int:
+    """Returns the number of samples asked for, `default` if None.
+
+    Raises:
+        ConfigError: It is not a whole number from 1.
+    """
+    count = default if n is None else n
+    if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+        raise ConfigError(f"n must be a whole number of samples from 1, got {n!r}")
+    return int(count)
+
+
+def checked_first_id(first_id: int) -> int:
+    """Returns the id to go on from.
+
+    Raises:
+        ConfigError: It is not a whole number from 0.
+    """
+    if isinstance(first_id, bool) or not isinstance(first_id, int | np.integer) or first_id < 0:
+        raise ConfigError(f"first_id must be a whole number from 0, got {first_id!r}")
+    return int(first_id)
+
+
+def check_architectures(proposals: Proposals, layout: CategoryLayout) -> None:
+    """Checks that every architecture is one of the space.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    architectures_ND, counts = proposals.architectures, layout.num_categories
+    if architectures_ND.shape[1] != len(counts):
+        raise ConfigError(f"architectures must have {len(counts)} variables, got {architectures_ND.shape[1]}")
+    outside_ND = (architectures_ND < 0) | (architectures_ND > layout.last_D)
+    if outside_ND.any():
+        i, d = np.argwhere(outside_ND)[0]
+        raise ConfigError(
+            f"architectures[{i}, {d}] must be a category from 0 to {counts[d] - 1}, got {architectures_ND[i, d]}"
+        )
+
+
+def check_complexities(evaluations: Evaluations) -> None:
+    """Checks that every evaluation that did not fail has a complexity.
+
+    Raises:
+        ConfigError: One is not finite or negative.
+    """
+    complexities_N = evaluations.complexities
+    bad_N = np.isfinite(evaluations.losses) & ~(np.isfinite(complexities_N) & (complexities_N >= 0.0))
+    if bad_N.any():
+        i = int(bad_N.argmax())
+        raise ConfigError(
+            f"complexity of id {evaluations.proposals.ids[i]} must be finite and at least 0, "
+            f"got {complexities_N[i]}; tell a failed evaluation by a loss of inf"
+        )
+
+
+def checked_ids(ids_N: object) -> IntArray:
+    """Returns ids to forget.
+
+    Raises:
+        ConfigError: They are not whole numbers from 0.
+    """
+    ids = np.atleast_1d(np.asarray(ids_N))
+    if ids.ndim != 1 or (ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0)):
+        raise ConfigError(f"ids to forget must be whole numbers from 0, got {ids_N!r}")
+    return ids.astype(np.int64)

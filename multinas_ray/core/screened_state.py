@@ -1,0 +1,126 @@
+"""The screened optimiser's changing state, and its strict reading from plain data.
+
+Notation: D variables, A distinct architectures evaluated.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from multinas_ray.core.archive import Archive
+from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.ledger import Ledger
+from multinas_ray.core.optimizer import MultiDistributionOptimizer
+from multinas_ray.core.proposals import Proposals
+from multinas_ray.core.reader import StateReader
+from multinas_ray.core.state import plain_generator, plain_proposals, read_generator, read_ledger, read_proposals
+from multinas_ray.errors import StateError
+
+VERSION = 1
+COUNTERS = ("pool_seed", "next_id", "num_told", "num_ignored")
+
+
+@dataclass(eq=False)
+class ScreenedState:
+    """Everything that changes but the distributions, which are in the inner optimiser."""
+
+    rng: np.random.Generator
+    """Of the proposals."""
+    pool_seed: int
+    """With an update's number, the seed of its pool."""
+    archive: Archive
+    ledger: Ledger
+    pending: Proposals
+    next_id: int = 0
+    num_told: int = 0
+    num_ignored: int = 0
+
+    @classmethod
+    def start(cls, num_variables: int, rng: np.random.Generator, pool_seed: int) -> "ScreenedState":
+        """Returns the state before anything was asked or told."""
+        return cls(rng, pool_seed, Archive(num_variables), Ledger(), Proposals.empty(num_variables))
+
+
+def write_screened(state: ScreenedState, inner: MultiDistributionOptimizer, samples_per_update: int) -> dict[str, Any]:
+    """Returns the state as nested dicts of plain values and freshly copied numpy arrays."""
+    archive = state.archive
+    return {
+        "version": VERSION,
+        "samples_per_update": samples_per_update,
+        "counters": {name: getattr(state, name) for name in COUNTERS},
+        "distributions": inner.state_dict(),
+        "rng": plain_generator(state.rng),
+        "settled": {"watermark": state.ledger.watermark, "above": state.ledger.settled_above.copy()},
+        "pending": plain_proposals(state.pending),
+        "archive": {
+            "architectures": archive.architectures.copy(),
+            "losses": archive.losses.copy(),
+            "complexities": archive.complexities.copy(),
+            "support": np.array(archive.support, dtype=np.int64),
+            "front": np.array(archive.front, dtype=np.int64),
+        },
+    }
+
+
+def read_screened(
+    data: object, inner: MultiDistributionOptimizer, layout: CategoryLayout, samples_per_update: int
+) -> ScreenedState:
+    """Builds the state from what `write_screened` returned, and loads `inner` once all else was read.
+
+    Raises:
+        StateError: Something is missing, unknown, of another version or configuration, or damaged; names the
+            path. `inner` is then unchanged.
+    """
+    root = StateReader(data, "state")
+    root.expect("version", VERSION)
+    root.expect("samples_per_update", samples_per_update)
+    counters = root.section("counters")
+    counts = {name: counters.integer(name) for name in COUNTERS}
+    counters.finish()
+    state = ScreenedState(
+        rng=read_generator(root.section("rng")),
+        archive=_read_archive(root.section("archive"), layout),
+        ledger=read_ledger(root.section("settled")),
+        pending=read_proposals(root.section("pending"), layout),
+        **counts,
+    )
+    distributions = root.plain("distributions")
+    root.finish()
+    _check_together(state)
+    inner.load_state_dict(distributions)
+    return state
+
+
+def _read_archive(reader: StateReader, layout: CategoryLayout) -> Archive:
+    architectures_AD = reader.integers("architectures", (None, len(layout.num_categories)))
+    shape_A = (len(architectures_AD),)
+    losses_A = reader.floats("losses", shape_A, finite=False)
+    complexities_A = reader.floats("complexities", shape_A)
+    members = {name: reader.integers(name, (None,)) for name in ("support", "front")}
+    reader.finish()
+    outside = (architectures_AD < 0).any() or (architectures_AD > layout.last_D).any()
+    if outside or len(np.unique(architectures_AD, axis=0)) != len(architectures_AD):
+        raise StateError(f"{reader.path}.architectures: expected distinct ones of the space, found others")
+    if np.isnan(losses_A).any() or (complexities_A < 0.0).any():
+        raise StateError(f"{reader.path}: expected losses that are numbers and complexities from 0, found others")
+    for name, rows in members.items():
+        if len(np.unique(rows)) != len(rows) or not np.isin(rows, np.arange(len(losses_A))).all():
+            raise StateError(f"{reader.path}.{name}: expected distinct rows of the archive, found others")
+    return Archive.from_columns(
+        architectures_AD, losses_A, complexities_A, members["support"].tolist(), members["front"].tolist()
+    )
+
+
+def _check_together(state: ScreenedState) -> None:
+    """Checks what holds between the parts."""
+    if not state.ledger.is_new(state.pending.ids).all():
+        raise StateError("state.pending.ids: expected distinct ids that state.settled does not hold, found others")
+    used = [state.ledger.watermark, *(state.ledger.settled_above + 1), *(state.pending.ids + 1)]
+    if state.next_id < max(used):
+        raise StateError(f"state.counters.next_id: expected at least {max(used)}, found {state.next_id}")
+    if state.num_told < len(state.archive):
+        raise StateError(
+            f"state.counters.num_told: expected at least {len(state.archive)}, the archive's rows, "
+            f"found {state.num_told}"
+        )

@@ -1,0 +1,208 @@
+"""The screened optimiser: what it proposes, and what its state depends on."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from multinas_ray import ConfigError, MultiDistributionOptimizer, Proposals, ScreenedOptimizer, StateError
+from multinas_ray.core import archive as archive_module
+from multinas_ray.core import distributions, make_optimizer
+
+COUNTS = [3, 2, 1, 4]
+ALL = np.array(list(itertools.product(*map(range, COUNTS))))
+OPTIONS = {"num_categories": COUNTS, "coefficients": [0.1, 0.4, 1.6], "seed": 7}
+
+
+def values(architectures):
+    complexities = architectures.sum(axis=1) / 6.0
+    losses = np.sin(architectures @ [1.0, 2.0, 3.0, 4.0]) - complexities
+    failed = architectures.sum(axis=1) == 5
+    return np.where(failed, np.nan, losses), np.where(failed, np.nan, complexities)
+
+
+def tell(optimizer, proposals):
+    return optimizer.tell(proposals, *values(proposals.architectures))
+
+
+def search(optimizer, count, outstanding=4, seed=0):
+    """Asks one by one with results outstanding, tells in random order; returns what was told, in order."""
+    rng = np.random.default_rng(seed)
+    waiting, told = optimizer.pending(), []
+    for _ in range(count):
+        waiting = Proposals.concatenate([waiting, optimizer.ask(1)])
+        if len(waiting) >= outstanding:
+            row = int(rng.integers(len(waiting)))
+            told.append(waiting[row])
+            tell(optimizer, told[-1])
+            waiting = waiting[np.arange(len(waiting)) != row]
+    return Proposals.concatenate([Proposals.empty(4), *told])
+
+
+def assert_same(found, expected):
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for name in expected:
+            assert_same(found[name], expected[name])
+    else:
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_neither_known_nor_pending_is_proposed_while_anything_is_left():
+    optimizer = ScreenedOptimizer(**OPTIONS)
+    told = search(optimizer, len(ALL))
+    proposed = np.concatenate([told.architectures, optimizer.pending().architectures])
+    assert len(np.unique(proposed, axis=0)) == len(ALL)
+    assert len(optimizer.ask(3)) == 3  # nothing is left: anything may come
+
+
+def test_asked_together_they_differ_too():
+    asked = ScreenedOptimizer(**OPTIONS).ask(len(ALL))
+    assert len(np.unique(asked.architectures, axis=0)) == len(ALL)
+    assert (asked.sources == -1).all()
+    assert (asked.drawn_at == -1).all()
+
+
+@pytest.mark.parametrize("pieces", [1, 5])
+def test_folding_the_record_gives_the_same_distributions(pieces):
+    optimizer = ScreenedOptimizer(**OPTIONS)
+    told = search(optimizer, 20)
+    folded = ScreenedOptimizer(**OPTIONS)
+    folded.ask(2)
+    updates = sum(tell(folded, told[rows]) for rows in np.array_split(np.arange(len(told)), pieces))
+    assert updates == optimizer.num_updates == len(told) // 3
+    np.testing.assert_array_equal(folded.probs, optimizer.probs)
+    assert_same(folded.state_dict()["distributions"], optimizer.state_dict()["distributions"])
+    assert_same(folded.state_dict()["archive"], optimizer.state_dict()["archive"])
+
+
+def test_restarting_changes_the_proposals_and_not_the_updates():
+    optimizer = ScreenedOptimizer(**OPTIONS)
+    told = search(optimizer, 14)
+    folded = ScreenedOptimizer(**OPTIONS)
+    tell(folded, told[:5])
+    folded.restart(first_id=40, seed=[3, 1])
+    tell(folded, Proposals(**{**vars(told[5:]), "ids": 40 + np.arange(len(told) - 5)}))
+    np.testing.assert_array_equal(folded.probs, optimizer.probs)
+    assert folded.ask(1).ids[0] == 40 + len(told) - 5
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 9, 17])
+def test_a_state_goes_on_bit_for_bit(count):
+    optimizer = ScreenedOptimizer(**OPTIONS)
+    first = optimizer.ask(3)
+    tell(optimizer, first[:2])
+    if count:
+        search(optimizer, count)
+    loaded = ScreenedOptimizer(**{**OPTIONS, "seed": 99})
+    loaded.load_state_dict(optimizer.state_dict())
+    assert_same(loaded.state_dict(), optimizer.state_dict())
+    search(optimizer, 4, outstanding=1)
+    search(loaded, 4, outstanding=1)
+    assert_same(loaded.state_dict(), optimizer.state_dict())
+
+
+def test_a_damaged_state_is_refused_and_changes_nothing():
+    optimizer = ScreenedOptimizer(**OPTIONS)
+    search(optimizer, 8)
+    good = optimizer.state_dict()
+    for damage, text in [
+        (("counters", "next_id", 0), "state.counters.next_id: expected at least"),
+        (("counters", "num_told", 1), "state.counters.num_told: expected at least"),
+        (("archive", "support", np.array([77])), "state.archive.support: expected distinct rows"),
+        (("archive", "front", np.array([0, 0])), "state.archive.front: expected distinct rows"),
+        (("archive", "architectures", good["archive"]["architectures"] + 9), "expected distinct ones of the space"),
+        (("distributions", "version", 77), "state.version: expected 1"),
+        (("archive", "extra", 1), "state.archive: expected only"),
+    ]:
+        section, name, value = damage
+        with pytest.raises(StateError, match=text):
+            optimizer.load_state_dict({**good, section: {**good[section], name: value}})
+        assert_same(optimizer.state_dict(), good)
+    with pytest.raises(StateError, match="samples_per_update: expected 6, found int 3"):
+        ScreenedOptimizer(**OPTIONS, samples_per_update=6).load_state_dict(good)
+
+
+def test_a_pool_of_known_values_steps_as_the_plain_optimiser_does():
+    coefficients = [0.1, 0.4, 1.6]
+    optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [3, 2, 1, 2]}, samples_per_update=12)
+    everything = np.array(list(itertools.product(range(3), range(2), range(1), range(2))))
+    zeros = np.zeros(12, dtype=int)
+    one = Proposals(architectures=everything, log_q=np.zeros(12), sources=zeros, ids=np.arange(12), drawn_at=zeros)
+    plain = MultiDistributionOptimizer(
+        num_categories=[3, 2, 1, 2], coefficients=coefficients, samples_per_update=48, seed=0
+    )
+    pools = []
+    optimizer._inner.tell = lambda *told: (pools.append(told), plain.tell(*told))[1]
+    tell(optimizer, one)
+    pool, losses, complexities = pools[0]
+    known_losses, known_complexities = values(pool.architectures)
+    failed = np.isnan(known_losses)
+    np.testing.assert_array_equal(losses, np.where(failed, np.inf, known_losses))
+    np.testing.assert_array_equal(complexities[~failed], known_complexities[~failed])
+    uniform = distributions.log_prob(optimizer.probs, pool.architectures)  # not stepped: its tell was taken away
+    np.testing.assert_allclose(pool.log_q, uniform.mean(axis=0))
+    direct = MultiDistributionOptimizer(
+        num_categories=[3, 2, 1, 2], coefficients=coefficients, samples_per_update=48, seed=0
+    )
+    direct.tell(pool, known_losses, np.where(failed, 0.0, known_complexities))
+    np.testing.assert_array_equal(plain.probs, direct.probs)
+    assert not np.array_equal(plain.probs, optimizer.probs)
+
+
+def test_the_surrogate_is_fitted_on_a_bounded_number_of_points(monkeypatch):
+    monkeypatch.setattr(archive_module, "SUPPORT_LIMIT", 12)
+    optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [5, 5, 5, 5]})
+    search(optimizer, 40)
+    state = optimizer.state_dict()["archive"]
+    assert len(state["losses"]) == 37
+    assert len(state["support"]) == 12
+    assert len(optimizer._surrogate.points_MX if optimizer._surrogate else state["support"]) == 12
+    scores = state["losses"] + np.array(OPTIONS["coefficients"])[:, None] * state["complexities"]
+    assert set(scores.argmin(axis=1)) <= set(state["support"].tolist())
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [np.full(24, np.nan), np.full(24, 2.0), np.r_[1.0, np.full(23, np.inf)], np.r_[1e300, -1e300, np.arange(22.0)]],
+    ids=["all failed", "all equal", "one finite", "huge"],
+)
+def test_ugly_losses_are_lived_with(losses):
+    optimizer = ScreenedOptimizer(**OPTIONS)
+    for loss in losses:
+        proposals = optimizer.ask(1)
+        optimizer.tell(proposals, [loss], [0.5])
+    assert len(optimizer.state_dict()["archive"]["losses"]) == 24
+    assert np.isfinite(optimizer.probs).all()
+
+
+def test_results_told_again_are_ignored_and_failures_can_be_mended():
+    optimizer = ScreenedOptimizer(**OPTIONS)
+    asked = optimizer.ask(2)
+    optimizer.tell(asked[0], [np.inf], [np.nan])
+    optimizer.tell(asked[0], [1.0], [0.1])
+    assert (optimizer.num_told, optimizer.num_ignored) == (1, 1)
+    again = Proposals(**{**vars(asked[0]), "ids": [50]})
+    optimizer.tell(again, [1.0], [0.1])
+    assert optimizer.state_dict()["archive"]["losses"].tolist() == [1.0]
+    optimizer.forget(asked[1])
+    assert len(optimizer.pending()) == 0
+    with pytest.raises(ConfigError, match="complexity of id 51 must be finite"):
+        optimizer.tell(Proposals(**{**vars(asked[0]), "ids": [51]}), [1.0], [np.nan])
+    with pytest.raises(ConfigError, match="coefficients can be set before the first result"):
+        optimizer.set_coefficients([1.0, 2.0, 3.0])
+    with pytest.raises(ConfigError, match=r"only pending proposals can be kept, these ids are not: \[1\]"):
+        optimizer.restart(first_id=60, seed=1, keep_ids=[1])
+
+
+def test_a_cost_table_makes_predicted_complexities_exact():
+    table = np.arange(16.0).reshape(4, 4)
+    optimizer = ScreenedOptimizer(**OPTIONS, cost_table=table, base_cost=2.0)
+    search(optimizer, 16)
+    _, complexities = optimizer._predict(ALL)
+    np.testing.assert_allclose(complexities, 2.0 + table[np.arange(4), ALL].sum(axis=1))
+
+
+def test_make_optimizer_builds_either():
+    assert type(make_optimizer(**OPTIONS)) is MultiDistributionOptimizer
+    assert type(make_optimizer(screened=True, **OPTIONS)) is ScreenedOptimizer
