@@ -1,0 +1,1 @@
+"""The parts of experiments/tabular.py: tables, methods, measures, runs and the report."""

@@ -1,0 +1,114 @@
+"""How much of the exact front a search has found.
+
+Every measure is a hypervolume (moocore's) as a share of another, for points (error, cost), both minimised.
+"""
+
+# E evaluations, K distributions, A architectures in the table; points are (n, 2): error, then cost
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import moocore
+import numpy as np
+
+from comparison.tables import FloatArray, IntArray, Table
+
+NUM_ANSWERS = 8
+"""K: how many architectures a search is asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What one search did: its distinct evaluations, in order."""
+
+    rows_E: IntArray
+    """(E,) places in the table, all different."""
+    modes_EK: IntArray | None
+    """(E, K) places of the modes after each evaluation; None for a method that has no distributions."""
+    coefficients_K: FloatArray | None
+    """(K,) of the distributions, for a loss as a share of 1 and a complexity as a share of the largest."""
+    num_asked: int
+    """Evaluations asked for, with the repeats, which were free."""
+
+
+class Measures:
+    """Hypervolume shares on one table."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._known: dict[tuple[int, ...], float] = {}
+
+    @cached_property
+    def front_hypervolume(self) -> float:
+        """Hypervolume of the exact front."""
+        return float(moocore.hypervolume(self.table.front, ref=self.table.reference))
+
+    @cached_property
+    def best_answers_share(self) -> float:
+        """What the best NUM_ANSWERS points of the front have, as a share of the front's hypervolume; exact."""
+        return best_subset_hypervolume(self.table.front, self.table.reference, NUM_ANSWERS) / self.front_hypervolume
+
+    def share(self, rows: IntArray) -> float:
+        """Hypervolume of these rows' points, as a share of the front's; remembered."""
+        key = tuple(np.unique(rows).tolist())
+        if key not in self._known:
+            volume = moocore.hypervolume(self.table.points[list(key)], ref=self.table.reference)
+            self._known[key] = float(volume) / self.front_hypervolume
+        return self._known[key]
+
+    def archive_shares(self, rows_E: IntArray) -> FloatArray:
+        """(E,) share of everything evaluated so far; computed anew only where the front changes."""
+        shares_E = np.zeros(len(rows_E))
+        front, share = np.zeros((0, 2)), 0.0
+        for e, point in enumerate(self.table.points[rows_E]):
+            if not (front <= point).all(axis=1).any():
+                front = np.vstack([front, point])
+                front = front[moocore.is_nondominated(front)]
+                share = float(moocore.hypervolume(front, ref=self.table.reference)) / self.front_hypervolume
+            shares_E[e] = share
+        return shares_E
+
+    def answer_shares(self, rows_EK: IntArray) -> FloatArray:
+        """(E,) share of K answers, as a share of what the best NUM_ANSWERS points of the front can have."""
+        return np.array([self.share(rows_K) for rows_K in rows_EK]) / self.best_answers_share
+
+    def chosen_EK(self, trace: Trace) -> IntArray:
+        """(E, K): the best evaluated by each f_k = loss + eps_k * complexity so far; the first of equals."""
+        assert trace.coefficients_K is not None
+        losses_E, complexities_E = self.table.losses[trace.rows_E], self.table.complexities[trace.rows_E]
+        scores_EK = losses_E[:, None] + complexities_E[:, None] * trace.coefficients_K
+        best_EK = np.minimum.accumulate(scores_EK, axis=0)
+        is_new_EK = np.vstack([np.ones_like(best_EK[:1], dtype=bool), best_EK[1:] < best_EK[:-1]])
+        steps_E1 = np.arange(len(scores_EK))[:, None]
+        return trace.rows_E[np.maximum.accumulate(np.where(is_new_EK, steps_E1, 0), axis=0)]
+
+    def best_subset_share(self, rows: IntArray) -> float:
+        """Share of the best NUM_ANSWERS of these rows (exact), of what the front's best can have."""
+        volume = best_subset_hypervolume(self.table.points[rows], self.table.reference, NUM_ANSWERS)
+        return volume / self.front_hypervolume / self.best_answers_share
+
+
+def best_subset_hypervolume(points: FloatArray, reference: FloatArray, size: int) -> float:
+    """Returns the largest hypervolume that at most `size` of the (n, 2) points have; exact.
+
+    With the non-dominated points by ascending cost, a choice i < j < ... has the sum over its members of
+    (cost of the next one, or the reference's, minus its own) * (reference error minus its own): so the best
+    choice of m points that starts with point i follows from those of m - 1 that start later.
+    """
+    points = points[(points < reference).all(axis=1)]
+    if not len(points):
+        return 0.0
+    points = points[moocore.is_nondominated(points)]
+    errors, costs = points[np.argsort(points[:, 1])].T
+    heights = reference[0] - errors
+    best = heights * (reference[1] - costs)
+    steps = np.where(costs[None] > costs[:, None], heights[:, None] * (costs[None] - costs[:, None]), -np.inf)
+    for _ in range(size - 1):
+        best = np.maximum(best, (steps + best[None]).max(axis=1))
+    return float(best.max())
+
+
+def first_at(shares_E: FloatArray, level: float) -> float:
+    """Returns after how many evaluations a share first reached `level`; infinite if never."""
+    reached = np.flatnonzero(shares_E >= level)
+    return float(reached[0] + 1) if len(reached) else float("inf")

@@ -1,0 +1,226 @@
+"""The methods that are compared, each behind the same ask and tell.
+
+All get the same information: losses as shares of 1 and complexities as shares of the largest, of architectures
+that they name. None is told which architectures are equivalent.
+"""
+
+# n architectures, D variables, K distributions
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from comparison.measures import NUM_ANSWERS
+from comparison.tables import FloatArray, IntArray, Table
+from multinas_ray.core import MultiDistributionOptimizer, Proposals, default_coefficients
+
+POPULATION = 40
+"""Of pymoo's NSGA-II. Optuna's samplers keep their own defaults."""
+
+
+class Searcher(Protocol):
+    """One search in progress."""
+
+    def ask(self) -> IntArray:
+        """Returns the next (n, D) architectures to evaluate; none when it has no more."""
+
+    def tell(self, losses: FloatArray, complexities: FloatArray) -> None:
+        """Takes the (n,) results of what was asked last."""
+
+    def modes(self) -> IntArray | None:
+        """Returns the (K, D) modes of the distributions; None for a method that has none."""
+
+    def coefficients(self) -> FloatArray | None:
+        """Returns the (K,) coefficients of the distributions; None for a method that has none."""
+
+
+class Distributions:
+    """K distributions in any number of optimisers: one of all K, or K of one each.
+
+    The coefficients are `default_coefficients` of the first round's results: at the start all distributions are
+    uniform, so those were draws for any coefficients.
+    """
+
+    def __init__(self, optimizers: Sequence[Any]) -> None:
+        self._optimizers = optimizers
+        self._asked: list[Proposals] = []
+        self._coefficients_K: FloatArray | None = None
+
+    def ask(self) -> IntArray:
+        """One update's samples of every optimiser."""
+        self._asked = [optimizer.ask(optimizer.samples_per_update) for optimizer in self._optimizers]
+        return np.concatenate([proposals.architectures for proposals in self._asked])
+
+    def tell(self, losses: FloatArray, complexities: FloatArray) -> None:
+        """Lets every optimiser learn from what itself asked for."""
+        if self._coefficients_K is None:
+            self._set_coefficients(losses, complexities)
+        start = 0
+        for optimizer, proposals in zip(self._optimizers, self._asked, strict=True):
+            part = slice(start, start + len(proposals))
+            optimizer.tell(proposals, losses[part], complexities[part])
+            start += len(proposals)
+
+    def modes(self) -> IntArray:
+        """By ascending coefficient."""
+        return np.concatenate([optimizer.modes() for optimizer in self._optimizers])
+
+    def coefficients(self) -> FloatArray | None:
+        """Known after the first round."""
+        return self._coefficients_K
+
+    def _set_coefficients(self, losses: FloatArray, complexities: FloatArray) -> None:
+        self._coefficients_K = np.array(default_coefficients(losses, complexities, NUM_ANSWERS))
+        start = 0
+        for optimizer in self._optimizers:
+            count = optimizer.num_distributions
+            optimizer.set_coefficients(self._coefficients_K[start : start + count])
+            start += count
+
+
+class WithoutDistributions:
+    """What a method without distributions says of them."""
+
+    def modes(self) -> None:
+        """None."""
+        return
+
+    def coefficients(self) -> None:
+        """None."""
+        return
+
+
+class RandomSearch(WithoutDistributions):
+    """Every architecture once, in random order."""
+
+    def __init__(self, table: Table, seed: int) -> None:
+        self._left = np.random.default_rng(seed).permutation(len(table))
+        self._table = table
+
+    def ask(self) -> IntArray:
+        """The next one."""
+        asked, self._left = self._left[:1], self._left[1:]
+        return self._table.architectures[asked]
+
+    def tell(self, losses: FloatArray, complexities: FloatArray) -> None:
+        """Learns nothing."""
+
+
+class OptunaSampler(WithoutDistributions):
+    """An Optuna sampler with two objectives and a categorical parameter for each variable."""
+
+    def __init__(self, table: Table, sampler: Any) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+        self._domains: dict[str, Any] = {
+            f"x{d:02}": optuna.distributions.CategoricalDistribution(tuple(range(count)))
+            for d, count in enumerate(table.num_categories)
+        }
+
+    def ask(self) -> IntArray:
+        """One trial."""
+        self._trial = self._study.ask(self._domains)
+        return np.array([[self._trial.params[name] for name in self._domains]], dtype=np.int64)
+
+    def tell(self, losses: FloatArray, complexities: FloatArray) -> None:
+        """Its two values."""
+        self._study.tell(self._trial, [float(losses[0]), float(complexities[0])])
+
+
+class PymooNSGA2(WithoutDistributions):
+    """pymoo's NSGA-II on whole numbers: uniform crossover, a variable drawn anew with probability 1 / D."""
+
+    def __init__(self, table: Table, seed: int) -> None:
+        from pymoo.algorithms.moo.nsga2 import NSGA2
+        from pymoo.core.mutation import Mutation
+        from pymoo.core.problem import Problem
+        from pymoo.core.termination import NoTermination
+        from pymoo.operators.crossover.ux import UX
+        from pymoo.operators.sampling.rnd import IntegerRandomSampling
+
+        highest_D = np.array(table.num_categories) - 1
+
+        class DrawAnew(Mutation):  # type: ignore[misc]
+            def _do(self, problem: Any, X: IntArray, random_state: Any = None, **_: Any) -> IntArray:  # noqa: N803
+                drawn = random_state.integers(0, highest_D + 1, size=X.shape)
+                return np.where(random_state.random(X.shape) < 1.0 / X.shape[1], drawn, X)
+
+        self._problem = Problem(n_var=len(highest_D), n_obj=2, xl=np.zeros_like(highest_D), xu=highest_D, vtype=int)
+        self._algorithm = NSGA2(
+            pop_size=POPULATION,
+            sampling=IntegerRandomSampling(),
+            crossover=UX(),
+            mutation=DrawAnew(),
+            eliminate_duplicates=True,
+        )
+        self._algorithm.setup(self._problem, termination=NoTermination(), seed=seed)
+
+    def ask(self) -> IntArray:
+        """A generation; none when no new offspring could be made."""
+        self._asked = self._algorithm.ask()
+        if self._asked is None:
+            return np.zeros((0, self._problem.n_var), dtype=np.int64)
+        return self._asked.get("X").astype(np.int64)  # type: ignore[no-any-return]
+
+    def tell(self, losses: FloatArray, complexities: FloatArray) -> None:
+        """The generation's two objectives."""
+        from pymoo.problems.static import StaticProblem
+
+        self._algorithm.evaluator.eval(StaticProblem(self._problem, F=np.stack([losses, complexities], 1)), self._asked)
+        self._algorithm.tell(infills=self._asked)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the comparison."""
+
+    title: str
+    start: Callable[[Table, int], Searcher]
+    """Begins a search of a table with a seed."""
+    seconds: float
+    """Rough time of 1,000 evaluations on one core: for the estimate of the time left only."""
+    settings: str
+    """All that decides what it does; runs of other settings are not read again."""
+    asks_per_evaluation: float = 10.0
+    """A search ends after this many times its budget of evaluations was asked for: it repeats what it knows."""
+
+
+def _ours(**settings: Any) -> Callable[[Table, int], Searcher]:
+    return lambda table, seed: Distributions([_optimizer(table, NUM_ANSWERS, seed, **settings)])
+
+
+def _separate(table: Table, seed: int) -> Searcher:
+    return Distributions([_optimizer(table, 1, [seed, k]) for k in range(NUM_ANSWERS)])
+
+
+def _optimizer(table: Table, num_distributions: int, seed: int | list[int], **settings: Any) -> Any:
+    placeholders = range(1, num_distributions + 1)
+    return MultiDistributionOptimizer(
+        num_categories=table.num_categories, coefficients=placeholders, seed=seed, **settings
+    )
+
+
+def _optuna(name: str) -> Callable[[Table, int], Searcher]:
+    def start(table: Table, seed: int) -> Searcher:
+        import optuna
+
+        return OptunaSampler(table, getattr(optuna.samplers, name)(seed=seed))
+
+    return start
+
+
+METHODS = {
+    "multinas": Method("MultiNAS, plain", _ours(), 0.5, "the paper's: memory 0, margin 1"),
+    "multinas-reuse": Method(
+        "MultiNAS, reuse", _ours(memory=4, margin_scale=0.5), 0.5, "memory 4, margin 0.5, fixed losses"
+    ),
+    "separate-asng": Method("8 separate ASNG runs", _separate, 2.0, "K = 1, 2 samples an update, round robin"),
+    "pymoo-nsga2": Method("NSGA-II (pymoo)", PymooNSGA2, 1.0, f"population {POPULATION}, uniform crossover"),
+    "optuna-nsga2": Method("NSGA-II (Optuna)", _optuna("NSGAIISampler"), 5.0, "defaults"),
+    "optuna-tpe": Method("TPE (Optuna)", _optuna("TPESampler"), 40.0, "defaults", asks_per_evaluation=0.5),
+    "random": Method("random, no repeats", RandomSearch, 0.2, "without replacement"),
+}

@@ -1,0 +1,133 @@
+"""One search of one table by one method with one seed, and its Parquet file."""
+
+# E distinct evaluations, K distributions
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from comparison.measures import Measures, Trace
+from comparison.methods import METHODS, Searcher
+from comparison.tables import Table
+
+RUN_KEY = b"comparison"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One search of the comparison."""
+
+    table: str
+    method: str
+    seed: int
+    evaluations: int
+    """Budget: distinct architectures evaluated."""
+
+    def path(self, folder: Path) -> Path:
+        """Where its rows are."""
+        return folder / "searches" / self.table / self.method / f"seed_{self.seed}.parquet"
+
+    def settings(self, table: Table) -> str:
+        """All that its rows depend on, as JSON."""
+        method = METHODS[self.method]
+        budget = {"evaluations": self.evaluations, "asks_per_evaluation": method.asks_per_evaluation}
+        data = hashlib.sha256(table.points.tobytes()).hexdigest()
+        return json.dumps({**budget, "method": method.settings, "table": data})
+
+
+def run_searcher(searcher: Searcher, table: Table, evaluations: int, max_asked: float) -> Trace:
+    """Lets a searcher evaluate `evaluations` distinct architectures of the table, fewer if it asked for `max_asked`.
+
+    An architecture asked for again is answered from memory and costs nothing, for every method alike. Modes count
+    from the last evaluation of the round that made them.
+    """
+    rows: list[int] = []
+    modes: list[np.ndarray] = []
+    known: set[int] = set()
+    num_asked = 0
+    while len(rows) < min(evaluations, len(table)) and num_asked < max_asked:
+        asked = table.rows(searcher.ask())
+        if not len(asked):
+            break
+        num_asked += len(asked)
+        new = [row for row in dict.fromkeys(asked.tolist()) if row not in known]
+        before = searcher.modes()
+        searcher.tell(table.losses[asked], table.complexities[asked])
+        known.update(new)
+        rows += new
+        after = searcher.modes()
+        if before is not None and after is not None:
+            modes += [table.rows(before)] * len(new)
+            modes[-1] = table.rows(after)
+    count = min(len(rows), evaluations)
+    return Trace(
+        rows_E=np.array(rows[:count], dtype=np.int64),
+        modes_EK=np.array(modes[:count]) if modes else None,
+        coefficients_K=searcher.coefficients(),
+        num_asked=num_asked,
+    )
+
+
+def frame_of(task: Task, trace: Trace, measures: Measures) -> pd.DataFrame:
+    """Returns a row per evaluation: which architecture, and the shares after it.
+
+    Columns: `method`, `table`, `seed`, `evaluation` from 1, `architecture` (place in the table), `error` in percent,
+    `complexity` as a share of the largest, `archive_share` of the exact front's hypervolume; of what the best eight
+    points of the front have, `modes_share` of the distributions' modes and `chosen_share` of the best evaluated by
+    each f_k, both empty for a method without distributions; `asked` (evaluations asked for in the whole search).
+    """
+    count = len(trace.rows_E)
+    none = np.full(count, np.nan)
+    has_modes = trace.modes_EK is not None
+    return pd.DataFrame(
+        {
+            "method": task.method,
+            "table": task.table,
+            "seed": task.seed,
+            "evaluation": np.arange(1, count + 1),
+            "architecture": trace.rows_E,
+            "error": measures.table.points[trace.rows_E, 0],
+            "complexity": measures.table.points[trace.rows_E, 1],
+            "archive_share": measures.archive_shares(trace.rows_E),
+            "modes_share": measures.answer_shares(trace.modes_EK) if trace.modes_EK is not None else none,
+            "chosen_share": measures.answer_shares(measures.chosen_EK(trace)) if has_modes else none,
+            "asked": trace.num_asked,
+        }
+    )
+
+
+def run_task(task: Task, table: Table, folder: Path) -> None:
+    """Makes one search and writes its rows, whole or not at all."""
+    method = METHODS[task.method]
+    searcher = method.start(table, task.seed)
+    trace = run_searcher(searcher, table, task.evaluations, method.asks_per_evaluation * task.evaluations)
+    save_frame(frame_of(task, trace, Measures(table)), task.path(folder), task.settings(table))
+
+
+def save_frame(frame: pd.DataFrame, path: Path, settings: str) -> None:
+    """Writes rows to a temporary name and moves them into place; `settings` goes into the file's metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({RUN_KEY: settings})
+    temporary = path.with_suffix(".part")
+    pq.write_table(rows, temporary)
+    temporary.replace(path)
+
+
+def load_frame(path: Path, settings: str) -> pd.DataFrame | None:
+    """Reads a finished search; None if there is none, or it was made with other settings."""
+    if not path.is_file():
+        return None
+    try:
+        rows = pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowInvalid):
+        return None  # damaged: made again
+    if (rows.schema.metadata or {}).get(RUN_KEY) != settings.encode():
+        return None
+    frame: pd.DataFrame = rows.to_pandas()
+    return frame
