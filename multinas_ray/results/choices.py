@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from multinas_ray.core.coefficients import default_coefficients
+from multinas_ray.core import best_evaluated, default_coefficients
 from multinas_ray.errors import StateError
 from multinas_ray.results import pareto
 from multinas_ray.results.configs import ConfigSpace
@@ -87,8 +87,9 @@ class _Choice:
 
     def weighing(self, distribution: Any) -> dict[str, Any]:
         """The row of one distribution's coefficient."""
-        scores = self.losses + distribution["coefficient"] * self.raw / self.scale
-        return {**self._of_distribution(distribution), **self._of_evaluation(int(np.argmin(scores)))}
+        architectures = np.array(self.tried["architecture"].tolist())
+        (best,) = best_evaluated(architectures, self.losses, self.raw / self.scale, [distribution["coefficient"]])
+        return {**self._of_distribution(distribution), **self._of_evaluation(int(best))}
 
     def within(self, target: float, newest: pd.DataFrame) -> dict[str, Any]:
         """The row of one target."""

@@ -5,18 +5,20 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from multinas_ray.core import MultiDistributionOptimizer, Proposals
+from multinas_ray.core import MultiDistributionOptimizer, Proposals, ScreenedOptimizer, make_optimizer
 from multinas_ray.core.distributions import log_mixture, log_prob
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import storage
 from multinas_ray.results.run import CONFIG_FILE, Run, load_run
 from multinas_ray.results.schema import consuming_update
+
+Optimizer: TypeAlias = MultiDistributionOptimizer | ScreenedOptimizer
 
 _RTOL = 1e-9
 _ATOL = 1e-12  # for entropies and probabilities that reach 0
@@ -138,19 +140,19 @@ def verify_run(path: storage.AnyPath) -> Verification:
     )
 
 
-def _new_optimizer(run: Run) -> MultiDistributionOptimizer:
+def _new_optimizer(run: Run) -> Optimizer:
     section = run.config.get("optimizer")
     remedy = "verify needs the keyword arguments that the search gave to MultiDistributionOptimizer"
     if not isinstance(section, dict):
         raise StateError(f"{CONFIG_FILE} of {run.path} has no section 'optimizer': {remedy}")
-    known = set(inspect.signature(MultiDistributionOptimizer.__init__).parameters) - {"self"}
+    known = (set(inspect.signature(MultiDistributionOptimizer.__init__).parameters) | {"screened"}) - {"self"}
     unknown = sorted(set(section) - known)
     if unknown:
         raise StateError(f"section 'optimizer' of {run.path} has unknown keys {', '.join(unknown)}: {remedy}")
     if section.get("coefficients", ()) is None:  # not known yet: nothing was told
         section = {**section, "coefficients": range(run.config["settings"]["num_distributions"])}
     try:
-        return MultiDistributionOptimizer(**{**section, "seed": 0})  # nothing is drawn here
+        return make_optimizer(**{**section, "seed": run.config.get("seed", 0)})  # screened updates draw, others do not
     except (ConfigError, TypeError) as error:
         raise StateError(f"section 'optimizer' of {run.path} is not usable ({error}): {remedy}") from error
 
@@ -258,9 +260,7 @@ def _check_updates(run: Run, num_distributions: int, num_updates: int, findings:
         findings.notes.append(f"the newest updates are not recorded yet: {_some(missing)}")
 
 
-def _fold(
-    run: Run, frame: pd.DataFrame, optimizer: MultiDistributionOptimizer, findings: _Findings
-) -> tuple[int, float]:
+def _fold(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Findings) -> tuple[int, float]:
     """Tell every evaluation again; return the updates compared and the largest difference of probs."""
     step = optimizer.samples_per_update
     recorded = dict(iter(run.distributions.groupby("update")))
@@ -296,7 +296,7 @@ def _positions(values: npt.NDArray[np.int64]) -> dict[int, list[int]]:
     return positions
 
 
-def _wrong_densities(drawn_now: Proposals, optimizer: MultiDistributionOptimizer) -> list[int]:
+def _wrong_densities(drawn_now: Proposals, optimizer: Optimizer) -> list[int]:
     """Return the ids whose recorded log density is not that of the mixture at their draw."""
     if not len(drawn_now):
         return []
@@ -317,7 +317,7 @@ def _proposals(frame: pd.DataFrame, num_variables: int) -> Proposals:
     )
 
 
-def _differences(rows: pd.DataFrame, optimizer: MultiDistributionOptimizer) -> tuple[list[str], float]:
+def _differences(rows: pd.DataFrame, optimizer: Optimizer) -> tuple[list[str], float]:
     """Name the columns of one update that differ, and the largest difference of a probability."""
     diagnostics: Mapping[str, npt.NDArray[Any]] = optimizer.diagnostics()
     which = rows["distribution"].to_numpy()

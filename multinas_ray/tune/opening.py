@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multinas_ray.core import MultiDistributionOptimizer, Proposals
+from multinas_ray.core import Proposals
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import Run, load_config, load_run
 from multinas_ray.results.configs import ConfigSpace
 from multinas_ray.tune.complexity import Probe, checked_value, probe
-from multinas_ray.tune.settings import SearchSettings, build_optimizer
+from multinas_ray.tune.settings import Optimizer, SearchSettings, build_optimizer
 from multinas_ray.tune.trial_record import Evaluation, TrialRecord
 from multinas_ray.tune.trial_search import TrialSearch, evaluation_of
 
@@ -99,7 +99,7 @@ def start_search(
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED_PACKAGES}},
     }
     record = TrialRecord(path, config, space, list(settings.complexities.measures))
-    search = _search(settings, space, record, _optimizer_of(config, coefficients, settings.seed), found, points, set())
+    search = _search(settings, space, record, _optimizer_of(config, coefficients), found, points, set())
     record_earlier(search, points, set())
     if search.is_calibrated:
         record.note_update(search.optimizer)
@@ -154,9 +154,9 @@ def _fold(
     seed = (int(config["seed"]), int(config["restarts"]))
     coefficients, scale = config["optimizer"]["coefficients"], config["complexity"]["scale"]
     is_calibrated = coefficients is not None and scale is not None
-    optimizer = _optimizer_of(config, coefficients, seed)
+    optimizer = _optimizer_of(config, coefficients)
     if is_calibrated and snapshot is not None:
-        optimizer = _loaded(config, coefficients, snapshot, seed)
+        optimizer = _loaded(config, coefficients, snapshot)
     live = _still_live(snapshot, rows)
     numbers = {*rows["id"], *(each.number for each in live)}
     _go_on(record, run, optimizer)
@@ -171,9 +171,10 @@ def _fold(
     if is_calibrated:
         _tell_newer(search, run)
         optimizer.restart(first_id=first_id, seed=seed, keep_ids=kept)
-    else:
+    else:  # draws of the start are all from the same distributions: ask as often, and keep what may be told
         held = [each for each in evaluations if each.proposal is not None]
-        _skip_ids(optimizer, first_id, {*kept, *(each.number for each in held)})
+        optimizer.ask(max(first_id, 1))
+        optimizer.restart(first_id=first_id, seed=seed, keep_ids=[*kept, *(each.number for each in held)])
         search.hold(held)
     record_earlier(search, points, numbers)
     return search
@@ -186,7 +187,7 @@ def _still_live(snapshot: Any, rows: pd.DataFrame) -> list[Evaluation]:
     return [each for each in live if each.trial_id not in finished]
 
 
-def _go_on(record: TrialRecord, run: Run, optimizer: MultiDistributionOptimizer) -> None:
+def _go_on(record: TrialRecord, run: Run, optimizer: Optimizer) -> None:
     """Let the record go on from its rows, which must hold all that the optimiser was told."""
     rows = run.evaluations
     num_ordered = int((rows["tell_order"] >= 0).sum())
@@ -214,7 +215,7 @@ def _search(
     settings: SearchSettings,
     space: ConfigSpace,
     record: TrialRecord,
-    optimizer: MultiDistributionOptimizer,
+    optimizer: Optimizer,
     found: Probe,
     points: Points,
     numbers: set[int],
@@ -234,20 +235,18 @@ def _search(
     )
 
 
-def _optimizer_of(
-    config: dict[str, Any], coefficients: Sequence[float] | None, seed: int | tuple[int, ...]
-) -> MultiDistributionOptimizer:
+def _optimizer_of(config: dict[str, Any], coefficients: Sequence[float] | None) -> Optimizer:
     """The optimiser at its start, with stand-ins for coefficients that are not known."""
     known = range(config["settings"]["num_distributions"]) if coefficients is None else coefficients
-    return build_optimizer({**config["optimizer"], "coefficients": [float(value) for value in known]}, seed)
+    return build_optimizer(
+        {**config["optimizer"], "coefficients": [float(value) for value in known]}, int(config["seed"])
+    )
 
 
-def _loaded(
-    config: dict[str, Any], coefficients: Sequence[float], snapshot: Any, seed: tuple[int, ...]
-) -> MultiDistributionOptimizer:
+def _loaded(config: dict[str, Any], coefficients: Sequence[float], snapshot: Any) -> Optimizer:
     """The optimiser of a snapshot, which may be older than the coefficients."""
     given = config["settings"]["coefficients"]
-    optimizer = _optimizer_of(config, coefficients if snapshot["is_calibrated"] else given, seed)
+    optimizer = _optimizer_of(config, coefficients if snapshot["is_calibrated"] else given)
     optimizer.load_state_dict(snapshot["optimizer"])
     if not snapshot["is_calibrated"]:
         optimizer.set_coefficients(coefficients)
@@ -268,13 +267,6 @@ def _tell_newer(search: TrialSearch, run: Run) -> None:
         optimizer.tell(proposals[start:stop], losses[start:stop], complexities[start:stop])
         search.record.note_update(optimizer)
         start = stop
-
-
-def _skip_ids(optimizer: MultiDistributionOptimizer, first_id: int, open_ids: set[int]) -> None:
-    """Give out the ids that an uncalibrated search has used: draws of the start are all from the same distributions."""
-    if first_id:
-        used = optimizer.ask(first_id)
-        optimizer.forget(used[[number not in open_ids for number in used.ids.tolist()]])
 
 
 def _evaluations_of(rows: pd.DataFrame, settings: SearchSettings) -> list[Evaluation]:

@@ -7,17 +7,20 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
-from multinas_ray.core import MultiDistributionOptimizer
+from multinas_ray.core import MultiDistributionOptimizer, ScreenedOptimizer, make_optimizer
 from multinas_ray.errors import ConfigError
 from multinas_ray.tune.complexity import Complexities
+
+Optimizer: TypeAlias = MultiDistributionOptimizer | ScreenedOptimizer
 
 DEFAULT_NUM_DISTRIBUTIONS = 8
 """K where neither coefficients nor targets nor a number are given."""
 
 MEMORY_FOR_FIXED_LOSSES = 4
-"""Default of `memory` with reuse_results or screened: docs/METHOD.md's measurements. 0 otherwise, as losses may age."""
+"""Default of `memory` with reuse_results (docs/METHOD.md's measurements). 0 otherwise: losses may age, and screened
+updates draw afresh."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +78,9 @@ class SearchSettings:
         return arguments | ({"screened": True} if self.screened else {})
 
 
-def build_optimizer(arguments: dict[str, Any], seed: int | tuple[int, ...]) -> MultiDistributionOptimizer:
-    """The optimiser of recorded arguments."""
-    return MultiDistributionOptimizer(**arguments, seed=seed)
+def build_optimizer(arguments: dict[str, Any], seed: int) -> Optimizer:
+    """The optimiser of recorded arguments, at its start."""
+    return make_optimizer(**arguments, seed=seed)
 
 
 def checked_settings(
@@ -119,13 +122,14 @@ def checked_settings(
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise ConfigError(f"num_distributions must be a whole number from 1, got {number!r}")
     if memory is None:
-        memory = MEMORY_FOR_FIXED_LOSSES if reuse_results or screened else 0
+        memory = MEMORY_FOR_FIXED_LOSSES if reuse_results and not screened else 0
+    default_samples = number if screened else 2 * number
     settings = SearchSettings(
         complexities=Complexities.of(complexity, recorded_complexities),
         coefficients=None if coefficients is None else tuple(map(float, coefficients)),
         targets=None if targets is None else tuple(map(float, targets)),
         num_distributions=number,
-        samples_per_update=2 * number if samples_per_update is None else samples_per_update,
+        samples_per_update=default_samples if samples_per_update is None else samples_per_update,
         memory=memory,
         margin_scale=margin_scale,
         reuse_results=reuse_results,

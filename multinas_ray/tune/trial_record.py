@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from multinas_ray.core import MultiDistributionOptimizer, Proposals
+from multinas_ray.core import Proposals
 from multinas_ray.results import (
     TableWriter,
     config_metadata,
@@ -21,6 +21,7 @@ from multinas_ray.results import (
 from multinas_ray.results.configs import ConfigSpace
 from multinas_ray.results.journal import JournaledWriter
 from multinas_ray.results.run import DISTRIBUTIONS, EVALUATIONS
+from multinas_ray.tune.settings import Optimizer
 
 DISTRIBUTION_ROWS_PER_PART = 1024
 """A search moves its distributions often; small parts keep the rewriting of the open one cheap."""
@@ -101,7 +102,7 @@ class TrialRecord:
         self._evaluations.append(self._row(evaluation, scale))
         self._num_ordered += evaluation.proposal is not None
 
-    def note_update(self, optimizer: MultiDistributionOptimizer) -> None:
+    def note_update(self, optimizer: Optimizer) -> None:
         """Note the distributions after an update; they are written with the next flush."""
         if optimizer.num_updates <= self._last_update:
             return

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from multinas_ray.core import MultiDistributionOptimizer, Proposals
-from multinas_ray.core.coefficients import default_coefficients
+from multinas_ray.core import Proposals, default_coefficients
 from multinas_ray.results.configs import ConfigSpace
 from multinas_ray.tune.known import KnownResults
-from multinas_ray.tune.settings import SearchSettings
+from multinas_ray.tune.settings import Optimizer, SearchSettings
 from multinas_ray.tune.trial_record import Evaluation, TrialRecord
 from multinas_ray.tune.unseen import most_probable
 
@@ -45,7 +44,7 @@ class TrialSearch:
         settings: SearchSettings,
         space: ConfigSpace,
         record: TrialRecord,
-        optimizer: MultiDistributionOptimizer,
+        optimizer: Optimizer,
         coefficients: tuple[float, ...] | None,
         scale: float | None,
         points: Iterable[Evaluation],

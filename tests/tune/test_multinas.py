@@ -669,3 +669,15 @@ def test_limiter_and_repeater(tmp_path, caplog):
     repeated.on_trial_complete("a", result={"loss": 1.0})
     repeated.on_trial_complete("b", result={"loss": 3.0})
     assert load_run(str(tmp_path / "f")).evaluations["loss"].tolist() == [2.0]
+
+
+def test_a_screened_search_runs_each_config_once_and_its_record_holds(make, tmp_path):
+    pipeline = make(screened=True, complexity=size_of, num_distributions=2, samples_per_update=4)
+    configs = pipeline.run(12)
+    again = pipeline.restored(tmp_path)
+    while (trial := again.start()) != FINISHED:
+        configs.append(again.end(trial))
+    assert len(configs) == len({str(config) for config in configs}) == 18
+    again.search.best_configs()
+    assert holds(again).num_updates >= 4
+    assert load_run(again.path).config["optimizer"]["screened"] is True
