@@ -14,10 +14,13 @@ import numpy as np
 
 from comparison.measures import NUM_ANSWERS
 from comparison.tables import FloatArray, IntArray, Table
-from multinas_ray.core import MultiDistributionOptimizer, Proposals, default_coefficients
+from multinas_ray.core import Proposals, default_coefficients, make_optimizer
 
 POPULATION = 40
 """Of pymoo's NSGA-II. Optuna's samplers keep their own defaults."""
+
+FIXED_LOSSES = {"memory": 4, "margin_scale": 0.5}
+"""What MultiNASSearch takes by default where losses are fixed."""
 
 
 class Searcher(Protocol):
@@ -199,9 +202,7 @@ def _separate(table: Table, seed: int) -> Searcher:
 
 def _optimizer(table: Table, num_distributions: int, seed: int | list[int], **settings: Any) -> Any:
     placeholders = range(1, num_distributions + 1)
-    return MultiDistributionOptimizer(
-        num_categories=table.num_categories, coefficients=placeholders, seed=seed, **settings
-    )
+    return make_optimizer(num_categories=table.num_categories, coefficients=placeholders, seed=seed, **settings)
 
 
 def _optuna(name: str) -> Callable[[Table, int], Searcher]:
@@ -215,8 +216,9 @@ def _optuna(name: str) -> Callable[[Table, int], Searcher]:
 
 METHODS = {
     "multinas": Method("MultiNAS, plain", _ours(), 0.5, "the paper's: memory 0, margin 1"),
-    "multinas-reuse": Method(
-        "MultiNAS, reuse", _ours(memory=4, margin_scale=0.5), 0.5, "memory 4, margin 0.5, fixed losses"
+    "multinas-reuse": Method("MultiNAS, reuse", _ours(**FIXED_LOSSES), 0.5, "memory 4, margin 0.5, fixed losses"),
+    "multinas-screened": Method(
+        "MultiNAS, screened", _ours(screened=True, **FIXED_LOSSES), 20.0, "surrogate, memory 4, margin 0.5, rounds of 8"
     ),
     "separate-asng": Method("8 separate ASNG runs", _separate, 2.0, "K = 1, 2 samples an update, round robin"),
     "pymoo-nsga2": Method("NSGA-II (pymoo)", PymooNSGA2, 1.0, f"population {POPULATION}, uniform crossover"),

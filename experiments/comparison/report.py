@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from rich.table import Table as RichTable
 
 from comparison.measures import Measures, first_at
@@ -52,8 +52,9 @@ def summarise(searches: pd.DataFrame, tables: Sequence[Table]) -> pd.DataFrame:
     for table in tables:
         measures, of_table = Measures(table), searches[searches["table"] == table.name]
         levels = _separate_levels(of_table)
+        points = [count for count in POINTS if count <= of_table["evaluation"].max()]
         for method, of_method in of_table.groupby("method", sort=False):
-            values = [_measure(search, measures, levels) for _, search in of_method.groupby("seed")]
+            values = [_measure(search, measures, levels, points) for _, search in of_method.groupby("seed")]
             for name in values[0]:
                 low, median, high = np.quantile([value[name] for value in values], INTERVAL, method="inverted_cdf")
                 rows.append((table.name, method, name, median, low, high, len(values)))
@@ -70,7 +71,8 @@ def summary_table(summary: pd.DataFrame, table: Table, share: float) -> RichTabl
     )
     rich.add_column("method")
     columns: list[tuple[str, str, Callable[[float], str]]] = [("evaluations to 99 %", "evaluations_to_99", _count)]
-    for count in POINTS:
+    points = [count for count in POINTS if f"best8_{count}" in set(summary["measure"])]
+    for count in points:
         columns += [(f"{name}\nafter {count:,}", f"{key}_{count}", _percent) for name, key in _ANSWER_COLUMNS]
     for title, _, _ in columns:
         rich.add_column(title, justify="right")
@@ -105,7 +107,7 @@ def plot_curves(searches: pd.DataFrame, tables: Sequence[Table], path: Path) -> 
         of_table = searches[searches["table"] == table.name]
         for method, of_method in of_table.groupby("method", sort=False):
             _draw_method(axes, str(method), _curves(of_method, int(of_table["evaluation"].max())))
-        axes.set_title(table.title, fontsize=10)
+        _finish_axes(axes, table.title, max(int(of_table["evaluation"].max()), 50))
     panels[0].set_ylabel("Hypervolume still missing (% of the exact front's)")
     shown = list(searches["method"].unique())
     lines = [Line2D([], [], linewidth=2, **STYLES[name]) for name in shown]
@@ -116,11 +118,13 @@ def plot_curves(searches: pd.DataFrame, tables: Sequence[Table], path: Path) -> 
 _ANSWER_COLUMNS = (("best 8", "best8"), ("modes", "modes"), ("f_k", "chosen"))
 
 
-def _measure(search: pd.DataFrame, measures: Measures, levels: dict[str, float]) -> dict[str, float]:
+def _measure(
+    search: pd.DataFrame, measures: Measures, levels: dict[str, float], points: Sequence[int]
+) -> dict[str, float]:
     """Returns one search's measures by name."""
     rows, archive = search["architecture"].to_numpy(), search["archive_share"].to_numpy()
     values = {"evaluations_to_99": first_at(archive, LEVEL)}
-    for count in POINTS:
+    for count in points:
         last = min(count, len(search)) - 1
         values[f"archive_{count}"] = float(archive[last])
         values[f"best8_{count}"] = measures.best_subset_share(rows[: last + 1])
@@ -148,8 +152,9 @@ def _goals(values: dict[tuple[str, str, str], float], table: str, method: str) -
     if np.isfinite(peer):
         goals.append((f"99 % within half of pymoo's NSGA-II's {peer:.0f}", f"{ours / peer:.2f}", ours <= peer / 2))
     for name, key in _ANSWER_COLUMNS:
-        share = values[table, method, f"{key}_1000"]
-        goals.append((f"{name} after 1,000: {100 * GOAL_ANSWERS:.1f} %", _percent(share), share >= GOAL_ANSWERS))
+        share = values.get((table, method, f"{key}_1000"))
+        if share is not None:
+            goals.append((f"{name} after 1,000: {100 * GOAL_ANSWERS:.1f} %", _percent(share), share >= GOAL_ANSWERS))
     for kind in ("modes", "chosen"):
         name = f"{kind}_evaluations"
         theirs = values.get((table, "separate-asng", name), np.nan)
@@ -187,10 +192,18 @@ def _draw_method(axes: Axes, method: str, missing_SE: FloatArray) -> None:
     steps = np.arange(1, len(median) + 1)
     axes.fill_between(steps, low, high, color=style["color"], alpha=0.12, linewidth=0)
     axes.plot(steps, median, linewidth=2, **style)
-    axes.set(xscale="log", yscale="log", xlim=(20, len(median)), ylim=(0.05, 50))
+
+
+def _finish_axes(axes: Axes, title: str, length: int) -> None:
+    """Scales, ticks in plain numbers and the line of 99 %."""
+    axes.set(xscale="log", yscale="log", xlim=(20, length), ylim=(0.02, 40), title=title)
     axes.set_xlabel("Distinct architectures evaluated")
-    axes.axhline(100 * (1 - LEVEL), color="0.3", linewidth=0.8)
+    axes.xaxis.set_major_locator(FixedLocator([20, 50, 100, 200, 500, 1000, 2000, 5000]))
+    axes.yaxis.set_major_locator(FixedLocator([0.02, 0.1, 0.5, 1, 5, 10, 20]))
     for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.grid(alpha=0.25, which="major")
+    axes.axhline(100 * (1 - LEVEL), color="0.3", linewidth=0.8)
+    axes.annotate("99 % found", (20, 100 * (1 - LEVEL)), xytext=(4, -11), textcoords="offset points", color="0.3")
+    axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

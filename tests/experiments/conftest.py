@@ -1,0 +1,17 @@
+import numpy as np
+import pytest
+from comparison.tables import Table
+
+
+def _tiny_table(seed: int = 0, num_categories: tuple[int, ...] = (3, 2, 4, 3)) -> Table:
+    rng = np.random.default_rng(seed)
+    architectures = np.stack(np.unravel_index(np.arange(np.prod(num_categories)), num_categories), axis=1)
+    costs = 1.0 + (architectures * rng.random(len(num_categories))).sum(axis=1)
+    errors = 20.0 / costs + 5.0 * rng.random(len(architectures))
+    order = rng.permutation(len(architectures))
+    return Table("tiny", "A tiny table", num_categories, architectures[order], errors[order], costs[order])
+
+
+@pytest.fixture
+def table() -> Table:
+    return _tiny_table()

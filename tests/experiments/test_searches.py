@@ -1,0 +1,191 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tabular
+from comparison import methods, report, runs, tables
+from comparison.measures import Measures
+from comparison.runs import Task, frame_of, load_frame, run_searcher, run_task, save_frame
+from comparison.tables import Table
+
+
+class Scripted:
+    """Asks for given rounds of rows, and says modes that change with each tell."""
+
+    def __init__(self, table: Table, rounds: list[list[int]]) -> None:
+        self._table, self._rounds, self._told = table, iter(rounds), 0
+        self.losses: list[float] = []
+
+    def ask(self) -> np.ndarray:
+        return self._table.architectures[next(self._rounds, [])]
+
+    def tell(self, losses: np.ndarray, complexities: np.ndarray) -> None:
+        self.losses += losses.tolist()
+        self._told += 1
+
+    def modes(self) -> np.ndarray:
+        return self._table.architectures[[self._told]]
+
+    def coefficients(self) -> np.ndarray:
+        return np.array([0.5])
+
+
+def test_only_distinct_architectures_count_and_repeats_are_answered(table: Table) -> None:
+    searcher = Scripted(table, [[7, 3, 7], [3, 7], [5, 3], []])
+    trace = run_searcher(searcher, table, evaluations=50, max_asked=100)
+    assert trace.rows_E.tolist() == [7, 3, 5]
+    assert trace.num_asked == 7
+    assert searcher.losses == table.losses[[7, 3, 7, 3, 7, 5, 3]].tolist()
+    # after the first evaluation the distributions have learned nothing; a round of repeats teaches for free
+    assert trace.modes_EK is not None
+    assert trace.modes_EK.tolist() == [[0], [2], [3]]
+
+
+def test_a_search_ends_at_its_budget_or_when_it_asked_for_too_much(table: Table) -> None:
+    assert run_searcher(Scripted(table, [[1, 2, 3], [4, 5]]), table, 4, 100).rows_E.tolist() == [1, 2, 3, 4]
+    assert run_searcher(Scripted(table, [[1], [1], [1], [2]]), table, 4, 3).rows_E.tolist() == [1]
+
+
+@pytest.mark.parametrize("name", [name for name in methods.METHODS if name != "multinas-screened"])
+def test_every_method_searches_the_space_within_its_budget_and_again_alike(table: Table, name: str) -> None:
+    method = methods.METHODS[name]
+    first, again, other = (run_searcher(method.start(table, seed), table, 30, 120) for seed in (1, 1, 2))
+    assert 10 <= len(first.rows_E) <= 30
+    assert len(set(first.rows_E.tolist())) == len(first.rows_E)
+    np.testing.assert_array_equal(first.rows_E, again.rows_E)
+    assert first.rows_E.tolist() != other.rows_E.tolist()
+    assert (first.modes_EK is not None) == (first.coefficients_K is not None) == name.startswith(("multinas", "sep"))
+
+
+def test_screened_method_searches_without_repeats(table: Table) -> None:
+    trace = run_searcher(methods.METHODS["multinas-screened"].start(table, 1), table, 24, 24)
+    assert len(trace.rows_E) == trace.num_asked == 24
+
+
+def test_random_search_sees_every_architecture_once(table: Table) -> None:
+    trace = run_searcher(methods.METHODS["random"].start(table, 0), table, 10_000, 10_000)
+    assert sorted(trace.rows_E.tolist()) == list(range(len(table)))
+    assert trace.num_asked == len(table)
+
+
+@pytest.mark.parametrize(("name", "num_rounds"), [("multinas", 40), ("separate-asng", 40), ("pymoo-nsga2", 5)])
+def test_methods_learn_from_the_loss(name: str, num_rounds: int) -> None:
+    """A loss that only the first variable decides: late rounds hold far more of its best value than a third."""
+    architectures = np.stack(np.unravel_index(np.arange(3**6), (3,) * 6), axis=1)
+    errors = np.where(architectures[:, 0] == 2, 1.0, 40.0)
+    easy = Table("easy", "E", (3,) * 6, architectures, errors, np.ones(len(errors)))
+    searcher, late = methods.METHODS[name].start(easy, 0), np.zeros(0)
+    for _ in range(num_rounds):
+        rows = easy.rows(searcher.ask())
+        searcher.tell(easy.losses[rows], easy.complexities[rows])
+        late = np.append(late, easy.architectures[rows, 0] == 2)[-40:]
+    assert late.mean() > 0.6
+
+
+def test_separate_runs_are_one_optimiser_for_each_coefficient(table: Table) -> None:
+    searcher = methods.METHODS["separate-asng"].start(table, 0)
+    rows = table.rows(searcher.ask())
+    assert len(rows) == 2 * methods.NUM_ANSWERS
+    searcher.tell(table.losses[rows], table.complexities[rows])
+    wanted = methods.default_coefficients(table.losses[rows], table.complexities[rows], methods.NUM_ANSWERS)
+    np.testing.assert_array_equal(searcher.coefficients(), wanted)
+    assert searcher.modes().shape == (methods.NUM_ANSWERS, len(table.num_categories))
+
+
+@pytest.fixture
+def small_world(table: Table, monkeypatch: pytest.MonkeyPatch) -> Table:
+    monkeypatch.setitem(tables.SOURCES, "tiny", dataclasses.replace(tables.SOURCES["macro"], title="tiny"))
+    monkeypatch.setattr(tabular, "_table", lambda name, data: table)
+    return table
+
+
+def run_main(out: Path, *more: str) -> int:
+    fixed = ["--jobs", "1", "--data", str(out), "--evaluations", "40", "--seeds", "2", "--out", str(out)]
+    return tabular.main([*fixed, "--tables", "macro", *more])
+
+
+def test_the_command_writes_rows_summary_and_picture_and_reads_what_is_there(
+    small_world: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["--methods", "multinas", "separate-asng", "random"]
+    assert run_main(tmp_path, *chosen) == 0
+    rows = pd.read_parquet(tmp_path / "evaluations.parquet")
+    assert set(rows["method"]) == {"multinas", "separate-asng", "random"}
+    assert rows.groupby(["method", "seed"])["evaluation"].max().max() == 40
+    assert (tmp_path / "comparison.png").stat().st_size > 10_000
+    summary = pd.read_parquet(tmp_path / "summary.parquet")
+    assert set(summary["seeds"]) == {2}
+    assert "99 %" in capsys.readouterr().out
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("made again")
+
+    monkeypatch.setattr(tabular, "run_task", refuse)
+    assert run_main(tmp_path, *chosen) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "evaluations.parquet"), rows)
+
+
+def test_rows_of_other_settings_or_damaged_ones_are_made_again(table: Table, tmp_path: Path) -> None:
+    task = Task("tiny", "random", 3, 12)
+    run_task(task, table, tmp_path)
+    path, settings = task.path(tmp_path), task.settings(table)
+    frame = load_frame(path, settings)
+    assert frame is not None
+    assert len(frame) == 12
+    assert load_frame(path, dataclasses.replace(task, evaluations=13).settings(table)) is None
+    path.write_bytes(path.read_bytes()[:100])
+    assert load_frame(path, settings) is None
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("more", [["--seeds", "0"], ["--evaluations", "-1"], ["--jobs", "0"]])
+def test_bad_numbers_are_one_line_errors(more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tabular.main(["--data", str(tmp_path), *more]) == 2
+    said = capsys.readouterr().out
+    assert said.startswith(f"error: {more[0]} must be at least 1")
+    assert said.count("\n") == 1
+
+
+def test_missing_data_is_a_one_line_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tabular.main(["--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "MULTINAS_DATA" in capsys.readouterr().out
+    monkeypatch.delenv("MULTINAS_DATA", raising=False)
+    assert tabular.main([]) == 2
+    assert "--data DIR" in capsys.readouterr().out
+
+
+def searches_of(table: Table, shares: dict[str, list[list[float]]]) -> pd.DataFrame:
+    """Rows with these archive shares, a list per seed; the modes' shares are the same."""
+    frames = []
+    for method, seeds in shares.items():
+        for seed, values in enumerate(seeds):
+            trace = runs.Trace(np.arange(len(values)), None, None, len(values))
+            frame = frame_of(Task(table.name, method, seed, len(values)), trace, Measures(table))
+            frames.append(frame.assign(archive_share=values, modes_share=values, chosen_share=values))
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_summary_has_medians_over_seeds_and_evaluations_against_the_separate_runs(table: Table) -> None:
+    rows = searches_of(
+        table,
+        {
+            "multinas": [[0.5, 0.80, 0.995, 0.995], [0.5, 0.995, 1.0, 1.0], [0.1, 0.2, 0.3, 0.4]],
+            "separate-asng": [[0.1, 0.2, 0.3, 0.8]] * 3,
+        },
+    )
+    summary = report.summarise(rows, [table]).set_index(["method", "measure"])
+    reached = summary.loc[("multinas", "evaluations_to_99")]
+    assert (reached["low"], reached["median"], reached["high"]) == (2.0, 3.0, np.inf)
+    # 99 % of 0.8 is reached after 2, 2 and never; by the separate runs after 4
+    assert summary.loc[("multinas", "modes_evaluations"), "median"] == 2.0
+    assert summary.loc[("separate-asng", "modes_evaluations"), "median"] == 4.0
+
+
+def test_saved_rows_come_back(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1.5, np.inf], "b": ["x", "y"]})
+    save_frame(frame, tmp_path / "sub" / "f.parquet", "s")
+    pd.testing.assert_frame_equal(load_frame(tmp_path / "sub" / "f.parquet", "s"), frame)
