@@ -32,7 +32,7 @@ def mutate(parents_FD: IntArray, layout: CategoryLayout, count: int, rng: np.ran
     children_ND = parents_FD[rng.integers(0, len(parents_FD), count)]
     size_N1 = rng.choice(MUTATION_SIZES, count)[:, None]
     order_ND = rng.random(children_ND.shape) + ~layout.free_D  # fixed variables come last
-    chosen_ND = (order_ND.argsort(axis=1).argsort(axis=1) < size_N1) & layout.free_D
+    chosen_ND = order_ND.argsort(axis=1).argsort(axis=1) < size_N1
     shift_ND = rng.integers(1, np.maximum(layout.last_D, 1) + 1, children_ND.shape)
     changed_ND: IntArray = (children_ND + shift_ND) % (layout.last_D + 1)
     return np.where(chosen_ND, changed_ND, children_ND)

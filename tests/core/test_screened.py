@@ -87,6 +87,13 @@ def test_restarting_changes_the_proposals_and_not_the_updates():
     assert folded.ask(1).ids[0] == 40 + len(told) - 5
 
 
+def test_restarts_of_different_seeds_propose_differently():
+    first, second = ScreenedOptimizer(**OPTIONS), ScreenedOptimizer(**OPTIONS)
+    first.restart(first_id=0, seed=1)
+    second.restart(first_id=0, seed=2)
+    assert not np.array_equal(first.ask(12).architectures, second.ask(12).architectures)
+
+
 @pytest.mark.parametrize("count", [0, 1, 4, 9, 17])
 def test_a_state_goes_on_bit_for_bit(count):
     optimizer = ScreenedOptimizer(**OPTIONS)

@@ -72,7 +72,7 @@ def test_best_evaluated_is_the_best_of_each_weighted_sum():
     losses[5] = np.inf
     rows = best_evaluated(np.zeros((6, 2)), losses, complexities, [0.1, 1.0, 9.0])
     assert rows.tolist() == [1, 3, 0]
-    assert best_evaluated(np.zeros((2, 1)), [1.0, 0.0], [0.0, 1.0], [1.0]).tolist() == [0]  # a tie: the smaller
+    assert best_evaluated(np.zeros((2, 1)), [0.0, 1.0], [1.0, 0.0], [1.0]).tolist() == [1]  # a tie: the smaller
     with pytest.raises(ConfigError, match="all failed"):
         best_evaluated(np.zeros((1, 2)), [np.inf], [0.0], [1.0])
     with pytest.raises(ConfigError, match="losses must have shape"):
