@@ -12,7 +12,7 @@ from ray.tune.search import ConcurrencyLimiter, Repeater
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import load_run, verify_run
-from multinas_ray.tune import MultiNASSearch
+from multinas_ray.tune import MultiNASSearch, trial_search
 from multinas_ray.tune import multinas as module
 
 SPACE = {"a": tune.choice([1, 2, 3]), "net": {"b": tune.choice([0, 1]), "c": tune.choice([0, 2, 4]), "fixed": 7}}
@@ -288,14 +288,15 @@ def test_known_configs_are_not_run_again_until_all_are_known(make):
     assert holds(pipeline).num_updates == (rows["tell_order"].max() + 1) // 4
 
 
-def test_every_config_of_a_larger_space_is_run_once(make):
-    pipeline = make(space={f"v{d}": tune.choice([0, 1, 2]) for d in range(4)}, complexity="size", reuse_results=True)
+def test_every_config_of_a_larger_space_is_run_once(make, monkeypatch):
+    monkeypatch.setattr(trial_search, "MAX_KNOWN_DRAWS", 10)
+    pipeline = make(space={f"v{d}": tune.choice([0, 1, 2]) for d in range(3)}, complexity="size", reuse_results=True)
     configs = []
     while (trial := pipeline.start()) != FINISHED:
         size = sum(pipeline.running[trial].values())
-        configs.append(pipeline.end(trial, {"loss": (size - 4.5) ** 2, "size": size}))
-    assert len(configs) == len({str(config) for config in configs}) == 81
-    assert (pipeline.rows["id"] < 0).sum() >= 3  # taken since a hundred draws in a row were known
+        configs.append(pipeline.end(trial, {"loss": (size - 3.5) ** 2, "size": size}))
+    assert len(configs) == len({str(config) for config in configs}) == 27
+    assert (pipeline.rows["id"] < 0).sum() >= 2  # taken since ten draws in a row were known
     holds(pipeline)
 
 
@@ -501,13 +502,14 @@ def test_draws_after_a_snapshot_are_not_drawn_again(make, tmp_path):
     assert not any(again.running[again.start()] in drawn_later for _ in range(10))
 
 
-def test_unseen_configs_get_new_ids_after_a_restart(make, tmp_path):
-    space = {f"v{d}": tune.choice([0, 1, 2]) for d in range(4)}
+def test_unseen_configs_get_new_ids_after_a_restart(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(trial_search, "MAX_KNOWN_DRAWS", 10)
+    space = {f"v{d}": tune.choice([0, 1, 2]) for d in range(3)}
     pipeline = make(space=space, complexity=sum_of, reuse_results=True)
 
     def run(pipeline, is_enough):
         while not is_enough(pipeline) and (trial := pipeline.start()) != FINISHED:
-            pipeline.end(trial, {"loss": (sum_of(pipeline.running[trial]) - 4.5) ** 2})
+            pipeline.end(trial, {"loss": (sum_of(pipeline.running[trial]) - 3.5) ** 2})
 
     run(pipeline, lambda each: each.search._search is not None and each.search._search._next_untold < -1)
     again = pipeline.restored(tmp_path)
