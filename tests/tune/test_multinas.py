@@ -676,6 +676,9 @@ def test_limiter_and_repeater(tmp_path, caplog):
 def test_a_screened_search_runs_each_config_once_and_its_record_holds(make, tmp_path):
     pipeline = make(screened=True, complexity=size_of, num_distributions=2, samples_per_update=4)
     configs = pipeline.run(12)
+    assert pipeline.search._search.optimizer.num_told == 12
+    configs += pipeline.run(1)
+    assert pipeline.search._search.optimizer.num_told == 13  # at once: it decides what comes next
     again = pipeline.restored(tmp_path)
     while (trial := again.start()) != FINISHED:
         configs.append(again.end(trial))
