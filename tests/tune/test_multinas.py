@@ -1,4 +1,4 @@
-"""MultiNASSearch driven by hand: what Tune does, without Ray."""
+"""MultiNASSearch driven by hand: what it proposes, takes in and refuses."""
 
 import logging
 import math
@@ -11,79 +11,10 @@ from ray import tune
 from ray.tune.search import ConcurrencyLimiter, Repeater
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.results import load_run, verify_run
+from multinas_ray.results import load_run
 from multinas_ray.tune import MultiNASSearch, trial_search
 from multinas_ray.tune import multinas as module
-
-SPACE = {"a": tune.choice([1, 2, 3]), "net": {"b": tune.choice([0, 1]), "c": tune.choice([0, 2, 4]), "fixed": 7}}
-FINISHED = "FINISHED"
-
-
-def loss_of(config):
-    return 1.0 / (1 + config["a"] + config["net"]["c"]) + 0.3 * config["net"]["b"]
-
-
-def size_of(config):
-    return float(10 * config["a"] + config["net"]["c"])
-
-
-def sum_of(config):
-    return float(sum(config.values()))
-
-
-def result_of(config):
-    return {"loss": loss_of(config), "size": size_of(config)}
-
-
-class Pipeline:
-    """Plays Tune's part."""
-
-    def __init__(self, path, space=SPACE, mode="min", metric="loss", **arguments):
-        arguments = {"complexity": "size", "num_distributions": 2, "seed": 0, **arguments}
-        self.path, self.numbers, self.running = str(path), count(), {}
-        self.search = MultiNASSearch(record_path=str(path), **arguments)
-        assert self.search.set_search_properties(metric, mode, space)
-
-    def start(self):
-        trial_id = f"t{next(self.numbers)}"
-        config = self.search.suggest(trial_id)
-        if not isinstance(config, dict):
-            return config
-        self.running[trial_id] = config
-        return trial_id
-
-    def end(self, trial_id, result="computed", error=False):
-        config = self.running.pop(trial_id)
-        result = result_of(config) if result == "computed" else result
-        self.search.on_trial_complete(trial_id=trial_id, result=result, error=error)
-        assert self.search.error is None
-        return config
-
-    def run(self, num_trials):
-        return [self.end(self.start()) for _ in range(num_trials)]
-
-    @property
-    def rows(self):
-        return load_run(self.path).evaluations
-
-    def restored(self, tmp_path, **changes):
-        """Saved, pickled and restored, as Tune does after a crash."""
-        file = str(tmp_path / "state.json")
-        self.search.save(file)
-        return self.taken_up(file)
-
-    def taken_up(self, file=None):
-        other = object.__new__(Pipeline)
-        other.__dict__.update(self.__dict__)
-        other.search, other.running = pickle.loads(pickle.dumps(self.search)), dict(self.running)
-        if file is not None:
-            other.search.restore(file)
-        return other
-
-
-@pytest.fixture
-def pipeline(tmp_path):
-    return Pipeline(tmp_path / "run")
+from tests.tune.pipeline import FINISHED, SPACE, Pipeline, holds, loss_of, result_of, size_of, sum_of
 
 
 @pytest.fixture
@@ -91,10 +22,9 @@ def make(tmp_path):
     return lambda **arguments: Pipeline(tmp_path / "run", **arguments)
 
 
-def holds(pipeline):
-    found = verify_run(pipeline.path)
-    assert found.holds, found.summary()
-    return found
+@pytest.fixture
+def pipeline(make):
+    return make()
 
 
 def test_results_are_recorded_at_once_and_make_updates(pipeline):
@@ -356,37 +286,6 @@ def test_the_front_is_what_none_beats(pipeline):
         assert not ((tried["loss"] < loss) & (tried["size"] <= size)).any()
 
 
-def test_points_are_run_first_and_enter_no_update(make):
-    points = [{"a": 2, "net": {"b": 1, "c": 4}}, {"a": 1, "net/b": 0, "net/c": 0}]
-    pipeline = make(points_to_evaluate=points)
-    configs = pipeline.run(6)
-    assert configs[0] == {"a": 2, "net": {"b": 1, "c": 4, "fixed": 7}}
-    assert configs[1] == {"a": 1, "net": {"b": 0, "c": 0, "fixed": 7}}
-    rows = pipeline.rows
-    assert rows["id"].tolist() == [-1, -2, 0, 1, 2, 3]
-    assert rows["tell_order"].tolist() == [-1, -1, 0, 1, 2, 3]
-    pipeline.search.best_configs()
-    assert holds(pipeline).num_updates == 1
-
-
-def test_known_points_are_not_run(make):
-    points = [{"a": 3, "net": {"b": 0, "c": 4}}]
-    pipeline = make(points_to_evaluate=points, evaluated_rewards=[-5.0], evaluated_complexities=[34.0])
-    pipeline.run(5)
-    assert pipeline.rows["id"].tolist() == [-1, 0, 1, 2, 3, 4]
-    assert pipeline.search.best_configs()["loss"][0] == -5.0
-    holds(pipeline)
-
-
-def test_known_points_of_a_maximised_metric_and_a_function(make):
-    points = [{"a": 3, "net": {"b": 0, "c": 4}}]
-    pipeline = make(points_to_evaluate=points, evaluated_rewards=[5.0], complexity=size_of, mode="max", metric="r")
-    pipeline.end(pipeline.start(), {"r": 1.0})
-    assert pipeline.rows["loss"].tolist() == [-5.0, -1.0]
-    assert pipeline.rows["raw_complexity"][0] == 34.0
-    assert pipeline.search.pareto_front()["r"].max() == 5.0
-
-
 def test_further_complexities_are_recorded(make):
     pipeline = make(recorded_complexities={"depth": lambda config: config["a"], "ms": "latency"})
     config = pipeline.end(pipeline.start(), {"loss": 1.0, "size": 2.0, "latency": 0.5})
@@ -423,176 +322,6 @@ def test_a_function_that_raises_later_fails_the_trial(make, caplog):
     assert "A complexity function raised" in caplog.text
 
 
-def test_a_restored_search_goes_on_where_the_record_ends(make, tmp_path):
-    pipeline = make()
-    for _ in range(3):
-        pipeline.start()
-    pipeline.run(9)
-    file = str(tmp_path / "state.json")
-    pipeline.search.save(file)
-    pipeline.run(6)  # after the snapshot
-    pipeline.end("t0")
-    lost = pipeline.start()
-    again = pipeline.taken_up(file)
-    search = again.search
-    assert sorted(search.suggest("new") or {}) == ["a", "net"]
-    assert sorted(search._search.live) == ["new", "t1", "t2"]
-    search.on_trial_complete("t0", result={"loss": 9.0, "size": 1.0})  # Tune replays it
-    search.on_trial_complete(lost, result={"loss": 9.0, "size": 1.0})  # Tune knows it no more, nor do we
-    assert len(again.rows) == 16
-    again.end("t1")
-    again.run(8)
-    assert len(again.rows) == 25
-    assert again.rows["id"].is_unique
-    search.best_configs()
-    found = holds(again)
-    assert found.num_updates == 6
-    assert found.num_compared == 7
-    assert load_run(again.path).config["restarts"] == 1
-
-
-def test_a_restored_search_learns_what_an_unbroken_one_knows(make, tmp_path):
-    pipeline = make()
-    pipeline.run(10)
-    file = str(tmp_path / "state.json")
-    pipeline.search.save(file)
-    pipeline.run(11)
-    again = pipeline.taken_up(file)
-    again.start()
-    pipeline.search._search.record.flush()
-    assert np.array_equal(again.search._search.optimizer.probs, pipeline.search._search.optimizer.probs)
-
-
-@pytest.mark.parametrize("with_snapshot", [True, False])
-@pytest.mark.parametrize("num_before", [0, 3, 5])
-def test_a_search_is_restored_before_and_after_its_scale_is_known(make, tmp_path, with_snapshot, num_before):
-    pipeline = make(samples_per_update=4)
-    pipeline.start()
-    pipeline.run(2)
-    file = str(tmp_path / "state.json")
-    pipeline.search.save(file)
-    pipeline.run(num_before)
-    again = pipeline.taken_up(file if with_snapshot else None)
-    if with_snapshot:
-        again.end("t0")
-    again.run(12)
-    assert len(again.rows) == 2 + num_before + with_snapshot + 12
-    again.search.best_configs()
-    holds(again)
-
-
-def test_draws_after_a_restart_are_new_ones(make, tmp_path):
-    pipeline = make(space={f"v{d}": tune.randint(0, 9) for d in range(9)})
-    pipeline.search.save(str(tmp_path / "empty"))
-    first = pipeline.running[pipeline.start()]
-    again = pipeline.taken_up()
-    assert again.search.suggest("x") != first
-    twice = again.taken_up()
-    assert twice.search.suggest("y") not in (first, again.search._search.space.decode((0,) * 9))
-
-
-def test_draws_after_a_snapshot_are_not_drawn_again(make, tmp_path):
-    pipeline = make(space={f"v{d}": tune.randint(0, 9) for d in range(9)}, samples_per_update=8)
-    for _ in range(9):
-        pipeline.end(pipeline.start(), {"loss": 1.0, "size": 1.0})
-    file = str(tmp_path / "state.json")
-    pipeline.search.save(file)
-    drawn_later = [pipeline.running[pipeline.start()] for _ in range(10)]
-    again = pipeline.taken_up(file)
-    assert not any(again.running[again.start()] in drawn_later for _ in range(10))
-
-
-def test_unseen_configs_get_new_ids_after_a_restart(make, tmp_path, monkeypatch):
-    monkeypatch.setattr(trial_search, "MAX_KNOWN_DRAWS", 10)
-    space = {f"v{d}": tune.choice([0, 1, 2]) for d in range(3)}
-    pipeline = make(space=space, complexity=sum_of, reuse_results=True)
-
-    def run(pipeline, is_enough):
-        while not is_enough(pipeline) and (trial := pipeline.start()) != FINISHED:
-            pipeline.end(trial, {"loss": (sum_of(pipeline.running[trial]) - 3.5) ** 2})
-
-    run(pipeline, lambda each: each.search._search is not None and each.search._search._next_untold < -1)
-    again = pipeline.restored(tmp_path)
-    run(again, lambda _: False)
-    assert (again.rows["id"] < 0).sum() >= 2
-    holds(again)
-
-
-def test_points_not_run_yet_are_run_after_a_restart(make, tmp_path):
-    points = [{"a": a, "net": {"b": 1, "c": 4}} for a in (1, 2, 3)]
-    pipeline = make(points_to_evaluate=points)
-    pipeline.run(1)
-    pipeline.start()
-    again = pipeline.restored(tmp_path)
-    assert again.running[again.start()]["a"] == 3
-    again.end("t1")
-    again.run(3)
-    assert again.rows["id"].tolist()[:2] == [-1, -2]
-
-
-def test_a_restored_search_keeps_its_limit_and_its_known_results(make, tmp_path):
-    pipeline = make(reuse_results=True, complexity=size_of)
-    pipeline.search.set_max_concurrency(2)
-    seen = pipeline.run(10)
-    again = pipeline.restored(tmp_path)
-    assert [again.start() for _ in range(3)][2] is None
-    for trial in list(again.running):
-        seen.append(again.end(trial))
-    while (trial := again.start()) != FINISHED:
-        seen.append(again.end(trial))
-    assert len(seen) == len({str(config) for config in seen}) == 18
-    holds(again)
-
-
-def test_a_restore_needs_no_second_search_space_but_takes_the_same(make, tmp_path):
-    pipeline = make(space={**SPACE, "build": loss_of})
-    pipeline.run(2)
-    again = pipeline.restored(tmp_path)
-    with pytest.raises(StateError, match=r"give the same param_space to Tuner\.restore"):
-        again.search.suggest("x")
-    again = pipeline.restored(tmp_path)
-    assert again.search.set_search_properties("loss", "min", {**SPACE, "build": loss_of})
-    assert again.search.suggest("x")["build"] is loss_of
-    again = pipeline.restored(tmp_path)
-    again.search.set_search_properties("loss", "min", {**SPACE, "build": loss_of, "more": tune.choice([1, 2])})
-    with pytest.raises(StateError, match="param_space differs"):
-        again.search.suggest("x")
-
-
-def test_tuner_pkl_holds_the_arguments_only(pipeline):
-    before = len(pickle.dumps(pipeline.search))
-    pipeline.run(20)
-    assert len(pickle.dumps(pipeline.search)) == before
-    assert pipeline.taken_up().search.record_path == pipeline.path
-
-
-def test_a_searcher_or_record_is_not_used_twice(make, pipeline, tmp_path):
-    pipeline.run(1)
-    with pytest.raises(ConfigError, match="record of an earlier search"):
-        pipeline.search.set_search_properties("loss", "min", SPACE)
-    with pytest.raises(ConfigError, match="record of an earlier search"):
-        make()
-    other = MultiNASSearch(complexity="size", space=SPACE, metric="loss", mode="min", record_path=pipeline.path)
-    with pytest.raises(ConfigError, match="record of an earlier search"):
-        other.suggest("x")
-
-
-def test_other_settings_do_not_take_a_record_up(make, tmp_path):
-    pipeline = make()
-    pipeline.run(1)
-    pipeline.search.save(str(tmp_path / "state"))
-    other = MultiNASSearch(complexity="size", num_distributions=4, record_path=str(tmp_path / "other"))
-    other.restore(str(tmp_path / "state"))
-    with pytest.raises(StateError, match=r"num_distributions was 2, is 4"):
-        other.suggest("x")
-
-
-def test_a_damaged_state_is_refused(pipeline, tmp_path):
-    (tmp_path / "state").write_text("{}")
-    with pytest.raises(StateError, match="no state of MultiNASSearch"):
-        pipeline.search.restore(str(tmp_path / "state"))
-
-
 BAD = [
     ({"coefficients": [0, 1], "targets": [1.0]}, "keep one"),
     ({"coefficients": [1, 0]}, "strictly increasing"),
@@ -611,22 +340,6 @@ BAD = [
 def test_bad_arguments_are_refused(arguments, problem):
     with pytest.raises(ConfigError, match=problem):
         MultiNASSearch(complexity="size", **arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        ({"points_to_evaluate": [{"a": 9, "net": {"b": 0, "c": 0}}]}, "9 is no choice"),
-        ({"points_to_evaluate": [{"a": 1, "net/b": 0, "net/c": 0}], "evaluated_rewards": [1, 2]}, "got 2 for 1"),
-        (
-            {"points_to_evaluate": [{"a": 1, "net/b": 0, "net/c": 0}], "evaluated_rewards": [1]},
-            "evaluated_complexities",
-        ),
-    ],
-)
-def test_bad_points_are_refused_before_the_run(make, arguments, problem):
-    with pytest.raises(ConfigError, match=problem):
-        make(**arguments)
 
 
 def test_seed_0_is_a_seed_and_none_is_drawn_and_kept(tmp_path):
@@ -671,18 +384,3 @@ def test_limiter_and_repeater(tmp_path, caplog):
     repeated.on_trial_complete("a", result={"loss": 1.0})
     repeated.on_trial_complete("b", result={"loss": 3.0})
     assert load_run(str(tmp_path / "f")).evaluations["loss"].tolist() == [2.0]
-
-
-def test_a_screened_search_runs_each_config_once_and_its_record_holds(make, tmp_path):
-    pipeline = make(screened=True, complexity=size_of, num_distributions=2, samples_per_update=4)
-    configs = pipeline.run(12)
-    assert pipeline.search._search.optimizer.num_told == 12
-    configs += pipeline.run(1)
-    assert pipeline.search._search.optimizer.num_told == 13  # at once: it decides what comes next
-    again = pipeline.restored(tmp_path)
-    while (trial := again.start()) != FINISHED:
-        configs.append(again.end(trial))
-    assert len(configs) == len({str(config) for config in configs}) == 18
-    again.search.best_configs()
-    assert holds(again).num_updates >= 4
-    assert load_run(again.path).config["optimizer"]["screened"] is True
