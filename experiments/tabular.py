@@ -7,6 +7,9 @@ DISTINCT architectures count: asking for a known one again is free, for every me
 Writes to --out: searches/ (a Parquet file per search, a row per evaluation), evaluations.parquet (all rows),
 summary.parquet (medians and 90 % intervals over the seeds) and comparison.png. A search that is there already is
 read, not made again: remove its file after a change of code. Needs pip install -e ".[compare]".
+
+--tune makes one search of each kind through real Ray Tune runs instead, a trial for each evaluation, repeats
+included; its results are in tune/ below --out.
 """
 
 import argparse
@@ -30,6 +33,9 @@ from multinas_ray.errors import ConfigError, MultiNASError
 
 FIRST_SEED = 1000
 """Settings are chosen on smaller seeds and reported on these [ours]."""
+TUNE_TRIALS = 400
+"""Trials of a search through Ray Tune at most: each takes tens of milliseconds, the more the later."""
+TUNE_METHODS = ("multinas", "multinas-reuse", "multinas-screened", "optuna-nsga2", "optuna-tpe", "random")
 QUICK = {"evaluations": 400, "seeds": 3, "methods": [name for name in METHODS if name != "optuna-tpe"]}
 
 
@@ -42,8 +48,21 @@ def make_searches(tasks: Sequence[Task], data: Path, out: Path, jobs: int, conso
         bar = progress.add_task("searches", total=sum(_seconds(task) for task in missing))
         for number, task in enumerate(_run(missing, data, out, jobs), start=1):
             progress.update(bar, advance=_seconds(task), description=f"{number} of {len(missing)}")
-    frames = [_read(task, data, out) for task in tasks]
-    return pd.concat([frame for frame in frames if frame is not None], ignore_index=True)
+    return pd.concat([_read(task, data, out) for task in tasks], ignore_index=True)
+
+
+def make_tune_searches(tasks: Sequence[Task], data: Path, out: Path, console: Console) -> pd.DataFrame:
+    """Makes the searches that are missing through Ray Tune, one after the other, and returns the rows of all."""
+    from comparison.tune_runs import local_ray, run_tune_task  # loads Ray
+
+    missing = [task for task in tasks if _read(task, data, out) is None]
+    console.print(f"{len(tasks)} searches through Ray Tune, {len(missing)} to make; each takes a minute or more")
+    if missing:
+        with local_ray():
+            for number, task in enumerate(missing, start=1):
+                console.print(f"{number} of {len(missing)}: {METHODS[task.method].title} on {task.table}")
+                run_tune_task(task, _table(task.table, data), out)
+    return pd.concat([_read(task, data, out) for task in tasks], ignore_index=True)
 
 
 def report(searches: pd.DataFrame, tables: Sequence[Table], out: Path, console: Console) -> None:
@@ -105,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME", help=f"of {', '.join(METHODS)}")
     add("--tables", nargs="+", choices=SOURCES, default=list(SOURCES), metavar="NAME", help=f"of {', '.join(SOURCES)}")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="searches at once (default: the cores, %(default)s)")
+    add("--tune", action="store_true", help=f"one search of each kind through Ray Tune, {TUNE_TRIALS} trials each")
     add("--quick", action="store_true", help="400 evaluations, 3 seeds, without Optuna's slow TPE: a minute")
     return parser
 
@@ -117,6 +137,11 @@ def _checked(arguments: argparse.Namespace) -> argparse.Namespace:
     """
     if arguments.quick:
         vars(arguments).update(QUICK)
+    if arguments.tune:
+        arguments.seeds, arguments.evaluations = 1, min(arguments.evaluations, TUNE_TRIALS)
+        arguments.methods = [name for name in arguments.methods if name in TUNE_METHODS]
+        if not arguments.methods:
+            raise ConfigError(f"--tune knows these methods: {', '.join(TUNE_METHODS)}")
     for name in ("seeds", "evaluations", "jobs"):
         if vars(arguments)[name] < 1:
             raise ConfigError(f"--{name} must be at least 1, got {vars(arguments)[name]}")
@@ -142,8 +167,13 @@ def main(argv: list[str] | None = None) -> int:
             for method in dict.fromkeys(arguments.methods)
             for seed in range(arguments.seeds)
         ]
-        searches = make_searches(tasks, arguments.data, arguments.out, arguments.jobs, console)
-        report(searches, tables, arguments.out, console)
+        if arguments.tune:
+            out = arguments.out / "tune"
+            searches = make_tune_searches(tasks, arguments.data, out, console)
+        else:
+            out = arguments.out
+            searches = make_searches(tasks, arguments.data, out, arguments.jobs, console)
+        report(searches, tables, out, console)
     except (MultiNASError, OSError, ImportError) as error:
         console.print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
         return 2

@@ -19,9 +19,6 @@ from multinas_ray.core import Proposals, default_coefficients, make_optimizer
 POPULATION = 40
 """Of pymoo's NSGA-II. Optuna's samplers keep their own defaults."""
 
-FIXED_LOSSES = {"memory": 4, "margin_scale": 0.5}
-"""What MultiNASSearch takes by default where losses are fixed."""
-
 
 class Searcher(Protocol):
     """One search in progress."""
@@ -214,15 +211,18 @@ def _optuna(name: str) -> Callable[[Table, int], Searcher]:
     return start
 
 
+# The variants of this method have the settings that MultiNASSearch takes by default for reuse_results and screened.
 METHODS = {
     "multinas": Method("MultiNAS, plain", _ours(), 0.5, "the paper's: memory 0, margin 1"),
-    "multinas-reuse": Method("MultiNAS, reuse", _ours(**FIXED_LOSSES), 0.5, "memory 4, margin 0.5, fixed losses"),
+    "multinas-reuse": Method(
+        "MultiNAS, reuse", _ours(memory=4, margin_scale=0.5), 0.5, "memory 4, margin 0.5, fixed losses"
+    ),
     "multinas-screened": Method(
-        "MultiNAS, screened", _ours(screened=True, **FIXED_LOSSES), 20.0, "surrogate, memory 4, margin 0.5, rounds of 8"
+        "MultiNAS, screened", _ours(screened=True, margin_scale=0.5), 20.0, "surrogate, margin 0.5, rounds of 8"
     ),
     "separate-asng": Method("8 separate ASNG runs", _separate, 2.0, "K = 1, 2 samples an update, round robin"),
     "pymoo-nsga2": Method("NSGA-II (pymoo)", PymooNSGA2, 1.0, f"population {POPULATION}, uniform crossover"),
-    "optuna-nsga2": Method("NSGA-II (Optuna)", _optuna("NSGAIISampler"), 5.0, "defaults"),
+    "optuna-nsga2": Method("NSGA-II (Optuna)", _optuna("NSGAIISampler"), 5.0, "defaults", asks_per_evaluation=2.0),
     "optuna-tpe": Method("TPE (Optuna)", _optuna("TPESampler"), 40.0, "defaults", asks_per_evaluation=0.5),
     "random": Method("random, no repeats", RandomSearch, 0.2, "without replacement"),
 }

@@ -189,3 +189,19 @@ def test_saved_rows_come_back(tmp_path: Path) -> None:
     frame = pd.DataFrame({"a": [1.5, np.inf], "b": ["x", "y"]})
     save_frame(frame, tmp_path / "sub" / "f.parquet", "s")
     pd.testing.assert_frame_equal(load_frame(tmp_path / "sub" / "f.parquet", "s"), frame)
+
+
+@pytest.mark.cluster
+def test_the_same_methods_run_through_ray_tune(table: Table, tmp_path: Path) -> None:
+    tune_runs = pytest.importorskip("comparison.tune_runs")
+    assert set(tabular.TUNE_METHODS) == set(tune_runs.SEARCHES)
+    with tune_runs.local_ray():
+        for method in ("multinas-screened", "optuna-nsga2"):
+            task = Task("tiny", method, 1, 12)
+            tune_runs.run_tune_task(task, table, tmp_path)
+            rows = load_frame(task.path(tmp_path), task.settings(table))
+            assert rows is not None
+            assert rows["asked"].iloc[0] == 12
+            np.testing.assert_allclose(rows["error"], table.points[rows["architecture"], 0])
+            assert rows["architecture"].is_unique
+            assert rows["modes_share"].isna().all()
