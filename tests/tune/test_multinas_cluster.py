@@ -329,8 +329,11 @@ def test_a_killed_driver_loses_no_result(tmp_path):
     before = load_run(record).evaluations
     assert 15 <= len(before) < 40
 
-    second = start("resume")
-    output, _ = second.communicate(timeout=150)
+    with start("resume") as second:
+        try:
+            output, _ = second.communicate(timeout=300)
+        finally:
+            second.kill()
     assert "ENDED 40" in output
     after = load_run(record).evaluations
     kept = after[after["id"].isin(before["id"])]
