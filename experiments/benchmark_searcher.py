@@ -1,0 +1,185 @@
+"""What MultiNASSearch itself costs: time of suggest plus on_trial_complete, and memory, as a search grows.
+
+Drives the searcher as Tune does, without Ray, with two trials in flight and made-up losses that do not repeat. Beside
+it the optimiser alone, asked and told one by one: the same without record, decoding and the looking up of trials.
+Memory is the process's peak; the record is what lies on the disk.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ray import tune
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from multinas_ray.core import default_coefficients, make_optimizer
+from multinas_ray.tune import MultiNASSearch
+
+
+class SearcherTrials:
+    """Trials of a MultiNASSearch, one at a time; two are in flight."""
+
+    def __init__(self, args: argparse.Namespace, record: Path) -> None:
+        names = [f"x{d:02}" for d in range(args.variables)]
+        self._search = MultiNASSearch(
+            metric="loss",
+            mode="min",
+            complexity="complexity",
+            num_distributions=args.distributions,
+            seed=0,
+            record_path=str(record),
+            reuse_results=args.reuse_results,
+            screened=args.screened,
+        )
+        choices = list(range(args.categories))
+        self._search.set_search_properties(None, None, {name: tune.choice(choices) for name in names})
+        self._rng = np.random.default_rng(0)
+        self._live: deque[tuple[str, float]] = deque()
+        self._number = 0
+
+    def one(self) -> float:
+        """Returns the seconds of one suggest and one on_trial_complete."""
+        trial_id = f"{self._number:08x}"
+        self._number += 1
+        start = time.perf_counter()
+        config = self._search.suggest(trial_id)
+        seconds = time.perf_counter() - start
+        if not isinstance(config, dict):
+            raise SystemExit(f"the search ended after {self._number} trials: {self._search.error or config}")
+        self._live.append((trial_id, sum(config.values()) / (100.0 * len(config))))
+        if len(self._live) == 2:
+            done, complexity = self._live.popleft()
+            result = {"loss": float(self._rng.random() - complexity), "complexity": complexity}
+            start = time.perf_counter()
+            self._search.on_trial_complete(trial_id=done, result=result)
+            seconds += time.perf_counter() - start
+        if self._search.error is not None:
+            raise SystemExit(f"the searcher failed: {self._search.error}")
+        return seconds
+
+
+class OptimizerTrials:
+    """The optimiser alone, asked for one and told one."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._rng = np.random.default_rng(0)
+        first = self._rng.random((2, 100))
+        self._optimizer = make_optimizer(
+            num_categories=[args.categories] * args.variables,
+            coefficients=default_coefficients(*first, args.distributions),
+            seed=0,
+            memory=4 if args.reuse_results and not args.screened else 0,
+            margin_scale=0.5,
+            screened=args.screened,
+        )
+
+    def one(self) -> float:
+        """Returns the seconds of one ask and one tell."""
+        start = time.perf_counter()
+        proposal = self._optimizer.ask(1)
+        seconds = time.perf_counter() - start
+        complexity = float(proposal.architectures.mean()) / 100.0
+        loss = float(self._rng.random()) - complexity
+        start = time.perf_counter()
+        self._optimizer.tell(proposal, [loss], [complexity])
+        return seconds + time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What evaluations cost at one point of a search."""
+
+    seconds: np.ndarray
+    """(n,) wall time of each."""
+    cpu_seconds: float
+    """Mean processor time of one, with what the benchmark itself does: others at work do not count."""
+    memory_bytes: int
+    """Peak so far."""
+
+
+def measure(one: Callable[[], float], args: argparse.Namespace, title: str) -> list[Timing]:
+    """Times the next `args.window` evaluations after each of `args.after`."""
+    results, done = [], 0
+    for after in args.after:
+        for _ in track(range(after - done), description=f"{title}, to {after:,}", transient=True):
+            one()
+        start = time.process_time()
+        times = np.array([one() for _ in range(args.window)])
+        cpu_seconds = (time.process_time() - start) / args.window
+        done = after + args.window
+        results.append(Timing(times, cpu_seconds, peak_memory_bytes()))
+    return results
+
+
+def peak_memory_bytes() -> int:
+    """Returns the most memory this process has held."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def folder_bytes(folder: Path) -> int:
+    """Returns the size of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def add_rows(table: Table, title: str, args: argparse.Namespace, results: list[Timing]) -> None:
+    """A row for each point of the search; of the times the mean counts too, as updates come once in a while."""
+    for after, timing in zip(args.after, results, strict=True):
+        low, median, high = 1000 * np.quantile(timing.seconds, [0.05, 0.5, 0.95])
+        # Means of ten parts: their spread is that of the machine, not of the rounds
+        parts = [1000 * part.mean() for part in np.array_split(timing.seconds, 10)]
+        means = f"{np.median(parts):.3f} ({min(parts):.3f} to {max(parts):.3f})"
+        growth = f"{(timing.memory_bytes - results[0].memory_bytes) / 2**20:.1f}"
+        table.add_row(
+            title,
+            f"{after:,}",
+            f"{median:.3f} ({low:.3f} to {high:.3f})",
+            means,
+            f"{1000 * timing.cpu_seconds:.3f}",
+            growth,
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--distributions", type=int, default=8, help="K (default: %(default)s)")
+    add("--variables", type=int, default=21, help="D (default: %(default)s)")
+    add("--categories", type=int, default=7, help="C (default: %(default)s)")
+    add("--after", type=int, nargs="+", default=[1_000, 100_000], help="evaluations before each timing")
+    add("--window", type=int, default=4_000, help="evaluations timed at each point (default: %(default)s)")
+    add("--reuse-results", action="store_true", help="the searcher's option for fixed losses")
+    add("--screened", action="store_true", help="the searcher's option with a surrogate")
+    args = parser.parse_args(argv)
+    table = Table(title=f"K={args.distributions} D={args.variables} C={args.categories}", title_justify="left")
+    table.add_column("", no_wrap=True)
+    table.add_column("evaluations", justify="right")
+    table.add_column("ms an evaluation\nmedian (5 % to 95 %)", justify="right")
+    table.add_column("mean of ten parts\nmedian (least to most)", justify="right")
+    table.add_column("processor\nmean ms", justify="right")
+    table.add_column("memory grown\nMiB", justify="right")
+    console = Console()
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "record"
+        searcher = SearcherTrials(args, record)
+        add_rows(table, "searcher with record", args, measure(searcher.one, args, "searcher"))
+        record_bytes = folder_bytes(record)
+        del searcher
+    add_rows(table, "optimiser alone", args, measure(OptimizerTrials(args).one, args, "optimiser"))
+    console.print(table)
+    console.print(f"record on disk at the end: {record_bytes / 2**20:.1f} MiB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
