@@ -38,7 +38,9 @@ def test_reference_point_is_the_errors_quantile_and_the_largest_cost(table: Tabl
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_best_subset_is_the_best_of_all_subsets(size: int) -> None:
-    points = np.random.default_rng(2).random((9, 2))
+    costs = np.random.default_rng(2).random(9)
+    points = np.stack([(1.0 - costs) ** 2, costs], axis=1)
+    points[8] = points[2] + 0.01  # dominated
     points[4] = points[3]  # equal points count once
     reference = np.array([0.8, 0.9])
     chosen = itertools.combinations(range(len(points)), size)

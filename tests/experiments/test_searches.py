@@ -85,12 +85,18 @@ def test_methods_learn_from_the_loss(name: str, num_rounds: int) -> None:
 
 
 def test_separate_runs_are_one_optimiser_for_each_coefficient(table: Table) -> None:
-    searcher = methods.METHODS["separate-asng"].start(table, 0)
+    optimizers = [
+        methods.make_optimizer(num_categories=table.num_categories, coefficients=[1.0], seed=k)
+        for k in range(methods.NUM_ANSWERS)
+    ]
+    searcher = methods.Distributions(optimizers)
     rows = table.rows(searcher.ask())
     assert len(rows) == 2 * methods.NUM_ANSWERS
     searcher.tell(table.losses[rows], table.complexities[rows])
     wanted = methods.default_coefficients(table.losses[rows], table.complexities[rows], methods.NUM_ANSWERS)
     np.testing.assert_array_equal(searcher.coefficients(), wanted)
+    given = [optimizer.diagnostics()["coefficient"][0] for optimizer in optimizers]
+    assert given == list(wanted)
     assert searcher.modes().shape == (methods.NUM_ANSWERS, len(table.num_categories))
 
 
@@ -173,7 +179,7 @@ def test_summary_has_medians_over_seeds_and_evaluations_against_the_separate_run
     rows = searches_of(
         table,
         {
-            "multinas": [[0.5, 0.80, 0.995, 0.995], [0.5, 0.995, 1.0, 1.0], [0.1, 0.2, 0.3, 0.4]],
+            "multinas": [[0.5, 0.795, 0.995, 0.995], [0.5, 0.995, 1.0, 1.0], [0.1, 0.2, 0.3, 0.4]],
             "separate-asng": [[0.1, 0.2, 0.3, 0.8]] * 3,
         },
     )
