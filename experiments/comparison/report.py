@@ -190,7 +190,7 @@ def _draw_method(axes: Axes, method: str, missing_SE: FloatArray) -> None:
     style = STYLES[method]
     low, median, high = np.quantile(np.maximum(missing_SE, 1e-3), INTERVAL, axis=0, method="inverted_cdf")
     steps = np.arange(1, len(median) + 1)
-    axes.fill_between(steps, low, high, color=style["color"], alpha=0.12, linewidth=0)
+    axes.fill_between(steps, low, high, color=style["color"], alpha=0.08, linewidth=0)
     axes.plot(steps, median, linewidth=2, **style)
 
 

@@ -146,6 +146,13 @@ def test_rows_of_other_settings_or_damaged_ones_are_made_again(table: Table, tmp
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_quick_leaves_what_was_given(small_world: Table, tmp_path: Path) -> None:
+    assert run_main(tmp_path, "--quick", "--methods", "random") == 0
+    rows = pd.read_parquet(tmp_path / "evaluations.parquet")
+    assert set(rows["method"]) == {"random"}
+    assert (rows["evaluation"].max(), rows["seed"].nunique()) == (40, 2)
+
+
 @pytest.mark.parametrize("more", [["--seeds", "0"], ["--evaluations", "-1"], ["--jobs", "0"]])
 def test_bad_numbers_are_one_line_errors(more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tabular.main(["--data", str(tmp_path), *more]) == 2
