@@ -16,6 +16,12 @@ from multinas_ray.results import pareto
 from multinas_ray.results.configs import ConfigSpace
 from multinas_ray.results.run import Run
 
+REFERENCE_QUANTILE = 0.9
+"""Of the evaluated losses: what is worse is no answer."""
+
+REFERENCE_MARGIN = 0.1
+"""How far, as a share of the range, the reference lies beyond the largest complexity, so that its point counts."""
+
 
 def best_configs(run: Run) -> pd.DataFrame:
     """Choose the best configuration for each coefficient, or within each target.
@@ -27,7 +33,8 @@ def best_configs(run: Run) -> pd.DataFrame:
         One row for each coefficient or target, in increasing order. `coefficient` and, with targets, `target`;
         `mode_config` and `mode_probability`, the likeliest configuration of the row's distribution and its
         probability (None and NaN before the first update); `config`, the best evaluated one (least loss +
-        coefficient * complexity / scale; with a target: least loss among those not above it), its metric and its
+        coefficient * complexity / scale; with a target: least loss among those not above it; where neither was given,
+        the k-th, from large to small, of the K evaluations that together dominate most), its metric and its
         complexity under their own names and in their own units, and its `evaluation_id` and `trial_id`;
         `effective_sample_size` of the distribution's last update and `num_evaluations`, how many results the
         distributions learned from. With targets, the row's distribution is the one of the nearest expected
@@ -47,9 +54,12 @@ def best_configs(run: Run) -> pd.DataFrame:
     coefficients = _coefficients_of(run, losses, raw / scale)
     newest = _newest_distributions(run, coefficients)
     choose = _Choice(space, names, int(run.config["optimizer"]["samples_per_update"]), tried, losses, raw, scale)
-    targets = run.config["settings"]["targets"]
-    if targets is not None:
-        return pd.DataFrame([choose.within(target, newest) for target in targets])
+    settings = run.config["settings"]
+    if settings["targets"] is not None:
+        return pd.DataFrame([choose.within(target, newest) for target in settings["targets"]])
+    spread = choose.spread(len(coefficients)) if settings["coefficients"] is None else []
+    if len(spread) == len(coefficients):
+        return pd.DataFrame([choose.row(newest.iloc[k], place) for k, place in enumerate(spread)])
     return pd.DataFrame([choose.weighing(newest.iloc[k]) for k in range(len(coefficients))])
 
 
@@ -89,7 +99,21 @@ class _Choice:
         """The row of one distribution's coefficient."""
         architectures = np.array(self.tried["architecture"].tolist())
         (best,) = best_evaluated(architectures, self.losses, self.raw / self.scale, [distribution["coefficient"]])
-        return {**self._of_distribution(distribution), **self._of_evaluation(int(best))}
+        return self.row(distribution, int(best))
+
+    def spread(self, size: int) -> list[int]:
+        """The evaluations that together dominate most, from large to small; points above the reference do not count.
+
+        Weighted sums skip the concave parts of a front, and here no coefficient means anything to the user [ours].
+        """
+        margin = REFERENCE_MARGIN * (float(np.ptp(self.raw)) or 1.0)
+        reference = float(np.quantile(self.losses, REFERENCE_QUANTILE)), float(self.raw.max()) + margin
+        places: list[int] = pareto.best_subset(self.losses, self.raw, size, reference)[::-1].tolist()
+        return places
+
+    def row(self, distribution: Any, place: int) -> dict[str, Any]:
+        """The row of a distribution and a chosen evaluation."""
+        return {**self._of_distribution(distribution), **self._of_evaluation(place)}
 
     def within(self, target: float, newest: pd.DataFrame) -> dict[str, Any]:
         """The row of one target."""

@@ -1,8 +1,10 @@
 import dataclasses
+import itertools
 import subprocess
 import sys
 
 import matplotlib as mpl
+import moocore
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,7 @@ from matplotlib.text import Text
 from multinas_ray.errors import ConfigError
 from multinas_ray.results import load_run, plots
 from multinas_ray.results.labels import place_labels
-from multinas_ray.results.pareto import pareto_front
+from multinas_ray.results.pareto import best_subset, pareto_front
 
 INF, NAN = float("inf"), float("nan")
 small = st.sampled_from([0.0, 1.0, 2.0, 3.0, INF, NAN])
@@ -37,6 +39,29 @@ def test_the_front_is_what_no_point_beats(points):
             expected.append(i)
     expected.sort(key=lambda i: complexities[i])
     assert pareto_front(losses, complexities).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_best_subset_dominates_as_much_as_the_best_of_all_subsets(seed):
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 9, (9, 2)).astype(float)
+    points[0] = INF, 1.0
+    reference = 7.5, 8.5
+
+    def area(rows):
+        usable = [row for row in rows if (points[row] < reference).all()]
+        return float(moocore.hypervolume(points[usable], ref=reference)) if usable else 0.0
+
+    for size in (1, 2, 3, 5, 9):
+        chosen = best_subset(*points.T, size, reference)
+        assert len(chosen) <= size
+        assert np.all(np.diff(points[chosen, 1]) > 0)
+        best = max(area(rows) for count in range(size + 1) for rows in itertools.combinations(range(9), count))
+        assert area(chosen) == pytest.approx(best)
+
+
+def test_there_may_be_no_best_subset():
+    assert best_subset(np.array([INF, 2.0]), np.array([0.0, 5.0]), 3, (1.0, 9.0)).tolist() == []
 
 
 def test_arrays_of_different_lengths_are_refused():

@@ -1,10 +1,12 @@
 """MultiNASSearch driven by hand: what it proposes, takes in and refuses."""
 
+import itertools
 import logging
 import math
 import pickle
 from itertools import count
 
+import moocore
 import numpy as np
 import pytest
 from ray import tune
@@ -73,6 +75,23 @@ def test_configs_carry_the_constants_and_learning_moves_them(make):
     assert best["size"].tolist() == [34.0, 10.0]
     assert best["coefficient"].tolist() == [0.0, 5.0]
     assert (best["num_evaluations"] == 400).all()
+
+
+def test_without_coefficients_the_answers_spread_over_the_front(make):
+    pipeline = make(num_distributions=3)
+    pipeline.run(120)
+    best, rows = pipeline.search.best_configs(), pipeline.rows
+    reference = rows["loss"].quantile(0.9), rows["size"].max() + 0.1 * np.ptp(rows["size"])
+
+    def area(losses, sizes):
+        return moocore.hypervolume(np.stack([losses, sizes], axis=1), ref=reference)
+
+    front = pipeline.search.pareto_front()
+    subsets = itertools.combinations(range(len(front)), 3)
+    assert area(best["loss"], best["size"]) == max(
+        area(front["loss"].iloc[list(three)], front["size"].iloc[list(three)]) for three in subsets
+    )
+    assert (np.diff(best["size"]) < 0).all(), "the first row is the largest, like the first coefficient's"
 
 
 def test_max_mode_flips_the_sign_once(tmp_path):
