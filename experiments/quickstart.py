@@ -17,13 +17,14 @@ def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         space=digits_space(),
         data=DataConfig(source="digits", validation_fraction=0.25),
         name="quickstart",
-        coefficients=(0.0, 0.04, 0.12, 0.4),
+        coefficients=(0.0, 0.06, 0.25, 1.0),
         complexity="params",
         # Weights first: so few images judge all subnets alike only once their weights no longer move.
-        warmup_rounds=1200,
-        search_rounds=300,
+        warmup_rounds=1400,
+        search_rounds=200,
         train_during_search=False,
-        memory=4,
+        samples_per_update=16,
+        memory=2,
         training=WeightTraining(
             batch_size=64, validation_batch_size=352, norm_batch_size=32, learning_rate=0.1, weight_decay=1e-4
         ),

@@ -62,7 +62,7 @@ def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexit
 
 
 class ProgressView:
-    """Live progress in a terminal; elsewhere a table every half minute. Use it as a context manager.
+    """Live progress in a terminal; elsewhere a table every half minute and at the end. Use it as a context manager.
 
     Args:
         plan: rounds of the search.
@@ -92,6 +92,7 @@ class ProgressView:
         self._task = self._progress.add_task("starting workers", total=plan.num_rounds, completed=first_round)
         self._live = Live(self._progress, console=console, refresh_per_second=4) if console.is_terminal else None
         self._printed_seconds = -math.inf
+        self._unprinted: Group | None = None
 
     def __enter__(self) -> ProgressView:
         if self._live:
@@ -105,6 +106,8 @@ class ProgressView:
     ) -> None:
         if self._live:
             self._live.stop()
+        elif self._unprinted:
+            self._console.print(self._unprinted)
 
     def show(self, finished: FinishedRound, diagnostics: Diagnostics) -> None:
         """Show the state after a round."""
@@ -113,9 +116,12 @@ class ProgressView:
         table = Group() if finished.proposals is None else distribution_table(diagnostics, *self._complexity)
         if self._live:
             self._live.update(Group(self._progress, table))
-        elif (now := time.monotonic()) - self._printed_seconds >= PLAIN_INTERVAL_SECONDS:
+            return
+        self._unprinted = Group(self._progress.get_renderable(), table)
+        if (now := time.monotonic()) - self._printed_seconds >= PLAIN_INTERVAL_SECONDS:
             self._printed_seconds = now
-            self._console.print(self._progress.get_renderable(), table)
+            self._console.print(self._unprinted)
+            self._unprinted = None
 
 
 class Curves:

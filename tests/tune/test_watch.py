@@ -89,6 +89,19 @@ def test_without_a_terminal_tables_are_printed_now_and_then(make_plan, rounds, m
     assert "\x1b" not in console.file.getvalue()
 
 
+def test_without_a_terminal_the_last_state_is_printed_once_at_the_end(make_plan, rounds, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("multinas_ray.tune.watch.time.monotonic", lambda: now[0])
+    console = plain_console()
+    with ProgressView(make_plan(), 0, "params", 2e6, console) as view:
+        view.show(rounds[0], diagnostics_of())
+        view.show(rounds[4], diagnostics_of())
+    assert console.file.getvalue().count("5/15") == 1
+    with ProgressView(make_plan(), 0, "params", 2e6, console) as view:
+        view.show(rounds[6], diagnostics_of())
+    assert console.file.getvalue().count("7/15") == 1
+
+
 def test_a_resumed_view_starts_where_the_session_does(make_plan, rounds):
     console = plain_console()
     with ProgressView(make_plan(), 7, "params", 1.0, console) as view:
