@@ -1,7 +1,10 @@
 """The README's Python is run as written; only the search itself is replaced."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from multinas_ray.results import verify_run
 from multinas_ray.search import OneShotSearchConfig
 from multinas_ray.supernets import build_subnet
 
@@ -48,6 +52,19 @@ def test_the_core_alone_finds_a_large_and_a_small_answer() -> None:
     sizes = modes.sum(axis=1)
     assert np.all(np.diff(sizes) <= 0)
     assert sizes[0] > sizes[-1]
+
+
+@pytest.mark.cluster
+def test_the_tune_pipeline_gives_a_row_for_each_answer(tmp_path: Path) -> None:
+    script = tmp_path / "pipeline.py"
+    script.write_text(block_with("MultiNASSearch(").replace("num_samples=64", "num_samples=12"))
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONWARNINGS": "default"}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout[done.stdout.rindex("latency_ms") :].splitlines()
+    assert [line.split()[0] for line in table[1:5]] == ["0", "1", "2", "3"]
+    (record,) = tmp_path.glob("ray_results/multinas/*")
+    assert verify_run(record).num_evaluations == 12
 
 
 def test_the_commands_name_scripts_and_flags_that_exist() -> None:
