@@ -12,6 +12,7 @@ import moocore
 import numpy as np
 
 from comparison.tables import FloatArray, IntArray, Table
+from multinas_ray.results.pareto import best_subset
 
 NUM_ANSWERS = 8
 """K: how many architectures a search is asked for."""
@@ -89,23 +90,9 @@ class Measures:
 
 
 def best_subset_hypervolume(points: FloatArray, reference: FloatArray, size: int) -> float:
-    """Returns the largest hypervolume that at most `size` of the (n, 2) points have; exact.
-
-    With the non-dominated points by ascending cost, a choice i < j < ... has the sum over its members of
-    (cost of the next one, or the reference's, minus its own) * (reference error minus its own): so the best
-    choice of m points that starts with point i follows from those of m - 1 that start later.
-    """
-    points = points[(points < reference).all(axis=1)]
-    if not len(points):
-        return 0.0
-    points = points[moocore.is_nondominated(points)]
-    errors, costs = points[np.argsort(points[:, 1])].T
-    heights = reference[0] - errors
-    best = heights * (reference[1] - costs)
-    steps = np.where(costs[None] > costs[:, None], heights[:, None] * (costs[None] - costs[:, None]), -np.inf)
-    for _ in range(size - 1):
-        best = np.maximum(best, (steps + best[None]).max(axis=1))
-    return float(best.max())
+    """Returns the largest hypervolume that at most `size` of the (n, 2) points have; exact."""
+    chosen = best_subset(points[:, 0], points[:, 1], size, (reference[0], reference[1]))
+    return float(moocore.hypervolume(points[chosen], ref=reference)) if len(chosen) else 0.0
 
 
 def first_at(shares_E: FloatArray, level: float) -> float:

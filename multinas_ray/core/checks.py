@@ -1,10 +1,11 @@
 """Checks of what a caller asks for and tells."""
 
 import numpy as np
+import numpy.typing as npt
 
 from multinas_ray.core.arrays import IntArray
 from multinas_ray.core.distributions import CategoryLayout
-from multinas_ray.core.proposals import Evaluations, Proposals
+from multinas_ray.core.proposals import Evaluations, Proposals, real_numbers
 from multinas_ray.errors import ConfigError
 
 
@@ -31,12 +32,37 @@ def checked_first_id(first_id: int) -> int:
     return int(first_id)
 
 
-def check_architectures(proposals: Proposals, layout: CategoryLayout) -> None:
-    """Checks that every architecture is one of the space.
+def checked_evaluations(
+    proposals: Proposals, losses: npt.ArrayLike, complexities: npt.ArrayLike, layout: CategoryLayout
+) -> Evaluations:
+    """Returns what was told, row by row.
 
     Raises:
-        ConfigError: One is not.
+        ConfigError: Shapes do not match or an architecture is not of the space.
     """
+    told = Evaluations(
+        proposals=proposals,
+        losses=real_numbers(losses, "losses"),
+        complexities=real_numbers(complexities, "complexities"),
+    )
+    _check_architectures(proposals, layout)
+    return told
+
+
+def checked_kept(pending: Proposals, keep_ids: npt.ArrayLike) -> Proposals:
+    """Returns the pending proposals of these ids.
+
+    Raises:
+        ConfigError: An id is not pending.
+    """
+    kept = pending[np.isin(pending.ids, keep_ids)]
+    if len(kept) != np.size(keep_ids):
+        unknown = np.setdiff1d(keep_ids, pending.ids)
+        raise ConfigError(f"only pending proposals can be kept, these ids are not: {unknown.tolist()}")
+    return kept
+
+
+def _check_architectures(proposals: Proposals, layout: CategoryLayout) -> None:
     architectures_ND, counts = proposals.architectures, layout.num_categories
     if architectures_ND.shape[1] != len(counts):
         raise ConfigError(f"architectures must have {len(counts)} variables, got {architectures_ND.shape[1]}")

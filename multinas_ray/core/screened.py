@@ -14,15 +14,16 @@ from multinas_ray.core import candidates, distributions
 from multinas_ray.core.archive import hypervolume_gains
 from multinas_ray.core.arrays import FloatArray, IntArray
 from multinas_ray.core.checks import (
-    check_architectures,
     check_complexities,
     checked_count,
+    checked_evaluations,
     checked_first_id,
     checked_ids,
+    checked_kept,
 )
 from multinas_ray.core.config import new_generator
 from multinas_ray.core.optimizer import MultiDistributionOptimizer
-from multinas_ray.core.proposals import Evaluations, Proposals, real_numbers
+from multinas_ray.core.proposals import Proposals
 from multinas_ray.core.screened_state import ScreenedState, read_screened, write_screened
 from multinas_ray.core.surrogate import Surrogate, fit_surrogate
 from multinas_ray.core.utility import scalarised_losses
@@ -177,12 +178,7 @@ class ScreenedOptimizer:
             ConfigError: Shapes do not match, an architecture is not of this space, or a complexity is not
                 finite or negative though its loss is finite. Nothing is taken in then.
         """
-        told = Evaluations(
-            proposals=proposals,
-            losses=real_numbers(losses, "losses"),
-            complexities=real_numbers(complexities, "complexities"),
-        )
-        check_architectures(proposals, self._layout)
+        told = checked_evaluations(proposals, losses, complexities, self._layout)
         state = self._state
         fresh = told[state.ledger.is_new(proposals.ids)]
         check_complexities(fresh)
@@ -222,10 +218,7 @@ class ScreenedOptimizer:
         """
         state = self._state
         first = checked_first_id(first_id)
-        kept = state.pending[np.isin(state.pending.ids, keep_ids)]
-        if len(kept) != np.size(keep_ids):
-            unknown = np.setdiff1d(keep_ids, state.pending.ids)
-            raise ConfigError(f"only pending proposals can be kept, these ids are not: {unknown.tolist()}")
+        kept = checked_kept(state.pending, keep_ids)
         state.rng = new_generator(seed)
         state.next_id = max(state.next_id, first)
         state.ledger = state.ledger.settle_below(state.next_id, kept.ids)

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from multinas_ray.core import Proposals
 from multinas_ray.errors import StateError
 from multinas_ray.results import plain, storage
 from multinas_ray.results.journal import read_journals
@@ -125,6 +126,17 @@ def load_run(path: storage.AnyPath) -> Run:
 def load_config(path: storage.AnyPath) -> dict[str, Any]:
     """Read a run's configuration alone; arguments and errors as for `load_run`."""
     return _read_config(storage.resolve(path))
+
+
+def proposals_of(rows: pd.DataFrame) -> Proposals:
+    """The draws of recorded evaluations (at least one), with the densities they were drawn with."""
+    return Proposals(
+        architectures=np.array(rows["architecture"].tolist(), dtype=np.int64),
+        log_q=rows["log_q"].to_numpy(np.float64),
+        sources=rows["source"].to_numpy(np.int64),
+        ids=rows["id"].to_numpy(np.int64),
+        drawn_at=rows["drawn_at_update"].to_numpy(np.int64),
+    )
 
 
 def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:

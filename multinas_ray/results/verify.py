@@ -15,7 +15,7 @@ from multinas_ray.core import MultiDistributionOptimizer, Proposals, ScreenedOpt
 from multinas_ray.core.distributions import log_mixture, log_prob
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import storage
-from multinas_ray.results.run import CONFIG_FILE, Run, load_run
+from multinas_ray.results.run import CONFIG_FILE, Run, load_run, proposals_of
 from multinas_ray.results.schema import consuming_update
 
 Optimizer: TypeAlias = MultiDistributionOptimizer | ScreenedOptimizer
@@ -268,7 +268,7 @@ def _fold(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Findin
     losses, complexities = frame["loss"].to_numpy(), frame["complexity"].to_numpy(dtype=np.float64)
     num_compared, largest, wrong_ids = 0, 0.0, []
     try:
-        proposals = _proposals(frame, optimizer.probs.shape[1])
+        proposals = proposals_of(frame) if len(frame) else Proposals.empty(optimizer.probs.shape[1])
         for update in range(len(frame) // step + 1):
             if update > 0:
                 rows = slice((update - 1) * step, update * step)
@@ -303,18 +303,6 @@ def _wrong_densities(drawn_now: Proposals, optimizer: Optimizer) -> list[int]:
     computed = log_mixture(log_prob(optimizer.probs, drawn_now.architectures))
     is_wrong = ~np.isclose(drawn_now.log_q, computed, rtol=_RTOL, atol=_RTOL)
     return [int(number) for number in drawn_now.ids[is_wrong]]
-
-
-def _proposals(frame: pd.DataFrame, num_variables: int) -> Proposals:
-    if frame.empty:
-        return Proposals.empty(num_variables)
-    return Proposals(
-        architectures=np.array(frame["architecture"].tolist(), dtype=np.int64),
-        log_q=frame["log_q"].to_numpy(),
-        sources=frame["source"].to_numpy(dtype=np.int64),
-        ids=frame["id"].to_numpy(),
-        drawn_at=frame["drawn_at_update"].to_numpy(),
-    )
 
 
 def _differences(rows: pd.DataFrame, optimizer: Optimizer) -> tuple[list[str], float]:

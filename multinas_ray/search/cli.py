@@ -36,6 +36,12 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     group.add_argument(
         "--num-workers", metavar="W", type=int, default=1, help="workers that share each batch (default: 1)"
     )
+    group.add_argument(
+        "--threads-per-worker",
+        metavar="T",
+        type=int,
+        help="CPU threads of each worker (default: its node's cores, shared); 1 where other work uses the cores too",
+    )
     group.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
     group.add_argument("--resume", action="store_true", help="go on with the run of this name")
 
@@ -48,6 +54,7 @@ def with_run_arguments(config: OneShotSearchConfig, arguments: argparse.Namespac
         name=arguments.name,
         seed=arguments.seed,
         num_workers=arguments.num_workers,
+        threads_per_worker=arguments.threads_per_worker,
         use_gpu=arguments.use_gpu,
     )
 

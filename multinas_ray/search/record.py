@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 
 import numpy as np
-import pandas as pd
 
-from multinas_ray.core import MultiDistributionOptimizer, Proposals
+from multinas_ray.core import MultiDistributionOptimizer
 from multinas_ray.errors import StateError
 from multinas_ray.results import (
     TableWriter,
@@ -22,7 +21,7 @@ from multinas_ray.results import (
     rounds_schema,
     save_snapshot,
 )
-from multinas_ray.results.run import DISTRIBUTIONS, EVALUATIONS, ROUNDS
+from multinas_ray.results.run import DISTRIBUTIONS, EVALUATIONS, ROUNDS, proposals_of
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.tune.schedule import FinishedRound
 
@@ -178,14 +177,3 @@ def resume_record(
     optimizer.restart(first_id=len(rows), seed=(config.seed, restarts))
     record.save(next_round)
     return record, next_round
-
-
-def proposals_of(rows: pd.DataFrame) -> Proposals:
-    """The recorded samples of evaluation rows, with the densities they were drawn with."""
-    return Proposals(
-        architectures=np.array(rows["architecture"].tolist(), dtype=np.int64),
-        log_q=rows["log_q"].to_numpy(np.float64),
-        sources=rows["source"].to_numpy(np.int64),
-        ids=rows["id"].to_numpy(np.int64),
-        drawn_at=rows["drawn_at_update"].to_numpy(np.int64),
-    )

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multinas_ray.core import Proposals
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import Run, load_config, load_run
 from multinas_ray.results.configs import ConfigSpace
+from multinas_ray.results.run import proposals_of
 from multinas_ray.tune.complexity import Probe, checked_value, probe
 from multinas_ray.tune.settings import Optimizer, SearchSettings, build_optimizer
 from multinas_ray.tune.trial_record import Evaluation, TrialRecord
@@ -287,17 +287,6 @@ def _evaluations_of(rows: pd.DataFrame, settings: SearchSettings) -> list[Evalua
         )
         for i, row in enumerate(records)
     ]
-
-
-def proposals_of(rows: pd.DataFrame) -> Proposals:
-    """The draws of recorded evaluations (at least one), with the densities they were drawn with."""
-    return Proposals(
-        architectures=np.array(rows["architecture"].tolist(), dtype=np.int64),
-        log_q=rows["log_q"].to_numpy(np.float64),
-        sources=rows["source"].to_numpy(np.int64),
-        ids=rows["id"].to_numpy(np.int64),
-        drawn_at=rows["drawn_at_update"].to_numpy(np.int64),
-    )
 
 
 def _check_identity(config: dict[str, Any], settings: SearchSettings, path: str) -> None:

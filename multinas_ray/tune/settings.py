@@ -102,25 +102,7 @@ def checked_settings(
     Raises:
         ConfigError: a setting breaks a rule, or two exclude each other.
     """
-    given = [
-        name
-        for name, value in [
-            ("coefficients", coefficients),
-            ("targets", targets),
-            ("num_distributions", num_distributions),
-        ]
-        if value is not None
-    ]
-    if len(given) > 1:
-        raise ConfigError(f"one of coefficients, targets and num_distributions drives a search, got {given}; keep one")
-    number = num_distributions if num_distributions is not None else DEFAULT_NUM_DISTRIBUTIONS
-    if targets is not None:
-        _check_targets(targets)
-        number = max(DEFAULT_NUM_DISTRIBUTIONS, len(targets))
-    if coefficients is not None:
-        number = len(coefficients)
-    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ConfigError(f"num_distributions must be a whole number from 1, got {number!r}")
+    number = _number_of_distributions(coefficients, targets, num_distributions)
     if memory is None:
         memory = MEMORY_FOR_FIXED_LOSSES if reuse_results and not screened else 0
     default_samples = number if screened else 2 * number
@@ -143,6 +125,25 @@ def checked_settings(
 
 SETTINGS = tuple(inspect.signature(checked_settings).parameters)
 """Names of the arguments that settings are made of."""
+
+
+def _number_of_distributions(
+    coefficients: Sequence[float] | None, targets: Sequence[float] | None, num_distributions: int | None
+) -> int:
+    """K, from the one of the three that is given."""
+    drivers = {"coefficients": coefficients, "targets": targets, "num_distributions": num_distributions}
+    given = [name for name, value in drivers.items() if value is not None]
+    if len(given) > 1:
+        raise ConfigError(f"one of coefficients, targets and num_distributions drives a search, got {given}; keep one")
+    if coefficients is not None:
+        return len(coefficients)
+    if targets is not None:
+        _check_targets(targets)
+        return max(DEFAULT_NUM_DISTRIBUTIONS, len(targets))
+    number = DEFAULT_NUM_DISTRIBUTIONS if num_distributions is None else num_distributions
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ConfigError(f"num_distributions must be a whole number from 1, got {number!r}")
+    return number
 
 
 def _check_targets(targets: Sequence[float]) -> None:

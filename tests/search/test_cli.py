@@ -149,10 +149,11 @@ def test_flags_reach_the_configuration(experiment, tmp_path):
         seen.append((config, resume))
         return run_of(config, finished=True)
 
-    argv = ["--name", "x", "--seed", "5", "--num-workers", "2", "--use-gpu", "--resume"]
+    argv = ["--name", "x", "--seed", "5", "--num-workers", "2", "--threads-per-worker", "3", "--use-gpu", "--resume"]
     assert experiment(search, *argv) == 0
     ((config, resume),) = seen
     assert (config.name, config.seed, config.num_workers, config.use_gpu, resume) == ("x", 5, 2, True, True)
+    assert config.threads_per_worker == 3
     assert config.run_path == f"{tmp_path}/x"
 
 
@@ -172,5 +173,5 @@ def test_the_quickstart_explains_itself():
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "nothing is downloaded" in done.stdout
-    for flag in ("--storage", "--name", "--seed", "--num-workers", "--use-gpu", "--resume"):
+    for flag in ("--storage", "--name", "--seed", "--num-workers", "--threads-per-worker", "--use-gpu", "--resume"):
         assert flag in done.stdout

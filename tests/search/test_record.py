@@ -7,9 +7,10 @@ import pytest
 
 from multinas_ray.errors import StateError
 from multinas_ray.results import load_run, load_snapshot, storage, write_config, write_finished
+from multinas_ray.results.run import proposals_of
 from multinas_ray.results.verify import verify_run
 from multinas_ray.search import record as record_module
-from multinas_ray.search.record import SearchRecord, proposals_of, resume_record
+from multinas_ray.search.record import SearchRecord, resume_record
 from multinas_ray.train.messages import RoundResult
 from multinas_ray.tune.schedule import Schedule
 

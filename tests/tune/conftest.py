@@ -8,6 +8,7 @@ import pytest
 from multinas_ray.core import MultiDistributionOptimizer
 from multinas_ray.train.messages import RoundResult
 from multinas_ray.tune.schedule import Plan, Schedule
+from tests.tune.pipeline import Pipeline
 
 NUM_CATEGORIES = [3, 4, 2]
 COEFFICIENTS = [0.0, 0.3]
@@ -114,3 +115,13 @@ def make_search():
 @pytest.fixture
 def made_up_result():
     return result_of
+
+
+@pytest.fixture
+def make(tmp_path):
+    return lambda **arguments: Pipeline(tmp_path / "run", **arguments)
+
+
+@pytest.fixture
+def pipeline(make):
+    return make()

@@ -19,16 +19,6 @@ from multinas_ray.tune import multinas as module
 from tests.tune.pipeline import FINISHED, SPACE, Pipeline, holds, loss_of, result_of, size_of, sum_of
 
 
-@pytest.fixture
-def make(tmp_path):
-    return lambda **arguments: Pipeline(tmp_path / "run", **arguments)
-
-
-@pytest.fixture
-def pipeline(make):
-    return make()
-
-
 def test_results_are_recorded_at_once_and_make_updates(pipeline):
     for number in range(1, 12):
         pipeline.run(1)

@@ -9,17 +9,7 @@ from ray import tune
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import load_run
 from multinas_ray.tune import MultiNASSearch, trial_search
-from tests.tune.pipeline import FINISHED, SPACE, Pipeline, holds, loss_of, size_of, sum_of
-
-
-@pytest.fixture
-def make(tmp_path):
-    return lambda **arguments: Pipeline(tmp_path / "run", **arguments)
-
-
-@pytest.fixture
-def pipeline(make):
-    return make()
+from tests.tune.pipeline import FINISHED, SPACE, holds, loss_of, size_of, sum_of
 
 
 def test_points_are_run_first_and_enter_no_update(make):
