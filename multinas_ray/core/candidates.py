@@ -3,6 +3,7 @@
 Notation: K distributions, D variables, C categories (padded), N samples, F points of the front. All [ours].
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -48,14 +49,6 @@ def candidate_pool(
     return np.unique(np.concatenate(parts), axis=0)
 
 
-def space_size(layout: CategoryLayout) -> int:
-    """Returns the number of architectures, exactly."""
-    size = 1
-    for count in layout.num_categories:
-        size *= count
-    return size
-
-
 def first_unseen(
     layout: CategoryLayout, is_taken: Callable[[IntArray], bool], rng: np.random.Generator
 ) -> IntArray | None:
@@ -63,9 +56,8 @@ def first_unseen(
 
     Counts through the space from a random start, so it looks at no more than the taken ones and one more.
     """
-    size = space_size(layout)
     digits_D = [int(digit) for digit in draw_uniform(layout, 1, rng)[0]]
-    for _ in range(size):
+    for _ in range(math.prod(layout.num_categories)):
         architecture_D = np.array(digits_D, dtype=np.int64)
         if not is_taken(architecture_D):
             return architecture_D[None]
