@@ -1,5 +1,8 @@
 """The exceptions a caller can meet. Each also inherits the builtin that fits, so plain `except ValueError` works."""
 
+import importlib
+from types import ModuleType
+
 
 class MultiNASError(Exception):
     """Base of every error this package raises on purpose; its message names the rule, the value and the remedy."""
@@ -19,3 +22,32 @@ class StateError(MultiNASError, ValueError):
 
 class RunError(MultiNASError, RuntimeError):
     """A search could not start or could not go on."""
+
+
+class MissingPackageError(MultiNASError, ImportError):
+    """A package that only some tasks need is not installed."""
+
+
+def require(module: str, *, extra: str, purpose: str) -> ModuleType:
+    """Import a module of an optional package.
+
+    Args:
+        module: its import name, such as "onnxruntime".
+        extra: this package's extra that installs it, such as "export".
+        purpose: what it is needed for, as in "ONNX files need onnxruntime".
+
+    Returns:
+        The module.
+
+    Raises:
+        MissingPackageError: it is not installed; the message says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name != package:
+            raise
+        raise MissingPackageError(
+            f'{purpose} need the package {package}, which is not installed: pip install "multinas-ray[{extra}]"'
+        ) from error

@@ -1,0 +1,29 @@
+"""`verify`: does a run's record explain its result?"""
+
+from __future__ import annotations
+
+import argparse
+
+from multinas_ray.commands.common import Subparsers, add_run
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Describe the verb."""
+    parser = commands.add_parser(
+        "verify",
+        help="check that a run's record is complete and explains its result",
+        description="Check that every evaluation of a run is recorded exactly once, and that telling them "
+        "again, in order, to a new optimiser gives every recorded distribution again. Exit status: 0 the "
+        "record holds, 1 it does not, 2 there is no readable run.",
+    )
+    add_run(parser)
+    parser.set_defaults(command=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify; returns the exit status."""
+    from multinas_ray.results.verify import verify_run
+
+    verification = verify_run(arguments.run)
+    print(verification.summary())
+    return 0 if verification.holds else 1
