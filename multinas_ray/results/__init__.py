@@ -5,6 +5,7 @@ from multinas_ray.results.run import Run, load_config, load_run, write_config, w
 from multinas_ray.results.schema import (
     SCHEMA_VERSION,
     architectures_schema,
+    candidates_schema,
     config_metadata,
     consuming_update,
     distribution_columns,
@@ -26,6 +27,7 @@ __all__ = [
     "Verification",
     "architectures_schema",
     "best_configs",
+    "candidates_schema",
     "check_writable",
     "config_metadata",
     "consuming_update",

@@ -153,11 +153,13 @@ def rounds_schema() -> pa.Schema:
 
 
 def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
-    """One row per final network.
+    """One row per chosen network.
 
-    `selection` says how it was chosen (`mode`: the mode of its distribution; `best`: the best evaluated),
-    `rank` its place from small to large, from 0. `evaluation_id` points into evaluations, where there is one.
-    `supernet_*` are measured on the validation images, `retrained_*` on the test images.
+    `rank` is its place from small to large, from 0. `selection` says where it came from (`mode`: the mode of its
+    distribution; `evaluated`: an evaluation of the search; `drawn`: a fresh draw from its distribution). `limits` are
+    the budgets it had to keep, as JSON: {"params": 2e6}. `evaluation_id` points into evaluations, where there is one.
+    `supernet_loss` and `supernet_accuracy` are measured with the supernet's weights on all validation images,
+    `supernet_test_accuracy` and `retrained_*` on the test images. Paths are relative to the table's folder.
 
     Args:
         cost_names: As for `evaluations_schema`.
@@ -171,6 +173,7 @@ def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
         pa.field("distribution", pa.int32()),
         pa.field("coefficient", pa.float64()),
         pa.field("target", pa.float64()),
+        pa.field("limits", pa.string()),
         _column("architecture", _ARCHITECTURE),
         _column("architecture_readable", pa.string()),
     ]
@@ -181,11 +184,47 @@ def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
         pa.field("supernet_loss", pa.float64()),
         pa.field("supernet_accuracy", pa.float64()),
         pa.field("supernet_test_accuracy", pa.float64()),
+        pa.field("weights_path", pa.string()),
         pa.field("retrained_loss", pa.float64()),
         pa.field("retrained_accuracy", pa.float64()),
-        pa.field("checkpoint_path", pa.string()),
+        pa.field("retrained_epochs", pa.int32()),
+        pa.field("retrained_path", pa.string()),
     ]
     return _schema("architectures", before, cost_names, after)
+
+
+def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
+    """One row per candidate and network it stood for: what a selection weighed, and why it chose.
+
+    `network` is the rank of that network, `origin` where the candidate came from (see `architectures_schema`),
+    `recorded_loss` its loss during the search; `loss` and `accuracy` are measured with the supernet's weights on all
+    validation images. `objective` is what was minimised: loss + coefficient * complexity, or the loss alone where
+    there is a budget.
+
+    Args:
+        cost_names: As for `evaluations_schema`.
+
+    Raises:
+        ConfigError: A cost name is not a fresh identifier.
+    """
+    before = [
+        _column("network", pa.int32()),
+        _column("origin", pa.string()),
+        _column("architecture", _ARCHITECTURE),
+        _column("architecture_readable", pa.string()),
+    ]
+    after = [
+        _column("complexity", pa.float64()),
+        pa.field("evaluation_id", pa.int64()),
+        pa.field("recorded_loss", pa.float64()),
+        _column("loss", pa.float64()),
+        _column("accuracy", pa.float64()),
+        _column("objective", pa.float64()),
+        _column("within_budget", pa.bool_()),
+        _column("chosen", pa.bool_()),
+        _column("reason", pa.string()),
+    ]
+    return _schema("candidates", before, cost_names, after)
 
 
 def config_metadata(config: Mapping[str, Any]) -> dict[str, str]:

@@ -15,6 +15,7 @@ import numpy as np
 from multinas_ray.core import MultiDistributionOptimizer
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
+from multinas_ray.results import evaluations_schema
 from multinas_ray.spaces import AdditiveCost, NetworkSpace
 from multinas_ray.train.settings import WeightTraining
 from multinas_ray.tune.schedule import Plan
@@ -38,7 +39,9 @@ class OneShotSearchConfig:
     """(K,) increasing weights eps of the complexity: the k-th network minimises loss + eps_k * complexity / largest
     complexity. 0 asks for the best network whatever its size, a larger one for a smaller network."""
     complexity: str = "params"
-    """Which of the space's costs the coefficients weigh: "params", or "flops" (multiply-adds of one image)."""
+    """Which cost the coefficients weigh: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
+    extra_costs: Sequence[AdditiveCost] = ()
+    """Costs of your own beside the space's, such as the latency of a `LatencyTable`; all are recorded."""
     storage_path: str = "runs"
     """Folder of all runs; a shared or s3:// one where the cluster has several nodes."""
     name: str
@@ -85,9 +88,13 @@ class OneShotSearchConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "coefficients", tuple(self.coefficients))
-        if self.complexity not in self.space.costs:
-            known = ", ".join(self.space.costs)
+        object.__setattr__(self, "extra_costs", tuple(self.extra_costs))
+        check_extra_costs(self.space, self.extra_costs)
+        if self.complexity not in self.costs:
+            known = ", ".join(self.costs)
             raise ConfigError(f"complexity must be one of {known}, got {self.complexity!r}")
+        if not self.cost.maximum > 0:
+            raise ConfigError(f"the complexity {self.complexity} is 0 for every network: choose another cost")
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
         for name, least in (("num_workers", 1), ("blocks_in_flight", 1), ("max_worker_failures", -1)):
@@ -129,9 +136,14 @@ class OneShotSearchConfig:
         )
 
     @property
+    def costs(self) -> dict[str, AdditiveCost]:
+        """All costs by name: the space's, then those of one's own."""
+        return all_costs(self.space, self.extra_costs)
+
+    @property
     def cost(self) -> AdditiveCost:
         """The driving complexity, in its own unit."""
-        return self.space.costs[self.complexity]
+        return self.costs[self.complexity]
 
     @property
     def complexity_scale(self) -> float:
@@ -171,7 +183,8 @@ class OneShotSearchConfig:
             "data": data,
             "training": training,
             "plan": plan,
-            "complexity": {"name": self.complexity, "scale": self.complexity_scale},
+            "complexity": {"name": self.complexity, "scale": self.complexity_scale, "unit": self.cost.unit},
+            "extra_costs": [cost.to_dict() for cost in self.extra_costs],
             "optimizer": self.optimizer_arguments(),
         }
 
@@ -180,7 +193,7 @@ class OneShotSearchConfig:
         settings = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("space", "data", "training", "coefficients")
+            if field.name not in ("space", "data", "training", "coefficients", "extra_costs")
         }
         settings["data_path"] = self.data.path
         settings["activation_bytes_limit"] = self.training.activation_bytes_limit
@@ -194,6 +207,28 @@ class OneShotSearchConfig:
                 **{name: version(name) for name in RECORDED_PACKAGES},
             },
         }
+
+
+def all_costs(space: NetworkSpace, extra_costs: Sequence[AdditiveCost]) -> dict[str, AdditiveCost]:
+    """The costs of a space and those added to it, by name."""
+    return {**space.costs, **{cost.name: cost for cost in extra_costs}}
+
+
+def check_extra_costs(space: NetworkSpace, extra_costs: Sequence[AdditiveCost]) -> None:
+    """Check that costs of one's own belong to a space.
+
+    Raises:
+        ConfigError: one is for another space, may be negative, or has a name that is taken or can name no column.
+    """
+    evaluations_schema([*space.costs, *(cost.name for cost in extra_costs)])  # checks the names
+    for cost in extra_costs:
+        if cost.num_categories != space.search_space.num_categories:
+            raise ConfigError(
+                f"the cost {cost.name!r} is for choices {cost.num_categories}, the space {space.name!r} has "
+                f"{space.search_space.num_categories}: make it from this space (NetworkSpace.additive_cost)"
+            )
+        if cost.minimum < 0:
+            raise ConfigError(f"the cost {cost.name!r} can be negative ({cost.minimum:g}): costs are 0 or more")
 
 
 def _default(value: int | None, default: int) -> int:

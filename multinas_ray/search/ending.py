@@ -58,7 +58,7 @@ def write_networks(
         restarts: times the driver was started again.
     """
     place, space = resolve(config.run_path), config.space.search_space
-    schema = architectures_schema(list(config.space.costs))
+    schema = architectures_schema(list(config.costs))
     columns = _architecture_columns(config, optimizer, networks)
     write_table(place.join(ARCHITECTURES_FILE), schema, config_metadata(config.to_dict()), columns)
     for rank, row in enumerate(final_architectures(config, optimizer).tolist()):
@@ -76,7 +76,7 @@ def _architecture_columns(
 ) -> dict[str, object]:
     """The columns of `architectures_schema` for the distributions' modes, from small to large."""
     order, architectures = order_by_size(config, optimizer), final_architectures(config, optimizer)
-    costs = {name: cost(architectures) for name, cost in config.space.costs.items()}
+    costs = {name: cost(architectures) for name, cost in config.costs.items()}
     none = [None] * len(networks)
     return {
         "rank": np.arange(len(networks)),
@@ -84,6 +84,7 @@ def _architecture_columns(
         "distribution": order,
         "coefficient": np.array(config.coefficients)[order],
         "target": none,
+        "limits": none,
         "architecture": architectures,
         "architecture_readable": [config.space.search_space.describe(row) for row in architectures],
         **costs,
@@ -93,9 +94,11 @@ def _architecture_columns(
         "supernet_loss": [network.validation_loss for network in networks],
         "supernet_accuracy": [network.validation_accuracy for network in networks],
         "supernet_test_accuracy": [network.test_accuracy for network in networks],
+        "weights_path": [network.weights_path for network in networks],
         "retrained_loss": none,
         "retrained_accuracy": none,
-        "checkpoint_path": [network.weights_path for network in networks],
+        "retrained_epochs": none,
+        "retrained_path": none,
     }
 
 

@@ -52,7 +52,7 @@ class SearchRecord:
         place = resolve(config.run_path)
         metadata = config_metadata(config.to_dict())
         self._config, self._optimizer = config, optimizer
-        self._evaluations = TableWriter(place.join(EVALUATIONS), evaluations_schema(list(config.space.costs)), metadata)
+        self._evaluations = TableWriter(place.join(EVALUATIONS), evaluations_schema(list(config.costs)), metadata)
         self._distributions = TableWriter(place.join(DISTRIBUTIONS), distributions_schema(), metadata)
         self._rounds = TableWriter(place.join(ROUNDS), rounds_schema(), metadata)
         self._started_seconds = time.monotonic() - elapsed_seconds
@@ -75,7 +75,7 @@ class SearchRecord:
                 finished.proposals,
                 losses=finished.losses,
                 complexities=finished.complexities,
-                costs={name: cost(architectures) for name, cost in space.costs.items()},
+                costs={name: cost(architectures) for name, cost in self._config.costs.items()},
                 accuracies=np.array(finished.result.accuracies),
                 readable=[space.search_space.describe(row) for row in architectures],
                 round_number=finished.round.number,

@@ -5,15 +5,23 @@ from multinas_ray.spaces.blocks import (
     BlockDescription,
     ConvLayer,
     Head,
+    Layer,
     Shape,
+    SqueezeExcitation,
     mbconv,
     scale_width,
     skip,
 )
 from multinas_ray.spaces.costs import AdditiveCost
+from multinas_ray.spaces.described import block_from_dict, register_block, space_from_dict
 from multinas_ray.spaces.network import NetworkSpace, Position
 from multinas_ray.spaces.search_space import SearchSpace, Variable
-from multinas_ray.spaces.shipped import cifar10_mobile_space, digits_space, nas_bench_macro_space
+from multinas_ray.spaces.shipped import (
+    cifar10_mobile_space,
+    digits_space,
+    imagenet_mobile_space,
+    nas_bench_macro_space,
+)
 
 __all__ = [
     "AdditiveCost",
@@ -21,15 +29,21 @@ __all__ = [
     "BlockDescription",
     "ConvLayer",
     "Head",
+    "Layer",
     "NetworkSpace",
     "Position",
     "SearchSpace",
     "Shape",
+    "SqueezeExcitation",
     "Variable",
+    "block_from_dict",
     "cifar10_mobile_space",
     "digits_space",
+    "imagenet_mobile_space",
     "mbconv",
     "nas_bench_macro_space",
+    "register_block",
     "scale_width",
     "skip",
+    "space_from_dict",
 ]

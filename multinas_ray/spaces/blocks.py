@@ -4,6 +4,7 @@ Shapes are (channels, height, width) of one image. FLOPs are multiply-adds of co
 layers for one image. Activations are the elements that autograd keeps for one image (an estimate).
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -16,8 +17,10 @@ Activation = Literal["relu", "relu6"] | None
 class BlockDescription(Protocol):
     """What a network space needs to know of a block; implement it (a frozen dataclass) to add your own.
 
-    `supernets.build_block` finds the module by the description's type: register a builder there. The
-    module must not change its input in place, since subnets with a common prefix share it.
+    Its module comes from a method ``build(norm)`` of the description, where `norm` makes the normalisation of a
+    number of channels (or from a builder registered with `supernets.build_block`). The module must not change its
+    input in place, since subnets with a common prefix share it. `register_block` lets a recorded space with such
+    blocks be read again.
     """
 
     @property
@@ -106,6 +109,77 @@ class ConvLayer:
         channels, height, width = self.output_shape(input_shape)
         return (3 if self.activation == "relu6" else 2) * channels * height * width
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description; without a type, as a layer that is nothing else."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SqueezeExcitation:
+    """Scales each channel by what the pooled image says (Hu et al., CVPR 2018), as MobileNetV3 does it.
+
+    Global average pool, 1x1 convolution, ReLU, 1x1 convolution, hard sigmoid, product with the input (Howard et al.,
+    ICCV 2019); both convolutions have biases.
+
+    Raises:
+        ConfigError: a size is below 1.
+    """
+
+    channels: int
+    """Channels of input and output."""
+    squeeze_channels: int
+    """Channels between the two convolutions; MobileNetV3 takes a quarter of `channels`."""
+
+    def __post_init__(self) -> None:
+        if min(self.channels, self.squeeze_channels) < 1:
+            raise ConfigError(f"Sizes of a SqueezeExcitation are 1 or more; got {self}.")
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the input."""
+        return self.channels
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the output."""
+        return self.channels
+
+    @property
+    def stride(self) -> int:
+        """It keeps height and width."""
+        return 1
+
+    @property
+    def params(self) -> int:
+        """Weights and biases of the two convolutions."""
+        return 2 * self.channels * self.squeeze_channels + self.channels + self.squeeze_channels
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output: that of the input.
+
+        Raises:
+            ConfigError: the input has other channels.
+        """
+        if input_shape[0] != self.channels:
+            raise ConfigError(f"A layer of channels={self.channels} meets an input of {input_shape[0]} channels.")
+        return input_shape
+
+    def flops(self, input_shape: Shape) -> int:
+        """Multiply-adds for one image; pool, biases and the product with the input are not counted."""
+        return 2 * self.channels * self.squeeze_channels
+
+    def activations(self, input_shape: Shape) -> int:
+        """Elements that autograd keeps for one image: pooled and scaling channels, then the layer's output."""
+        channels, height, width = self.output_shape(input_shape)
+        return channels * height * width + 3 * channels + self.squeeze_channels
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description."""
+        return {"type": "SqueezeExcitation", **asdict(self)}
+
+
+Layer = ConvLayer | SqueezeExcitation
+
 
 @dataclass(frozen=True)
 class Block:
@@ -117,7 +191,7 @@ class Block:
 
     name: str
     """Label of the choice."""
-    layers: tuple[ConvLayer, ...] = ()
+    layers: tuple[Layer, ...] = ()
     """The layers, first to last."""
     residual: bool = False
     """Whether the input is added to the last layer's output."""
@@ -171,8 +245,13 @@ class Block:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON description."""
-        layers = [asdict(layer) for layer in self.layers]
+        layers = [layer.to_dict() for layer in self.layers]
         return {"type": "Block", "name": self.name, "layers": layers, "residual": self.residual}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Block":
+        """The block of `to_dict`'s fields."""
+        return cls(**{**fields, "layers": tuple(_layer_from_dict(layer) for layer in fields["layers"])})
 
 
 @dataclass(frozen=True)
@@ -229,6 +308,18 @@ class Head:
             "features": self.features.to_dict(),
         }
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Head":
+        """The head of `to_dict`'s fields."""
+        features = {name: value for name, value in fields["features"].items() if name != "type"}
+        return cls(**{**fields, "features": Block.from_dict(features)})
+
+
+def _layer_from_dict(fields: Mapping[str, Any]) -> Layer:
+    if "type" not in fields:
+        return ConvLayer(**fields)
+    return SqueezeExcitation(**{name: value for name, value in fields.items() if name != "type"})
+
 
 def mbconv(
     in_channels: int,
@@ -237,18 +328,22 @@ def mbconv(
     expansion: int,
     stride: int = 1,
     activation: Activation = "relu6",
+    squeeze_excitation: bool = False,
 ) -> Block:
     """Inverted residual of MobileNetV2 (Sandler et al., CVPR 2018), named ``mb<expansion>_k<kernel_size>``.
 
     Expand by 1x1 (left out at expansion 1), depthwise, project by 1x1 without activation; a shortcut where
-    the stride is 1 and the channels stay.
+    the stride is 1 and the channels stay. With `squeeze_excitation` the depthwise layer is followed by one of a
+    quarter of its channels, a multiple of 8, as in MobileNetV3, and the name ends in ``_se``.
     """
     hidden = in_channels * expansion
     expand = (ConvLayer(in_channels, hidden, activation=activation),) if expansion != 1 else ()
     depthwise = ConvLayer(hidden, hidden, kernel_size, stride, groups=hidden, activation=activation)
     project = ConvLayer(hidden, out_channels, activation=None)
+    squeeze = (SqueezeExcitation(hidden, scale_width(hidden, 0.25)),) if squeeze_excitation else ()
     residual = stride == 1 and in_channels == out_channels
-    return Block(f"mb{expansion}_k{kernel_size}", (*expand, depthwise, project), residual)
+    name = f"mb{expansion}_k{kernel_size}{'_se' if squeeze_excitation else ''}"
+    return Block(name, (*expand, depthwise, *squeeze, project), residual)
 
 
 def skip(name: str = "skip") -> Block:

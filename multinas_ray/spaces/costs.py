@@ -3,13 +3,14 @@
 Notation: K distributions, D variables, C categories (padded), N architectures.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.spaces.search_space import IntArray
 
 FloatArray = npt.NDArray[np.float64]
@@ -59,6 +60,23 @@ class AdditiveCost:
         for d, row in enumerate(rows):
             table_DC[d, : len(row)] = row
         return cls(name, table_DC, num_categories, base, unit)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description, for the record of a run."""
+        rows = [self.table[d, :count].tolist() for d, count in enumerate(self.num_categories)]
+        return {"name": self.name, "rows": rows, "base": self.base, "unit": self.unit}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "AdditiveCost":
+        """The cost of `to_dict`'s description.
+
+        Raises:
+            StateError: the description is not of this form.
+        """
+        try:
+            return cls.from_rows(**fields)
+        except TypeError as error:
+            raise StateError(f"{fields} does not describe a cost ({error}): restore a copy") from error
 
     @property
     def _valid_DC(self) -> npt.NDArray[np.bool_]:

@@ -2,7 +2,7 @@
 
 from itertools import product
 
-from multinas_ray.spaces.blocks import Activation, Block, ConvLayer, Head, mbconv, scale_width, skip
+from multinas_ray.spaces.blocks import Activation, Block, ConvLayer, Head, Shape, mbconv, scale_width, skip
 from multinas_ray.spaces.network import NetworkSpace, Position
 
 
@@ -50,22 +50,39 @@ def cifar10_mobile_space(width_multiplier: float = 1.0, num_classes: int = 10, i
         num_classes: number of logits.
         image_size: height and width of the RGB images.
     """
-    channels = scale_width(32, width_multiplier)
-    first = mbconv(channels, scale_width(16, width_multiplier), kernel_size=3, expansion=1)
-    stem = Block("stem", (ConvLayer(3, channels, 3, activation="relu6"), *first.layers))
-    channels = first.layers[-1].out_channels
     stages = [(24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1)]
-    positions = _mobile_positions(
-        channels,
-        [(scale_width(width, width_multiplier), depth, stride) for width, depth, stride in stages],
-        expansions=(3, 6),
-        kernel_sizes=(3, 5, 7),
-        activation="relu6",
+    shape = (3, image_size, image_size)
+    return _mobile_space("cifar10_mobile", shape, num_classes, width_multiplier, stages, stem_stride=1)
+
+
+def imagenet_mobile_space(
+    num_classes: int = 1000,
+    image_size: int = 224,
+    width_multiplier: float = 1.0,
+    squeeze_excitation: bool = False,
+) -> NetworkSpace:
+    """The mobile space for ImageNet: 21 MBConv blocks, kernel 3/5/7 x expansion 3/6, and skips: 2.2e17 networks.
+
+    Choices, widths and depths are those of ProxylessNAS's published search for ImageNet (Cai et al., ICLR 2019):
+    stages of 24x4, 40x4, 80x4, 96x4, 192x4 and 320 channels, strides of 2 at the stem and at blocks 0, 4, 8 and 16.
+    Every block but a stage's first can be skipped: 141 choices in all.
+
+    Args:
+        num_classes: number of logits.
+        image_size: height and width of the RGB images.
+        width_multiplier: scales every width, rounded by `scale_width`; also the head's.
+        squeeze_excitation: every MBConv has squeeze and excitation after its depthwise convolution (see `mbconv`).
+    """
+    stages = [(24, 4, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1)]
+    return _mobile_space(
+        "imagenet_mobile_se" if squeeze_excitation else "imagenet_mobile",
+        (3, image_size, image_size),
+        num_classes,
+        width_multiplier,
+        stages,
+        stem_stride=2,
+        squeeze_excitation=squeeze_excitation,
     )
-    channels = scale_width(320, width_multiplier)
-    last = ConvLayer(channels, scale_width(1280, width_multiplier), activation="relu6")
-    head = Head(last.out_channels, num_classes, Block("features", (last,)))
-    return NetworkSpace("cifar10_mobile", (3, image_size, image_size), stem, positions, head)
 
 
 def digits_space(num_classes: int = 10, image_size: int = 8, width_multiplier: float = 1.0) -> NetworkSpace:
@@ -87,6 +104,34 @@ def digits_space(num_classes: int = 10, image_size: int = 8, width_multiplier: f
     return NetworkSpace("digits", (1, image_size, image_size), stem, positions, Head(widths[2], num_classes))
 
 
+def _mobile_space(
+    name: str,
+    input_shape: Shape,
+    num_classes: int,
+    width_multiplier: float,
+    stages: list[tuple[int, int, int]],
+    stem_stride: int,
+    squeeze_excitation: bool = False,
+) -> NetworkSpace:
+    """MobileNetV2's frame: a stem of 32 and an MBConv of 16 channels, the stages, a head of 1280."""
+    channels = scale_width(32, width_multiplier)
+    first_width = scale_width(16, width_multiplier)
+    first = mbconv(channels, first_width, kernel_size=3, expansion=1, squeeze_excitation=squeeze_excitation)
+    stem = Block("stem", (ConvLayer(3, channels, 3, stem_stride, activation="relu6"), *first.layers))
+    scaled = [(scale_width(width, width_multiplier), depth, stride) for width, depth, stride in stages]
+    positions = _mobile_positions(
+        first_width,
+        scaled,
+        expansions=(3, 6),
+        kernel_sizes=(3, 5, 7),
+        activation="relu6",
+        squeeze_excitation=squeeze_excitation,
+    )
+    last = ConvLayer(scaled[-1][0], scale_width(1280, width_multiplier), activation="relu6")
+    head = Head(last.out_channels, num_classes, Block("features", (last,)))
+    return NetworkSpace(name, input_shape, stem, positions, head)
+
+
 def _mobile_positions(
     channels: int,
     stages: list[tuple[int, int, int]],
@@ -94,6 +139,7 @@ def _mobile_positions(
     kernel_sizes: tuple[int, ...],
     activation: Activation,
     skip_first_stage: bool = False,
+    squeeze_excitation: bool = False,
 ) -> tuple[Position, ...]:
     """Positions of stages given as (width, depth, stride of the first block).
 
@@ -104,7 +150,7 @@ def _mobile_positions(
         for index in range(depth):
             stride = first_stride if index == 0 else 1
             blocks = [
-                mbconv(channels, width, kernel_size, expansion, stride, activation)
+                mbconv(channels, width, kernel_size, expansion, stride, activation, squeeze_excitation)
                 for expansion, kernel_size in product(expansions, kernel_sizes)
             ]
             if index > 0 or (skip_first_stage and stage == 1):

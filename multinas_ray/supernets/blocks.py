@@ -1,25 +1,35 @@
 """From a block's description to a torch module. Candidate blocks know nothing of the search.
 
-To add a block of your own: describe it by a frozen dataclass with the members of
-`multinas_ray.spaces.BlockDescription`, and register a builder for its type:
+A block of your own is a frozen dataclass with the members of `multinas_ray.spaces.BlockDescription` and a method
 
-    @build_block.register
-    def _(description: MyBlock, norm: NormBuilder) -> nn.Module:
-        return MyModule(description.channels, norm(description.channels))
+    def build(self, norm: NormBuilder) -> nn.Module:
+        return MyModule(self.channels, norm(self.channels))
+
+It travels to the workers with the description. Where the description must not know torch, as in `spaces`, a builder is
+registered here for its type instead (@build_block.register).
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import singledispatch
+from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor, nn
+from torchvision import ops
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.spaces import Block, ConvLayer, Head
+from multinas_ray.spaces import Block, ConvLayer, Head, SqueezeExcitation
 
 NormBuilder = Callable[[int], nn.Module]
 """From a number of channels to a normalisation of (B, channels, H, W)."""
+
+
+@runtime_checkable
+class SelfBuilding(Protocol):
+    """A description that makes its module itself."""
+
+    def build(self, norm: NormBuilder) -> nn.Module:
+        """The module, freshly initialised from torch's global generator."""
 
 
 class Residual(nn.Sequential):
@@ -39,19 +49,21 @@ def build_block(description: object, norm: NormBuilder) -> nn.Module:
 
     Convolutions start from N(0, 2 / fan_out) (He et al., ICCV 2015, mode "fan_out"), where fan_out is that of
     one output channel's group: ``kernel_size**2 * out_channels / groups``, so that depthwise convolutions are
-    not scaled down by their channels. Normalisations start at scale 1 and shift 0, the classifier from
-    N(0, 0.01**2) with bias 0, as torchvision's mobile networks.
+    not scaled down by their channels; biases from 0. Normalisations start at scale 1 and shift 0, the classifier
+    from N(0, 0.01**2) with bias 0, as torchvision's mobile networks.
 
     Args:
         description: a `BlockDescription`.
         norm: makes the normalisation of a number of channels.
 
     Raises:
-        ConfigError: no builder is registered for the description's type.
+        ConfigError: the description has no method `build`, and no builder is registered for its type.
     """
+    if isinstance(description, SelfBuilding):
+        return description.build(norm)
     raise ConfigError(
-        f"No module is known for the block type {type(description).__name__}. "
-        "Register a builder with @multinas_ray.supernets.build_block.register."
+        f"No module is known for the block type {type(description).__name__}. Give it a method build(norm), "
+        "or register a builder with @multinas_ray.supernets.build_block.register."
     )
 
 
@@ -59,7 +71,7 @@ def build_block(description: object, norm: NormBuilder) -> nn.Module:
 def _(description: Block, norm: NormBuilder) -> nn.Module:
     if not description.layers:
         return nn.Identity()
-    layers = [_build_layer(layer, norm) for layer in description.layers]
+    layers = [build_block(layer, norm) for layer in description.layers]
     return Residual(*layers) if description.residual else nn.Sequential(*layers)
 
 
@@ -77,23 +89,35 @@ def _(description: Head, norm: NormBuilder) -> nn.Module:
     return nn.Sequential(OrderedDict(modules))
 
 
-def _build_layer(layer: ConvLayer, norm: NormBuilder) -> nn.Module:
+@build_block.register
+def _(description: ConvLayer, norm: NormBuilder) -> nn.Module:
     conv = nn.Conv2d(
-        layer.in_channels,
-        layer.out_channels,
-        layer.kernel_size,
-        layer.stride,
-        padding=layer.kernel_size // 2,
-        groups=layer.groups,
+        description.in_channels,
+        description.out_channels,
+        description.kernel_size,
+        description.stride,
+        padding=description.kernel_size // 2,
+        groups=description.groups,
         bias=False,
     )
-    fan_out = layer.kernel_size**2 * layer.out_channels // layer.groups
-    with torch.no_grad():
-        conv.weight.normal_(std=(2.0 / fan_out) ** 0.5)
-    modules: dict[str, nn.Module] = {"conv": conv, "norm": norm(layer.out_channels)}
+    fan_out = description.kernel_size**2 * description.out_channels // description.groups
+    nn.init.normal_(conv.weight, std=(2.0 / fan_out) ** 0.5)
+    modules: dict[str, nn.Module] = {"conv": conv, "norm": norm(description.out_channels)}
     # ReLU in place: nobody else needs the normalisation's output. ReLU6 would copy it for its backward pass.
-    if layer.activation == "relu":
+    if description.activation == "relu":
         modules["activation"] = nn.ReLU(inplace=True)
-    elif layer.activation == "relu6":
+    elif description.activation == "relu6":
         modules["activation"] = nn.ReLU6()
     return nn.Sequential(OrderedDict(modules))
+
+
+@build_block.register
+def _(description: SqueezeExcitation, norm: NormBuilder) -> nn.Module:
+    squeeze = ops.SqueezeExcitation(
+        description.channels, description.squeeze_channels, activation=nn.ReLU, scale_activation=nn.Hardsigmoid
+    )
+    for conv in (squeeze.fc1, squeeze.fc2):
+        nn.init.normal_(conv.weight, std=(2.0 / conv.out_channels) ** 0.5)
+        nn.init.zeros_(conv.bias)
+    module: nn.Module = squeeze
+    return module

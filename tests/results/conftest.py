@@ -123,6 +123,7 @@ class SyntheticRun:
                 "distribution": np.arange(count)[::-1],
                 "coefficient": np.array(COEFFICIENTS[::-1]),
                 "target": [None] * count,
+                "limits": [None] * count,
                 "architecture": modes,
                 "architecture_readable": [readable(mode) for mode in modes],
                 "params": params,
@@ -135,7 +136,9 @@ class SyntheticRun:
                 "supernet_test_accuracy": np.exp(-loss) - 0.01,
                 "retrained_loss": loss * 0.7,
                 "retrained_accuracy": np.exp(-loss * 0.7),
-                "checkpoint_path": [None] * count,
+                "weights_path": [None] * count,
+                "retrained_epochs": [None] * count,
+                "retrained_path": [None] * count,
             },
         )
         total = self.num_rounds * SAMPLES

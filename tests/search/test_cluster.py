@@ -39,7 +39,7 @@ def check_whole(run: Run, warmup_rounds: int = 5, search_rounds: int = 30) -> No
     assert len(run.architectures) == 3
     assert run.architectures["params"].is_monotonic_increasing
     for network in run.architectures.to_dict("records"):
-        weights = torch.load(Path(run.path) / network["checkpoint_path"], weights_only=True)
+        weights = torch.load(Path(run.path) / network["weights_path"], weights_only=True)
         build_subnet(tiny_space(), network["architecture"]).load_state_dict(weights)
 
 

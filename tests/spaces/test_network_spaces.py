@@ -22,8 +22,10 @@ from multinas_ray.spaces import (
     Head,
     NetworkSpace,
     Position,
+    SqueezeExcitation,
     cifar10_mobile_space,
     digits_space,
+    imagenet_mobile_space,
     mbconv,
     nas_bench_macro_space,
     scale_width,
@@ -75,6 +77,50 @@ def test_largest_mobile_network_takes_expansion_6_and_kernel_7_everywhere() -> N
     assert space.positions[-1].choices[-1].params == 529 * 960 + 2 * 2240
 
 
+@pytest.mark.parametrize("squeeze_excitation", [False, True])
+def test_imagenet_space_has_141_choices(squeeze_excitation: bool) -> None:
+    space = imagenet_mobile_space(squeeze_excitation=squeeze_excitation)
+    assert space.input_shape == (3, 224, 224)
+    assert sum(space.search_space.num_categories) == 141
+    assert space.search_space.num_variables == 21
+    assert space.search_space.num_architectures == 6**6 * 7**15  # 2.2e17
+    firsts = (0, 4, 8, 12, 16, 20)
+    ending = "_se" if squeeze_excitation else ""
+    mbconvs = [f"mb{expansion}_k{kernel}{ending}" for expansion in (3, 6) for kernel in (3, 5, 7)]
+    for index, position in enumerate(space.positions):
+        names = [block.name for block in position.choices]
+        assert names == (mbconvs if index in firsts else [*mbconvs, "skip"])
+    stem, *shapes = space.input_shapes
+    assert stem == (16, 112, 112)
+    widths = [24] * 4 + [40] * 4 + [80] * 4 + [96] * 4 + [192] * 4 + [320]
+    sizes = [56] * 4 + [28] * 4 + [14] * 8 + [7] * 5
+    assert shapes == [(width, size, size) for width, size in zip(widths, sizes, strict=True)]
+    assert space.stem.layers[0] == ConvLayer(3, 32, 3, stride=2, activation="relu6")
+    assert space.head.features.layers == (ConvLayer(320, 1280, activation="relu6"),)
+    assert space.num_classes == 1000
+
+
+def test_largest_imagenet_network_takes_expansion_6_and_kernel_7_everywhere() -> None:
+    space = imagenet_mobile_space()
+    for cost in space.costs.values():
+        assert space.search_space.describe(cost.argmax()) == " ".join(["mb6_k7"] * 21)
+    # By hand: the last MBConv has (192 + 49 + 320) * 1152 weights and 2 * 2624 of BN.
+    assert space.positions[-1].choices[-1].params == 561 * 1152 + 2 * 2624
+
+
+def test_squeeze_excitation_by_hand() -> None:
+    block = mbconv(16, 16, kernel_size=5, expansion=3, squeeze_excitation=True)
+    plain = mbconv(16, 16, kernel_size=5, expansion=3)
+    squeeze = SqueezeExcitation(48, 16)  # a quarter of 48 is 12, the next multiple of 8 is 16
+    assert block.layers == (*plain.layers[:2], squeeze, plain.layers[2])
+    assert block.residual
+    assert block.name == "mb3_k5_se"
+    assert squeeze.params == 48 * 16 + 16 + 16 * 48 + 48
+    assert squeeze.flops((48, 7, 7)) == 2 * 48 * 16
+    assert block.params == plain.params + squeeze.params
+    assert block.flops((16, 7, 7)) == plain.flops((16, 7, 7)) + squeeze.flops((48, 7, 7))
+
+
 def test_digits_space_spans_small_to_large() -> None:
     space = digits_space()
     assert space.input_shape == (1, 8, 8)
@@ -84,7 +130,7 @@ def test_digits_space_spans_small_to_large() -> None:
         assert cost.minimum < 0.25 * cost.maximum
 
 
-@pytest.mark.parametrize("factory", [nas_bench_macro_space, cifar10_mobile_space, digits_space])
+@pytest.mark.parametrize("factory", [nas_bench_macro_space, cifar10_mobile_space, digits_space, imagenet_mobile_space])
 def test_shipped_spaces_take_classes_size_and_width(factory) -> None:
     wide = factory(num_classes=7, width_multiplier=0.5, image_size=16)
     assert wide.num_classes == 7
@@ -153,8 +199,9 @@ def test_to_dict_is_plain_json_and_the_fingerprint_its_hash() -> None:
         one_position(mbconv(16, 16, 3, 3, activation="relu"), skip()),
         one_position(Block("mb3_k3", mbconv(16, 16, 3, 3).layers, residual=False), skip()),
         one_position(skip(), mbconv(16, 16, 3, 3)),
+        one_position(Block("mb3_k3", mbconv(16, 16, 3, 3, squeeze_excitation=True).layers, residual=True), skip()),
     ]
-    assert len({space.fingerprint, *(other.fingerprint for other in changed)}) == 8
+    assert len({space.fingerprint, *(other.fingerprint for other in changed)}) == 9
 
 
 def test_a_space_survives_pickling() -> None:
@@ -209,6 +256,11 @@ def test_fingerprint_is_equal_in_another_process_and_no_torch_is_loaded() -> Non
         (lambda: Block("b", (), residual=True), "block 'b' does not. Set residual=False"),
         (lambda: Block("b", (ConvLayer(8, 8, stride=2),), residual=True), "keep channels and size"),
         (lambda: Block("b", (ConvLayer(8, 16),), residual=True), "keep channels and size"),
+        (lambda: SqueezeExcitation(8, 0), "1 or more; got SqueezeExcitation(channels=8, squeeze_channels=0)"),
+        (
+            lambda: one_position(Block("se", (SqueezeExcitation(8, 8),))),
+            "A layer of channels=8 meets an input of 16 channels.",
+        ),
         (lambda: ConvLayer(8, 8, kernel_size=2), "kernel_size is odd; got ConvLayer(in_channels=8"),
         (lambda: ConvLayer(8, 0), "1 or more"),
         (lambda: ConvLayer(8, 12, groups=8), "groups of a ConvLayer divide both its channels"),

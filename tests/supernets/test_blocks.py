@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from multinas_ray.spaces import Block, ConvLayer, Head, mbconv, skip
+from multinas_ray.spaces import Block, ConvLayer, Head, SqueezeExcitation, mbconv, skip
 from multinas_ray.supernets import build_block
 
 
@@ -50,6 +50,21 @@ def test_relu_and_relu6_differ_where_it_matters() -> None:
         highest[name] = module(images).max().item()
     assert highest["relu"] == pytest.approx(63**0.5, rel=0.01)
     assert highest["relu6"] == 6.0
+
+
+def test_squeeze_excitation() -> None:
+    module = build_block(Block("se", (SqueezeExcitation(8, 3),)), nn.BatchNorm2d)
+    narrow, wide = (parameter for parameter in module.parameters() if parameter.ndim > 1)
+    for bias in (parameter for parameter in module.parameters() if parameter.ndim == 1):
+        assert bias.eq(0.0).all()
+        nn.init.normal_(bias)
+    images = torch.randn(64, 8, 5, 5, generator=torch.Generator().manual_seed(0)) * 5  # some beyond the sigmoid's bend
+    before = images.clone()
+    squeezed = images.mean((2, 3)) @ narrow[:, :, 0, 0].T + module[0].fc1.bias
+    scale = ((squeezed.clamp(0.0) @ wide[:, :, 0, 0].T + module[0].fc2.bias + 3) / 6).clamp(0.0, 1.0)
+    torch.testing.assert_close(module(images), images * scale[:, :, None, None])
+    assert images.equal(before)
+    assert scale.unique().numel() > 2
 
 
 def test_skip_is_the_input_itself() -> None:

@@ -240,10 +240,20 @@ class Squeeze(nn.Module):
         return inputs * torch.sigmoid(self.gate(self.norm(inputs).mean((2, 3), keepdim=True)))
 
 
+@dataclass(frozen=True)
+class SelfBuiltBlock(SqueezeBlock):
+    def build(self, norm) -> nn.Module:
+        return Squeeze(self.channels, norm)
+
+
+def test_a_block_that_builds_itself_needs_no_registration() -> None:
+    assert isinstance(build_block(SelfBuiltBlock("squeeze", 8), nn.BatchNorm2d), Squeeze)
+
+
 def test_a_block_of_ones_own(tiny_space) -> None:
     choices = (SqueezeBlock("squeeze", 8), mbconv(8, 8, 3, 2))
     space = replace(tiny_space, positions=(*tiny_space.positions, Position("fourth", choices)))
-    with pytest.raises(ConfigError, match=r"block type SqueezeBlock\. Register a builder with"):
+    with pytest.raises(ConfigError, match=r"block type SqueezeBlock\. Give it a method build\(norm\), or register"):
         Supernet(space, 8, seed=0)
 
     @build_block.register

@@ -1,0 +1,79 @@
+"""Code of the user's own by name: blocks, spaces and costs from a module or a file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import ray.cloudpickle
+
+from multinas_ray.errors import ConfigError
+
+
+def load_module(name: str) -> ModuleType:
+    """Import a module, or a file that nothing else could import.
+
+    What it defines travels to Ray's workers by value, since the file need not be on their machines.
+
+    Args:
+        name: A module's name ("my_package.blocks") or a path to a .py file ("my_blocks.py").
+
+    Returns:
+        The module.
+
+    Raises:
+        ConfigError: There is none, or it cannot be imported; the message says why.
+    """
+    module = _import_file(Path(name)) if name.endswith(".py") else _import(name)
+    ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+    return module
+
+
+def load_object(name: str) -> Any:
+    """Import what a module or file calls by a name.
+
+    Args:
+        name: "my_package.spaces:my_space" or "my_spaces.py:my_space".
+
+    Raises:
+        ConfigError: The text is not of this form, or there is no such thing.
+    """
+    module_name, colon, attribute = name.rpartition(":")
+    if not colon or not module_name or not attribute:
+        raise ConfigError(f"give MODULE:NAME or FILE.py:NAME, not {name!r}")
+    module = load_module(module_name)
+    if not hasattr(module, attribute):
+        raise ConfigError(f"{module_name} defines no {attribute!r}: give the name of a function in it")
+    return getattr(module, attribute)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(f"the module {name!r} cannot be imported ({error}): give its file, FILE.py") from error
+
+
+def _import_file(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise ConfigError(f"there is no file {file}: give a module or a .py file")
+    known = sys.modules.get(file.stem)
+    if known is not None:
+        if known.__file__ is not None and Path(known.__file__).resolve() == file.resolve():
+            return known
+        raise ConfigError(f"a module named {file.stem!r} is imported already: give {file} another name")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[file.stem]
+        raise ConfigError(f"{file} cannot be imported ({type(error).__name__}: {error}): mend it") from error
+    return module

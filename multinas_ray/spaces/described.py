@@ -1,0 +1,92 @@
+"""From the plain description of a network space, as a run records it, back to the space.
+
+A block of one's own takes part by one decorator:
+
+    @register_block
+    @dataclass(frozen=True)
+    class MyBlock: ...                    # to_dict gives {"type": "MyBlock", <its fields>}
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.spaces.blocks import Block, BlockDescription, Head
+from multinas_ray.spaces.network import NetworkSpace, Position
+
+BlockType = TypeVar("BlockType", bound=type)
+
+_block_types: dict[str, type] = {}
+
+
+def register_block(block_type: BlockType) -> BlockType:
+    """Make a block type known, so that a recorded space with such blocks can be built again.
+
+    Args:
+        block_type: a frozen dataclass whose `to_dict` gives its class's name as "type", and its fields. It is made
+            anew from the fields as keywords, or by its classmethod `from_dict(fields)` where it has one.
+
+    Returns:
+        The class, unchanged: use it as a decorator.
+
+    Raises:
+        ConfigError: another class has the name already.
+    """
+    name = block_type.__name__
+    known = _block_types.setdefault(name, block_type)
+    if (known.__module__, known.__qualname__) != (block_type.__module__, block_type.__qualname__):
+        raise ConfigError(f"a block type {name} is registered already, by {known.__module__}: choose another name")
+    _block_types[name] = block_type  # a module that is imported anew makes its classes anew
+    return block_type
+
+
+def block_from_dict(description: Mapping[str, Any]) -> BlockDescription:
+    """The block that `to_dict` described.
+
+    Raises:
+        ConfigError: no block type of this name is registered.
+        StateError: the description is not of its type's form.
+    """
+    fields = dict(description)
+    name = fields.pop("type", None)
+    if name not in _block_types:
+        raise ConfigError(
+            f"the space has blocks of the type {name!r}, which nothing registers: import the module that defines it "
+            "with @register_block (on the command line: --import my_blocks.py)"
+        )
+    block_type = _block_types[name]
+    try:
+        block: BlockDescription = (
+            block_type.from_dict(fields) if hasattr(block_type, "from_dict") else block_type(**fields)
+        )
+    except (TypeError, KeyError) as error:
+        raise StateError(
+            f"{fields} does not describe a {name} ({error}): was it recorded by another version?"
+        ) from error
+    return block
+
+
+def space_from_dict(description: Mapping[str, Any]) -> NetworkSpace:
+    """The network space that `NetworkSpace.to_dict` described.
+
+    Raises:
+        ConfigError: a block's type is not registered.
+        StateError: the description is not of this form.
+    """
+    try:
+        return NetworkSpace(
+            name=description["name"],
+            input_shape=tuple(description["input_shape"]),
+            stem=block_from_dict(description["stem"]),
+            positions=tuple(
+                Position(position["name"], tuple(block_from_dict(choice) for choice in position["choices"]))
+                for position in description["positions"]
+            ),
+            head=block_from_dict(description["head"]),
+        )
+    except (TypeError, KeyError) as error:
+        raise StateError(f"this does not describe a network space ({error!r}): restore a copy") from error
+
+
+register_block(Block)
+register_block(Head)
