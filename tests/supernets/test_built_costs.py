@@ -1,15 +1,25 @@
 """Costs of the description against the modules that are built from it."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from multinas_ray.spaces import cifar10_mobile_space, digits_space, nas_bench_macro_space
-from multinas_ray.supernets import Supernet, build_subnet
+from multinas_ray.spaces import (
+    Block,
+    SqueezeExcitation,
+    cifar10_mobile_space,
+    digits_space,
+    imagenet_mobile_space,
+    nas_bench_macro_space,
+)
+from multinas_ray.supernets import Supernet, build_block, build_subnet
 
-SHIPPED = [digits_space, nas_bench_macro_space, cifar10_mobile_space]
+SMALL = [digits_space, nas_bench_macro_space, cifar10_mobile_space]
+IMAGENET = [imagenet_mobile_space, partial(imagenet_mobile_space, squeeze_excitation=True)]
 
 
 def built_costs(module, input_shape) -> tuple[int, int]:
@@ -32,16 +42,16 @@ def test_every_network_of_a_tiny_space(tiny_space) -> None:
     assert built == described_costs(tiny_space, rows)
 
 
-@pytest.mark.parametrize("factory", SHIPPED)
+@pytest.mark.parametrize("factory", [*SMALL, *IMAGENET])
 def test_smallest_largest_and_random_networks(factory) -> None:
     space = factory()
     extremes = [space.costs["params"].argmin(), space.costs["params"].argmax()]
-    rows = np.concatenate([extremes, space.search_space.random(10, np.random.default_rng(0))])
+    rows = np.concatenate([extremes, space.search_space.random(3, np.random.default_rng(0))])
     built = [built_costs(build_subnet(space, row), space.input_shape) for row in rows]
     assert built == described_costs(space, rows)
 
 
-@pytest.mark.parametrize("factory", SHIPPED)
+@pytest.mark.parametrize("factory", [*SMALL, partial(imagenet_mobile_space, squeeze_excitation=True)])
 def test_200_random_networks_as_sums_of_their_modules(factory) -> None:
     space = factory()
     supernet = Supernet(space, norm_batch_size=2, seed=0)
@@ -65,7 +75,7 @@ def test_odd_image_sizes(image_size) -> None:
     assert built == described_costs(space, rows)
 
 
-@pytest.mark.parametrize("factory", SHIPPED)
+@pytest.mark.parametrize("factory", [*SMALL, *(partial(space, image_size=64) for space in IMAGENET)])
 def test_activations_are_what_autograd_keeps(factory) -> None:
     space = factory(width_multiplier=0.25)
     batch_size = 16
@@ -86,3 +96,20 @@ def test_activations_are_what_autograd_keeps(factory) -> None:
         estimate = batch_size * space.activations([architecture])[0]
         assert sum(kept.values()) == pytest.approx(estimate, rel=0.05)
         assert loss.requires_grad  # the graph was alive, so no address was used twice
+
+
+def test_activations_of_squeeze_excitation() -> None:
+    layer = SqueezeExcitation(6, 4)
+    module = build_block(Block("se", (layer,)), nn.BatchNorm2d)
+    images = torch.randn(3, 6, 5, 5, requires_grad=True)
+    not_counted = {parameter.data_ptr() for parameter in module.parameters()} | {images.data_ptr()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def pack(tensor):
+        kept[tensor.data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = module(images)  # what follows keeps it
+    elements = output.numel() + sum(tensor.numel() for address, tensor in kept.items() if address not in not_counted)
+    assert elements == 3 * layer.activations((6, 5, 5))
