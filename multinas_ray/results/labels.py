@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
 
+from multinas_ray.results.figures.look import Look
+
 # n points with a text each; all distances in pixels unless they say otherwise
 
 _RADIUS = 8.0  # points, room for a marker
@@ -20,6 +22,9 @@ _STEP = 4.0  # lines are kept clear at points this far apart
 # Penalties, in points of distance: the text leaves the axes, covers something, covers one of the cloud; its line
 # strikes a text through, runs over a marker
 _OUTSIDE, _HIT, _COVERED, _STRUCK, _PASSED = 1e7, 1e5, 0.5, 1e4, 1e3
+
+HALO = "halo"
+"""Id of texts that need a rim in the paper's colour."""
 
 Points = npt.NDArray[np.float64]
 """(m, 2) positions."""
@@ -32,6 +37,7 @@ def place_labels(
     points: Points,
     texts: Sequence[str],
     *,
+    look: Look,
     marks: Points = _NONE,
     lines: Sequence[Points] = (),
     cloud: Points = _NONE,
@@ -42,6 +48,7 @@ def place_labels(
         axes: Their limits and scales must be final.
         points: (n, 2) in data coordinates; a point that is not finite gets no text.
         texts: (n) of one or more lines.
+        look: Sizes and colours of the figure.
         marks: (m, 2) further markers in data coordinates that no text may cover.
         lines: Polylines in data coordinates that no text may cover.
         cloud: (m, 2) small points in data coordinates that texts cover only where there is no better place.
@@ -58,7 +65,7 @@ def place_labels(
     frame = axes.get_window_extent().get_points()
     boxes: list[Points] = []
     for index, anchor in zip(finite.tolist(), anchors, strict=True):
-        label = _write(axes, points[index], texts[index])
+        label = _write(axes, points[index], texts[index], look)
         extent = Text.get_window_extent(label)
         half = np.array([extent.width, extent.height]) / 2 + 2
         offset, distance = _best_offset(anchor, half, markers, obstacles, boxes, background, frame, pixels)
@@ -69,13 +76,17 @@ def place_labels(
         obstacles.append(_along(np.stack([anchor, anchor + offset])))
 
 
-def _write(axes: Axes, point: Points, text: str) -> Annotation:
-    return axes.annotate(
+def _write(axes: Axes, point: Points, text: str, look: Look) -> Annotation:
+    palette = look.palette
+    label = axes.annotate(
         text, (float(point[0]), float(point[1])), xytext=(0, 0), textcoords="offset points", ha="center", va="center",
-        fontsize=11.5, fontweight="bold", color="0.1", linespacing=1.15, zorder=6, annotation_clip=False,
-        path_effects=[withStroke(linewidth=3, foreground="white", alpha=0.85)],
-        arrowprops={"arrowstyle": "-", "color": "0.35", "linewidth": 0.8, "shrinkA": 1, "shrinkB": _RADIUS},
+        fontsize=look.font, fontweight="bold", color=palette.ink, linespacing=1.15, zorder=6, annotation_clip=False,
+        arrowprops={"arrowstyle": "-", "color": palette.muted, "linewidth": 0.8, "shrinkA": 1, "shrinkB": _RADIUS},
     )  # fmt: skip
+    if look.is_picture:
+        label.set_path_effects([withStroke(linewidth=3, foreground=palette.paper, alpha=0.85)])
+    label.set_gid(HALO)  # a page's style sheet draws it there, so that the text stays text
+    return label
 
 
 def _best_offset(

@@ -6,19 +6,19 @@ import sys
 import matplotlib as mpl
 import moocore
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.path import Path
-from matplotlib.text import Text
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.results import load_run, plots
-from multinas_ray.results.labels import place_labels
+from multinas_ray.results.figures import look
+from multinas_ray.results.figures.look import network_colours
 from multinas_ray.results.pareto import best_subset, pareto_front
+from tests.results.label_checks import assert_labels_are_clear
 
 INF, NAN = float("inf"), float("nan")
+INHERITED, ALONE = "networks, supernet's weights", "networks, trained alone"
 small = st.sampled_from([0.0, 1.0, 2.0, 3.0, INF, NAN])
 
 
@@ -84,8 +84,8 @@ def legend(axes):
 
 
 def network_labels(axes):
-    """The texts beside the networks; the first text of the axes is the subtitle."""
-    return [text.get_text() for text in axes.texts[1:]]
+    """The texts beside the networks."""
+    return [text.get_text() for text in axes.texts]
 
 
 def marker_places(axes, label):
@@ -102,42 +102,55 @@ def marker_places(axes, label):
 def test_the_picture_shows_every_part_of_a_run(finished_run, tmp_path, drawn):
     run = load_run(finished_run)
     plots.plot_pareto(run, tmp_path / "p.png")
-    (axes,) = drawn[0].axes
-    assert axes.get_xlabel() == "Parameters (millions)"
-    assert axes.get_ylabel() == "Error (%)"
-    assert axes.get_ylim()[0] == 0
-    assert axes.get_title("left") == "4 networks from one search"
-    assert axes.texts[0].get_text().startswith("319 evaluations of subnets with shared weights")  # one failed
-    assert legend(axes) == [
-        "networks, all validation images",
-        "trained alone, test images",
+    search, test = drawn[0].axes
+    assert search.get_xlabel() == test.get_xlabel() == "Parameters (millions)"
+    assert search.get_ylabel() == "Error on validation images (%)"
+    assert test.get_ylabel() == "Error on test images (%)"
+    assert search.get_ylim()[0] == 0
+    headline, subtitle = (text.get_text() for text in drawn[0].texts)
+    assert headline == "4 networks from one search"
+    assert subtitle.startswith("319 evaluations of subnets with shared weights")  # one failed
+    assert legend(search) == [
+        INHERITED,
+        ALONE,
         "evaluations, one batch each",
-        "the last fifth of them",
+        "last fifth of them",
         "lowest of the last fifth (noisy)",
     ]
-    errors = {
-        name: 100 * (1 - run.architectures[f"{column}_accuracy"].to_numpy())
-        for name, column in {"": "supernet", "test ": "supernet_test", "alone ": "retrained"}.items()
-    }
-    assert network_labels(axes) == [
-        f"#{rank}: " + "\n".join(f"{name}{error[rank]:.1f} %" for name, error in errors.items()) for rank in range(4)
-    ]
-    expected = np.stack([run.architectures["params"] / 1e6, errors[""]], axis=1)
-    np.testing.assert_allclose(marker_places(axes, "networks, all validation images"), expected)
-    assert any(np.array_equal(line.get_xydata(), expected) for line in axes.lines)  # joined from small to large
-    expected[:, 1] = errors["alone "]
-    np.testing.assert_allclose(marker_places(axes, "trained alone, test images"), expected)
+    places = {}
+    for axes, label, column in [
+        (search, INHERITED, "supernet_accuracy"),
+        (test, INHERITED, "supernet_test_accuracy"),
+        (test, ALONE, "retrained_accuracy"),
+    ]:
+        expected = np.stack([run.architectures["params"] / 1e6, 100 * (1 - run.architectures[column])], axis=1)
+        np.testing.assert_allclose(marker_places(axes, label), expected)
+        places[column] = expected
+    for axes, column in ((search, "supernet_accuracy"), (test, "retrained_accuracy")):
+        assert network_labels(axes) == [f"#{rank}: {error:.1f} %" for rank, (_, error) in enumerate(places[column])]
+        assert any(np.array_equal(line.get_xydata(), places[column]) for line in axes.lines)  # from small to large
     width, height = (int.from_bytes((tmp_path / "p.png").read_bytes()[o : o + 4], "big") for o in (16, 20))
     assert (width, height) == (1440, 810)
+
+
+def test_validation_and_test_never_share_a_panel(finished_run, tmp_path, drawn):
+    run = load_run(finished_run)
+    untested = run.architectures.assign(supernet_test_accuracy=NAN, retrained_accuracy=NAN)
+    half = run.architectures.assign(supernet_test_accuracy=NAN, retrained_accuracy=[NAN, 0.9, NAN, 0.95])
+    for networks in (untested, half):
+        plots.plot_pareto(dataclasses.replace(run, architectures=networks), tmp_path / "p.png")
+    assert [len(figure.axes) for figure in drawn] == [1, 2]
+    assert ALONE not in legend(drawn[0].axes[0])
+    assert network_labels(drawn[1].axes[1]) == ["#1: 10.0 %", "#3: 5.0 %"]
 
 
 def test_late_evaluations_stand_out_and_the_line_is_their_lowest(finished_run, tmp_path, drawn):
     run = load_run(finished_run)
     plots.plot_pareto(run, tmp_path / "p.png")
-    (axes,) = drawn[0].axes
+    axes = drawn[0].axes[0]
     early, late = (
         next(np.asarray(one.get_offsets()) for one in axes.collections if one.get_label() == label)
-        for label in ("evaluations, one batch each", "the last fifth of them")
+        for label in ("evaluations, one batch each", "last fifth of them")
     )
     usable = run.evaluations[np.isfinite(run.evaluations["loss"])]
     params, error = usable["params"].to_numpy() / 1e6, 100 * (1 - usable["accuracy"].to_numpy())
@@ -156,10 +169,10 @@ def test_equal_networks_share_one_label(finished_run, tmp_path, drawn):
     run = load_run(finished_run)
     twice = run.architectures.iloc[[0, 1, 1, 3]].reset_index(drop=True).assign(rank=range(4), retrained_accuracy=NAN)
     plots.plot_pareto(dataclasses.replace(run, architectures=twice), tmp_path / "p.png")
-    (axes,) = drawn[0].axes
-    assert axes.get_title("left") == "4 networks (3 different) from one search"
+    axes = drawn[0].axes[0]
+    assert drawn[0].texts[0].get_text() == "4 networks (3 different) from one search"
     assert [text.split(":")[0] for text in network_labels(axes)] == ["#0", "#1, 2", "#3"]
-    assert not any("alone" in text for text in network_labels(axes) + legend(axes))
+    assert ALONE not in legend(axes)
 
 
 @pytest.mark.parametrize(
@@ -174,23 +187,21 @@ def test_the_unit_follows_the_size_of_the_cost(finished_run, tmp_path, drawn, fa
         architectures=run.architectures.assign(params=run.architectures["params"] * factor),
     )
     plots.plot_pareto(run, tmp_path / "p.png")
-    (axes,) = drawn[0].axes
+    axes = drawn[0].axes[0]
     assert axes.get_xlabel() == f"Parameters{unit}"
-    networks = marker_places(axes, "networks, all validation images")
+    networks = marker_places(axes, INHERITED)
     np.testing.assert_allclose(networks[:, 0], run.architectures["params"] / divisor)
 
 
 def test_without_accuracies_the_loss_is_drawn(make_run, tmp_path, drawn):
     make_run(tmp_path / "run", with_accuracy=False).write()
     plots.plot_pareto(load_run(tmp_path / "run"), tmp_path / "p.png", cost="complexity")
-    (axes,) = drawn[0].axes
-    assert axes.get_ylabel() == "Loss"
+    axes = drawn[0].axes[0]
+    assert axes.get_ylabel() == "Loss on validation images"
     assert axes.get_xlabel() == "Complexity (share of the largest network's)"
-    assert axes.texts[0].get_text().startswith("319 evaluations")  # one failed
+    assert drawn[0].texts[1].get_text().startswith("319 evaluations")  # one failed
     losses = load_run(tmp_path / "run").architectures["supernet_loss"]
-    assert [text.split("\n")[0] for text in network_labels(axes)] == [
-        f"#{k}: {loss:.3g}" for k, loss in enumerate(losses)
-    ]
+    assert network_labels(axes) == [f"#{k}: {loss:.3g}" for k, loss in enumerate(losses)]
 
 
 @pytest.mark.parametrize("with_accuracy", [False, True])
@@ -202,8 +213,8 @@ def test_a_running_search_shows_where_the_distributions_stand(make_run, tmp_path
     recorder.distributions.flush()
     run = load_run(tmp_path / "run")
     plots.plot_pareto(run, tmp_path / "p.png", cost=cost)
-    (axes,) = drawn[0].axes
-    assert axes.get_title("left") == "A search in progress"
+    axes = drawn[0].axes[0]
+    assert drawn[0].texts[0].get_text() == "A search in progress"
     label = "expected costs, update 4" if with_accuracy else "expected values, update 4"
     assert (label in legend(axes)) == (cost != "flops")  # which does not drive this search
     if cost != "flops":
@@ -232,9 +243,9 @@ def test_outliers_are_counted_and_do_not_squeeze_the_picture(finished_run, tmp_p
     plots.plot_pareto(
         dataclasses.replace(run, evaluations=run.evaluations.assign(accuracy=accuracy)), tmp_path / "p.png"
     )
-    (axes,) = drawn[0].axes
+    axes = drawn[0].axes[0]
     assert axes.get_ylim()[1] < 150
-    hidden = int(axes.texts[0].get_text().split(", ")[1].split(" ")[0])
+    hidden = int(drawn[0].texts[1].get_text().split(", ")[1].split(" ")[0])
     assert hidden == (succeeded & (100 * (1 - accuracy) > axes.get_ylim()[1])).sum() >= 3
 
 
@@ -261,7 +272,7 @@ def test_distributions_are_drawn_over_the_updates(finished_run, tmp_path, drawn)
     for network, curve in enumerate(top.get_legend_handles_labels()[0]):  # from small to large
         rows = run.distributions[run.distributions["distribution"] == 3 - network]
         np.testing.assert_allclose(curve.get_ydata(), rows["expected_complexity"] * scale)
-        assert curve.get_color() == plots._colours(4)[network]
+        assert curve.get_color() == network_colours(4)[network]
     targets = [line for line in top.lines if line.get_linestyle() == ":"]
     assert [list(line.get_ydata()) for line in targets] == [pytest.approx([0.25 * scale] * 2)] * 4
 
@@ -303,65 +314,27 @@ def test_drawing_leaves_matplotlib_as_it_was(finished_run, tmp_path):
     subprocess.run([sys.executable, "-c", script, str(finished_run), str(tmp_path / "q.png")], check=True)
 
 
-def assert_labels_are_clear(axes, texts, markers, lines):
-    """No box of a text lies over another, over a marker or a line, or outside the axes."""
-    boxes = [Text.get_window_extent(text) for text in texts]
-    frame = axes.get_window_extent()
-    for i, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[i + 1 :])
-        assert not any(box.contains(*axes.transData.transform(point)) for point in markers)
-        assert not any(Path(axes.transData.transform(line)).intersects_bbox(box, filled=False) for line in lines)
-        assert frame.contains(box.x0, box.y0)
-        assert frame.contains(box.x1, box.y1)
+@pytest.mark.parametrize(("on_dark", "paper"), [(False, look.LIGHT.paper), (True, look.DARK.paper)])
+def test_colours_run_from_dark_to_bright_and_stand_out_from_their_paper(on_dark, paper):
+    colours = network_colours(8, on_dark=on_dark)
+    brightness = [luminance(colour) for colour in colours]
+    assert brightness == sorted(brightness)
+    assert len(set(colours)) == 8
+    assert len(network_colours(1, on_dark=on_dark)) == 1
+    for colour in colours:  # WCAG 2: graphics need 3 : 1; the brightest on white comes to 2.8
+        high, low = sorted([luminance(colour), luminance(paper)], reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 2.8
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.01, 0.1, 1.0])
-def test_labels_cover_neither_each_other_nor_a_network_nor_a_line(spread):
-    rng = np.random.default_rng(0)
-    points = 0.5 + spread * rng.uniform(-0.4, 0.4, (10, 2))
-    marks = points + np.array([0, 0.1])
-    line = np.array([[0.1, 0.2], [0.5, 0.42], [0.9, 0.3]])
-    figure, (axes,) = plots._figure(1)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    place_labels(axes, points, [f"#{number}: 1 %" for number in range(10)], marks=marks, lines=[line])
-    figure.canvas.draw()
-    assert len(axes.texts) == 10
-    assert_labels_are_clear(axes, axes.texts, np.concatenate([points, marks]), [line])
+def luminance(colour):
+    """Relative luminance as WCAG 2 defines it."""
+    parts = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def test_the_labels_of_a_picture_are_clear(finished_run, tmp_path, drawn):
     plots.plot_pareto(load_run(finished_run), tmp_path / "p.png")
-    (axes,) = drawn[0].axes
-    places = [marker_places(axes, label) for label in legend(axes)[:2]]
-    assert_labels_are_clear(axes, axes.texts[1:], np.concatenate(places), [line.get_xydata() for line in axes.lines])
-
-
-def test_labels_avoid_the_cloud_where_they_can():
-    cloud = np.stack(np.meshgrid(np.linspace(0, 1, 60), np.linspace(0, 0.5, 60)), axis=2).reshape(-1, 2)
-    places = []
-    for background in (cloud, [0, 1] - [0, 1] * cloud + cloud * [1, 0]):  # below the point, then above it
-        figure, (axes,) = plots._figure(1)
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1)
-        place_labels(axes, np.array([[0.5, 0.5]]), ["here"], cloud=background)
-        figure.canvas.draw()
-        box = Text.get_window_extent(axes.texts[0])
-        assert not any(box.contains(*point) for point in axes.transData.transform(background))
-        places.append((box.y0 + box.y1) / 2 > axes.transData.transform((0.5, 0.5))[1])
-    assert places == [True, False]
-
-
-def test_points_that_are_not_finite_get_no_label():
-    figure, (axes,) = plots._figure(1)
-    place_labels(axes, np.array([[0.5, 0.5], [NAN, 0.5]]), ["a", "b"])
-    assert [text.get_text() for text in axes.texts] == ["a"]
-    place_labels(axes, np.array([[INF, 0.5]]), ["c"])
-    assert len(figure.axes[0].texts) == 1
-
-
-def test_colours_run_from_dark_to_bright():
-    brightness = [sum(colour[:3]) for colour in plots._colours(8)]
-    assert brightness == sorted(brightness)
-    assert len(plots._colours(1)) == 1
-    assert pd.Series([tuple(colour) for colour in plots._colours(8)]).is_unique
+    for axes, labels in zip(drawn[0].axes, ([INHERITED], [INHERITED, ALONE]), strict=True):
+        places = [marker_places(axes, label) for label in labels]
+        assert_labels_are_clear(axes, axes.texts, np.concatenate(places), [line.get_xydata() for line in axes.lines])

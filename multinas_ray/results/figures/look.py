@@ -1,0 +1,155 @@
+"""How figures look: sizes and colours for a picture file, and for a page in its wide and its narrow layout."""
+
+# K networks or distributions
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+PICTURE_DPI = 150
+"""Of a picture file."""
+
+_DARK_ON_LIGHT, _LIGHT_ON_DARK = (0.16, 0.68), (0.48, 0.92)  # parts of the colour map with contrast to the paper
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Colours by what they are for, as #rrggbb."""
+
+    paper: str
+    """Background; edges of markers."""
+    ink: str
+    """Texts."""
+    muted: str
+    """Subtitles, ticks and leaders."""
+    grid: str
+    """Grid lines."""
+    early: str
+    """Evaluations of the first four fifths."""
+    late: str
+    """Those of the last fifth, and the front."""
+
+
+LIGHT = Palette(paper="#ffffff", ink="#1b1f24", muted="#57606a", grid="#e9ebee", early="#d3d9e2", late="#8297ae")
+DARK = Palette(paper="#15181d", ink="#e8ebef", muted="#a2abb6", grid="#2b313a", early="#39434f", late="#7890a8")
+MARKERS = Palette(paper="#00f001", ink="#00f002", muted="#00f003", grid="#00f004", early="#00f005", late="#00f006")
+"""Stand-ins in a drawing whose colours a page's style sheet decides."""
+
+_TITLE_INCHES = 0.8
+_MARKED_NETWORK = "#f0{:04x}"
+
+
+def variables_of_markers() -> dict[str, str]:
+    """Stand-in colour -> the style sheet's variable, networks left out."""
+    return {getattr(MARKERS, name): f"var(--{name})" for name in Palette.__dataclass_fields__}
+
+
+def network_colours(count: int, *, on_dark: bool = False) -> list[str]:
+    """(K,) warm colours from the smallest network to the largest, also apart in grey and for the colour-blind.
+
+    The brightest are the largest networks. On light paper the colours end, on dark paper they begin, where they would
+    come too near to it: they keep a contrast of about 3 : 1.
+    """
+    start, end = _LIGHT_ON_DARK if on_dark else _DARK_ON_LIGHT
+    places = [start + (end - start) * index / max(1, count - 1) for index in range(count)]
+    return [to_hex(colormaps["inferno"](place)) for place in places]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Sizes and colours of one figure."""
+
+    palette: Palette
+    width: float
+    """Inches."""
+    panel_height: float
+    """Inches."""
+    font: float
+    """Size of texts in points."""
+    num_columns: int
+    """Panels side by side at most."""
+    is_picture: bool
+    """A picture stands alone: it has a title and its own colours. Else a page gives both."""
+
+    def network_colours(self, count: int) -> list[str]:
+        """(K,) colours from the smallest network to the largest."""
+        if self.is_picture:
+            return network_colours(count)
+        return [_MARKED_NETWORK.format(index) for index in range(count)]
+
+
+PICTURE = Look(LIGHT, width=9.6, panel_height=5.4, font=11.5, num_columns=2, is_picture=True)
+WIDE = Look(MARKERS, width=10.4, panel_height=3.3, font=9.0, num_columns=2, is_picture=False)
+NARROW = Look(MARKERS, width=4.4, panel_height=3.0, font=9.0, num_columns=1, is_picture=False)
+
+
+def new_figure(look: Look, num_panels: int, *, stacked: bool = False, height: float | None = None) -> Figure:
+    """An empty figure for so many panels of one kind.
+
+    Args:
+        look: its sizes and colours.
+        num_panels: how many panels it will hold.
+        stacked: they stand one above the other, whatever the look.
+        height: inches in all; None: from the look.
+    """
+    num_rows = num_panels if stacked else math.ceil(num_panels / look.num_columns)
+    if height is None:
+        height = look.panel_height * (1 if look.is_picture else num_rows)
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.07, hspace=0.04, wspace=0.04)
+    figure = Figure(figsize=(look.width, height), dpi=PICTURE_DPI, layout=layout, facecolor=look.palette.paper)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def dress(axes: Axes, look: Look) -> None:
+    """Give a panel the look: colours, sizes, a quiet grid and no frame above and at the right."""
+    palette = look.palette
+    axes.set_facecolor("none")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(palette.muted)
+    axes.grid(True, color=palette.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_fontsize(look.font * 1.06)
+        axis.label.set_color(palette.ink)
+    axes.tick_params(labelsize=look.font, color=palette.muted, labelcolor=palette.ink, which="both")
+
+
+def panel_title(axes: Axes, look: Look, text: str) -> None:
+    """Say above a panel what it shows."""
+    axes.set_title(text, loc="left", fontsize=look.font * 1.06, fontweight="bold", color=look.palette.ink)
+
+
+def picture_title(figure: Figure, look: Look, headline: str, subtitle: str) -> None:
+    """Write a headline and a subtitle across the top of a picture, and keep the panels below them."""
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(rect=(0, 0, 1, 1 - _TITLE_INCHES / look.panel_height))
+    headline_y, subtitle_y = (1 - inches / look.panel_height for inches in (0.12, 0.47))
+    left = 0.12 / look.width
+    for y, text, size, weight, colour in (
+        (headline_y, headline, 18, "bold", look.palette.ink),
+        (subtitle_y, subtitle, 12.5, "normal", look.palette.muted),
+    ):
+        figure.text(left, y, text, fontsize=size, fontweight=weight, color=colour, va="top", in_layout=False)
+
+
+def legend_below(figure: Figure, panels: Sequence[Axes], look: Look) -> None:
+    """Explain the marks of the panels below the figure, each once."""
+    named = {}
+    for axes in panels:
+        handles, texts = axes.get_legend_handles_labels()
+        named.update({text: handle for text, handle in zip(texts, handles, strict=True) if text not in named})
+    order = sorted(named, key=lambda text: not text.startswith("networks"))
+    num_columns = math.ceil(len(named) / 2) if look.num_columns > 1 else 1
+    figure.legend(
+        [named[text] for text in order], order, loc="outside lower center", ncols=num_columns, frameon=False,
+        fontsize=look.font * 0.96, labelcolor=look.palette.ink, handletextpad=0.5, columnspacing=2.0,
+    )  # fmt: skip
