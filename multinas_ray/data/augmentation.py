@@ -82,13 +82,18 @@ class Augmentation:
         return cropped.reshape(*inside.shape, images.shape[3]), inside[..., None]
 
 
-def standard_augmentation(config: DataConfig) -> Augmentation:
+def standard_augmentation(config: DataConfig, image_size: int | None = None) -> Augmentation:
     """Return the customary augmentation of a source.
 
-    CIFAR-10: crop from a border of 4 pixels (in proportion for smaller images, at least 1) and flip.
+    Photos: crop from a border of 4 pixels at 32x32 (in proportion for other sizes, at least 1) and flip.
     Digits: a border of 1 pixel and no flip, since a mirrored digit is another sign.
+
+    Args:
+        config: The source; `horizontal_flip=False` leaves the flip out.
+        image_size: Height of the images where the config leaves it to the data.
     """
     if config.source == "digits":
         return Augmentation(crop_padding=_DIGITS_PADDING, horizontal_flip=False)
-    size = _CIFAR_SIZE if config.image_size is None else config.image_size
-    return Augmentation(crop_padding=max(1, round(_CIFAR_PADDING * size / _CIFAR_SIZE)), horizontal_flip=True)
+    size = config.image_size or image_size or _CIFAR_SIZE
+    padding = max(1, round(_CIFAR_PADDING * size / _CIFAR_SIZE))
+    return Augmentation(crop_padding=padding, horizontal_flip=config.horizontal_flip)

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 from multinas_ray.errors import ConfigError
 
-Source = Literal["digits", "cifar10"]
+Source = Literal["digits", "cifar10", "folder"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +17,18 @@ class DataConfig:
     """
 
     source: Source = "digits"
-    """`digits`: 1,797 handwritten digits, 1x8x8, inside scikit-learn. `cifar10`: 60,000 photos, 3x32x32."""
+    """`digits`: 1,797 handwritten digits, 1x8x8, inside scikit-learn. `cifar10`: 60,000 photos, 3x32x32.
+    `folder`: one's own images, a folder for each class."""
 
     path: str | None = None
     """Folder of CIFAR-10: the root given to torchvision (it holds `cifar-10-batches-py`), or a folder with
-    `train.parquet` and `test.parquet` (columns `image`: encoded JPEG or PNG, `label`: 0..9). None for
-    digits."""
+    `train.parquet` and `test.parquet` (columns `image`: encoded JPEG or PNG, `label`: 0..9). Of `folder`:
+    `train/<class>/*` beside `val/<class>/*` or `test/<class>/*`, or `<class>/*` alone (see `tree.scan_tree`).
+    None for digits."""
 
     validation_fraction: float = 0.2
     """Share of the training images set apart for validation, above 0 and below 1. The search judges
-    architectures on these images only; DARTS uses 0.5."""
+    architectures on these images only; DARTS uses 0.5. Not used where a folder holds train, val and test."""
 
     split_seed: int = 0
     """Seed of the validation split and of `max_train_images`, at least 0. Apart from the search's seed."""
@@ -36,7 +38,16 @@ class DataConfig:
     at least 2. None keeps all. The test images are never reduced."""
 
     image_size: int | None = None
-    """Height and width in pixels to scale the images down to (antialiased), at least 4. None keeps them."""
+    """Height and width in pixels to scale the images down to (antialiased), at least 4. None keeps them.
+    Images of a folder differ in size: the shorter side is scaled, up or down, and the middle square cut out;
+    None takes the median of the shorter sides, at most 64."""
+
+    horizontal_flip: bool = True
+    """Mirror half of the training images. False where left and right differ: letters, signs, road scenes."""
+
+    strict: bool = False
+    """Stop at the first image of a folder that cannot be decoded. False names such files in the log and goes on
+    without them."""
 
     download: bool = False
     """Let torchvision download CIFAR-10 (170 MB) into `path` if it is not there."""
@@ -47,6 +58,10 @@ class DataConfig:
             raise ConfigError(f"source must be one of {', '.join(get_args(Source))}, not {self.source!r}")
         if self.source == "cifar10" and self.path is None:
             raise ConfigError("source='cifar10' needs path: the folder that holds (or is to hold) CIFAR-10")
+        if self.source == "folder" and self.path is None:
+            raise ConfigError("source='folder' needs path: the folder that holds a folder for each class")
+        if self.source == "folder" and self.download:
+            raise ConfigError("source='folder' is on disk already: leave download=False")
         if self.source == "digits" and (self.path is not None or self.download):
             raise ConfigError("source='digits' comes with scikit-learn: leave path=None and download=False")
         if not 0 < self.validation_fraction < 1:

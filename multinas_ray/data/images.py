@@ -3,11 +3,29 @@
 # n images, H height, W width, C channels
 
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from multinas_ray.errors import DataError
+from multinas_ray.data.config import DataConfig
+from multinas_ray.errors import ConfigError, DataError
+
+
+class Labelled(Protocol):
+    """Images that can be chosen from by their labels, decoded or not."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(n,) class of each image, from 0."""
+
+    def __len__(self) -> int: ...
+
+    def select(self: "LabelledT", index: npt.NDArray[np.int64]) -> "LabelledT":
+        """Return the images at `index`, in its order."""
+
+
+LabelledT = TypeVar("LabelledT", bound=Labelled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +86,9 @@ class DataSplits:
     image_shape: tuple[int, int, int]
     """(C, H, W)."""
 
+    skipped_files: tuple[str, ...] = ()
+    """Files that could not be decoded and are in none of the sets."""
+
     @property
     def num_classes(self) -> int:
         """How many classes there are."""
@@ -102,7 +123,7 @@ def stratified_choice(
     return np.sort(np.concatenate(chosen)).astype(np.int64)
 
 
-def divide(image_set: ImageSet, fraction: float, rng: np.random.Generator) -> tuple[ImageSet, ImageSet]:
+def divide(image_set: LabelledT, fraction: float, rng: np.random.Generator) -> tuple[LabelledT, LabelledT]:
     """Divide a set in two, stratified by class.
 
     Args:
@@ -126,6 +147,32 @@ def divide(image_set: ImageSet, fraction: float, rng: np.random.Generator) -> tu
     is_chosen = np.zeros(len(image_set), dtype=bool)
     is_chosen[chosen] = True
     return image_set.select(np.flatnonzero(~is_chosen)), image_set.select(chosen)
+
+
+def limit_training(training: LabelledT, config: DataConfig, num_classes: int) -> LabelledT:
+    """Keep `config.max_train_images` training images, the same share of each class.
+
+    Raises:
+        ConfigError: That leaves less than two images a class.
+    """
+    if config.max_train_images is None or config.max_train_images >= len(training):
+        return training
+    if config.max_train_images < 2 * num_classes:
+        raise ConfigError(
+            f"max_train_images must be at least {2 * num_classes} here, two for each of "
+            f"{num_classes} classes, not {config.max_train_images}"
+        )
+    rng = np.random.default_rng((config.split_seed, 1))
+    return training.select(stratified_choice(training.labels, config.max_train_images, rng))
+
+
+def divide_training(training: LabelledT, config: DataConfig) -> tuple[LabelledT, LabelledT]:
+    """Divide a source's training images into those for the weights and those for judging architectures.
+
+    Raises:
+        DataError: One of the parts would be empty.
+    """
+    return divide(training, config.validation_fraction, np.random.default_rng((config.split_seed, 0)))
 
 
 def channel_statistics(images: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -9,7 +9,8 @@ from torchvision.transforms.v2 import functional
 
 from multinas_ray.data.cifar import load_cifar10
 from multinas_ray.data.config import DataConfig
-from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics, divide, stratified_choice
+from multinas_ray.data.folder import load_folder
+from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics, divide, divide_training, limit_training
 from multinas_ray.errors import ConfigError, DataError
 
 _DIGITS_TEST_FRACTION, _DIGITS_TEST_SEED = 0.2, 0
@@ -32,6 +33,8 @@ def load_splits(config: DataConfig) -> DataSplits:
         DataError: The source is missing, damaged or too small; the message names the file and the remedy.
         ConfigError: `image_size` or `max_train_images` does not fit the source.
     """
+    if config.source == "folder":
+        return load_folder(config)
     if config.source == "digits":
         training, test = _load_digits()
         class_names = tuple(str(digit) for digit in range(10))
@@ -39,16 +42,8 @@ def load_splits(config: DataConfig) -> DataSplits:
         training, test, class_names = load_cifar10(str(config.path), download=config.download)
     if config.image_size is not None:
         training, test = _scale_down(training, config.image_size), _scale_down(test, config.image_size)
-    if config.max_train_images is not None and config.max_train_images < len(training):
-        if config.max_train_images < 2 * len(class_names):
-            raise ConfigError(
-                f"max_train_images must be at least {2 * len(class_names)} here, two for each of "
-                f"{len(class_names)} classes, not {config.max_train_images}"
-            )
-        rng = np.random.default_rng((config.split_seed, 1))
-        training = training.select(stratified_choice(training.labels, config.max_train_images, rng))
-    rng = np.random.default_rng((config.split_seed, 0))
-    train, validation = divide(training, config.validation_fraction, rng)
+    training = limit_training(training, config, len(class_names))
+    train, validation = divide_training(training, config)
     mean, std = channel_statistics(train.images)
     height, width, channels = train.images.shape[1:]
     return DataSplits(train, validation, test, mean, std, class_names, (channels, height, width))

@@ -51,7 +51,7 @@ class RoundWorker:
             batch_size=batch_size,
             seed=self.job.seed,
             shuffle=True,
-            augment=standard_augmentation(self.job.data) if augmented else None,
+            augment=standard_augmentation(self.job.data, self.splits.image_shape[1]) if augmented else None,
             mean=self.splits.mean,
             std=self.splits.std,
             device=self.device,

@@ -7,7 +7,9 @@ from multinas_ray.errors import ConfigError
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"source": "mnist"}, "source must be one of digits, cifar10, not 'mnist'"),
+        ({"source": "mnist"}, "source must be one of digits, cifar10, folder, not 'mnist'"),
+        ({"source": "folder"}, "source='folder' needs path"),
+        ({"source": "folder", "path": "x", "download": True}, "leave download=False"),
         ({"source": "cifar10"}, "source='cifar10' needs path"),
         ({"path": "/data"}, "leave path=None and download=False"),
         ({"download": True}, "leave path=None and download=False"),

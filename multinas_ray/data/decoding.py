@@ -1,0 +1,78 @@
+"""Image files to pixels, with Pillow, and what is said about those that cannot be decoded."""
+
+# H height, W width, C channels
+
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from multinas_ray.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+GREY_MODES = ("L", "1", "LA")
+_DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, Image.DecompressionBombError)
+"""What Pillow raises for damaged files of the many kinds it reads."""
+_DRAFT_FACTOR = 2  # JPEGs are decoded at a half, quarter or eighth while twice the wanted size is left [ours]
+_NAMES_SHOWN = 5
+
+
+def read_image(path: str) -> Image.Image:
+    """Open an image file; its pixels are decoded when they are first needed.
+
+    Raises:
+        DataError: It cannot be read or is no image.
+    """
+    try:
+        return Image.open(io.BytesIO(Path(path).read_bytes()))
+    except _DECODE_ERRORS as error:
+        raise DataError(f"{path} cannot be read as an image ({error}): replace it") from error
+
+
+def decode(image: Image.Image, channels: int, name: str) -> Image.Image:
+    """Return an opened image's pixels as grey (1 channel) or RGB (3).
+
+    Raises:
+        DataError: It is damaged, or has more than 8 bits a channel.
+    """
+    if image.mode.startswith(("I", "F")):
+        raise DataError(f"{name} has more than 8 bits a channel: convert it to 8")
+    try:
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")  # Pillow warns of the direct way
+        return image.convert("L" if channels == 1 else "RGB")
+    except _DECODE_ERRORS as error:
+        raise DataError(f"{name} cannot be decoded ({error}): replace it") from error
+
+
+def read_square(path: str, size: int, channels: int) -> npt.NDArray[np.uint8]:
+    """Read an image, scale its shorter side to `size` (antialiased) and cut the middle square out.
+
+    Args:
+        path: The file.
+        size: Height and width of the result.
+        channels: 1 for grey, 3 for RGB.
+
+    Returns:
+        (size, size, channels) pixels; those of an image of this size already are unchanged.
+
+    Raises:
+        DataError: The file cannot be decoded; the message names it.
+    """
+    with read_image(path) as image:
+        image.draft(None, (_DRAFT_FACTOR * size, _DRAFT_FACTOR * size))
+        square = ImageOps.fit(decode(image, channels, path), (size, size), Image.Resampling.BILINEAR)
+    return np.asarray(square).reshape(size, size, channels)
+
+
+def tell_skipped(errors: Sequence[DataError], num_files: int) -> None:
+    """Log how many of `num_files` were skipped and the first few reasons."""
+    if errors:
+        shown = "; ".join(str(error) for error in errors[:_NAMES_SHOWN])
+        more = f"; and {len(errors) - _NAMES_SHOWN} more" if len(errors) > _NAMES_SHOWN else ""
+        logger.warning("%d of %d images are left out: %s%s", len(errors), num_files, shown, more)
