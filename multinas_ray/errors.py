@@ -24,6 +24,10 @@ class RunError(MultiNASError, RuntimeError):
     """A search could not start or could not go on."""
 
 
+class ExportError(MultiNASError, RuntimeError):
+    """A network cannot be written in a format, or a file of it does not compute what the network does."""
+
+
 class MissingPackageError(MultiNASError, ImportError):
     """A package that only some tasks need is not installed."""
 
