@@ -15,6 +15,7 @@ from multinas_ray.results.schema import (
     rounds_schema,
     tune_evaluations_schema,
 )
+from multinas_ray.results.selection import Family, family_labels, family_path, load_family
 from multinas_ray.results.snapshot import load_snapshot, save_snapshot
 from multinas_ray.results.storage import check_writable, resolve, write_atomic
 from multinas_ray.results.verify import Verification, verify_run
@@ -22,6 +23,7 @@ from multinas_ray.results.writer import TableWriter, write_table
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Family",
     "Run",
     "TableWriter",
     "Verification",
@@ -35,7 +37,10 @@ __all__ = [
     "distributions_schema",
     "evaluation_columns",
     "evaluations_schema",
+    "family_labels",
+    "family_path",
     "load_config",
+    "load_family",
     "load_run",
     "load_snapshot",
     "pareto_front",

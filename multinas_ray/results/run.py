@@ -109,18 +109,28 @@ def load_run(path: storage.AnyPath) -> Run:
     distributions = _read_folder(place.join(DISTRIBUTIONS), distributions_schema())
     evaluations = _read_evaluations(place.join(EVALUATIONS))
     rounds = _read_folder(place.join(ROUNDS), rounds_schema())
-    architectures = architectures_schema(()).empty_table()
-    if storage.exists(place.join(ARCHITECTURES_FILE)):
-        architectures = _read_part(place.join(ARCHITECTURES_FILE))
     return Run(
         path=str(place),
         config=config,
         evaluations=_to_frame(evaluations, ["tell_order", "-id"]),
         distributions=_to_frame(distributions, ["update", "distribution"]),
         rounds=_to_frame(rounds, ["round"]),
-        architectures=_to_frame(architectures, []),
+        architectures=read_table(place.join(ARCHITECTURES_FILE), architectures_schema(())),
         finished=finished,
     )
+
+
+def read_table(file: storage.Location, empty: pa.Schema) -> pd.DataFrame:
+    """Read a table of one file, such as the chosen architectures; architectures become tuples.
+
+    Args:
+        file: The file.
+        empty: Columns of the table that stands for a file that is not there.
+
+    Raises:
+        StateError: It is damaged, or another version of this package wrote it.
+    """
+    return _to_frame(_read_part(file) if storage.exists(file) else empty.empty_table(), [])
 
 
 def load_config(path: storage.AnyPath) -> dict[str, Any]:

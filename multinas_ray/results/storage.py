@@ -153,6 +153,27 @@ def list_files(path: AnyPath, suffix: str) -> list[str]:
     return sorted(name for name in names if name.endswith(suffix) and not name.startswith((".", "_")))
 
 
+def list_folders(path: AnyPath) -> list[str]:
+    """List the folders in a folder, sorted; one that does not exist holds none."""
+    place = resolve(path)
+    infos = place.fs.get_file_info(pafs.FileSelector(place.path, allow_not_found=True))
+    return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+
+
+def delete_file(path: AnyPath) -> None:
+    """Delete a file; nothing happens where there is none."""
+    place = resolve(path)
+    if exists(place):
+        place.fs.delete_file(place.path)
+
+
+def delete_folder(path: AnyPath) -> None:
+    """Delete a folder and all it holds; nothing happens where there is none."""
+    place = resolve(path)
+    if exists(place):
+        place.fs.delete_dir(place.path)
+
+
 def _is_local(file_system: Any) -> bool:
     return isinstance(file_system, pafs.LocalFileSystem)
 

@@ -2,6 +2,7 @@
 
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.run import run_search
+from multinas_ray.search.select import select_networks
 from multinas_ray.train.settings import WeightTraining
 
-__all__ = ["OneShotSearchConfig", "WeightTraining", "run_search"]
+__all__ = ["OneShotSearchConfig", "WeightTraining", "run_search", "select_networks"]

@@ -86,7 +86,7 @@ def run_experiment(parser: argparse.ArgumentParser, config_of: ConfigFunction, a
         console.print(f"Stopped after {len(run.evaluations)} evaluations; nothing is lost. Go on with:")
         console.print(f"  {shlex.join([*command, '--resume'])}", soft_wrap=True, highlight=False, markup=False)
         return EXIT_INTERRUPTED
-    console.print(networks_table(run))
+    console.print(networks_table(run.architectures))
     picture = f"{config.run_path}/{PARETO_FILE}"
     for what, where in (("Results", config.run_path), ("Picture", picture), ("Curves", config.curves_path)):
         console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)

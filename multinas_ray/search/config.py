@@ -16,6 +16,7 @@ from multinas_ray.core import MultiDistributionOptimizer
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.results import evaluations_schema
+from multinas_ray.results.candidates import CANDIDATES_PER_NETWORK
 from multinas_ray.spaces import AdditiveCost, NetworkSpace
 from multinas_ray.train.settings import WeightTraining
 from multinas_ray.tune.schedule import Plan
@@ -67,6 +68,10 @@ class OneShotSearchConfig:
     training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
     """How the weights are trained."""
 
+    candidates_per_network: int = CANDIDATES_PER_NETWORK
+    """Architectures that are evaluated on all validation images for each network before one is chosen: the mode of
+    its distribution, the best evaluated and fresh draws."""
+
     num_workers: int = 1
     """Workers that hold the supernet, each with its shard of every batch."""
     use_gpu: bool = False
@@ -97,7 +102,12 @@ class OneShotSearchConfig:
             raise ConfigError(f"the complexity {self.complexity} is 0 for every network: choose another cost")
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
-        for name, least in (("num_workers", 1), ("blocks_in_flight", 1), ("max_worker_failures", -1)):
+        for name, least in (
+            ("num_workers", 1),
+            ("candidates_per_network", 1),
+            ("blocks_in_flight", 1),
+            ("max_worker_failures", -1),
+        ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         for name in ("rounds_per_block", "threads_per_worker"):

@@ -98,18 +98,30 @@ def check_data(config: OneShotSearchConfig) -> DataSplits:
 
 
 def check_resources(config: OneShotSearchConfig) -> None:
-    """The cluster's nodes must have what the workers ask for. Ray must be running.
+    """The cluster's nodes must have what a search's workers ask for. Ray must be running.
 
     Raises:
         RunError: they do not; the message says what they have.
     """
-    wanted = {"CPU": config.cpus_per_worker, **({"GPU": 1.0} if config.use_gpu else {})}
+    check_room(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
+
+
+def check_room(num_workers: int, *, cpus_per_worker: float, use_gpu: bool) -> None:
+    """The cluster's nodes must have room for so many workers. Ray must be running.
+
+    Raises:
+        ConfigError: there is to be no worker.
+        RunError: there is no room; the message says what the nodes have.
+    """
+    if num_workers < 1:
+        raise ConfigError(f"num_workers must be at least 1, got {num_workers}")
+    wanted = {"CPU": cpus_per_worker, **({"GPU": 1.0} if use_gpu else {})}
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     room = sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
-    if room < config.num_workers:
+    if room < num_workers:
         each = " and ".join(f"{amount:g} {name}" for name, amount in wanted.items())
         has = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
         raise RunError(
-            f"num_workers={config.num_workers} workers of {each} do not fit: the cluster has {len(nodes)} node(s) with "
+            f"num_workers={num_workers} workers of {each} do not fit: the cluster has {len(nodes)} node(s) with "
             f"{has}, room for {room}; lower num_workers or what each worker asks for, or add nodes"
         )

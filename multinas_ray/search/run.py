@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import threading
 import uuid
@@ -18,15 +16,18 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from multinas_ray.errors import RunError
-from multinas_ray.results import Run, load_run, write_config
+from multinas_ray.results import Run, load_run, resolve, write_config
+from multinas_ray.results.storage import exists
+from multinas_ray.search.cluster import ray_session
 from multinas_ray.search.config import OneShotSearchConfig
-from multinas_ray.search.ending import final_architectures, write_networks
 from multinas_ray.search.preflight import check_data, check_resources, check_run_folder
 from multinas_ray.search.record import SearchRecord, resume_record
+from multinas_ray.search.select import choose_and_finish
 from multinas_ray.search.sessions import RunSession
 from multinas_ray.train.broker import Broker
+from multinas_ray.train.finish import SUPERNET_FILE
 from multinas_ray.train.group import WorkerGroup
-from multinas_ray.train.messages import Ending, NetworkResult
+from multinas_ray.train.messages import Ending
 from multinas_ray.train.settings import WorkerJob
 from multinas_ray.tune.blocks import blocks_of
 from multinas_ray.tune.oneshot import OneShotSearch
@@ -38,10 +39,7 @@ TRIAL_RESOURCES = {"node:__internal_head__": 0.001}
 """What a one-shot trial asks for: a sliver of the head node and no CPU, so that the workers can have them all."""
 
 GROUP_END_SECONDS = 300.0
-"""Longest time the workers get to save their last checkpoint and return."""
-
-POLL_SECONDS = 2.0
-"""How often the driver looks whether the workers are alive while it waits for the final networks."""
+"""Longest time the workers get to save the supernet and return."""
 
 
 def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Console | None = None) -> Run:
@@ -66,27 +64,21 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
     if not resume:
         write_config(config.run_path, config.to_dict())
     check_data(config)
-    with _ray_session():
+    with ray_session():
         check_resources(config)
-        _Session(config, RunSession.begin(config.run_path), console).run()
+        _search_and_choose(config, console)
     return load_run(config.run_path)
 
 
-@contextmanager
-def _ray_session() -> Iterator[None]:
-    """Ray for the time of a search; one that was already running is left running."""
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own progress view takes the place of Tune's
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # and our own record that of its files
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the search in good order, see _Session
-    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)  # it misses those files
-    was_running = ray.is_initialized()
-    if not was_running:
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+def _search_and_choose(config: OneShotSearchConfig, console: Console) -> None:
+    """Search, unless that has come to its end before; then choose the networks and mark the run finished."""
+    session = RunSession.begin(config.run_path)
+    if not exists(resolve(config.run_path).join(SUPERNET_FILE)) and not _Session(config, session, console).run():
+        return
     try:
-        yield
-    finally:
-        if not was_running:
-            ray.shutdown()
+        choose_and_finish(config, console, restarts=session.number)
+    except KeyboardInterrupt:
+        console.print("Interrupted while the networks were being chosen; all rounds are done and recorded.")
 
 
 class _Session:
@@ -151,8 +143,8 @@ class _Session:
             max_failures=config.max_worker_failures,
         )
 
-    def run(self) -> None:
-        """Search to the end, or to an interrupt; the record is whole either way."""
+    def run(self) -> bool:
+        """Search; the record is whole at the end or at an interrupt. Whether to go on and choose the networks."""
         with self._on_interrupt(), self._view:
             self._group.start()
             self._search.start()
@@ -162,13 +154,14 @@ class _Session:
                 if self._search.error is None:
                     self._record.save(self._schedule.next_round)
                 self._raise_errors()
-                networks = self._final_networks() if self._schedule.is_complete else None
             except Exception:
-                self._dismiss_workers(checkpoint=self._search.error is None)
+                self._dismiss_workers(Ending(checkpoint=self._search.error is None))
                 raise
-            self._dismiss_workers(checkpoint=True)
-        if networks is not None:
-            write_networks(self._config, self._optimizer, networks, self._record.elapsed_seconds, self._number)
+            self._dismiss_workers(Ending(supernet=self._schedule.is_complete))
+        if self._schedule.is_complete:
+            self._raise_errors()
+            self._check_supernet()
+        return self._schedule.is_complete and not self._interrupted.is_set()
 
     def _tune(self) -> None:
         tuner = tune.Tuner(
@@ -220,25 +213,16 @@ class _Session:
                 f"at last with {lines[-1]}; mend the cause and resume the run"
             ) from self._group.error
 
-    def _final_networks(self) -> list[NetworkResult]:
-        """Have the workers evaluate and save the K networks."""
-        architectures = final_architectures(self._config, self._optimizer)
-        ray.get(self._broker.end.remote(Ending(final_architectures=architectures)))
-        while True:
-            is_running = self._group.is_running
-            networks: list[NetworkResult] | None = ray.get(self._broker.networks.remote(POLL_SECONDS))
-            if networks is not None:
-                return networks
-            self._raise_errors()
-            if not is_running:
-                raise RunError("the workers ended without the final networks; resume the run to have them evaluated")
-
-    def _dismiss_workers(self, *, checkpoint: bool) -> None:
-        """Let the workers return, maybe with a last checkpoint, and close what is open."""
+    def _dismiss_workers(self, ending: Ending) -> None:
+        """Let the workers save what they are to and return, and close what is open."""
         self._curves.close()
-        ray.get(self._broker.end.remote(Ending(final_architectures=None, checkpoint=checkpoint)))
+        ray.get(self._broker.end.remote(ending))
         if not self._group.join(GROUP_END_SECONDS):
             self._console.print(f"The workers did not end within {GROUP_END_SECONDS:.0f} s; they are left behind.")
+
+    def _check_supernet(self) -> None:
+        if not exists(resolve(self._config.run_path).join(SUPERNET_FILE)):
+            raise RunError(f"the workers ended without writing {SUPERNET_FILE}; resume the run to have it written")
 
     @contextmanager
     def _on_interrupt(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from multinas_ray.train.messages import Ending, NetworkResult, Round, RoundResult
+from multinas_ray.train.messages import Ending, Round, RoundResult
 
 START_GATE_SECONDS = 60.0
 """Longest time the first results are held back for trials that have not started."""
@@ -43,7 +43,6 @@ class Broker:
         self._created_seconds = self._stamped_seconds = time.monotonic()
         self._stop_at: int | None = None
         self._ending: Ending | None = None
-        self._networks: dict[int, NetworkResult] = {}
         self._changed = asyncio.Condition()
 
     async def _wait(self, predicate: Callable[[], bool], timeout_seconds: float | None = None) -> bool:
@@ -90,20 +89,9 @@ class Broker:
         await self._notify()
 
     async def end(self, ending: Ending) -> None:
-        """Say that no further round comes, and what the workers do last; the first call counts."""
+        """Say that no further round comes, and what the workers save at last; the first call counts."""
         self._ending = self._ending or ending
         await self._notify()
-
-    async def networks(self, timeout_seconds: float) -> list[NetworkResult] | None:
-        """The final networks once all are evaluated; None when they are not there in time."""
-
-        def all_there() -> bool:
-            final = self._ending.final_architectures if self._ending else None
-            return final is not None and len(self._networks) == len(final)
-
-        if not await self._wait(all_there, timeout_seconds):
-            return None
-        return [self._networks[index] for index in sorted(self._networks)]
 
     # The workers' side.
 
@@ -112,7 +100,6 @@ class Broker:
         if attempt not in self._attempt_starts:
             self._attempt = attempt
             self._attempt_starts[attempt] = self._first_undone
-            self._networks.clear()  # a new group evaluates them all, with its own weights
         return self._attempt_starts[attempt]
 
     async def take(self, next_round: int) -> list[Round] | Ending:
@@ -145,12 +132,6 @@ class Broker:
             self._rounds.pop(self._first_undone, None)
             self._first_undone += 1
         await self._notify()
-
-    async def post_network(self, attempt: str, result: NetworkResult) -> None:
-        """Take one final network's result of the present attempt."""
-        if attempt == self._attempt:
-            self._networks[result.index] = result
-            await self._notify()
 
     # The trials' side.
 

@@ -1,71 +1,58 @@
-"""The end of a search: the K networks with inherited weights and their own batch-normalisation statistics."""
+"""The end of a search: the trained supernet in the run's folder, and read from there."""
 
 from __future__ import annotations
 
 import io
 
 import torch
-from torch import nn
-from torch.nn import functional
 
-from multinas_ray.data import BatchStream
+from multinas_ray.errors import StateError
 from multinas_ray.results import resolve, write_atomic
-from multinas_ray.results.storage import make_folder
-from multinas_ray.supernets import extract_subnet, recalibrate_batch_norm
-from multinas_ray.train.messages import NetworkResult
-from multinas_ray.train.rounds import RoundWorker
+from multinas_ray.results.storage import exists, read_bytes
+from multinas_ray.spaces import NetworkSpace
+from multinas_ray.supernets import Supernet
 
-WEIGHTS_FILE = "weights.pt"
-RECALIBRATION_IMAGES = 20_000
-"""Most training images used for batch-normalisation statistics; their error falls with the square root of this."""
+SUPERNET_FILE = "supernet.pt"
+SUPERNET_VERSION = 1
 
 
-def evaluate_network(worker: RoundWorker, index: int, architecture: tuple[int, ...]) -> NetworkResult:
-    """Extract network `index`, recalibrate it, evaluate it on all validation and test images, save its weights."""
-    subnet = extract_subnet(worker.supernet, architecture).to(worker.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batch_size = worker.job.training.batch_size
-    batches = whole_split(worker, "train", batch_size)
-    num_batches = min(batches.batches_per_epoch, max(1, RECALIBRATION_IMAGES // batch_size))
-    recalibrate_batch_norm(subnet, (batches.batch(step)[0] for step in range(num_batches)))
-    validation_loss, validation_accuracy = score(subnet, whole_split(worker, "validation", batch_size))
-    _, test_accuracy = score(subnet, whole_split(worker, "test", batch_size))
-    folder = resolve(worker.job.run_path).join("networks", str(index))
-    make_folder(folder)
+def write_supernet(supernet: Supernet, run_path: str) -> None:
+    """Write `supernet.pt`: version, the space's fingerprint and the weights, for torch.load(weights_only=True)."""
     buffer = io.BytesIO()
-    torch.save(subnet.state_dict(), buffer)
-    write_atomic(folder.join(WEIGHTS_FILE), buffer.getvalue())
-    return NetworkResult(
-        index=index,
-        validation_loss=validation_loss,
-        validation_accuracy=validation_accuracy,
-        test_accuracy=test_accuracy,
-        weights_path=f"networks/{index}/{WEIGHTS_FILE}",
-    )
+    state = {
+        "version": SUPERNET_VERSION,
+        "fingerprint": supernet.network_space.fingerprint,
+        "weights": supernet.state_dict(),
+    }
+    torch.save(state, buffer)
+    write_atomic(resolve(run_path).join(SUPERNET_FILE), buffer.getvalue())
 
 
-def whole_split(worker: RoundWorker, split: str, batch_size: int) -> BatchStream:
-    """Batches of a whole split for one rank alone, shuffled once, not augmented."""
-    images = getattr(worker.splits, split)
-    return BatchStream(
-        images,
-        batch_size=min(batch_size, len(images)),
-        seed=worker.job.seed,
-        shuffle=True,
-        augment=None,
-        mean=worker.splits.mean,
-        std=worker.splits.std,
-        device=worker.device,
-        norm_batch_size=1,
-    )
+def load_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> Supernet:
+    """Read the trained supernet of a run, on the CPU.
 
+    Args:
+        run_path: the run's folder, local or a URI.
+        space: its space.
+        norm_batch_size: images that are normalised together.
 
-@torch.no_grad()
-def score(subnet: nn.Module, batches: BatchStream) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over every image of a split."""
-    loss = correct = total = torch.zeros((), device=next(subnet.parameters()).device)
-    for images, labels in batches.all_batches():
-        logits = subnet(images)
-        loss = loss + functional.cross_entropy(logits, labels, reduction="sum")
-        correct = correct + (logits.argmax(1) == labels).sum()
-        total = total + len(labels)
-    return float(loss / total), float(correct / total)
+    Raises:
+        StateError: there is none, or it is damaged, of another version, or of another space.
+    """
+    file = resolve(run_path).join(SUPERNET_FILE)
+    if not exists(file):
+        raise StateError(f"{run_path} has no {SUPERNET_FILE}, its search has not ended: resume it")
+    try:
+        state = torch.load(io.BytesIO(read_bytes(file)), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what its file's damage happens to cause
+        raise StateError(f"{file} cannot be read ({error}): restore a copy") from error
+    if state.get("version") != SUPERNET_VERSION:
+        raise StateError(
+            f"{file} is of version {state.get('version')}, this package reads {SUPERNET_VERSION}: "
+            "use the version of multinas-ray that wrote it"
+        )
+    if state["fingerprint"] != space.fingerprint:
+        raise StateError(f"{file} holds the weights of another space than {space.name!r}: restore the run's own")
+    supernet = Supernet(space, norm_batch_size=norm_batch_size, seed=0)
+    supernet.load_state_dict(state["weights"])
+    return supernet

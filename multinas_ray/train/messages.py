@@ -42,21 +42,9 @@ class RoundResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """No round follows: the workers save a last checkpoint, do the final evaluation if there is one, and return."""
+    """No round follows: the workers save what is asked for and return."""
 
-    final_architectures: NDArray[np.int64] | None
-    """(K, D) networks to evaluate on the whole validation and test sets and to save; None when interrupted."""
     checkpoint: bool = True
-    """False after an error: the run's folder may belong to another driver by now."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NetworkResult:
-    """One final network, evaluated with inherited weights and recalibrated batch normalisation."""
-
-    index: int
-    validation_loss: float
-    validation_accuracy: float
-    test_accuracy: float
-    weights_path: str
-    """Where its weights lie, relative to the run's folder."""
+    """A last checkpoint, to go on from. False after an error: the run's folder may belong to another driver by now."""
+    supernet: bool = False
+    """The trained supernet into the run's folder: the search has come to its end."""

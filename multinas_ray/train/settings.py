@@ -100,6 +100,6 @@ class WorkerJob:
     namespace: str
     """Ray namespace of the broker actor."""
     run_path: str
-    """Folder of the run, where the final networks' weights go."""
+    """Folder of the run, where the trained supernet goes."""
     threads_per_worker: int | None = None
     """CPU threads of torch; None: this node's cores shared by the workers on it."""

@@ -21,7 +21,7 @@ from ray.train import Checkpoint, CheckpointUploadMode
 
 from multinas_ray.data import load_splits
 from multinas_ray.errors import StateError
-from multinas_ray.train.finish import evaluate_network
+from multinas_ray.train.finish import write_supernet
 from multinas_ray.train.messages import Ending, Round, RoundResult
 from multinas_ray.train.rounds import RoundWorker
 from multinas_ray.train.settings import WorkerJob
@@ -86,10 +86,8 @@ class WorkerLoop:
                 next_round = each.number + 1
         if work.checkpoint:
             save_checkpoint(self._worker, next_round)
-        for index, architecture in enumerate([] if work.final_architectures is None else work.final_architectures):
-            if index % self._worker.world_size == self._worker.rank:
-                result = evaluate_network(self._worker, index, tuple(map(int, architecture)))
-                ray.get(self._broker.post_network.remote(self._attempt, result))
+        if work.supernet and self._is_first:
+            write_supernet(self._worker.supernet, self._worker.job.run_path)
 
     def _take(self, next_round: int) -> list[Round] | Ending:
         """The next rounds; while they are under way, results are posted one by one as the device finishes them."""

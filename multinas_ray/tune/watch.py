@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from tensorboardX import SummaryWriter
 
+from multinas_ray.results.numbers import format_count
 from multinas_ray.tune.schedule import FinishedRound, Plan
 
 PLAIN_INTERVAL_SECONDS = 30.0
@@ -25,14 +26,6 @@ MAX_CURVE_POINTS = 2000
 """Most points of a TensorBoard curve; longer searches are thinned evenly."""
 
 Diagnostics = dict[str, NDArray[Any]]
-
-
-def format_count(value: float) -> str:
-    """A count in a person's units: 12.3 k, 4.56 M."""
-    for factor, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g}{suffix}"
-    return f"{value:.4g}"
 
 
 def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexity_scale: float) -> Table:

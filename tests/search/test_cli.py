@@ -17,18 +17,20 @@ ROOT = Path(__file__).parents[2]
 
 def networks():
     """Two final networks, as architectures.parquet holds them."""
-    rows = [(0, 0.3, 1200, 56_000), (1, 0.0, 34_567, 1_234_567)]
     return pd.DataFrame(
         {
-            "rank": [row[0] for row in rows],
-            "coefficient": [row[1] for row in rows],
-            "params": [row[2] for row in rows],
-            "flops": [row[3] for row in rows],
+            "rank": [0, 1],
+            "selection": ["mode", "drawn"],
+            "coefficient": [0.3, 0.0],
+            "limits": [None, None],
+            "architecture": [(4, 0), (3, 2)],
+            "architecture_readable": ["skip k3e2", "k5e4 k3e4"],
+            "params": [1200.0, 34_567.0],
+            "flops": [56_000.0, 1_234_567.0],
+            "complexity": [0.03, 1.0],
             "supernet_loss": [0.25, 0.125],
             "supernet_accuracy": [0.9, 0.98765],
             "supernet_test_accuracy": [0.89, 0.9754],
-            "mode_probability": [0.5, 0.75],
-            "architecture_readable": ["skip k3e2", "k5e4 k3e4"],
         }
     )
 
@@ -127,9 +129,9 @@ def test_a_finished_search_shows_its_networks_and_where_they_are(experiment, cap
     out = capsys.readouterr().out
     assert "2 networks, from small to large" in out
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
-    assert [row[2:7] for row in rows] == [
-        ["1.2 k", "56 k", "0.2500", "90.00%", "89.00%"],
-        ["34.6 k", "1.23 M", "0.1250", "98.77%", "97.54%"],
+    assert [row[2:8] for row in rows] == [
+        ["1.2 k", "56 k", "0.2500", "90.00%", "89.00%", "mode"],
+        ["34.6 k", "1.23 M", "0.1250", "98.77%", "97.54%", "drawn"],
     ]
     assert [row[:2] for row in rows] == [["0", "0.3"], ["1", "0"]]
     assert [line.split() for line in out.splitlines() if line.startswith("#")] == [

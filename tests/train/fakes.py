@@ -67,7 +67,6 @@ class FakeBroker:
         self.begin_attempt = call(lambda attempt: self.note("begin", attempt) or start)
         self.take = call(lambda next_round: self.note("take", next_round) or self.work.pop(0))
         self.post = call(lambda attempt, results: self.note("post", attempt, [each.number for each in results]))
-        self.post_network = call(lambda attempt, result: self.note("network", attempt, result.index))
 
     def note(self, *what):
         self.calls.append(what)
@@ -84,6 +83,7 @@ class FakeWorker:
 
     def __init__(self, broker, job, rank=0, world_size=1):
         self._broker, self.job, self.rank, self.world_size = broker, job, rank, world_size
+        self.supernet = "the weights"
 
     def run(self, work):
         self._broker.note("run", work.number)

@@ -6,7 +6,7 @@ import pytest
 
 from multinas_ray.train import broker as broker_module
 from multinas_ray.train.broker import START_GATE_SECONDS, Broker
-from multinas_ray.train.messages import Ending, NetworkResult, Round, RoundResult
+from multinas_ray.train.messages import Ending, Round, RoundResult
 
 
 def round_of(number):
@@ -23,10 +23,6 @@ def result_of(number, train_loss=0.0):
 
 def results_of(*numbers):
     return [result_of(number) for number in numbers]
-
-
-def network_of(index, loss=1.0):
-    return NetworkResult(index=index, validation_loss=loss, validation_accuracy=0.5, test_accuracy=0.5, weights_path="")
 
 
 def numbers(rounds):
@@ -321,7 +317,7 @@ def test_a_stop_withdraws_what_no_worker_has_and_lets_the_rest_finish(play):
         assert (await soon(trial)).number == 0
         assert (await soon(broker.next_result(0, 4))).number == 1
         assert await soon(broker.next_result(1, 4)) is None
-        await broker.end(Ending(final_architectures=None))
+        await broker.end(Ending())
         assert isinstance(await soon(worker), Ending)
 
     play(scenario)
@@ -333,7 +329,7 @@ def test_after_a_stop_a_slower_rank_still_gets_what_a_faster_one_has(play):
         await broker.begin_attempt("a")
         assert numbers(await soon(broker.take(0))) == [0, 1, 2, 3]
         await broker.stop()
-        await broker.end(Ending(final_architectures=None))
+        await broker.end(Ending())
         assert numbers(await soon(broker.take(0))) == [0, 1, 2, 3]
         assert isinstance(await soon(broker.take(4)), Ending)
 
@@ -408,7 +404,7 @@ def test_rounds_sent_together_have_one_stamp_and_every_rank_sees_it(play, clock)
 def test_the_ending_comes_after_all_rounds(play):
     async def scenario(broker):
         await broker.submit(rounds_of(0, 3), 0)
-        ending = Ending(final_architectures=None)
+        ending = Ending()
         await broker.end(ending)
         assert numbers(await soon(broker.take(0))) == [0, 1, 2]
         assert numbers(await soon(broker.take(2))) == [2]
@@ -422,104 +418,18 @@ def test_a_group_that_restarts_after_the_last_round_gets_the_ending(play):
         await broker.submit(rounds_of(0, 2), 0)
         await broker.begin_attempt("a")
         await broker.post("a", results_of(0, 1))
-        await broker.end(Ending(final_architectures=None))
+        await broker.end(Ending())
         assert isinstance(await soon(broker.take(await broker.begin_attempt("b"))), Ending)
-
-    play(scenario)
-
-
-FINAL = Ending(final_architectures=np.zeros((3, 2), int))
-
-
-def test_networks_are_there_once_all_are_evaluated_in_their_order(play):
-    async def scenario(broker):
-        await broker.begin_attempt("a")
-        assert await broker.networks(0.01) is None  # no ending yet
-        await broker.end(FINAL)
-        await broker.post_network("a", network_of(2))
-        await broker.post_network("a", network_of(0))
-        assert await broker.networks(0.01) is None
-        waiting = await is_waiting(broker.networks(60.0))
-        await broker.post_network("a", network_of(1))
-        assert [each.index for each in await soon(waiting)] == [0, 1, 2]
-
-    play(scenario)
-
-
-def test_a_restarted_group_evaluates_all_networks_itself(play):
-    async def scenario(broker):
-        await broker.begin_attempt("a")
-        await broker.end(FINAL)
-        for index in range(2):
-            await broker.post_network("a", network_of(index, loss=666.0))
-        await broker.begin_attempt("b")
-        await broker.post_network("b", network_of(2))
-        assert await broker.networks(0.01) is None  # those of other weights are gone
-        for index in range(2):
-            await broker.post_network("b", network_of(index))
-        assert [each.validation_loss for each in await soon(broker.networks(60.0))] == [1.0] * 3
-
-    play(scenario)
-
-
-def test_networks_of_a_dead_attempt_are_ignored(play):
-    async def scenario(broker):
-        await broker.begin_attempt("a")
-        await broker.end(FINAL)
-        await broker.begin_attempt("b")
-        for index in range(2):
-            await broker.post_network("b", network_of(index))
-        await broker.post_network("a", network_of(2, loss=666.0))
-        await broker.post_network("a", network_of(0, loss=666.0))
-        assert await broker.networks(0.01) is None
-        await broker.post_network("b", network_of(2))
-        assert [each.validation_loss for each in await soon(broker.networks(60.0))] == [1.0] * 3
-
-    play(scenario)
-
-
-@pytest.mark.parametrize("late", ["a", "b"])
-def test_a_late_begin_of_a_rank_leaves_the_networks_of_the_others(play, late):
-    async def scenario(broker):
-        await broker.begin_attempt("a")
-        await broker.begin_attempt("b")
-        await broker.end(FINAL)
-        for index in range(3):
-            await broker.post_network("b", network_of(index))
-        await broker.begin_attempt(late)
-        assert [each.index for each in await soon(broker.networks(60.0))] == [0, 1, 2]
 
     play(scenario)
 
 
 def test_of_two_endings_the_first_counts(play):
     async def scenario(broker):
-        await broker.begin_attempt("a")
-        await broker.end(FINAL)
-        await broker.end(Ending(final_architectures=None))  # the driver dismisses the workers
-        assert await soon(broker.take(0)) is FINAL
-        for index in range(3):
-            await broker.post_network("a", network_of(index))
-        assert len(await soon(broker.networks(60.0))) == 3
-
-    play(scenario)
-
-
-def test_a_search_that_was_broken_off_has_no_final_networks_after_all(play):
-    async def scenario(broker):
-        broken_off = Ending(final_architectures=None)
+        broken_off = Ending(checkpoint=False)
         await broker.end(broken_off)
-        await broker.end(FINAL)
+        await broker.end(Ending(supernet=True))
         assert await soon(broker.take(0)) is broken_off
-        assert await broker.networks(0.01) is None
-
-    play(scenario)
-
-
-def test_an_interrupted_search_has_no_networks(play):
-    async def scenario(broker):
-        await broker.end(Ending(final_architectures=None))
-        assert await broker.networks(0.01) is None
 
     play(scenario)
 

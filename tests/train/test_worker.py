@@ -1,16 +1,15 @@
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
 from multinas_ray.errors import StateError
 from multinas_ray.train import worker as worker_module
-from multinas_ray.train.messages import Ending, NetworkResult
+from multinas_ray.train.messages import Ending
 from multinas_ray.train.worker import WorkerLoop, search_worker
 from tests.train.fakes import FakeBroker, FakeWorker, SlowOutbox, rounds_of
 
-INTERRUPTED = Ending(final_architectures=None)
+INTERRUPTED = Ending()
 
 
 @pytest.fixture
@@ -44,17 +43,7 @@ def run_loop(ray_of, make_job, monkeypatch):
         broker = FakeBroker(work)
         worker = FakeWorker(broker, make_job(**{"num_weight_steps": 40, **job}), rank, world_size)
         ray_of(broker, next_rounds_are_there)
-        monkeypatch.setattr(
-            worker_module,
-            "evaluate_network",
-            lambda _, index, architecture: NetworkResult(
-                index=index,
-                validation_loss=float(sum(architecture)),
-                validation_accuracy=0.0,
-                test_accuracy=0.0,
-                weights_path="",
-            ),
-        )
+        monkeypatch.setattr(worker_module, "write_supernet", lambda *what: broker.note("supernet", *what))
         WorkerLoop(worker, broker, "attempt").run(start)
         return broker
 
@@ -111,22 +100,22 @@ def test_weights_first_the_last_weight_step_is_done_only_once_its_weights_are_st
 
 
 def test_after_an_error_no_checkpoint_is_saved(run_loop):
-    broker = run_loop([rounds_of(0), Ending(final_architectures=None, checkpoint=False)])
+    broker = run_loop([rounds_of(0), Ending(checkpoint=False)])
     assert broker.notes("save") == []
 
 
-def test_an_interrupted_loop_saves_and_evaluates_nothing(run_loop):
+def test_an_interrupted_loop_saves_a_checkpoint_only(run_loop):
     broker = run_loop([INTERRUPTED], start=4)
     assert broker.notes("save") == [(4, False)]
-    assert broker.notes("network") == []
+    assert broker.notes("supernet") == []
 
 
-@pytest.mark.parametrize(("rank", "expected"), [(0, [0, 2, 4]), (1, [1, 3])])
-def test_ranks_share_the_final_networks(run_loop, rank, expected):
-    ending = Ending(final_architectures=np.zeros((5, 2), int))
-    broker = run_loop([rounds_of(0), ending], rank=rank, world_size=2)
-    assert broker.notes("network") == [("attempt", index) for index in expected]
-    assert broker.calls.index(("save", 1, False)) < broker.calls.index(("network", "attempt", expected[0]))
+def test_at_the_end_of_the_search_the_first_rank_writes_the_supernet(run_loop):
+    broker = run_loop([rounds_of(0), Ending(supernet=True)], world_size=2, run_path="the run")
+    assert broker.notes("supernet") == [("the weights", "the run")]
+    assert broker.calls[-2] == ("save", 1, False)  # a checkpoint first: if writing fails, the weights are not lost
+    broker = run_loop([rounds_of(0), Ending(supernet=True)], rank=1, world_size=2)
+    assert broker.notes("supernet") == []
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from multinas_ray.tune.watch import MAX_CURVE_POINTS, Curves, ProgressView, distribution_table, format_count
+from multinas_ray.results.numbers import format_count
+from multinas_ray.tune.watch import MAX_CURVE_POINTS, Curves, ProgressView, distribution_table
 
 
 def diagnostics_of(**changes):

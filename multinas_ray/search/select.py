@@ -1,0 +1,255 @@
+"""Choosing the networks of a trained supernet: at the end of a search, and later for any other budgets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.results import Family, family_path, load_family, load_run, load_snapshot
+from multinas_ray.results.candidates import (
+    CANDIDATES_PER_NETWORK,
+    Architecture,
+    Candidate,
+    Goal,
+    Sources,
+    check_limits,
+    goals_of_run,
+)
+from multinas_ray.results.choosing import choose
+from multinas_ray.results.family import FamilyWriter, network_path
+from multinas_ray.results.run import ARCHITECTURES_FILE, read_table
+from multinas_ray.results.schema import architectures_schema
+from multinas_ray.results.storage import exists, resolve
+from multinas_ray.search.cluster import ray_session
+from multinas_ray.search.config import OneShotSearchConfig
+from multinas_ray.search.ending import candidate_tables, finish_run
+from multinas_ray.search.opened import OpenedRun, open_run
+from multinas_ray.search.preflight import check_room
+from multinas_ray.train.candidates import CandidateJob, CandidatePool
+from multinas_ray.train.finish import SUPERNET_FILE
+
+SELECTION_STREAM = 7
+"""Keeps the draws of a selection apart from the search's, which come from the same seed."""
+
+Limits = Mapping[str, float | Sequence[float]]
+
+
+def select_networks(
+    run_path: str,
+    *,
+    limits: Limits | None = None,
+    label: str | None = None,
+    candidates_per_network: int = CANDIDATES_PER_NETWORK,
+    num_workers: int = 1,
+    use_gpu: bool = False,
+    threads_per_worker: int | None = None,
+    overwrite: bool = False,
+    data_path: str | None = None,
+    imports: Sequence[str] = (),
+    console: Console | None = None,
+) -> Family:
+    """Choose networks of a finished search again, for its own coefficients or for any budgets. No search is run.
+
+    Candidates come from the distributions and the record; they are evaluated with the supernet's weights on all
+    validation images, and the best one within the budget becomes the network.
+
+    Args:
+        run_path: `<storage_path>/<run>`, local or a URI.
+        limits: largest allowed costs, such as {"params": 2e6, "flops": [1e8, 3e8]}: one network for each value;
+            lists are of one length and taken together, a single value holds for all. Never exceeded. None: the
+            run's own coefficients.
+        label: folder in `<run>/selections` for the answer; by default named after the limits, and the run's own
+            folder where there are none.
+        candidates_per_network: how many are looked at for each network; more where further modes are in the budget.
+        num_workers: Ray actors that share the candidates.
+        use_gpu: one GPU each.
+        threads_per_worker: CPU threads of each; None: this machine's cores shared by them.
+        overwrite: let networks be replaced that have been retrained.
+        data_path: where the images lie now; None: where they lay when the search ran.
+        imports: modules or .py files that define blocks of one's own.
+        console: where progress and the candidates are printed; the standard output by default.
+
+    Returns:
+        The networks and all candidates, as they are on disk.
+
+    Raises:
+        ConfigError: a limit names no cost or lies outside what the space has, or lists differ in length.
+        StateError: the run is not a finished supernet search, or retrained networks would be lost.
+        RunError: the cluster has too little, or an evaluation failed.
+    """
+    opened = open_run(run_path, data_path=data_path, imports=imports)
+    if not opened.run.is_finished:
+        raise StateError(f"{run_path} is not finished: go on with its search by --resume, which ends with a selection")
+    if not exists(resolve(run_path).join(SUPERNET_FILE)):
+        raise StateError(f"{run_path} has no {SUPERNET_FILE}: restore it, or run the search again")
+    goals = goals_of_run(opened.run) if limits is None else goals_of_limits(limits)
+    for goal in goals:
+        check_limits(goal.limits, opened.costs)
+    if limits is not None and label is None:
+        label = label_of(limits)
+    selection = Selection(
+        opened=opened,
+        run_path=run_path,
+        label=label,
+        goals=goals,
+        candidates_per_network=candidates_per_network,
+        num_workers=num_workers,
+        use_gpu=use_gpu,
+        threads_per_worker=threads_per_worker,
+        overwrite=overwrite,
+        console=console or Console(),
+    )
+    with ray_session():
+        check_room(num_workers, cpus_per_worker=selection.cpus_per_worker, use_gpu=use_gpu)
+        return selection.run()
+
+
+def goals_of_limits(limits: Limits) -> list[Goal]:
+    """One goal for each value of the limits; lists are taken together, a single value holds for all.
+
+    Raises:
+        ConfigError: there are no limits, or lists of different lengths.
+    """
+    values = {
+        name: [float(v) for v in ([each] if isinstance(each, int | float) else each)] for name, each in limits.items()
+    }
+    lengths = {len(each) for each in values.values()} - {1}
+    if not values or len(lengths) > 1 or 0 in lengths:
+        told = ", ".join(f"{len(each)} of {name}" for name, each in values.items()) or "none"
+        raise ConfigError(f"give limits as single values or as lists of one length; got {told}")
+    number = lengths.pop() if lengths else 1
+    return [
+        Goal(limits={name: each[0 if len(each) == 1 else place] for name, each in values.items()})
+        for place in range(number)
+    ]
+
+
+def label_of(limits: Limits) -> str:
+    """A folder's name that tells the limits, such as params-2000000_flops-100000000-300000000."""
+    texts = []
+    for name, each in limits.items():
+        values = [each] if isinstance(each, int | float) else each
+        texts.append("-".join([name, *(f"{float(value):.15g}".replace("+", "") for value in values)]))
+    return "_".join(texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """One choice of networks: proposes candidates, has them evaluated, chooses, and writes the family."""
+
+    opened: OpenedRun
+    run_path: str
+    label: str | None
+    goals: Sequence[Goal]
+    candidates_per_network: int
+    num_workers: int
+    use_gpu: bool
+    threads_per_worker: int | None
+    cpus_per_worker: float = 1.0
+    overwrite: bool = False
+    console: Console
+
+    def run(self) -> Family:
+        """Choose and write; Ray must be running.
+
+        Raises:
+            StateError: networks that have been retrained would be lost.
+            RunError: an evaluation failed.
+        """
+        config, space = self.opened.run.config, self.opened.space
+        path = family_path(self.run_path, self.label)
+        sources = Sources.of(self.opened.run, space.search_space, self.opened.costs)
+        rng = np.random.default_rng((int(config["seed"]), SELECTION_STREAM))
+        candidates = sources.propose(self.goals, self.candidates_per_network, rng)
+        with CandidatePool(self._job(candidates), self.cpus_per_worker) as pool:
+            results = self._evaluate(pool, candidates)
+            choice = choose(candidates, self.goals, results)
+            earlier = read_table(resolve(path).join(ARCHITECTURES_FILE), architectures_schema(()))
+            writer = FamilyWriter(path, self.opened.run, sources, space.name, choice, earlier)
+            if not self.overwrite:
+                self._check_retrained(writer.dropped())
+            writer.clear()
+            writer.write(self._finish(pool, path, choice.networks))
+        family = load_family(self.run_path, self.label)
+        self.console.print(candidate_tables(family))
+        for message in choice.unmet:
+            self.console.print(f"No network: {message}.", soft_wrap=True, highlight=False, markup=False)
+        return family
+
+    def _job(self, candidates: Sequence[Candidate]) -> CandidateJob:
+        return CandidateJob(
+            run_path=self.run_path,
+            space=self.opened.space,
+            data=self.opened.data,
+            training=self.opened.training,
+            seed=int(self.opened.run.config["seed"]),
+            num_threads=self.threads_per_worker,
+            num_workers=min(self.num_workers, len({each.architecture for each in candidates})),
+            use_gpu=self.use_gpu,
+        )
+
+    def _evaluate(
+        self, pool: CandidatePool, candidates: Sequence[Candidate]
+    ) -> dict[Architecture, tuple[float, float]]:
+        """Each architecture once, whatever it stands for."""
+        architectures = list(dict.fromkeys(each.architecture for each in candidates))
+        text = f"evaluating {len(architectures)} candidates on all validation images"
+        with self._progress() as progress:
+            results = progress.track(pool.evaluate(architectures), len(architectures), description=text)
+            return dict(zip(architectures, results, strict=True))
+
+    def _finish(self, pool: CandidatePool, path: str, networks: Sequence[Candidate]) -> list[float]:
+        """Save the networks' weights; their accuracies on the test images, which have chosen nothing."""
+        folders: dict[Architecture, list[str]] = {}
+        for each in networks:
+            folders.setdefault(each.architecture, []).append(f"{path}/{network_path(each.network)}")
+        with self._progress() as progress:
+            text = f"testing and saving {len(folders)} chosen networks"
+            accuracies = list(progress.track(pool.finish(list(folders.items())), len(folders), description=text))
+        tested = dict(zip(folders, accuracies, strict=True))
+        return [tested[each.architecture] for each in networks]
+
+    def _progress(self) -> Progress:
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        return Progress(*columns, console=self.console)
+
+    def _check_retrained(self, dropped: Sequence[int]) -> None:
+        if dropped:
+            numbers = ", ".join(f"#{rank}" for rank in dropped)
+            raise StateError(
+                f"this selection would replace the networks {numbers} of {family_path(self.run_path, self.label)}, "
+                "which have been retrained: give --label NAME to write it elsewhere, or --overwrite to lose them"
+            )
+
+
+def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: int) -> None:
+    """Choose the networks of a search that has come to its end, and mark it finished. Ray must be running.
+
+    Args:
+        config: the search.
+        console: where progress and the candidates are printed.
+        restarts: times the driver was started again.
+    """
+    started_seconds = time.monotonic()
+    run = load_run(config.run_path)
+    Selection(
+        opened=OpenedRun(run=run, space=config.space, data=config.data, training=config.training, costs=config.costs),
+        run_path=config.run_path,
+        label=None,
+        goals=goals_of_run(run),
+        candidates_per_network=config.candidates_per_network,
+        num_workers=config.num_workers,
+        use_gpu=config.use_gpu,
+        threads_per_worker=config.threads_per_worker,
+        cpus_per_worker=config.cpus_per_worker,
+        console=console,
+    ).run()
+    snapshot = load_snapshot(config.run_path)
+    searched_seconds = 0.0 if snapshot is None else float(snapshot["elapsed_seconds"])
+    finish_run(config.run_path, searched_seconds + time.monotonic() - started_seconds, restarts)
