@@ -5,7 +5,7 @@
 import io
 import logging
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,16 +22,36 @@ _DRAFT_FACTOR = 2  # JPEGs are decoded at a half, quarter or eighth while twice 
 _NAMES_SHOWN = 5
 
 
-def read_image(path: str) -> Image.Image:
-    """Open an image file; its pixels are decoded when they are first needed.
+class Encoded(Protocol):
+    """Labelled images as files hold them, read when they are needed."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(n,) class of each image, from 0."""
+
+    @property
+    def groups(self) -> npt.NDArray[np.int64] | None:
+        """(n,) number of what is read in one piece with each image; None where each is read alone."""
+
+    def __len__(self) -> int: ...
+
+    def name(self, index: int) -> str:
+        """Return what messages call image `index`."""
+
+    def read(self, index: int) -> bytes:
+        """Return the encoded image `index`; raises OSError where it cannot be read."""
+
+
+def open_image(images: Encoded, index: int) -> Image.Image:
+    """Open an image; its pixels are decoded when they are first needed.
 
     Raises:
         DataError: It cannot be read or is no image.
     """
     try:
-        return Image.open(io.BytesIO(Path(path).read_bytes()))
+        return Image.open(io.BytesIO(images.read(index)))
     except _DECODE_ERRORS as error:
-        raise DataError(f"{path} cannot be read as an image ({error}): replace it") from error
+        raise DataError(f"{images.name(index)} cannot be read as an image ({error}): replace it") from error
 
 
 def decode(image: Image.Image, channels: int, name: str) -> Image.Image:
@@ -50,11 +70,12 @@ def decode(image: Image.Image, channels: int, name: str) -> Image.Image:
         raise DataError(f"{name} cannot be decoded ({error}): replace it") from error
 
 
-def read_square(path: str, size: int, channels: int) -> npt.NDArray[np.uint8]:
+def read_square(images: Encoded, index: int, size: int, channels: int) -> npt.NDArray[np.uint8]:
     """Read an image, scale its shorter side to `size` (antialiased) and cut the middle square out.
 
     Args:
-        path: The file.
+        images: Where it is.
+        index: Which it is.
         size: Height and width of the result.
         channels: 1 for grey, 3 for RGB.
 
@@ -62,11 +83,12 @@ def read_square(path: str, size: int, channels: int) -> npt.NDArray[np.uint8]:
         (size, size, channels) pixels; those of an image of this size already are unchanged.
 
     Raises:
-        DataError: The file cannot be decoded; the message names it.
+        DataError: The image cannot be decoded; the message names it.
     """
-    with read_image(path) as image:
+    with open_image(images, index) as image:
         image.draft(None, (_DRAFT_FACTOR * size, _DRAFT_FACTOR * size))
-        square = ImageOps.fit(decode(image, channels, path), (size, size), Image.Resampling.BILINEAR)
+        decoded = decode(image, channels, images.name(index))
+        square = ImageOps.fit(decoded, (size, size), Image.Resampling.BILINEAR)
     return np.asarray(square).reshape(size, size, channels)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from multinas_ray.data.config import DataConfig
-from multinas_ray.data.decoding import GREY_MODES, read_image, read_square, tell_skipped
+from multinas_ray.data.decoding import GREY_MODES, open_image, read_square, tell_skipped
 from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics
 from multinas_ray.data.tree import ImageFiles, ImageTree, scan_tree, split_files
 from multinas_ray.errors import ConfigError, DataError
@@ -110,7 +110,7 @@ def _headers(files: ImageFiles) -> list[tuple[int, bool] | None]:
 
     def header(index: int) -> tuple[int, bool] | None:
         try:
-            with read_image(files.path(index)) as image:
+            with open_image(files, index) as image:
                 return min(image.size), image.mode in GREY_MODES
         except DataError:
             return None
@@ -127,7 +127,7 @@ def _decode_all(
 
     def decode_into(index: int) -> DataError | None:
         try:
-            images[index] = read_square(files.path(index), size, channels)
+            images[index] = read_square(files, index, size, channels)
         except DataError as error:
             return error
         return None
@@ -144,7 +144,7 @@ def _decode_all(
     image_set = ImageSet(images, files.labels)
     if errors:
         image_set = image_set.select(np.setdiff1d(np.arange(len(files)), list(errors)))
-    return image_set, [(files.path(i), error) for i, error in errors.items()]
+    return image_set, [(files.name(i), error) for i, error in errors.items()]
 
 
 def _progress(num_files: int) -> Progress:

@@ -2,7 +2,7 @@
 
 # n images of the set, B images of this rank's shard, H height, W width, C channels
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 
 from multinas_ray.data.augmentation import Augmentation
 from multinas_ray.data.images import ImageSet
+from multinas_ray.data.normalisation import Normalisation, to_device
 from multinas_ray.errors import ConfigError, DataError
 
 _EPOCHS_KEPT = 2  # a caller that looks one batch ahead crosses the epoch's border without drawing twice
@@ -64,18 +65,17 @@ class BatchStream:
         norm_batch_size: int,
         channels_last: bool = True,
     ) -> None:
-        _check_sizes(batch_size, rank, world_size, norm_batch_size)
-        _check_set(image_set, batch_size, seed, mean, std)
+        check_sizes(image_set, batch_size, seed, rank, world_size, norm_batch_size)
         self.batch_size, self.shard_size = batch_size, batch_size // world_size
         self.batches_per_epoch = len(image_set) // batch_size
         self._seed, self._shuffle, self._augment = seed, shuffle, augment
-        self._rank, self._world_size, self._channels_last = rank, world_size, channels_last
+        self._rank, self._world_size = rank, world_size
         self._device = torch.device(device)
-        self._images = self._to_device(image_set.images)
-        self._labels = self._to_device(image_set.labels)
-        # (pixel / 255 - mean) / std = shift + pixel * scale
-        self._scale = self._to_device((1 / (255 * np.asarray(std))).astype(np.float32))
-        self._shift = self._to_device((-np.asarray(mean) / np.asarray(std)).astype(np.float32))
+        self._normalise = Normalisation(
+            mean, std, num_channels=image_set.images.shape[3], device=self._device, channels_last=channels_last
+        )
+        self._images = to_device(image_set.images, self._device)
+        self._labels = to_device(image_set.labels, self._device)
         self._epochs: dict[int, _Epoch] = {}
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,8 +98,7 @@ class BatchStream:
         With several ranks each yields its consecutive part of the set; the parts differ by at most one image.
         The last batch may be smaller than `shard_size`.
         """
-        total = len(self._labels)
-        first, stop = total * self._rank // self._world_size, total * (self._rank + 1) // self._world_size
+        first, stop = part_of_rank(len(self._labels), self._rank, self._world_size)
         for start in range(first, stop, self.shard_size):
             index = torch.arange(start, min(start + self.shard_size, stop), device=self._device)
             yield self._assemble(index, None)
@@ -118,44 +117,24 @@ class BatchStream:
             order = np.random.default_rng((self._seed, epoch)).permutation(total)
         draws = None
         if self._augment is not None:
-            draws = self._to_device(self._augment.draw(seed=self._seed, epoch=epoch, num_images=total))
-        return _Epoch(self._to_device(order), draws)
+            draws = to_device(self._augment.draw(seed=self._seed, epoch=epoch, num_images=total), self._device)
+        return _Epoch(to_device(order, self._device), draws)
 
     def _assemble(self, index: torch.Tensor, draws: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         if self._augment is None or draws is None:
             pixels, inside = self._images[index], None
         else:
             pixels, inside = self._augment.apply(self._images, index, draws)
-        images = torch.addcmul(self._shift, pixels.to(torch.float32), self._scale)
-        if inside is not None:
-            images.masked_fill_(~inside, 0.0)
-        images = images.permute(0, 3, 1, 2)  # a (B, H, W, C) block seen as NCHW is channels_last already
-        if not self._channels_last:
-            images = images.contiguous()
-        return images, self._labels[index]
-
-    def _to_device(self, array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> torch.Tensor:
-        tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
-        if self._device.type == "cuda":
-            # pinned, so that the copy of a new epoch does not make the host wait for the kernels in flight
-            return tensor.pin_memory().to(self._device, non_blocking=True)
-        return tensor.to(self._device)
+        return self._normalise(pixels, inside), self._labels[index]
 
 
-def _check_set(image_set: ImageSet, batch_size: int, seed: int, mean: Sequence[float], std: Sequence[float]) -> None:
-    if seed < 0:
-        raise ConfigError(f"seed must be at least 0, not {seed}")
-    if len(image_set) < batch_size:
-        raise DataError(
-            f"a batch of {batch_size} images needs at least as many; the set has {len(image_set)}: "
-            "use a smaller batch_size or more images"
-        )
-    channels = image_set.images.shape[3]
-    if len(mean) != channels or len(std) != channels or min(std) <= 0:
-        raise DataError(f"mean and std need {channels} values, std above 0: mean={mean}, std={std}")
+def part_of_rank(total: int, rank: int, world_size: int) -> tuple[int, int]:
+    """First image of a rank's consecutive part of a set, and the one after its last; parts differ by one at most."""
+    return total * rank // world_size, total * (rank + 1) // world_size
 
 
-def _check_sizes(batch_size: int, rank: int, world_size: int, norm_batch_size: int) -> None:
+def check_sizes(images: Sized, batch_size: int, seed: int, rank: int, world_size: int, norm_batch_size: int) -> None:
+    """Check what every stream asks of its arguments, see `BatchStream`."""
     if min(batch_size, world_size, norm_batch_size) < 1:
         raise ConfigError(
             "batch_size, world_size and norm_batch_size must be at least 1, not "
@@ -171,4 +150,11 @@ def _check_sizes(batch_size: int, rank: int, world_size: int, norm_batch_size: i
             f"batch_size must be a multiple of world_size * norm_batch_size = {world_size} * "
             f"{norm_batch_size} = {unit}, so that every worker holds whole groups; "
             f"{batch_size} is not: use {working}"
+        )
+    if seed < 0:
+        raise ConfigError(f"seed must be at least 0, not {seed}")
+    if len(images) < batch_size:
+        raise DataError(
+            f"a batch of {batch_size} images needs at least as many; the set has {len(images)}: "
+            "use a smaller batch_size or more images"
         )

@@ -47,9 +47,21 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def path(self, index: int) -> str:
+    @property
+    def groups(self) -> None:
+        """Files are read one by one, in any order."""
+
+    def name(self, index: int) -> str:
         """Return the path of file `index`."""
         return str(Path(self.root, os.fsdecode(self.names[index])))
+
+    def read(self, index: int) -> bytes:
+        """Return the content of file `index`.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        return Path(self.name(index)).read_bytes()
 
     def select(self, index: npt.NDArray[np.int64]) -> "ImageFiles":
         """Return the files at `index`, in its order."""

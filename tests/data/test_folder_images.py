@@ -10,6 +10,7 @@ from multinas_ray.data import DataConfig, load_splits, standard_augmentation
 from multinas_ray.data import folder as folder_module
 from multinas_ray.data.decoding import read_square
 from multinas_ray.data.folder import available_memory_bytes, inspect_folder
+from multinas_ray.data.tree import ImageFiles
 from multinas_ray.errors import ConfigError, DataError
 from tests.data.trees import picture, write_class, write_tree
 
@@ -30,6 +31,11 @@ def test_images_of_the_size_wanted_come_back_exactly(tmp_path):
             assert found[np.asarray(picture(2000 * 0 + 1000 * label + number)).tobytes()] == label
 
 
+def square(path, size, channels):
+    one = ImageFiles(str(path.parent), np.array([path.name.encode()]), np.zeros(1, np.int64))
+    return read_square(one, 0, size, channels)
+
+
 def pairs(image_set):
     return zip(image_set.images, image_set.labels.tolist(), strict=True)
 
@@ -41,24 +47,24 @@ def test_the_middle_square_is_scaled_and_its_sides_cut(tmp_path):
         image.paste((255, 255, 255), box)
         image.save(tmp_path / "image.png")
         for wanted in (10, 40, 100):
-            square = read_square(str(tmp_path / "image.png"), wanted, 3)
-            assert square.shape == (wanted, wanted, 3)
+            cut = square(tmp_path / "image.png", wanted, 3)
+            assert cut.shape == (wanted, wanted, 3)
             edge = max(1, wanted // 25)  # antialiasing looks a little beyond the cut
-            assert square[edge:-edge, edge:-edge].min() == 255
+            assert cut[edge:-edge, edge:-edge].min() == 255
 
 
 def test_scaling_is_antialiased(tmp_path):
     stripes = np.zeros((64, 64), np.uint8)
     stripes[:, ::2] = 255
     Image.fromarray(stripes).save(tmp_path / "stripes.png")
-    assert abs(read_square(str(tmp_path / "stripes.png"), 8, 1)[:, 1:-1].astype(int) - 127).max() <= 2
+    assert abs(square(tmp_path / "stripes.png", 8, 1)[:, 1:-1].astype(int) - 127).max() <= 2
 
 
 def test_large_jpegs_lose_little_by_being_decoded_small(tmp_path):
     ramp = np.linspace(0, 255, 512)[None, :, None] * np.linspace(0.2, 1, 512)[:, None, None] * np.ones(3)
     Image.fromarray(ramp.astype(np.uint8)).save(tmp_path / "ramp.jpg", quality=95)
     Image.open(tmp_path / "ramp.jpg").save(tmp_path / "ramp.png")
-    small, exact = (read_square(str(tmp_path / name), 32, 3).astype(int) for name in ("ramp.jpg", "ramp.png"))
+    small, exact = (square(tmp_path / name, 32, 3).astype(int) for name in ("ramp.jpg", "ramp.png"))
     assert abs(small - exact).max() <= 3
 
 
@@ -112,8 +118,8 @@ def save_as(path, mode):
 @pytest.mark.parametrize("mode", ["P", "RGBA", "LA", "1", "CMYK"])
 def test_other_kinds_of_colour_are_converted_without_a_warning(tmp_path, mode):
     save_as(tmp_path / "image.png", mode)
-    assert read_square(str(tmp_path / "image.png"), 8, 3).shape == (8, 8, 3)
-    assert read_square(str(tmp_path / "image.png"), 8, 1).shape == (8, 8, 1)
+    assert square(tmp_path / "image.png", 8, 3).shape == (8, 8, 3)
+    assert square(tmp_path / "image.png", 8, 1).shape == (8, 8, 1)
 
 
 def damage(path, kind):

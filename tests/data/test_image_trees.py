@@ -31,7 +31,7 @@ def test_classes_are_the_sorted_folders_and_every_image_has_its_folders_label(tm
     labels = dict(zip(names(tree.train), tree.train.labels, strict=True))
     assert len(labels) == 9
     assert all(tree.class_names[label] == Path(name).parts[0] for name, label in labels.items())
-    assert Path(tree.train.path(0)).is_file()
+    assert Path(tree.train.name(0)).is_file()
 
 
 def test_images_lie_deep_and_other_files_are_passed_over(tmp_path):
@@ -44,7 +44,7 @@ def test_images_lie_deep_and_other_files_are_passed_over(tmp_path):
     tree = scan_tree(str(tmp_path))
     assert tree.class_names == ("a", "b")
     assert names(tree.train)[:3] == ["a/01.png", "a/größer.PNG", "a/images/more/00.png"]
-    assert Path(tree.train.path(1)).is_file()
+    assert Path(tree.train.name(1)).is_file()
 
 
 @pytest.mark.parametrize("second", ["val", "valid", "validation", "test", "Val"])

@@ -1,0 +1,66 @@
+"""Pixels 0..255 to what a network takes, on the device."""
+
+# B images, H height, W width, C channels
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from multinas_ray.errors import DataError
+
+
+class Normalisation:
+    """(pixel / 255 - mean) / std, in one pass.
+
+    Args:
+        mean: (C,) subtracted from pixels scaled to 0..1.
+        std: (C,) that divides the difference.
+        num_channels: C of the images.
+        device: Where the pixels are.
+        channels_last: Memory layout of the result: channels_last, or contiguous NCHW.
+
+    Raises:
+        DataError: mean and std do not match the images' channels.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        num_channels: int,
+        device: torch.device,
+        channels_last: bool,
+    ) -> None:
+        if len(mean) != num_channels or len(std) != num_channels or min(std) <= 0:
+            raise DataError(f"mean and std need {num_channels} values, std above 0: mean={mean}, std={std}")
+        # (pixel / 255 - mean) / std = shift + pixel * scale
+        self._scale = to_device((1 / (255 * np.asarray(std))).astype(np.float32), device)
+        self._shift = to_device((-np.asarray(mean) / np.asarray(std)).astype(np.float32), device)
+        self._channels_last = channels_last
+
+    def __call__(self, pixels: torch.Tensor, inside: torch.Tensor | None = None) -> torch.Tensor:
+        """Normalise.
+
+        Args:
+            pixels: (B, H, W, C) uint8.
+            inside: (B, H, W, 1) bool, False for border, which becomes 0; None: there is none.
+
+        Returns:
+            (B, C, H, W) float32.
+        """
+        images = torch.addcmul(self._shift, pixels.to(torch.float32), self._scale)
+        if inside is not None:
+            images.masked_fill_(~inside, 0.0)
+        images = images.permute(0, 3, 1, 2)  # a (B, H, W, C) block seen as NCHW is channels_last already
+        return images if self._channels_last else images.contiguous()
+
+
+def to_device(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], device: torch.device) -> torch.Tensor:
+    """Copy an array to the device; the CPU shares the array's own memory where it can."""
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    if device.type == "cuda":
+        # pinned, so that the copy of a new epoch does not make the host wait for the kernels in flight
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
