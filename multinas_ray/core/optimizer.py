@@ -4,7 +4,7 @@ Notation: K distributions, D variables, C categories (padded), N samples. docs/M
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,7 @@ import numpy.typing as npt
 from multinas_ray.core import distributions
 from multinas_ray.core.arrays import FloatArray, IntArray
 from multinas_ray.core.asng import asng_step, natural_gradient
-from multinas_ray.core.checks import (
-    check_complexities,
-    checked_count,
-    checked_evaluations,
-    checked_first_id,
-    checked_ids,
-    checked_kept,
-)
+from multinas_ray.core.checks import checked_count, checked_evaluations
 from multinas_ray.core.config import checked_base_cost, checked_config, checked_cost_table, new_generator
 from multinas_ray.core.importance import effective_sample_sizes, importance_weights, weighted_means
 from multinas_ray.core.proposals import Evaluations, Proposals
@@ -117,7 +110,7 @@ class MultiDistributionOptimizer:
     @property
     def num_ignored(self) -> int:
         """Results told again, or told after they were forgotten."""
-        return self._state.num_ignored
+        return self._state.outstanding.num_ignored
 
     def modes(self) -> IntArray:
         """Returns (K, D): the likeliest architecture of each distribution, by ascending coefficient."""
@@ -125,7 +118,7 @@ class MultiDistributionOptimizer:
 
     def pending(self) -> Proposals:
         """Returns what was asked for and neither told nor forgotten, in the order of asking."""
-        return self._state.pending
+        return self._state.outstanding.pending
 
     def ask(self, n: int | None = None) -> Proposals:
         """Returns the next `n` proposals (samples_per_update if None) with new ids.
@@ -142,11 +135,8 @@ class MultiDistributionOptimizer:
         for _ in range(-(-(count - len(state.queue)) // self.samples_per_update)):
             strata.append(self._draw_stratum())
         drawn = Proposals.concatenate(strata)
-        asked = replace(drawn[:count], ids=state.next_id + np.arange(count))
         state.queue = drawn[count:]
-        state.next_id += count
-        state.pending = Proposals.concatenate([state.pending, asked])
-        return asked
+        return state.outstanding.hand_out(drawn[:count])
 
     def sample(self, n: int) -> IntArray:
         """Returns (n, D) architectures drawn afresh from the present mixture, stratified, not to be told.
@@ -173,13 +163,9 @@ class MultiDistributionOptimizer:
             ConfigError: Shapes do not match, an architecture is not of this space, or a complexity is not
                 finite or negative though its loss is finite. Nothing is taken in then.
         """
-        told = checked_evaluations(proposals, losses, complexities, self._layout)
         state = self._state
-        fresh = told[state.ledger.is_new(proposals.ids)]
-        check_complexities(fresh)
-        state.num_ignored += len(told) - len(fresh)
+        fresh = state.outstanding.take_in(checked_evaluations(proposals, losses, complexities, self._layout))
         state.num_told += len(fresh)
-        self._settle(fresh.proposals.ids)
         waiting = Evaluations.concatenate([state.batch, fresh])
         num_new_updates = len(waiting) // self.samples_per_update
         for u in range(num_new_updates):
@@ -195,10 +181,7 @@ class MultiDistributionOptimizer:
         Raises:
             ConfigError: Ids are not whole numbers from 0.
         """
-        if isinstance(proposals_or_ids, Proposals):
-            self._settle(proposals_or_ids.ids)
-            return
-        self._settle(checked_ids(proposals_or_ids))
+        self._state.outstanding.forget(proposals_or_ids)
 
     def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep_ids: npt.ArrayLike = ()) -> None:
         """Goes on after a crash: drops what was drawn and not told, and draws anew under new ids.
@@ -212,13 +195,9 @@ class MultiDistributionOptimizer:
         Raises:
             ConfigError: `first_id` is negative, the seed is not one, or an id to keep is not pending.
         """
-        state = self._state
-        first = checked_first_id(first_id)
-        kept = checked_kept(state.pending, keep_ids)
-        state.rng = new_generator(seed)
-        state.next_id = max(state.next_id, first)
-        state.ledger = state.ledger.settle_below(state.next_id, kept.ids)
-        state.queue, state.pending = Proposals.empty(len(self._config.num_categories)), kept
+        state, rng = self._state, new_generator(seed)
+        state.outstanding.restart(first_id, keep_ids)
+        state.rng, state.queue = rng, Proposals.empty(len(self._config.num_categories))
 
     def set_coefficients(self, coefficients: Iterable[float]) -> None:
         """Gives the K distributions other coefficients, before anything was told.
@@ -294,13 +273,6 @@ class MultiDistributionOptimizer:
             ids=np.zeros_like(sources_N),
             drawn_at=np.full_like(sources_N, self._state.num_updates),
         )
-
-    def _settle(self, ids_N: IntArray) -> None:
-        """Notes ids as told or forgotten."""
-        state = self._state
-        state.ledger = state.ledger.settle(ids_N)
-        state.next_id = max(state.next_id, int(ids_N.max(initial=-1)) + 1)
-        state.pending = state.pending[~np.isin(state.pending.ids, ids_N)]
 
     def _update(self, batch: Evaluations) -> None:
         """One update of all K distributions  # METHOD steps 4 to 8."""

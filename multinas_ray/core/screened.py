@@ -13,14 +13,7 @@ import numpy.typing as npt
 from multinas_ray.core import candidates, distributions
 from multinas_ray.core.archive import hypervolume_gains
 from multinas_ray.core.arrays import FloatArray, IntArray
-from multinas_ray.core.checks import (
-    check_complexities,
-    checked_count,
-    checked_evaluations,
-    checked_first_id,
-    checked_ids,
-    checked_kept,
-)
+from multinas_ray.core.checks import checked_count, checked_evaluations
 from multinas_ray.core.config import new_generator
 from multinas_ray.core.optimizer import MultiDistributionOptimizer
 from multinas_ray.core.proposals import Proposals
@@ -125,7 +118,7 @@ class ScreenedOptimizer:
     @property
     def num_ignored(self) -> int:
         """Results told again, or told after they were forgotten."""
-        return self._state.num_ignored
+        return self._state.outstanding.num_ignored
 
     def modes(self) -> IntArray:
         """Returns (K, D): the likeliest architecture of each distribution, by ascending coefficient."""
@@ -140,7 +133,7 @@ class ScreenedOptimizer:
 
     def pending(self) -> Proposals:
         """Returns what was asked for and neither told nor forgotten, in the order of asking."""
-        return self._state.pending
+        return self._state.outstanding.pending
 
     def ask(self, n: int | None = None) -> Proposals:
         """Returns the next `n` proposals (samples_per_update if None) with new ids.
@@ -178,12 +171,8 @@ class ScreenedOptimizer:
             ConfigError: Shapes do not match, an architecture is not of this space, or a complexity is not
                 finite or negative though its loss is finite. Nothing is taken in then.
         """
-        told = checked_evaluations(proposals, losses, complexities, self._layout)
         state = self._state
-        fresh = told[state.ledger.is_new(proposals.ids)]
-        check_complexities(fresh)
-        state.num_ignored += len(told) - len(fresh)
-        self._settle(fresh.proposals.ids)
+        fresh = state.outstanding.take_in(checked_evaluations(proposals, losses, complexities, self._layout))
         before, coefficients_K = self.num_updates, self._inner.diagnostics()["coefficient"]
         for row, architecture_D in enumerate(fresh.proposals.architectures):
             loss, complexity = float(fresh.losses[row]), float(fresh.complexities[row])
@@ -200,10 +189,7 @@ class ScreenedOptimizer:
         Raises:
             ConfigError: Ids are not whole numbers from 0.
         """
-        if isinstance(proposals_or_ids, Proposals):
-            self._settle(proposals_or_ids.ids)
-        else:
-            self._settle(checked_ids(proposals_or_ids))
+        self._state.outstanding.forget(proposals_or_ids)
 
     def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep_ids: npt.ArrayLike = ()) -> None:
         """Goes on after a crash under new ids, as MultiDistributionOptimizer does; the updates' pools stay theirs.
@@ -216,13 +202,9 @@ class ScreenedOptimizer:
         Raises:
             ConfigError: `first_id` is negative, the seed is not one, or an id to keep is not pending.
         """
-        state = self._state
-        first = checked_first_id(first_id)
-        kept = checked_kept(state.pending, keep_ids)
-        state.rng = new_generator(seed)
-        state.next_id = max(state.next_id, first)
-        state.ledger = state.ledger.settle_below(state.next_id, kept.ids)
-        state.pending = kept
+        rng = new_generator(seed)
+        self._state.outstanding.restart(first_id, keep_ids)
+        self._state.rng = rng
 
     def set_coefficients(self, coefficients: Iterable[float]) -> None:
         """Gives the K distributions other coefficients, before anything was told.
@@ -248,33 +230,23 @@ class ScreenedOptimizer:
         self._state = read_screened(state, self._inner, self._layout, self.samples_per_update)
         self._surrogate = None
 
-    def _settle(self, ids_N: IntArray) -> None:
-        """Notes ids as told or forgotten."""
-        state = self._state
-        state.ledger = state.ledger.settle(ids_N)
-        state.next_id = max(state.next_id, int(ids_N.max(initial=-1)) + 1)
-        state.pending = state.pending[~np.isin(state.pending.ids, ids_N)]
-
     def _ask_one(self) -> Proposals:
-        state = self._state
         architecture_ND = self._choose()
         log_prob_KN = distributions.log_prob(self._inner.probs, architecture_ND)
         none = np.array([-1])
-        asked = Proposals(
+        chosen = Proposals(
             architectures=architecture_ND,
             log_q=distributions.log_mixture(log_prob_KN),
             sources=none,
-            ids=np.array([state.next_id]),
+            ids=np.zeros_like(none),
             drawn_at=none,
         )
-        state.next_id += 1
-        state.pending = Proposals.concatenate([state.pending, asked])
-        return asked
+        return self._state.outstanding.hand_out(chosen)
 
     def _choose(self) -> IntArray:
         """Returns (1, D): the candidate that the turn's criterion likes best."""
         state = self._state
-        taken = {row.tobytes() for row in state.pending.architectures}
+        taken = {row.tobytes() for row in state.outstanding.pending.architectures}
         front_FD = state.archive.architectures[state.archive.front]
         pool_ND = candidates.candidate_pool(self._inner.probs, front_FD, self._layout, state.rng)
         free_ND = pool_ND[[not self._is_taken(row, taken) for row in pool_ND]]
@@ -294,11 +266,11 @@ class ScreenedOptimizer:
         """Takes turns by the id: the best for f_k, k going round, then the largest gain of hypervolume."""
         state, archive = self._state, self._state.archive
         losses_N, complexities_N = self._predict(free_ND, OPTIMISM)
-        turn, by_gain = divmod(state.next_id, 2)
+        turn, by_gain = divmod(state.outstanding.next_id, 2)
         if by_gain:
             points_F2 = np.stack([archive.losses[archive.front], archive.complexities[archive.front]], axis=1)
-            if len(state.pending):  # counts as known at its prediction
-                expected = np.stack(self._predict(state.pending.architectures, OPTIMISM), axis=1)
+            if len(state.outstanding.pending):  # counts as known at its prediction
+                expected = np.stack(self._predict(state.outstanding.pending.architectures, OPTIMISM), axis=1)
                 points_F2 = np.concatenate([points_F2, expected])
             gains_N = hypervolume_gains(losses_N, complexities_N, points_F2, archive.reference())
             if gains_N.max() > 0.0:

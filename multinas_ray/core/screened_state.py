@@ -10,15 +10,15 @@ import numpy as np
 
 from multinas_ray.core.archive import Archive
 from multinas_ray.core.distributions import CategoryLayout
-from multinas_ray.core.ledger import Ledger
 from multinas_ray.core.optimizer import MultiDistributionOptimizer
+from multinas_ray.core.outstanding import Outstanding
 from multinas_ray.core.proposals import Proposals
 from multinas_ray.core.reader import StateReader
-from multinas_ray.core.state import plain_generator, plain_proposals, read_generator, read_ledger, read_proposals
+from multinas_ray.core.state import plain_generator, plain_outstanding, read_generator, read_outstanding
 from multinas_ray.errors import StateError
 
 VERSION = 1
-COUNTERS = ("pool_seed", "next_id", "num_told", "num_ignored")
+COUNTERS = ("pool_seed", "num_told")
 
 
 @dataclass(eq=False)
@@ -30,16 +30,13 @@ class ScreenedState:
     pool_seed: int
     """With an update's number, the seed of its pool."""
     archive: Archive
-    ledger: Ledger
-    pending: Proposals
-    next_id: int = 0
+    outstanding: Outstanding
     num_told: int = 0
-    num_ignored: int = 0
 
     @classmethod
     def start(cls, num_variables: int, rng: np.random.Generator, pool_seed: int) -> "ScreenedState":
         """Returns the state before anything was asked or told."""
-        return cls(rng, pool_seed, Archive(num_variables), Ledger(), Proposals.empty(num_variables))
+        return cls(rng, pool_seed, Archive(num_variables), Outstanding(Proposals.empty(num_variables)))
 
 
 def write_screened(state: ScreenedState, inner: MultiDistributionOptimizer, samples_per_update: int) -> dict[str, Any]:
@@ -48,11 +45,9 @@ def write_screened(state: ScreenedState, inner: MultiDistributionOptimizer, samp
     return {
         "version": VERSION,
         "samples_per_update": samples_per_update,
-        "counters": {name: getattr(state, name) for name in COUNTERS},
+        **plain_outstanding(state.outstanding, {name: getattr(state, name) for name in COUNTERS}),
         "distributions": inner.state_dict(),
         "rng": plain_generator(state.rng),
-        "settled": {"watermark": state.ledger.watermark, "above": state.ledger.settled_above.copy()},
-        "pending": plain_proposals(state.pending),
         "archive": {
             "architectures": archive.architectures.copy(),
             "losses": archive.losses.copy(),
@@ -75,19 +70,20 @@ def read_screened(
     root = StateReader(data, "state")
     root.expect("version", VERSION)
     root.expect("samples_per_update", samples_per_update)
-    counters = root.section("counters")
-    counts = {name: counters.integer(name) for name in COUNTERS}
-    counters.finish()
+    outstanding, counts = read_outstanding(root, layout, COUNTERS)
     state = ScreenedState(
         rng=read_generator(root.section("rng")),
         archive=_read_archive(root.section("archive"), layout),
-        ledger=read_ledger(root.section("settled")),
-        pending=read_proposals(root.section("pending"), layout),
+        outstanding=outstanding,
         **counts,
     )
     distributions = root.plain("distributions")
     root.finish()
-    _check_together(state)
+    if state.num_told < len(state.archive):
+        raise StateError(
+            f"state.counters.num_told: expected at least {len(state.archive)}, the archive's rows, "
+            f"found {state.num_told}"
+        )
     inner.load_state_dict(distributions)
     return state
 
@@ -110,17 +106,3 @@ def _read_archive(reader: StateReader, layout: CategoryLayout) -> Archive:
     return Archive.from_columns(
         architectures_AD, losses_A, complexities_A, members["support"].tolist(), members["front"].tolist()
     )
-
-
-def _check_together(state: ScreenedState) -> None:
-    """Checks what holds between the parts."""
-    if not state.ledger.is_new(state.pending.ids).all():
-        raise StateError("state.pending.ids: expected distinct ids that state.settled does not hold, found others")
-    used = [state.ledger.watermark, *(state.ledger.settled_above + 1), *(state.pending.ids + 1)]
-    if state.next_id < max(used):
-        raise StateError(f"state.counters.next_id: expected at least {max(used)}, found {state.next_id}")
-    if state.num_told < len(state.archive):
-        raise StateError(
-            f"state.counters.num_told: expected at least {len(state.archive)}, the archive's rows, "
-            f"found {state.num_told}"
-        )

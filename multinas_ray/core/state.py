@@ -3,6 +3,7 @@
 Notation: K distributions, D variables, C categories (padded), N samples, H kept probabilities.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -14,12 +15,13 @@ from multinas_ray.core.config import OptimizerConfig
 from multinas_ray.core.distributions import CategoryLayout
 from multinas_ray.core.ledger import Ledger
 from multinas_ray.core.memory import LATENESS, SampleMemory
+from multinas_ray.core.outstanding import Outstanding
 from multinas_ray.core.proposals import Evaluations, Proposals
 from multinas_ray.core.reader import StateReader
 from multinas_ray.errors import ConfigError, StateError
 
 VERSION = 1
-COUNTERS = ("next_id", "num_updates", "num_told", "num_ignored")
+COUNTERS = ("num_updates", "num_told")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,18 +40,14 @@ class OptimizerState:
     asng: ASNGState
     rng: np.random.Generator
     memory: SampleMemory
-    ledger: Ledger
+    outstanding: Outstanding
     queue: Proposals
     """Drawn, not asked for yet; their ids are given at the asking."""
-    pending: Proposals
-    """Asked for, neither told nor forgotten."""
     batch: Evaluations
     """Told, waiting for the update they will enter; fewer than samples_per_update."""
     last_update: LastUpdate
-    next_id: int = 0
     num_updates: int = 0
     num_told: int = 0
-    num_ignored: int = 0
 
 
 def start_state(settings: ASNGSettings, config: OptimizerConfig, rng: np.random.Generator) -> OptimizerState:
@@ -61,9 +59,8 @@ def start_state(settings: ASNGSettings, config: OptimizerConfig, rng: np.random.
         asng=asng,
         rng=rng,
         memory=SampleMemory.start(config.memory, asng.probs_KDC),
-        ledger=Ledger(),
+        outstanding=Outstanding(Proposals.empty(num_variables)),
         queue=Proposals.empty(num_variables),
-        pending=Proposals.empty(num_variables),
         batch=Evaluations.empty(num_variables),
         last_update=LastUpdate(unknown_K, unknown_K, unknown_K),
     )
@@ -74,7 +71,7 @@ def write_state(state: OptimizerState, config: OptimizerConfig) -> dict[str, Any
     return {
         "version": VERSION,
         "config": _plain_config(config),
-        "counters": {name: getattr(state, name) for name in COUNTERS},
+        **plain_outstanding(state.outstanding, {name: getattr(state, name) for name in COUNTERS}),
         "distributions": {
             "probs": state.asng.probs_KDC.copy(),
             "path": state.asng.path_KDC.copy(),
@@ -82,9 +79,7 @@ def write_state(state: OptimizerState, config: OptimizerConfig) -> dict[str, Any
             "step_divisor": state.asng.step_divisor_K.copy(),
         },
         "rng": plain_generator(state.rng),
-        "settled": {"watermark": state.ledger.watermark, "above": state.ledger.settled_above.copy()},
         "queue": plain_proposals(state.queue),
-        "pending": plain_proposals(state.pending),
         "batch": _plain_evaluations(state.batch),
         "memory": {**_plain_evaluations(state.memory.evaluations), "probs": state.memory.probs_HKDC.copy()},
         "last_update": {
@@ -108,16 +103,13 @@ def read_state(data: object, config: OptimizerConfig, layout: CategoryLayout, se
     for name, value in _plain_config(config).items():
         config_reader.expect(name, value)
     config_reader.finish()
-    counters = root.section("counters")
-    counts = {name: counters.integer(name) for name in COUNTERS}
-    counters.finish()
+    outstanding, counts = read_outstanding(root, layout, COUNTERS)
     state = OptimizerState(
         asng=_read_distributions(root.section("distributions"), config, layout, settings),
         rng=read_generator(root.section("rng")),
         memory=_read_memory(root.section("memory"), config, layout, counts["num_updates"]),
-        ledger=read_ledger(root.section("settled")),
+        outstanding=outstanding,
         queue=read_proposals(root.section("queue"), layout),
-        pending=read_proposals(root.section("pending"), layout),
         batch=_read_evaluations(root.section("batch"), layout),
         last_update=_read_last_update(root.section("last_update"), len(config.coefficients)),
         **counts,
@@ -135,11 +127,6 @@ def _check_together(state: OptimizerState, config: OptimizerConfig) -> None:
             f"state.batch: expected {num_batch} rows, those told after update {state.num_updates} and fewer "
             f"than {config.samples_per_update}, found {len(state.batch)}"
         )
-    if not state.ledger.is_new(state.pending.ids).all():
-        raise StateError("state.pending.ids: expected distinct ids that state.settled does not hold, found others")
-    used = [state.ledger.watermark, *(state.ledger.settled_above + 1), *(state.pending.ids + 1)]
-    if state.next_id < max(used):
-        raise StateError(f"state.counters.next_id: expected at least {max(used)}, found {state.next_id}")
 
 
 def _plain_config(config: OptimizerConfig) -> dict[str, Any]:
@@ -150,6 +137,16 @@ def _plain_config(config: OptimizerConfig) -> dict[str, Any]:
 def plain_proposals(proposals: Proposals) -> dict[str, Any]:
     """Returns proposals as plain data."""
     return {field.name: getattr(proposals, field.name).copy() for field in fields(proposals)}
+
+
+def plain_outstanding(outstanding: Outstanding, counts: dict[str, int]) -> dict[str, Any]:
+    """Returns the sections counters (with `counts`), settled and pending as plain data."""
+    ledger = outstanding.ledger
+    return {
+        "counters": {"next_id": outstanding.next_id, "num_ignored": outstanding.num_ignored, **counts},
+        "settled": {"watermark": ledger.watermark, "above": ledger.settled_above.copy()},
+        "pending": plain_proposals(outstanding.pending),
+    }
 
 
 def _plain_evaluations(evaluations: Evaluations) -> dict[str, Any]:
@@ -217,8 +214,26 @@ def _read_distributions(
     return state
 
 
-def read_ledger(reader: StateReader) -> Ledger:
-    """Reads a ledger; StateError if it is damaged."""
+def read_outstanding(
+    root: StateReader, layout: CategoryLayout, counters: Sequence[str]
+) -> tuple[Outstanding, dict[str, int]]:
+    """Reads what `plain_outstanding` gave, and the further `counters`; StateError if it is damaged."""
+    reader = root.section("counters")
+    counts = {name: reader.integer(name) for name in counters}
+    next_id, num_ignored = reader.integer("next_id"), reader.integer("num_ignored")
+    reader.finish()
+    pending, ledger = read_proposals(root.section("pending"), layout), _read_ledger(root.section("settled"))
+    if not ledger.is_new(pending.ids).all():
+        raise StateError(
+            f"{root.path}.pending.ids: expected distinct ids that {root.path}.settled does not hold, found others"
+        )
+    used = [ledger.watermark, *(ledger.settled_above + 1), *(pending.ids + 1)]
+    if next_id < max(used):
+        raise StateError(f"{root.path}.counters.next_id: expected at least {max(used)}, found {next_id}")
+    return Outstanding(pending, ledger, next_id, num_ignored), counts
+
+
+def _read_ledger(reader: StateReader) -> Ledger:
     ledger = Ledger(reader.integer("watermark"), reader.integers("above", (None,)))
     above = ledger.settled_above
     if len(above) and (above[0] <= ledger.watermark or (np.diff(above) <= 0).any()):

@@ -1,0 +1,71 @@
+"""Which proposals are out and which are settled: the numbering that both optimisers share.
+
+Notation: D variables, N samples.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from multinas_ray.core.arrays import IntArray
+from multinas_ray.core.checks import check_complexities, checked_first_id, checked_ids, checked_kept
+from multinas_ray.core.ledger import Ledger
+from multinas_ray.core.proposals import Evaluations, Proposals
+
+
+@dataclass(eq=False)
+class Outstanding:
+    """The ids that were given, and what became of each: out, told or forgotten."""
+
+    pending: Proposals
+    """Asked for, neither told nor forgotten, in the order of asking."""
+    ledger: Ledger = field(default_factory=Ledger)
+    """Told or forgotten."""
+    next_id: int = 0
+    num_ignored: int = 0
+    """Results told again, or told after they were forgotten."""
+
+    def hand_out(self, drawn: Proposals) -> Proposals:
+        """Returns `drawn` under new ids, which are out from now on."""
+        asked = replace(drawn, ids=self.next_id + np.arange(len(drawn)))
+        self.next_id += len(drawn)
+        self.pending = Proposals.concatenate([self.pending, asked])
+        return asked
+
+    def take_in(self, told: Evaluations) -> Evaluations:
+        """Settles results and returns those that were not settled before, in order; counts the others.
+
+        Raises:
+            ConfigError: A complexity is not finite or negative though its loss is finite. Nothing is settled then.
+        """
+        fresh = told[self.ledger.is_new(told.proposals.ids)]
+        check_complexities(fresh)
+        self.num_ignored += len(told) - len(fresh)
+        self._settle(fresh.proposals.ids)
+        return fresh
+
+    def forget(self, proposals_or_ids: Proposals | npt.ArrayLike) -> None:
+        """Settles what will never be told.
+
+        Raises:
+            ConfigError: Ids are not whole numbers from 0.
+        """
+        ids = proposals_or_ids.ids if isinstance(proposals_or_ids, Proposals) else proposals_or_ids
+        self._settle(checked_ids(ids))
+
+    def restart(self, first_id: int, keep_ids: npt.ArrayLike) -> None:
+        """Settles all below `first_id` and below the next unused id but `keep_ids`, which stay out.
+
+        Raises:
+            ConfigError: `first_id` is negative, or an id to keep is not out. Nothing is changed then.
+        """
+        first, kept = checked_first_id(first_id), checked_kept(self.pending, keep_ids)
+        self.next_id = max(self.next_id, first)
+        self.ledger = self.ledger.settle_below(self.next_id, kept.ids)
+        self.pending = kept
+
+    def _settle(self, ids_N: IntArray) -> None:
+        self.ledger = self.ledger.settle(ids_N)
+        self.next_id = max(self.next_id, int(ids_N.max(initial=-1)) + 1)
+        self.pending = self.pending[~np.isin(self.pending.ids, ids_N)]
