@@ -14,6 +14,9 @@ from multinas_ray.spaces.blocks import (
 )
 from multinas_ray.spaces.costs import AdditiveCost
 from multinas_ray.spaces.described import block_from_dict, register_block, space_from_dict
+from multinas_ray.spaces.foreign_latency import read_latency_table, read_proxyless_table
+from multinas_ray.spaces.latency import BlockLatency, LatencyConditions, LatencyTable
+from multinas_ray.spaces.latency_check import LatencyValidation
 from multinas_ray.spaces.network import NetworkSpace, Position
 from multinas_ray.spaces.search_space import SearchSpace, Variable
 from multinas_ray.spaces.shipped import (
@@ -27,8 +30,12 @@ __all__ = [
     "AdditiveCost",
     "Block",
     "BlockDescription",
+    "BlockLatency",
     "ConvLayer",
     "Head",
+    "LatencyConditions",
+    "LatencyTable",
+    "LatencyValidation",
     "Layer",
     "NetworkSpace",
     "Position",
@@ -42,6 +49,8 @@ __all__ = [
     "imagenet_mobile_space",
     "mbconv",
     "nas_bench_macro_space",
+    "read_latency_table",
+    "read_proxyless_table",
     "register_block",
     "scale_width",
     "skip",
