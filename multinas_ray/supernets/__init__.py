@@ -3,13 +3,16 @@
 from multinas_ray.supernets.blocks import NormBuilder, build_block
 from multinas_ray.supernets.grouping import group_by_memory
 from multinas_ray.supernets.norm import GhostBatchNorm2d
+from multinas_ray.supernets.profile import profile_space, validate_table
 from multinas_ray.supernets.steps import accumulate_gradients, evaluate
 from multinas_ray.supernets.subnet import build_subnet, extract_subnet, recalibrate_batch_norm
 from multinas_ray.supernets.supernet import Supernet, touched_parameters
+from multinas_ray.supernets.timing import ProfileSettings
 
 __all__ = [
     "GhostBatchNorm2d",
     "NormBuilder",
+    "ProfileSettings",
     "Supernet",
     "accumulate_gradients",
     "build_block",
@@ -17,6 +20,8 @@ __all__ = [
     "evaluate",
     "extract_subnet",
     "group_by_memory",
+    "profile_space",
     "recalibrate_batch_norm",
     "touched_parameters",
+    "validate_table",
 ]
