@@ -1,0 +1,240 @@
+"""The training of one network, epoch by epoch. torch and timm, no Ray.
+
+Everything random is a function of the seed, the epoch, the step and the rank, so a training that goes on from a saved
+state gives the weights of one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
+from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from multinas_ray.data import Augmentation, BatchStream, DataSplits, ImageSet
+from multinas_ray.errors import RunError
+from multinas_ray.train.augmentation import ExtraAugmentation
+from multinas_ray.train.recipe import RetrainConfig
+
+EpochRow = dict[str, float | int | None]
+"""What an epoch leaves: the columns of `multinas_ray.results.training.training_schema`."""
+
+
+class NetworkTraining:
+    """A network, its optimiser, its moving average and its batches on one rank.
+
+    Args:
+        network: the network with its first weights, on `device`; it is trained in place.
+        config: the recipe.
+        splits: the images.
+        crops: the data's own random crops and flips.
+        device: where this rank computes.
+        rank: this rank, from 0.
+        world_size: ranks that train this network; with more than one, torch.distributed is initialised.
+
+    Raises:
+        DataError: a batch is more than the training images.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: RetrainConfig,
+        splits: DataSplits,
+        crops: Augmentation,
+        device: torch.device,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.network, self.config, self.splits = network, config, splits
+        self._device, self._rank, self._world_size = device, rank, world_size
+        images = splits.train if config.train_on == "train" else _joined(splits.train, splits.validation)
+        self._batches = self._stream(images, config.batch_size, crops if config.augmentation != "none" else None)
+        self._vary = ExtraAugmentation(config, splits.mean, splits.std, rank)
+        self._sgd = sgd(network, config)
+        self._schedule = schedule(self._sgd, config, self._batches.batches_per_epoch)
+        self._ema = moving_average(network, config)
+        self._parallel = _parallel(network, device) if world_size > 1 else network
+        self.epoch = 0
+        """Epochs done."""
+        self.history: list[EpochRow] = []
+        """One row for each epoch done."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch >= self.config.epochs
+
+    @property
+    def trained(self) -> nn.Module:
+        """The network to keep: of averaged weights where the recipe has an average."""
+        return self.network if self._ema is None else self._ema.module
+
+    def run_epoch(self) -> EpochRow:
+        """Train one epoch; returns its row, the same on every rank.
+
+        Raises:
+            RunError: the loss is not finite any more.
+        """
+        started_seconds, steps = time.perf_counter(), self._batches.batches_per_epoch
+        self._parallel.train()
+        with self._seeded():
+            loss = sum((self._step(self.epoch * steps + each) for each in range(steps)), self._zeros(()))
+        train_loss = float(self._summed(loss)) / (steps * self._world_size)
+        if not np.isfinite(train_loss):
+            raise RunError(
+                f"the training loss is {train_loss} in epoch {self.epoch + 1}: lower learning_rate="
+                f"{self.config.learning_rate:g}, or lengthen warmup_epochs={self.config.rise_epochs:g}"
+            )
+        seconds = time.perf_counter() - started_seconds
+        self.epoch += 1
+        validation_loss = validation_accuracy = None
+        if self.config.train_on == "train":
+            validation_loss, validation_accuracy = self.score(self.splits.validation)
+        row: EpochRow = {
+            "epoch": self.epoch,
+            "learning_rate": self._sgd.param_groups[0]["lr"],
+            "train_loss": train_loss,
+            "validation_loss": validation_loss,
+            "validation_accuracy": validation_accuracy,
+            "images_per_second": steps * self.config.batch_size / seconds,
+            "seconds": seconds,
+        }
+        self.history.append(row)
+        return row
+
+    def _step(self, step: int) -> Tensor:
+        """One weight step; returns this rank's training loss, on the device."""
+        images, labels = self._batches.batch(step)
+        images = self._vary(images, step)
+        self._schedule.step_update(step)
+        self._sgd.zero_grad(set_to_none=True)
+        with self._autocast():
+            logits = self._parallel(images)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip_norm)
+        self._sgd.step()
+        if self._ema is not None:
+            self._ema.update(self.network, step + 1)
+        return loss.detach()
+
+    @torch.no_grad()
+    def score(self, image_set: ImageSet) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy of the network to keep, over every image, in float32, on every rank."""
+        trained = self.trained.eval()
+        if self._world_size > 1:  # each rank has seen its own images: rank 0's statistics are the ones that are kept
+            for buffer in trained.buffers():
+                dist.broadcast(buffer, src=0)
+        sums = self._zeros((2,))
+        for images, labels in self._stream(image_set, min(self.config.batch_size, len(image_set)), None).all_batches():
+            logits = trained(images)
+            loss = functional.cross_entropy(logits, labels, reduction="sum")
+            sums += torch.stack([loss, (logits.argmax(1) == labels).sum()])
+        loss_sum, correct = self._summed(sums).tolist()
+        return loss_sum / len(image_set), correct / len(image_set)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on: tensors and plain data, for torch.load(weights_only=True)."""
+        return {
+            "epoch": self.epoch,
+            "history": self.history,
+            "network": self.network.state_dict(),
+            "average": None if self._ema is None else self._ema.module.state_dict(),
+            "sgd": self._sgd.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load what `state_dict` gave; missing or unknown entries raise."""
+        self.epoch, self.history = int(state["epoch"]), list(state["history"])
+        self.network.load_state_dict(state["network"])
+        if self._ema is not None:
+            self._ema.module.load_state_dict(state["average"])
+        self._sgd.load_state_dict(state["sgd"])
+
+    def _stream(self, image_set: ImageSet, batch_size: int, crops: Augmentation | None) -> BatchStream:
+        return BatchStream(
+            image_set,
+            batch_size=-(-batch_size // self._world_size) * self._world_size,
+            seed=self.config.seed,
+            shuffle=True,
+            augment=crops,
+            mean=self.splits.mean,
+            std=self.splits.std,
+            device=self._device,
+            rank=self._rank,
+            world_size=self._world_size,
+            norm_batch_size=1,
+        )
+
+    @contextmanager
+    def _seeded(self) -> Iterator[None]:
+        """Seed torch's generators for the epoch, for blocks that draw (dropout), and leave them as they were."""
+        devices = [self._device] if self._device.type == "cuda" else []
+        seed = np.random.SeedSequence((self.config.seed, self.epoch, self._rank)).generate_state(1, np.uint64)[0]
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(int(seed))
+            yield
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        precision = self.config.precision
+        if precision == "bfloat16" or (precision == "auto" and self._device.type == "cuda"):
+            return torch.autocast(self._device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.zeros(shape, device=self._device)
+
+    def _summed(self, value: Tensor) -> Tensor:
+        """The sum over ranks."""
+        if self._world_size > 1:
+            dist.all_reduce(value)
+        return value
+
+
+def sgd(network: nn.Module, config: RetrainConfig) -> torch.optim.SGD:
+    """SGD whose weight decay spares biases and normalisation (timm's parameter groups)."""
+    groups = param_groups_weight_decay(network, config.weight_decay)
+    momentum = config.momentum
+    return torch.optim.SGD(groups, lr=config.peak_learning_rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def schedule(optimizer: torch.optim.Optimizer, config: RetrainConfig, steps_per_epoch: int) -> CosineLRScheduler:
+    """The learning rate of each step: up linearly in the warm-up, then a half cosine to 0; for `step_update(step)`."""
+    warmup = round(config.rise_epochs * steps_per_epoch)
+    return CosineLRScheduler(
+        optimizer,
+        t_initial=max(1, config.epochs * steps_per_epoch - warmup),
+        warmup_t=warmup,
+        warmup_lr_init=config.peak_learning_rate / (warmup + 1),
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
+
+
+def moving_average(network: nn.Module, config: RetrainConfig) -> ModelEmaV3 | None:
+    """Timm's average of weights and statistics; its decay rises with the step. None where the recipe has none."""
+    if not config.ema_decay:
+        return None
+    return ModelEmaV3(
+        network, decay=config.ema_decay, use_warmup=True, warmup_gamma=1.0, warmup_power=config.ema_warmup_power
+    )
+
+
+def _parallel(network: nn.Module, device: torch.device) -> nn.Module:
+    return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+
+
+def _joined(first: ImageSet, second: ImageSet) -> ImageSet:
+    images = np.concatenate([first.images, second.images])
+    return ImageSet(images, np.concatenate([first.labels, second.labels]))
