@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
 
-from multinas_ray.results.figures.look import Look
+from multinas_ray.results.figures.look import Look, settle
 
 # n points with a text each; all distances in pixels unless they say otherwise
 
@@ -56,11 +56,11 @@ def place_labels(
     finite = np.flatnonzero(np.isfinite(points).all(axis=1))
     if not len(finite):
         return
-    axes.figure.canvas.draw()  # settles the layout, which the distances depend on
+    settle(axes)
     pixels = axes.figure.dpi / 72
     anchors = axes.transData.transform(points[finite])
     markers = np.concatenate([anchors, axes.transData.transform(marks)])
-    obstacles = [_along(axes.transData.transform(line)) for line in lines]
+    obstacles = [_along(axes.transData.transform(line[np.isfinite(line).all(axis=1)])) for line in lines]
     background = axes.transData.transform(cloud)
     frame = axes.get_window_extent().get_points()
     boxes: list[Points] = []

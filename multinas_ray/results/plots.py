@@ -2,10 +2,12 @@
 
 import io
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from multinas_ray.results import storage
 from multinas_ray.results.figures.curves import convergence_figure
+from multinas_ray.results.figures.latency import latency_figure
 from multinas_ray.results.figures.look import PICTURE, PICTURE_DPI
 from multinas_ray.results.figures.pareto import pareto_figure
 from multinas_ray.results.run import Run
@@ -37,6 +39,16 @@ def plot_distributions(run: Run, path: storage.AnyPath) -> None:
     """
     figure = convergence_figure(run, run.architectures, PICTURE, quantities=("expected_complexity", "entropy"))
     _save(figure, path)
+
+
+def plot_latency(validation: pd.DataFrame, path: storage.AnyPath) -> None:
+    """Draw predicted against measured latency; see `latency_figure`.
+
+    Args:
+        validation: One row a network, with the columns `predicted_ms`, `measured_ms` and `spread`.
+        path: The PNG; its folder exists.
+    """
+    _save(latency_figure(validation, PICTURE), path)
 
 
 def _save(figure: Figure, path: storage.AnyPath) -> None:

@@ -85,10 +85,17 @@ def scale_of(run: Run, cost: str | None) -> Scale:
         numbers = [str(name) for name in frame if pd.api.types.is_float_dtype(frame[name])]
         raise ConfigError(f"the evaluations have no cost {cost!r}: choose one of {', '.join(numbers)}")
     label, divisor = cost_axis(cost, frame[cost].to_numpy(dtype=float))
+    told = run.config.get("complexity") or {}
+    if told.get("name") == cost and told.get("label"):  # as the user of a Tune pipeline named it
+        label, divisor = cost_axis(str(told["label"]), frame[cost].to_numpy(dtype=float))
     failed = ~np.isfinite(frame["loss"].to_numpy(dtype=float))
     is_error = bool(len(frame)) and bool((frame["accuracy"].notna() | failed).all() and not failed.all())
-    metric, is_maximised = str(run.config.get("metric", "Loss")), run.config.get("mode") == "max"
-    return Scale(cost, label, divisor, is_error, metric, -1.0 if is_maximised else 1.0)
+    return Scale(cost, label, divisor, is_error, str(run.config.get("metric", "Loss")), metric_sign(run))
+
+
+def metric_sign(run: Run) -> float:
+    """-1 where a Tune pipeline maximises its metric, of which the recorded loss is the negative; else 1."""
+    return -1.0 if run.config.get("mode") == "max" else 1.0
 
 
 def cost_axis(cost: str, values: npt.NDArray[np.float64]) -> tuple[str, float]:

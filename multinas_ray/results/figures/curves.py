@@ -2,6 +2,7 @@
 
 # K distributions or networks, U updates
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,15 +11,20 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.results.figures.axes import cost_axis, number_ticks
-from multinas_ray.results.figures.look import Look, dress, new_figure
+from multinas_ray.results.figures.axes import cost_axis, metric_sign, number_ticks
+from multinas_ray.results.figures.look import Look, dress, new_figure, settle
 from multinas_ray.results.run import Run
 
 MOST_DRAWN = 400
 """Points of one curve; of a longer one every so-manieth is drawn, and the last."""
 
+NOISY = ("expected_loss", "effective_sample_size")
+"""Quantities that are estimated from one update's samples: drawn pale, and their moving mean over them."""
+
+_SMOOTHED_PARTS = 25  # a moving mean spans about so manieth part of the updates
 _MOST_LABELS = 16  # more curves than that: only the first and the last are labelled
 _GAP = 1.1  # fonts between two labels
 
@@ -77,15 +83,15 @@ def convergence_figure(
         raise ConfigError(f"{run.path} has no recorded update to draw yet: wait for the first flush")
     figure = new_figure(look, len(quantities), stacked=look.is_picture)
     num_columns = 1 if look.is_picture else look.num_columns
-    panels = figure.subplots(-(-len(quantities) // num_columns), num_columns, sharex=True, squeeze=False).flat
+    grid = figure.subplots(-(-len(quantities) // num_columns), num_columns, sharex=True, squeeze=False)
+    panels = list(grid.flat)
     for axes, quantity in zip(panels, quantities, strict=True):
         _draw_quantity(axes, run, networks, quantity, look)
         axes.xaxis.label.set_visible(axes.get_subplotspec().is_last_row())
     if look.is_picture:
         _coefficient_legend(panels[0], run, look)
     else:
-        for axes in panels:
-            label_ends(axes, look)
+        label_ends(panels, look)
     return figure
 
 
@@ -93,6 +99,8 @@ def _draw_quantity(axes: Axes, run: Run, networks: pd.DataFrame, quantity: str, 
     label, factor = QUANTITIES[quantity], 1.0
     if quantity == "expected_complexity":
         label, factor = _complexity_axis(run)
+    elif quantity == "expected_loss" and "metric" in run.config:
+        label, factor = f"Expected {run.config['metric']}", metric_sign(run)
     order = distributions_by_size(run, networks)
     curves, targets = [], []
     for (number, name), colour in zip(order.items(), look.network_colours(len(order)), strict=True):
@@ -100,13 +108,34 @@ def _draw_quantity(axes: Axes, run: Run, networks: pd.DataFrame, quantity: str, 
         values = rows[quantity].to_numpy(dtype=float) * factor
         curves.append(Curve(name, colour, rows["update"].to_numpy(dtype=float), values))
         targets.append(float(rows["target"].iloc[-1]) * factor if quantity == "expected_complexity" else np.nan)
+    window = smoothing_window(run) if quantity in NOISY else 1
+    if window > 1:
+        for curve in curves:
+            kept = _kept(len(curve.x))
+            axes.plot(curve.x[kept], curve.y[kept], color=curve.colour, linewidth=0.7, alpha=0.25, zorder=1)
+        curves = [dataclasses.replace(curve, y=_moving_mean(curve.y, window)) for curve in curves]
     draw_curves(axes, curves, look)
     for target, curve in zip(targets, curves, strict=True):
         if np.isfinite(target):
             axes.axhline(target, color=curve.colour, linestyle=":")
     axes.set_xlabel("Update")
     axes.set_ylabel(label)
-    axes.set_ylim(bottom=0)
+    if quantity != "expected_loss":  # whose zero says nothing
+        axes.set_ylim(bottom=0)
+
+
+def smoothing_window(run: Run) -> int:
+    """Updates over which the noisy quantities are averaged; odd, 1 for none."""
+    return 2 * (run.distributions["update"].nunique() // (2 * _SMOOTHED_PARTS)) + 1
+
+
+def _moving_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
+    """Mean of the values around each place that are finite; narrower at the ends."""
+    finite = np.isfinite(values)
+    kernel = np.ones(window)
+    counts = np.convolve(finite, kernel, mode="same")
+    sums = np.convolve(np.where(finite, values, 0.0), kernel, mode="same")
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _complexity_axis(run: Run) -> tuple[str, float]:
@@ -128,7 +157,7 @@ def _coefficient_legend(axes: Axes, run: Run, look: Look) -> None:
     )  # fmt: skip
 
 
-def training_figure(training: Mapping[int, pd.DataFrame], ranks: Sequence[int], look: Look) -> Figure | None:
+def training_figure(training: Mapping[int, pd.DataFrame], ranks: Sequence[int], look: Look) -> Figure:
     """Draw how the chosen networks were trained: a panel for each of loss, accuracy and learning rate that is known.
 
     Args:
@@ -136,15 +165,15 @@ def training_figure(training: Mapping[int, pd.DataFrame], ranks: Sequence[int], 
         ranks: All ranks of the family, from small to large; they decide the colours.
         look: Sizes and colours.
 
-    Returns:
-        The figure; None where nothing is known.
+    Raises:
+        ConfigError: Nothing is known, see `is_training_known`.
     """
     panels = {label: columns for label, columns in _TRAINING.items() if _is_known(training, columns)}
     if not panels:
-        return None
+        raise ConfigError("no network was trained alone yet: `multinas-ray retrain` does it")
     figure = new_figure(look, len(panels))
     num_columns = min(look.num_columns, len(panels))
-    grid = figure.subplots(-(-len(panels) // num_columns), num_columns, squeeze=False).flat
+    grid = list(figure.subplots(-(-len(panels) // num_columns), num_columns, squeeze=False).flat)
     colours = dict(zip(ranks, look.network_colours(len(ranks)), strict=True))
     for axes, (label, columns) in zip(grid, panels.items(), strict=False):
         curves = [
@@ -156,12 +185,15 @@ def training_figure(training: Mapping[int, pd.DataFrame], ranks: Sequence[int], 
         draw_curves(axes, curves, look)
         axes.set_xlabel("Epoch")
         axes.set_ylabel(label)
-        axes.set_ylim(bottom=0 if "accuracy" not in label.lower() else None)
-    for axes in list(grid)[len(panels) :]:
+    for axes in grid[len(panels) :]:
         axes.set_visible(False)
-    for axes in list(grid)[: len(panels)]:
-        label_ends(axes, look)
+    label_ends(grid[: len(panels)], look)
     return figure
+
+
+def is_training_known(training: Mapping[int, pd.DataFrame]) -> bool:
+    """Whether there is something for `training_figure` to draw."""
+    return any(_is_known(training, columns) for columns in _TRAINING.values())
 
 
 _TRAINING = {
@@ -201,24 +233,31 @@ def _kept(length: int) -> npt.NDArray[np.int64]:
     return np.unique(np.append(np.arange(0, length, stride), np.arange(max(0, length - 1), length)))
 
 
-def label_ends(axes: Axes, look: Look) -> None:
-    """Write each line's name at its right end, none over another; a thin line leads to the end where they moved."""
-    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    lines = [line for line in lines if np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any()]
-    if len(lines) > _MOST_LABELS:
-        lines = [lines[0], lines[-1]]
-    axes.figure.canvas.draw()  # settles the limits
-    ends = np.array([_end(np.asarray(line.get_xydata(), dtype=float)) for line in lines]).reshape(-1, 2)
-    pixels = axes.figure.dpi / 72
-    heights = axes.transData.transform(ends)[:, 1] / pixels if len(ends) else np.empty(0)
-    right = axes.get_xlim()[1]
-    for line, end, height, place in zip(lines, ends, heights, _spread(heights, _GAP * look.font), strict=True):
-        axes.annotate(
-            str(line.get_label()), (right, float(end[1])), xytext=(13, float(place - height)),
-            textcoords="offset points", va="center", fontsize=look.font, fontweight="bold", color=look.palette.ink,
-            annotation_clip=False, arrowprops={"arrowstyle": "-", "color": line.get_color(), "linewidth": 1.2,
-                                               "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)},
-        )  # fmt: skip
+def label_ends(panels: Sequence[Axes], look: Look) -> None:
+    """Write each line's name at its right end, none over another, with a short line that leads there."""
+    settle(panels[0])
+    for axes in panels:
+        lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+        lines = [line for line in lines if np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any()]
+        if len(lines) > _MOST_LABELS:
+            lines = [lines[0], lines[-1]]
+        ends = np.array([_end(np.asarray(line.get_xydata(), dtype=float)) for line in lines]).reshape(-1, 2)
+        frame = axes.get_window_extent()
+        points = 72 / axes.figure.dpi
+        heights = (axes.transData.transform(ends)[:, 1] - frame.y0) * points if len(ends) else np.empty(0)
+        step = 1 / (frame.width * points)  # one point, as a share of the width
+        for line, height, place in zip(
+            lines, heights, _spread(heights, _GAP * look.font, frame.height * points), strict=True
+        ):
+            start, end = float(height), float(place)
+            shares = [start / (frame.height * points), end / (frame.height * points)]
+            leader = Line2D([1, 1 + 11 * step], shares, color=line.get_color(), linewidth=1.2, transform=axes.transAxes)
+            leader.set_clip_on(False)
+            axes.add_artist(leader)
+            axes.text(
+                1 + 13 * step, shares[1], str(line.get_label()), va="center", fontsize=look.font, fontweight="bold",
+                color=look.palette.ink, transform=axes.transAxes,
+            )  # fmt: skip
 
 
 def _end(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -226,8 +265,8 @@ def _end(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return last
 
 
-def _spread(heights: npt.NDArray[np.float64], gap: float) -> npt.NDArray[np.float64]:
-    """Move heights apart, as little as need be in turn, so that they keep their order and the gap."""
+def _spread(heights: npt.NDArray[np.float64], gap: float, most: float) -> npt.NDArray[np.float64]:
+    """Move heights apart, as little as need be in turn, so that they keep their order and the gap, from 0 to `most`."""
     order = np.argsort(heights, kind="stable")
     groups: list[list[float]] = []  # (sum of the wished first heights, number): pool adjacent ones that collide
     for index, height in enumerate(heights[order].tolist()):
@@ -237,6 +276,7 @@ def _spread(heights: npt.NDArray[np.float64], gap: float) -> npt.NDArray[np.floa
             groups[-1][0] += total
             groups[-1][1] += number
     first = np.repeat([total / number for total, number in groups], [int(number) for _, number in groups])
+    room = most - gap * (len(heights) - 1)
     spread = np.empty_like(heights)
-    spread[order] = first + gap * np.arange(len(heights))
+    spread[order] = np.clip(first, min(0.0, room), max(0.0, room)) + gap * np.arange(len(heights))
     return spread

@@ -38,12 +38,13 @@ class Palette:
 
 
 LIGHT = Palette(paper="#ffffff", ink="#1b1f24", muted="#57606a", grid="#e9ebee", early="#d3d9e2", late="#8297ae")
-DARK = Palette(paper="#15181d", ink="#e8ebef", muted="#a2abb6", grid="#2b313a", early="#39434f", late="#7890a8")
+DARK = Palette(paper="#15181d", ink="#e8ebef", muted="#a2abb6", grid="#2b313a", early="#39434f", late="#647b93")
 MARKERS = Palette(paper="#00f001", ink="#00f002", muted="#00f003", grid="#00f004", early="#00f005", late="#00f006")
 """Stand-ins in a drawing whose colours a page's style sheet decides."""
 
 _TITLE_INCHES = 0.8
-_MARKED_NETWORK = "#f0{:04x}"
+MARKED_NETWORK = "#f0"
+"""Begins the stand-in of a network's colour; its key follows in four hexadecimal digits."""
 
 
 def variables_of_markers() -> dict[str, str]:
@@ -51,15 +52,24 @@ def variables_of_markers() -> dict[str, str]:
     return {getattr(MARKERS, name): f"var(--{name})" for name in Palette.__dataclass_fields__}
 
 
-def network_colours(count: int, *, on_dark: bool = False) -> list[str]:
-    """(K,) warm colours from the smallest network to the largest, also apart in grey and for the colour-blind.
+def network_keys(count: int) -> list[int]:
+    """(K,) places in the range of colours, in thousandths, from the smallest network to the largest."""
+    return [round(1000 * index / max(1, count - 1)) for index in range(count)]
+
+
+def colour_of(key: int, *, on_dark: bool = False) -> str:
+    """The colour at a place of `network_keys`: warm, from dark to bright, also apart in grey and for the colour-blind.
 
     The brightest are the largest networks. On light paper the colours end, on dark paper they begin, where they would
     come too near to it: they keep a contrast of about 3 : 1.
     """
     start, end = _LIGHT_ON_DARK if on_dark else _DARK_ON_LIGHT
-    places = [start + (end - start) * index / max(1, count - 1) for index in range(count)]
-    return [to_hex(colormaps["inferno"](place)) for place in places]
+    return to_hex(colormaps["inferno"](start + (end - start) * key / 1000))
+
+
+def network_colours(count: int, *, on_dark: bool = False) -> list[str]:
+    """(K,) colours from the smallest network to the largest, see `colour_of`."""
+    return [colour_of(key, on_dark=on_dark) for key in network_keys(count)]
 
 
 @dataclass(frozen=True)
@@ -82,7 +92,7 @@ class Look:
         """(K,) colours from the smallest network to the largest."""
         if self.is_picture:
             return network_colours(count)
-        return [_MARKED_NETWORK.format(index) for index in range(count)]
+        return [f"{MARKED_NETWORK}{key:04x}" for key in network_keys(count)]
 
 
 PICTURE = Look(LIGHT, width=9.6, panel_height=5.4, font=11.5, num_columns=2, is_picture=True)
@@ -106,6 +116,13 @@ def new_figure(look: Look, num_panels: int, *, stacked: bool = False, height: fl
     figure = Figure(figsize=(look.width, height), dpi=PICTURE_DPI, layout=layout, facecolor=look.palette.paper)
     FigureCanvasAgg(figure)
     return figure
+
+
+def settle(axes: Axes) -> None:
+    """Fix limits and sizes of a panel's figure, on which the places of texts depend."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
 
 
 def dress(axes: Axes, look: Look) -> None:
@@ -147,7 +164,7 @@ def legend_below(figure: Figure, panels: Sequence[Axes], look: Look) -> None:
     for axes in panels:
         handles, texts = axes.get_legend_handles_labels()
         named.update({text: handle for text, handle in zip(texts, handles, strict=True) if text not in named})
-    order = sorted(named, key=lambda text: not text.startswith("networks"))
+    order = sorted(named, key=lambda text: not text.startswith(("networks", "configurations")))
     num_columns = math.ceil(len(named) / 2) if look.num_columns > 1 else 1
     figure.legend(
         [named[text] for text in order], order, loc="outside lower center", ncols=num_columns, frameon=False,

@@ -29,8 +29,8 @@ _GRID = (320, 200)  # cells of the picture; of a cloud larger than this many poi
 _MOST_POINTS = 6000
 _SIZE = 1.4  # a network's marker, squared fonts
 _WHITE_EDGE = 1.8
-_INHERITED, _ALONE = "networks, supernet's weights", "networks, trained alone"
-_MARKERS = {_INHERITED: "o", _ALONE: "D"}
+_INHERITED, _ALONE, _TRIALS = "networks, supernet's weights", "networks, trained alone", "configurations chosen"
+_MARKERS = {_INHERITED: "o", _ALONE: "D", _TRIALS: "o"}
 
 
 def pareto_figure(run: Run, networks: pd.DataFrame, look: Look, *, cost: str | None = None) -> Figure:
@@ -65,7 +65,7 @@ def pareto_figure(run: Run, networks: pd.DataFrame, look: Look, *, cost: str | N
         raise ConfigError(f"{run.path} has no successful evaluation to draw yet: wait for the first round")
     networks = networks if scale.cost in networks else networks.iloc[:0]
     tests = _test_errors(networks)
-    figure = new_figure(look, 1 + bool(tests))
+    figure = new_figure(look, 1 + bool(tests), height=_height(look, 1 + bool(tests)))
     panels = figure.subplots(*_grid(look, 1 + bool(tests)), squeeze=False, width_ratios=_ratios(look, bool(tests)))
     panel = panels.flat[0]
     hidden = _draw_search(panel, run, networks, scale, points, look)
@@ -82,6 +82,13 @@ def pareto_figure(run: Run, networks: pd.DataFrame, look: Look, *, cost: str | N
     if tests:
         _label_tests(panels.flat[1], networks, scale, tests, look)
     return figure
+
+
+def _height(look: Look, num_panels: int) -> float:
+    """Inches; this picture is the tallest of a page."""
+    if look.is_picture:
+        return look.panel_height
+    return look.panel_height * (1.3 if look.num_columns > 1 else 1.2 * num_panels)
 
 
 def _grid(look: Look, num_panels: int) -> tuple[int, int]:
@@ -102,9 +109,10 @@ def _test_errors(networks: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
 def _draw_search(axes: Axes, run: Run, networks: pd.DataFrame, scale: Scale, points: Points, look: Look) -> int:
     """Draw evaluations and networks; returns how many evaluations lie above the axis."""
     dress(axes, look)
-    drawn = (
-        _draw_expectations(axes, run, scale, look) if networks.empty else _draw_networks(axes, networks, scale, look)
-    )
+    if networks.empty:
+        drawn = _draw_expectations(axes, run, scale, look)
+    else:
+        drawn = _draw_networks(axes, networks, scale, look, _TRIALS if is_pipeline(run) else _INHERITED)
     late = _late(run, points)
     _draw_evaluations(axes, points[: len(points) - len(late)], late, look)
     low, high = _limits(scale, late[:, 1], drawn)
@@ -163,7 +171,7 @@ def _front(late: Points) -> Points:
 def _draw_evaluations(axes: Axes, early: Points, late: Points, look: Look) -> None:
     palette, size = look.palette, look.font
     is_all = not len(early)
-    names = ("evaluations", "front of them") if is_all else ("last fifth of them", "lowest of the last fifth (noisy)")
+    names = ("trials", "front of all trials") if is_all else ("last fifth of them", "lowest of the last fifth (noisy)")
     if not is_all:
         _scatter(axes, early, size * 0.95, palette.early, "evaluations, one batch each", 1)
     _scatter(axes, late, size * 1.2, palette.late, names[0], 2)
@@ -188,11 +196,11 @@ def _thinned(points: Points) -> Points:
     return points[kept]
 
 
-def _draw_networks(axes: Axes, networks: pd.DataFrame, scale: Scale, look: Look) -> npt.NDArray[np.float64]:
+def _draw_networks(axes: Axes, networks: pd.DataFrame, scale: Scale, look: Look, label: str) -> npt.NDArray[np.float64]:
     """Draw the networks and return their places on the vertical axis."""
     points = scale.points_of(networks, "supernet_loss", "supernet_accuracy")
-    _mark(axes, points, networks, look, label=_INHERITED)
-    axes.plot(*points.T, color=look.palette.ink, linewidth=1.6, zorder=4)
+    _mark(axes, points, networks, look, label=label)
+    axes.plot(*points[np.isfinite(points).all(axis=1)].T, color=look.palette.ink, linewidth=1.6, zorder=4)
     return points[:, 1]
 
 
