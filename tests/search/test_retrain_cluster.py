@@ -1,0 +1,101 @@
+"""Retraining on a real local Ray: side by side, through deaths, and with several workers for a network."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+
+from multinas_ray.results import load_family
+from multinas_ray.results.training import load_retraining
+from multinas_ray.supernets import build_subnet
+from tests.search.chosen_run import LARGE, SMALL, write_chosen_run
+from tests.search.tiny_search import tiny_space
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def retrain(run_path: str, *flags: str) -> Iterator[subprocess.Popen[str]]:
+    """The command as a user gives it, in a process of its own with a Ray of its own."""
+    command = [sys.executable, "-m", "multinas_ray", "retrain", run_path, "--batch-size", "64", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 180
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def epochs_done(run_path: str, rank: int) -> int:
+    file = Path(run_path, "networks", str(rank), "training.parquet")
+    return len(pd.read_parquet(file)) if file.exists() else 0
+
+
+def check_trained(run_path: str, epochs: int) -> None:
+    """Every network has its table, its record, and weights that load."""
+    for row in load_family(run_path).architectures.to_dict("records"):
+        folder = Path(run_path, "networks", str(row["rank"]))
+        assert pd.read_parquet(folder / "training.parquet")["epoch"].tolist() == list(range(1, epochs + 1))
+        assert row["retrained_epochs"] == epochs
+        record = load_retraining(folder)
+        assert record is not None
+        assert record.result is not None
+        assert (row["retrained_loss"], row["retrained_accuracy"]) == (record.result.loss, record.result.accuracy)
+        weights = torch.load(Path(run_path) / row["retrained_path"], weights_only=True)
+        build_subnet(tiny_space(), row["architecture"]).load_state_dict(weights)
+        assert not (folder / "checkpoint.pt").exists()
+
+
+def test_a_killed_driver_and_a_killed_trial_lose_no_epoch(tmp_path: Path) -> None:
+    """Two networks side by side; SIGKILL of the driver, the same command again, SIGKILL of a trial's process."""
+    run_path = write_chosen_run(tmp_path, [SMALL, LARGE])
+    flags = ("--epochs", "60", "--checkpoint-interval-seconds", "0")
+    with retrain(run_path, *flags) as process:
+        wait_until(lambda: min(epochs_done(run_path, rank) for rank in range(2)) >= 2, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    before = [epochs_done(run_path, rank) for rank in range(2)]
+    assert min(before) >= 2
+    assert max(before) < 60
+    with retrain(run_path, *flags) as process:
+        wait_until(lambda: all(epochs_done(run_path, rank) > before[rank] for rank in range(2)), process)
+        family = psutil.Process(process.pid).children(recursive=True)
+        next(each for each in family if any("ImplicitFunc" in part for part in each.cmdline())).kill()
+        output = finish(process)
+    check_trained(run_path, epochs=60)
+    assert "60/60 epochs done, test accuracy" in output
+    assert list(Path(run_path, "retraining", "session-0001").glob("network-*/events.out.tfevents.*"))
+
+
+def test_two_workers_train_a_network_with_ray_train(tmp_path: Path) -> None:
+    run_path = write_chosen_run(tmp_path, [LARGE])
+    with retrain(run_path, "--epochs", "3", "--num-workers", "2", "--cpus-per-worker", "0.5") as process:
+        finish(process)
+    check_trained(run_path, epochs=3)
+    assert list(Path(run_path, "retraining", "train").iterdir()), "Ray Train has worked here"
