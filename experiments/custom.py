@@ -89,7 +89,7 @@ def custom_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         data=dataclasses.replace(data, image_size=facts.image_shape[1]),
         name=arguments.name,
         coefficients=arguments.coefficients,
-        complexity=arguments.complexity or (costs[0].name if costs else "flops"),
+        complexity=costs[0].name if costs else "flops",
         extra_costs=costs,
         warmup_rounds=_default(arguments.warmup_rounds, max(LEAST_WARMUP_ROUNDS, WARMUP_EPOCHS * epoch)),
         search_rounds=_default(arguments.search_rounds, max(LEAST_SEARCH_ROUNDS, SEARCH_EPOCHS * epoch)),
@@ -121,11 +121,10 @@ def custom_parser() -> argparse.ArgumentParser:
     group("--strict", action="store_true", help="stop at the first damaged image instead of leaving it out")
     group = parser.add_argument_group("what is searched").add_argument
     group("--space", metavar="FILE.py:FUNCTION", help="own space: a function of (image_shape, num_classes)")
-    text = "own cost: a function of the space that returns an AdditiveCost; may be repeated"
+    text = "own cost: a function of the space that returns an AdditiveCost; repeatable; the first is the complexity"
     group("--cost", metavar="FILE.py:FUNCTION", action="append", default=[], help=text)
     text = "further module or .py file that registers own blocks; may be repeated"
     group("--import", metavar="MODULE", dest="imports", action="append", default=[], help=text)
-    group("--complexity", metavar="COST", help="what the coefficients weigh (default: the first --cost, or flops)")
     text = "one network for each, rising: the larger, the smaller the network (default: 0 0.1 0.3 1)"
     group("--coefficients", metavar="EPS", type=float, nargs="+", default=[0.0, 0.1, 0.3, 1.0], help=text)
     group = parser.add_argument_group("how long").add_argument

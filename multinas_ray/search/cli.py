@@ -7,15 +7,23 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 
-from multinas_ray.errors import MultiNASError
+from multinas_ray.errors import ConfigError, MultiNASError
+from multinas_ray.results.storage import exists, read_bytes, resolve, write_atomic
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.ending import PARETO_FILE, latest_distributions_table, networks_table
 from multinas_ray.search.run import run_search
+from multinas_ray.spaces import read_latency_table
+from multinas_ray.spaces.latency import TABLE_FILE
+from multinas_ray.spaces.latency_check import validation_file
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+
+LATENCY = "latency"
+"""The cost that a latency table gives."""
 
 ConfigFunction = Callable[[argparse.Namespace], OneShotSearchConfig]
 
@@ -43,6 +51,17 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         help="CPU threads of each worker (default: its node's cores, shared); 1 where other work uses the cores too",
     )
     group.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
+    group.add_argument(
+        "--complexity",
+        metavar="COST",
+        help="what the coefficients weigh: params, flops, latency (with --latency-table) or a cost of your own "
+        "(default: what the experiment says)",
+    )
+    group.add_argument(
+        "--latency-table",
+        metavar="FILE",
+        help="latencies of the space's blocks, from `multinas-ray profile`: their sum is recorded as the cost latency",
+    )
     group.add_argument("--resume", action="store_true", help="go on with the run of this name")
 
 
@@ -56,7 +75,34 @@ def with_run_arguments(config: OneShotSearchConfig, arguments: argparse.Namespac
         num_workers=arguments.num_workers,
         threads_per_worker=arguments.threads_per_worker,
         use_gpu=arguments.use_gpu,
+        **_cost_settings(config, arguments),
     )
+
+
+def _cost_settings(config: OneShotSearchConfig, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that --complexity and --latency-table change."""
+    complexity = config.complexity if arguments.complexity is None else arguments.complexity
+    if arguments.latency_table is None:
+        if complexity == LATENCY and LATENCY not in config.costs:
+            raise ConfigError(
+                "the complexity latency needs a table of this space's blocks: make one with `multinas-ray profile` "
+                "and give it by --latency-table FILE"
+            )
+        return {"complexity": complexity}
+    latency = read_latency_table(arguments.latency_table).cost(config.space, LATENCY)
+    return {"complexity": complexity, "extra_costs": (*config.extra_costs, latency)}
+
+
+def keep_latency_table(table: str, run_path: str) -> None:
+    """Copy a latency table into the run's folder, and the comparison with whole networks where there is one.
+
+    Args:
+        table: the table's file.
+        run_path: the run's folder; its report shows the comparison.
+    """
+    for source, name in ((table, TABLE_FILE), (validation_file(table), validation_file(TABLE_FILE))):
+        if exists(source):
+            write_atomic(resolve(run_path).join(name), read_bytes(source))
 
 
 def run_experiment(parser: argparse.ArgumentParser, config_of: ConfigFunction, argv: list[str] | None = None) -> int:
@@ -78,6 +124,8 @@ def run_experiment(parser: argparse.ArgumentParser, config_of: ConfigFunction, a
     except MultiNASError as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
         return EXIT_ERROR
+    if arguments.latency_table is not None:
+        keep_latency_table(arguments.latency_table, config.run_path)
     if not run.is_finished:
         if (table := latest_distributions_table(run)) is not None:
             console.print(table)

@@ -24,6 +24,9 @@ LATENCY_VERSION = 1
 
 LATENCY_UNIT = "ms"
 
+TABLE_FILE = "latency.parquet"
+"""What a table is called where nothing else is said, and in the folder of a run."""
+
 _KIND = "latency"
 _CONDITIONS_KEY = b"multinas_ray.conditions"
 _SCHEMA = pa.schema(

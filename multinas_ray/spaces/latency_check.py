@@ -142,6 +142,11 @@ class LatencyValidation:
             raise StateError(f"{where} is damaged ({error}): restore a copy") from error
 
 
+def validation_file(table_file: str) -> str:
+    """Where the validation of a table lies: beside it, as <name>_validation.parquet."""
+    return f"{table_file.removesuffix('.parquet')}_validation.parquet"
+
+
 def _kendall_tau(first: FloatArray, second: FloatArray) -> float:
     from scipy.stats import kendalltau  # slow to import, and most who import the spaces need it not
 

@@ -1,0 +1,207 @@
+"""`profile`: how long the blocks of a space take on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from multinas_ray.commands.common import RUN_HELP, Subparsers
+from multinas_ray.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from multinas_ray.spaces import NetworkSpace
+    from multinas_ray.spaces.latency import LatencyTable
+    from multinas_ray.spaces.latency_check import LatencyValidation
+    from multinas_ray.supernets.timing import OnPass, ProfileSettings
+
+SHIPPED_SPACES = ("digits", "cifar10_mobile", "nas_bench_macro", "imagenet_mobile")
+EXIT_STATUS = {"good": 0, "poor": 1, "noisy": 3}
+
+
+def add_parser(commands: Subparsers) -> None:
+    """Describe the verb."""
+    parser = commands.add_parser(
+        "profile",
+        help="measure the blocks of a space on this machine: a latency table for searches",
+        description="Measure each block of a search space on this machine, within whole networks, and write a table "
+        "of latencies that a search takes as its complexity (--complexity latency --latency-table FILE). Then measure "
+        "30 random networks whole and compare with what the table predicts. Beside FILE.parquet it writes "
+        "FILE_validation.parquet and FILE_validation.png. Exit status: 0 the table predicts networks well (Kendall's "
+        "tau 0.9 or more), 1 it predicts them poorly, 2 nothing could be measured, 3 the machine is too noisy to tell: "
+        "even two measurements of the same networks disagree.",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--space",
+        help=f"{', '.join(SHIPPED_SPACES)}, or a function of your own that returns a NetworkSpace, as "
+        "MODULE:FUNCTION or FILE.py:FUNCTION",
+    )
+    source.add_argument("--run", metavar="RUN", help=f"take the space of a run, and write into it; {RUN_HELP}")
+    parser.add_argument(
+        "--import",
+        metavar="MODULE",
+        dest="imports",
+        action="append",
+        default=[],
+        help="with --run: module or .py file that defines blocks of your own with @register_block; may be repeated",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="the table (default: latency.parquet here, or in the run's folder with --run)"
+    )
+    _add_settings(parser)
+    parser.set_defaults(command=run)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch-size", type=int, default=1, metavar="B", help="images at once (default: 1)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to measure (default: cpu)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        metavar="N",
+        help="CPU threads (default: 1). With 1 the thread's own CPU time is read, so that other processes disturb "
+        "less; with more, wall time",
+    )
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="number format (default: float32)"
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=10,
+        metavar="N",
+        help="passes over all blocks, and over the 30 networks, at least (default: 10); more follow until the medians "
+        "are steady",
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=float,
+        default=180.0,
+        metavar="S",
+        help="no further passes after this time, in each of the two stages (default: 180)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="decides which networks are measured (default: 0)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, write and compare; returns the exit status."""
+    from rich.console import Console
+
+    from multinas_ray.results.plots import plot_latency
+    from multinas_ray.results.storage import make_folder, resolve
+    from multinas_ray.spaces.latency_check import validation_file
+    from multinas_ray.supernets.profile import profile_space, validate_table
+
+    space, output, settings = _space(arguments), _output(arguments), _settings(arguments)
+    make_folder(output.rpartition("/")[0] or ".")  # now, and not after minutes of measuring
+    console = Console()
+    with _progress(console, settings) as stage:
+        table = profile_space(space, settings, on_pass=stage("Blocks"))
+        table.write(output)
+        validation = validate_table(table, space, settings, on_pass=stage("Whole networks"))
+    comparison = validation_file(output)
+    picture = f"{comparison.removesuffix('.parquet')}.png"
+    validation.write(comparison)
+    plot_latency(validation.to_arrow().to_pandas(), resolve(picture))
+    _show(console, table, space, validation)
+    for what, where in (("Table", output), ("Comparison", comparison), ("Picture", picture)):
+        console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)
+    return EXIT_STATUS[validation.verdict]
+
+
+def _space(arguments: argparse.Namespace) -> NetworkSpace:
+    from multinas_ray import spaces
+    from multinas_ray.search.opened import open_run
+    from multinas_ray.search.user_code import load_object
+
+    if arguments.run is not None:
+        return open_run(arguments.run, imports=arguments.imports).space
+    if arguments.imports:
+        raise ConfigError("--import goes with --run; with --space, name the function: FILE.py:FUNCTION")
+    if arguments.space in SHIPPED_SPACES:
+        make = getattr(spaces, f"{arguments.space}_space")
+    elif ":" in arguments.space:
+        make = load_object(arguments.space)
+    else:
+        raise ConfigError(
+            f"--space is one of {', '.join(SHIPPED_SPACES)}, MODULE:FUNCTION or FILE.py:FUNCTION; "
+            f"got {arguments.space!r}"
+        )
+    space = make() if callable(make) else make
+    if not isinstance(space, spaces.NetworkSpace):
+        raise ConfigError(f"{arguments.space} gives a {type(space).__name__}; let the function return a NetworkSpace")
+    return space
+
+
+def _output(arguments: argparse.Namespace) -> str:
+    from multinas_ray.spaces.latency import TABLE_FILE
+
+    if arguments.output is None:
+        return TABLE_FILE if arguments.run is None else f"{arguments.run.rstrip('/')}/{TABLE_FILE}"
+    if not arguments.output.endswith(".parquet"):
+        raise ConfigError(f"--output is a Parquet file and ends in .parquet; got {arguments.output!r}")
+    return str(arguments.output)
+
+
+def _settings(arguments: argparse.Namespace) -> ProfileSettings:
+    from multinas_ray.supernets.timing import ProfileSettings
+
+    return ProfileSettings(
+        batch_size=arguments.batch_size,
+        device=arguments.device,
+        threads=arguments.threads,
+        precision=arguments.precision,
+        least_passes=arguments.repeats,
+        most_passes=max(ProfileSettings.most_passes, arguments.repeats),
+        max_seconds=arguments.max_seconds,
+        seed=arguments.seed,
+    )
+
+
+@contextmanager
+def _progress(console: Console, settings: ProfileSettings) -> Iterator[Callable[[str], OnPass]]:
+    """Bars of the two stages; a stage that is steady early ends early."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("passes"))
+    with Progress(*columns, TextColumn("{task.fields[error]}"), TimeElapsedColumn(), console=console) as progress:
+
+        def stage(name: str) -> OnPass:
+            task = progress.add_task(f"{name:15}", total=settings.most_passes, error="")
+
+            def on_pass(passes: int, error: float) -> None:
+                is_steady = passes >= settings.least_passes and error <= settings.tolerance
+                total = passes if is_steady else settings.most_passes
+                progress.update(task, completed=passes, total=total, error=f"± {error:.1%}")
+
+            return on_pass
+
+        yield stage
+
+
+def _show(console: Console, table: LatencyTable, space: NetworkSpace, validation: LatencyValidation) -> None:
+    """The range of each position, then the verdict."""
+    from rich.table import Table
+
+    from multinas_ray.spaces.latency import blocks_of
+
+    places: dict[str, list[tuple[float, str, tuple[int, ...]]]] = {}
+    for place, block, shape in blocks_of(space):
+        row = table.find(block, shape)
+        assert row is not None
+        places.setdefault(place, []).append((row.median_ms, block.name, shape))
+    conditions = table.conditions
+    view = Table(title=f"{space.name} on {conditions.device}, batches of {conditions.batch_size}", title_justify="left")
+    for name in ("place", "input", "choices", "fastest", "ms", "slowest", "ms"):
+        view.add_column(name, justify="right" if name in ("choices", "ms") else "left", no_wrap=True)
+    for place, rows in places.items():
+        (least, fastest, input_shape), (most, slowest, _) = min(rows), max(rows)
+        size = "x".join(str(number) for number in input_shape)
+        view.add_row(place, size, str(len(rows)), fastest, f"{least:.3f}", slowest, f"{most:.3f}")
+    console.print(view)
+    console.print(validation.summary(), highlight=False, markup=False)

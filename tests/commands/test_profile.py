@@ -1,0 +1,94 @@
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from torch import nn
+
+from multinas_ray.__main__ import main
+from multinas_ray.spaces import LatencyTable, digits_space
+from multinas_ray.supernets import ProfileSettings
+
+MINE = """
+from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
+
+def small():
+    stem = Block("stem", (ConvLayer(1, 8, 3),))
+    places = [Position(name, (mbconv(8, 8, 3, 2), mbconv(8, 8, 5, 4), skip())) for name in "abc"]
+    return NetworkSpace("small", (1, 6, 6), stem, places, Head(8, 3))
+
+def nothing():
+    return 3
+"""
+
+
+@pytest.fixture
+def profile(monkeypatch, tmp_path):
+    """Runs `profile` where a module takes a millisecond for each parameter, and `noise` times as much at random."""
+    rng, noises = np.random.default_rng(0), []
+
+    def seconds(module: nn.Module) -> float:
+        return 1e-3 * (1 + sum(each.numel() for each in module.parameters())) * (1 + noises[0] * rng.random())
+
+    monkeypatch.setattr(ProfileSettings, "timer", lambda self: lambda modules, images: [seconds(m) for m in modules])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_profiled_space.py").write_text(MINE)
+    monkeypatch.delitem(sys.modules, "my_profiled_space", raising=False)
+
+    def run(*argv, noise=0.0):
+        noises[:] = [noise]
+        return main(["profile", *argv])
+
+    return run
+
+
+def test_a_space_of_ones_own_is_measured_compared_and_drawn(profile, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    assert profile("--space", "my_profiled_space.py:small", "--output", "mine.parquet", "--batch-size", "3") == 0
+    table = LatencyTable.read(tmp_path / "mine.parquet")
+    assert (table.conditions.batch_size, table.conditions.space_name) == (3, "small")
+    assert [row.block for row in table.rows] == ["stem", "mb2_k3", "mb4_k5", "skip", "head"]
+    checked = pq.read_table(tmp_path / "mine_validation.parquet").to_pandas()
+    assert len(checked) == 27  # all networks there are
+    assert (tmp_path / "mine_validation.png").read_bytes().startswith(b"\x89PNG")
+    out = capsys.readouterr().out
+    assert "The table predicts networks well: Kendall's tau 1.00" in out
+    assert "Table: mine.parquet" in out.splitlines()
+    (row,) = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│ b")]
+    slowest = f"{table.rows[2].median_ms:.3f}"
+    assert [cell.strip() for cell in row] == ["b", "8x6x6", "3", "skip", "1.000", "mb4_k5", slowest]
+
+
+def test_noise_is_not_laid_to_the_table(profile, capsys):
+    assert profile("--space", "my_profiled_space.py:small", "--repeats", "2", "--max-seconds", "0", noise=30.0) == 3
+    assert "This machine is too noisy to judge the table" in capsys.readouterr().out
+
+
+def test_a_shipped_space_by_name_goes_to_the_default_file(profile, tmp_path):
+    profile("--space", "digits", "--repeats", "2")
+    assert LatencyTable.read(tmp_path / "latency.parquet").missing(digits_space()) == []
+    assert LatencyTable.read(tmp_path / "latency.parquet").conditions.space_fingerprint == digits_space().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("argv", "text"),
+    [
+        (
+            ["--space", "imagenet"],
+            "--space is one of digits, cifar10_mobile, nas_bench_macro, imagenet_mobile, MODULE:",
+        ),
+        (["--space", "my_profiled_space.py:nothing"], "gives a int; let the function return a NetworkSpace"),
+        (["--space", "my_profiled_space.py:absent"], "defines no 'absent'"),
+        (["--space", "digits", "--output", "x.csv"], "ends in .parquet; got 'x.csv'"),
+        (["--space", "digits", "--output", "my_profiled_space.py/x.parquet"], "my_profiled_space.py"),
+        (["--space", "digits", "--import", "x.py"], "--import goes with --run"),
+        (["--space", "digits", "--repeats", "1"], "2 or more"),
+        (["--run", "absent"], "absent"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_line(profile, capsys, argv, text):
+    assert profile(*argv) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("multinas-ray: error: ")
+    assert text in err
+    assert len(err.splitlines()) == 1
