@@ -3,12 +3,14 @@
 # n images of the set, B images of a batch, H height, W width, C channels
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from multinas_ray.data.config import DataConfig
+from multinas_ray.data.decoder import ResizedCrop
 from multinas_ray.errors import ConfigError
 
 _CIFAR_PADDING, _CIFAR_SIZE = 4, 32
@@ -82,9 +84,10 @@ class Augmentation:
         return cropped.reshape(*inside.shape, images.shape[3]), inside[..., None]
 
 
-def standard_augmentation(config: DataConfig, image_size: int | None = None) -> Augmentation:
+def standard_augmentation(config: DataConfig, image_size: int | None = None) -> Any:
     """Return the customary augmentation of a source.
 
+    Images that stay encoded: a crop of random size and form, and flip.
     Photos: crop from a border of 4 pixels at 32x32 (in proportion for other sizes, at least 1) and flip.
     Digits: a border of 1 pixel and no flip, since a mirrored digit is another sign.
 
@@ -92,6 +95,8 @@ def standard_augmentation(config: DataConfig, image_size: int | None = None) -> 
         config: The source; `horizontal_flip=False` leaves the flip out.
         image_size: Height of the images where the config leaves it to the data.
     """
+    if not config.in_memory:
+        return ResizedCrop(horizontal_flip=config.horizontal_flip)
     if config.source == "digits":
         return Augmentation(crop_padding=_DIGITS_PADDING, horizontal_flip=False)
     size = config.image_size or image_size or _CIFAR_SIZE

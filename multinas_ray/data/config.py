@@ -47,7 +47,16 @@ class DataConfig:
 
     strict: bool = False
     """Stop at the first image of a folder that cannot be decoded. False names such files in the log and goes on
-    without them."""
+    without them (in memory), or with another image of the class in their place."""
+
+    in_memory: bool = True
+    """Decode all images of a folder at the start. False: read and decode them when they are needed, in processes of
+    their own (RGB, random crops of random size, image_size 224 unless set): for sets that do not fit, as ImageNet.
+    `path` may then also be that of `write_image_shards`, local or s3://."""
+
+    decode_processes: int | None = None
+    """Processes that decode images for each stream of a worker, where they are not in memory; 0: the worker itself;
+    None: the machine's cores shared by the workers on it."""
 
     download: bool = False
     """Let torchvision download CIFAR-10 (170 MB) into `path` if it is not there."""
@@ -62,6 +71,10 @@ class DataConfig:
             raise ConfigError("source='folder' needs path: the folder that holds a folder for each class")
         if self.source == "folder" and self.download:
             raise ConfigError("source='folder' is on disk already: leave download=False")
+        if not self.in_memory and self.source != "folder":
+            raise ConfigError(f"in_memory=False needs source='folder', {self.source} is kept in memory: leave it True")
+        if self.decode_processes is not None and self.decode_processes < 0:
+            raise ConfigError(f"decode_processes must be at least 0 or None, not {self.decode_processes}")
         if self.source == "digits" and (self.path is not None or self.download):
             raise ConfigError("source='digits' comes with scikit-learn: leave path=None and download=False")
         if not 0 < self.validation_fraction < 1:

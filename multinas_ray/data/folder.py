@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from multinas_ray.data.config import DataConfig
-from multinas_ray.data.decoding import GREY_MODES, open_image, read_square, tell_skipped
+from multinas_ray.data.decoder import CHANNELS, StreamedImages
+from multinas_ray.data.decoding import GREY_MODES, decode, open_image, read_square, tell_skipped
 from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics
-from multinas_ray.data.tree import ImageFiles, ImageTree, scan_tree, split_files
+from multinas_ray.data.progress import image_progress
+from multinas_ray.data.shards import scan_images
+from multinas_ray.data.tree import EncodedSet, ImageTree, split_files
 from multinas_ray.errors import ConfigError, DataError
 
 MAX_FOUND_SIZE = 64
 """Largest image_size taken without being asked for: sets in memory are for small images [ours]."""
+STREAMED_SIZE = 224
+"""image_size of images that stay encoded, if not asked for: ImageNet's custom."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's training pixels, as torchvision's references have them."""
+_STREAMED_SAMPLED = 4
 _SIZES_SAMPLED = 1000  # training images, evenly spaced, whose sizes are looked at [ours]
 _CHUNK = 1000
-_SHOW_PROGRESS_FROM = 2000
 _COPIES = 2  # the driver checks the images before a worker loads them, maybe on the same machine
 
 
@@ -52,10 +57,44 @@ def inspect_folder(config: DataConfig) -> FolderFacts:
         DataError: The tree cannot be used; the message names what is wrong and the remedy.
         ConfigError: `max_train_images` leaves less than two images a class.
     """
-    tree = scan_tree(str(config.path))
+    tree = scan_images(str(config.path))
     train, validation, test = split_files(tree, config)
-    size, channels = _find_shape(tree, config.image_size)
+    if config.in_memory:
+        size, channels = _find_shape(tree, config.image_size)
+    else:
+        size, channels = config.image_size or STREAMED_SIZE, CHANNELS
     return FolderFacts((channels, size, size), tree.class_names, len(train), len(validation), len(test))
+
+
+def load_streamed(config: DataConfig) -> DataSplits:
+    """Make the sets of a tree's images that stay encoded: they are RGB, normalised as ImageNet.
+
+    Raises:
+        DataError: The tree cannot be used, or the images looked at cannot be decoded.
+        ConfigError: `max_train_images` leaves less than two images a class.
+    """
+    tree = scan_images(str(config.path))
+    files = split_files(tree, config)
+    size = STREAMED_SIZE if config.image_size is None else config.image_size
+    _check_sample(files[0], strict=config.strict)
+    train, validation, test = (
+        StreamedImages(part, size, strict=config.strict, num_processes=config.decode_processes) for part in files
+    )
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    return DataSplits(train, validation, test, mean, std, tree.class_names, (CHANNELS, size, size))  # type: ignore[arg-type]
+
+
+def _check_sample(files: EncodedSet, *, strict: bool) -> None:
+    """Decode a few images, so that a set of which none can be decoded is told before anything starts."""
+    errors = []
+    for index in np.linspace(0, len(files) - 1, _STREAMED_SAMPLED).round().astype(int).tolist():
+        try:
+            with open_image(files, index) as image:
+                decode(image, CHANNELS, files.name(index))
+        except DataError as error:
+            errors.append(error)
+    if errors and (strict or len(errors) == _STREAMED_SAMPLED):
+        raise errors[0]
 
 
 def load_folder(config: DataConfig) -> DataSplits:
@@ -68,7 +107,7 @@ def load_folder(config: DataConfig) -> DataSplits:
             training image that can be decoded.
         ConfigError: The images do not fit into the memory, or `max_train_images` is too small.
     """
-    tree = scan_tree(str(config.path))
+    tree = scan_images(str(config.path))
     files = split_files(tree, config)
     size, channels = _find_shape(tree, config.image_size)
     _check_memory(sum(map(len, files)), size, channels)
@@ -92,10 +131,12 @@ def _find_shape(tree: ImageTree, image_size: int | None) -> tuple[int, int]:
     index = np.unique(np.linspace(0, len(tree.train) - 1, _SIZES_SAMPLED).round().astype(np.int64))
     headers = [found for found in _headers(tree.train.select(index)) if found is not None]
     if not headers:
-        raise DataError(f"none of the images looked at in {tree.train.root} can be opened: are they images?")
+        raise DataError(
+            f"none of the images looked at can be opened: are they images? The first is {tree.train.name(0)}"
+        )
     size = image_size or min(MAX_FOUND_SIZE, int(np.median([side for side, _ in headers])))
     if size < 4:
-        raise DataError(f"the images in {tree.train.root} are {size} pixels small: set image_size to 4 or more")
+        raise DataError(f"the images are {size} pixels small, as {tree.train.name(0)}: set image_size to 4 or more")
     is_grey = all(grey for _, grey in headers) and all(
         found is None or found[1]
         for part in (tree.train, tree.validation, tree.test)
@@ -105,7 +146,7 @@ def _find_shape(tree: ImageTree, image_size: int | None) -> tuple[int, int]:
     return size, 1 if is_grey else 3
 
 
-def _headers(files: ImageFiles) -> list[tuple[int, bool] | None]:
+def _headers(files: EncodedSet) -> list[tuple[int, bool] | None]:
     """Shorter side of each image and whether it is grey; None for a file that cannot be opened."""
 
     def header(index: int) -> tuple[int, bool] | None:
@@ -120,7 +161,7 @@ def _headers(files: ImageFiles) -> list[tuple[int, bool] | None]:
 
 
 def _decode_all(
-    files: ImageFiles, size: int, channels: int, *, strict: bool, title: str
+    files: EncodedSet, size: int, channels: int, *, strict: bool, title: str
 ) -> tuple[ImageSet, list[tuple[str, DataError]]]:
     """Decode the files in several threads; Pillow works outside Python's lock."""
     images = np.empty((len(files), size, size, channels), dtype=np.uint8)
@@ -133,7 +174,7 @@ def _decode_all(
         return None
 
     errors: dict[int, DataError] = {}
-    with _progress(len(files)) as progress, ThreadPoolExecutor(_num_threads()) as pool:
+    with image_progress(len(files)) as progress, ThreadPoolExecutor(_num_threads()) as pool:
         bar = progress.add_task(title, total=len(files))
         for start in range(0, len(files), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(files)))
@@ -147,16 +188,9 @@ def _decode_all(
     return image_set, [(files.name(i), error) for i, error in errors.items()]
 
 
-def _progress(num_files: int) -> Progress:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    is_shown = console.is_terminal and num_files >= _SHOW_PROGRESS_FROM
-    return Progress(*columns, console=console, transient=True, disable=not is_shown)
-
-
 def _check_left(
     image_set: ImageSet,
-    files: ImageFiles,
+    files: EncodedSet,
     split: str,
     class_names: tuple[str, ...],
     skipped: list[tuple[str, DataError]],
@@ -177,7 +211,7 @@ def _check_memory(num_images: int, size: int, channels: int) -> None:
         raise ConfigError(
             f"{num_images} images of {size}x{size} take {needed / 2**30:.1f} GiB, {_COPIES} times where driver and "
             f"worker share a machine, of {available / 2**30:.1f} GiB: set image_size={fitting} or less, or "
-            "max_train_images"
+            "max_train_images, or in_memory=False"
         )
 
 

@@ -75,7 +75,7 @@ class DataSplits:
     """Touched only at the end."""
 
     mean: tuple[float, ...]
-    """(C,) mean of the training pixels per channel, pixels scaled to 0..1."""
+    """(C,) mean of the training pixels per channel, pixels scaled to 0..1; ImageNet's where images stay encoded."""
 
     std: tuple[float, ...]
     """(C,) standard deviation of the same."""
@@ -87,7 +87,7 @@ class DataSplits:
     """(C, H, W)."""
 
     skipped_files: tuple[str, ...] = ()
-    """Files that could not be decoded and are in none of the sets."""
+    """Files that could not be decoded and are in none of the sets; not known ahead where images stay encoded."""
 
     @property
     def num_classes(self) -> int:

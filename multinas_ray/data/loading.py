@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import functional
 
 from multinas_ray.data.cifar import load_cifar10
 from multinas_ray.data.config import DataConfig
-from multinas_ray.data.folder import load_folder
+from multinas_ray.data.folder import load_folder, load_streamed
 from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics, divide, divide_training, limit_training
 from multinas_ray.errors import ConfigError, DataError
 
@@ -34,7 +34,7 @@ def load_splits(config: DataConfig) -> DataSplits:
         ConfigError: `image_size` or `max_train_images` does not fit the source.
     """
     if config.source == "folder":
-        return load_folder(config)
+        return load_folder(config) if config.in_memory else load_streamed(config)
     if config.source == "digits":
         training, test = _load_digits()
         class_names = tuple(str(digit) for digit in range(10))

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from multinas_ray.data.config import DataConfig
+from multinas_ray.data.decoding import Encoded
 from multinas_ray.data.images import divide, divide_training, limit_training
 from multinas_ray.errors import DataError
 
@@ -29,6 +31,16 @@ TEST_FRACTION, _TEST_SEED = 0.2, 0
 """Share of a tree without splits that becomes its test images [ours], the same for every `split_seed`."""
 _SCAN_THREADS = 16  # a shared disk answers many questions at once
 _NAMES_SHOWN = 5
+
+
+class EncodedSet(Encoded, Protocol):
+    """Encoded images that can be chosen from."""
+
+    def select(self: "EncodedSetT", index: npt.NDArray[np.int64]) -> "EncodedSetT":
+        """Return the images at `index`, in its order."""
+
+
+EncodedSetT = TypeVar("EncodedSetT", bound=EncodedSet)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +84,13 @@ class ImageFiles:
 class ImageTree:
     """The files of a tree, by the splits its folders make."""
 
-    train: ImageFiles
+    train: EncodedSet
     """All files where the folders make no splits."""
 
-    validation: ImageFiles | None
+    validation: EncodedSet | None
     """Files to judge architectures on; None: to be drawn out of `train`."""
 
-    test: ImageFiles | None
+    test: EncodedSet | None
     """Files for the end; None: to be drawn out of `train`."""
 
     class_names: tuple[str, ...]
@@ -115,7 +127,7 @@ def scan_tree(path: str) -> ImageTree:
     return ImageTree(files["train"], files.get("validation"), files["test"], class_names)
 
 
-def split_files(tree: ImageTree, config: DataConfig) -> tuple[ImageFiles, ImageFiles, ImageFiles]:
+def split_files(tree: ImageTree, config: DataConfig) -> tuple[EncodedSet, EncodedSet, EncodedSet]:
     """Divide a tree's files into training, validation and test files, stratified by class.
 
     Raises:

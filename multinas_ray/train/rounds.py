@@ -8,8 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from multinas_ray.data import BatchStream, DataSplits, standard_augmentation
+from multinas_ray.data import Batches, DataSplits, open_stream, standard_augmentation
 from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, touched_parameters
+from multinas_ray.train.memory import activation_limit
 from multinas_ray.train.messages import Round
 from multinas_ray.train.settings import WorkerJob
 
@@ -40,13 +41,14 @@ class RoundWorker:
         self.supernet = Supernet(job.space, norm_batch_size=training.norm_batch_size, seed=job.seed)
         self.supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.sgd = _sgd(self.supernet, job)
+        self.activation_bytes_limit = activation_limit(job.space, training, world_size, device)
         self.autocast_dtype = torch.bfloat16 if training.precision == "bfloat16" else None
         self.training_batches = self.stream("train", training.batch_size, augmented=training.augment)
         self.validation_batches = self.stream("validation", training.validation_batch_size, augmented=False)
 
-    def stream(self, split: str, batch_size: int, *, augmented: bool) -> BatchStream:
+    def stream(self, split: str, batch_size: int, *, augmented: bool) -> Batches:
         """Shuffled batches of a split, of which this rank gets its shard."""
-        return BatchStream(
+        return open_stream(
             getattr(self.splits, split),
             batch_size=batch_size,
             seed=self.job.seed,
@@ -89,7 +91,7 @@ class RoundWorker:
             images,
             labels,
             work.train_architectures,
-            limit_bytes=training.activation_bytes_limit,
+            limit_bytes=self.activation_bytes_limit,
             autocast_dtype=self.autocast_dtype,
             label_smoothing=training.label_smoothing,
         )

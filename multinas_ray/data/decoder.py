@@ -1,0 +1,150 @@
+"""What the decoding processes run: from a request for a batch to its pixels. Small: each process imports it."""
+
+# n images of the set, B images of a batch, S height and width, C channels
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from multinas_ray.data.decoding import Encoded, decode, open_image
+from multinas_ray.errors import DataError
+
+CHANNELS = 3
+_RESIZE_RATIO = 256 / 224
+"""Shorter side before the middle is cut out, over the network's size: that of torchvision's references for ImageNet."""
+_STREAM = 2  # keeps these draws apart from the epoch's permutation, which uses the key (seed, epoch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizedCrop:
+    """Random variation of photos: a part of the image, of random size and form, scaled to the network's size.
+
+    torchvision's RandomResizedCrop and RandomHorizontalFlip, drawn from (seed, epoch, image) only.
+    """
+
+    least_area: float = 0.08
+    """Smallest share of the image's area that a crop keeps; 0.08 is the custom for ImageNet."""
+
+    horizontal_flip: bool = True
+    """Mirror every second image, on average."""
+
+    def transform(self, image_size: int) -> v2.Transform:
+        """The transform of PIL images; it draws from torch's global generator."""
+        crop = v2.RandomResizedCrop(image_size, scale=(self.least_area, 1.0), antialias=True)
+        return v2.Compose([crop, v2.RandomHorizontalFlip(0.5 if self.horizontal_flip else 0.0)])
+
+
+def evaluation_transform(image_size: int) -> v2.Transform:
+    """Scale the shorter side to image_size * 256 / 224 and cut the middle out, as torchvision's references do."""
+    return v2.Compose([v2.Resize(round(image_size * _RESIZE_RATIO), antialias=True), v2.CenterCrop(image_size)])
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedImages:
+    """A set of images that stay encoded, on a disk or in an object store."""
+
+    encoded: Encoded
+    """Where they are."""
+
+    image_size: int
+    """S, height and width that they are scaled to."""
+
+    strict: bool = False
+    """Stop at an image that cannot be decoded. False: name it in the log and let the next one of its class that can
+    be decoded stand in for it, so that batches keep their size and do not depend on who meets it [ours]."""
+
+    num_processes: int | None = None
+    """Processes that decode, for each stream; 0: the calling one; None: this machine's cores shared by its ranks."""
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(n,) class of each image, from 0."""
+        return self.encoded.labels
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+
+class Request(NamedTuple):
+    """A batch to decode."""
+
+    numbers: npt.NDArray[np.int64]
+    """(B,) images, by their places in the set."""
+    epoch: int | None
+    """Which their variation is drawn for; None: no variation."""
+
+
+class Decoded(NamedTuple):
+    """A decoded batch."""
+
+    pixels: torch.Tensor
+    """(B, S, S, C) uint8."""
+    labels: torch.Tensor
+    """(B,) int64."""
+    damaged: dict[int, str]
+    """Images that cannot be decoded and what is wrong with each."""
+    failure: str | None
+    """Why the batch could not be made."""
+
+
+class ImageDecoder(Dataset[Decoded]):
+    """Makes batches; the same request gives the same batch in every process.
+
+    Args:
+        images: The images.
+        augment: Random variation, or None.
+        seed: Of the variation.
+    """
+
+    def __init__(self, images: StreamedImages, augment: ResizedCrop | None, seed: int) -> None:
+        self._images, self._seed = images, seed
+        self._evaluate = evaluation_transform(images.image_size)
+        self._vary = None if augment is None else augment.transform(images.image_size)
+
+    def __getitem__(self, request: Request) -> Decoded:
+        """Decode a batch."""
+        size, damaged = self._images.image_size, dict[int, str]()
+        pixels = np.empty((len(request.numbers), size, size, CHANNELS), dtype=np.uint8)
+        labels = torch.from_numpy(self._images.labels[request.numbers])
+        failure = None
+        for place, index in enumerate(request.numbers.tolist()):
+            try:
+                pixels[place] = self._pixels(index, request.epoch, damaged)
+            except DataError as error:
+                failure = str(error)
+                break
+        return Decoded(torch.from_numpy(pixels), labels, damaged, failure)
+
+    def _pixels(self, index: int, epoch: int | None, damaged: dict[int, str]) -> npt.NDArray[np.uint8]:
+        for number in self._stand_ins(index):
+            try:
+                with open_image(self._images.encoded, number) as image:
+                    decoded = decode(image, CHANNELS, self._images.encoded.name(number))
+            except DataError as error:
+                if self._images.strict:
+                    raise
+                damaged[number] = str(error)
+                continue
+            return np.asarray(self._transformed(decoded, number, epoch))
+        raise DataError(f"no image of the class of {self._images.encoded.name(index)} can be decoded: replace them")
+
+    def _stand_ins(self, index: int) -> Iterator[int]:
+        """The image itself, then the others of its class, from the next one on."""
+        yield index
+        same = np.flatnonzero(self._images.labels == self._images.labels[index])
+        yield from np.roll(same, -int(np.searchsorted(same, index)))[1:].tolist()
+
+    def _transformed(self, image: Image.Image, index: int, epoch: int | None) -> Any:
+        if self._vary is None or epoch is None:
+            return self._evaluate(image)
+        key = np.random.SeedSequence((self._seed, epoch, index, _STREAM)).generate_state(1, np.uint64)
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
+            torch.default_generator.manual_seed(int(key[0]))
+            return self._vary(image)

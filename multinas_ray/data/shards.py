@@ -1,0 +1,314 @@
+"""A tree of images as Parquet files, on a disk or in an object store: written once, read in pieces.
+
+`index.parquet` has a row for each image: split, name, label, and where it is (file, row group, row). The other files
+hold the images as they were encoded, mixed, in row groups that are read in one request each.
+"""
+
+# n images
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs as pafs
+
+from multinas_ray.data.progress import image_progress
+from multinas_ray.data.tree import EncodedSet, ImageTree, scan_tree
+from multinas_ray.errors import ConfigError, DataError, RunError
+
+INDEX_FILE = "index.parquet"
+SHARDS_VERSION = "1"
+_CLASSES, _VERSION = b"multinas_ray.class_names", b"multinas_ray.shards_version"
+_CLASS_SEPARATOR = "/"  # in no folder's name
+_SPLITS = ("train", "validation", "test")
+_READERS = 16
+_OPEN_FILES = 64
+_KEPT_BYTES = 512 * 2**20  # of the pieces that a process has read
+_INDEX_SCHEMA = pa.schema(
+    [
+        ("split", pa.dictionary(pa.int8(), pa.string())),
+        ("name", pa.string()),
+        ("label", pa.int64()),
+        ("file", pa.int32()),
+        ("row_group", pa.int32()),
+        ("row", pa.int32()),
+    ]
+)
+
+
+class Place(NamedTuple):
+    """A folder on a file system."""
+
+    file_system: Any
+    """A `pyarrow.fs.FileSystem`."""
+    path: str
+    """The folder on it."""
+
+    def __str__(self) -> str:
+        scheme = self.file_system.type_name
+        return self.path if scheme == "local" else f"{scheme}://{self.path}"
+
+
+def find_place(path: str) -> Place:
+    """Turn a path or URI into a file system and a path on it.
+
+    Raises:
+        DataError: pyarrow.fs cannot serve the URI.
+    """
+    if "://" not in path:
+        return Place(pafs.LocalFileSystem(), str(Path(path).expanduser().absolute()))
+    try:
+        return Place(*pafs.FileSystem.from_uri(path))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(
+            f"the images' address cannot be opened ({error}): use a local path, s3://bucket/folder or "
+            "gs://bucket/folder, and check the credentials in the environment"
+        ) from error
+
+
+class PieceReader:
+    """Reads images from row groups and keeps the last ones; a process that it is sent to starts without any.
+
+    Args:
+        place: The folder of the files.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._clear()
+
+    def _clear(self) -> None:
+        self._lock = threading.Lock()
+        self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+        self._pieces: OrderedDict[tuple[int, int], pa.ChunkedArray] = OrderedDict()
+        self._num_bytes = 0
+
+    def __getstate__(self) -> Place:
+        return self._place
+
+    def __setstate__(self, place: Place) -> None:
+        self._place = place
+        self._clear()
+
+    def read(self, file: int, row_group: int, row: int) -> bytes:
+        """Return an encoded image.
+
+        Raises:
+            RunError: The file cannot be read.
+        """
+        with self._lock:
+            piece = self._pieces.pop((file, row_group), None)
+            if piece is None:
+                piece = self._read_piece(file, row_group)
+                self._num_bytes += piece.nbytes
+            self._pieces[file, row_group] = piece
+            while self._num_bytes > _KEPT_BYTES and len(self._pieces) > 1:
+                self._num_bytes -= self._pieces.popitem(last=False)[1].nbytes
+        image: bytes = piece[row].as_py()
+        return image
+
+    def _read_piece(self, file: int, row_group: int) -> pa.ChunkedArray:
+        path = f"{self._place.path}/{shard_name(file)}"
+        try:
+            opened = self._files.pop(file, None)
+            if opened is None:
+                opened = pq.ParquetFile(self._place.file_system.open_input_file(path), pre_buffer=True)
+            self._files[file] = opened
+            while len(self._files) > _OPEN_FILES:
+                self._files.popitem(last=False)[1].close(force=True)
+            return opened.read_row_group(row_group, columns=["image"])["image"]
+        except (pa.ArrowException, OSError) as error:
+            raise RunError(
+                f"{shard_name(file)} in {self._place} cannot be read ({error}): check the storage, or write the "
+                "shards again"
+            ) from error
+
+
+@dataclass(frozen=True, eq=False)
+class ImageShards:
+    """Labelled images in Parquet files, read in pieces of some dozen."""
+
+    reader: PieceReader
+    """Reads them."""
+
+    names: npt.NDArray[np.bytes_]
+    """(n,) their files' names in the tree they come from."""
+
+    labels: npt.NDArray[np.int64]
+    """(n,) class of each image, from 0."""
+
+    where: npt.NDArray[np.int32]
+    """(n, 3) file, row group and row."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def groups(self) -> npt.NDArray[np.int64]:
+        """(n,) number of the row group of each image."""
+        file, row_group = self.where[:, 0].astype(np.int64), self.where[:, 1]
+        inverse: npt.NDArray[np.int64]
+        _, inverse = np.unique(file * (int(row_group.max(initial=0)) + 1) + row_group, return_inverse=True)
+        return inverse
+
+    def name(self, index: int) -> str:
+        """Return the name that image `index` had in its tree."""
+        return os.fsdecode(self.names[index])
+
+    def read(self, index: int) -> bytes:
+        """Return the encoded image `index`.
+
+        Raises:
+            RunError: The file that holds it cannot be read.
+        """
+        return self.reader.read(*self.where[index].tolist())
+
+    def select(self, index: npt.NDArray[np.int64]) -> "ImageShards":
+        """Return the images at `index`, in its order."""
+        return ImageShards(self.reader, self.names[index], self.labels[index], self.where[index])
+
+
+def scan_images(path: str) -> ImageTree:
+    """List the images at a path: those of shards where it has an index, else those of a tree of files.
+
+    Raises:
+        DataError: There is neither, or it cannot be used; the message says what is wrong.
+    """
+    place = find_place(path)
+    if place.file_system.get_file_info(f"{place.path}/{INDEX_FILE}").type == pafs.FileType.NotFound:
+        if "://" in path and place.file_system.type_name != "local":
+            raise DataError(
+                f"{place} has no {INDEX_FILE}: write the images there with write_image_shards (a tree of files is "
+                "read from disks only), or its writing has not ended"
+            )
+        return scan_tree(place.path)
+    return _scan_shards(place)
+
+
+def _scan_shards(place: Place) -> ImageTree:
+    try:
+        index = pq.read_table(f"{place.path}/{INDEX_FILE}", filesystem=place.file_system)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{INDEX_FILE} in {place} cannot be read ({error}): write the shards again") from error
+    metadata = index.schema.metadata or {}
+    if metadata.get(_VERSION) != SHARDS_VERSION.encode():
+        raise DataError(f"{INDEX_FILE} in {place} is not of version {SHARDS_VERSION}: write the shards again")
+    reader, of_split = PieceReader(place), np.asarray(index["split"].cast(pa.string()))
+    names = np.array([os.fsencode(name) for name in index["name"].to_pylist()])
+    where = np.stack([np.asarray(index[column]) for column in ("file", "row_group", "row")], axis=1)
+    everything = ImageShards(reader, names, np.asarray(index["label"]), where)
+    parts = {split: everything.select(np.flatnonzero(of_split == split)) for split in _SPLITS}
+    class_names = tuple(metadata[_CLASSES].decode().split(_CLASS_SEPARATOR))
+    train, validation, test = (part if len(part) else None for part in parts.values())
+    if train is None:
+        raise DataError(f"{place} has no training images: write the shards again")
+    return ImageTree(train, validation, test, class_names)
+
+
+def shard_name(file: int) -> str:
+    """Name of the file of this number."""
+    return f"images-{file:05d}.parquet"
+
+
+def write_image_shards(
+    folder: str, destination: str, *, images_per_file: int = 8192, images_per_group: int = 64, seed: int = 0
+) -> int:
+    """Write a tree of image files as Parquet files, each split's images mixed, without decoding them.
+
+    Args:
+        folder: The tree, see `tree.scan_tree`.
+        destination: Folder without shards: a path, or a URI that pyarrow.fs knows.
+        images_per_file: Most images of one file; 8,192 of ImageNet's are about 900 MB.
+        images_per_group: Images that are read in one piece [ours]; 64 of ImageNet's are about 7 MB.
+        seed: Of the mixing.
+
+    Returns:
+        How many images were written.
+
+    Raises:
+        ConfigError: A number is below 1, or the destination holds shards.
+        DataError: The tree cannot be used, or a file cannot be read.
+    """
+    if min(images_per_file, images_per_group) < 1:
+        raise ConfigError(
+            f"images_per_file and images_per_group must be at least 1, not {images_per_file} and {images_per_group}"
+        )
+    tree, place = scan_tree(folder), find_place(destination)
+    index_path = f"{place.path}/{INDEX_FILE}"
+    if place.file_system.get_file_info(index_path).type != pafs.FileType.NotFound:
+        raise ConfigError(f"{place} holds image shards already: choose another folder, or delete them")
+    place.file_system.create_dir(place.path, recursive=True)
+    parts = {split: part for split in _SPLITS if (part := getattr(tree, split)) is not None}
+    rows: list[pa.Table] = []
+    file = 0
+    with image_progress(total := sum(map(len, parts.values()))) as progress:
+        bar = progress.add_task("Writing images", total=total)
+        for split, part in parts.items():
+            order = np.random.default_rng(seed).permutation(len(part))
+            for start in range(0, len(part), images_per_file):
+                chosen = order[start : start + images_per_file]
+                for done in _write_file(f"{place.path}/{shard_name(file)}", place, part, chosen, images_per_group):
+                    progress.update(bar, advance=done)
+                names = [_relative(part.name(number), folder) for number in chosen.tolist()]
+                rows.append(_index_rows(split, names, part.labels[chosen], file, images_per_group))
+                file += 1
+    metadata = {_VERSION: SHARDS_VERSION, _CLASSES: _CLASS_SEPARATOR.join(tree.class_names).encode()}
+    pq.write_table(
+        pa.concat_tables(rows).replace_schema_metadata(metadata), f"{index_path}.part", filesystem=place.file_system
+    )
+    place.file_system.move(f"{index_path}.part", index_path)  # last: only whole shards have an index
+    return total
+
+
+def _write_file(
+    path: str, place: Place, images: EncodedSet, chosen: npt.NDArray[np.int64], images_per_group: int
+) -> Iterator[int]:
+    """Write one file, a row group at a time; yields the images of each when it is written."""
+    schema = pa.schema([("image", pa.binary()), ("label", pa.int64())])
+
+    def content(number: int) -> bytes:
+        try:
+            return images.read(number)
+        except OSError as error:
+            raise DataError(f"{images.name(number)} cannot be read ({error.strerror}): mend or remove it") from error
+
+    with (
+        place.file_system.open_output_stream(path) as sink,
+        pq.ParquetWriter(sink, schema, compression="none", use_dictionary=False, write_statistics=False) as writer,
+        ThreadPoolExecutor(_READERS) as pool,
+    ):
+        for start in range(0, len(chosen), images_per_group):
+            group = chosen[start : start + images_per_group]
+            columns = {"image": list(pool.map(content, group.tolist())), "label": images.labels[group]}
+            writer.write_table(pa.table(columns, schema=schema), row_group_size=images_per_group)
+            yield len(group)
+
+
+def _relative(name: str, folder: str) -> str:
+    """A file's name below the tree's root; Arrow's strings take no bytes that are not UTF-8."""
+    return str(Path(name).relative_to(folder)).encode("utf-8", "replace").decode()
+
+
+def _index_rows(
+    split: str, names: list[str], labels: npt.NDArray[np.int64], file: int, images_per_group: int
+) -> pa.Table:
+    row_group, row = np.divmod(np.arange(len(names), dtype=np.int32), images_per_group)
+    columns = {
+        "split": pa.array([split] * len(names)).cast(_INDEX_SCHEMA.field("split").type),
+        "name": names,
+        "label": labels,
+        "file": np.full(len(names), file, dtype=np.int32),
+        "row_group": row_group,
+        "row": row,
+    }
+    return pa.table(columns, schema=_INDEX_SCHEMA)
