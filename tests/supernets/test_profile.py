@@ -56,15 +56,17 @@ def made_up_milliseconds(block):
 
 
 def test_each_distinct_block_and_input_is_measured_once_stem_and_head_included():
-    table = profile_space(SPACE, SETTINGS, timer=FakeTimer())
+    timer = FakeTimer()
+    table = profile_space(SPACE, SETTINGS, timer=timer)
     shapes = [(8, 8, 8)] * 5 + [(8, 4, 4)] * 4
     blocks = [*KEEP, *SPACE.positions[1].choices, *KEEP, SPACE.head]
     expected = [(SPACE.stem, (3, 8, 8)), *zip(blocks, shapes, strict=True)]
     assert [(row.description, row.input_shape) for row in table.rows] == [(describe_block(b), s) for b, s in expected]
     assert [row.median_ms for row in table.rows] == pytest.approx([made_up_milliseconds(b) for b, _ in expected])
     assert all(row.spread_ms == 0 for row in table.rows)
-    # 8 passes over 3 networks, each run twice after its warm-up; c and d share their blocks
+    # 8 passes over 3 networks, each timed twice; b's first choice stands twice in a pass, c and d share their blocks
     assert [row.repeats for row in table.rows] == [48, 16, 16, 16, 32, 16, 32, 32, 32, 48]
+    assert timer.calls == (1 + 8) * 3 * (1 + 2)  # with the first pass and every network's first run, to warm up
 
 
 def test_conditions_are_recorded():
