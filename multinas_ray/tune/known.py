@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import replace
+from math import isfinite
 
 from multinas_ray.tune.trial_record import Evaluation
 
 
 class KnownResults:
-    """The first result of each architecture, by architecture.
+    """The first result of each architecture that did not fail, else its first, by architecture.
 
     Args:
         columns: complexities that are kept.
@@ -28,12 +29,17 @@ class KnownResults:
         return bytes(architecture) in self._place
 
     def add(self, evaluation: Evaluation) -> None:
-        """Keep a result, unless its architecture has one."""
+        """Keep a result, unless its architecture has one that did not fail."""
         key = bytes(evaluation.architecture)  # at most 64 choices a variable
-        if key not in self._place:
-            self._place[key] = len(self)
+        values = array("d", [evaluation.loss, *(evaluation.raw(column) for column in self._columns)])
+        place = self._place.setdefault(key, len(self))
+        start = place * len(values)
+        if place == len(self):
             self._numbers.append(evaluation.number)
-            self._values.extend([evaluation.loss, *(evaluation.raw(column) for column in self._columns)])
+            self._values.extend(values)
+        elif not isfinite(self._values[start]):
+            self._numbers[place] = evaluation.number
+            self._values[start : start + len(values)] = values
 
     def repeat(self, draw: Evaluation) -> Evaluation:
         """The draw with the result that its architecture has."""

@@ -6,8 +6,8 @@ import datetime
 import logging
 import math
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,23 @@ from multinas_ray.results.configs import ConfigSpace
 from multinas_ray.results.run import CONFIG_FILE, Run
 from multinas_ray.results.storage import exists, read_bytes, resolve, write_atomic
 from multinas_ray.tune.domains import config_space, has_domains
-from multinas_ray.tune.opening import Points, checked_points, resume_search, start_search
+from multinas_ray.tune.idle import IdleWatch
+from multinas_ray.tune.opening import (
+    EarlierResult,
+    Points,
+    checked_points,
+    outside_evaluation,
+    resume_search,
+    start_search,
+)
+from multinas_ray.tune.reading import architecture_of, read_result
 from multinas_ray.tune.settings import SETTINGS, checked_settings
+from multinas_ray.tune.trial_record import Evaluation
 from multinas_ray.tune.trial_search import TrialSearch
 
 logger = logging.getLogger(__name__)
 
 STATE_VERSION = 1
-
-IDLE_POLL_SECONDS = 0.9
-"""Tune asks again at once while trials run, and once a second when none does."""
-
-IDLE_POLLS = 3
-"""Refused polls of that pace in a row after which running trials count as lost: Tune does not tell of all ends."""
 
 
 class MultiNASSearch(Searcher):
@@ -107,14 +111,13 @@ class MultiNASSearch(Searcher):
         self._record_path = arguments["record_path"] = _record_path(record_path)
         self._arguments = arguments
         self._settings = checked_settings(**{name: arguments[name] for name in SETTINGS})
-        if evaluated_rewards is not None and not points_to_evaluate:
-            raise ConfigError("evaluated_rewards needs points_to_evaluate, the configurations they belong to")
+        self._earlier = _earlier_results(points_to_evaluate, evaluated_rewards, evaluated_complexities)
         self._space = None if space is None else config_space(space)
         self._search: TrialSearch | None = None
         self._snapshot: Any = None
         self._goes_on = False
         self._max_concurrent: int | None = None
-        self._idle = _IdleWatch()
+        self._idle = IdleWatch()
         self._warned: set[str] = set()
         self.error: Exception | None = None
 
@@ -180,13 +183,49 @@ class MultiNASSearch(Searcher):
         try:
             search = self._opened()
             if trial_id not in search.live:
-                self._warn("unknown", "Trial %s is over already or none of this search; it is ignored.", trial_id)
+                self._take_restarted(search, trial_id, None if error else result)
             elif result is None and not error:
                 search.forget(trial_id)  # stopped before it gave a result
             else:
-                search.finish(trial_id, *self._read(search, trial_id, None if error else result))
+                config = search.space.decode(search.live[trial_id].architecture)
+                search.finish(trial_id, *self._read(config, None if error else result))
         except Exception as problem:
             self._stop(problem)
+
+    def add_evaluated_point(
+        self,
+        parameters: dict[str, Any],
+        value: float | None,
+        error: bool = False,
+        pruned: bool = False,
+        intermediate_values: list[float] | None = None,
+        *,
+        complexity: float | None = None,
+    ) -> None:
+        """Take a result from outside in, before the search or during it: into the record and the answers.
+
+        As it was not drawn with a known density, the distributions do not learn from it.
+
+        Args:
+            parameters: the configuration, constants optional.
+            value: its metric.
+            error: it failed; it ranks worst then, whatever the value.
+            pruned: it was stopped early; the value counts all the same, as that of a trial stopped by a scheduler.
+            intermediate_values: not used.
+            complexity: its complexity, where that is a key of the result.
+
+        Raises:
+            ConfigError: the configuration is not of the space, or its complexity is unknown.
+        """
+        loss = math.inf if error or value is None else float(value)
+        result = EarlierResult(parameters, loss, complexity)
+        if self._search is not None or (self._goes_on and self._has_record()):
+            search = self._opened()
+            search.add(outside_evaluation(search.space, self._settings, search.next_untold, self._minimised(result)))
+            return
+        if self._space is not None:
+            outside_evaluation(self._space, self._settings, -1, result)  # checks
+        self._earlier.append(result)
 
     def best_configs(self) -> pd.DataFrame:
         """The best configuration for each coefficient, or within each target; see `results.best_configs`."""
@@ -222,12 +261,12 @@ class MultiNASSearch(Searcher):
         self._snapshot, self._search, self._goes_on = state["search"], None, True
 
     def __getstate__(self) -> dict[str, Any]:
-        """What Tune puts into tuner.pkl: the arguments alone."""
-        return dict(self._arguments)
+        """What Tune puts into tuner.pkl: the arguments and what was added before the search alone."""
+        return {"arguments": dict(self._arguments), "earlier": list(self._earlier)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]  # the same object made anew
-        self._goes_on = True
+        self.__init__(**state["arguments"])  # type: ignore[misc]  # the same object made anew
+        self._earlier, self._goes_on = state["earlier"], True
 
     def _run(self) -> Run:
         if self._search is not None and self.error is None:
@@ -266,10 +305,28 @@ class MultiNASSearch(Searcher):
         return self._search
 
     def _points_in(self, space: ConfigSpace) -> Points:
-        rewards = self._arguments["evaluated_rewards"]
-        losses = None if rewards is None else [self._loss_of(float(reward)) for reward in rewards]
-        points = self._arguments["points_to_evaluate"] or ()
-        return checked_points(space, self._settings, points, losses, self._arguments["evaluated_complexities"])
+        is_known = self._arguments["evaluated_rewards"] is not None
+        to_run = () if is_known else self._arguments["points_to_evaluate"] or ()
+        known = [self._minimised(each) for each in self._earlier]
+        return checked_points(space, self._settings, to_run, known)
+
+    def _minimised(self, result: EarlierResult) -> EarlierResult:
+        return replace(result, loss=self._loss_of(result.loss))
+
+    def _read(self, config: dict[str, Any], result: Mapping[str, Any] | None) -> tuple[float, dict[str, float | None]]:
+        """The loss, inf for a failed trial, and the raw complexities of a trial's last result."""
+        value, costs = read_result(self._settings.complexities, str(self._metric), config, result, self._warn)
+        return math.inf if value is None else self._loss_of(value), costs
+
+    def _take_restarted(self, search: TrialSearch, trial_id: str, result: Mapping[str, Any] | None) -> None:
+        """Record a trial that Tune runs again after a restore: an errored one, under a new id and without asking."""
+        is_new = search.finished is not None and trial_id not in search.finished
+        architecture = architecture_of(search.space, result) if is_new and result is not None else None
+        if architecture is None or result is None:
+            self._warn("unknown", "Trial %s is over already or none of this search; it is ignored.", trial_id)
+            return
+        loss, costs = self._read(search.space.decode(architecture), result)
+        search.add(Evaluation(search.next_untold, architecture, None, trial_id, loss, costs))
 
     def _loss_of(self, value: float) -> float:
         """The one place where mode "max" turns into minimising."""
@@ -289,82 +346,23 @@ class MultiNASSearch(Searcher):
             self._warned.add(kind)
             logger.warning(message, *values)
 
-    def _read(
-        self, search: TrialSearch, trial_id: str, result: dict[str, Any] | None
-    ) -> tuple[float, dict[str, float | None]]:
-        """The loss, inf for a failed trial, and the raw complexities of a trial's last result."""
-        config = search.space.decode(search.live[trial_id].architecture)
-        measures = self._settings.complexities
-        try:
-            costs = measures.of_result(config, result or {})
-        except Exception as error:
-            self._warn(
-                "function", "A complexity function raised %r for %s: such trials count as failed.", error, config
-            )
-            return math.inf, {}
-        if result is None:
-            return math.inf, costs
-        metric = str(self._metric)
-        loss = _finite(result.get(metric))
-        if loss is None:
-            told = result.get(metric, "missing")
-            self._warn("metric", "Metric %r is %s in a result: such trials count as failed.", metric, told)
-            return math.inf, costs
-        raw = costs[measures.column]
-        if raw is None or not (math.isfinite(raw) and raw >= 0):
-            self._warn(
-                "complexity",
-                "Complexity %r is %s in a result, it must be a finite number from 0: such trials count as failed. A "
-                "Repeater passes on the metric only: give the complexity as a function of the config then.",
-                measures.label,
-                "missing" if raw is None else raw,
-            )
-            return math.inf, costs
-        return self._loss_of(loss), costs
-
-
-class _IdleWatch:
-    """Tells from the pace of Tune's questions that nothing runs, though trials were not told to be over."""
-
-    def __init__(self) -> None:
-        self._lost: set[str] = set()
-        self._count = 0
-        self._last_seconds = -math.inf
-
-    def num_running(self, live: Mapping[str, object]) -> int:
-        """How many trials are out and not lost."""
-        return len(live) - sum(trial_id in live for trial_id in self._lost)
-
-    def reset(self) -> None:
-        """Something happened: Tune is at work."""
-        self._count = 0
-        self._last_seconds = time.monotonic()
-
-    def refuse(self, live: Mapping[str, object]) -> bool:
-        """Note a refused question; True if it shows that all that is out is lost.
-
-        A lost trial's result is still welcome: it only no longer keeps others from running.
-        """
-        now = time.monotonic()
-        self._count = self._count + 1 if now - self._last_seconds >= IDLE_POLL_SECONDS else 0
-        self._last_seconds = now
-        if self._count < IDLE_POLLS:
-            return False
-        self._count, self._lost = 0, set(live)
-        return True
-
 
 def _check_mode(mode: object) -> None:
     if mode not in (None, "min", "max"):
         raise ConfigError(f'mode is "min" or "max", got {mode!r}; what else matters goes into the complexity')
 
 
-def _finite(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+def _earlier_results(points: Any, rewards: Any, complexities: Any) -> list[EarlierResult]:
+    """The results that the constructor was given, the metric as it stands."""
+    if rewards is None:
+        return []
+    if not points:
+        raise ConfigError("evaluated_rewards needs points_to_evaluate, the configurations they belong to")
+    for name, values in (("evaluated_rewards", rewards), ("evaluated_complexities", complexities)):
+        if values is not None and len(values) != len(points):
+            raise ConfigError(f"{name} needs one number for each point, got {len(values)} for {len(points)}")
+    costs = [None] * len(points) if complexities is None else map(float, complexities)
+    return [EarlierResult(*each) for each in zip(points, map(float, rewards), costs, strict=True)]
 
 
 def _record_path(path: str | None) -> str:

@@ -24,56 +24,62 @@ RECORDED_PACKAGES = ("multinas-ray", "ray", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
+class EarlierResult:
+    """A result from outside the search."""
+
+    config: dict[str, Any]
+    """Constants may be missing."""
+    loss: float
+    """Minimised; not finite for a failure."""
+    complexity: float | None
+    """None if it follows from the configuration."""
+
+
+@dataclass(frozen=True)
 class Points:
-    """Architectures that the user wants to have tried first, or knows results of."""
+    """Architectures of the user's, with the ids -1, -2, ...: those to run first, then those with a result."""
 
-    architectures: list[tuple[int, ...]]
-    losses: list[float] | None
-    """Results if they are known; minimised."""
-    costs: list[dict[str, float | None]] | None
-    """Their raw complexities by column."""
-
-    def evaluations(self) -> list[Evaluation]:
-        """The points with the ids -1, -2, ... and what is known of them."""
-        points = [Evaluation(-1 - i, architecture, None) for i, architecture in enumerate(self.architectures)]
-        if self.losses is None or self.costs is None:
-            return points
-        rows = zip(points, self.losses, self.costs, strict=True)
-        return [Evaluation(each.number, each.architecture, None, "", loss, costs) for each, loss, costs in rows]
+    to_run: list[Evaluation]
+    known: list[Evaluation]
 
 
 def checked_points(
     space: ConfigSpace,
     settings: SearchSettings,
-    points: Sequence[dict[str, Any]],
-    losses: Sequence[float] | None,
-    complexities: Sequence[float] | None,
+    to_run: Sequence[dict[str, Any]],
+    known: Sequence[EarlierResult],
 ) -> Points:
     """Encode the user's points.
 
     Raises:
-        ConfigError: One is not of the space, the numbers of points and results differ, or the complexity of a
-            result is unknown.
+        ConfigError: One is not of the space, or the complexity of a result is unknown.
     """
-    architectures = [space.encode(point) for point in points]
-    if losses is None:
-        return Points(architectures, None, None)
-    if len(losses) != len(points):
-        raise ConfigError(f"evaluated_rewards needs one result for each point, got {len(losses)} for {len(points)}")
-    measure = settings.complexities.driving
-    if isinstance(measure, str):
-        if complexities is None or len(complexities) != len(points):
-            raise ConfigError(
-                f"the complexity {measure!r} of results that are not run is unknown; give evaluated_complexities, one "
-                "for each point, or the complexity as a function of the config"
-            )
-        values = [float(value) for value in complexities]
-    else:
-        values = [checked_value(measure, space.decode(each)) for each in architectures]
-    if not all(np.isfinite(value) and value >= 0 for value in values):
-        raise ConfigError(f"evaluated_complexities must be finite numbers from 0, got {values}")
-    costs: list[dict[str, float | None]] = [{settings.complexities.column: value} for value in values]
-    return Points(architectures, [float(loss) if np.isfinite(loss) else np.inf for loss in losses], costs)
+    first = len(to_run)
+    return Points(
+        [Evaluation(-1 - i, space.encode(config), None) for i, config in enumerate(to_run)],
+        [outside_evaluation(space, settings, -1 - first - i, result) for i, result in enumerate(known)],
+    )
+
+
+def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int, result: EarlierResult) -> Evaluation:
+    """Make an evaluation, which no update may use, of a result from outside.
+
+    Raises:
+        ConfigError: The configuration is not of the space, or its complexity is unknown.
+    """
+    architecture = space.encode(result.config)
+    loss = float(result.loss) if np.isfinite(result.loss) else np.inf
+    measures, value = settings.complexities, result.complexity
+    if not isinstance(measures.driving, str):
+        value = checked_value(measures.driving, space.decode(architecture))
+    elif value is None and np.isfinite(loss):
+        raise ConfigError(
+            f"the complexity {measures.driving!r} of results that are not run is unknown; give evaluated_complexities, "
+            "one for each point (complexity to add_evaluated_point), or the complexity as a function of the config"
+        )
+    if value is not None and not (np.isfinite(value) and value >= 0):
+        raise ConfigError(f"complexities of results must be finite numbers from 0, got {value} for {result.config}")
+    return Evaluation(number, architecture, None, "", loss, {measures.column: None if value is None else float(value)})
 
 
 def start_search(
@@ -161,6 +167,7 @@ def _fold(
     numbers = {*rows["id"], *(each.number for each in live)}
     _go_on(record, run, optimizer)
     search = _search(settings, space, record, optimizer, Probe(scale, None), points, numbers, coefficients)
+    search.finished = set(rows["trial_id"])
     evaluations = _evaluations_of(rows, settings) if settings.skips_known or not is_calibrated else []
     for each in evaluations:
         search.remember(each)
@@ -205,10 +212,9 @@ def _go_on(record: TrialRecord, run: Run, optimizer: Optimizer) -> None:
 
 def record_earlier(search: TrialSearch, points: Points, numbers: set[int]) -> None:
     """Record the user's own results, but those in `numbers`, which are on record."""
-    if points.losses is not None:
-        for point in points.evaluations():
-            if point.number not in numbers:
-                search.settle(point)
+    for point in points.known:
+        if point.number not in numbers:
+            search.settle(point)
 
 
 def _search(
@@ -230,8 +236,8 @@ def _search(
         optimizer=optimizer,
         coefficients=None if coefficients is None else tuple(coefficients),
         scale=found.scale,
-        points=[] if points.losses is not None else [p for p in points.evaluations() if p.number not in numbers],
-        next_untold=min([0, -len(points.architectures), *numbers]) - 1,
+        points=[point for point in points.to_run if point.number not in numbers],
+        next_untold=min([0, -len(points.to_run) - len(points.known), *numbers]) - 1,
     )
 
 

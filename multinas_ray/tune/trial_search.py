@@ -55,9 +55,12 @@ class TrialSearch:
         self.coefficients, self.scale = coefficients, scale
         self.live: dict[str, Evaluation] = {}
         """Running trials by Tune's id."""
+        self.finished: set[str] | None = None
+        """Ids of the trials that are over, after a restore only: Tune may then run trials that were not asked for."""
         self._column = settings.complexities.column
         self._points = deque(points)
-        self._next_untold = next_untold
+        self.next_untold = next_untold
+        """The next negative id."""
         self._held: list[Evaluation] = []
         self._known = KnownResults(list(settings.complexities.measures))
         self._in_flight: set[tuple[int, ...]] = set()
@@ -107,9 +110,17 @@ class TrialSearch:
     def settle(self, evaluation: Evaluation) -> None:
         """Record an evaluation, then learn from it."""
         self.record.append(evaluation, self.scale)
+        if self.finished is not None:
+            self.finished.add(evaluation.trial_id)
         self.remember(evaluation)
         if evaluation.proposal is not None:
             self.hold([evaluation])
+
+    def add(self, outside: Evaluation) -> None:
+        """Record an evaluation from outside, which no update may use, under the id `next_untold`."""
+        assert outside.number == self.next_untold
+        self.next_untold -= 1
+        self.settle(outside)
 
     def remember(self, evaluation: Evaluation) -> None:
         """Keep a result for draws of the same architecture, if known ones are not run again."""
@@ -189,12 +200,12 @@ class TrialSearch:
 
     def _most_probable_unseen(self) -> Evaluation | None:
         """The likeliest of each distribution in turn; None if all are known or running."""
-        number = self._next_untold
+        number = self.next_untold
         probs_DC = self.optimizer.probs[number % self.optimizer.num_distributions]
         architecture = most_probable(probs_DC, self.space.search_space.num_categories, self._is_seen)
         if architecture is None:
             return None
-        self._next_untold -= 1
+        self.next_untold -= 1
         return Evaluation(number, architecture, None)
 
 

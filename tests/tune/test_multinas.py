@@ -14,8 +14,7 @@ from ray.tune.search import ConcurrencyLimiter, Repeater
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import load_run
-from multinas_ray.tune import MultiNASSearch, trial_search
-from multinas_ray.tune import multinas as module
+from multinas_ray.tune import MultiNASSearch, idle, trial_search
 from tests.tune.pipeline import FINISHED, SPACE, Pipeline, holds, loss_of, result_of, size_of, sum_of
 
 
@@ -189,7 +188,7 @@ def test_at_most_max_concurrent_trials_run(pipeline):
 
 def test_trials_that_ended_without_a_word_stop_nobody(pipeline, monkeypatch, caplog):
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(idle.time, "monotonic", lambda: now[0])
     pipeline.search.set_max_concurrency(2)
     trials = [pipeline.start(), pipeline.start()]
     for _ in range(50):  # Tune asks at this pace while trials run

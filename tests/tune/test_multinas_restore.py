@@ -1,6 +1,8 @@
 """MultiNASSearch driven by hand: points given by the user, and going on after a crash."""
 
+import math
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from ray import tune
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import load_run
 from multinas_ray.tune import MultiNASSearch, trial_search
-from tests.tune.pipeline import FINISHED, SPACE, holds, loss_of, size_of, sum_of
+from tests.tune.pipeline import FINISHED, SPACE, holds, loss_of, result_of, size_of, sum_of
 
 
 def test_points_are_run_first_and_enter_no_update(make):
@@ -41,6 +43,49 @@ def test_known_points_of_a_maximised_metric_and_a_function(make):
     assert pipeline.rows["loss"].tolist() == [-5.0, -1.0]
     assert pipeline.rows["raw_complexity"][0] == 34.0
     assert pipeline.search.pareto_front()["r"].max() == 5.0
+
+
+def test_results_from_outside_enter_the_record_and_no_update(make, tmp_path):
+    points = [{"a": 1, "net": {"b": 1, "c": 0}}]
+    pipeline = make(points_to_evaluate=points, reuse_results=True)
+    pipeline.search.add_evaluated_point({"a": 3, "net": {"b": 0, "c": 4}}, -5.0, complexity=34.0)
+    pipeline.search.add_evaluated_point({"a": 2, "net/b": 0, "net/c": 4}, 1.0, error=True)
+    pipeline = pipeline.taken_up()  # as from tuner.pkl
+    pipeline.search.set_search_properties("loss", "min", SPACE)
+    assert pipeline.run(1)[0]["net"] == {"b": 1, "c": 0, "fixed": 7}
+    pipeline.search.add_evaluated_point({"a": 2, "net": {"b": 0, "c": 0}}, -7.0, pruned=True, complexity=20.0)
+    again = pipeline.restored(tmp_path)
+    again.search.add_evaluated_point({"a": 1, "net": {"b": 0, "c": 0}}, -6.0, complexity=10.0)
+    again.run(6)
+    rows = again.rows.set_index("id")
+    assert rows["loss"].loc[[-2, -3, -4, -5]].tolist() == [-5.0, np.inf, -7.0, -6.0]
+    assert rows.index.is_unique
+    assert rows.loc[[-2, -3, -4, -5], "tell_order"].eq(-1).all()
+    assert not rows["architecture"][rows["reused_id"].isna()].duplicated().any()  # none is run again
+    assert again.search.best_configs()["loss"].min() == -7.0
+    assert holds(again).num_updates >= 1
+
+
+def test_results_from_outside_of_a_maximised_metric_and_a_function(make):
+    pipeline = make(complexity=size_of, mode="max", metric="r")
+    pipeline.search.add_evaluated_point({"a": 3, "net": {"b": 0, "c": 4}}, 5.0)
+    pipeline.end(pipeline.start(), {"r": 1.0})
+    pipeline.search.add_evaluated_point({"a": 1, "net": {"b": 0, "c": 4}}, 7.0)
+    assert pipeline.rows.sort_values("id")["loss"].tolist() == [-7.0, -5.0, -1.0]
+    assert pipeline.rows["raw_complexity"][0] == 34.0
+
+
+@pytest.mark.parametrize("num_run", [0, 1])
+def test_bad_results_from_outside_are_refused_at_once(pipeline, num_run):
+    pipeline.run(num_run)
+    for arguments, problem in [
+        (({"a": 9, "net": {"b": 0, "c": 0}}, 1.0), "9 is no choice"),
+        (({"a": 1, "net": {"b": 0, "c": 0}}, 1.0), "complexity to add_evaluated_point"),
+    ]:
+        with pytest.raises(ConfigError, match=problem):
+            pipeline.search.add_evaluated_point(*arguments)
+    pipeline.run(1)
+    assert pipeline.rows["id"].min() == 0
 
 
 def test_a_restored_search_goes_on_where_the_record_ends(make, tmp_path):
@@ -131,11 +176,46 @@ def test_unseen_configs_get_new_ids_after_a_restart(make, tmp_path, monkeypatch)
         while not is_enough(pipeline) and (trial := pipeline.start()) != FINISHED:
             pipeline.end(trial, {"loss": (sum_of(pipeline.running[trial]) - 3.5) ** 2})
 
-    run(pipeline, lambda each: each.search._search is not None and each.search._search._next_untold < -1)
+    run(pipeline, lambda each: each.search._search is not None and each.search._search.next_untold < -1)
     again = pipeline.restored(tmp_path)
     run(again, lambda _: False)
     assert (again.rows["id"] < 0).sum() >= 2
     holds(again)
+
+
+def flat_result(config):
+    """As Tune passes it on: with the configuration, all flattened."""
+    told = {"config/a": config["a"], "config/net/fixed": 7}
+    return {**result_of(config), **told, **{f"config/net/{name}": config["net"][name] for name in "bc"}}
+
+
+def test_a_failed_trial_that_tune_runs_again_after_a_restore_is_recorded(make, tmp_path, caplog):
+    pipeline = make(reuse_results=True)
+    failed = pipeline.end(pipeline.start(), None, error=True)
+    pipeline.run(3)
+    search = pipeline.restored(tmp_path).search
+    search.on_trial_complete("again", result=flat_result(failed))  # no word of it before
+    assert "none of this search" not in caplog.text
+    search.on_trial_complete("again", result=flat_result(failed))
+    search.on_trial_complete("t1", result=flat_result(failed))
+    search.on_trial_complete("failed again", error=True)
+    search.on_trial_complete("config unknown", result=result_of(failed))
+    assert search.error is None
+    rows = pipeline.rows.set_index("trial_id")
+    assert sorted(rows.index) == ["again", "t0", "t1", "t2", "t3"]
+    assert rows["loss"].loc[["t0", "again"]].tolist() == [math.inf, loss_of(failed)]
+    assert rows["tell_order"]["again"] == -1
+    draw = replace(search._search._draw(), architecture=rows["architecture"]["t0"])
+    known = search._search._known.repeat(draw)
+    assert (known.loss, known.reused_id) == (loss_of(failed), -1)  # the failure is mended
+    holds(pipeline)
+
+
+def test_a_trial_that_was_not_asked_for_is_ignored_without_a_restore(pipeline, caplog):
+    pipeline.run(1)
+    pipeline.search.on_trial_complete("x", result=flat_result({"a": 1, "net": {"b": 0, "c": 2}}))
+    assert len(pipeline.rows) == 1
+    assert "none of this search" in caplog.text
 
 
 def test_points_not_run_yet_are_run_after_a_restart(make, tmp_path):
