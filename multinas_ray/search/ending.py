@@ -45,14 +45,14 @@ def latest_distributions_table(run: Run) -> Table | None:
 
 
 def networks_table(architectures: pd.DataFrame) -> Group:
-    """Chosen networks for the terminal: a table of figures, then the architectures by their rank.
+    """Chosen networks for the terminal: a table of figures, then what each was chosen for and its architecture.
 
     Args:
         architectures: those of a run or a family; see `architectures_schema`.
     """
     costs = _costs_of(architectures)
     table = Table(title=f"{len(architectures)} networks, from small to large", title_justify="left")
-    for name in ("#", "for", *costs, "val. loss", "val. acc.", "test acc."):
+    for name in ("#", *costs, "val. loss", "val. acc.", "test acc."):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("chosen from")
     first: dict[Any, int] = {}
@@ -61,27 +61,26 @@ def networks_table(architectures: pd.DataFrame) -> Group:
         same = first.setdefault(row["architecture"], row["rank"])
         table.add_row(
             str(row["rank"]),
-            goal_text(row),
             *(format_count(row[name]) for name in costs),
             f"{row['supernet_loss']:.4f}",
             f"{row['supernet_accuracy']:.2%}",
             f"{row['supernet_test_accuracy']:.2%}",
-            row["selection"] if same == row["rank"] else f"{row['selection']}, the same as #{same}",
+            row["selection"] + ("" if same == row["rank"] else f" (as #{same})"),
         )
-        described.add_row(f"#{row['rank']}", row["architecture_readable"])
+        described.add_row(f"#{row['rank']}", f"for {_goal_text(row)}:", row["architecture_readable"])
     return Group(table, described)
 
 
-def goal_text(row: Any) -> str:
+def _goal_text(row: Any) -> str:
     """What a network was chosen for: its coefficient, or its limits."""
     if pd.isna(row["limits"]):
-        return f"{row['coefficient']:.3g}"
+        return f"coefficient {row['coefficient']:.3g}"
     return ", ".join(f"{name} <= {format_count(limit)}" for name, limit in json.loads(row["limits"]).items())
 
 
 def candidate_tables(family: Family) -> Group:
     """For each network the candidates that were considered, with their figures and why one was chosen."""
-    goals = {row["rank"]: goal_text(row) for row in family.architectures.to_dict("records")}
+    goals = {row["rank"]: _goal_text(row) for row in family.architectures.to_dict("records")}
     tables = []
     for rank, rows in family.candidates.groupby("network", sort=True):
         name = f"Network #{rank}, for {goals[rank]}" if rank in goals else "No network"

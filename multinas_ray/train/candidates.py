@@ -18,7 +18,7 @@ from ray.util import ActorPool
 from torch import nn
 from torch.nn import functional
 
-from multinas_ray.data import BatchStream, load_splits
+from multinas_ray.data import Batches, load_splits, open_stream
 from multinas_ray.errors import RunError
 from multinas_ray.results import resolve, write_atomic
 from multinas_ray.results.family import WEIGHTS_FILE
@@ -93,10 +93,10 @@ class CandidateEvaluator:
         recalibrate_batch_norm(subnet, (self._training.batch(step)[0] for step in range(num_batches)))
         return subnet
 
-    def _stream(self, split: str) -> BatchStream:
+    def _stream(self, split: str) -> Batches:
         """Batches of a whole split, shuffled once, not augmented."""
         images = getattr(self._splits, split)
-        return BatchStream(
+        return open_stream(
             images,
             batch_size=min(self._batch_size, len(images)),
             seed=self._seed,
@@ -110,7 +110,7 @@ class CandidateEvaluator:
 
 
 @torch.no_grad()
-def score(subnet: nn.Module, batches: BatchStream) -> tuple[float, float]:
+def score(subnet: nn.Module, batches: Batches) -> tuple[float, float]:
     """Mean cross-entropy and accuracy over every image of a split."""
     loss = correct = total = torch.zeros((), device=next(subnet.parameters()).device)
     for images, labels in batches.all_batches():
