@@ -3,7 +3,6 @@
 # n images of the set, B images of a batch, H height, W width, C channels
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +83,11 @@ class Augmentation:
         return cropped.reshape(*inside.shape, images.shape[3]), inside[..., None]
 
 
-def standard_augmentation(config: DataConfig, image_size: int | None = None) -> Any:
+Variation = Augmentation | ResizedCrop
+"""Of images in memory, or of those that are decoded when they are needed."""
+
+
+def standard_augmentation(config: DataConfig, image_size: int | None = None) -> Variation:
     """Return the customary augmentation of a source.
 
     Images that stay encoded: a crop of random size and form, and flip.

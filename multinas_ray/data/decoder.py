@@ -3,7 +3,7 @@
 # n images of the set, B images of a batch, S height and width, C channels
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +70,14 @@ class StreamedImages:
 
     def __len__(self) -> int:
         return len(self.encoded)
+
+    def select(self, index: npt.NDArray[np.int64]) -> "StreamedImages":
+        """Return the images at `index`, in its order."""
+        return replace(self, encoded=self.encoded.select(index))
+
+    def join(self, other: "StreamedImages") -> "StreamedImages":
+        """Return these images, then the others of the same source."""
+        return replace(self, encoded=self.encoded.join(other.encoded))
 
 
 class Request(NamedTuple):

@@ -5,7 +5,7 @@
 import io
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,15 @@ class Encoded(Protocol):
 
     def read(self, index: int) -> bytes:
         """Return the encoded image `index`; raises OSError where it cannot be read."""
+
+    def select(self: "EncodedT", index: npt.NDArray[np.int64]) -> "EncodedT":
+        """Return the images at `index`, in its order."""
+
+    def join(self: "EncodedT", other: "EncodedT") -> "EncodedT":
+        """Return these images, then the others of the same source."""
+
+
+EncodedT = TypeVar("EncodedT", bound=Encoded)
 
 
 def open_image(images: Encoded, index: int) -> Image.Image:

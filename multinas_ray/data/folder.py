@@ -11,11 +11,11 @@ import numpy as np
 
 from multinas_ray.data.config import DataConfig
 from multinas_ray.data.decoder import CHANNELS, StreamedImages
-from multinas_ray.data.decoding import GREY_MODES, decode, open_image, read_square, tell_skipped
+from multinas_ray.data.decoding import GREY_MODES, Encoded, decode, open_image, read_square, tell_skipped
 from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics
 from multinas_ray.data.progress import image_progress
 from multinas_ray.data.shards import scan_images
-from multinas_ray.data.tree import EncodedSet, ImageTree, split_files
+from multinas_ray.data.tree import ImageTree, split_files
 from multinas_ray.errors import ConfigError, DataError
 
 MAX_FOUND_SIZE = 64
@@ -81,10 +81,10 @@ def load_streamed(config: DataConfig) -> DataSplits:
         StreamedImages(part, size, strict=config.strict, num_processes=config.decode_processes) for part in files
     )
     mean, std = IMAGENET_MEAN, IMAGENET_STD
-    return DataSplits(train, validation, test, mean, std, tree.class_names, (CHANNELS, size, size))  # type: ignore[arg-type]
+    return DataSplits(train, validation, test, mean, std, tree.class_names, (CHANNELS, size, size))
 
 
-def _check_sample(files: EncodedSet, *, strict: bool) -> None:
+def _check_sample(files: Encoded, *, strict: bool) -> None:
     """Decode a few images, so that a set of which none can be decoded is told before anything starts."""
     errors = []
     for index in np.linspace(0, len(files) - 1, _STREAMED_SAMPLED).round().astype(int).tolist():
@@ -146,7 +146,7 @@ def _find_shape(tree: ImageTree, image_size: int | None) -> tuple[int, int]:
     return size, 1 if is_grey else 3
 
 
-def _headers(files: EncodedSet) -> list[tuple[int, bool] | None]:
+def _headers(files: Encoded) -> list[tuple[int, bool] | None]:
     """Shorter side of each image and whether it is grey; None for a file that cannot be opened."""
 
     def header(index: int) -> tuple[int, bool] | None:
@@ -161,7 +161,7 @@ def _headers(files: EncodedSet) -> list[tuple[int, bool] | None]:
 
 
 def _decode_all(
-    files: EncodedSet, size: int, channels: int, *, strict: bool, title: str
+    files: Encoded, size: int, channels: int, *, strict: bool, title: str
 ) -> tuple[ImageSet, list[tuple[str, DataError]]]:
     """Decode the files in several threads; Pillow works outside Python's lock."""
     images = np.empty((len(files), size, size, channels), dtype=np.uint8)
@@ -190,7 +190,7 @@ def _decode_all(
 
 def _check_left(
     image_set: ImageSet,
-    files: EncodedSet,
+    files: Encoded,
     split: str,
     class_names: tuple[str, ...],
     skipped: list[tuple[str, DataError]],

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.data.config import DataConfig
+from multinas_ray.data.decoder import StreamedImages
 from multinas_ray.errors import ConfigError, DataError
 
 
@@ -23,6 +24,9 @@ class Labelled(Protocol):
 
     def select(self: "LabelledT", index: npt.NDArray[np.int64]) -> "LabelledT":
         """Return the images at `index`, in its order."""
+
+    def join(self: "LabelledT", other: "LabelledT") -> "LabelledT":
+        """Return these images, then the others of the same source."""
 
 
 LabelledT = TypeVar("LabelledT", bound=Labelled)
@@ -60,18 +64,26 @@ class ImageSet:
         """Return a copy that holds the images at `index`, in its order."""
         return ImageSet(np.ascontiguousarray(self.images[index]), self.labels[index])
 
+    def join(self, other: "ImageSet") -> "ImageSet":
+        """Return a copy that holds these images, then the others."""
+        return ImageSet(np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels]))
+
+
+Images = ImageSet | StreamedImages
+"""In memory, or read and decoded when they are needed: `open_stream` serves both."""
+
 
 @dataclass(frozen=True, eq=False)
 class DataSplits:
     """The three disjoint sets of a run and what a network needs to know about them."""
 
-    train: ImageSet
+    train: Images
     """Weights learn from these."""
 
-    validation: ImageSet
+    validation: Images
     """Architectures are judged by these."""
 
-    test: ImageSet
+    test: Images
     """Touched only at the end."""
 
     mean: tuple[float, ...]

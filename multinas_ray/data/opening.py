@@ -5,9 +5,9 @@ from typing import Any, Protocol
 
 import torch
 
-from multinas_ray.data.augmentation import Augmentation
+from multinas_ray.data.augmentation import Augmentation, Variation
 from multinas_ray.data.decoder import ResizedCrop, StreamedImages
-from multinas_ray.data.images import ImageSet
+from multinas_ray.data.images import Images, ImageSet
 from multinas_ray.data.stream import BatchStream
 from multinas_ray.data.streamed import ImageStream
 from multinas_ray.errors import ConfigError
@@ -28,9 +28,7 @@ class Batches(Protocol):
         """Every image of this rank's part once, in order, not augmented."""
 
 
-def open_stream(
-    images: ImageSet | StreamedImages, *, augment: Augmentation | ResizedCrop | None, **settings: Any
-) -> Batches:
+def open_stream(images: Images, *, augment: Variation | None, **settings: Any) -> Batches:
     """Open the stream that fits the images.
 
     Args:

@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
+from multinas_ray.data.decoding import Encoded
 from multinas_ray.data.progress import image_progress
-from multinas_ray.data.tree import EncodedSet, ImageTree, scan_tree
+from multinas_ray.data.tree import ImageTree, scan_tree
 from multinas_ray.errors import ConfigError, DataError, RunError
 
 INDEX_FILE = "index.parquet"
@@ -177,6 +178,11 @@ class ImageShards:
         """Return the images at `index`, in its order."""
         return ImageShards(self.reader, self.names[index], self.labels[index], self.where[index])
 
+    def join(self, other: "ImageShards") -> "ImageShards":
+        """Return these images, then the others of the same shards."""
+        names, labels = np.concatenate([self.names, other.names]), np.concatenate([self.labels, other.labels])
+        return ImageShards(self.reader, names, labels, np.concatenate([self.where, other.where]))
+
 
 def scan_images(path: str) -> ImageTree:
     """List the images at a path: those of shards where it has an index, else those of a tree of files.
@@ -271,7 +277,7 @@ def write_image_shards(
 
 
 def _write_file(
-    path: str, place: Place, images: EncodedSet, chosen: npt.NDArray[np.int64], images_per_group: int
+    path: str, place: Place, images: Encoded, chosen: npt.NDArray[np.int64], images_per_group: int
 ) -> Iterator[int]:
     """Write one file, a row group at a time; yields the images of each when it is written."""
     schema = pa.schema([("image", pa.binary()), ("label", pa.int64())])

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,16 +30,6 @@ TEST_FRACTION, _TEST_SEED = 0.2, 0
 """Share of a tree without splits that becomes its test images [ours], the same for every `split_seed`."""
 _SCAN_THREADS = 16  # a shared disk answers many questions at once
 _NAMES_SHOWN = 5
-
-
-class EncodedSet(Encoded, Protocol):
-    """Encoded images that can be chosen from."""
-
-    def select(self: "EncodedSetT", index: npt.NDArray[np.int64]) -> "EncodedSetT":
-        """Return the images at `index`, in its order."""
-
-
-EncodedSetT = TypeVar("EncodedSetT", bound=EncodedSet)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,18 +68,23 @@ class ImageFiles:
         """Return the files at `index`, in its order."""
         return ImageFiles(self.root, self.names[index], self.labels[index])
 
+    def join(self, other: "ImageFiles") -> "ImageFiles":
+        """Return these files, then the others of the same tree."""
+        names, labels = np.concatenate([self.names, other.names]), np.concatenate([self.labels, other.labels])
+        return ImageFiles(self.root, names, labels)
+
 
 @dataclass(frozen=True, eq=False)
 class ImageTree:
     """The files of a tree, by the splits its folders make."""
 
-    train: EncodedSet
+    train: Encoded
     """All files where the folders make no splits."""
 
-    validation: EncodedSet | None
+    validation: Encoded | None
     """Files to judge architectures on; None: to be drawn out of `train`."""
 
-    test: EncodedSet | None
+    test: Encoded | None
     """Files for the end; None: to be drawn out of `train`."""
 
     class_names: tuple[str, ...]
@@ -127,7 +121,7 @@ def scan_tree(path: str) -> ImageTree:
     return ImageTree(files["train"], files.get("validation"), files["test"], class_names)
 
 
-def split_files(tree: ImageTree, config: DataConfig) -> tuple[EncodedSet, EncodedSet, EncodedSet]:
+def split_files(tree: ImageTree, config: DataConfig) -> tuple[Encoded, Encoded, Encoded]:
     """Divide a tree's files into training, validation and test files, stratified by class.
 
     Raises:

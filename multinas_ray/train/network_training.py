@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from multinas_ray.data import Augmentation, BatchStream, DataSplits, ImageSet
+from multinas_ray.data import Batches, DataSplits, Images, Variation, open_stream
 from multinas_ray.errors import RunError
 from multinas_ray.train.augmentation import ExtraAugmentation
 from multinas_ray.train.recipe import RetrainConfig
@@ -51,14 +51,14 @@ class NetworkTraining:
         network: nn.Module,
         config: RetrainConfig,
         splits: DataSplits,
-        crops: Augmentation,
+        crops: Variation,
         device: torch.device,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.network, self.config, self.splits = network, config, splits
         self._device, self._rank, self._world_size = device, rank, world_size
-        images = splits.train if config.train_on == "train" else _joined(splits.train, splits.validation)
+        images = splits.train if config.train_on == "train" else _joined(splits)
         self._batches = self._stream(images, config.batch_size, crops if config.augmentation != "none" else None)
         self._vary = ExtraAugmentation(config, splits.mean, splits.std, rank)
         self._sgd = sgd(network, config)
@@ -130,7 +130,7 @@ class NetworkTraining:
         return loss.detach()
 
     @torch.no_grad()
-    def score(self, image_set: ImageSet) -> tuple[float, float]:
+    def score(self, image_set: Images) -> tuple[float, float]:
         """Mean cross-entropy and accuracy of the network to keep, over every image, in float32, on every rank."""
         trained = self.trained.eval()
         if self._world_size > 1:  # each rank has seen its own images: rank 0's statistics are the ones that are kept
@@ -162,8 +162,8 @@ class NetworkTraining:
             self._ema.module.load_state_dict(state["average"])
         self._sgd.load_state_dict(state["sgd"])
 
-    def _stream(self, image_set: ImageSet, batch_size: int, crops: Augmentation | None) -> BatchStream:
-        return BatchStream(
+    def _stream(self, image_set: Images, batch_size: int, crops: Variation | None) -> Batches:
+        return open_stream(
             image_set,
             batch_size=-(-batch_size // self._world_size) * self._world_size,
             seed=self.config.seed,
@@ -235,6 +235,7 @@ def _parallel(network: nn.Module, device: torch.device) -> nn.Module:
     return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
 
 
-def _joined(first: ImageSet, second: ImageSet) -> ImageSet:
-    images = np.concatenate([first.images, second.images])
-    return ImageSet(images, np.concatenate([first.labels, second.labels]))
+def _joined(splits: DataSplits) -> Images:
+    """Training and validation images; they are of one kind."""
+    train, validation = splits.train, splits.validation
+    return train.join(validation)  # type: ignore[arg-type]

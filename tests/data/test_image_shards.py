@@ -63,6 +63,19 @@ def test_images_are_mixed_and_in_row_groups(shards):
     assert pq.ParquetFile(shards / "images-00000.parquet").metadata.num_row_groups == 7
 
 
+@pytest.mark.parametrize("kind", ["tree", "shards"])
+def test_joined_parts_are_the_first_then_the_second(kind, request):
+    found = scan_images(str(request.getfixturevalue(kind)))
+    joined = StreamedImages(found.train, 8).join(StreamedImages(found.test, 8))
+    assert len(joined) == 66
+    for number in (0, 59, 60, 65):
+        part, place = (found.train, number) if number < 60 else (found.test, number - 60)
+        assert joined.encoded.read(number) == part.read(place)
+        assert joined.labels[number] == part.labels[place]
+    some = joined.select(np.array([65, 3]))
+    assert [some.encoded.name(n) for n in range(2)] == [joined.encoded.name(65), joined.encoded.name(3)]
+
+
 def test_a_folder_of_files_is_still_a_tree(tree):
     assert type(scan_images(str(tree)).train).__name__ == "ImageFiles"
 
