@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -35,6 +35,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         parser: the experiment's parser.
         name: default name of its run.
     """
+    parser.set_defaults(min_workers=None)  # --num-workers sets it too
     group = parser.add_argument_group("the run")
     group.add_argument(
         "--storage", metavar="DIR", default="runs", help="folder of all runs, local or s3:// (default: runs)"
@@ -42,7 +43,18 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     group.add_argument("--name", default=name, help="name of this run and of its folder (default: %(default)s)")
     group.add_argument("--seed", type=int, default=0, help="decides start, batches and draws (default: %(default)s)")
     group.add_argument(
-        "--num-workers", metavar="W", type=int, default=1, help="workers that share each batch (default: 1)"
+        "--num-workers",
+        metavar="W",
+        action=_WorkersAction,
+        default=1,
+        help="workers that share each batch (default: 1); MIN:MAX goes on with fewer while nodes are gone",
+    )
+    group.add_argument(
+        "--wait-for-nodes",
+        metavar="MINUTES",
+        type=float,
+        default=0,
+        help="ask the cluster's autoscaler for nodes and wait for them, at most so many minutes (default: 0)",
     )
     group.add_argument(
         "--threads-per-worker",
@@ -65,6 +77,22 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     group.add_argument("--resume", action="store_true", help="go on with the run of this name")
 
 
+class _WorkersAction(argparse.Action):
+    """`num_workers` from W, or from MIN:MAX together with `min_workers`."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        least, colon, most = str(values).rpartition(":")
+        if not most.isdecimal() or bool(colon) != least.isdecimal():
+            parser.error(f"{option_string} is a number of workers, or MIN:MAX as 4:8; got {values}")
+        namespace.num_workers, namespace.min_workers = int(most), int(least) if colon else None
+
+
 def with_run_arguments(config: OneShotSearchConfig, arguments: argparse.Namespace) -> OneShotSearchConfig:
     """The configuration with the flags of `add_run_arguments`."""
     return dataclasses.replace(
@@ -73,6 +101,8 @@ def with_run_arguments(config: OneShotSearchConfig, arguments: argparse.Namespac
         name=arguments.name,
         seed=arguments.seed,
         num_workers=arguments.num_workers,
+        min_workers=arguments.min_workers,
+        node_wait_seconds=60 * arguments.wait_for_nodes,
         threads_per_worker=arguments.threads_per_worker,
         use_gpu=arguments.use_gpu,
         **_cost_settings(config, arguments),

@@ -74,6 +74,10 @@ class OneShotSearchConfig:
 
     num_workers: int = 1
     """Workers that hold the supernet, each with its shard of every batch."""
+    min_workers: int | None = None
+    """Workers with which the search goes on when nodes are lost, until they are back; None: it waits for all."""
+    node_wait_seconds: float = 0.0
+    """Longest wait at the start for nodes that an autoscaler is asked for. 0: the nodes must be there."""
     use_gpu: bool = False
     """One GPU a worker."""
     cpus_per_worker: float = 1.0
@@ -110,15 +114,25 @@ class OneShotSearchConfig:
         ):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 1 <= self.fewest_workers <= self.num_workers:
+            raise ConfigError(f"min_workers must be from 1 to num_workers={self.num_workers}, got {self.min_workers}")
+        if not self.node_wait_seconds >= 0:
+            raise ConfigError(f"node_wait_seconds must be 0 or more, got {self.node_wait_seconds}")
         for name in ("rounds_per_block", "threads_per_worker"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1 or None, got {getattr(self, name)}")
         for name in ("checkpoint_interval_seconds", "cpus_per_worker"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
-        self.training.check_num_workers(self.num_workers)
+        for number in range(self.fewest_workers, self.num_workers + 1):
+            self.training.check_num_workers(number)
         self.new_optimizer()  # checks coefficients, samples_per_update and the space's variables
         _ = self.plan
+
+    @property
+    def fewest_workers(self) -> int:
+        """Workers without which the search waits."""
+        return _default(self.min_workers, self.num_workers)
 
     @property
     def run_path(self) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import ray
+from ray.autoscaler.sdk import request_resources
+from rich.console import Console
 
 from multinas_ray.data import DataSplits, load_splits
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
@@ -15,6 +18,9 @@ from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.sessions import was_started
 
 DIFFERENCES_SHOWN = 5
+
+NODE_POLL_SECONDS = 2.0
+"""How often the cluster is looked at while nodes are waited for."""
 
 
 def check_run_folder(config: OneShotSearchConfig, resume: bool) -> None:
@@ -97,13 +103,46 @@ def check_data(config: OneShotSearchConfig) -> DataSplits:
     return splits
 
 
-def check_resources(config: OneShotSearchConfig) -> None:
-    """The cluster's nodes must have what a search's workers ask for. Ray must be running.
+def check_resources(config: OneShotSearchConfig, console: Console) -> None:
+    """The cluster's nodes must have what a search's workers ask for, maybe after a wait. Ray must be running.
 
     Raises:
         RunError: they do not; the message says what they have.
     """
-    check_room(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
+    if config.node_wait_seconds:
+        wait_for_nodes(config, console)
+    check_room(config.fewest_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
+
+
+def wait_for_nodes(config: OneShotSearchConfig, console: Console) -> None:
+    """Ask the cluster's autoscaler for room for all workers, and wait for it as long as the search may."""
+    room, deadline = room_for(config.cpus_per_worker, config.use_gpu), time.monotonic() + config.node_wait_seconds
+    if room >= config.num_workers:
+        return
+    request_resources(bundles=[worker_resources(config.cpus_per_worker, config.use_gpu)] * config.num_workers)
+    try:
+        with console.status("") as status:
+            while room < config.num_workers and time.monotonic() < deadline:
+                status.update(f"waiting for nodes: room for {room} of {config.num_workers} workers")
+                time.sleep(NODE_POLL_SECONDS)
+                room = room_for(config.cpus_per_worker, config.use_gpu)
+    finally:
+        request_resources(bundles=[])  # from here on the workers themselves are the demand
+
+
+def worker_resources(cpus_per_worker: float, use_gpu: bool) -> dict[str, float]:
+    """What one worker asks Ray for."""
+    return {"CPU": cpus_per_worker, **({"GPU": 1.0} if use_gpu else {})}
+
+
+def room_for(cpus_per_worker: float, use_gpu: bool) -> int:
+    """Workers that the cluster's present nodes could hold if they held nothing else. Ray must be running."""
+    wanted = worker_resources(cpus_per_worker, use_gpu)
+    return sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in _node_resources())
+
+
+def _node_resources() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def check_room(num_workers: int, *, cpus_per_worker: float, use_gpu: bool) -> None:
@@ -115,11 +154,9 @@ def check_room(num_workers: int, *, cpus_per_worker: float, use_gpu: bool) -> No
     """
     if num_workers < 1:
         raise ConfigError(f"num_workers must be at least 1, got {num_workers}")
-    wanted = {"CPU": cpus_per_worker, **({"GPU": 1.0} if use_gpu else {})}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
-    room = sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in nodes)
+    room, nodes = room_for(cpus_per_worker, use_gpu), _node_resources()
     if room < num_workers:
-        each = " and ".join(f"{amount:g} {name}" for name, amount in wanted.items())
+        each = " and ".join(f"{amount:g} {name}" for name, amount in worker_resources(cpus_per_worker, use_gpu).items())
         has = ", ".join(f"{node.get('CPU', 0):g} CPU and {node.get('GPU', 0):g} GPU" for node in nodes)
         raise RunError(
             f"num_workers={num_workers} workers of {each} do not fit: the cluster has {len(nodes)} node(s) with "

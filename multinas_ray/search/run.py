@@ -65,7 +65,7 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
         write_config(config.run_path, config.to_dict())
     check_data(config)
     with ray_session():
-        check_resources(config)
+        check_resources(config, console)
         _search_and_choose(config, console)
     return load_run(config.run_path)
 
@@ -138,6 +138,7 @@ class _Session:
         return WorkerGroup(
             job,
             num_workers=config.num_workers,
+            min_workers=config.fewest_workers,
             use_gpu=config.use_gpu,
             cpus_per_worker=config.cpus_per_worker,
             max_failures=config.max_worker_failures,

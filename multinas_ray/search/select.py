@@ -30,7 +30,7 @@ from multinas_ray.search.cluster import ray_session
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.ending import candidate_tables, finish_run
 from multinas_ray.search.opened import OpenedRun, open_run
-from multinas_ray.search.preflight import check_room
+from multinas_ray.search.preflight import check_room, room_for
 from multinas_ray.train.candidates import CandidateJob, CandidatePool
 from multinas_ray.train.finish import SUPERNET_FILE
 
@@ -244,7 +244,7 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
         label=None,
         goals=goals_of_run(run),
         candidates_per_network=config.candidates_per_network,
-        num_workers=config.num_workers,
+        num_workers=min(config.num_workers, max(1, room_for(config.cpus_per_worker, config.use_gpu))),
         use_gpu=config.use_gpu,
         threads_per_worker=config.threads_per_worker,
         cpus_per_worker=config.cpus_per_worker,

@@ -22,20 +22,31 @@ class WorkerGroup:
     Args:
         job: the run's settings.
         num_workers: ranks.
+        min_workers: ranks with which the group goes on when nodes are lost, until they are back.
         use_gpu: one GPU a rank, and NCCL instead of gloo.
         cpus_per_worker: logical CPUs that each rank asks Ray for.
         max_failures: restarts of the group before the search is given up; -1 for no limit.
     """
 
     def __init__(
-        self, job: WorkerJob, *, num_workers: int, use_gpu: bool, cpus_per_worker: float, max_failures: int
+        self,
+        job: WorkerJob,
+        *,
+        num_workers: int,
+        min_workers: int,
+        use_gpu: bool,
+        cpus_per_worker: float,
+        max_failures: int,
     ) -> None:
         resources = {"CPU": cpus_per_worker, **({"GPU": 1} if use_gpu else {})}
+        workers = num_workers if min_workers == num_workers else (min_workers, num_workers)
         self._trainer = TorchTrainer(
             search_worker,
             train_loop_config={"job": job},
             scaling_config=ray.train.ScalingConfig(
-                num_workers=num_workers, use_gpu=use_gpu, resources_per_worker=resources
+                num_workers=workers,  # type: ignore[arg-type]  # a range too, its annotation lags behind
+                use_gpu=use_gpu,
+                resources_per_worker=resources,
             ),
             run_config=ray.train.RunConfig(
                 name="train",

@@ -42,7 +42,8 @@ class WeightTraining:
     precision: str = "float32"
     """"float32", or "bfloat16" for autocast in forward and backward."""
     activation_bytes_limit: int | None = None
-    """Activations that one group of subnets may keep for the backward pass; None: the round is one group."""
+    """Activations that one group of a round's subnets may keep for the backward pass; None: on a GPU what its free
+    memory has room for, on a CPU the round is one group."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "validation_batch_size", "norm_batch_size"):

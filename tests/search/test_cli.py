@@ -177,3 +177,28 @@ def test_the_quickstart_explains_itself():
     assert "nothing is downloaded" in done.stdout
     for flag in ("--storage", "--name", "--seed", "--num-workers", "--threads-per-worker", "--use-gpu", "--resume"):
         assert flag in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], (1, 1, 0.0)),
+        (["--num-workers", "2"], (2, 2, 0.0)),
+        (["--num-workers", "1:2"], (2, 1, 0.0)),
+        (["--num-workers=2", "--wait-for-nodes", "1.5"], (2, 2, 90.0)),
+    ],
+)
+def test_workers_and_the_fewest_of_them(make_config, flags, expected):
+    parser = argparse.ArgumentParser()
+    add_run_arguments(parser, name="x")
+    config = with_run_arguments(make_config(), parser.parse_args(flags))
+    assert (config.num_workers, config.fewest_workers, config.node_wait_seconds) == expected
+
+
+@pytest.mark.parametrize("given", ["two", ":2", "1:", "1:2:3", "-1"])
+def test_a_number_of_workers_that_is_none_is_told(capsys, given):
+    parser = argparse.ArgumentParser()
+    add_run_arguments(parser, name="x")
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--num-workers={given}"])
+    assert f"--num-workers is a number of workers, or MIN:MAX as 4:8; got {given}" in capsys.readouterr().err

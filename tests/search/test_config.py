@@ -54,6 +54,9 @@ def space_without_choices():
         ({"name": "a/b"}, "name must be a plain folder name, got 'a/b'"),
         ({"name": ".."}, "name must be a plain folder name, got '..'"),
         ({"num_workers": 0}, "num_workers must be at least 1, got 0"),
+        ({"num_workers": 2, "min_workers": 3}, "min_workers must be from 1 to num_workers=2, got 3"),
+        ({"num_workers": 2, "min_workers": 0}, "min_workers must be from 1 to num_workers=2, got 0"),
+        ({"node_wait_seconds": -1.0}, "node_wait_seconds must be 0 or more, got -1.0"),
         (
             {"num_workers": 3},
             "batch_size=64 is 2 groups of norm_batch_size=32, which num_workers=3 cannot share equally; "
@@ -217,6 +220,7 @@ def test_a_description_comes_back_from_disk(make_config):
         ({}, True),
         ({"rounds_ahead": 1}, True),
         ({"num_workers": 2}, True),
+        ({"num_workers": 2, "min_workers": 1, "node_wait_seconds": 60.0}, True),
         ({"blocks_in_flight": 1}, True),
         ({"checkpoint_interval_seconds": 5.0}, True),
         ({"max_worker_failures": -1}, True),

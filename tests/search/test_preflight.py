@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
@@ -159,9 +160,37 @@ def cluster(monkeypatch):
 
 def test_a_cluster_that_has_enough_is_fine(make_config, cluster):
     cluster((2.0, 0.0))
-    check_resources(make_config(num_workers=2))
+    check_resources(make_config(num_workers=2), Console())
     cluster((2.0, 1.0), (2.0, 1.0))
-    check_resources(make_config(num_workers=2, use_gpu=True))
+    check_resources(make_config(num_workers=2, use_gpu=True), Console())
+
+
+def test_fewer_workers_are_enough_where_the_search_may_go_on_with_them(make_config, cluster):
+    cluster((1.0, 0.0))
+    check_resources(make_config(num_workers=2, min_workers=1), Console())
+    with pytest.raises(RunError, match="num_workers=2 workers of 1 CPU do not fit"):
+        check_resources(make_config(num_workers=2), Console())
+
+
+@pytest.mark.parametrize("come", [True, False])
+def test_nodes_are_asked_for_and_waited_for(make_config, cluster, monkeypatch, come):
+    requests = []
+
+    def request_resources(bundles):
+        requests.append(bundles)
+        if come and bundles:
+            cluster((2.0, 1.0), (8.0, 1.0))
+
+    monkeypatch.setattr(preflight, "request_resources", request_resources)
+    monkeypatch.setattr(preflight, "NODE_POLL_SECONDS", 0.01)
+    cluster((2.0, 1.0))
+    config = make_config(num_workers=2, use_gpu=True, node_wait_seconds=30.0 if come else 0.05)
+    if come:
+        check_resources(config, Console())
+    else:
+        with pytest.raises(RunError, match="the cluster has 1 node"):
+            check_resources(config, Console())
+    assert requests == [[{"CPU": 1.0, "GPU": 1.0}] * 2, []]
 
 
 REMEDY = "; lower num_workers or what each worker asks for, or add nodes"
@@ -192,5 +221,5 @@ REMEDY = "; lower num_workers or what each worker asks for, or add nodes"
 def test_a_cluster_that_has_too_little_is_told_what_it_has(make_config, cluster, changes, nodes, text):
     cluster(*nodes)
     with pytest.raises(RunError) as caught:
-        check_resources(make_config(**changes))
+        check_resources(make_config(**changes), Console())
     assert str(caught.value) == text + REMEDY
