@@ -100,9 +100,9 @@ class LatencyValidation:
     def summary(self) -> str:
         """The verdict and its figures in a sentence or two, with what to do."""
         figures = (
-            f"Kendall's tau {self.kendall_tau:.2f} between predicted and measured latency of "
+            f"Kendall's tau {self.kendall_tau:.3f} between predicted and measured latency of "
             f"{len(self.readable)} networks, mean error {self.mean_relative_error:.1%}, bias {self.bias:+.1%}; "
-            f"two measurements of the same networks agree with tau {self.repeat_tau:.2f}."
+            f"two measurements of the same networks agree with tau {self.repeat_tau:.3f}."
         )
         return f"{_WORDS[self.verdict]} {figures}"
 

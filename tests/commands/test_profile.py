@@ -52,7 +52,7 @@ def test_a_space_of_ones_own_is_measured_compared_and_drawn(profile, tmp_path, c
     assert len(checked) == 27  # all networks there are
     assert (tmp_path / "mine_validation.png").read_bytes().startswith(b"\x89PNG")
     out = capsys.readouterr().out
-    assert "The table predicts networks well: Kendall's tau 1.00" in out
+    assert "The table predicts networks well: Kendall's tau 1.000" in out
     assert "Table: mine.parquet" in out.splitlines()
     (row,) = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│ b")]
     slowest = f"{table.rows[2].median_ms:.3f}"

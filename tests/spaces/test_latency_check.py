@@ -60,11 +60,11 @@ def test_a_noisy_machine_is_told_from_a_poor_table(predicted, second_half, verdi
 def test_the_summary_says_verdict_figures_and_remedy():
     good = make(predicted_ms=1.5 * ORDER).summary()
     assert good.startswith("The table predicts networks well:")
-    assert "tau 1.00 between predicted and measured latency of 10 networks, mean error 50.0%, bias +50.0%" in good
+    assert "tau 1.000 between predicted and measured latency of 10 networks, mean error 50.0%, bias +50.0%" in good
     noisy = make(predicted_ms=swapped(0, 2, 4), second_half_ms=swapped(0, 2)).summary()
     assert "too noisy" in noisy
     assert "stop what else runs on it and profile again" in noisy
-    assert noisy.endswith("agree with tau 0.91.")
+    assert noisy.endswith("agree with tau 0.911.")
     assert "predicts networks poorly" in make(predicted_ms=ORDER[::-1]).summary()
 
 
