@@ -1,7 +1,6 @@
 """Retraining on a real local Ray: side by side, through deaths, and with several workers for a network."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -30,12 +29,13 @@ def retrain(run_path: str, *flags: str) -> Iterator[subprocess.Popen[str]]:
     """The command as a user gives it, in a process of its own with a Ray of its own."""
     command = [sys.executable, "-m", "multinas_ray", "retrain", run_path, "--batch-size", "64", *flags]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -75,21 +75,20 @@ def check_trained(run_path: str, epochs: int) -> None:
 def test_a_killed_driver_and_a_killed_trial_lose_no_epoch(tmp_path: Path) -> None:
     """Two networks side by side; SIGKILL of the driver, the same command again, SIGKILL of a trial's process."""
     run_path = write_chosen_run(tmp_path, [SMALL, LARGE])
-    flags = ("--epochs", "60", "--checkpoint-interval-seconds", "0")
+    flags = ("--epochs", "40", "--checkpoint-interval-seconds", "0")
     with retrain(run_path, *flags) as process:
         wait_until(lambda: min(epochs_done(run_path, rank) for rank in range(2)) >= 2, process)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
     before = [epochs_done(run_path, rank) for rank in range(2)]
     assert min(before) >= 2
-    assert max(before) < 60
+    assert max(before) < 40
     with retrain(run_path, *flags) as process:
         wait_until(lambda: all(epochs_done(run_path, rank) > before[rank] for rank in range(2)), process)
         family = psutil.Process(process.pid).children(recursive=True)
         next(each for each in family if any("ImplicitFunc" in part for part in each.cmdline())).kill()
         output = finish(process)
-    check_trained(run_path, epochs=60)
-    assert "60/60 epochs done, test accuracy" in output
+    check_trained(run_path, epochs=40)
+    assert "40/40 epochs done, test accuracy" in output
     assert list(Path(run_path, "retraining", "session-0001").glob("network-*/events.out.tfevents.*"))
 
 
