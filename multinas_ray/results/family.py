@@ -1,7 +1,7 @@
 """Writing a family: its two tables, and each network's architecture for readers of JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,4 +122,8 @@ class FamilyWriter:
             for row in self.earlier[self.earlier["retrained_path"].notna()].to_dict("records")
         }
         rows = [known.get((each.network, each.architecture)) for each in networks]
-        return {name: [None if row is None else row[name] for row in rows] for name in _RETRAINED}
+        return {name: [_known(row, name) for row in rows] for name in _RETRAINED}
+
+
+def _known(row: Mapping[Hashable, Any] | None, name: str) -> Any:
+    return None if row is None or pd.isna(row[name]) else row[name]

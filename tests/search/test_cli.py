@@ -129,14 +129,13 @@ def test_a_finished_search_shows_its_networks_and_where_they_are(experiment, cap
     out = capsys.readouterr().out
     assert "2 networks, from small to large" in out
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
-    assert [row[2:8] for row in rows] == [
-        ["1.2 k", "56 k", "0.2500", "90.00%", "89.00%", "mode"],
-        ["34.6 k", "1.23 M", "0.1250", "98.77%", "97.54%", "drawn"],
+    assert rows == [
+        ["0", "1.2 k", "56 k", "0.2500", "90.00%", "89.00%", "mode"],
+        ["1", "34.6 k", "1.23 M", "0.1250", "98.77%", "97.54%", "drawn"],
     ]
-    assert [row[:2] for row in rows] == [["0", "0.3"], ["1", "0"]]
     assert [line.split() for line in out.splitlines() if line.startswith("#")] == [
-        ["#0", "skip", "k3e2"],
-        ["#1", "k5e4", "k3e4"],
+        ["#0", "for", "coefficient", "0.3:", "skip", "k3e2"],
+        ["#1", "for", "coefficient", "0:", "k5e4", "k3e4"],
     ]
     lines = out.splitlines()
     assert f"Picture: {tmp_path}/small/pareto.png" in lines

@@ -1,0 +1,266 @@
+import contextlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from multinas_ray.__main__ import main
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.results import load_family, load_run, write_config
+from multinas_ray.results.schema import architectures_schema
+from multinas_ray.results.writer import write_table
+from multinas_ray.search import select as select_module
+from multinas_ray.search.select import choose_and_finish, goals_of_limits, label_of, select_networks
+from tests.search.conftest import small_config
+from tests.search.test_record import Session
+
+
+class Pool:
+    """Stands in for the actors: the loss falls with the size. Notes what it was asked for."""
+
+    def __init__(self, job, cpus_per_worker):
+        assert job.num_workers >= 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def evaluate(self, architectures):
+        self.evaluated.append(list(architectures))
+        return iter([(1.0 - 0.3 * float(self.cost([row])[0]) / self.cost.maximum, 0.5) for row in architectures])
+
+    def finish(self, work):
+        self.finished.append([(architecture, list(folders)) for architecture, folders in work])
+        return iter([0.25] * len(work))
+
+
+def replace_ray(monkeypatch):
+    """Put a stand-in in the place of the actors; returns its class."""
+
+    class Fresh(Pool):
+        evaluated, finished, cost = [], [], None
+
+    monkeypatch.setattr(select_module, "CandidatePool", Fresh)
+    monkeypatch.setattr(select_module, "ray_session", contextlib.nullcontext)
+    monkeypatch.setattr(select_module, "check_room", lambda *room, **more: None)
+    monkeypatch.setattr(select_module, "room_for", lambda *wanted: 1)
+    return Fresh
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    return replace_ray(monkeypatch)
+
+
+def quiet():
+    return Console(file=io.StringIO(), width=200)
+
+
+COEFFICIENTS = (0.0, 0.2, 2.0)
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory):
+    """A search that has come to its end, before and after its networks were chosen."""
+    folder = tmp_path_factory.mktemp("templates")
+    config = small_config(folder / "searched", coefficients=COEFFICIENTS)
+    session = Session(config, 0).run()
+    session.record.save(session.schedule.next_round)
+    (Path(config.run_path) / "supernet.pt").write_text("")
+    shutil.copytree(folder / "searched", folder / "finished")
+    with pytest.MonkeyPatch.context() as patches:
+        replace_ray(patches).cost = config.cost
+        choose_and_finish(small_config(folder / "finished", coefficients=COEFFICIENTS), quiet(), restarts=2)
+    return folder
+
+
+@pytest.fixture
+def copy(templates, tmp_path, pool):
+    def copy(name):
+        shutil.copytree(templates / name, tmp_path / name)
+        config = small_config(tmp_path / name, coefficients=COEFFICIENTS)
+        pool.cost = config.cost
+        return config
+
+    return copy
+
+
+@pytest.fixture
+def searched(copy):
+    """The configuration of a search that has come to its end; its networks are not chosen."""
+    return copy("searched")
+
+
+@pytest.fixture
+def finished(copy):
+    """The configuration of a search whose networks are chosen."""
+    return copy("finished")
+
+
+def test_the_end_of_a_search_leaves_its_family_and_the_finished_mark(finished):
+    run = load_run(finished.run_path)
+    assert run.finished["num_restarts"] == 2
+    assert run.finished["num_evaluations"] == len(run.evaluations)
+    assert run.finished["num_updates"] == run.distributions["update"].max()
+    assert run.finished["elapsed_seconds"] > 0
+    assert len(run.architectures) == 3
+    assert run.architectures["complexity"].is_monotonic_increasing
+    family = load_family(finished.run_path)
+    for row in family.architectures.to_dict("records"):
+        rows = family.candidates[family.candidates["network"] == row["rank"]]
+        objectives = rows["loss"] + row["coefficient"] * rows["complexity"]
+        np.testing.assert_allclose(rows["objective"], objectives)
+        assert rows[rows["chosen"]]["architecture"].tolist() == [row["architecture"]]
+        assert rows[rows["chosen"]]["objective"].iloc[0] == rows["objective"].min()
+    assert (Path(finished.run_path) / "pareto.png").exists()
+
+
+def test_a_search_that_is_finished_already_is_chosen_before_it_is_marked(searched, monkeypatch):
+    monkeypatch.setattr(select_module.CandidatePool, "finish", lambda self, work: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        choose_and_finish(searched, quiet(), restarts=0)
+    assert not load_run(searched.run_path).is_finished
+
+
+def test_each_architecture_is_evaluated_once_and_only_the_chosen_see_the_test_images(finished, pool):
+    family = select_networks(finished.run_path, console=quiet())
+    (evaluated,), (tested,) = pool.evaluated, pool.finished
+    assert len(set(evaluated)) == len(evaluated)
+    assert set(evaluated) == set(family.candidates["architecture"])
+    assert {architecture for architecture, _ in tested} == set(family.architectures["architecture"])
+    assert len(tested) == family.architectures["architecture"].nunique()
+    folders = {folder: architecture for architecture, folders in tested for folder in folders}
+    for row in family.architectures.to_dict("records"):
+        assert folders[f"{finished.run_path}/networks/{row['rank']}"] == row["architecture"]
+    assert (family.architectures["supernet_test_accuracy"] == 0.25).all()
+
+
+def test_any_budget_is_answered_apart_from_the_runs_own_family(finished, pool):
+    before = load_family(finished.run_path).architectures
+    cost = finished.cost
+    budgets = [0.3 * cost.minimum + 0.7 * cost.maximum, 0.7 * cost.minimum + 0.3 * cost.maximum]
+    family = select_networks(finished.run_path, limits={"params": budgets}, label="mine", console=quiet())
+    assert family.path == f"{finished.run_path}/selections/mine"
+    assert [json.loads(text) for text in family.architectures["limits"]] == [{"params": b} for b in budgets[::-1]]
+    assert (family.architectures["params"].to_numpy() <= budgets[::-1]).all()
+    for rank, budget in enumerate(budgets[::-1]):
+        rows = family.candidates[family.candidates["network"] == rank]
+        best = rows[rows["params"] <= budget]["loss"].min()
+        assert family.architectures["supernet_loss"][rank] == best
+    assert pool.finished[-1][0][1][0].startswith(f"{family.path}/networks/")
+    assert load_family(finished.run_path).architectures.equals(before)
+
+
+def test_equal_choices_again_keep_what_was_retrained_and_others_are_refused(finished, monkeypatch):
+    path = Path(finished.run_path)
+    table = load_family(finished.run_path).architectures
+    table["retrained_path"] = [f"networks/{rank}/retrained.pt" for rank in table["rank"]]
+    table["retrained_accuracy"] = 0.75
+    columns = {name: table[name].tolist() for name in table}
+    for name in ("target", "limits", "retrained_loss", "retrained_epochs", "evaluation_id"):
+        columns[name] = [None] * len(table)
+    write_table(path / "architectures.parquet", architectures_schema(list(finished.costs)), {}, columns)
+    assert (select_networks(finished.run_path, console=quiet()).architectures["retrained_accuracy"] == 0.75).all()
+
+    worst = "evaluate", lambda self, rows: iter([(float(self.cost([row])[0]), 0.5) for row in rows])
+    monkeypatch.setattr(select_module.CandidatePool, *worst)
+    message = r"would replace the networks (#\d(, )?)+ of .*small, which have been retrained: give --label NAME"
+    with pytest.raises(StateError, match=message):
+        select_networks(finished.run_path, console=quiet())
+    assert (load_family(finished.run_path).architectures["retrained_accuracy"] == 0.75).all()
+    elsewhere = select_networks(finished.run_path, label="again", console=quiet())
+    assert elsewhere.architectures["coefficient"].notna().all()
+    replaced = select_networks(finished.run_path, overwrite=True, console=quiet()).architectures
+    assert replaced["retrained_path"].isna().any()
+
+
+def test_candidates_are_told_with_their_reasons_and_goals_nobody_meets(finished):
+    told = quiet()
+    least = finished.space.costs["flops"].minimum
+    limits = {"params": finished.cost.maximum, "flops": [least, finished.space.costs["flops"].maximum]}
+    family = select_networks(finished.run_path, limits=limits, console=told)
+    text = " ".join(told.file.getvalue().split())
+    for reason in family.candidates["reason"]:
+        assert reason in text
+    if len(family.architectures) < 2:
+        assert "No network: no candidate is within" in text
+    assert "Network #0, for params <= " in text
+
+
+def test_runs_that_cannot_be_chosen_from_say_why(searched, tmp_path):
+    with pytest.raises(StateError, match="is not finished: go on with its search by --resume"):
+        select_networks(searched.run_path)
+    choose_and_finish(searched, quiet(), restarts=0)
+    (Path(searched.run_path) / "supernet.pt").unlink()
+    with pytest.raises(StateError, match=r"has no supernet\.pt: restore it"):
+        select_networks(searched.run_path)
+    write_config(tmp_path / "tuned", {"optimizer": {}, "searcher": "MultiNASSearch"})
+    with pytest.raises(StateError, match=r"`results\.best_configs` and `results\.pareto_front`"):
+        select_networks(str(tmp_path / "tuned"))
+
+
+def test_wrong_budgets_are_told_before_anything_is_evaluated(finished, pool):
+    for limits, message in (
+        ({"latency": 3.0}, "there is no cost 'latency' to limit: choose from params, flops"),
+        ({"params": 1.0}, r"a limit of params must lie within .*; got 1$"),
+        ({"params": [1e4, 2e4], "flops": [1e5] * 3}, "lists of one length; got 2 of params, 3 of flops"),
+        ({}, "lists of one length; got none"),
+        ({"params": []}, "lists of one length; got 0 of params"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            select_networks(finished.run_path, limits=limits)
+    assert pool.evaluated == []
+
+
+def test_lists_are_taken_together_and_single_values_hold_for_all():
+    goals = goals_of_limits({"params": [1.0, 2.0], "flops": 7, "latency_ms": [3.0]})
+    assert [dict(goal.limits) for goal in goals] == [
+        {"params": 1.0, "flops": 7.0, "latency_ms": 3.0},
+        {"params": 2.0, "flops": 7.0, "latency_ms": 3.0},
+    ]
+    assert all(goal.coefficient is None for goal in goals)
+
+
+def test_labels_tell_the_limits_and_are_folder_names():
+    assert label_of({"params": 2e6}) == "params-2000000"
+    assert label_of({"params": [2e6, 4e6], "latency_ms": 1.5}) == "params-2000000-4000000_latency_ms-1.5"
+    assert label_of({"flops": 1e30}) == "flops-1e30"
+
+
+def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
+    seen = {}
+    family = load_family(finished.run_path)
+    monkeypatch.setattr(select_module, "select_networks", lambda path, **more: seen.update(path=path, **more) or family)
+    argv = ["select", "RUN", "--max", "params=2e6,4e6", "--max", "flops=3e8", "--label", "x", "--candidates", "4"]
+    argv += ["--num-workers", "2", "--use-gpu", "--overwrite", "--data", "D", "--import", "M"]
+    assert main(argv) == 0
+    del seen["console"]
+    assert seen == {
+        "path": "RUN",
+        "limits": {"params": [2e6, 4e6], "flops": [3e8]},
+        "label": "x",
+        "candidates_per_network": 4,
+        "num_workers": 2,
+        "use_gpu": True,
+        "overwrite": True,
+        "data_path": "D",
+        "imports": ["M"],
+    }
+    assert "3 networks, from small to large" in capsys.readouterr().out
+    assert main(["select", "RUN"]) == 0
+    assert (seen["limits"], seen["candidates_per_network"]) == (None, 10)
+    assert main(["select", "RUN", "--max", "params=1", "--max", "params=2"]) == 2
+    assert "each cost is limited once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["params", "params=", "=3", "params=3,,4", "params=many"])
+def test_a_limit_is_a_name_and_numbers(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["select", "RUN", "--max", text])
+    assert f"give NAME=VALUE or NAME=VALUE,VALUE, such as params=2e6, not '{text}'" in capsys.readouterr().err
