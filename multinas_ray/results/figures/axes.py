@@ -19,6 +19,7 @@ _COSTS = {
     # column: (what it is, whether it is a count: then its unit follows its size)
     "params": ("Parameters", True),
     "flops": ("Multiply-adds for one image", True),
+    "latency": ("Latency (ms)", False),
     "latency_ms": ("Latency (ms)", False),
     "complexity": ("Complexity (share of the largest network's)", False),
 }

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from scipy.stats import kendalltau
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.results.figures.curves import convergence_figure, is_training_known, training_figure
@@ -17,7 +16,7 @@ from multinas_ray.results.figures.look import NARROW, WIDE, Look
 from multinas_ray.results.figures.pareto import pareto_figure
 from multinas_ray.results.figures.svg import svg_of
 from multinas_ray.results.report.family import ToldFamily
-from multinas_ray.results.report.wording import number, plural
+from multinas_ray.results.report.wording import plural
 from multinas_ray.results.run import Run
 
 
@@ -61,22 +60,6 @@ def latency_drawing(validation: pd.DataFrame) -> Drawing:
     """Predicted against measured latency."""
     label = f"Scatter plot of predicted against measured latency of {plural(len(validation), 'network')}"
     return _drawn("latency", label, lambda look: latency_figure(validation, look))
-
-
-def latency_text(validation: pd.DataFrame) -> str:
-    """How well the prediction holds."""
-    predicted, measured = validation["predicted_ms"].astype(float), validation["measured_ms"].astype(float)
-    off = float((predicted / measured - 1).abs().mean())
-    tau = float(kendalltau(predicted, measured).statistic)
-    text = (
-        f"{plural(len(validation), 'random network')} measured whole: Kendall's tau {number(tau, 2)}, "
-        f"mean absolute error {100 * off:.1f} % of the measured latency."
-    )
-    halves = "first_half_ms", "second_half_ms"
-    if set(halves) <= set(validation):
-        again = float(kendalltau(*(validation[name].astype(float) for name in halves)).statistic)
-        text += f" Two measurements of the same networks agree with tau {number(again, 2)}."
-    return text
 
 
 def _drawn(prefix: str, label: str, draw: Callable[[Look], Figure]) -> Drawing:

@@ -65,15 +65,25 @@ def load_told_family(run: Run, path: str, label: str | None) -> ToldFamily:
         files = folder.join("networks", str(rank))
         try:
             if storage.exists(file := files.join(TRAINING_FILE)):
-                training[rank] = read_parquet(file)
+                training[rank] = _read_parquet(file)
             if storage.exists(file := files.join("export", PARITY_FILE)):
-                parity[rank] = plain.decode(storage.read_bytes(file))
+                parity[rank] = _read_json(file)
         except StateError as error:
             unreadable.append(str(error))
     return ToldFamily(label, networks, candidates, training, parity, tuple(unreadable))
 
 
-def read_parquet(file: storage.Location) -> pd.DataFrame:
+def _read_json(file: storage.Location) -> Mapping[str, Any]:
+    try:
+        content = plain.decode(storage.read_bytes(file))
+    except StateError as error:
+        raise StateError(f"{file}: {error}") from error
+    if not isinstance(content, Mapping):
+        raise StateError(f"{file} holds no object: write it again by `multinas-ray export`")
+    return content
+
+
+def _read_parquet(file: storage.Location) -> pd.DataFrame:
     """Read a small Parquet file of any columns.
 
     Raises:

@@ -91,9 +91,11 @@ def _cell(position: Position, choice: int, probs: np.ndarray) -> Cell:
 
 
 def _shared_rows(probs: Sequence[np.ndarray], positions: Sequence[Position]) -> tuple[list[str], list[MapRow]] | None:
-    """A row for each label, where that is no long list."""
+    """A row for each label, where positions share most of them."""
     labels = list(dict.fromkeys(choice.label for each in positions for choice in each.choices))
-    if len(labels) > max(len(each.choices) for each in positions) + _MOST_EXTRA_ROWS or len(positions) == 1:
+    if 2 * len(labels) > sum(len(each.choices) for each in positions):
+        return None
+    if len(labels) > max(len(each.choices) for each in positions) + _MOST_EXTRA_ROWS:
         return None
     rows = []
     for label in labels:

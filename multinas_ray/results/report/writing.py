@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
-import pandas as pd
 
 from multinas_ray.errors import StateError
 from multinas_ray.results import storage
@@ -16,11 +15,12 @@ from multinas_ray.results.figures.pareto import is_pipeline
 from multinas_ray.results.report import about, drawings, tables
 from multinas_ray.results.report.accounting import accounting_of
 from multinas_ray.results.report.diagram import diagram_of
-from multinas_ray.results.report.family import ToldFamily, load_told_family, read_parquet
+from multinas_ray.results.report.family import ToldFamily, load_told_family
 from multinas_ray.results.report.heatmaps import heat_maps
 from multinas_ray.results.report.positions import positions_of
 from multinas_ray.results.run import Run, load_run
 from multinas_ray.results.selection import family_path
+from multinas_ray.spaces.latency_check import LatencyValidation
 
 REPORT_FILE = "report.html"
 LATENCY_FILE = "latency_validation.parquet"
@@ -81,7 +81,7 @@ def _content(run: Run, path: str, family: ToldFamily) -> dict[str, Any]:
     positions = positions_of(run)
     configs = tables.chosen_configs(run)
     chosen = configs if is_pipeline(run) else family.networks
-    validation = _latency_validation(path)
+    validation, unreadable = _latency_validation(path)
     content = {
         "name": about.name_of(run),
         "path": run.path,
@@ -99,12 +99,12 @@ def _content(run: Run, path: str, family: ToldFamily) -> dict[str, Any]:
         "maps": heat_maps(run, family.networks, positions),
         "accounting": accounting_of(run),
         "candidates": tables.candidate_groups(family, positions),
-        "latency": None if validation is None else drawings.latency_drawing(validation),
-        "latency_text": "" if validation is None else drawings.latency_text(validation),
+        "latency": None if validation is None else drawings.latency_drawing(validation.to_arrow().to_pandas()),
+        "latency_text": "" if validation is None else validation.summary(),
         "training": drawings.training_drawing(family),
         "configuration": about.configuration_of(run),
         "sessions": about.sessions_of(run, path),
-        "unreadable": family.unreadable,
+        "unreadable": family.unreadable + unreadable,
     }
     return {**content, "sections": _sections(content)}
 
@@ -126,13 +126,11 @@ def _palettes(counts: Sequence[int]) -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-def _latency_validation(path: str) -> pd.DataFrame | None:
-    """Predicted and measured latencies, where the run has them."""
-    file = storage.resolve(path).join(LATENCY_FILE)
-    if not storage.exists(file):
-        return None
-    frame = read_parquet(file)
-    missing = {"predicted_ms", "measured_ms"} - set(frame)
-    if missing:
-        raise StateError(f"{file} lacks the columns {', '.join(sorted(missing))}: write it by `multinas-ray profile`")
-    return frame if len(frame) else None
+def _latency_validation(path: str) -> tuple[LatencyValidation | None, tuple[str, ...]]:
+    """Predicted and measured latencies, where the run has them; and why they cannot be read."""
+    if not storage.exists(storage.resolve(path).join(LATENCY_FILE)):
+        return None, ()
+    try:
+        return LatencyValidation.read(f"{path.rstrip('/')}/{LATENCY_FILE}"), ()
+    except StateError as error:
+        return None, (str(error),)
