@@ -171,17 +171,17 @@ def _progress(console: Console, settings: ProfileSettings) -> Iterator[Callable[
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("passes"))
     with Progress(*columns, TextColumn("{task.fields[error]}"), TimeElapsedColumn(), console=console) as progress:
 
+        def end_stages() -> None:
+            for task in progress.tasks:
+                progress.update(task.id, total=task.completed)
+
         def stage(name: str) -> OnPass:
-            task = progress.add_task(f"{name:15}", total=settings.most_passes, error="")
-
-            def on_pass(passes: int, error: float) -> None:
-                is_steady = passes >= settings.least_passes and error <= settings.tolerance
-                total = passes if is_steady else settings.most_passes
-                progress.update(task, completed=passes, total=total, error=f"± {error:.1%}")
-
-            return on_pass
+            end_stages()
+            number = progress.add_task(f"{name:15}", total=settings.most_passes, error="")
+            return lambda passes, error: progress.update(number, completed=passes, error=f"± {error:.1%}")
 
         yield stage
+        end_stages()
 
 
 def _show(console: Console, table: LatencyTable, space: NetworkSpace, validation: LatencyValidation) -> None:

@@ -6,6 +6,9 @@ import pytest
 from torch import nn
 
 from multinas_ray.__main__ import main
+from multinas_ray.data import DataConfig
+from multinas_ray.results import write_config
+from multinas_ray.search import OneShotSearchConfig, WeightTraining
 from multinas_ray.spaces import LatencyTable, digits_space
 from multinas_ray.supernets import ProfileSettings
 
@@ -62,6 +65,23 @@ def test_a_space_of_ones_own_is_measured_compared_and_drawn(profile, tmp_path, c
 def test_noise_is_not_laid_to_the_table(profile, capsys):
     assert profile("--space", "my_profiled_space.py:small", "--repeats", "2", "--max-seconds", "0", noise=30.0) == 3
     assert "This machine is too noisy to judge the table" in capsys.readouterr().out
+
+
+def test_a_run_gets_the_table_of_its_space(profile, tmp_path):
+    config = OneShotSearchConfig(
+        space=digits_space(width_multiplier=0.5),
+        data=DataConfig(source="digits"),
+        coefficients=(0.0, 0.3),
+        storage_path=str(tmp_path),
+        name="small",
+        warmup_rounds=2,
+        search_rounds=12,
+        training=WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32),
+    )
+    write_config(config.run_path, config.to_dict())
+    profile("--run", f"{tmp_path}/small/", "--repeats", "2")
+    assert LatencyTable.read(tmp_path / "small" / "latency.parquet").missing(config.space) == []
+    assert (tmp_path / "small" / "latency_validation.parquet").exists()
 
 
 def test_a_shipped_space_by_name_goes_to_the_default_file(profile, tmp_path):
