@@ -4,10 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from multinas_ray.commands import plot, profile, report, retrain, select, verify
+from multinas_ray.commands import export, plot, profile, report, retrain, select, verify
 from multinas_ray.errors import MultiNASError
 
-VERBS = (verify, select, retrain, report, profile, plot)
+VERBS = (verify, select, retrain, export, report, profile, plot)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,6 +1,7 @@
 """One call that ties it together: a configuration in, K networks out."""
 
 from multinas_ray.search.config import OneShotSearchConfig
+from multinas_ray.search.export import export_networks
 from multinas_ray.search.retrain import Trackers, retrain_networks
 from multinas_ray.search.run import run_search
 from multinas_ray.search.select import select_networks
@@ -12,6 +13,7 @@ __all__ = [
     "RetrainConfig",
     "Trackers",
     "WeightTraining",
+    "export_networks",
     "retrain_networks",
     "run_search",
     "select_networks",

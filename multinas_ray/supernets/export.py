@@ -170,7 +170,7 @@ def _trace(network: nn.Module, pixels: Tensor) -> Any:
         program = torch.export.export(network, (example,), dynamic_shapes=dynamic, strict=False)
     except _TRACE_ERRORS as error:
         raise ExportError(
-            f"torch.export cannot trace this network ({_first_line(error)}): the forward of every block must be made "
+            f"torch.export cannot trace this network ({first_line(error)}): the forward of every block must be made "
             "of torch operations for any number of images, without branches on values"
         ) from error
     for node in program.graph.nodes:
@@ -195,7 +195,7 @@ def _write_onnx(program: Any, file: Path, texts: Mapping[str, str]) -> None:
         )
     except _TRACE_ERRORS as error:
         raise ExportError(
-            f"torch.onnx cannot write this network ({_first_line(error)}): a block uses an operation that ONNX does "
+            f"torch.onnx cannot write this network ({first_line(error)}): a block uses an operation that ONNX does "
             "not have; leave ONNX out (--skip-onnx) and use model.pt2"
         ) from error
     assert converted is not None
@@ -290,5 +290,6 @@ def _write_parity(file: Path, parities: Sequence[FileParity], num_images: int) -
     file.write_text(json.dumps(record, indent=2) + "\n")
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, since torch's have many; its type where it has none."""
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -199,7 +199,7 @@ def test_a_broken_onnx_file_is_refused_and_nothing_is_left(tmp_path, monkeypatch
 
     def predict_wrongly(file):
         module = export_module._load_pt2(tmp_path / "model.pt2")
-        return lambda pixels: module(pixels) + broken * (len(pixels) == 64) * (torch.arange(5) == 2)
+        return lambda pixels: module(pixels) + (broken if len(pixels) == 64 else 0) * (torch.arange(5) == 2)
 
     monkeypatch.setattr(export_module, "_write_pt2", write_both)
     monkeypatch.setattr(export_module, "_write_onnx", lambda *arguments: None)
