@@ -63,6 +63,11 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         help="CPU threads of each worker (default: its node's cores, shared); 1 where other work uses the cores too",
     )
     group.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
+    group.add_argument("--resume", action="store_true", help="go on with the run of this name")
+    _add_cost_arguments(parser.add_argument_group("what the coefficients weigh"))
+
+
+def _add_cost_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--complexity",
         metavar="COST",
@@ -74,7 +79,6 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         metavar="FILE",
         help="latencies of the space's blocks, from `multinas-ray profile`: their sum is recorded as the cost latency",
     )
-    group.add_argument("--resume", action="store_true", help="go on with the run of this name")
 
 
 class _WorkersAction(argparse.Action):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import BlockDescription, NetworkSpace, Shape
@@ -107,16 +107,7 @@ def validate_table(
     architectures_ND = distinct_architectures(network_space, num_networks, rng)
     predicted_N = table.cost(network_space)(architectures_ND)
     networks = [settings.place(build_subnet(network_space, architecture)) for architecture in architectures_ND]
-    images, timer = settings.images(network_space.input_shape), timer or settings.timer()
-    samples_N: list[list[float]] = [[] for _ in networks]
-
-    def measure() -> None:
-        for index in rng.permutation(len(networks)):
-            timer([networks[index]], images)
-            samples_N[index] += timer([networks[index]], images)
-
-    with settings.in_force():
-        repeat_until_steady(measure, lambda: relative_error(samples_N), settings, on_pass)
+    samples_N = _measure_whole(networks, settings.images(network_space.input_shape), settings, rng, timer, on_pass)
     times_NR = _MS * np.array(samples_N)
     half = times_NR.shape[1] // 2
     return LatencyValidation(
@@ -128,6 +119,28 @@ def validate_table(
         first_half_ms=np.median(times_NR[:, :half], axis=1),
         second_half_ms=np.median(times_NR[:, half:], axis=1),
     )
+
+
+def _measure_whole(
+    networks: Sequence[nn.Module],
+    images: Tensor,
+    settings: ProfileSettings,
+    rng: np.random.Generator,
+    timer: LapTimer | None,
+    on_pass: OnPass,
+) -> list[list[float]]:
+    """Seconds of each network in each pass."""
+    timer = timer or settings.timer()
+    samples_N: list[list[float]] = [[] for _ in networks]
+
+    def measure() -> None:
+        for index in rng.permutation(len(networks)):
+            timer([networks[index]], images)
+            samples_N[index] += timer([networks[index]], images)
+
+    with settings.in_force():
+        repeat_until_steady(measure, lambda: relative_error(samples_N), settings, on_pass)
+    return samples_N
 
 
 def covering_architectures(network_space: NetworkSpace, rng: np.random.Generator) -> IntArray:
