@@ -75,6 +75,7 @@ def custom_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         validation_fraction=arguments.validation_fraction,
         horizontal_flip=not arguments.no_flip,
         strict=arguments.strict,
+        in_memory=not arguments.stream,
     )
     facts = inspect_folder(data)
     for name in arguments.imports:
@@ -118,6 +119,7 @@ def custom_parser() -> argparse.ArgumentParser:
     text = "share of the training images that judge architectures (default: %(default)s)"
     group("--validation-fraction", metavar="SHARE", type=float, default=0.2, help=text)
     group("--no-flip", action="store_true", help="never mirror images: where left and right differ, as in letters")
+    group("--stream", action="store_true", help="decode images when they are needed: for sets larger than the memory")
     group("--strict", action="store_true", help="stop at the first damaged image instead of leaving it out")
     group = parser.add_argument_group("what is searched").add_argument
     group("--space", metavar="FILE.py:FUNCTION", help="own space: a function of (image_shape, num_classes)")

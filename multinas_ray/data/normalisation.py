@@ -50,7 +50,10 @@ class Normalisation:
         Returns:
             (B, C, H, W) float32.
         """
-        images = torch.addcmul(self._shift, pixels.to(torch.float32), self._scale)
+        height, width, channels = pixels.shape[1:]
+        rows = pixels.to(torch.float32).reshape(-1, height, width * channels)  # long rows: several times faster
+        torch.addcmul(self._shift.repeat(width), rows, self._scale.repeat(width), out=rows)
+        images = rows.view(-1, height, width, channels)
         if inside is not None:
             images.masked_fill_(~inside, 0.0)
         images = images.permute(0, 3, 1, 2)  # a (B, H, W, C) block seen as NCHW is channels_last already

@@ -116,8 +116,9 @@ def test_one_flag_each_for_images_space_and_cost(tree):
 
 
 def test_flags_about_the_images_reach_their_configuration(tree):
-    data = configured(tree, "--no-flip", "--strict", "--validation-fraction", "0.5").data
+    data = configured(tree, "--no-flip", "--strict", "--validation-fraction", "0.5", "--stream").data
     assert (data.horizontal_flip, data.strict, data.validation_fraction) == (False, True, 0.5)
+    assert (data.in_memory, data.image_size) == (False, 224)
 
 
 @pytest.mark.parametrize(
