@@ -47,16 +47,16 @@ def profile(monkeypatch, tmp_path):
 
 def test_a_space_of_ones_own_is_measured_compared_and_drawn(profile, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "140")
-    assert profile("--space", "my_profiled_space.py:small", "--output", "mine.parquet", "--batch-size", "3") == 0
-    table = LatencyTable.read(tmp_path / "mine.parquet")
+    assert profile("--space", "my_profiled_space.py:small", "--output", "new/mine.parquet", "--batch-size", "3") == 0
+    table = LatencyTable.read(tmp_path / "new/mine.parquet")
     assert (table.conditions.batch_size, table.conditions.space_name) == (3, "small")
     assert [row.block for row in table.rows] == ["stem", "mb2_k3", "mb4_k5", "skip", "head"]
-    checked = pq.read_table(tmp_path / "mine_validation.parquet").to_pandas()
+    checked = pq.read_table(tmp_path / "new/mine_validation.parquet").to_pandas()
     assert len(checked) == 27  # all networks there are
-    assert (tmp_path / "mine_validation.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "new/mine_validation.png").read_bytes().startswith(b"\x89PNG")
     out = capsys.readouterr().out
     assert "The table predicts networks well: Kendall's tau 1.000" in out
-    assert "Table: mine.parquet" in out.splitlines()
+    assert "Table: new/mine.parquet" in out.splitlines()
     (row,) = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│ b")]
     slowest = f"{table.rows[2].median_ms:.3f}"
     assert [cell.strip() for cell in row] == ["b", "8x6x6", "3", "skip", "1.000", "mb4_k5", slowest]
@@ -90,6 +90,12 @@ def test_a_shipped_space_by_name_goes_to_the_default_file(profile, tmp_path):
     assert LatencyTable.read(tmp_path / "latency.parquet").conditions.space_fingerprint == digits_space().fingerprint
 
 
+def test_an_impossible_file_is_told_before_minutes_of_measuring(profile, monkeypatch, capsys):
+    monkeypatch.setattr("multinas_ray.supernets.profile.profile_space", lambda *args, **kwargs: pytest.fail("measured"))
+    assert profile("--space", "digits", "--output", "my_profiled_space.py/x.parquet") == 2
+    assert "my_profiled_space.py" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("argv", "text"),
     [
@@ -100,7 +106,6 @@ def test_a_shipped_space_by_name_goes_to_the_default_file(profile, tmp_path):
         (["--space", "my_profiled_space.py:nothing"], "gives a int; let the function return a NetworkSpace"),
         (["--space", "my_profiled_space.py:absent"], "defines no 'absent'"),
         (["--space", "digits", "--output", "x.csv"], "ends in .parquet; got 'x.csv'"),
-        (["--space", "digits", "--output", "my_profiled_space.py/x.parquet"], "my_profiled_space.py"),
         (["--space", "digits", "--import", "x.py"], "--import goes with --run"),
         (["--space", "digits", "--repeats", "1"], "2 or more"),
         (["--run", "absent"], "absent"),
