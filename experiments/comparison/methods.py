@@ -218,7 +218,10 @@ METHODS = {
         "MultiNAS, reuse", _ours(memory=4, margin_scale=0.5), 0.5, "memory 4, margin 0.5, fixed losses"
     ),
     "multinas-screened": Method(
-        "MultiNAS, screened", _ours(screened=True, margin_scale=0.5), 20.0, "surrogate, margin 0.5, rounds of 8"
+        "MultiNAS, screened",
+        _ours(screened=True, margin_scale=0.5),
+        20.0,
+        "surrogate with noise, optimism 1 and 3, margin 0.5",
     ),
     "separate-asng": Method("8 separate ASNG runs", _separate, 2.0, "K = 1, 2 samples an update, round robin"),
     "pymoo-nsga2": Method("NSGA-II (pymoo)", PymooNSGA2, 1.0, f"population {POPULATION}, uniform crossover"),

@@ -18,15 +18,16 @@ from multinas_ray.core.config import new_generator
 from multinas_ray.core.optimizer import MultiDistributionOptimizer
 from multinas_ray.core.proposals import Proposals
 from multinas_ray.core.screened_state import ScreenedState, read_screened, write_screened
-from multinas_ray.core.surrogate import Surrogate, fit_surrogate
+from multinas_ray.core.surrogate import KERNELS, Kernel, Surrogate, fit_surrogate
 from multinas_ray.core.utility import scalarised_losses
 from multinas_ray.errors import ConfigError
 
 POOL_STRATA = 16
 """P / K: samples each distribution draws from itself for a pool step."""
 
-OPTIMISM = 1.0
-"""Standard deviations below the predicted loss at which candidates are compared."""
+OPTIMISM = (1.0, 3.0)
+"""Standard deviations below the predicted loss at which candidates are compared, by turns. With few a search polishes
+what it has and may stay there for long, since predicted deviations are often too small; with many it moves on."""
 
 NUM_RANDOM = 10
 """Evaluations before the surrogate chooses; they are drawn from the mixture."""
@@ -264,41 +265,46 @@ class ScreenedOptimizer:
 
     def _most_promising(self, free_ND: IntArray) -> int:
         """Takes turns by the id: the best for f_k, k going round, then the largest gain of hypervolume."""
-        state, archive = self._state, self._state.archive
-        losses_N, complexities_N = self._predict(free_ND, OPTIMISM)
-        turn, by_gain = divmod(state.outstanding.next_id, 2)
+        archive, pending = self._state.archive, self._state.outstanding.pending
+        turn, by_gain = divmod(self._state.outstanding.next_id, 2)
+        lap, k = divmod(turn, self.num_distributions)
+        optimism = OPTIMISM[(k + lap) % len(OPTIMISM)]
+        losses_N, complexities_N = self._predict(free_ND, optimism)
         if by_gain:
             points_F2 = np.stack([archive.losses[archive.front], archive.complexities[archive.front]], axis=1)
-            if len(state.outstanding.pending):  # counts as known at its prediction
-                expected = np.stack(self._predict(state.outstanding.pending.architectures, OPTIMISM), axis=1)
+            if len(pending):  # counts as known at its prediction
+                expected = np.stack(self._predict(pending.architectures, optimism), axis=1)
                 points_F2 = np.concatenate([points_F2, expected])
             gains_N = hypervolume_gains(losses_N, complexities_N, points_F2, archive.reference())
             if gains_N.max() > 0.0:
                 return int(gains_N.argmax())
         coefficients_K = self._inner.diagnostics()["coefficient"]
-        k = turn % self.num_distributions
         return int(scalarised_losses(losses_N, complexities_N, coefficients_K[k : k + 1])[0].argmin())
 
     def _predict(self, architectures_ND: IntArray, optimism: float = 0.0) -> tuple[FloatArray, FloatArray]:
         """Returns (N,) losses and (N,) complexities, predicted by the fit to what is known now."""
-        archive = self._state.archive
         if self._surrogate is None:
-            rows = archive.support
-            self._surrogate = fit_surrogate(
-                archive.architectures[rows],
-                archive.losses[rows],
-                archive.complexities[rows],
-                self._layout.valid_DC.shape[1],
-            )
+            self._surrogate = self._fit([KERNELS[self._state.kernel_number]])
         losses_N, complexities_N = self._surrogate.predict(architectures_ND, optimism)
         if self._cost_table_DC is not None:
             variable_D = np.arange(architectures_ND.shape[1])
             complexities_N = self._base_cost + self._cost_table_DC[variable_D, architectures_ND].sum(axis=1)
         return losses_N, complexities_N
 
+    def _fit(self, kernels: Sequence[Kernel]) -> Surrogate:
+        """Returns a fit to what is known now."""
+        archive = self._state.archive
+        rows, num_columns = archive.support, self._layout.valid_DC.shape[1]
+        return fit_surrogate(
+            archive.architectures[rows], archive.losses[rows], archive.complexities[rows], num_columns, kernels
+        )
+
     def _update(self) -> None:
         """Steps the distributions on a pool drawn from themselves, with known or predicted values."""
         state, inner = self._state, self._inner
+        if state.archive.front:
+            self._surrogate = self._fit(KERNELS)
+            state.kernel_number = KERNELS.index(self._surrogate.kernel)
         rng = new_generator([state.pool_seed, inner.num_updates])
         pool_PD = candidates.draw(inner.probs, self._layout, inner.samples_per_update, rng)
         losses_P, complexities_P = self._pool_values(pool_PD)

@@ -15,10 +15,11 @@ from multinas_ray.core.outstanding import Outstanding
 from multinas_ray.core.proposals import Proposals
 from multinas_ray.core.reader import StateReader
 from multinas_ray.core.state import plain_generator, plain_outstanding, read_generator, read_outstanding
+from multinas_ray.core.surrogate import KERNELS
 from multinas_ray.errors import StateError
 
 VERSION = 1
-COUNTERS = ("pool_seed", "num_told")
+COUNTERS = ("pool_seed", "kernel_number", "num_told")
 
 
 @dataclass(eq=False)
@@ -31,6 +32,8 @@ class ScreenedState:
     """With an update's number, the seed of its pool."""
     archive: Archive
     outstanding: Outstanding
+    kernel_number: int = 1
+    """Which of the surrogate's KERNELS was the likeliest at the last update."""
     num_told: int = 0
 
     @classmethod
@@ -79,6 +82,10 @@ def read_screened(
     )
     distributions = root.plain("distributions")
     root.finish()
+    if state.kernel_number >= len(KERNELS):
+        raise StateError(
+            f"state.counters.kernel_number: expected less than {len(KERNELS)}, found {state.kernel_number}"
+        )
     if state.num_told < len(state.archive):
         raise StateError(
             f"state.counters.num_told: expected at least {len(state.archive)}, the archive's rows, "

@@ -4,7 +4,9 @@ Notation: D variables, X = D * C columns of the one-hot code, M points fitted on
 All of it is [ours]; docs/METHOD.md, "How far sample efficiency was pushed".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,11 +16,34 @@ from multinas_ray.core.asng import one_hot
 ADDITIVE_SHARE = 0.5
 """Share of the kernel that is additive over the variables; the rest falls off with the Hamming distance."""
 
-LENGTHS = (0.1, 0.25, 0.6)
-"""Lengths of that fall, as shares of D; the likeliest is taken at each fit."""
 
-JITTER = 1e-4
-"""Added to the kernel's diagonal: the losses are fixed, but the fit must not chase their last digits."""
+class Kernel(NamedTuple):
+    """A covariance: a * (share of equal variables) + (1 - a) * exp(-(share of unequal ones) / length).
+
+    a is ADDITIVE_SHARE. It is of values of mean 0 and variance 1.
+    """
+
+    length: float
+    """Of the fall, as a share of D."""
+    noise: float
+    """Variance that the diagonal has more: what no neighbour tells, such as the luck of a training. Without it a fit to
+    trained networks has to take short lengths, and stops seeing what distant architectures have in common."""
+
+    def __call__(self, equal_NM: FloatArray) -> FloatArray:
+        """Returns (N, M): the covariance without noise, of shares of equal variables."""
+        falling_NM = np.exp((equal_NM - 1.0) / self.length)
+        covariance_NM: FloatArray = ADDITIVE_SHARE * equal_NM + (1.0 - ADDITIVE_SHARE) * falling_NM
+        return covariance_NM
+
+    def of_points(self, equal_MM: FloatArray) -> FloatArray:
+        """Returns (M, M): the covariance with noise of the points fitted on, of their shares of equal variables."""
+        covariance_MM = self(equal_MM)
+        covariance_MM.flat[:: len(covariance_MM) + 1] += self.noise
+        return covariance_MM
+
+
+KERNELS = tuple(Kernel(length, noise) for noise in (1e-4, 1e-2) for length in (0.1, 0.25, 0.6))
+"""A fit takes the likeliest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +51,12 @@ class Surrogate:
     """What a fit leaves behind. Built by `fit_surrogate`."""
 
     points_MX: FloatArray
-    whitener_MM: FloatArray
-    """The inverse of the covariance's Cholesky factor."""
+    precision_MM: FloatArray
+    """The inverse of the covariance."""
     weights_M2: FloatArray
     offset_2: FloatArray
     scale_2: FloatArray
-    length: float
+    kernel: Kernel
     num_variables: int
     loss_centre: float
     loss_unit: float
@@ -39,26 +64,23 @@ class Surrogate:
     def predict(self, architectures_ND: IntArray, optimism: float = 0.0) -> tuple[FloatArray, FloatArray]:
         """Returns (N,) losses, `optimism` standard deviations below the mean, and (N,) mean complexities."""
         num_columns = self.points_MX.shape[1] // self.num_variables
-        covariance_NM = kernel(one_hot(architectures_ND, num_columns), self.points_MX, self.num_variables, self.length)
+        equal_NM = one_hot(architectures_ND, num_columns) @ self.points_MX.T / self.num_variables
+        covariance_NM = self.kernel(equal_NM)
         mean_N2 = self.offset_2 + self.scale_2 * (covariance_NM @ self.weights_M2)
         warped_N = mean_N2[:, 0]
         if optimism:
-            explained_N = ((covariance_NM @ self.whitener_MM.T) ** 2).sum(axis=1)
+            explained_N = ((covariance_NM @ self.precision_MM) * covariance_NM).sum(axis=1)
             warped_N = warped_N - optimism * self.scale_2[0] * np.sqrt(np.maximum(1.0 - explained_N, 0.0))
         losses_N: FloatArray = self.loss_centre + self.loss_unit * np.sinh(np.clip(warped_N, -30.0, 30.0))
         return losses_N, np.maximum(mean_N2[:, 1], 0.0)
 
 
-def kernel(left_NX: FloatArray, right_MX: FloatArray, num_variables: int, length: float) -> FloatArray:
-    """Returns (N, M): a * (share of equal variables) + (1 - a) * exp(-(share of unequal ones) / length)."""
-    equal_NM = left_NX @ right_MX.T / num_variables
-    falling_NM = np.exp((equal_NM - 1.0) / length)
-    covariance_NM: FloatArray = ADDITIVE_SHARE * equal_NM + (1.0 - ADDITIVE_SHARE) * falling_NM
-    return covariance_NM
-
-
 def fit_surrogate(
-    architectures_MD: IntArray, losses_M: FloatArray, complexities_M: FloatArray, num_columns: int
+    architectures_MD: IntArray,
+    losses_M: FloatArray,
+    complexities_M: FloatArray,
+    num_columns: int,
+    kernels: Sequence[Kernel] = KERNELS,
 ) -> Surrogate:
     """Fits losses and complexities at once.
 
@@ -71,6 +93,7 @@ def fit_surrogate(
         losses_M: not finite for a failed evaluation.
         complexities_M: anything for a failed evaluation.
         num_columns: C.
+        kernels: the likeliest of these is taken; with a single one the fit costs less.
     """
     finite_M = np.isfinite(losses_M)
     low, centre, high = np.quantile(losses_M[finite_M], [0.25, 0.5, 0.75])
@@ -83,28 +106,26 @@ def fit_surrogate(
     targets_M2 = (values_M2 - offset_2) / scale_2
     num_variables = architectures_MD.shape[1]
     points_MX = one_hot(architectures_MD, num_columns)
-    fits = [_factor(points_MX, targets_M2[:, 0], num_variables, length) for length in LENGTHS]
-    likeliest = int(np.argmax([likelihood for likelihood, _ in fits]))
-    whitener_MM: FloatArray = np.linalg.inv(fits[likeliest][1]).astype(np.float64, copy=False)
+    equal_MM = points_MX @ points_MX.T / num_variables
+    kernel = kernels[0]
+    if len(kernels) > 1:
+        kernel = max(kernels, key=lambda each: _likelihood(each.of_points(equal_MM), targets_M2[:, 0]))
+    precision_MM: FloatArray = np.linalg.inv(kernel.of_points(equal_MM)).astype(np.float64, copy=False)
     return Surrogate(
         points_MX=points_MX,
-        whitener_MM=whitener_MM,
-        weights_M2=whitener_MM.T @ (whitener_MM @ targets_M2),
+        precision_MM=precision_MM,
+        weights_M2=precision_MM @ targets_M2,
         offset_2=offset_2,
         scale_2=scale_2,
-        length=LENGTHS[likeliest],
+        kernel=kernel,
         num_variables=num_variables,
         loss_centre=float(centre),
         loss_unit=float(unit),
     )
 
 
-def _factor(
-    points_MX: FloatArray, targets_M: FloatArray, num_variables: int, length: float
-) -> tuple[float, FloatArray]:
-    """Returns the log marginal likelihood, up to a constant, and the Cholesky factor of the covariance."""
-    covariance_MM = kernel(points_MX, points_MX, num_variables, length)
-    covariance_MM.flat[:: len(covariance_MM) + 1] += JITTER
-    factor_MM = np.linalg.cholesky(covariance_MM).astype(np.float64, copy=False)
+def _likelihood(covariance_MM: FloatArray, targets_M: FloatArray) -> float:
+    """Returns the log marginal likelihood, up to a constant."""
+    factor_MM = np.linalg.cholesky(covariance_MM)
     residual_M = np.linalg.solve(factor_MM, targets_M)
-    return -0.5 * float(residual_M @ residual_M) - float(np.log(np.diag(factor_MM)).sum()), factor_MM
+    return -0.5 * float(residual_M @ residual_M) - float(np.log(np.diag(factor_MM)).sum())

@@ -7,7 +7,8 @@ import pytest
 
 from multinas_ray import ConfigError, MultiDistributionOptimizer, Proposals, ScreenedOptimizer, StateError
 from multinas_ray.core import archive as archive_module
-from multinas_ray.core import distributions, make_optimizer
+from multinas_ray.core import distributions, make_optimizer, screened, utility
+from multinas_ray.core.surrogate import KERNELS
 
 COUNTS = [3, 2, 1, 4]
 ALL = np.array(list(itertools.product(*map(range, COUNTS))))
@@ -116,10 +117,11 @@ def test_a_damaged_state_is_refused_and_changes_nothing():
     for damage, text in [
         (("counters", "next_id", 0), "state.counters.next_id: expected at least"),
         (("counters", "num_told", 1), "state.counters.num_told: expected at least"),
+        (("counters", "kernel_number", 6), "state.counters.kernel_number: expected less than 6, found 6"),
         (("archive", "support", np.array([77])), "state.archive.support: expected distinct rows"),
         (("archive", "front", np.array([0, 0])), "state.archive.front: expected distinct rows"),
         (("archive", "architectures", good["archive"]["architectures"] + 9), "expected distinct ones of the space"),
-        (("distributions", "version", 77), "state.version: expected 1"),
+        (("distributions", "version", 77), "state.version: expected 2"),
         (("archive", "extra", 1), "state.archive: expected only"),
     ]:
         section, name, value = damage
@@ -167,6 +169,42 @@ def test_the_surrogate_is_fitted_on_a_bounded_number_of_points(monkeypatch):
     assert len(optimizer._surrogate.points_MX if optimizer._surrogate else state["support"]) == 12
     scores = state["losses"] + np.array(OPTIONS["coefficients"])[:, None] * state["complexities"]
     assert set(scores.argmin(axis=1)) <= set(state["support"].tolist())
+
+
+def test_each_criterion_is_asked_with_little_and_with_much_optimism(monkeypatch):
+    optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [5, 5, 5, 5]})
+    search(optimizer, 12, outstanding=1)
+    asked, gains_by, best_by = [], set(), set()
+    predict = optimizer._predict
+    monkeypatch.setattr(optimizer, "_predict", lambda rows, optimism: (asked.append(optimism), predict(rows))[1])
+    monkeypatch.setattr(
+        screened, "scalarised_losses", lambda *given: (best_by.add((asked[-1], *given[2])), scalar(*given))[1]
+    )
+    monkeypatch.setattr(screened, "hypervolume_gains", lambda *given: (gains_by.add(asked[-1]), gains(*given))[1])
+    scalar, gains = utility.scalarised_losses, archive_module.hypervolume_gains
+    for _ in range(12):
+        optimizer.forget(optimizer.ask(1))
+    assert gains_by == set(screened.OPTIMISM)
+    assert best_by == set(itertools.product(screened.OPTIMISM, OPTIONS["coefficients"]))
+
+
+@pytest.mark.parametrize("kernel", [KERNELS[0], KERNELS[1], KERNELS[-1]])
+def test_the_kernel_is_chosen_at_updates_and_kept_between(monkeypatch, kernel):
+    optimizer = ScreenedOptimizer(**OPTIONS)
+    tried, fit = [], screened.fit_surrogate
+    monkeypatch.setattr(
+        screened, "fit_surrogate", lambda *given: (tried.append(given[4]), fit(*given[:4], [kernel]))[1]
+    )
+    search(optimizer, 24, outstanding=1)
+    assert tried.count(KERNELS) == optimizer.num_updates == 8
+    assert tried[-1] == KERNELS
+    between = [each for each in tried if each != KERNELS]
+    assert between == [[kernel]] * len(between)
+    assert between
+    loaded = ScreenedOptimizer(**OPTIONS)
+    loaded.load_state_dict(optimizer.state_dict())
+    loaded._predict(ALL)
+    assert tried[-1] == [kernel]
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 import moocore
 import numpy as np
 import pytest
+from scipy.stats import multivariate_normal
 
 from multinas_ray import ConfigError
 from multinas_ray.core import best_evaluated
 from multinas_ray.core.archive import Archive, hypervolume_gains
 from multinas_ray.core.candidates import mutate
 from multinas_ray.core.distributions import CategoryLayout
-from multinas_ray.core.surrogate import JITTER, fit_surrogate, kernel
+from multinas_ray.core.surrogate import KERNELS, fit_surrogate
 
 
 def test_gains_are_differences_of_hypervolume():
@@ -35,6 +36,11 @@ def test_the_archives_front_is_the_nondominated_set():
     assert [archive.row_of(architecture) for architecture in architectures] == list(range(400))
 
 
+def textbook(left, right, length):
+    equal = left @ right.T / 5
+    return 0.5 * equal + 0.5 * np.exp(-(1.0 - equal) / length)
+
+
 def test_the_surrogate_is_the_textbooks_gaussian_process():
     rng = np.random.default_rng(13)
     points = np.unique(rng.integers(0, 3, (30, 5)), axis=0)
@@ -44,8 +50,9 @@ def test_the_surrogate_is_the_textbooks_gaussian_process():
     ours = fit.predict(asked)[0] - fit.predict(asked, 1.0)[0]
     one_hot = np.eye(3)
     left, right = one_hot[asked].reshape(8, -1), one_hot[points].reshape(len(points), -1)
-    covariance = kernel(right, right, 5, fit.length) + JITTER * np.eye(len(points))
-    cross = kernel(left, right, 5, fit.length)
+    length, noise = fit.kernel
+    covariance = textbook(right, right, length) + noise * np.eye(len(points))
+    cross = textbook(left, right, length)
     warped = np.arcsinh((losses - np.median(losses)) / np.subtract(*np.quantile(losses, [0.75, 0.25])))
     mean = warped.mean() + cross @ np.linalg.solve(covariance, warped - warped.mean())
     deviation = warped.std() * np.sqrt(1.0 - (cross * np.linalg.solve(covariance, cross.T).T).sum(axis=1))
@@ -54,6 +61,21 @@ def test_the_surrogate_is_the_textbooks_gaussian_process():
     np.testing.assert_allclose(fit.predict(asked)[0], expected, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(ours, expected - np.median(losses) - unit * np.sinh(mean - deviation), atol=1e-7)
     np.testing.assert_allclose(fit.predict(points)[1], complexities, atol=1e-2)
+
+
+@pytest.mark.parametrize("true", KERNELS)
+def test_the_likeliest_kernel_is_taken(true):
+    rng = np.random.default_rng(15)
+    points = np.unique(rng.integers(0, 3, (60, 5)), axis=0)
+    one_hot, unit = np.eye(3)[points].reshape(len(points), -1), np.eye(len(points))
+    covariances = [textbook(one_hot, one_hot, length) + noise * unit for length, noise in KERNELS]
+    losses = np.linalg.cholesky(covariances[KERNELS.index(true)]) @ rng.normal(size=len(points))
+    warped = np.arcsinh((losses - np.median(losses)) / np.subtract(*np.quantile(losses, [0.75, 0.25])))
+    targets = (warped - warped.mean()) / warped.std()
+    likelihoods = [multivariate_normal(cov=covariance).logpdf(targets) for covariance in covariances]
+    fit = fit_surrogate(points, losses, points.mean(axis=1), 3)
+    assert fit.kernel == KERNELS[int(np.argmax(likelihoods))]
+    assert fit_surrogate(points, losses, points.mean(axis=1), 3, [true]).kernel == true
 
 
 def test_mutations_change_one_to_three_free_variables():
