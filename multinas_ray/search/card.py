@@ -24,7 +24,8 @@ tags: [neural-architecture-search, multinas-ray]
 _READ = """from PIL import Image, ImageOps
 import numpy
 
-image = ImageOps.fit(Image.open("photo.png").convert("{mode}"), ({width}, {height}), Image.Resampling.BILINEAR)
+image = Image.open("photo.png").convert("{mode}")
+image = ImageOps.fit(image, ({width}, {height}), Image.Resampling.BILINEAR, bleed={bleed:.5g})
 pixels = numpy.asarray(image).reshape(1, {height}, {width}, {channels}).transpose(0, 3, 1, 2).copy()
 """
 
@@ -189,7 +190,7 @@ def _contract(description: Mapping[str, Any], with_onnx: bool) -> str:
         "probabilities. The normalisation is inside, so no mean and no scale has to be known; float images are "
         f"refused. In float32, for the CPU, batch normalisation fixed.\n\n`{WEIGHTS_FILE}` are the weights of the "
         "network after the normalisation `(pixels / 255 - mean) / std`, with "
-        f"mean {_numbers(taken['mean'])} and std {_numbers(taken['std'])} of the training images.\n\n"
+        f"mean {_numbers(taken['mean'])} and std {_numbers(taken['std'])}.\n\n"
         f"{_classes(description['classes'])}"
     )
 
@@ -205,7 +206,8 @@ def _classes(names: Sequence[str]) -> str:
 def _loading(description: Mapping[str, Any], with_onnx: bool) -> str:
     channels, height, width = description["input"]["shape"][1:]
     mode = "L" if channels == 1 else "RGB"
-    read = _READ.format(mode=mode, width=width, height=height, channels=channels)
+    bleed = (1 - description["input"]["share_of_shorter_side"]) / 2
+    read = _READ.format(mode=mode, width=width, height=height, channels=channels, bleed=bleed)
     parts = ["Nothing here needs multinas-ray. An image:", _code(read)]
     parts += [f"`{PT2_FILE}`, with PyTorch:", _code(_PT2)]
     if with_onnx:

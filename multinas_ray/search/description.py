@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from multinas_ray.data import DataSplits
+from multinas_ray.data import DataSplits, StreamedImages
+from multinas_ray.data.decoder import evaluation_transform
 from multinas_ray.search.opened import OpenedRun
 from multinas_ray.spaces.latency import LatencyTable
 from multinas_ray.supernets.export import INPUT_NAME, OUTPUT_NAME
@@ -111,10 +112,20 @@ def _describe_input(splits: DataSplits) -> dict[str, Any]:
         "axes": "batch, channels, height, width",
         "channels": {1: "grey", 3: "red, green, blue"}.get(splits.image_shape[0], f"{splits.image_shape[0]}"),
         "range": [0, 255],
+        "share_of_shorter_side": _share_kept(splits),
         "mean": list(splits.mean),
         "std": list(splits.std),
         "normalisation": "(pixels / 255 - mean) / std; model.pt2 and model.onnx do it, weights.safetensors comes after",
     }
+
+
+def _share_kept(splits: DataSplits) -> float:
+    """Side of the middle square that is cut out of an image, over its shorter side."""
+    if not isinstance(splits.validation, StreamedImages):
+        return 1.0
+    size = splits.validation.image_size
+    shorter_side = evaluation_transform(size).transforms[0].size[0]
+    return float(size / shorter_side)
 
 
 def _describe_latency(

@@ -1,5 +1,6 @@
 """The networks of a run as files: complete, checked, told truly, and loadable where this package is not."""
 
+import dataclasses
 import io
 import json
 import re
@@ -16,12 +17,14 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from multinas_ray.__main__ import main
-from multinas_ray.data import DataConfig, DataSplits, ImageSet, load_splits
+from multinas_ray.data import DataConfig, DataSplits, ImageSet, StreamedImages, load_splits
+from multinas_ray.data.decoder import evaluation_transform
+from multinas_ray.data.decoding import read_square
 from multinas_ray.errors import ConfigError, ExportError, StateError
 from multinas_ray.results import architectures_schema, load_family, write_config, write_table
 from multinas_ray.results.storage import Location
 from multinas_ray.results.training import RetrainingRecord, write_retraining
-from multinas_ray.search import OneShotSearchConfig
+from multinas_ray.search import OneShotSearchConfig, description
 from multinas_ray.search import export as export_module
 from multinas_ray.search.card import model_card
 from multinas_ray.search.export import check_images, export_networks, load_weights
@@ -323,6 +326,38 @@ def test_an_object_store_gets_the_card_last(tmp_path, monkeypatch):
     assert sorted(order) == [f"bucket/0/{name}" for name in EVERY_FILE]
     assert order[-1] == "bucket/0/README.md"
     assert (tmp_path / "bucket" / "0" / "model.pt2").read_text() == "model.pt2"
+
+
+class OneFile:
+    def name(self, index):
+        return "photo.png"
+
+    def read(self, index):
+        return Path("photo.png").read_bytes()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.875])
+def test_the_cards_way_to_read_an_image_is_the_pipelines(exported, tmp_path, monkeypatch, share):
+    run_path, _, _ = exported
+    described = json.loads((folder_of(run_path, 0) / "architecture.json").read_text())
+    described["input"] |= {"shape": ["batch", 3, 56, 56], "share_of_shorter_side": share}
+    card = model_card(described, {}, [FileParity("model.pt2", "torch", 10, 0.0, 1.0, {"1": 0.0})])
+    waves = np.sin(np.arange(200)[:, None, None] / 30 + np.arange(300)[:, None] / 20 + np.arange(3)) * 100 + 128
+    monkeypatch.chdir(tmp_path)
+    photo = Image.fromarray(waves.astype(np.uint8))
+    photo.save("photo.png")
+    expected = read_square(OneFile(), 0, 56, 3) if share == 1.0 else np.asarray(evaluation_transform(56)(photo))
+    found: dict[str, np.ndarray] = {}
+    exec(re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0], found)
+    assert found["pixels"].shape == (1, 3, 56, 56)
+    assert np.abs(found["pixels"][0].transpose(1, 2, 0).astype(int) - expected).max() <= 2
+
+
+def test_the_share_of_an_image_that_a_network_sees_is_told_for_encoded_images_too():
+    splits = load_splits(DATA)
+    encoded = StreamedImages(OneFile(), image_size=224)
+    assert description._share_kept(splits) == 1.0
+    assert description._share_kept(dataclasses.replace(splits, validation=encoded)) == pytest.approx(0.875)
 
 
 def test_blocks_of_ones_own_are_named_and_no_code_is_claimed_for_them(exported):
