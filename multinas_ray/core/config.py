@@ -38,6 +38,10 @@ class OptimizerConfig:
     """Upper bound of the step divisor Delta, at least 1; may be infinite."""
     margin_scale: float
     """Factor on the margin's floor, positive."""
+    targets: tuple[float, ...] | None
+    """Wanted expected complexities, strictly decreasing as the coefficients increase; None: coefficients stay."""
+    target_rate: float
+    """How far a coefficient moves an update, as a share of itself for a complexity off by its whole target."""
 
     def __post_init__(self) -> None:
         _check_categories(self.num_categories)
@@ -45,7 +49,9 @@ class OptimizerConfig:
         _check_samples_per_update(self.samples_per_update, len(self.coefficients))
         if self.memory < 0:
             raise ConfigError(f"memory must be 0 (off) or a number of updates, got {self.memory}")
-        for name in ("delta_init", "alpha", "margin_scale"):
+        if self.targets is not None:
+            _check_targets(self.targets, self.coefficients)
+        for name in ("delta_init", "alpha", "margin_scale", "target_rate"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 raise ConfigError(f"{name} must be positive and finite, got {value}; its default is a good start")
@@ -73,6 +79,8 @@ def checked_config(
     alpha: float,
     delta_max: float,
     margin_scale: float,
+    targets: Iterable[float] | None,
+    target_rate: float,
 ) -> OptimizerConfig:
     """Turns a caller's values into plain numbers and checks them.
 
@@ -92,6 +100,10 @@ def checked_config(
         alpha=_real(alpha, "alpha"),
         delta_max=_real(delta_max, "delta_max"),
         margin_scale=_real(margin_scale, "margin_scale"),
+        targets=None
+        if targets is None
+        else tuple(_real(value, f"targets[{k}]") for k, value in _numbered(targets, "targets")),
+        target_rate=_real(target_rate, "target_rate"),
     )
 
 
@@ -153,6 +165,23 @@ def _check_categories(num_categories: tuple[int, ...]) -> None:
     for d, count in enumerate(num_categories):
         if count < 1:
             raise ConfigError(f"num_categories[{d}] must be at least 1, got {count}; leave out an empty variable")
+
+
+def _check_targets(targets: tuple[float, ...], coefficients: tuple[float, ...]) -> None:
+    if len(targets) != len(coefficients):
+        raise ConfigError(f"targets must be one for each of the {len(coefficients)} coefficients, got {len(targets)}")
+    for k, value in enumerate(targets):
+        if not (math.isfinite(value) and value > 0.0):
+            raise ConfigError(f"targets[{k}] must be positive and finite, got {value}")
+        if k and not targets[k - 1] > value:
+            raise ConfigError(
+                f"targets must be strictly decreasing, as larger coefficients ask for smaller networks, got "
+                f"{targets[k - 1]} then {value}"
+            )
+    if coefficients[0] == 0.0:
+        raise ConfigError(
+            "with targets every coefficient must be positive, since it is multiplied; coefficients[0] is 0"
+        )
 
 
 def _check_coefficients(coefficients: tuple[float, ...]) -> None:

@@ -18,6 +18,7 @@ from multinas_ray.core.config import checked_base_cost, checked_config, checked_
 from multinas_ray.core.importance import effective_sample_sizes, importance_weights, weighted_means
 from multinas_ray.core.proposals import Evaluations, Proposals
 from multinas_ray.core.state import LastUpdate, read_state, start_state, write_state
+from multinas_ray.core.targets import adapted_coefficients
 from multinas_ray.core.utility import quantile_utilities, scalarised_losses
 from multinas_ray.errors import ConfigError
 
@@ -42,6 +43,9 @@ class MultiDistributionOptimizer:
         alpha: signal-to-noise threshold of the step-size rule.
         delta_max: bound of the step divisor, so that the step size stays at least delta_init / delta_max.
         margin_scale: factor on the smallest probability a category may have.
+        targets: (K,) wanted expected complexities, positive, strictly decreasing. The coefficients are then only where
+            they start: each update brings the k-th distribution's expected complexity nearer to the k-th target.
+        target_rate: how fast, see `targets.adapted_coefficients`.
 
     Raises:
         ConfigError: An argument breaks its rule.
@@ -64,6 +68,8 @@ class MultiDistributionOptimizer:
         alpha: float = 1.5,
         delta_max: float = float("inf"),
         margin_scale: float = 1.0,
+        targets: Iterable[float] | None = None,
+        target_rate: float = 0.02,
     ) -> None:
         self._config = checked_config(
             num_categories=num_categories,
@@ -74,8 +80,9 @@ class MultiDistributionOptimizer:
             alpha=alpha,
             delta_max=delta_max,
             margin_scale=margin_scale,
+            targets=targets,
+            target_rate=target_rate,
         )
-        self._coefficients_K = np.array(self._config.coefficients)
         self._layout = distributions.CategoryLayout.from_num_categories(self._config.num_categories)
         self._settings = self._config.asng_settings(self._layout)
         self._cost_table_DC = None if cost_table is None else checked_cost_table(cost_table, self._layout)
@@ -214,7 +221,7 @@ class MultiDistributionOptimizer:
         if len(values) != self.num_distributions:
             raise ConfigError(f"coefficients must be K = {self.num_distributions} numbers, got {len(values)}")
         self._config = checked_config(**{**asdict(self._config), "coefficients": values})
-        self._coefficients_K = np.array(self._config.coefficients)
+        self._state.coefficients_K = np.array(self._config.coefficients)
 
     def diagnostics(self) -> dict[str, npt.NDArray[Any]]:
         """Reports on each distribution (docs/METHOD.md step 9).
@@ -227,13 +234,9 @@ class MultiDistributionOptimizer:
             an update before there was one.
         """
         asng, last = self._state.asng, self._state.last_update
-        if self._cost_table_DC is None:
-            complexity_K = last.mean_complexity_K.copy()
-        else:
-            complexity_K = distributions.expected_costs(asng.probs_KDC, self._cost_table_DC, self._base_cost)
         return {
-            "coefficient": self._coefficients_K.copy(),
-            "expected_complexity": complexity_K,
+            "coefficient": self._state.coefficients_K.copy(),
+            "expected_complexity": self._expected_complexities(),
             "expected_loss": last.mean_loss_K.copy(),
             "entropy": distributions.entropies(asng.probs_KDC),
             "step_size": self._config.delta_init / asng.step_divisor_K,
@@ -241,6 +244,12 @@ class MultiDistributionOptimizer:
             "mode": self.modes(),
             "mode_probability": distributions.mode_probabilities(asng.probs_KDC),
         }
+
+    def _expected_complexities(self) -> FloatArray:
+        """(K,), exact with a cost table, otherwise as the last update's samples tell."""
+        if self._cost_table_DC is None:
+            return self._state.last_update.mean_complexity_K.copy()
+        return distributions.expected_costs(self._state.asng.probs_KDC, self._cost_table_DC, self._base_cost)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the whole state as nested dicts of numbers, strings, lists, None and new numpy arrays."""
@@ -282,7 +291,7 @@ class MultiDistributionOptimizer:
         log_density_N = state.memory.log_density(pool.proposals, state.num_updates)
         log_prob_KN = distributions.log_prob(state.asng.probs_KDC, architectures_ND)
         weights_KN = importance_weights(log_prob_KN, log_density_N)  # METHOD step 4
-        scores_KN = scalarised_losses(pool.losses, pool.complexities, self._coefficients_K)
+        scores_KN = scalarised_losses(pool.losses, pool.complexities, state.coefficients_K)
         utilities_KN = quantile_utilities(scores_KN, weights_KN)  # METHOD step 5
         gradient_KDC, moves_K = natural_gradient(  # METHOD step 6
             weights_KN, utilities_KN, architectures_ND, state.asng, self._layout
@@ -295,3 +304,7 @@ class MultiDistributionOptimizer:
             mean_loss_K=weighted_means(weights_KN, pool.losses),
             mean_complexity_K=weighted_means(weights_KN, pool.complexities),
         )
+        if self._config.targets is not None:
+            state.coefficients_K = adapted_coefficients(
+                state.coefficients_K, self._expected_complexities(), self._config.targets, self._config.target_rate
+            )

@@ -20,7 +20,7 @@ from multinas_ray.core.proposals import Evaluations, Proposals
 from multinas_ray.core.reader import StateReader
 from multinas_ray.errors import ConfigError, StateError
 
-VERSION = 1
+VERSION = 2
 COUNTERS = ("num_updates", "num_told")
 
 
@@ -46,6 +46,8 @@ class OptimizerState:
     batch: Evaluations
     """Told, waiting for the update they will enter; fewer than samples_per_update."""
     last_update: LastUpdate
+    coefficients_K: FloatArray
+    """eps_k now; with targets they move."""
     num_updates: int = 0
     num_told: int = 0
 
@@ -63,6 +65,7 @@ def start_state(settings: ASNGSettings, config: OptimizerConfig, rng: np.random.
         queue=Proposals.empty(num_variables),
         batch=Evaluations.empty(num_variables),
         last_update=LastUpdate(unknown_K, unknown_K, unknown_K),
+        coefficients_K=np.array(config.coefficients),
     )
 
 
@@ -78,6 +81,7 @@ def write_state(state: OptimizerState, config: OptimizerConfig) -> dict[str, Any
             "path_weight": state.asng.path_weight_K.copy(),
             "step_divisor": state.asng.step_divisor_K.copy(),
         },
+        "coefficients": state.coefficients_K.copy(),
         "rng": plain_generator(state.rng),
         "queue": plain_proposals(state.queue),
         "batch": _plain_evaluations(state.batch),
@@ -112,11 +116,19 @@ def read_state(data: object, config: OptimizerConfig, layout: CategoryLayout, se
         queue=read_proposals(root.section("queue"), layout),
         batch=_read_evaluations(root.section("batch"), layout),
         last_update=_read_last_update(root.section("last_update"), len(config.coefficients)),
+        coefficients_K=_read_coefficients(root, config),
         **counts,
     )
     root.finish()
     _check_together(state, config)
     return state
+
+
+def _read_coefficients(root: StateReader, config: OptimizerConfig) -> FloatArray:
+    coefficients_K = root.floats("coefficients", (len(config.coefficients),))
+    if (coefficients_K < 0.0).any() or (config.targets is None and tuple(coefficients_K) != config.coefficients):
+        raise StateError(f"{root.path}.coefficients: expected those of the configuration, found {coefficients_K}")
+    return coefficients_K
 
 
 def _check_together(state: OptimizerState, config: OptimizerConfig) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from multinas_ray.results import storage
-from multinas_ray.results.candidates import Candidate, Sources
+from multinas_ray.results.candidates import Candidate, Goal, Sources
 from multinas_ray.results.choosing import Choice
 from multinas_ray.results.run import ARCHITECTURES_FILE, Run
 from multinas_ray.results.schema import architectures_schema, candidates_schema, config_metadata
@@ -95,7 +95,7 @@ class FamilyWriter:
             "selection": [each.origin for each in networks],
             "distribution": distributions,
             "coefficient": [goal.coefficient for goal in goals],
-            "target": [None] * len(networks),
+            "target": [self._target(goal) for goal in goals],
             "limits": [json.dumps(dict(goal.limits)) if goal.limits else None for goal in goals],
             **self._shared_columns(networks),
             "mode_probability": [float(mode_probabilities[k]) for k in distributions],
@@ -104,6 +104,10 @@ class FamilyWriter:
             "weights_path": [f"{network_path(each.network)}/{WEIGHTS_FILE}" for each in networks],
             **self._retrained_columns(networks),
         }
+
+    def _target(self, goal: Goal) -> float | None:
+        """The limit of the driving complexity, in its own unit, where there is one."""
+        return goal.limits.get(self.run.config["complexity"]["name"])
 
     def _shared_columns(self, candidates: Sequence[Candidate]) -> dict[str, Any]:
         describe = self.sources.search_space.describe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from multinas_ray.tune.schedule import Plan
 
 RECORDED_PACKAGES = ("multinas-ray", "ray", "torch", "torchvision", "numpy", "pyarrow")
 
+FIRST_COEFFICIENTS = (0.01, 3.0)
+"""Smallest and largest coefficient from which those of targets start, log-spaced: the range of docs/METHOD.md's
+measurements. [ours]"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OneShotSearchConfig:
@@ -36,11 +41,18 @@ class OneShotSearchConfig:
     """The networks that can be found."""
     data: DataConfig
     """The images."""
-    coefficients: Sequence[float]
+    coefficients: Sequence[float] | None = None
     """(K,) increasing weights eps of the complexity: the k-th network minimises loss + eps_k * complexity / largest
     complexity. 0 asks for the best network whatever its size, a larger one for a smaller network."""
+    targets: Sequence[float] | None = None
+    """(K,) increasing complexities in their own unit, in place of coefficients: the best network within each. Each
+    distribution's coefficient moves until its expected complexity is the target; the choice of the networks at the end
+    keeps every target as a hard limit."""
+    target_rate: float = 0.02
+    """How fast the coefficients follow the targets (docs/METHOD.md): share by which one moves in an update when the
+    expected complexity is twice the target. [ours]"""
     complexity: str = "params"
-    """Which cost the coefficients weigh: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
+    """Which cost they are about: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
     extra_costs: Sequence[AdditiveCost] = ()
     """Costs of your own beside the space's, such as the latency of a `LatencyTable`; all are recorded."""
     storage_path: str = "runs"
@@ -96,7 +108,9 @@ class OneShotSearchConfig:
     """Least time between two checkpoints of the supernet: what a crash may cost in weight steps."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "coefficients", tuple(self.coefficients))
+        for name in ("coefficients", "targets"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "extra_costs", tuple(self.extra_costs))
         check_extra_costs(self.space, self.extra_costs)
         if self.complexity not in self.costs:
@@ -104,6 +118,7 @@ class OneShotSearchConfig:
             raise ConfigError(f"complexity must be one of {known}, got {self.complexity!r}")
         if not self.cost.maximum > 0:
             raise ConfigError(f"the complexity {self.complexity} is 0 for every network: choose another cost")
+        self._check_drivers()
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
         for name, least in (
@@ -128,6 +143,26 @@ class OneShotSearchConfig:
             self.training.check_num_workers(number)
         self.new_optimizer()  # checks coefficients, samples_per_update and the space's variables
         _ = self.plan
+
+    def _check_drivers(self) -> None:
+        if (self.coefficients is None) == (self.targets is None):
+            raise ConfigError("either coefficients or targets drive a search; give one of the two")
+        if self.targets is None:
+            return
+        if not self.targets or any(not low < high for low, high in itertools.pairwise(self.targets)):
+            raise ConfigError(f"targets must be one or more increasing complexities, got {self.targets}")
+        least, most = self.cost.minimum, self.cost.maximum
+        outside = [target for target in self.targets if not least <= target <= most]
+        if outside:
+            raise ConfigError(
+                f"targets must lie within what the space's networks have, {least:.10g} to {most:.10g} "
+                f"{self.cost.unit or self.complexity}; got {', '.join(f'{each:.10g}' for each in outside)}"
+            )
+
+    @property
+    def num_distributions(self) -> int:
+        """K."""
+        return len(self.coefficients if self.targets is None else self.targets)  # type: ignore[arg-type]
 
     @property
     def fewest_workers(self) -> int:
@@ -154,7 +189,7 @@ class OneShotSearchConfig:
         return Plan(
             warmup_rounds=self.warmup_rounds,
             search_rounds=self.search_rounds,
-            num_train_architectures=_default(self.num_train_architectures, len(self.coefficients)),
+            num_train_architectures=_default(self.num_train_architectures, self.num_distributions),
             train_during_search=self.train_during_search,
             rounds_ahead=self.rounds_ahead,
         )
@@ -178,12 +213,23 @@ class OneShotSearchConfig:
         """Arguments of the optimiser but its seed; with the record they give its distributions again."""
         return {
             "num_categories": list(self.space.search_space.num_categories),
-            "coefficients": list(self.coefficients),
-            "samples_per_update": _default(self.samples_per_update, 2 * max(1, len(self.coefficients))),
+            **self._driving_arguments(),
+            "samples_per_update": _default(self.samples_per_update, 2 * max(1, self.num_distributions)),
             "memory": self.memory,
             "margin_scale": self.margin_scale,
             "cost_table": (self.cost.table / self.complexity_scale).tolist(),
             "base_cost": self.cost.base / self.complexity_scale,
+        }
+
+    def _driving_arguments(self) -> dict[str, Any]:
+        """Coefficients; for targets those that they start from, the largest for the smallest target."""
+        if self.coefficients is not None:
+            return {"coefficients": list(self.coefficients)}
+        assert self.targets is not None
+        return {
+            "coefficients": np.geomspace(*FIRST_COEFFICIENTS, len(self.targets)).tolist(),
+            "targets": [target / self.complexity_scale for target in reversed(self.targets)],
+            "target_rate": self.target_rate,
         }
 
     def new_optimizer(self) -> MultiDistributionOptimizer:
@@ -209,6 +255,7 @@ class OneShotSearchConfig:
             "plan": plan,
             "complexity": {"name": self.complexity, "scale": self.complexity_scale, "unit": self.cost.unit},
             "extra_costs": [cost.to_dict() for cost in self.extra_costs],
+            "targets": None if self.targets is None else list(self.targets),
             "optimizer": self.optimizer_arguments(),
         }
 
@@ -217,7 +264,7 @@ class OneShotSearchConfig:
         settings = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("space", "data", "training", "coefficients", "extra_costs")
+            if field.name not in ("space", "data", "training", "coefficients", "targets", "extra_costs")
         }
         settings["data_path"] = self.data.path
         settings["activation_bytes_limit"] = self.training.activation_bytes_limit

@@ -57,7 +57,9 @@ def main() -> int:
     arguments.add_argument("--num-workers", default="1:2")
     arguments.add_argument("--replace", action="store_true")
     given = arguments.parse_args()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    head = {"num_cpus": 0, "include_dashboard": False}
+    # Hooks for the exit could be set by the main thread only.
+    cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
     cluster.add_node(num_cpus=1, node_ip_address=ADDRESSES[0])
     killer = Killer(cluster, given.storage / "tiny", replace=given.replace)
     ray.init(address=cluster.address, log_to_driver=False)

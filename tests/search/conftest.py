@@ -1,5 +1,3 @@
-from functools import partial
-
 import pytest
 
 from multinas_ray.data import DataConfig
@@ -26,4 +24,8 @@ def small_config(storage_path, **changes):
 @pytest.fixture
 def make_config(tmp_path):
     """A configuration of a small search of the digits; keyword arguments replace its settings."""
-    return partial(small_config, tmp_path / "runs")
+
+    def make(storage_path=tmp_path / "runs", **changes):
+        return small_config(storage_path, **changes)
+
+    return make

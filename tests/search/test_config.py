@@ -49,6 +49,20 @@ def space_without_choices():
             {"samples_per_update": 5},
             "samples_per_update must be a positive multiple of the number of distributions, 2, got 5; use 6",
         ),
+        ({"targets": (5e3, 9e3)}, "either coefficients or targets drive a search; give one of the two"),
+        ({"coefficients": None}, "either coefficients or targets drive a search; give one of the two"),
+        (
+            {"coefficients": None, "targets": (9e3, 5e3)},
+            "targets must be one or more increasing complexities, got (9000.0, 5000.0)",
+        ),
+        (
+            {"coefficients": None, "targets": (9e3,), "target_rate": 0.0},
+            "target_rate must be positive and finite, got 0.0; its default is a good start",
+        ),
+        (
+            {"coefficients": None, "targets": (9e3, 9e9)},
+            "targets must lie within what the space's networks have, 3058 to 28434 params; got 9000000000",
+        ),
         ({"complexity": "latency"}, "complexity must be one of params, flops, got 'latency'"),
         ({"name": ""}, "name must be a plain folder name, got ''"),
         ({"name": "a/b"}, "name must be a plain folder name, got 'a/b'"),
@@ -123,7 +137,7 @@ def test_a_config_without_its_needed_settings_is_no_config(make_config):
         for name, field in fields.items()
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
-    assert needed == {"space", "data", "coefficients", "name", "warmup_rounds", "search_rounds"}
+    assert needed == {"space", "data", "name", "warmup_rounds", "search_rounds"}
 
 
 def test_defaults_follow_the_number_of_distributions(make_config):
@@ -233,6 +247,7 @@ def test_a_description_comes_back_from_disk(make_config):
         ({"train_during_search": False}, False),
         ({"seed": 1}, False),
         ({"coefficients": (0.0, 0.4)}, False),
+        ({"coefficients": None, "targets": (9e3, 2e4)}, False),
         ({"complexity": "flops"}, False),
         ({"warmup_rounds": 3}, False),
         ({"search_rounds": 13}, False),
@@ -267,3 +282,16 @@ def test_what_the_identity_leaves_out_is_described_all_the_same(make_config):
     description = make_config(data=DataConfig(source="cifar10", path="here"), training=training).to_dict()
     assert description["settings"]["data_path"] == "here"
     assert description["settings"]["activation_bytes_limit"] == 10**6
+
+
+def test_targets_are_told_to_the_optimiser_from_large_to_small(make_config):
+    config = make_config(coefficients=None, targets=[9e3, 1.2e4, 2e4])
+    assert config.num_distributions == 3
+    arguments, scale = config.optimizer_arguments(), config.complexity_scale
+    assert arguments["targets"] == [2e4 / scale, 1.2e4 / scale, 9e3 / scale]
+    assert arguments["coefficients"] == pytest.approx([0.01, np.sqrt(0.03), 3.0])
+    assert arguments["samples_per_update"] == 6
+    assert config.plan.num_train_architectures == 3
+    assert config.to_dict()["targets"] == [9e3, 1.2e4, 2e4]
+    assert make_config().to_dict()["targets"] is None
+    assert "targets" not in make_config().optimizer_arguments()

@@ -7,6 +7,7 @@ import pytest
 
 from multinas_ray.errors import StateError
 from multinas_ray.results import load_run, load_snapshot, storage, write_config, write_finished
+from multinas_ray.results.candidates import goals_of_run
 from multinas_ray.results.run import proposals_of
 from multinas_ray.results.verify import verify_run
 from multinas_ray.search import record as record_module
@@ -385,3 +386,24 @@ def test_the_elapsed_time_of_a_warm_up_counts_too(make_config):
     first.record._started_seconds = time.monotonic() - 1000.0
     first.record.save(1)
     assert Session(config, 1).record.elapsed_seconds >= 1000.0
+
+
+def test_the_record_of_a_search_for_targets_holds_across_a_crash(make_config):
+    """The coefficients follow from the distributions, so nothing more need be recorded."""
+    config = make_config(coefficients=None, targets=[9e3, 2e4], target_rate=0.5)
+    with suppress(Crash):
+        Session(config, 0, crash_at=("after append", 7)).run()
+    session = Session(config, 1).run()
+    session.finish()
+    verification = verify_run(config.run_path)
+    assert verification.holds, verification.problems
+    run = load_run(config.run_path)
+    newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]
+    np.testing.assert_allclose(newest["target"] * config.complexity_scale, [2e4, 9e3])
+    start = config.optimizer_arguments()["coefficients"]
+    assert (abs(newest["coefficient"].to_numpy() / start - 1) > 0.01).all()
+    assert (session.optimizer.diagnostics()["coefficient"] == newest["coefficient"]).all()
+    assert [(goal.limits, goal.distribution) for goal in goals_of_run(run)] == [
+        ({"params": 9e3}, 1),
+        ({"params": 2e4}, 0),
+    ]
