@@ -30,7 +30,7 @@ def record(path, num_trials, **arguments):
 def test_configurations_take_the_place_of_networks(tmp_path):
     pipeline = record(tmp_path / "run", 60)
     page = checked(render_report(str(tmp_path / "run")))
-    assert "One search for 2 configurations of different size." in page.text
+    assert "One search for 2 configurations that weigh accuracy against size." in page.text
     assert [attrs["id"] for attrs in page.all("section")] == [
         "networks",
         "pareto",

@@ -97,7 +97,7 @@ class Look:
 
 PICTURE = Look(LIGHT, width=9.6, panel_height=5.4, font=11.5, num_columns=2, is_picture=True)
 WIDE = Look(MARKERS, width=10.4, panel_height=3.3, font=9.0, num_columns=2, is_picture=False)
-NARROW = Look(MARKERS, width=4.4, panel_height=3.0, font=9.0, num_columns=1, is_picture=False)
+NARROW = Look(MARKERS, width=4.0, panel_height=2.8, font=9.0, num_columns=1, is_picture=False)
 
 
 def new_figure(look: Look, num_panels: int, *, stacked: bool = False, height: float | None = None) -> Figure:

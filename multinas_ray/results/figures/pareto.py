@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.results.figures.axes import Scale, error_percent, number_ticks, scale_of
@@ -27,8 +27,8 @@ _LATE_PART = 5  # the last evaluations, one in so many, were made with nearly th
 _SHOWN_SHARE = 0.95  # late evaluations below the top of the axis; the rest would squeeze the picture
 _GRID = (320, 200)  # cells of the picture; of a cloud larger than this many points one of each cell is drawn
 _MOST_POINTS = 6000
-_SIZE = 1.4  # a network's marker, squared fonts
-_WHITE_EDGE = 1.8
+_SIZE = 1.6  # a network's marker, squared fonts
+_EDGE = 0.09  # the rim in the paper's colour, fonts
 _INHERITED, _ALONE, _TRIALS = "networks, supernet's weights", "networks, trained alone", "configurations chosen"
 _MARKERS = {_INHERITED: "o", _ALONE: "D", _TRIALS: "o"}
 
@@ -141,6 +141,9 @@ def _cost_axis(axes: Axes, scale: Scale, look: Look) -> None:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if look.num_columns > 1 else (1,)))
         axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        is_roomy = look.num_columns > 1 and axes.get_subplotspec() == axes.figure.axes[0].get_subplotspec()
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=7 if is_roomy else 4, steps=[1, 2, 2.5, 5, 10]))
     number_ticks(axes.xaxis)
 
 
@@ -222,7 +225,7 @@ def _draw_tests(
     values = np.concatenate(list(tests.values()))
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     margin = 0.2 * (high - low) or 0.5
-    axes.set_ylim(max(0.0, low - margin), high + margin)
+    axes.set_ylim(max(0.0, low - 1.5 * margin), high + margin)
     axes.margins(x=0.12)
     axes.set_ylabel("Error on test images (%)")
     number_ticks(axes.yaxis)
@@ -237,7 +240,7 @@ def _mark(axes: Axes, points: Points, networks: pd.DataFrame, look: Look, *, lab
     style: dict[str, Any] = {
         "marker": _MARKERS[label],
         "edgecolors": look.palette.paper,
-        "linewidths": _WHITE_EDGE,
+        "linewidths": _EDGE * look.font,
         "zorder": 5,
     }
     axes.scatter(points[:, 0], points[:, 1], s=sizes, color=colours, **style)
@@ -256,7 +259,7 @@ def _draw_expectations(axes: Axes, run: Run, scale: Scale, look: Look) -> npt.ND
     quality = np.zeros(len(newest)) if scale.is_error else losses
     label = f"expected {'costs' if scale.is_error else 'values'}, update {newest['update'].iloc[0]:,}"
     colours = look.network_colours(len(newest))
-    style: dict[str, Any] = {"edgecolors": look.palette.paper, "linewidths": _WHITE_EDGE, "zorder": 5}
+    style: dict[str, Any] = {"edgecolors": look.palette.paper, "linewidths": _EDGE * look.font, "zorder": 5}
     size = 0.6 * _SIZE * look.font**2
     axes.scatter(costs, quality, s=size, color=colours, clip_on=False, **style)
     axes.scatter([], [], s=size, color=colours[len(colours) // 2], label=label, **style)

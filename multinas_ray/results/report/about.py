@@ -101,12 +101,12 @@ def lead_of(run: Run, num_networks: int) -> str:
     told, optimizer = run.config.get("complexity") or {}, run.config.get("optimizer", {})
     cost = cost_name(str(told.get("label") or told.get("name") or "complexity"))
     count = num_networks or len(optimizer.get("coefficients") or ())
-    what = "configurations" if is_pipeline(run) else "networks"
-    space = run.config.get("space") or {}
-    where = f" in the space {space['name']}" if "name" in space else ""
-    data = run.config.get("data") or {}
-    images = f", for the images of {data['source']}" if "source" in data else ""
-    return f"One search for {count} {what} of different {cost}{where}{images}."
+    what = plural(count, "configuration" if is_pipeline(run) else "network")
+    quality = str(run.config.get("metric", "accuracy"))
+    space, data = run.config.get("space") or {}, run.config.get("data") or {}
+    where = f", in the space {space['name']}" if "name" in space else ""
+    images = f", on the images {data['source']}" if "source" in data else ""
+    return f"One search for {what} that weigh {quality} against {cost}{where}{images}."
 
 
 def configuration_of(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:

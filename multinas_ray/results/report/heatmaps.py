@@ -16,6 +16,7 @@ from multinas_ray.results.report.positions import Position
 from multinas_ray.results.report.wording import number, percent
 from multinas_ray.results.run import Run
 
+_SMALL = 10  # columns
 _MOST_EXTRA_ROWS = 4  # rows of a shared list of labels beyond the choices of one position
 
 
@@ -56,6 +57,11 @@ class HeatMap:
     def is_labelled(self) -> bool:
         """Whether each cell tells its choice: rows are positions then, else columns are."""
         return not self.columns
+
+    @property
+    def is_small(self) -> bool:
+        """Whether three of them fit side by side."""
+        return 0 < len(self.columns) <= _SMALL
 
 
 def heat_maps(run: Run, networks: pd.DataFrame, positions: Sequence[Position]) -> list[HeatMap]:

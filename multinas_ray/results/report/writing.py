@@ -10,6 +10,7 @@ import jinja2
 
 from multinas_ray.errors import StateError
 from multinas_ray.results import storage
+from multinas_ray.results.figures.curves import smoothing_window
 from multinas_ray.results.figures.look import DARK, LIGHT, colour_of, network_keys
 from multinas_ray.results.figures.pareto import is_pipeline
 from multinas_ray.results.report import about, drawings, tables
@@ -96,6 +97,7 @@ def _content(run: Run, path: str, family: ToldFamily) -> dict[str, Any]:
         "diagram": diagram_of(chosen.iloc[:0] if is_pipeline(run) else chosen, positions),
         "pareto": drawings.pareto_drawing(run, chosen),
         "convergence": drawings.convergence_drawing(run, family.networks),
+        "smoothing": smoothing_window(run),
         "maps": heat_maps(run, family.networks, positions),
         "accounting": accounting_of(run),
         "candidates": tables.candidate_groups(family, positions),
