@@ -19,6 +19,7 @@ from multinas_ray.spaces.latency_check import LatencyValidation
 from tests.results.conftest import COEFFICIENTS, NUM_CATEGORIES
 from tests.results.pages import checked
 
+NAN = float("nan")
 EVIL = "<script>alert('x')</script>&\"<b>"
 HEADINGS = ["networks", "pareto", "blocks", "convergence", "maps", "cost", "choice", "training", "about"]
 
@@ -159,12 +160,15 @@ def test_equal_networks_and_budgets_are_told(run, undrawn):
     table = load_run(run).architectures
     table.loc[2, "architecture"] = None
     table["architecture"] = [table["architecture"].iloc[1] if each is None else each for each in table["architecture"]]
-    table["limits"] = ['{"params": 2000000.0}', None, None, None]
+    table["limits"] = ['{"params": 888000000.0}', None, None, None]
+    table["target"] = [8.88e8, 7.77e8, NAN, NAN]
     write_table(run / "architectures.parquet", architectures_schema(["params", "flops"]), {}, columns_of(table))
     section = checked(render_report(str(run))).section("networks")
     assert section.count("same as #1") == 1
     assert "budget" in section
-    assert section.count("at most 2 M parameters") == 1
+    assert section.count("at most 888 M parameters") == 1
+    assert section.count("777 M") == 1
+    assert section.count("888 M") == 1  # the budget is the target
 
 
 def candidates_of(networks):

@@ -41,6 +41,8 @@ def test_configurations_take_the_place_of_networks(tmp_path):
     ]
     best = pipeline.search.best_configs().sort_values("size")
     section = page.section("networks")
+    places = [section.index(f"{row['size']:.4g} {row['trial_id']}") for row in best.to_dict("records")]
+    assert places == sorted(places)
     for row in best.to_dict("records"):
         assert f"a={row['config']['a']}, net/b={row['config']['net']['b']}" in section
         assert f"{row['accuracy']:.4g} {row['size']:.4g} {row['trial_id']}" in section

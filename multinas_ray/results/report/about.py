@@ -118,7 +118,7 @@ def configuration_of(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
             rows = [(str(name), value_text(value)) for name, value in content.items() if name not in _LEFT_OUT]
             sections.append((title, [row for row in rows if len(row[1]) < 300]))
     others = {name: value for name, value in run.config.items() if name not in _SECTIONS and name not in _LEFT_OUT}
-    plain_ones = [(name, value_text(value)) for name, value in others.items() if not isinstance(value, Mapping | list)]
+    plain_ones = [(name, value_text(value)) for name, value in others.items() if not isinstance(value, Mapping)]
     space = run.config.get("space")
     if isinstance(space, Mapping) and "fingerprint" in space:
         plain_ones += [("space", str(space.get("name", ""))), ("fingerprint of the space", str(space["fingerprint"]))]

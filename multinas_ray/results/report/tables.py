@@ -51,16 +51,17 @@ def cost_columns(frame: pd.DataFrame, known: Sequence[str]) -> list[str]:
     return [str(name) for name in frame if name not in known and pd.api.types.is_numeric_dtype(frame[name])]
 
 
-def networks_table(family: ToldFamily) -> Table | None:
+def networks_table(run: Run, family: ToldFamily) -> Table | None:
     """The K networks, small to large; None until they are chosen."""
     networks = family.networks
     if networks.empty:
         return None
     costs = cost_columns(networks, architectures_schema(()).names)
+    driving = str((run.config.get("complexity") or {}).get("name"))
     columns = [
         Column("#"),
         Column("coefficient", hint="weight of the normalised complexity"),
-        Column("target", hint="wanted complexity, as a share of the largest network's"),
+        Column("target", hint="wanted complexity"),
         Column("budget", is_number=False),
         *(Column(cost_name(name)) for name in costs),
         Column("validation", hint="accuracy on all validation images, with the supernet's weights"),
@@ -78,8 +79,8 @@ def networks_table(family: ToldFamily) -> Table | None:
         [
             str(row["rank"]),
             number(row["coefficient"]),
-            number(row["target"]),
-            limits_text(row.get("limits")),
+            UNKNOWN if is_known(row["limits"]) else cost(driving, row["target"]),  # else it is the budget
+            limits_text(row["limits"]),
             *(cost(name, row[name]) for name in costs),
             percent(row["supernet_accuracy"]),
             percent(row["supernet_test_accuracy"]),

@@ -92,7 +92,7 @@ def _content(run: Run, path: str, family: ToldFamily) -> dict[str, Any]:
         "lead": about.lead_of(run, len(chosen)),
         "summary": about.summary_of(run, positions, len(chosen)),
         "palettes": _palettes([len(chosen), run.distributions["distribution"].nunique(), 2]),
-        "networks": tables.configs_table(run, configs) if is_pipeline(run) else tables.networks_table(family),
+        "networks": tables.configs_table(run, configs) if is_pipeline(run) else tables.networks_table(run, family),
         "front": tables.front_table(run),
         "diagram": diagram_of(chosen.iloc[:0] if is_pipeline(run) else chosen, positions),
         "pareto": drawings.pareto_drawing(run, chosen),
