@@ -152,15 +152,16 @@ class Sources:
         )
 
     def distributions_for(self, goal: Goal) -> list[int]:
-        """The distributions to draw from, the likeliest first: the goal's own, or all by how near they are.
+        """The distributions to take modes and draws from, the likeliest first.
 
-        Near is a distribution whose expected costs meet the limits with the least room, or miss them by least.
+        With a coefficient the goal's own alone. Within limits all: the goal's own, if it has one, then by how near they
+        are. Near is a distribution whose expected costs meet the limits with the least room, or miss them by least.
         """
-        if goal.distribution is not None:
-            return [goal.distribution]
+        if not goal.limits:
+            return [goal.distribution] if goal.distribution is not None else list(range(len(self.probs_KDC)))
         expected = {name: self.costs[name].expectation(self.probs_KDC) for name in goal.limits}
         order: list[int] = np.abs(self._excess(expected, goal.limits)).argsort(kind="stable").tolist()
-        return order
+        return sorted(order, key=lambda k: k != goal.distribution)
 
     def propose(self, goals: Sequence[Goal], number: int, rng: np.random.Generator) -> list[Candidate]:
         """Candidates of every goal, each architecture once for a goal.

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -153,6 +155,32 @@ def test_the_distribution_for_limits_is_the_one_whose_expected_costs_are_nearest
     for k in range(2):
         assert sources.distributions_for(Goal(limits={"params": expected[k] + 1})) == [k, 1 - k]
     assert sources.distributions_for(Goal(coefficient=0.0, distribution=1)) == [1]
+    small = {"params": expected[1]}
+    assert sources.distributions_for(Goal(limits=small, distribution=0)) == [0, 1]  # its own first
+
+
+def test_a_target_is_a_hard_limit_that_its_own_distribution_searched_for():
+    run = run_of(whole_space())
+    goals = goals_of_run(replace(run, config={**run.config, "targets": [1010.0, 1110.0]}))
+    assert [(dict(goal.limits), goal.distribution, goal.coefficient) for goal in goals] == [
+        ({"params": 1010.0}, 1, None),
+        ({"params": 1110.0}, 0, None),
+    ]
+    for goal in goals:
+        proposed = propose(Sources.of(run, SPACE, COSTS), [goal], 4)
+        assert {"mode", "evaluated", "drawn"} == {each.origin for each in proposed}
+        kept = [each for each in proposed if each.within_budget]
+        assert kept
+        assert all(each.costs["params"] <= goal.limits["params"] for each in kept)
+
+
+def test_where_its_own_distribution_draws_nothing_within_the_limits_the_others_do():
+    certain = [[0.0, 0.0, 1.0], [0.0, 1.0], [0.0, 0.0, 1.0]]
+    sources = sources_of([], probs=(certain, SMALL))
+    candidates = propose(sources, [Goal(limits={"params": 1022.0}, distribution=0)], 7)
+    assert by_origin(candidates, "mode") == [(2, 1, 2), (0, 0, 0)]
+    assert len(by_origin(candidates, "drawn")) == 3
+    assert [each.within_budget for each in candidates] == [False, True, True, True, True]
 
 
 def test_where_nothing_keeps_the_limits_the_nearest_evaluation_is_proposed_to_be_named():

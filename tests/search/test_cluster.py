@@ -1,6 +1,7 @@
 """Searches on a real local Ray: the whole path, its repeatability, and deaths at any moment."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +17,9 @@ import ray
 import torch
 
 from multinas_ray.errors import RunError
-from multinas_ray.results import Run, load_run
+from multinas_ray.results import Run, load_family, load_run
 from multinas_ray.results.verify import verify_run
-from multinas_ray.search import run_search
+from multinas_ray.search import run_search, select_networks
 from multinas_ray.supernets import build_subnet
 from tests.search.tiny_search import parser, tiny_config, tiny_space
 
@@ -41,6 +42,8 @@ def check_whole(run: Run, warmup_rounds: int = 5, search_rounds: int = 30) -> No
     for network in run.architectures.to_dict("records"):
         weights = torch.load(Path(run.path) / network["weights_path"], weights_only=True)
         build_subnet(tiny_space(), network["architecture"]).load_state_dict(weights)
+    candidates = load_family(run.path).candidates
+    assert candidates[candidates["chosen"]]["architecture"].tolist() == run.architectures["architecture"].tolist()
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +73,39 @@ def test_a_search_leaves_k_networks_and_a_whole_record(one_worker: Run) -> None:
     assert len(pd.read_parquet(Path(one_worker.path) / "evaluations")) == len(one_worker.evaluations)
 
 
-def test_equal_seeds_give_equal_searches(one_worker: Run, search: Callable[..., Run]) -> None:
+def test_equal_seeds_give_equal_searches_and_networks(one_worker: Run, search: Callable[..., Run]) -> None:
     again = search("--name", "again")
     pd.testing.assert_frame_equal(again.evaluations[OF_THE_SEARCH], one_worker.evaluations[OF_THE_SEARCH])
+    assert again.architectures["architecture"].tolist() == one_worker.architectures["architecture"].tolist()
+
+
+def test_a_driver_killed_before_the_networks_were_chosen_goes_on_with_that_alone(
+    one_worker: Run, search: Callable[..., Run]
+) -> None:
+    path = Path(one_worker.path).with_name("cut")
+    shutil.copytree(one_worker.path, path)
+    for name in ("finished.json", "architectures.parquet", "candidates.parquet"):
+        (path / name).unlink()
+    shutil.rmtree(path / "networks")
+    run = search("--name", "cut", "--resume")
+    check_whole(run)
+    pd.testing.assert_frame_equal(run.architectures, one_worker.architectures)
+    assert not (path / "tune" / "session-0001").exists()  # neither trials nor workers were started
+
+
+def test_a_finished_run_answers_other_budgets(one_worker: Run) -> None:
+    family = select_networks(one_worker.path, limits={"params": [4000, 1500], "flops": 3e4})
+    assert (family.architectures["params"].to_numpy() <= [1500, 4000]).all()
+    assert (family.architectures["flops"] <= 3e4).all()
+    weights = torch.load(Path(family.path) / family.architectures["weights_path"][1], weights_only=True)
+    build_subnet(tiny_space(), family.architectures["architecture"][1]).load_state_dict(weights)
+    own, again = (
+        dict(zip(each["architecture"], each["loss"], strict=True))
+        for each in (load_family(one_worker.path).candidates, family.candidates)
+    )
+    assert own.keys() & again.keys()
+    for architecture in own.keys() & again.keys():
+        assert again[architecture] == pytest.approx(own[architecture])
 
 
 def test_two_workers_give_the_losses_of_one(one_worker: Run, search: Callable[..., Run]) -> None:
