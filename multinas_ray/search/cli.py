@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from multinas_ray.errors import ConfigError, MultiNASError
+from multinas_ray.results import Run
 from multinas_ray.results.storage import exists, read_bytes, resolve, write_atomic
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.ending import PARETO_FILE, latest_distributions_table, networks_table
@@ -26,6 +27,7 @@ LATENCY = "latency"
 """The cost that a latency table gives."""
 
 ConfigFunction = Callable[[argparse.Namespace], OneShotSearchConfig]
+CompleteFunction = Callable[[OneShotSearchConfig, argparse.Namespace, Console], None]
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
@@ -139,37 +141,63 @@ def keep_latency_table(table: str, run_path: str) -> None:
             write_atomic(resolve(run_path).join(name), read_bytes(source))
 
 
-def run_experiment(parser: argparse.ArgumentParser, config_of: ConfigFunction, argv: list[str] | None = None) -> int:
+def run_experiment(
+    parser: argparse.ArgumentParser,
+    config_of: ConfigFunction,
+    argv: list[str] | None = None,
+    *,
+    complete: CompleteFunction | None = None,
+) -> int:
     """Parse, search, show: the body of an experiment's main.
 
     Args:
         parser: has the flags of `add_run_arguments`.
         config_of: makes the configuration from the parsed flags.
         argv: the command line; sys.argv by default.
+        complete: what follows a finished search, such as retraining; None: its verbs are named instead.
 
     Returns:
         Exit status: 0, 2 after an error (one line on standard error), 130 after an interrupt.
     """
     arguments = parser.parse_args(argv)
     console = Console()
+    command = [sys.executable, sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+    command = [each for each in command if each != "--resume"]
     try:
         config = config_of(arguments)
         run = run_search(config, resume=arguments.resume, console=console)
+        if arguments.latency_table is not None:
+            keep_latency_table(arguments.latency_table, config.run_path)
+        if not run.is_finished:
+            _show_interrupted(run, command, console)
+            return EXIT_INTERRUPTED
+        _show_finished(run, config, console)
+        if complete is None:
+            _print(console, f"Next: multinas-ray retrain|export|report {shlex.quote(config.run_path)}")
+        else:
+            complete(config, arguments, console)
     except MultiNASError as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
         return EXIT_ERROR
-    if arguments.latency_table is not None:
-        keep_latency_table(arguments.latency_table, config.run_path)
-    if not run.is_finished:
-        if (table := latest_distributions_table(run)) is not None:
-            console.print(table)
-        command = [sys.executable, sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
-        command = [each for each in command if each != "--resume"]
-        console.print(f"Stopped after {len(run.evaluations)} evaluations; nothing is lost. Go on with:")
-        console.print(f"  {shlex.join([*command, '--resume'])}", soft_wrap=True, highlight=False, markup=False)
+    except KeyboardInterrupt:
+        _print(console, f"Interrupted; what is finished is kept. Go on with:\n  {shlex.join([*command, '--resume'])}")
         return EXIT_INTERRUPTED
+    return 0
+
+
+def _show_interrupted(run: Run, command: list[str], console: Console) -> None:
+    if (table := latest_distributions_table(run)) is not None:
+        console.print(table)
+    _print(console, f"Stopped after {len(run.evaluations)} evaluations; nothing is lost. Go on with:")
+    _print(console, f"  {shlex.join([*command, '--resume'])}")
+
+
+def _show_finished(run: Run, config: OneShotSearchConfig, console: Console) -> None:
     console.print(networks_table(run.architectures))
     picture = f"{config.run_path}/{PARETO_FILE}"
     for what, where in (("Results", config.run_path), ("Picture", picture), ("Curves", config.curves_path)):
-        console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)
-    return 0
+        _print(console, f"{what}: {where}")
+
+
+def _print(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
