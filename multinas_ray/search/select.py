@@ -153,6 +153,8 @@ class Selection:
     threads_per_worker: int | None
     cpus_per_worker: float = 1.0
     overwrite: bool = False
+    explain: bool = True
+    """Print every candidate and why it was chosen or not; the report shows them too."""
     console: Console
 
     def run(self) -> Family:
@@ -177,7 +179,8 @@ class Selection:
             writer.clear()
             writer.write(self._finish(pool, path, choice.networks))
         family = load_family(self.run_path, self.label)
-        self.console.print(candidate_tables(family))
+        if self.explain:
+            self.console.print(candidate_tables(family))
         for message in choice.unmet:
             self.console.print(f"No network: {message}.", soft_wrap=True, highlight=False, markup=False)
         return family
@@ -248,6 +251,7 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
         use_gpu=config.use_gpu,
         threads_per_worker=config.threads_per_worker,
         cpus_per_worker=config.cpus_per_worker,
+        explain=False,
         console=console,
     ).run()
     snapshot = load_snapshot(config.run_path)
