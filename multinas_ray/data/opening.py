@@ -27,6 +27,10 @@ class Batches(Protocol):
     def all_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Every image of this rank's part once, in order, not augmented."""
 
+    @property
+    def damaged_images(self) -> tuple[str, ...]:
+        """What is wrong with each image that another one has stood in for."""
+
 
 def open_stream(images: Images, *, augment: Variation | None, **settings: Any) -> Batches:
     """Open the stream that fits the images.

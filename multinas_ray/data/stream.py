@@ -103,6 +103,11 @@ class BatchStream:
             index = torch.arange(start, min(start + self.shard_size, stop), device=self._device)
             yield self._assemble(index, None)
 
+    @property
+    def damaged_images(self) -> tuple[str, ...]:
+        """None: `load_splits` has left out what cannot be decoded."""
+        return ()
+
     def _epoch(self, epoch: int) -> _Epoch:
         if epoch not in self._epochs:
             while len(self._epochs) >= _EPOCHS_KEPT:

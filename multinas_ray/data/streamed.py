@@ -81,7 +81,7 @@ class ImageStream:
         self._loader = _loader(ImageDecoder(images, augment, seed), self._requests, images, self._device)
         self._running: Iterator[Decoded] | None = None
         self._next_step = 0
-        self._damaged: set[int] = set()
+        self._damaged: dict[int, str] = {}
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return this rank's shard of the global batch of a step.
@@ -113,6 +113,11 @@ class ImageStream:
         for decoded in self._start(Request(part, None) for part in parts):
             yield self._finish(decoded)
 
+    @property
+    def damaged_images(self) -> tuple[str, ...]:
+        """What is wrong with each image that was met and could not be decoded."""
+        return tuple(self._damaged.values())
+
     def _start(self, requests: Iterator[Request]) -> Iterator[Decoded]:
         self._requests.waiting = requests
         return iter(self._loader)
@@ -120,8 +125,8 @@ class ImageStream:
     def _finish(self, decoded: Decoded) -> tuple[torch.Tensor, torch.Tensor]:
         if decoded.failure is not None:
             raise DataError(decoded.failure)
-        for number in sorted(decoded.damaged.keys() - self._damaged):
-            self._damaged.add(number)
+        for number in sorted(decoded.damaged.keys() - self._damaged.keys()):
+            self._damaged[number] = decoded.damaged[number]
             logger.warning(
                 "%s; until then another image of its class stands in for it (%d so far)",
                 decoded.damaged[number],

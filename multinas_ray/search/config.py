@@ -244,7 +244,8 @@ class OneShotSearchConfig:
         plan = dataclasses.asdict(self.plan)
         del plan["rounds_ahead"]
         data = dataclasses.asdict(self.data)
-        del data["path"], data["download"]  # the same images may lie elsewhere
+        for name in ("path", "download", "strict", "decode_processes"):
+            del data[name]  # the same images may lie elsewhere and be read otherwise
         training = dataclasses.asdict(self.training)
         del training["activation_bytes_limit"]  # computes the same in other pieces
         return {

@@ -62,6 +62,11 @@ class RoundWorker:
             norm_batch_size=self.job.training.norm_batch_size,
         )
 
+    @property
+    def damaged_images(self) -> tuple[str, ...]:
+        """What is wrong with each image that this rank could not decode."""
+        return (*self.training_batches.damaged_images, *self.validation_batches.damaged_images)
+
     def run(self, work: Round) -> torch.Tensor:
         """Carry one round out.
 

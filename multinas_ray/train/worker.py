@@ -9,6 +9,7 @@ import tempfile
 import time
 import uuid
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from ray.train import Checkpoint, CheckpointUploadMode
 
 from multinas_ray.data import load_splits
 from multinas_ray.errors import StateError
+from multinas_ray.results import resolve, write_atomic
+from multinas_ray.results.storage import make_folder
 from multinas_ray.train.finish import write_supernet
 from multinas_ray.train.messages import Ending, Round, RoundResult
 from multinas_ray.train.rounds import RoundWorker
@@ -30,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_VERSION = 1
 CHECKPOINT_FILE = "supernet.pt"
+DAMAGED_FOLDER = "damaged_images"
 
 
 def search_worker(config: dict[str, Any]) -> None:
@@ -50,6 +54,15 @@ def search_worker(config: dict[str, Any]) -> None:
     first_round: Any = ray.get(broker.begin_attempt.remote(attempt))
     check_weights(job, restored_round, first_round)
     WorkerLoop(worker, broker, attempt).run(first_round)
+    write_damaged_images(job.run_path, rank, worker.damaged_images)
+
+
+def write_damaged_images(run_path: str, rank: int, damaged_images: Sequence[str]) -> None:
+    """Name the images that a rank could not decode in `<run>/damaged_images/<rank>.txt`, one a line; none: no file."""
+    if damaged_images:
+        folder = resolve(run_path).join(DAMAGED_FOLDER)
+        make_folder(folder)
+        write_atomic(folder.join(f"{rank}.txt"), "\n".join([*damaged_images, ""]).encode())
 
 
 def _agree_on_attempt(world_size: int) -> str:

@@ -187,6 +187,7 @@ def test_a_damaged_image_is_named_once_and_the_next_of_its_class_stands_in(tree,
     assert len(told) == 2
     assert "a/00.png cannot be read as an image" in told[0]
     assert "stands in for it (2 so far)" in told[1]
+    assert [Path(text.split()[0]).name for text in a_stream.damaged_images] == ["00.png", "19.png"]
 
 
 @pytest.mark.parametrize("num_processes", [0, 1])

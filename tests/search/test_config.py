@@ -266,6 +266,9 @@ def test_a_search_is_what_decides_its_result(make_config, changes, same):
     [
         ({"path": "there"}, True),
         ({"download": True}, True),
+        ({"strict": True}, True),
+        ({"decode_processes": 3}, True),
+        ({"horizontal_flip": False}, False),
         ({"split_seed": 1}, False),
         ({"max_train_images": 100}, False),
         ({"image_size": 16}, False),

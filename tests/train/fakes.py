@@ -84,6 +84,7 @@ class FakeWorker:
     def __init__(self, broker, job, rank=0, world_size=1):
         self._broker, self.job, self.rank, self.world_size = broker, job, rank, world_size
         self.supernet = "the weights"
+        self.damaged_images = ()
 
     def run(self, work):
         self._broker.note("run", work.number)

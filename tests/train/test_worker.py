@@ -198,5 +198,13 @@ def test_a_worker_without_the_trained_weights_takes_no_round(run_worker):
     assert [what[0] for what in broker.calls] == ["restore", "broker", "begin"]
 
 
+def test_damaged_images_are_named_in_the_runs_folder_or_there_is_none(tmp_path):
+    worker_module.write_damaged_images(str(tmp_path), 3, ())
+    assert list(tmp_path.iterdir()) == []
+    worker_module.write_damaged_images(str(tmp_path), 3, ("größe.jpg cannot be decoded", "b.jpg is no image"))
+    text = (tmp_path / "damaged_images" / "3.txt").read_text(encoding="utf-8")
+    assert text == "größe.jpg cannot be decoded\nb.jpg is no image\n"
+
+
 def test_one_process_agrees_with_itself_on_ever_new_attempts():
     assert worker_module._agree_on_attempt(1) != worker_module._agree_on_attempt(1)
