@@ -283,13 +283,13 @@ def _progress(console: Console) -> Progress:
 
 
 def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence[Mapping[str, Any]]) -> None:
-    title = "exported networks, each file with its largest difference from the network in a logit"
+    title = "exported networks: size of each file, ± largest difference from the network in a logit"
     table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("weights")
     table.add_column("params", justify="right")
     for name in (PT2_FILE, ONNX_FILE, WEIGHTS_FILE):
-        table.add_column(name, justify="right")
+        table.add_column(Path(name).suffix, justify="right", no_wrap=True)
     for each, row in zip(exported, rows, strict=True):
         differences = {parity.file: f" ±{parity.max_abs_difference:.1g}" for parity in each.parities}
         told = [
