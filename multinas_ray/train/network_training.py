@@ -60,6 +60,7 @@ class NetworkTraining:
         self._device, self._rank, self._world_size = device, rank, world_size
         images = splits.train if config.train_on == "train" else _joined(splits)
         self._batches = self._stream(images, config.batch_size, crops if config.augmentation != "none" else None)
+        self._validation = self._whole(splits.validation)
         self._vary = ExtraAugmentation(config, splits.mean, splits.std, rank)
         self._sgd = sgd(network, config)
         self._schedule = schedule(self._sgd, config, self._batches.batches_per_epoch)
@@ -100,7 +101,7 @@ class NetworkTraining:
         self.epoch += 1
         validation_loss = validation_accuracy = None
         if self.config.train_on == "train":
-            validation_loss, validation_accuracy = self.score(self.splits.validation)
+            validation_loss, validation_accuracy = self._score(self._validation, len(self.splits.validation))
         row: EpochRow = {
             "epoch": self.epoch,
             "learning_rate": self._sgd.param_groups[0]["lr"],
@@ -129,20 +130,23 @@ class NetworkTraining:
             self._ema.update(self.network, step + 1)
         return loss.detach()
 
-    @torch.no_grad()
-    def score(self, image_set: Images) -> tuple[float, float]:
+    def score(self, images: Images) -> tuple[float, float]:
         """Mean cross-entropy and accuracy of the network to keep, over every image, in float32, on every rank."""
+        return self._score(self._whole(images), len(images))
+
+    @torch.no_grad()
+    def _score(self, batches: Batches, num_images: int) -> tuple[float, float]:
         trained = self.trained.eval()
         if self._world_size > 1:  # each rank has seen its own images: rank 0's statistics are the ones that are kept
             for buffer in trained.buffers():
                 dist.broadcast(buffer, src=0)
         sums = self._zeros((2,))
-        for images, labels in self._stream(image_set, min(self.config.batch_size, len(image_set)), None).all_batches():
+        for images, labels in batches.all_batches():
             logits = trained(images)
             loss = functional.cross_entropy(logits, labels, reduction="sum")
             sums += torch.stack([loss, (logits.argmax(1) == labels).sum()])
         loss_sum, correct = self._summed(sums).tolist()
-        return loss_sum / len(image_set), correct / len(image_set)
+        return loss_sum / num_images, correct / num_images
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on: tensors and plain data, for torch.load(weights_only=True)."""
@@ -162,10 +166,15 @@ class NetworkTraining:
             self._ema.module.load_state_dict(state["average"])
         self._sgd.load_state_dict(state["sgd"])
 
+    def _whole(self, images: Images) -> Batches:
+        """Batches of a whole set, not augmented."""
+        size = max(1, min(self.config.batch_size, len(images)) // self._world_size)
+        return self._stream(images, size * self._world_size, None)
+
     def _stream(self, image_set: Images, batch_size: int, crops: Variation | None) -> Batches:
         return open_stream(
             image_set,
-            batch_size=-(-batch_size // self._world_size) * self._world_size,
+            batch_size=batch_size,
             seed=self.config.seed,
             shuffle=True,
             augment=crops,
