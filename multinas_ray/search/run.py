@@ -20,6 +20,7 @@ from multinas_ray.results import Run, load_run, resolve, write_config
 from multinas_ray.results.storage import exists
 from multinas_ray.search.cluster import ray_session
 from multinas_ray.search.config import OneShotSearchConfig
+from multinas_ray.search.nodes import check_nodes
 from multinas_ray.search.preflight import check_data, check_resources, check_run_folder
 from multinas_ray.search.record import SearchRecord, resume_record
 from multinas_ray.search.select import choose_and_finish
@@ -66,6 +67,8 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
     check_data(config)
     with ray_session():
         check_resources(config, console)
+        if config.use_gpu or len(ray.nodes()) > 1:  # type: ignore[no-untyped-call]
+            check_nodes(config)
         _search_and_choose(config, console)
     return load_run(config.run_path)
 

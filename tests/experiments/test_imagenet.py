@@ -1,0 +1,44 @@
+"""The ImageNet experiment's configuration; its search is that of all experiments."""
+
+import imagenet
+import pytest
+
+from multinas_ray.errors import ConfigError
+
+
+def config_of(*flags: str):
+    return imagenet.imagenet_config(imagenet.imagenet_parser().parse_args(list(flags)))
+
+
+def test_the_defaults_are_those_of_the_sources() -> None:
+    config = config_of("--num-workers", "8", "--use-gpu")
+    assert config.targets == tuple(1e6 * target for target in (150, 214, 279, 343, 407, 471, 536, 600))
+    assert config.complexity == "flops"
+    assert sum(config.space.search_space.num_categories) == 141
+    assert config.space.num_classes == 1000
+    epoch = (1_281_167 - 50_000) // 1024
+    assert (config.warmup_rounds, config.search_rounds) == (40 * epoch, 120 * epoch)
+    training = config.training
+    assert training.learning_rate == pytest.approx(0.1)
+    assert (training.weight_decay, training.label_smoothing, training.precision) == (4e-5, 0.1, "bfloat16")
+    assert config.plan.num_train_architectures == 1
+    assert config.optimizer_arguments()["samples_per_update"] == 16
+
+
+def test_flags_change_what_they_say() -> None:
+    config = config_of("--coefficients", "0", "0.5", "--width", "0.5", "--squeeze-excitation", "--batch-size", "512")
+    assert config.targets is None
+    assert config.coefficients == (0.0, 0.5)
+    assert config.space.name == "imagenet_mobile_se"
+    assert config.training.learning_rate == pytest.approx(0.05)
+
+
+def test_targets_outside_the_space_are_told_its_range() -> None:
+    with pytest.raises(ConfigError, match="102528896 to 606590720 flops; got 700000000"):
+        config_of("--targets", "150", "700")
+
+
+def test_a_search_needs_images(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        imagenet.main([])
+    assert "--data DIR is needed" in capsys.readouterr().err
