@@ -79,8 +79,8 @@ def networks_table(run: Run, family: ToldFamily) -> Table | None:
         [
             str(row["rank"]),
             number(row["coefficient"]),
-            UNKNOWN if is_known(row["limits"]) else cost(driving, row["target"]),  # else it is the budget
-            limits_text(row["limits"]),
+            UNKNOWN if is_known(row.get("limits")) else cost(driving, row["target"]),  # else it is the budget
+            limits_text(row.get("limits")),
             *(cost(name, row[name]) for name in costs),
             percent(row["supernet_accuracy"]),
             percent(row["supernet_test_accuracy"]),
