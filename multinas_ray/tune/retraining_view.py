@@ -17,9 +17,9 @@ from multinas_ray.tune.watch import PLAIN_INTERVAL_SECONDS
 
 
 class RetrainingView(tune.Callback):
-    """Live progress in a terminal; elsewhere the same lines every half minute. Use it as a context manager.
+    """Live progress in a terminal; elsewhere the same lines every half minute and at the end.
 
-    It follows the trials as a Tune callback.
+    It follows the trials as a Tune callback. Use it as a context manager.
 
     Args:
         descriptions: each network's name for the reader, by its number.
@@ -56,6 +56,8 @@ class RetrainingView(tune.Callback):
     ) -> None:
         if self._console.is_terminal:
             self._progress.stop()
+        else:
+            self._console.print(self._progress.get_renderable())
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune when a network's training starts, or starts again."""
