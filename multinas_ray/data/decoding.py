@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from multinas_ray.errors import DataError
 
@@ -59,6 +59,8 @@ def open_image(images: Encoded, index: int) -> Image.Image:
     """
     try:
         return Image.open(io.BytesIO(images.read(index)))
+    except UnidentifiedImageError as error:
+        raise DataError(f"{images.name(index)} cannot be read as an image (no known format): replace it") from error
     except _DECODE_ERRORS as error:
         raise DataError(f"{images.name(index)} cannot be read as an image ({error}): replace it") from error
 

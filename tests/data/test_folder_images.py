@@ -1,5 +1,6 @@
 import logging
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -141,7 +142,7 @@ def damage(path, kind):
     [
         ("truncated", "cannot be decoded"),
         ("empty", "cannot be read as an image"),
-        ("text", "cannot be read as an image"),
+        ("text", "cannot be read as an image (no known format)"),
         ("16 bit", "has more than 8 bits a channel"),
         ("dangling", "cannot be read as an image"),
     ],
@@ -159,7 +160,7 @@ def test_damaged_files_are_named_and_left_out_or_stop_a_strict_run(tmp_path, cap
     assert all(f"{path} {reason}" in caplog.text for path in damaged)
     images = np.concatenate([splits.train.images, splits.validation.images])
     assert {image.tobytes() for image in images} <= {np.asarray(picture(n)).tobytes() for n in range(2000)}
-    with pytest.raises(DataError, match=f"train/a/03.png {reason}"):
+    with pytest.raises(DataError, match=re.escape(f"train/a/03.png {reason}")):
         load_splits(config(tmp_path, strict=True))
 
 
