@@ -18,6 +18,8 @@ class Batches(Protocol):
 
     batch_size: int
     """Images of the global batch."""
+    shard_size: int
+    """Images of this rank's shard of it."""
     batches_per_epoch: int
     """Whole batches of the set."""
 

@@ -27,8 +27,9 @@ class BatchStream:
 
     The whole uint8 set lives on `device`. Epoch e is ordered by the permutation of `default_rng((seed, e))`;
     its incomplete last batch is dropped. The global batch consists of groups of `norm_batch_size` consecutive
-    images, the unit of batch-norm statistics; rank r holds consecutive whole groups, so the shards of all
-    ranks, joined in order, are the global batch. One stream serves one thread.
+    images, the unit of batch-norm statistics; rank r holds consecutive whole groups, one more or less than others
+    where their number does not divide, so the shards of all ranks, joined in order, are the global batch. One stream
+    serves one thread.
 
     Args:
         image_set: The images.
@@ -66,7 +67,9 @@ class BatchStream:
         channels_last: bool = True,
     ) -> None:
         check_sizes(image_set, batch_size, seed, rank, world_size, norm_batch_size)
-        self.batch_size, self.shard_size = batch_size, batch_size // world_size
+        self.batch_size = batch_size
+        self._first, stop = shard_of_rank(batch_size, norm_batch_size, rank, world_size)
+        self.shard_size = stop - self._first
         self.batches_per_epoch = len(image_set) // batch_size
         self._seed, self._shuffle, self._augment = seed, shuffle, augment
         self._rank, self._world_size = rank, world_size
@@ -89,7 +92,7 @@ class BatchStream:
         """
         epoch, position = divmod(step, self.batches_per_epoch)
         this_epoch = self._epoch(epoch)
-        start = position * self.batch_size + self._rank * self.shard_size
+        start = position * self.batch_size + self._first
         return self._assemble(this_epoch.order[start : start + self.shard_size], this_epoch.draws)
 
     def all_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -138,6 +141,12 @@ def part_of_rank(total: int, rank: int, world_size: int) -> tuple[int, int]:
     return total * rank // world_size, total * (rank + 1) // world_size
 
 
+def shard_of_rank(batch_size: int, norm_batch_size: int, rank: int, world_size: int) -> tuple[int, int]:
+    """First image of a rank's shard of a batch, and the one after its last: whole groups, at most one more or less."""
+    first, stop = part_of_rank(batch_size // norm_batch_size, rank, world_size)
+    return first * norm_batch_size, stop * norm_batch_size
+
+
 def check_sizes(images: Sized, batch_size: int, seed: int, rank: int, world_size: int, norm_batch_size: int) -> None:
     """Check what every stream asks of its arguments, see `BatchStream`."""
     if min(batch_size, world_size, norm_batch_size) < 1:
@@ -147,14 +156,17 @@ def check_sizes(images: Sized, batch_size: int, seed: int, rank: int, world_size
         )
     if not 0 <= rank < world_size:
         raise ConfigError(f"rank must lie in 0..{world_size - 1} (world_size={world_size}), not {rank}")
-    unit = world_size * norm_batch_size
-    if batch_size % unit:
-        below = batch_size // unit * unit
-        working = f"{below} or {below + unit}" if below else f"{unit}"
+    if batch_size % norm_batch_size:
+        below = batch_size // norm_batch_size * norm_batch_size
+        working = f"{below} or {below + norm_batch_size}" if below else f"{norm_batch_size}"
         raise ConfigError(
-            f"batch_size must be a multiple of world_size * norm_batch_size = {world_size} * "
-            f"{norm_batch_size} = {unit}, so that every worker holds whole groups; "
-            f"{batch_size} is not: use {working}"
+            f"batch_size must be a multiple of norm_batch_size = {norm_batch_size}, so that every worker holds whole "
+            f"groups; {batch_size} is not: use {working}"
+        )
+    if batch_size < world_size * norm_batch_size:
+        raise ConfigError(
+            f"batch_size must hold a group of norm_batch_size = {norm_batch_size} images for each of world_size = "
+            f"{world_size} workers; {batch_size} does not: use {world_size * norm_batch_size} or more"
         )
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, not {seed}")

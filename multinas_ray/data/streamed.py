@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from multinas_ray.data.decoder import CHANNELS, Decoded, ImageDecoder, Request, ResizedCrop, StreamedImages
 from multinas_ray.data.normalisation import Normalisation
 from multinas_ray.data.order import batches_per_epoch, epoch_order
-from multinas_ray.data.stream import check_sizes, part_of_rank
+from multinas_ray.data.stream import check_sizes, part_of_rank, shard_of_rank
 from multinas_ray.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ class ImageStream:
         channels_last: bool = True,
     ) -> None:
         check_sizes(images, batch_size, seed, rank, world_size, norm_batch_size)
-        self.batch_size, self.shard_size = batch_size, batch_size // world_size
+        first, stop = shard_of_rank(batch_size, norm_batch_size, rank, world_size)
+        self.batch_size, self.shard_size = batch_size, stop - first
         self.batches_per_epoch = batches_per_epoch(len(images), batch_size, images.encoded.groups)
         self._shards = _Shards(images, batch_size, norm_batch_size, seed, shuffle, rank, world_size)
         self._rank, self._world_size = rank, world_size
@@ -154,8 +155,7 @@ class _Shards:
     def requests_from(self, step: int) -> Iterator[Request]:
         """This rank's shards of the global batches from `step` on, without an end."""
         epoch, position = divmod(step, batches_per_epoch(len(self.images), self.batch_size, self._groups))
-        shard_size = self.batch_size // self.world_size
-        mine = slice(self.rank * shard_size, (self.rank + 1) * shard_size)
+        mine = slice(*shard_of_rank(self.batch_size, self.norm_batch_size, self.rank, self.world_size))
         while True:
             for shard in self._order(epoch)[position:, mine]:
                 yield Request(shard, epoch)

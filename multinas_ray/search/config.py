@@ -139,8 +139,7 @@ class OneShotSearchConfig:
         for name in ("checkpoint_interval_seconds", "cpus_per_worker"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
-        for number in range(self.fewest_workers, self.num_workers + 1):
-            self.training.check_num_workers(number)
+        self.training.check_num_workers(self.num_workers)
         self.new_optimizer()  # checks coefficients, samples_per_update and the space's variables
         _ = self.plan
 

@@ -76,14 +76,14 @@ class RoundWorker:
         """
         parts = [torch.full((1,), torch.nan, device=self.device)]
         if work.train_architectures is not None:
-            parts = [self._weight_step(work).float().reshape(1)]
+            parts = [self._weight_step(work).float().reshape(1) * _share(self.training_batches)]
         if work.architectures is not None:
             images, labels = self.validation_batches.batch(work.number)
-            parts += evaluate(self.supernet, images, labels, work.architectures, autocast_dtype=self.autocast_dtype)
+            found = evaluate(self.supernet, images, labels, work.architectures, autocast_dtype=self.autocast_dtype)
+            parts += [each * _share(self.validation_batches) for each in found]
         packed = torch.cat(parts)
         if self.world_size > 1:
             dist.all_reduce(packed)
-            packed /= self.world_size
         return packed
 
     def _weight_step(self, work: Round) -> torch.Tensor:
@@ -102,7 +102,7 @@ class RoundWorker:
         )
         touched = touched_parameters(self.supernet, work.train_architectures)
         if self.world_size > 1:
-            average_gradients(touched, self.world_size)
+            average_gradients(touched, _share(self.training_batches))
         nn.utils.clip_grad_norm_(touched, training.gradient_clip_norm)
         for group in self.sgd.param_groups:
             group["lr"] = training.learning_rate_at(work.number, self.job.num_weight_steps)
@@ -130,8 +130,15 @@ def _sgd(supernet: Supernet, job: WorkerJob) -> torch.optim.SGD:
     return torch.optim.SGD(groups, lr=job.training.learning_rate, momentum=momentum, nesterov=momentum > 0)
 
 
-def average_gradients(parameters: list[nn.Parameter], world_size: int) -> None:
+def _share(batches: Batches) -> float:
+    """This rank's share of every batch: what its mean counts in the mean of all."""
+    return batches.shard_size / batches.batch_size
+
+
+def average_gradients(parameters: list[nn.Parameter], share: float) -> None:
     """Average the gradients of `parameters`, the same list on every rank, by asynchronous all-reduces of buckets.
+
+    A rank's gradient counts by its `share`; those of all ranks sum to 1.
 
     Parameters that the round's subnets do not touch are neither sent nor stepped, which DDP's fixed buckets cannot do.
     """
@@ -144,11 +151,10 @@ def average_gradients(parameters: list[nn.Parameter], world_size: int) -> None:
             size = 0
         buckets[-1].append(parameter.grad)
         size += parameter.numel()
-    flat = [torch.cat([gradient.reshape(-1) for gradient in bucket]) for bucket in buckets]
+    flat = [torch.cat([gradient.reshape(-1) for gradient in bucket]).mul_(share) for bucket in buckets]
     pending = [dist.all_reduce(each, async_op=True) for each in flat]
     for bucket, each, work in zip(buckets, flat, pending, strict=True):
         work.wait()
-        each /= world_size
         sizes = [gradient.numel() for gradient in bucket]
         for gradient, averaged in zip(bucket, torch.split(each, sizes), strict=True):
             gradient.copy_(averaged.view(gradient.shape))

@@ -66,14 +66,13 @@ class WeightTraining:
             raise ConfigError(f"activation_bytes_limit must be positive or None, got {self.activation_bytes_limit}")
 
     def check_num_workers(self, num_workers: int) -> None:
-        """Raise ConfigError unless every worker's shard of both batches holds whole norm groups."""
+        """Raise ConfigError unless every worker's shard of both batches holds a norm group or more."""
         for name in ("batch_size", "validation_batch_size"):
             groups = getattr(self, name) // self.norm_batch_size
-            if groups % num_workers:
+            if groups < num_workers:
                 raise ConfigError(
-                    f"{name}={getattr(self, name)} is {groups} groups of norm_batch_size={self.norm_batch_size}, which "
-                    f"num_workers={num_workers} cannot share equally; set {name} to a multiple of "
-                    f"{self.norm_batch_size * num_workers}"
+                    f"{name}={getattr(self, name)} is {groups} groups of norm_batch_size={self.norm_batch_size}, fewer "
+                    f"than num_workers={num_workers}; set {name} to {self.norm_batch_size * num_workers} or more"
                 )
 
     def learning_rate_at(self, step: int, num_steps: int) -> float:

@@ -64,7 +64,7 @@ def test_a_batch_needs_no_earlier_batch(small_set):
         assert torch.equal(labels, other_labels)
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 4])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4])
 @pytest.mark.parametrize("augment", [None, Augmentation(crop_padding=2)])
 def test_the_shards_joined_are_the_global_batch(small_set, world_size, augment):
     whole = stream(small_set, augment=augment)
@@ -74,7 +74,9 @@ def test_the_shards_joined_are_the_global_batch(small_set, world_size, augment):
         labels = torch.cat([shard.batch(step)[1] for shard in shards])
         assert torch.equal(images, whole.batch(step)[0])
         assert torch.equal(labels, whole.batch(step)[1])
-        assert len(shards[0].batch(step)[1]) == 8 // world_size
+        sizes = {len(each.batch(step)[1]) for each in shards}
+        assert sizes == ({2, 4} if world_size == 3 else {8 // world_size})  # whole groups of 2
+        assert sizes == {each.shard_size for each in shards}
 
 
 def naive(image, draw, padding):
@@ -192,9 +194,13 @@ def test_long_runs_keep_few_epochs(small_set):
     [
         (
             {"batch_size": 7},
-            r"multiple of world_size \* norm_batch_size = 1 \* 2 = 2, .* 7 is not: use 6 or 8",
+            r"multiple of norm_batch_size = 2, .* 7 is not: use 6 or 8",
         ),
-        ({"batch_size": 4, "world_size": 3, "norm_batch_size": 2}, "3 \\* 2 = 6, .* 4 is not: use 6$"),
+        ({"batch_size": 1, "norm_batch_size": 2}, "1 is not: use 2$"),
+        (
+            {"batch_size": 4, "world_size": 3, "norm_batch_size": 2},
+            "a group of norm_batch_size = 2 images for each of world_size = 3 workers; 4 does not: use 6 or more",
+        ),
         ({"batch_size": 0}, "must be at least 1, not 0, 1 and 2"),
         ({"norm_batch_size": 0}, "must be at least 1, not 8, 1 and 0"),
         ({"rank": 1}, r"rank must lie in 0..0 \(world_size=1\), not 1"),

@@ -124,7 +124,7 @@ def test_the_global_random_state_stays_as_it_is(tree):
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-@pytest.mark.parametrize("world_size", [2, 4])
+@pytest.mark.parametrize("world_size", [2, 3, 4])
 def test_the_shards_joined_are_the_global_batch(tree, world_size):
     whole = stream(images(tree))
     shards = [stream(images(tree), rank=rank, world_size=world_size) for rank in range(world_size)]

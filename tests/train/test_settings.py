@@ -47,20 +47,15 @@ def test_the_borders_of_the_rules_are_allowed(settings):
     WeightTraining(**settings)
 
 
-def test_workers_must_be_able_to_share_the_norm_groups():
+def test_every_worker_must_get_a_norm_group():
     training = WeightTraining(batch_size=192, validation_batch_size=128, norm_batch_size=64)
     training.check_num_workers(1)
-    with pytest.raises(ConfigError) as caught:
-        training.check_num_workers(2)
-    assert str(caught.value) == (
-        "batch_size=192 is 3 groups of norm_batch_size=64, which num_workers=2 cannot share equally; "
-        "set batch_size to a multiple of 128"
-    )
+    training.check_num_workers(2)
     with pytest.raises(ConfigError) as caught:
         training.check_num_workers(3)
     assert str(caught.value) == (
-        "validation_batch_size=128 is 2 groups of norm_batch_size=64, which num_workers=3 cannot share equally; "
-        "set validation_batch_size to a multiple of 192"
+        "validation_batch_size=128 is 2 groups of norm_batch_size=64, fewer than num_workers=3; "
+        "set validation_batch_size to 192 or more"
     )
 
 
