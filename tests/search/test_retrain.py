@@ -119,7 +119,10 @@ def test_a_network_that_another_selection_made_equal_takes_over_the_files(run_pa
 def test_the_files_of_another_architecture_are_not_taken_for_a_network(run_path, trained):
     retrain(run_path)
     write_family(run_path, [LARGE, SMALL])
+    stale = Path(run_path) / "networks" / "0" / CHECKPOINT_FILE
+    stale.touch()
     rows = retrain(run_path)
+    assert not stale.exists()
     assert trained == [[0, 1], [0, 1]]
     assert rows["retrained_path"].notna().all()
 
