@@ -1,8 +1,12 @@
+import io
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
+from multinas_ray.search import run as run_module
 from multinas_ray.search.run import _Session
 
 
@@ -63,3 +67,46 @@ def test_workers_that_go_after_an_interrupt_are_told_too(session):
     session._group.is_running = False
     assert session.watch() == ["searcher", "broker, no workers"]
     assert session.watch() == []
+
+
+@pytest.fixture
+def phases(monkeypatch, make_config):
+    """Runs the two phases with stand-ins; returns what was done. `search_ends`: what the search's session tells."""
+    done = []
+
+    def run(*, supernet, search_ends=True, choosing=None):
+        config = make_config()
+        Path(config.run_path).mkdir(parents=True, exist_ok=True)
+        if supernet:
+            (Path(config.run_path) / "supernet.pt").touch()
+
+        def choose(config, console, restarts):
+            done.append(f"choose, restarts {restarts}")
+            if choosing is not None:
+                raise choosing
+
+        session = SimpleNamespace(run=lambda: done.append("search") or search_ends)
+        monkeypatch.setattr(run_module, "_Session", lambda *arguments: session)
+        monkeypatch.setattr(run_module, "choose_and_finish", choose)
+        console = Console(file=io.StringIO())
+        run_module._search_and_choose(config, console)
+        return [*done, *console.file.getvalue().split(";")[:1]]
+
+    return run
+
+
+def test_a_search_that_ends_is_followed_by_the_choice(phases):
+    assert phases(supernet=False)[:2] == ["search", "choose, restarts 0"]
+
+
+def test_an_interrupted_search_chooses_nothing(phases):
+    assert phases(supernet=False, search_ends=False)[:2] == ["search", ""]
+
+
+def test_with_the_trained_supernet_there_only_the_choice_is_left(phases):
+    assert phases(supernet=True)[:2] == ["choose, restarts 0", ""]
+
+
+def test_an_interrupt_of_the_choice_ends_in_good_order(phases):
+    done = phases(supernet=True, choosing=KeyboardInterrupt())
+    assert done == ["choose, restarts 0", "Interrupted while the networks were being chosen"]
