@@ -46,7 +46,14 @@ def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
 def complete(config: OneShotSearchConfig, arguments: argparse.Namespace, console: Console) -> None:
     """Train, export and report the networks that the search has chosen."""
     if not arguments.search_only:
-        recipe = RetrainConfig(epochs=25, batch_size=64, augmentation="standard", seed=config.seed)
+        recipe = RetrainConfig(
+            epochs=20,
+            batch_size=64,
+            learning_rate=0.4,  # for 256 images: 0.1 here
+            label_smoothing=0.0,
+            augmentation="standard",
+            seed=config.seed,
+        )
         retrain_networks(config.run_path, recipe, console=console)
         export_networks(config.run_path, console=console)
     console.print(f"Report: {write_report(config.run_path)}", soft_wrap=True, highlight=False, markup=False)
