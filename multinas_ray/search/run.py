@@ -115,7 +115,8 @@ class _Session:
         self._stopped_for = (False, False)
 
     def _start_broker(self, first_round: int) -> Any:
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        # On the driver's node, whose loss ends the search anyway; a soft wish may end on a worker that comes and goes.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options = {"name": "broker", "namespace": self._namespace, "num_cpus": 0, "scheduling_strategy": here}
         num_trials = min(self._config.blocks_in_flight, len(self._blocks))
         actor = ray.remote(Broker).options(**options)

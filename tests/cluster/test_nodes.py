@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from multinas_ray.results import load_run
@@ -21,8 +22,14 @@ def test_a_killed_node_costs_no_recorded_round(tmp_path: Path, flags: list[str])
     """It goes on with one worker of 1:2, and with both of 2 once another node is there."""
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])}
     command = [sys.executable, str(SCRIPT), str(tmp_path), *flags]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        output, _ = process.communicate(timeout=280)
+    finally:
+        for each in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
+            each.kill()  # the nodes are its own
+        process.kill()
+    assert process.returncode == 0, output
     run = load_run(tmp_path / "tiny")
     assert run.is_finished
     assert len(list((tmp_path / "tiny" / "sessions").iterdir())) == 1  # the driver was never started again

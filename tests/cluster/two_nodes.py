@@ -1,7 +1,6 @@
 """The tiny search on three nodes of one machine, one of which is killed in the middle. A script: Ray is its own.
 
-The head has no place for workers, the two others have one each and a loopback address of their own: a driver joins
-whichever node it finds at the machine's address, and that must be the head, as after `ray submit`.
+The head has no place for workers, the two others have one each and a loopback address of their own.
 """
 
 import argparse
@@ -17,6 +16,7 @@ os.environ |= {
     "RAY_AUTH_MODE": "disabled",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",  # of 60: how long a group waits for a lost worker's place
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+    "RAY_health_check_timeout_ms": "60000",  # of 10000: on a busy machine a node that is slow is not dead
 }
 
 import ray
@@ -60,10 +60,11 @@ def main() -> int:
     head = {"num_cpus": 0, "include_dashboard": False}
     # Hooks for the exit could be set by the main thread only.
     cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
-    cluster.add_node(num_cpus=1, node_ip_address=ADDRESSES[0])
-    killer = Killer(cluster, given.storage / "tiny", replace=given.replace)
-    ray.init(address=cluster.address, log_to_driver=False)
     try:
+        cluster.add_node(num_cpus=1, node_ip_address=ADDRESSES[0])
+        killer = Killer(cluster, given.storage / "tiny", replace=given.replace)
+        # On the head, as after `ray submit`: a driver joins any node of its machine otherwise.
+        ray.init(address=cluster.address, _node_ip_address=cluster.head_node.node_ip_address, log_to_driver=False)
         killer.start()
         flags = ["--storage", str(given.storage), "--search-rounds", "40", "--num-workers", given.num_workers]
         return run_experiment(parser(), tiny_config, flags)
