@@ -12,7 +12,7 @@ import pytest
 from multinas_ray.results import load_run
 from multinas_ray.results.verify import verify_run
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(660)]
 
 SCRIPT = Path(__file__).with_name("two_nodes.py")
 
@@ -24,7 +24,7 @@ def test_a_killed_node_costs_no_recorded_round(tmp_path: Path, flags: list[str])
     command = [sys.executable, str(SCRIPT), str(tmp_path), *flags]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        output, _ = process.communicate(timeout=280)
+        output, _ = process.communicate(timeout=600)
     finally:
         for each in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
             each.kill()  # the nodes are its own
