@@ -12,7 +12,7 @@ import pytest
 from multinas_ray.results import load_run
 from multinas_ray.results.verify import verify_run
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(660)]
+pytestmark = [pytest.mark.cluster, pytest.mark.nodes, pytest.mark.timeout(660)]
 
 SCRIPT = Path(__file__).with_name("two_nodes.py")
 
