@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 from multinas_ray.data import DataSplits, StreamedImages
 from multinas_ray.data.decoder import evaluation_transform
 from multinas_ray.search.opened import OpenedRun
+from multinas_ray.spaces import NetworkSpace
 from multinas_ray.spaces.latency import LatencyTable
 from multinas_ray.supernets.export import INPUT_NAME, OUTPUT_NAME
 
@@ -57,11 +58,6 @@ def describe_network(
     Returns:
         Plain data; keys and meaning are those of ``architecture.json``, version 1.
     """
-    choices = opened.space.search_space.decode(row["architecture"])
-    blocks = [
-        {"position": position.name, **position.choices[index].to_dict()}
-        for position, index in zip(opened.space.positions, row["architecture"], strict=True)
-    ]
     run_name = str(opened.run.config["name"])
     name = "-".join([run_name, *([] if label is None else [label]), str(row["rank"])])
     return {
@@ -72,10 +68,10 @@ def describe_network(
         "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", splits.num_classes]},
         "classes": list(splits.class_names),
         "indices": list(row["architecture"]),
-        "choices": choices,
+        "choices": opened.space.search_space.decode(row["architecture"]),
         "costs": {name: {"value": row[name], "unit": _unit(opened, name)} for name in opened.costs},
         "latency": _describe_latency(opened, row, latency_table),
-        "network": {"stem": opened.space.stem.to_dict(), "blocks": blocks, "head": opened.space.head.to_dict()},
+        "network": _describe_layers(opened.space, row["architecture"]),
         "results": {name: _plain(row, name) for name in _RESULTS},
         "data": _describe_data(opened, splits),
         "supernet_training": dataclasses.asdict(opened.training),
@@ -102,6 +98,15 @@ def own_block_types(description: Mapping[str, Any]) -> list[str]:
     network = description["network"]
     found = {described["type"] for described in (network["stem"], *network["blocks"], network["head"])}
     return sorted(found.difference(_BUILT_IN_BLOCKS))
+
+
+def _describe_layers(space: NetworkSpace, architecture: Sequence[int]) -> dict[str, Any]:
+    """What the network is made of, first to last."""
+    blocks = [
+        {"position": position.name, **position.choices[index].to_dict()}
+        for position, index in zip(space.positions, architecture, strict=True)
+    ]
+    return {"stem": space.stem.to_dict(), "blocks": blocks, "head": space.head.to_dict()}
 
 
 def _describe_input(splits: DataSplits) -> dict[str, Any]:
