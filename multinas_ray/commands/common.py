@@ -29,6 +29,11 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="DIR", help="folder of the images, if they lie elsewhere than when the search ran"
     )
+    add_imports(parser)
+
+
+def add_imports(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of every verb that reads a run's space."""
     parser.add_argument(
         "--import",
         metavar="MODULE",

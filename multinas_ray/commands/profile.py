@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from multinas_ray.commands.common import RUN_HELP, Subparsers
+from multinas_ray.commands.common import RUN_HELP, Subparsers, add_imports
 from multinas_ray.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,14 +41,7 @@ def add_parser(commands: Subparsers) -> None:
         "MODULE:FUNCTION or FILE.py:FUNCTION",
     )
     source.add_argument("--run", metavar="RUN", help=f"take the space of a run, and write into it; {RUN_HELP}")
-    parser.add_argument(
-        "--import",
-        metavar="MODULE",
-        dest="imports",
-        action="append",
-        default=[],
-        help="with --run: module or .py file that defines blocks of your own with @register_block; may be repeated",
-    )
+    add_imports(parser)
     parser.add_argument(
         "--output", metavar="FILE", help="the table (default: latency.parquet here, or in the run's folder with --run)"
     )
