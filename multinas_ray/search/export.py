@@ -16,7 +16,6 @@ from typing import Any, Literal, get_args
 import torch
 from pyarrow import fs as pafs
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -30,6 +29,7 @@ from multinas_ray.results.training import load_retraining
 from multinas_ray.search.card import ARCHITECTURE_FILE, CARD_FILE, model_card
 from multinas_ray.search.description import describe_network, embedded_texts
 from multinas_ray.search.opened import OpenedRun, open_run
+from multinas_ray.search.progress import counted_progress
 from multinas_ray.spaces.latency import LatencyTable
 from multinas_ray.supernets import build_subnet
 from multinas_ray.supernets.export import (
@@ -116,7 +116,7 @@ def export_networks(
     table = None if latency_table is None else LatencyTable.read(latency_table)
     exporter = _Exporter(opened, family, load_splits(opened.data), label, output, onnx, table)
     exported = []
-    with _progress(console) as progress:
+    with counted_progress(console) as progress:
         for row, kind in progress.track(list(zip(rows, kinds, strict=True)), description="exporting networks"):
             exported.append(exporter.export(row, kind))
     _print(console, exported, rows)
@@ -275,11 +275,6 @@ def _folder_for(target: Location) -> Iterator[Path]:
             old.rename(final)
         for left in (partial, old):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _progress(console: Console) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    return Progress(*columns, console=console)
 
 
 def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import Family, family_path, load_family, load_run, load_snapshot
@@ -31,6 +30,7 @@ from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.ending import candidate_tables, finish_run
 from multinas_ray.search.opened import OpenedRun, open_run
 from multinas_ray.search.preflight import check_room, room_for
+from multinas_ray.search.progress import counted_progress
 from multinas_ray.train.candidates import CandidateJob, CandidatePool
 from multinas_ray.train.finish import SUPERNET_FILE
 
@@ -203,7 +203,7 @@ class Selection:
         """Each architecture once, whatever it stands for."""
         architectures = list(dict.fromkeys(each.architecture for each in candidates))
         text = f"evaluating {len(architectures)} candidates on all validation images"
-        with self._progress() as progress:
+        with counted_progress(self.console) as progress:
             results = progress.track(pool.evaluate(architectures), len(architectures), description=text)
             return dict(zip(architectures, results, strict=True))
 
@@ -212,15 +212,11 @@ class Selection:
         folders: dict[Architecture, list[str]] = {}
         for each in networks:
             folders.setdefault(each.architecture, []).append(f"{path}/{network_path(each.network)}")
-        with self._progress() as progress:
+        with counted_progress(self.console) as progress:
             text = f"testing and saving {len(folders)} chosen networks"
             accuracies = list(progress.track(pool.finish(list(folders.items())), len(folders), description=text))
         tested = dict(zip(folders, accuracies, strict=True))
         return [tested[each.architecture] for each in networks]
-
-    def _progress(self) -> Progress:
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-        return Progress(*columns, console=self.console)
 
     def _check_retrained(self, dropped: Sequence[int]) -> None:
         if dropped:

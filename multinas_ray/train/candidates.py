@@ -16,14 +16,13 @@ import ray
 import torch
 from ray.util import ActorPool
 from torch import nn
-from torch.nn import functional
 
 from multinas_ray.data import Batches, load_splits, open_stream
 from multinas_ray.errors import RunError
 from multinas_ray.results import resolve, write_atomic
 from multinas_ray.results.family import WEIGHTS_FILE
 from multinas_ray.results.storage import make_folder
-from multinas_ray.supernets import extract_subnet, recalibrate_batch_norm
+from multinas_ray.supernets import extract_subnet, recalibrate_batch_norm, summed_score
 from multinas_ray.train.finish import load_supernet
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class CandidateEvaluator:
 
     def evaluate(self, architecture: Architecture) -> tuple[float, float]:
         """Loss and accuracy on every validation image."""
-        return score(self._subnet(architecture), self._validation)
+        return self._score(self._subnet(architecture), self._validation, len(self._splits.validation))
 
     def finish(self, architecture: Architecture, folders: Sequence[str]) -> float:
         """Save a chosen network's weights into folders, and return its accuracy on every test image."""
@@ -83,7 +82,7 @@ class CandidateEvaluator:
         for folder in folders:
             make_folder(folder)
             write_atomic(resolve(folder).join(WEIGHTS_FILE), buffer.getvalue())
-        return score(subnet, self._stream("test"))[1]
+        return self._score(subnet, self._stream("test"), len(self._splits.test))[1]
 
     def _subnet(self, architecture: Architecture) -> nn.Module:
         """The network with inherited weights and its own normalisation statistics."""
@@ -92,6 +91,11 @@ class CandidateEvaluator:
         num_batches = min(self._training.batches_per_epoch, max(1, RECALIBRATION_IMAGES // self._batch_size))
         recalibrate_batch_norm(subnet, (self._training.batch(step)[0] for step in range(num_batches)))
         return subnet
+
+    def _score(self, subnet: nn.Module, batches: Batches, num_images: int) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy over every image of a split."""
+        loss, accuracy = (summed_score(subnet, batches.all_batches()) / num_images).tolist()
+        return loss, accuracy
 
     def _stream(self, split: str) -> Batches:
         """Batches of a whole split, shuffled once, not augmented."""
@@ -107,18 +111,6 @@ class CandidateEvaluator:
             device=self._device,
             norm_batch_size=1,
         )
-
-
-@torch.no_grad()
-def score(subnet: nn.Module, batches: Batches) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy over every image of a split."""
-    loss = correct = total = torch.zeros((), device=next(subnet.parameters()).device)
-    for images, labels in batches.all_batches():
-        logits = subnet(images)
-        loss = loss + functional.cross_entropy(logits, labels, reduction="sum")
-        correct = correct + (logits.argmax(1) == labels).sum()
-        total = total + len(labels)
-    return float(loss / total), float(correct / total)
 
 
 class CandidatePool:

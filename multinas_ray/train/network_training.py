@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from multinas_ray.data import Batches, DataSplits, Images, Variation, open_stream
 from multinas_ray.errors import RunError
+from multinas_ray.supernets import summed_score
 from multinas_ray.train.augmentation import ExtraAugmentation
 from multinas_ray.train.recipe import RetrainConfig
 
@@ -140,12 +141,7 @@ class NetworkTraining:
         if self._world_size > 1:  # each rank has seen its own images: rank 0's statistics are the ones that are kept
             for buffer in trained.buffers():
                 dist.broadcast(buffer, src=0)
-        sums = self._zeros((2,))
-        for images, labels in batches.all_batches():
-            logits = trained(images)
-            loss = functional.cross_entropy(logits, labels, reduction="sum")
-            sums += torch.stack([loss, (logits.argmax(1) == labels).sum()])
-        loss_sum, correct = self._summed(sums).tolist()
+        loss_sum, correct = self._summed(summed_score(trained, batches.all_batches())).tolist()
         return loss_sum / num_images, correct / num_images
 
     def state_dict(self) -> dict[str, Any]:
