@@ -13,13 +13,14 @@ from rich.console import Console
 
 from multinas_ray.errors import ConfigError, MultiNASError
 from multinas_ray.results import Run
-from multinas_ray.results.storage import exists, read_bytes, resolve, write_atomic
+from multinas_ray.results.storage import exists, list_files, read_bytes, resolve, write_atomic
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.ending import PARETO_FILE, latest_distributions_table, networks_table
 from multinas_ray.search.run import run_search
 from multinas_ray.spaces import read_latency_table
 from multinas_ray.spaces.latency import TABLE_FILE
 from multinas_ray.spaces.latency_check import validation_file
+from multinas_ray.train.worker import DAMAGED_FOLDER
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
@@ -197,6 +198,9 @@ def _show_finished(run: Run, config: OneShotSearchConfig, console: Console) -> N
     picture = f"{config.run_path}/{PARETO_FILE}"
     for what, where in (("Results", config.run_path), ("Picture", picture), ("Curves", config.curves_path)):
         _print(console, f"{what}: {where}")
+    damaged = f"{config.run_path}/{DAMAGED_FOLDER}"
+    if list_files(damaged, ".txt"):
+        _print(console, f"Damaged images, each replaced by another of its class: {damaged}")
 
 
 def _print(console: Console, text: str) -> None:

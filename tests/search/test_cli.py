@@ -57,13 +57,13 @@ def experiment(make_config, monkeypatch, tmp_path):
     def config_of(arguments):
         return with_run_arguments(make_config(), arguments)
 
-    def run(search, *argv, as_program=False):
+    def run(search, *argv, as_program=False, complete=None):
         parser = argparse.ArgumentParser(prog="experiment")
         add_run_arguments(parser, name="small")
         argv = ["--storage", str(tmp_path), *argv]
         monkeypatch.setattr(cli, "run_search", lambda config, resume, console: search(config, resume))
         monkeypatch.setattr(sys, "argv", ["experiment.py", *(argv if as_program else ["--of-the-caller"])])
-        return run_experiment(parser, config_of, None if as_program else argv)
+        return run_experiment(parser, config_of, None if as_program else argv, complete=complete)
 
     return run
 
@@ -141,6 +141,57 @@ def test_a_finished_search_shows_its_networks_and_where_they_are(experiment, cap
     assert f"Picture: {tmp_path}/small/pareto.png" in lines
     assert f"Curves: {tmp_path}/small/tensorboard" in lines
     assert any(line.startswith(f"Results: {tmp_path}/small") for line in lines)
+
+
+def test_what_comes_next_is_named(experiment, capsys, tmp_path):
+    assert experiment(lambda config, resume: run_of(config, finished=True)) == 0
+    assert f"Next: multinas-ray retrain|export|report {tmp_path}/small" in capsys.readouterr().out.splitlines()
+
+
+def test_what_follows_a_finished_search_is_done(experiment, capsys):
+    done = []
+    status = experiment(
+        lambda config, resume: run_of(config, finished=True),
+        "--seed",
+        "5",
+        complete=lambda config, arguments, console: done.append((config.name, arguments.seed)),
+    )
+    assert (status, done) == (0, [("small", 5)])
+    assert "Next:" not in capsys.readouterr().out
+
+
+def test_nothing_follows_an_interrupted_search(experiment):
+    done = []
+    unfinished = experiment(lambda config, resume: run_of(config, finished=False), complete=lambda *all: done.append(1))
+    assert (unfinished, done) == (130, [])
+
+
+def test_an_interrupt_afterwards_says_how_to_go_on(experiment, capsys, tmp_path):
+    def interrupted(config, arguments, console):
+        raise KeyboardInterrupt
+
+    assert experiment(lambda config, resume: run_of(config, finished=True), complete=interrupted) == 130
+    expected = [sys.executable, "experiment.py", "--storage", str(tmp_path), "--resume"]
+    assert commands_in(capsys.readouterr().out) == [expected]
+
+
+def test_an_error_afterwards_is_one_line(experiment, capsys):
+    def failing(config, arguments, console):
+        raise RunError("no room")
+
+    assert experiment(lambda config, resume: run_of(config, finished=True), complete=failing) == 2
+    assert capsys.readouterr().err == "error: no room\n"
+
+
+def test_damaged_images_are_told(experiment, capsys, tmp_path):
+    folder = tmp_path / "small" / "damaged_images"
+    folder.mkdir(parents=True)
+    told = f"Damaged images, each replaced by another of its class: {folder}"
+    for file, is_told in ((None, False), ("0.txt", True)):
+        if file is not None:
+            (folder / file).write_text("n01/a.jpg\n")
+        assert experiment(lambda config, resume: run_of(config, finished=True)) == 0
+        assert (told in capsys.readouterr().out.splitlines()) == is_told
 
 
 def test_flags_reach_the_configuration(experiment, tmp_path):
