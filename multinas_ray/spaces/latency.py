@@ -88,7 +88,7 @@ class BlockLatency:
     spread_ms: float
     """Median absolute deviation, times 1.4826: the standard deviation where errors are normal."""
     repeats: int
-    """Number of measurements."""
+    """Number of measurements: passes over all blocks."""
 
     def __post_init__(self) -> None:
         times = (self.median_ms, self.mean_ms, self.spread_ms)

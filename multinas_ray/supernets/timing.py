@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import Shape
+from multinas_ray.spaces.costs import FloatArray
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NORMAL_SPREAD = 1.4826
@@ -146,29 +147,47 @@ def _time_by_events(modules: Sequence[nn.Module], images: Tensor) -> list[float]
     return [start.elapsed_time(end) / 1000 for start, end in pairwise(events)]
 
 
-def robust_spread(times: Sequence[float]) -> float:
-    """Median absolute deviation as a standard deviation: outliers, up to half of the times, do not decide it."""
-    return NORMAL_SPREAD * float(np.median(np.abs(np.asarray(times) - np.median(times))))
+def without_drift(times_PN: FloatArray) -> FloatArray:
+    """(P, N) times without what each pass has in common.
+
+    A machine that is slower for a while is so for all items of a pass. [ours]
+    """
+    medians_N = np.median(times_PN, axis=0)
+    takes_time_N = medians_N > 0
+    ratios_PN = times_PN[:, takes_time_N] / medians_N[takes_time_N]
+    return times_PN / np.median(ratios_PN, axis=1, keepdims=True)
 
 
-def relative_error(samples: Iterable[Sequence[float]]) -> float:
+def robust_spread(times_PN: FloatArray) -> FloatArray:
+    """(N,) median absolute deviations as standard deviations: outliers, up to half of the passes, do not decide."""
+    return NORMAL_SPREAD * np.median(np.abs(times_PN - np.median(times_PN, axis=0)), axis=0)
+
+
+def relative_error(times_PN: FloatArray) -> float:
     """Standard errors of all medians over the medians, each summed: what a sum of medians may be wrong by at most."""
-    errors, medians = 0.0, 0.0
-    for times in samples:
-        errors += MEDIAN_ERROR * robust_spread(times) / len(times) ** 0.5
-        medians += float(np.median(times))
-    return errors / medians
+    errors_N = MEDIAN_ERROR * robust_spread(times_PN) / len(times_PN) ** 0.5
+    return float(errors_N.sum() / np.median(times_PN, axis=0).sum())
 
 
-def repeat_until_steady(
-    measure: Callable[[], None], error: Callable[[], float], settings: ProfileSettings, on_pass: OnPass
-) -> None:
-    """Make passes until the medians are steady, or there were enough (see `ProfileSettings`)."""
+def repeat_until_steady(measure: Callable[[], FloatArray], settings: ProfileSettings, on_pass: OnPass) -> FloatArray:
+    """Make passes until the medians are steady, or there were enough (see `ProfileSettings`).
+
+    Args:
+        measure: makes a pass; returns the seconds of the N items, (N,).
+        settings: when it is enough.
+        on_pass: told after each pass.
+
+    Returns:
+        (P, N) seconds, without the machine's drift.
+    """
     start = time.monotonic()
-    for passes in range(1, settings.most_passes + 1):
-        measure()
-        reached = error()
-        on_pass(passes, reached)
+    passes: list[FloatArray] = []
+    while len(passes) < settings.most_passes:
+        passes.append(measure())
+        times_PN = without_drift(np.array(passes))
+        reached = relative_error(times_PN)
+        on_pass(len(passes), reached)
         is_late = time.monotonic() - start > settings.max_seconds
-        if passes >= settings.least_passes and (reached <= settings.tolerance or is_late):
-            return
+        if len(passes) >= settings.least_passes and (reached <= settings.tolerance or is_late):
+            break
+    return times_PN
