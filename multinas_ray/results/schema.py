@@ -138,7 +138,9 @@ def rounds_schema() -> pa.Schema:
     """One row per round of a supernet run, warm-up included: what it cost, and the training loss before its step.
 
     `train_loss` is empty for a round without a weight step. `compute_seconds` is rank 0's time for the round.
-    Rows come with the snapshots, so a killed run may lack its newest.
+    `reduced_bytes` are those of the gradients that each rank gave to the round's all-reduces, `saved_bytes` those of
+    all other parameters, which no subnet of the round touched; both are 0 with one worker. Rows come with the
+    snapshots, so a killed run may lack its newest.
     """
     columns = [
         _column("round", pa.int64()),
@@ -147,6 +149,8 @@ def rounds_schema() -> pa.Schema:
         pa.field("train_loss", pa.float64()),
         _column("num_evaluations", pa.int32()),
         _column("compute_seconds", pa.float64()),
+        _column("reduced_bytes", pa.int64()),
+        _column("saved_bytes", pa.int64()),
         _column("wall_time_seconds", pa.float64()),
     ]
     return _schema("rounds", columns, (), [])

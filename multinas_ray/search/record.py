@@ -98,6 +98,8 @@ class SearchRecord:
                 "train_loss": [None if np.isnan(result.train_loss) else result.train_loss],
                 "num_evaluations": [len(result.losses)],
                 "compute_seconds": [result.compute_seconds],
+                "reduced_bytes": [result.traffic.reduced_bytes],
+                "saved_bytes": [result.traffic.saved_bytes],
                 "wall_time_seconds": [self.elapsed_seconds],
             }
         )

@@ -26,6 +26,16 @@ class Round:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """Gradients that every rank gave to a round's all-reduces: bytes of their values, however these travel."""
+
+    reduced_bytes: int = 0
+    """Of the parameters that the training subnets touch; 0 with one worker or without a weight step."""
+    saved_bytes: int = 0
+    """Of all others, which an all-reduce of the whole supernet would have sent too."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RoundResult:
     """What the workers found in one round, averaged over ranks."""
 
@@ -38,6 +48,10 @@ class RoundResult:
     """Share of the validation batch classified right, in the same order."""
     compute_seconds: float
     """Time from the start of the round's work on rank 0 until its results were there."""
+    traffic: Traffic = Traffic()
+    """What the weight step sent between the workers."""
+    checkpoint: bool = False
+    """Whether the workers save a checkpoint right after this round."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from torch import nn
 from multinas_ray.data import Batches, DataSplits, open_stream, standard_augmentation
 from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, touched_parameters
 from multinas_ray.train.memory import activation_limit
-from multinas_ray.train.messages import Round
+from multinas_ray.train.messages import Round, Traffic
 from multinas_ray.train.settings import WorkerJob
 
 BUCKET_ELEMENTS = 8 * 2**20
@@ -41,6 +41,8 @@ class RoundWorker:
         self.supernet = Supernet(job.space, norm_batch_size=training.norm_batch_size, seed=job.seed)
         self.supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.sgd = _sgd(self.supernet, job)
+        self.traffic = Traffic()
+        """Of the last round."""
         self.activation_bytes_limit = activation_limit(job.space, training, world_size, device)
         self.autocast_dtype = torch.bfloat16 if training.precision == "bfloat16" else None
         self.training_batches = self.stream("train", training.batch_size, augmented=training.augment)
@@ -74,6 +76,7 @@ class RoundWorker:
             (1 + 2 N,) float32 on the device, averaged over ranks: training loss (NaN without a weight step), the N
             validation losses, the N accuracies. Nothing here waits for the device.
         """
+        self.traffic = Traffic()
         parts = [torch.full((1,), torch.nan, device=self.device)]
         if work.train_architectures is not None:
             parts = [self._weight_step(work).float().reshape(1) * _share(self.training_batches)]
@@ -102,7 +105,9 @@ class RoundWorker:
         )
         touched = touched_parameters(self.supernet, work.train_architectures)
         if self.world_size > 1:
-            average_gradients(touched, _share(self.training_batches))
+            reduced_bytes = average_gradients(touched, _share(self.training_batches))
+            all_bytes = sum(parameter.nbytes for parameter in self.supernet.parameters())
+            self.traffic = Traffic(reduced_bytes=reduced_bytes, saved_bytes=all_bytes - reduced_bytes)
         nn.utils.clip_grad_norm_(touched, training.gradient_clip_norm)
         for group in self.sgd.param_groups:
             group["lr"] = training.learning_rate_at(work.number, self.job.num_weight_steps)
@@ -135,12 +140,15 @@ def _share(batches: Batches) -> float:
     return batches.shard_size / batches.batch_size
 
 
-def average_gradients(parameters: list[nn.Parameter], share: float) -> None:
+def average_gradients(parameters: list[nn.Parameter], share: float) -> int:
     """Average the gradients of `parameters`, the same list on every rank, by asynchronous all-reduces of buckets.
 
     A rank's gradient counts by its `share`; those of all ranks sum to 1.
 
     Parameters that the round's subnets do not touch are neither sent nor stepped, which DDP's fixed buckets cannot do.
+
+    Returns:
+        Bytes that this rank gave to the all-reduces.
     """
     buckets: list[list[torch.Tensor]] = [[]]
     size = 0
@@ -158,3 +166,4 @@ def average_gradients(parameters: list[nn.Parameter], share: float) -> None:
         sizes = [gradient.numel() for gradient in bucket]
         for gradient, averaged in zip(bucket, torch.split(each, sizes), strict=True):
             gradient.copy_(averaged.view(gradient.shape))
+    return sum(each.nbytes for each in flat)

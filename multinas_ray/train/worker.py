@@ -25,7 +25,7 @@ from multinas_ray.errors import StateError
 from multinas_ray.results import resolve, write_atomic
 from multinas_ray.results.storage import make_folder
 from multinas_ray.train.finish import write_supernet
-from multinas_ray.train.messages import Ending, Round, RoundResult
+from multinas_ray.train.messages import Ending, Round, RoundResult, Traffic
 from multinas_ray.train.rounds import RoundWorker
 from multinas_ray.train.settings import WorkerJob
 
@@ -115,7 +115,7 @@ class WorkerLoop:
     def _carry_out(self, work: Round) -> None:
         started_seconds = time.perf_counter()
         packed = self._worker.run(work)
-        self._outbox.add(work.number, packed, started_seconds)
+        self._outbox.add(work.number, packed, started_seconds, traffic=self._worker.traffic, checkpoint=work.checkpoint)
         if work.checkpoint:
             # Weights first: the training's last round counts as done only once its weights are stored.
             training_ends = self._worker.job.weights_first and work.number + 1 == self._worker.job.num_weight_steps
@@ -133,13 +133,21 @@ class Outbox:
     """Results on their way from the device, in order. On a GPU they are copied without making the host wait."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[int, torch.Tensor, torch.cuda.Event | None, float]] = deque()
+        self._waiting: deque[tuple[int, torch.Tensor, torch.cuda.Event | None, float, Traffic, bool]] = deque()
         self._last_arrival_seconds = -math.inf
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, number: int, packed: torch.Tensor, started_seconds: float) -> None:
+    def add(
+        self,
+        number: int,
+        packed: torch.Tensor,
+        started_seconds: float,
+        *,
+        traffic: Traffic = Traffic(),  # noqa: B008 - frozen
+        checkpoint: bool = False,
+    ) -> None:
         """Take the packed result of a round (see RoundWorker.run) and start its copy to the host."""
         event = None
         if packed.is_cuda:
@@ -147,7 +155,7 @@ class Outbox:
             packed = on_host.copy_(packed, non_blocking=True)
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record()
-        self._waiting.append((number, packed, event, started_seconds))
+        self._waiting.append((number, packed, event, started_seconds, traffic, checkpoint))
 
     def ready(self) -> list[RoundResult]:
         """Those results that have arrived."""
@@ -174,7 +182,13 @@ class Outbox:
         return self.ready()
 
     def _unpack(
-        self, number: int, packed: torch.Tensor, event: torch.cuda.Event | None, started_seconds: float
+        self,
+        number: int,
+        packed: torch.Tensor,
+        event: torch.cuda.Event | None,
+        started_seconds: float,
+        traffic: Traffic,
+        checkpoint: bool,
     ) -> RoundResult:
         values = packed.tolist()
         # A device carries rounds out one after the other: this one had it since the last one's arrival.
@@ -187,6 +201,8 @@ class Outbox:
             losses=tuple(values[1:half]),
             accuracies=tuple(values[half:]),
             compute_seconds=now - since,
+            traffic=traffic,
+            checkpoint=checkpoint,
         )
 
 

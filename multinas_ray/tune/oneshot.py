@@ -10,7 +10,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from multinas_ray.errors import RunError
-from multinas_ray.train.messages import RoundResult
+from multinas_ray.train.messages import RoundResult, Traffic
 from multinas_ray.tune.blocks import Block
 from multinas_ray.tune.schedule import Schedule
 
@@ -115,4 +115,6 @@ def _round_result(result: dict[str, Any]) -> RoundResult:
         losses=tuple(map(float, result["losses"])),
         accuracies=tuple(map(float, result["accuracies"])),
         compute_seconds=float(result["compute_seconds"]),
+        traffic=Traffic(reduced_bytes=int(result["reduced_bytes"]), saved_bytes=int(result["saved_bytes"])),
+        checkpoint=bool(result["checkpoint_follows"]),
     )

@@ -43,6 +43,9 @@ class OneShotTrial(tune.Trainable):
             "losses": list(result.losses),
             "accuracies": list(result.accuracies),
             "compute_seconds": result.compute_seconds,
+            "reduced_bytes": result.traffic.reduced_bytes,
+            "saved_bytes": result.traffic.saved_bytes,
+            "checkpoint_follows": result.checkpoint,
             "done": result.number == self._block.stop - 1,
         }
 

@@ -137,6 +137,10 @@ class Curves:
         if math.isfinite(finished.result.train_loss):
             self._writer.add_scalar("round/train_loss", finished.result.train_loss, number)
         self._writer.add_scalar("round/compute_seconds", finished.result.compute_seconds, number)
+        traffic = finished.result.traffic
+        if traffic.reduced_bytes:
+            self._writer.add_scalar("round/reduced_bytes", traffic.reduced_bytes, number)
+            self._writer.add_scalar("round/saved_bytes", traffic.saved_bytes, number)
         if finished.proposals is None:
             return
         self._writer.add_scalar("round/median_validation_loss", float(np.median(finished.losses)), number)

@@ -25,6 +25,8 @@ def rounds(*rows):
             "num_evaluations": [count for _, count, _ in rows],
             "compute_seconds": [seconds for _, _, seconds in rows],
             "wall_time_seconds": np.arange(len(rows), dtype=float),
+            "reduced_bytes": [4_000_000 * trained for trained, _, _ in rows],
+            "saved_bytes": [10_000_000 * trained for trained, _, _ in rows],
         }
     )
 
@@ -52,6 +54,8 @@ def test_weights_first_is_accounted_exactly(run):
     assert told["In all, over this search's"] == ["1", "3.25 to 4"]
     assert "70 rounds are recorded: 30 only trained weights, 40 evaluated subnets." in measured
     assert "times 2 workers" in measured
+    assert "gave 120 MB of gradients" in measured
+    assert "another 300 MB" in measured
     assert "did both" not in measured
     assert "No separate search was run." in extrapolated
     assert "only the 2 evaluations of an update" in extrapolated
@@ -64,6 +68,7 @@ def test_rounds_that_do_both_are_split_by_the_mean_of_those_that_train(run):
     assert told["Weight training, worker time"] == ["about 7.5 s", "about 30 s"]  # 1 + 3 + 2 + 1.5, never more than all
     assert told["Evaluations, worker time"] == ["about 3 s", "3 s to 12 s"]
     assert "2 rounds did both" in measured
+    assert "gradients" not in measured
 
 
 def test_time_that_cannot_be_parted_is_not_guessed(run):

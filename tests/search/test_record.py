@@ -12,7 +12,7 @@ from multinas_ray.results.run import proposals_of
 from multinas_ray.results.verify import verify_run
 from multinas_ray.search import record as record_module
 from multinas_ray.search.record import SearchRecord, resume_record
-from multinas_ray.train.messages import RoundResult
+from multinas_ray.train.messages import RoundResult, Traffic
 from multinas_ray.tune.schedule import Schedule
 
 
@@ -68,6 +68,7 @@ class Session:
             losses=tuple(losses.tolist()),
             accuracies=tuple([0.5] * len(rows)),
             compute_seconds=0.02,
+            traffic=Traffic(reduced_bytes=1000 + drawn.number, saved_bytes=5000),
         )
 
     def draw(self):
@@ -291,6 +292,8 @@ def test_a_crash_between_rounds_and_snapshot_doubles_no_round(make_config, monke
     Session(config, 1).run().finish()
     rounds = load_run(config.run_path).rounds
     assert rounds["round"].is_unique
+    assert rounds["reduced_bytes"].tolist() == (1000 + rounds["round"]).tolist()
+    assert set(rounds["saved_bytes"]) == {5000}
 
 
 def test_without_snapshot_or_rows_a_resumed_run_starts_at_its_beginning(make_config, monkeypatch):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from multinas_ray.train.messages import Round
+from multinas_ray.train.messages import Round, Traffic
 from multinas_ray.train.worker import Outbox
 
 
@@ -39,8 +39,8 @@ class SlowOutbox(Outbox):
         super().__init__()
         self.stream = Stream()
 
-    def add(self, number, packed, started_seconds):
-        self._waiting.append((number, packed, self.stream.event(), started_seconds))
+    def add(self, number, packed, started_seconds, *, traffic=Traffic(), checkpoint=False):  # noqa: B008
+        self._waiting.append((number, packed, self.stream.event(), started_seconds, traffic, checkpoint))
 
 
 def packed_of(number):
@@ -66,7 +66,12 @@ class FakeBroker:
         self.work, self.calls = list(work), []
         self.begin_attempt = call(lambda attempt: self.note("begin", attempt) or start)
         self.take = call(lambda next_round: self.note("take", next_round) or self.work.pop(0))
-        self.post = call(lambda attempt, results: self.note("post", attempt, [each.number for each in results]))
+        self.post = call(self._post)
+        self.results = []
+
+    def _post(self, attempt, results):
+        self.results += results
+        self.note("post", attempt, [each.number for each in results])
 
     def note(self, *what):
         self.calls.append(what)
@@ -85,7 +90,9 @@ class FakeWorker:
         self._broker, self.job, self.rank, self.world_size = broker, job, rank, world_size
         self.supernet = "the weights"
         self.damaged_images = ()
+        self.traffic = Traffic()
 
     def run(self, work):
         self._broker.note("run", work.number)
+        self.traffic = Traffic(reduced_bytes=work.number, saved_bytes=10 * work.number)
         return packed_of(work.number)

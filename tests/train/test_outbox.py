@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from multinas_ray.train import worker as worker_module
+from multinas_ray.train.messages import Traffic
 from multinas_ray.train.worker import Outbox
 from tests.train.fakes import SlowOutbox, Stream, packed_of
 
@@ -63,7 +64,7 @@ def test_a_round_that_waited_for_another_counts_from_that_ones_arrival(clock):
 def test_a_result_that_has_not_arrived_holds_the_later_ones_back():
     outbox, streams = Outbox(), [Stream() for _ in range(3)]
     for number, stream in enumerate(streams):
-        outbox._waiting.append((number, packed_of(number), stream.event(), 0.0))
+        outbox._waiting.append((number, packed_of(number), stream.event(), 0.0, Traffic(), False))
     assert outbox.ready() == []
     streams[1].num_done = 1
     assert outbox.ready() == []

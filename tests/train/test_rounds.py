@@ -10,9 +10,9 @@ import torch.multiprocessing
 from torch import nn
 from torch.nn import functional
 
-from multinas_ray.supernets import touched_parameters
+from multinas_ray.supernets import Supernet, touched_parameters
 from multinas_ray.train import rounds as rounds_module
-from multinas_ray.train.messages import Round
+from multinas_ray.train.messages import Round, Traffic
 from multinas_ray.train.rounds import RoundWorker, average_gradients
 
 
@@ -192,7 +192,11 @@ SHARES = (1 / 3, 2 / 3)
 def run_rounds(job, splits, rank, world_size):
     worker = RoundWorker(job, splits, torch.device("cpu"), rank, world_size)
     space = job.space.search_space
-    return torch.stack([worker.run(round_of(number, space)) for number in range(NUM_ROUNDS)]), worker
+    packed, traffic = [], []
+    for number in range(NUM_ROUNDS):
+        packed.append(worker.run(round_of(number, space)))
+        traffic.append((worker.traffic.reduced_bytes, worker.traffic.saved_bytes))
+    return torch.stack(packed), worker, traffic
 
 
 def run_rank(rank, world_size, job, splits, folder):
@@ -205,7 +209,7 @@ def run_rank(rank, world_size, job, splits, folder):
         world_size=world_size,
         timeout=timedelta(seconds=60),
     )
-    packed, worker = run_rounds(job, splits, rank, world_size)
+    packed, worker, traffic = run_rounds(job, splits, rank, world_size)
     averages = {}
     for elements in (1, 10, 25, 10**6):
         rounds_module.BUCKET_ELEMENTS = elements
@@ -214,7 +218,8 @@ def run_rank(rank, world_size, job, splits, folder):
             parameter.grad = gradient_of(index, rank, parameter.shape)
         average_gradients(parameters, SHARES[rank])
         averages[elements] = [parameter.grad for parameter in parameters]
-    torch.save({"packed": packed, "averages": averages, "weights": weights_of(worker)}, f"{folder}/{rank}.pt")
+    found = {"packed": packed, "averages": averages, "weights": weights_of(worker), "traffic": traffic}
+    torch.save(found, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -248,13 +253,33 @@ def job_of_two(make_job):
 def test_two_workers_give_the_losses_of_one(make_job, two_ranks, splits):
     job = job_of_two(make_job)
     both = two_ranks(job)
-    alone, worker = run_rounds(job, splits, 0, 1)
+    alone, worker, traffic = run_rounds(job, splits, 0, 1)
     assert torch.equal(both[0]["packed"], both[1]["packed"])
     assert torch.allclose(both[0]["packed"][:, :5], alone[:, :5], rtol=1e-4)
     assert torch.allclose(both[0]["packed"][:, 5:], alone[:, 5:], atol=1.5 / 128)  # an image at the border
     for name, weight in both[0]["weights"].items():
         assert torch.equal(weight, both[1]["weights"][name]), name
         assert torch.allclose(weight, dict(worker.supernet.named_parameters())[name], rtol=1e-2, atol=1e-3), name
+    assert traffic == [(0, 0)] * NUM_ROUNDS
+
+
+def test_the_bytes_of_a_round_are_those_of_what_its_subnets_touch(make_job, two_ranks):
+    job = job_of_two(make_job)
+    both, space = two_ranks(job), job.space.search_space
+    supernet = Supernet(job.space, norm_batch_size=32, seed=0)
+    for number in range(NUM_ROUNDS):
+        touched = touched_parameters(supernet, round_of(number, space).train_architectures)
+        sent = 4 * sum(parameter.numel() for parameter in touched)
+        saved = 4 * sum(parameter.numel() for parameter in supernet.parameters()) - sent
+        assert saved > 0
+        assert [both[rank]["traffic"][number] for rank in (0, 1)] == [(sent, saved)] * 2
+
+
+def test_a_round_without_a_weight_step_sends_no_gradients(make_worker, draw):
+    worker = make_worker()
+    worker.traffic = Traffic(reduced_bytes=3, saved_bytes=4)  # of the round before
+    worker.run(draw(1, trains=False))
+    assert worker.traffic == Traffic()
 
 
 def test_gradients_are_averaged_whatever_the_buckets(make_job, two_ranks):
@@ -283,6 +308,6 @@ def test_gradients_go_in_as_few_buckets_as_fit(monkeypatch):
     parameters = [nn.Parameter(torch.zeros(size)) for size in (12, 8, 1, 30, 5, 15, 1)]
     for parameter in parameters:
         parameter.grad = torch.full_like(parameter, 6.0)
-    average_gradients(parameters, 1 / 3)
+    assert average_gradients(parameters, 1 / 3) == 4 * 72
     assert sent == [20, 1, 30, 20, 1]
     assert all(torch.allclose(parameter.grad, torch.tensor(2.0)) for parameter in parameters)

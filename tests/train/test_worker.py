@@ -6,7 +6,7 @@ import torch
 from multinas_ray.errors import StateError
 from multinas_ray.train import worker as worker_module
 from multinas_ray.train.messages import Ending
-from multinas_ray.train.worker import WorkerLoop, search_worker
+from multinas_ray.train.worker import Outbox, WorkerLoop, search_worker
 from tests.train.fakes import FakeBroker, FakeWorker, SlowOutbox, rounds_of
 
 INTERRUPTED = Ending()
@@ -57,6 +57,18 @@ def test_the_loop_carries_out_all_rounds_and_posts_each_once(run_loop):
     assert {attempt for attempt, _ in broker.notes("post")} == {"attempt"}
     assert broker.notes("take") == [(0,), (3,), (4,), (6,)]
     assert broker.notes("begin") == []  # the attempt is begun before the loop
+
+
+@pytest.mark.parametrize("outbox", [Outbox, SlowOutbox])
+def test_a_result_tells_what_its_own_round_sent_and_whether_a_checkpoint_follows(run_loop, monkeypatch, outbox):
+    monkeypatch.setattr(worker_module, "Outbox", outbox)
+    broker = run_loop([rounds_of(1, 2, 3, checkpoint={2}), INTERRUPTED], start=1)
+    assert [(each.traffic.reduced_bytes, each.traffic.saved_bytes) for each in broker.results] == [
+        (1, 10),
+        (2, 20),
+        (3, 30),
+    ]
+    assert [each.checkpoint for each in broker.results] == [False, True, False]
 
 
 def test_the_loop_begins_where_it_is_told(run_loop):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multinas_ray.core import MultiDistributionOptimizer
-from multinas_ray.train.messages import RoundResult
+from multinas_ray.train.messages import RoundResult, Traffic
 from multinas_ray.tune.schedule import Plan, Schedule
 from tests.tune.pipeline import Pipeline
 
@@ -31,6 +31,8 @@ def result_of(drawn):
         losses=tuple(losses.tolist()),
         accuracies=tuple(np.exp(-losses).tolist()),
         compute_seconds=0.02,
+        traffic=Traffic(reduced_bytes=1000 + drawn.number, saved_bytes=5000),
+        checkpoint=drawn.checkpoint,
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from multinas_ray.results.numbers import format_count
+from multinas_ray.train.messages import Traffic
 from multinas_ray.tune.watch import MAX_CURVE_POINTS, Curves, ProgressView, distribution_table
 
 
@@ -148,11 +149,15 @@ def test_tensorboard_reads_the_curves_back(rounds, show_all):
     assert set(curves) == {
         "round/train_loss",
         "round/compute_seconds",
+        "round/reduced_bytes",
+        "round/saved_bytes",
         "round/median_validation_loss",
         *(f"{name}/{k}" for name in names for k in (0, 1)),
     }
     assert list(curves["round/train_loss"]) == numbers
     assert list(curves["round/compute_seconds"]) == numbers
+    assert curves["round/reduced_bytes"] == {number: 1000 + number for number in numbers}
+    assert curves["round/saved_bytes"] == dict.fromkeys(numbers, 5000)
     assert list(curves["round/median_validation_loss"]) == evaluated
     assert list(curves["entropy/1"]) == evaluated
     for number in evaluated:
@@ -169,6 +174,11 @@ def test_a_round_without_a_weight_step_has_no_training_loss(rounds, show_all):
     curves = show_all([rounds[3], without, rounds[5]])
     assert list(curves["round/train_loss"]) == [3, 5]
     assert list(curves["round/median_validation_loss"]) == [3, 4, 5]
+
+
+def test_with_one_worker_there_is_no_curve_of_what_travels(rounds, show_all):
+    alone = [replace(each, result=replace(each.result, traffic=Traffic())) for each in rounds]
+    assert not any(name.endswith("_bytes") for name in show_all(alone))
 
 
 def test_long_curves_are_thinned(rounds, show_all, make_plan):

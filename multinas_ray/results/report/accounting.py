@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from multinas_ray.results.figures.pareto import is_pipeline
+from multinas_ray.results.numbers import format_count
 from multinas_ray.results.report.wording import Column, Table, number, plural, seconds
 from multinas_ray.results.run import Run
 
@@ -126,6 +127,12 @@ def _measured(run: Run, spent: _Spent | None, num_evaluations: int) -> list[str]
         f"{len(rounds) - trained:,} evaluated subnets.",
         times + (f", times {workers} workers." if workers > 1 else ". There was one worker."),
     ]
+    if workers > 1:
+        reduced, saved = (format_count(float(rounds[name].sum())) for name in ("reduced_bytes", "saved_bytes"))
+        texts.append(
+            f"Every worker gave {reduced}B of gradients to the sums over all workers; another {saved}B, of parameters "
+            "that no subnet of their round touched, were left out."
+        )
     if spent.num_split and spent.is_split_known:
         texts.append(
             f"{plural(spent.num_split, 'round')} did both; a weight step in them is taken to have cost the mean of the "
