@@ -99,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; returns the exit status."""
     from rich.console import Console
 
+    from multinas_ray.results.storage import below
     from multinas_ray.search.retrain import Trackers, retrain_networks
 
     config = RetrainConfig(**{name: getattr(arguments, name) for name in _DEFAULTS})
@@ -114,6 +115,6 @@ def run(arguments: argparse.Namespace) -> int:
         imports=arguments.imports,
         console=console,
     )
-    for what, where in (("Networks", f"{family.path}/networks"), ("Curves", f"{family.path}/retraining")):
+    for what, where in (("Networks", below(family.path, "networks")), ("Curves", below(family.path, "retraining"))):
         console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)
     return 0

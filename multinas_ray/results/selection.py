@@ -44,15 +44,14 @@ def family_path(run_path: str, label: str | None = None) -> str:
     Raises:
         ConfigError: the label is no plain folder name.
     """
-    run_path = run_path.rstrip("/")
     if label is None:
-        return run_path
+        return run_path.rstrip("/")
     if not _LABEL.fullmatch(label):
         raise ConfigError(
             f"the label of a selection is a folder's name of at most 100 letters, digits, '.', '_' and '-', "
             f"the first a letter or digit; got {label!r}"
         )
-    return f"{run_path}/{SELECTIONS}/{label}"
+    return storage.below(run_path, SELECTIONS, label)
 
 
 def load_family(run_path: str, label: str | None = None) -> Family:

@@ -6,7 +6,9 @@ a file.
 
 import contextlib
 import os
+import re
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,9 @@ import pyarrow as pa
 from pyarrow import fs as pafs
 
 from multinas_ray.errors import ConfigError, StateError
+
+_CREDENTIALS = re.compile(r"s3://[^/?]*:[^?]*@|\w+://[^/?@]*:[^/?@]*@")
+"""How a URI that holds a key and its secret begins; secrets of S3 may hold a slash."""
 
 
 class Location(NamedTuple):
@@ -47,23 +52,52 @@ def resolve(path: AnyPath) -> Location:
         File system and path; it also unpacks as the pair (fs, path).
 
     Raises:
-        ConfigError: pyarrow.fs cannot serve the URI, or it names no folder.
+        ConfigError: pyarrow.fs cannot serve the URI, it names no folder, or it holds credentials.
     """
     if isinstance(path, Location):
         return path
     text = os.fspath(path)
     if "://" not in text:
         return Location(pafs.LocalFileSystem(), str(Path(text).expanduser().absolute()))
+    if _CREDENTIALS.match(text):
+        raise ConfigError(
+            f"a URI {text.partition(':')[0]}://KEY:SECRET@... would bring its secret into logs and results: leave both "
+            "out, and give them by the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role)"
+        )
+    shown = text.partition("?")[0]
     try:
         file_system, inner = pafs.FileSystem.from_uri(text)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ConfigError(
-            f"{text!r} cannot be opened ({error}): use a local path, file://, s3://bucket/folder or "
+            f"{shown!r} cannot be opened ({error}): use a local path, file://, s3://bucket/folder or "
             "gs://bucket/folder, and check the credentials in the environment"
         ) from error
     if not inner.strip("/"):
-        raise ConfigError(f"{text!r} names no bucket or folder: add one, such as s3://bucket/folder")
+        raise ConfigError(f"{shown!r} names no bucket or folder: add one, such as s3://bucket/folder")
     return Location(file_system, inner)
+
+
+def below(path: str, *names: str) -> str:
+    """The path of `names` below a folder, both as text; a URI's query (`?endpoint_override=...`) stays at its end."""
+    folder, query = _without_query(path)
+    return "/".join([folder.rstrip("/"), *names]) + query
+
+
+def parent(path: str) -> str:
+    """The path of the folder that something lies in, both as text."""
+    folder, query = _without_query(path)
+    return folder.rstrip("/").rpartition("/")[0] + query
+
+
+def name_of(path: str) -> str:
+    """The last name of a path or URI."""
+    return _without_query(path)[0].rstrip("/").rpartition("/")[2]
+
+
+def _without_query(path: str) -> tuple[str, str]:
+    """A path and a URI's query with its question mark, which is an ordinary character in local names."""
+    folder, mark, query = path.partition("?") if "://" in path else (path, "", "")
+    return folder, mark + query
 
 
 def write_atomic(path: AnyPath, data: bytes | pa.Buffer, *, overwrite: bool = True) -> None:
@@ -168,10 +202,19 @@ def delete_file(path: AnyPath) -> None:
 
 
 def delete_folder(path: AnyPath) -> None:
-    """Delete a folder and all it holds; nothing happens where there is none."""
+    """Delete a folder and all it holds; nothing happens where there is none.
+
+    On local disks it goes at once: it is first renamed to `.<name>.old` beside it, which is what a kill may leave.
+    """
     place = resolve(path)
-    if exists(place):
-        place.fs.delete_dir(place.path)
+    if not exists(place):
+        return
+    if _is_local(place.fs):
+        folder = Path(place.path)
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        place = Location(place.fs, str(folder.rename(old)))
+    place.fs.delete_dir(place.path)
 
 
 def _is_local(file_system: Any) -> bool:

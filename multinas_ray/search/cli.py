@@ -13,7 +13,7 @@ from rich.console import Console
 
 from multinas_ray.errors import ConfigError, MultiNASError
 from multinas_ray.results import Run
-from multinas_ray.results.storage import exists, list_files, read_bytes, resolve, write_atomic
+from multinas_ray.results.storage import below, exists, list_files, read_bytes, resolve, write_atomic
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.ending import PARETO_FILE, latest_distributions_table, networks_table
 from multinas_ray.search.run import run_search
@@ -195,10 +195,10 @@ def _show_interrupted(run: Run, command: list[str], console: Console) -> None:
 
 def _show_finished(run: Run, config: OneShotSearchConfig, console: Console) -> None:
     console.print(networks_table(run.architectures))
-    picture = f"{config.run_path}/{PARETO_FILE}"
+    picture = below(config.run_path, PARETO_FILE)
     for what, where in (("Results", config.run_path), ("Picture", picture), ("Curves", config.curves_path)):
         _print(console, f"{what}: {where}")
-    damaged = f"{config.run_path}/{DAMAGED_FOLDER}"
+    damaged = below(config.run_path, DAMAGED_FOLDER)
     if list_files(damaged, ".txt"):
         _print(console, f"Damaged images, each replaced by another of its class: {damaged}")
 

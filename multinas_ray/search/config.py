@@ -18,6 +18,7 @@ from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.results import evaluations_schema
 from multinas_ray.results.candidates import CANDIDATES_PER_NETWORK
+from multinas_ray.results.storage import below
 from multinas_ray.spaces import AdditiveCost, NetworkSpace
 from multinas_ray.train.settings import WeightTraining
 from multinas_ray.tune.schedule import Plan
@@ -172,14 +173,16 @@ class OneShotSearchConfig:
     def run_path(self) -> str:
         """The run's folder: a URI, or an absolute path, since workers have working directories of their own."""
         if "://" in self.storage_path:
-            return f"{self.storage_path.rstrip('/')}/{self.name}"
+            return below(self.storage_path, self.name)
         return str(Path(self.storage_path).expanduser().absolute() / self.name)
 
     @property
     def curves_path(self) -> str:
         """Where TensorBoard's files go: into the run's folder, or a local one where the run is in an object store."""
         return (
-            str(Path("tensorboard", self.name).absolute()) if "://" in self.run_path else f"{self.run_path}/tensorboard"
+            str(Path("tensorboard", self.name).absolute())
+            if "://" in self.run_path
+            else below(self.run_path, "tensorboard")
         )
 
     @property

@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from multinas_ray.errors import MultiNASError, RunError
 from multinas_ray.results import check_writable
-from multinas_ray.results.storage import delete_file, exists, resolve, write_atomic
+from multinas_ray.results.storage import below, delete_file, exists, parent, resolve, write_atomic
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.train.memory import estimate_memory, gigabytes
 
@@ -50,8 +50,8 @@ def check_nodes(config: OneShotSearchConfig, *, has_images: bool = True) -> list
     Raises:
         RunError: nodes differ in their versions, one cannot see the storage or the images, or has GPUs too small.
     """
-    storage = config.run_path.rpartition("/")[0]
-    marker = f"{storage}/.multinas-nodes-{uuid.uuid4().hex}"
+    storage = parent(config.run_path)
+    marker = below(storage, f".multinas-nodes-{uuid.uuid4().hex}")
     check_writable(storage)
     write_atomic(marker, b"")
     try:

@@ -18,7 +18,7 @@ from multinas_ray.errors import ConfigError, DataError, RunError, StateError, re
 from multinas_ray.results import Family, load_family, resolve
 from multinas_ray.results.family import network_path
 from multinas_ray.results.numbers import format_count
-from multinas_ray.results.storage import list_folders
+from multinas_ray.results.storage import below, list_folders, name_of
 from multinas_ray.results.training import (
     adopt_retrained,
     clear_retraining,
@@ -152,7 +152,7 @@ class Retraining:
     def run(self, *, overwrite: bool) -> None:
         """Train what is not trained, and record it."""
         check_images(self.opened, self.config)
-        callbacks = self.trackers.callbacks(self.family.path.rpartition("/")[2])
+        callbacks = self.trackers.callbacks(name_of(self.family.path))
         jobs = self.jobs()
         if overwrite:
             for job in jobs.values():
@@ -184,9 +184,9 @@ class Retraining:
                 data=self.opened.data,
                 config=self.config,
                 architecture=architecture,
-                folders=tuple(f"{self.family.path}/{network_path(rank)}" for rank in ranks),
-                work_path=f"{self.family.path}/{WORK_FOLDER}/train",
-                supernet_weights=None if weights[ranks[0]] is None else f"{self.family.path}/{weights[ranks[0]]}",
+                folders=tuple(below(self.family.path, network_path(rank)) for rank in ranks),
+                work_path=below(self.family.path, WORK_FOLDER, "train"),
+                supernet_weights=None if weights[ranks[0]] is None else below(self.family.path, weights[ranks[0]]),
             )
             for architecture, ranks in ranks_of.items()
             if set(ranks) & set(self.networks)
@@ -224,7 +224,7 @@ class Retraining:
             )
 
     def _tuner(self, order: list[int], jobs: dict[int, RetrainJob], callbacks: list[tune.Callback]) -> tune.Tuner:
-        work = f"{self.family.path}/{WORK_FOLDER}"
+        work = below(self.family.path, WORK_FOLDER)
         trial = tune.with_resources(tune.with_parameters(retrain_trial, jobs=jobs), trial_resources(self.config))
         return tune.Tuner(
             trial,
@@ -256,7 +256,7 @@ class Retraining:
     def record(self) -> None:
         """Write what these networks' trainings came to, as their files say, into the family's table."""
         folders = [folder for job in self.jobs().values() for folder in job.folders]
-        records = {int(folder.rpartition("/")[2]): load_retraining(folder) for folder in folders}
+        records = {int(name_of(folder)): load_retraining(folder) for folder in folders}
         record_retrained(
             self.family.path, {rank: None if each is None else each.result for rank, each in records.items()}
         )

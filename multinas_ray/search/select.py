@@ -24,7 +24,7 @@ from multinas_ray.results.choosing import choose
 from multinas_ray.results.family import FamilyWriter, network_path
 from multinas_ray.results.run import ARCHITECTURES_FILE, read_table
 from multinas_ray.results.schema import architectures_schema
-from multinas_ray.results.storage import exists, resolve
+from multinas_ray.results.storage import below, exists, resolve
 from multinas_ray.search.cluster import ray_session
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.ending import candidate_tables, finish_run
@@ -211,7 +211,7 @@ class Selection:
         """Save the networks' weights; their accuracies on the test images, which have chosen nothing."""
         folders: dict[Architecture, list[str]] = {}
         for each in networks:
-            folders.setdefault(each.architecture, []).append(f"{path}/{network_path(each.network)}")
+            folders.setdefault(each.architecture, []).append(below(path, network_path(each.network)))
         with counted_progress(self.console) as progress:
             text = f"testing and saving {len(folders)} chosen networks"
             accuracies = list(progress.track(pool.finish(list(folders.items())), len(folders), description=text))

@@ -41,6 +41,47 @@ def test_uris_without_a_folder_are_refused(uri):
         resolve(uri)
 
 
+SECRETS = [
+    "s3://AKIAKEY:abc+secret@bucket/folder",
+    "s3://AKIAKEY:abc/secret@bucket/folder",  # a slash is common in secrets
+    "gs://AKIAKEY:secret@bucket/folder",
+    "s3://AKIAKEY:secret@bucket/folder?scheme=http",
+]
+
+
+@pytest.mark.parametrize("uri", SECRETS)
+def test_a_uri_with_credentials_is_refused_without_repeating_them(uri):
+    with pytest.raises(ConfigError, match="give them by the environment") as raised:
+        resolve(uri)
+    assert "AKIAKEY" not in str(raised.value)
+    assert "secret@" not in str(raised.value)
+
+
+def test_what_only_looks_like_credentials_is_not_refused():
+    assert resolve("s3://bucket/me@home:1?region=eu-north-1&endpoint_override=localhost:1").path == "bucket/me@home:1"
+
+
+def test_an_unknown_query_is_not_repeated():
+    with pytest.raises(ConfigError, match="'s3://bucket/folder' cannot be opened") as raised:
+        resolve("s3://bucket/folder?secret_key=abc")
+    assert "abc" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "inner", "outer"),
+    [
+        ("/a/b", "/a/b/c/d", "/a"),
+        ("/a/b?c/", "/a/b?c/c/d", "/a"),  # an ordinary character on a disk
+        ("s3://bucket/run/", "s3://bucket/run/c/d", "s3://bucket"),
+        ("s3://bucket/run?scheme=http&x=h:1", "s3://bucket/run/c/d?scheme=http&x=h:1", "s3://bucket?scheme=http&x=h:1"),
+    ],
+)
+def test_paths_are_joined_and_parted_before_the_query(path, inner, outer):
+    assert storage.below(path, "c", "d") == inner
+    assert storage.parent(path) == outer
+    assert storage.name_of(inner) == "d"
+
+
 def test_a_location_resolves_to_itself():
     place = Location(pafs._MockFileSystem(), "a/b")
     assert resolve(place) is place
@@ -69,6 +110,32 @@ def test_files_are_written_replaced_listed_and_read(folder):
     assert not storage.exists(folder.join("d.json"))
     write_atomic(folder.join("buffer"), pa.py_buffer(b"xyz"))
     assert storage.read_bytes(folder.join("buffer")) == b"xyz"
+
+
+def test_a_folder_is_deleted_with_all_it_holds(folder):
+    for _ in range(2):  # the second time there is none
+        storage.delete_folder(folder.join("a"))
+        assert storage.list_folders(folder) == []
+    storage.make_folder(folder.join("a", "b"))
+    write_atomic(folder.join("a", "b", "c"), b"1")
+    storage.delete_folder(folder.join("a"))
+    assert storage.list_folders(folder) == []
+
+
+def test_on_a_disk_a_folder_goes_at_once_and_a_kill_leaves_a_hidden_one_at_most(tmp_path, monkeypatch):
+    def fill():
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "b").write_text("1")
+
+    fill()
+    with monkeypatch.context() as patches:
+        patches.setattr(storage.Location, "__new__", lambda *arguments: 1 / 0)  # killed after the renaming
+        with pytest.raises(ZeroDivisionError):
+            storage.delete_folder(Location._make((pafs.LocalFileSystem(), str(tmp_path / "a"))))
+    assert [path.name for path in tmp_path.iterdir()] == [".a.old"]
+    fill()
+    storage.delete_folder(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_file_can_be_protected(folder):

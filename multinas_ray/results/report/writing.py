@@ -61,7 +61,7 @@ def write_report(
     """
     path = os.fspath(run_path)
     page = render_report(path, selection=selection)
-    place = storage.resolve(output or f"{family_path(path, selection)}/{REPORT_FILE}")
+    place = storage.resolve(output or storage.below(family_path(path, selection), REPORT_FILE))
     storage.make_folder(storage.Location(place.fs, place.path.rpartition("/")[0]))
     storage.write_atomic(place, page.encode())
     return place
@@ -133,6 +133,6 @@ def _latency_validation(path: str) -> tuple[LatencyValidation | None, tuple[str,
     if not storage.exists(storage.resolve(path).join(LATENCY_FILE)):
         return None, ()
     try:
-        return LatencyValidation.read(f"{path.rstrip('/')}/{LATENCY_FILE}"), ()
+        return LatencyValidation.read(storage.below(path, LATENCY_FILE)), ()
     except StateError as error:
         return None, (str(error),)
