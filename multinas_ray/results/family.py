@@ -16,6 +16,8 @@ from multinas_ray.results.selection import CANDIDATES_FILE
 from multinas_ray.results.writer import write_table
 
 ARCHITECTURE_FILE, WEIGHTS_FILE = "architecture.json", "weights.pt"
+EXPORT_FOLDER = "export"
+"""Folder of a network's exported files, below its own; its trainings remove those of earlier weights."""
 
 _RETRAINED = ("retrained_loss", "retrained_accuracy", "retrained_epochs", "retrained_path")
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from multinas_ray.errors import StateError
 from multinas_ray.results import plain, storage
-from multinas_ray.results.family import network_path
+from multinas_ray.results.family import EXPORT_FOLDER, network_path
 from multinas_ray.results.run import ARCHITECTURES_FILE
 from multinas_ray.results.schema import SCHEMA_VERSION, TABLE_KEY, VERSION_KEY
 from multinas_ray.results.writer import write_table
@@ -143,14 +143,24 @@ def adopt_retrained(folders: Sequence[str], architecture: tuple[int, ...]) -> bo
     if done:
         for folder in missing:
             storage.make_folder(folder)
+            drop_export(folder)
             for name in (TRAINING_FILE, RETRAINED_FILE, RETRAINING_FILE):  # the last one says that the others are there
                 content = storage.read_bytes(storage.resolve(done[0]).join(name))
                 storage.write_atomic(storage.resolve(folder).join(name), content)
     return bool(done)
 
 
+def drop_export(folder: storage.AnyPath) -> None:
+    """Delete a network's exported files: call it before its weights change, so that none are of earlier weights."""
+    storage.delete_folder(storage.resolve(folder).join(EXPORT_FOLDER))
+
+
 def clear_retraining(folders: Sequence[str]) -> None:
-    """Delete networks' trainings, finished or not; the record first, so that none seems finished without its files."""
+    """Delete networks' trainings, finished or not, and what was exported of them.
+
+    The record goes before its files, so that none seems finished without them.
+    """
     for folder in folders:
+        drop_export(folder)
         for name in (RETRAINING_FILE, CHECKPOINT_FILE, RETRAINED_FILE, TRAINING_FILE):
             storage.delete_file(storage.resolve(folder).join(name))

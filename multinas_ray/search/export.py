@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from multinas_ray.data import DataSplits, load_splits, open_stream
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import Family, load_family, resolve
-from multinas_ray.results.family import network_path
+from multinas_ray.results.family import EXPORT_FOLDER, network_path
 from multinas_ray.results.numbers import format_count
-from multinas_ray.results.storage import Location, make_folder, read_bytes, write_atomic
-from multinas_ray.results.training import load_retraining
+from multinas_ray.results.storage import Location, delete_folder, make_folder, read_bytes, write_atomic
+from multinas_ray.results.training import Retrained, RetrainingRecord, load_retraining
 from multinas_ray.search.card import ARCHITECTURE_FILE, CARD_FILE, model_card
 from multinas_ray.search.description import describe_network, embedded_texts
 from multinas_ray.search.opened import OpenedRun, open_run
@@ -44,8 +44,6 @@ from multinas_ray.supernets.export import (
 )
 
 Weights = Literal["auto", "retrained", "supernet"]
-
-EXPORT_FOLDER = "export"
 
 _PARTIAL_FOLDER, _OLD_FOLDER = ".export.partial", ".export.old"
 
@@ -168,22 +166,20 @@ class _Exporter:
 
     def export(self, row: Mapping[str, Any], kind: Literal["retrained", "supernet"]) -> ExportedNetwork:
         """Write a network's folder."""
-        rank, family_place = int(row["rank"]), resolve(self.family.path)
+        rank = int(row["rank"])
+        place = resolve(self.family.path).join(network_path(rank))
+        retraining = load_retraining(place)  # before the weights
         network = load_weights(self.opened, self.family, row, kind)
-        retraining = load_retraining(family_place.join(network_path(rank))) if kind == "retrained" else None
         description = describe_network(
             self.opened,
             row,
             self.splits,
             label=self.label,
             weights=kind,
-            recipe=None if retraining is None else retraining.recipe,
+            recipe=None if retraining is None or kind != "retrained" else retraining.recipe,
             latency_table=self.latency_table,
         )
-        if self.output is None:
-            target = family_place.join(network_path(rank), EXPORT_FOLDER)
-        else:
-            target = resolve(self.output).join(str(rank))
+        target = place.join(EXPORT_FOLDER) if self.output is None else resolve(self.output).join(str(rank))
         with _folder_for(target) as folder:
             parities = export_network(
                 network,
@@ -198,7 +194,13 @@ class _Exporter:
             (folder / ARCHITECTURE_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
             sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
             (folder / CARD_FILE).write_text(model_card(description, sizes, parities), encoding="utf-8")
+            if _result(load_retraining(place)) != _result(retraining):
+                raise StateError(f"network {rank} got other weights while it was exported: export it again")
         return ExportedNetwork(rank, str(target), kind, sizes, parities)
+
+
+def _result(record: RetrainingRecord | None) -> Retrained | None:
+    return None if record is None else record.result
 
 
 def check_images(splits: DataSplits) -> tuple[Tensor, Tensor]:
@@ -249,12 +251,13 @@ def _weights_of(row: Mapping[str, Any], wanted: str, run_path: str) -> Literal["
 def _folder_for(target: Location) -> Iterator[Path]:
     """A local folder to write into, which takes the place of `target` if all went well.
 
-    Local: a hidden folder beside it, renamed at the end. Object stores, which have no folders to rename: one upload
-    a file, the card last.
+    Local: a hidden folder beside it, renamed at the end. Object stores, which have no folders to rename: the old files
+    are deleted, then comes one upload a file, the card last.
     """
     if not isinstance(target.fs, pafs.LocalFileSystem):
         with tempfile.TemporaryDirectory() as temporary:
             yield Path(temporary)
+            delete_folder(target)
             make_folder(target)
             for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == CARD_FILE):
                 write_atomic(target.join(file.name), file.read_bytes())

@@ -27,6 +27,7 @@ from multinas_ray.results.training import (
     RETRAINED_FILE,
     Retrained,
     RetrainingRecord,
+    drop_export,
     write_retraining,
     write_training,
 )
@@ -165,10 +166,11 @@ def save_checkpoint(training: NetworkTraining, job: RetrainJob) -> None:
 
 
 def finish(training: NetworkTraining, job: RetrainJob, result: Retrained) -> None:
-    """Write the trained weights, then the record that says so, and drop the checkpoint."""
+    """Write the trained weights in place of all older ones, then the record that says so, and drop the checkpoint."""
     weights = _to_bytes({name: value.cpu().contiguous() for name, value in training.trained.state_dict().items()})
     for folder in job.folders:
         write_training(folder, training.history)
+        drop_export(folder)
         write_atomic(resolve(folder).join(RETRAINED_FILE), weights)
         write_retraining(
             folder, RetrainingRecord(architecture=job.architecture, recipe=job.config.identity(), result=result)

@@ -23,7 +23,7 @@ from multinas_ray.data.decoding import read_square
 from multinas_ray.errors import ConfigError, ExportError, StateError
 from multinas_ray.results import architectures_schema, load_family, write_config, write_table
 from multinas_ray.results.storage import Location
-from multinas_ray.results.training import RetrainingRecord, write_retraining
+from multinas_ray.results.training import Retrained, RetrainingRecord, write_retraining
 from multinas_ray.search import OneShotSearchConfig, description
 from multinas_ray.search import export as export_module
 from multinas_ray.search.card import model_card
@@ -316,6 +316,8 @@ def test_the_check_is_on_validation_images_of_many_classes_with_their_very_pixel
 def test_an_object_store_gets_the_card_last(tmp_path, monkeypatch):
     store = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
     order = []
+    (tmp_path / "bucket" / "0").mkdir(parents=True)
+    (tmp_path / "bucket" / "0" / "model.onnx.data").write_bytes(b"of an earlier export")
     write = export_module.write_atomic
     monkeypatch.setattr(
         export_module, "write_atomic", lambda place, data: (order.append(place.path), write(place, data))
@@ -326,6 +328,22 @@ def test_an_object_store_gets_the_card_last(tmp_path, monkeypatch):
     assert sorted(order) == [f"bucket/0/{name}" for name in EVERY_FILE]
     assert order[-1] == "bucket/0/README.md"
     assert (tmp_path / "bucket" / "0" / "model.pt2").read_text() == "model.pt2"
+    assert sorted(file.name for file in (tmp_path / "bucket" / "0").iterdir()) == EVERY_FILE
+
+
+def test_a_network_that_is_trained_meanwhile_is_not_exported(run_path, monkeypatch):
+    place = folder_of(run_path, 0).parent
+    write = export_module.export_network
+
+    def train_meanwhile(*arguments, **more):
+        result = Retrained(loss=0.1, accuracy=0.98, epochs=17, seconds=1.0)
+        write_retraining(place, RetrainingRecord(architecture=ARCHITECTURES[0], recipe={}, result=result))
+        return write(*arguments, **more)
+
+    monkeypatch.setattr(export_module, "export_network", train_meanwhile)
+    with pytest.raises(StateError, match="network 0 got other weights while it was exported: export it again"):
+        export_networks(run_path, ranks=[0], onnx=False, console=quiet())
+    assert not folder_of(run_path, 0).exists()
 
 
 class OneFile:

@@ -105,12 +105,33 @@ def test_overwritten_figures_are_gone_before_the_training_starts(run_path, train
     assert load_retraining(f"{run_path}/networks/1").result is None
 
 
+def export(run_path, rank):
+    """What an export leaves; returns its folder."""
+    folder = Path(run_path) / "networks" / str(rank) / "export"
+    folder.mkdir()
+    (folder / "parity.json").write_text("{}")
+    return folder
+
+
+def test_a_networks_exported_files_go_with_the_weights_they_were_made_from(run_path, trained, monkeypatch):
+    retrain(run_path)
+    exports = [export(run_path, rank) for rank in range(3)]
+    retrain(run_path)  # nothing is left to train
+    assert all(folder.exists() for folder in exports)
+    monkeypatch.setattr(Retraining, "_train", lambda *arguments: 1 / 0)  # as if killed before any new weights
+    with pytest.raises(ZeroDivisionError):
+        retrain(run_path, overwrite=True, networks=[1])
+    assert [folder.exists() for folder in exports] == [True, False, False]  # 1 and 2 are of one architecture
+
+
 def test_a_network_that_another_selection_made_equal_takes_over_the_files(run_path, trained):
     retrain(run_path)
     write_family(run_path, [SMALL, SMALL, LARGE])
     shutil.rmtree(Path(run_path) / "networks" / "1")  # as a selection does with networks that do not stay
     (Path(run_path) / "networks" / "1").mkdir()
+    exported = export(run_path, 1)  # of the supernet's weights
     rows = retrain(run_path)
+    assert not exported.exists()
     assert len(trained) == 1
     assert rows["retrained_accuracy"].tolist() == [0.9, 0.9, 0.8]
     assert (Path(run_path) / "networks" / "1" / "retrained.pt").read_bytes() == b"0"

@@ -9,6 +9,7 @@ from multinas_ray.data import DataConfig, load_splits
 from multinas_ray.errors import StateError
 from multinas_ray.results.training import load_retraining, training_schema
 from multinas_ray.supernets import build_subnet
+from multinas_ray.train import retraining
 from multinas_ray.train.recipe import RetrainConfig
 from multinas_ray.train.retraining import Pace, RetrainJob, first_weights, start_training, train_network
 from tests.search.tiny_search import tiny_space
@@ -102,6 +103,22 @@ def test_a_killed_training_goes_on_to_the_same_weights(make_job, epoch):
         table["train_loss"].tolist()
         == pd.read_parquet(Path(whole.folders[0]) / "training.parquet")["train_loss"].tolist()
     )
+
+
+def test_exported_files_of_earlier_weights_are_gone_before_new_ones_are_there(make_job, monkeypatch):
+    job, seen, write = make_job("0", "1", epochs=1), [], retraining.write_atomic
+    for folder in map(Path, job.folders):
+        (folder / "export").mkdir()
+        (folder / "export" / "model.pt2").write_bytes(b"old weights")
+
+    def look_and_write(place, data):
+        if place.path.endswith("retrained.pt"):
+            seen.append([each.name for each in Path(place.path).parent.iterdir() if "export" in each.name])
+        write(place, data)
+
+    monkeypatch.setattr(retraining, "write_atomic", look_and_write)
+    train(job)
+    assert seen == [[], []]
 
 
 def test_checkpoints_and_reports_keep_their_pace(make_job):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from multinas_ray.errors import StateError
 from multinas_ray.results import plain, storage
+from multinas_ray.results.family import EXPORT_FOLDER
 from multinas_ray.results.run import ARCHITECTURES_FILE, Run
 from multinas_ray.results.schema import candidates_schema
 from multinas_ray.results.selection import family_path, load_family
@@ -66,7 +67,7 @@ def load_told_family(run: Run, path: str, label: str | None) -> ToldFamily:
         try:
             if storage.exists(file := files.join(TRAINING_FILE)):
                 training[rank] = _read_parquet(file)
-            if storage.exists(file := files.join("export", PARITY_FILE)):
+            if storage.exists(file := files.join(EXPORT_FOLDER, PARITY_FILE)):
                 parity[rank] = _read_json(file)
         except StateError as error:
             unreadable.append(str(error))
