@@ -31,6 +31,7 @@ from multinas_ray.train.group import WorkerGroup
 from multinas_ray.train.messages import Ending
 from multinas_ray.train.settings import WorkerJob
 from multinas_ray.tune.blocks import blocks_of
+from multinas_ray.tune.metrics import RoundFigures, SearchMetrics
 from multinas_ray.tune.oneshot import OneShotSearch
 from multinas_ray.tune.schedule import DivergenceCheck, FinishedRound, Schedule
 from multinas_ray.tune.trial import OneShotTrial
@@ -110,6 +111,8 @@ class _Session:
         self._group = self._worker_group()
         self._curves = Curves(f"{config.curves_path}/session-{number:04d}", config.plan)
         self._view = ProgressView(config.plan, first_round, config.complexity, config.complexity_scale, console)
+        self._figures = RoundFigures(self._schedule, config.complexity_scale)
+        self._metrics = SearchMetrics(config.name, self._figures)
         self._divergence = DivergenceCheck()
         self._interrupted = threading.Event()
         self._stopped_for = (False, False)
@@ -195,12 +198,14 @@ class _Session:
     def _on_round(self, finished: FinishedRound) -> None:
         self._record.observe(finished)
         self._divergence.check(finished)
+        self._figures.note(finished)
         diagnostics = self._optimizer.diagnostics()
         self._curves.show(finished, diagnostics)
         self._view.show(finished, diagnostics)
 
     def _watch(self) -> None:
         """Stop early where there is a reason to; called again and again by Tune's loop."""
+        self._metrics.tick()
         workers_are_gone = not self._group.is_running
         reason = workers_are_gone, bool(self._interrupted.is_set() or self._search.error)
         if any(reason) and reason != self._stopped_for:
@@ -221,6 +226,7 @@ class _Session:
     def _dismiss_workers(self, ending: Ending) -> None:
         """Let the workers save what they are to and return, and close what is open."""
         self._curves.close()
+        self._metrics.write()
         ray.get(self._broker.end.remote(ending))
         if not self._group.join(GROUP_END_SECONDS):
             self._console.print(f"The workers did not end within {GROUP_END_SECONDS:.0f} s; they are left behind.")

@@ -22,6 +22,7 @@ from multinas_ray.results.run import CONFIG_FILE, Run
 from multinas_ray.results.storage import exists, read_bytes, resolve, write_atomic
 from multinas_ray.tune.domains import config_space, has_domains
 from multinas_ray.tune.idle import IdleWatch
+from multinas_ray.tune.metrics import SearchMetrics, TrialFigures
 from multinas_ray.tune.opening import (
     EarlierResult,
     Points,
@@ -114,6 +115,7 @@ class MultiNASSearch(Searcher):
         self._earlier = _earlier_results(points_to_evaluate, evaluated_rewards, evaluated_complexities)
         self._space = None if space is None else config_space(space)
         self._search: TrialSearch | None = None
+        self._metrics: SearchMetrics | None = None
         self._snapshot: Any = None
         self._goes_on = False
         self._max_concurrent: int | None = None
@@ -189,6 +191,7 @@ class MultiNASSearch(Searcher):
             else:
                 config = search.space.decode(search.live[trial_id].architecture)
                 search.finish(trial_id, *self._read(config, None if error else result))
+            self._write_metrics(search)
         except Exception as problem:
             self._stop(problem)
 
@@ -258,7 +261,7 @@ class MultiNASSearch(Searcher):
             raise StateError(f"{checkpoint_path} is no state of MultiNASSearch version {STATE_VERSION}: restore a copy")
         self._record_path = self._arguments["record_path"] = state["record_path"]
         self._max_concurrent = state["max_concurrent"] or self._max_concurrent
-        self._snapshot, self._search, self._goes_on = state["search"], None, True
+        self._snapshot, self._search, self._metrics, self._goes_on = state["search"], None, None, True
 
     def __getstate__(self) -> dict[str, Any]:
         """What Tune puts into tuner.pkl: the arguments and what was added before the search alone."""
@@ -331,6 +334,12 @@ class MultiNASSearch(Searcher):
     def _loss_of(self, value: float) -> float:
         """The one place where mode "max" turns into minimising."""
         return -value if self._mode == "max" else value
+
+    def _write_metrics(self, search: TrialSearch) -> None:
+        if self._metrics is None:
+            folder = self._record_path.partition("?")[0]  # without a URI's query
+            self._metrics = SearchMetrics(folder.rstrip("/").rpartition("/")[2], TrialFigures(search))
+        self._metrics.tick()
 
     def _note_refusal(self, search: TrialSearch) -> None:
         if self._idle.refuse(search.live):

@@ -144,6 +144,11 @@ class Schedule:
         """Whether every round of the plan is recorded."""
         return self.next_round >= self.plan.num_rounds
 
+    @property
+    def num_in_flight(self) -> int:
+        """Rounds that are drawn and not yet recorded."""
+        return len(self._drawn)
+
     def draw(self) -> list[Round]:
         """Rounds drawn since the last call, for the broker; `rounds_ahead` are out then."""
         self._draw_ahead()
