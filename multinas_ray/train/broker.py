@@ -7,13 +7,23 @@ on, and the results that the driver has not yet acknowledged.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable
+from typing import Any
 
 from multinas_ray.train.messages import Ending, Round, RoundResult
+from multinas_ray.train.spot import SpotNotice
 
 START_GATE_SECONDS = 60.0
 """Longest time the first results are held back for trials that have not started."""
+
+LAST_CHECKPOINT_SECONDS = 40.0
+"""How long before a node goes a second checkpoint follows the one at its notice, where the notice leaves twice this
+time. [ours]: one checkpoint alone would lose all weight steps between notice and end, nearly two minutes on AWS."""
+
+WORKER_ANSWER_SECONDS = 15.0
+"""Longest wait for a worker to say that it is there; it answers beside its rounds."""
 
 
 class Broker:
@@ -26,7 +36,8 @@ class Broker:
         first_round: number of the first round of this session (0, or where a resumed run goes on).
         num_trials: trials that must have started before the first result is given out. Short blocks would
             otherwise end while a second trial actor is still starting, and Tune would start a new one for each.
-        checkpoint_interval_seconds: least time between rounds that are stamped to be followed by a checkpoint.
+        checkpoint_interval_seconds: least time between rounds that are stamped to be followed by a checkpoint,
+            unless a node is about to go.
     """
 
     def __init__(self, first_round: int, num_trials: int, checkpoint_interval_seconds: float) -> None:
@@ -39,8 +50,11 @@ class Broker:
         self._handed_out = first_round
         self._attempt = ""
         self._attempt_starts: dict[str, int] = {}
+        self._workers: list[Any] = []
         self._trials_ready: set[str] = set()
         self._created_seconds = self._stamped_seconds = time.monotonic()
+        self._notices: list[SpotNotice] = []
+        self._wanted_seconds: list[float] = []
         self._stop_at: int | None = None
         self._ending: Ending | None = None
         self._changed = asyncio.Condition()
@@ -63,43 +77,67 @@ class Broker:
         """Add rounds to the queue; results of rounds below `acknowledged` are in the record and can be dropped."""
         for each in rounds:
             if each.number >= self._first_undone and not self._is_stopped_before(each.number):
-                self._rounds[each.number] = self._stamp(each)
+                self._rounds[each.number] = each
         self._acknowledged = max(self._acknowledged, acknowledged)
         for number in [n for n in self._results if n < self._acknowledged]:
             del self._results[number]
         await self._notify()
 
-    def _stamp(self, each: Round) -> Round:
-        now = time.monotonic()
-        if now - self._stamped_seconds < self._checkpoint_interval_seconds:
-            return each
-        self._stamped_seconds = now
-        return Round(
-            number=each.number,
-            train_architectures=each.train_architectures,
-            architectures=each.architectures,
-            checkpoint=True,
-        )
-
     async def stop(self, *, workers_are_gone: bool = False) -> None:
-        """Withdraw every round that no worker has taken; with no workers left, every round that is not done."""
-        stop_at = self._first_undone if workers_are_gone else self._handed_out
+        """Withdraw every round that no worker has taken; with a worker lost, every round that is not done.
+
+        Args:
+            workers_are_gone: whether the group has ended; otherwise its workers are asked whether they are there.
+        """
+        await self._withdraw(self._handed_out)
+        if workers_are_gone or not await self._are_workers_there():
+            await self._withdraw(self._first_undone)
+
+    async def _withdraw(self, stop_at: int) -> None:
         self._stop_at = stop_at if self._stop_at is None else min(self._stop_at, stop_at)
         self._rounds = {number: each for number, each in self._rounds.items() if number < self._stop_at}
         await self._notify()
 
-    async def end(self, ending: Ending) -> None:
-        """Say that no further round comes, and what the workers save at last; the first call counts."""
+    async def end(self, ending: Ending) -> bool:
+        """Say that no further round comes, and what the workers save at last; the first call counts.
+
+        Returns:
+            Whether the workers are there to hear it, all of them or none yet; False when one is lost.
+        """
+        are_there = await self._are_workers_there()
         self._ending = self._ending or ending
         await self._notify()
+        return are_there
+
+    async def _are_workers_there(self) -> bool:
+        """Whether every worker of the present attempt answers. Where one is lost, none can finish a round."""
+        asked = asyncio.gather(*(worker.__ray_ready__.remote() for worker in self._workers), return_exceptions=True)
+        try:
+            answers = await asyncio.wait_for(asked, WORKER_ANSWER_SECONDS)
+        except asyncio.TimeoutError:
+            return False
+        return not any(isinstance(each, BaseException) for each in answers)
+
+    async def next_notice(self, number: int) -> SpotNotice:
+        """Wait for the notice of this number, from 0."""
+        await self._wait(lambda: len(self._notices) > number)
+        return self._notices[number]
 
     # The workers' side.
 
-    async def begin_attempt(self, attempt: str) -> int:
-        """First undone round, frozen for this attempt of the worker group so that all its ranks agree."""
+    async def begin_attempt(self, attempt: str, worker: Any) -> int:
+        """First undone round, frozen for this attempt of the worker group so that all its ranks agree.
+
+        Args:
+            attempt: the attempt's id.
+            worker: handle of the worker's actor.
+        """
         if attempt not in self._attempt_starts:
             self._attempt = attempt
             self._attempt_starts[attempt] = self._first_undone
+            self._workers = []
+        if attempt == self._attempt:
+            self._workers.append(worker)
         return self._attempt_starts[attempt]
 
     async def take(self, next_round: int) -> list[Round] | Ending:
@@ -113,13 +151,34 @@ class Broker:
 
         await self._wait(something)
         rounds: list[Round] = []
-        while next_round + len(rounds) in self._rounds:
-            rounds.append(self._rounds[next_round + len(rounds)])
+        while (number := next_round + len(rounds)) in self._rounds:
+            if number >= self._handed_out:  # later ranks get it as the first one did
+                self._rounds[number] = self._stamp(self._rounds[number])
+            rounds.append(self._rounds[number])
         if not rounds:
             assert self._ending is not None
             return self._ending
         self._handed_out = max(self._handed_out, next_round + len(rounds))
         return rounds
+
+    def _stamp(self, each: Round) -> Round:
+        """The round, followed by a checkpoint if one is due."""
+        now = time.monotonic()
+        is_due = now - self._stamped_seconds >= self._checkpoint_interval_seconds
+        if not (each.checkpoint or is_due or any(wanted <= now for wanted in self._wanted_seconds)):
+            return each
+        self._stamped_seconds = now
+        self._wanted_seconds = [wanted for wanted in self._wanted_seconds if wanted > now]
+        return dataclasses.replace(each, checkpoint=True)
+
+    async def spot_notice(self, notice: SpotNotice) -> None:
+        """A node is about to go: checkpoints follow the next round to be handed out, and one of the last before."""
+        now = time.monotonic()
+        self._wanted_seconds.append(now)
+        if notice.seconds_left >= 2 * LAST_CHECKPOINT_SECONDS:
+            self._wanted_seconds.append(now + notice.seconds_left - LAST_CHECKPOINT_SECONDS)
+        self._notices.append(notice)
+        await self._notify()
 
     async def post(self, attempt: str, results: list[RoundResult]) -> None:
         """Take results of the present attempt, one for each round; anything else comes from a dead group."""

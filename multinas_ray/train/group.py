@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
+import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
 from multinas_ray.train.settings import WorkerJob
+from multinas_ray.train.spot import SpotNotice
 from multinas_ray.train.worker import search_worker
 
 CHECKPOINTS_KEPT = 2
@@ -77,3 +80,25 @@ class WorkerGroup:
         """Wait for the workers to return; False when they have not in time."""
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
+
+
+class NoticeReader:
+    """The notices of nodes that are about to go, as the broker has them; reading never waits.
+
+    Args:
+        broker: the broker's actor handle.
+    """
+
+    def __init__(self, broker: Any) -> None:
+        self._broker = broker
+        self._number = 0
+        self._asked = broker.next_notice.remote(0)
+
+    def read(self) -> SpotNotice | None:
+        """The next notice, if it is there."""
+        if not ray.wait([self._asked], timeout=0)[0]:
+            return None
+        notice: SpotNotice = ray.get(self._asked)
+        self._number += 1
+        self._asked = self._broker.next_notice.remote(self._number)
+        return notice

@@ -28,6 +28,7 @@ from multinas_ray.train.finish import write_supernet
 from multinas_ray.train.messages import Ending, Round, RoundResult, Traffic
 from multinas_ray.train.rounds import RoundWorker
 from multinas_ray.train.settings import WorkerJob
+from multinas_ray.train.spot import SpotNotice, SpotWatch
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +52,18 @@ def search_worker(config: dict[str, Any]) -> None:
     restored_round = _restore(worker)
     broker = ray.get_actor(job.broker, namespace=job.namespace)
     attempt = _agree_on_attempt(world_size)
-    first_round: Any = ray.get(broker.begin_attempt.remote(attempt))
+    first_round: Any = ray.get(broker.begin_attempt.remote(attempt, ray.get_runtime_context().current_actor))
     check_weights(job, restored_round, first_round)
+    if context.get_local_rank() == 0:
+        watch_for_notices(broker)
     WorkerLoop(worker, broker, attempt).run(first_round)
     write_damaged_images(job.run_path, rank, worker.damaged_images)
+
+
+def watch_for_notices(broker: Any) -> None:
+    """Tell the broker when the cloud is about to take this node back. Once a node is enough."""
+    node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    SpotWatch(lambda seconds_left: broker.spot_notice.remote(SpotNotice(node, seconds_left))).start()
 
 
 def write_damaged_images(run_path: str, rank: int, damaged_images: Sequence[str]) -> None:

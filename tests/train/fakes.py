@@ -64,9 +64,10 @@ class FakeBroker:
 
     def __init__(self, work, start=0):
         self.work, self.calls = list(work), []
-        self.begin_attempt = call(lambda attempt: self.note("begin", attempt) or start)
+        self.begin_attempt = call(lambda attempt, worker: self.note("begin", attempt, worker) or start)
         self.take = call(lambda next_round: self.note("take", next_round) or self.work.pop(0))
         self.post = call(self._post)
+        self.spot_notice = call(lambda notice: self.note("notice", notice))
         self.results = []
 
     def _post(self, attempt, results):

@@ -6,6 +6,7 @@ import torch
 from multinas_ray.errors import StateError
 from multinas_ray.train import worker as worker_module
 from multinas_ray.train.messages import Ending
+from multinas_ray.train.spot import SpotNotice
 from multinas_ray.train.worker import Outbox, WorkerLoop, search_worker
 from tests.train.fakes import FakeBroker, FakeWorker, SlowOutbox, rounds_of
 
@@ -175,9 +176,17 @@ def test_results_under_way_are_posted_before_a_checkpoint(run_loop):
 def run_worker(ray_of, make_job, splits, monkeypatch):
     """Run the whole entry point as the only rank, on a broker that notes all that happens."""
 
-    def run(broker, restored_round, **job):
+    def run(broker, restored_round, local_rank=0, **job):
         ray_of(broker)
-        context = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1, get_local_world_size=lambda: 1)
+        context = SimpleNamespace(
+            get_world_rank=lambda: 0,
+            get_world_size=lambda: 1,
+            get_local_rank=lambda: local_rank,
+            get_local_world_size=lambda: 1,
+        )
+        runtime = SimpleNamespace(current_actor="this worker")
+        monkeypatch.setattr(worker_module.ray, "get_runtime_context", lambda: runtime)
+        monkeypatch.setattr(worker_module, "watch_for_notices", lambda _: broker.note("watch"))
         monkeypatch.setattr(worker_module.ray.train, "get_context", lambda: context)
         monkeypatch.setattr(worker_module.ray.train.torch, "get_device", lambda: torch.device("cpu"))
         monkeypatch.setattr(worker_module, "load_splits", lambda _: splits)
@@ -191,16 +200,31 @@ def run_worker(ray_of, make_job, splits, monkeypatch):
 def test_a_worker_restores_begins_an_attempt_and_works_from_its_first_round(run_worker):
     broker = FakeBroker([rounds_of(7), INTERRUPTED], start=7)
     run_worker(broker, restored_round=7)
-    ((attempt,),) = broker.notes("begin")
+    ((attempt, _),) = broker.notes("begin")
     assert broker.calls == [
         ("restore",),
         ("broker", {"namespace": "tests"}),
-        ("begin", attempt),
+        ("begin", attempt, "this worker"),
+        ("watch",),
         ("take", 7),
         ("post", attempt, [7]),
         ("take", 8),
         ("save", 8, False),
     ]
+
+
+def test_one_worker_of_a_node_watches_for_its_notice(run_worker):
+    broker = FakeBroker([INTERRUPTED])
+    run_worker(broker, restored_round=0, local_rank=1)
+    assert broker.notes("watch") == []
+
+
+def test_a_notice_reaches_the_broker_with_the_nodes_address(monkeypatch):
+    broker = FakeBroker([])
+    monkeypatch.setattr(worker_module.ray.util, "get_node_ip_address", lambda: "10.0.0.7")
+    monkeypatch.setattr(worker_module, "SpotWatch", lambda tell: SimpleNamespace(start=lambda: tell(118.0)))
+    worker_module.watch_for_notices(broker)
+    assert broker.notes("notice") == [(SpotNotice("10.0.0.7", 118.0),)]
 
 
 def test_a_worker_without_the_trained_weights_takes_no_round(run_worker):
