@@ -60,9 +60,9 @@ class SampleMemory:
             return proposals.log_q
         groups_G, counts_G = np.unique(proposals.drawn_at[known_N], return_counts=True)
         architectures_ND = proposals.architectures[known_N]
-        log_mixture_GN = np.stack(
-            [log_mixture(log_prob(self.probs_HKDC[group - first], architectures_ND)) for group in groups_G]
-        )
+        probs_GKDC = self.probs_HKDC[groups_G - first]
+        log_prob_JN = log_prob(probs_GKDC.reshape(-1, *probs_GKDC.shape[2:]), architectures_ND)
+        log_mixture_GN = np.stack([log_mixture(log_prob_KN) for log_prob_KN in np.split(log_prob_JN, len(groups_G))])
         log_density_N = proposals.log_q.copy()
         log_density_N[known_N] = balance_log_density(log_mixture_GN, counts_G)
         return log_density_N

@@ -3,7 +3,7 @@
 Notation: D variables, N samples.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ class Outstanding:
 
     def hand_out(self, drawn: Proposals) -> Proposals:
         """Returns `drawn` under new ids, which are out from now on."""
-        asked = replace(drawn, ids=self.next_id + np.arange(len(drawn)))
+        asked = drawn.with_ids(self.next_id + np.arange(len(drawn)))
         self.next_id += len(drawn)
         self.pending = Proposals.concatenate([self.pending, asked])
         return asked

@@ -14,6 +14,7 @@ from multinas_ray.core.arrays import BoolArray, FloatArray, IntArray, read_only
 from multinas_ray.errors import ConfigError
 
 ArrayT = TypeVar("ArrayT", bound=npt.NDArray[Any])
+KindT = TypeVar("KindT")
 Rows: TypeAlias = int | np.integer | slice | Sequence[int] | IntArray | BoolArray
 
 
@@ -65,7 +66,11 @@ class Proposals:
     def __getitem__(self, rows: Rows) -> "Proposals":
         """Returns the chosen rows (an int gives one row); IndexError past the end."""
         index = row_index(rows, len(self))
-        return Proposals(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
+        return _of_checked(Proposals, {name: column[index] for name, column in vars(self).items()})
+
+    def with_ids(self, ids: IntArray) -> "Proposals":
+        """Returns the same proposals under other (N,) ids from 0."""
+        return _of_checked(Proposals, {**vars(self), "ids": column_of(ids.copy(), "ids", len(self))})
 
     @staticmethod
     def concatenate(parts: Sequence["Proposals"]) -> "Proposals":
@@ -74,8 +79,11 @@ class Proposals:
             raise ConfigError("Proposals.concatenate needs at least one part, got none")
         if len({part.architectures.shape[1] for part in parts}) > 1:
             raise ConfigError("Proposals.concatenate needs parts of the same number of variables")
+        parts = [part for part in parts if len(part)] or parts[:1]
+        if len(parts) == 1:
+            return parts[0]
         names = [field.name for field in fields(Proposals)]
-        return Proposals(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+        return _of_checked(Proposals, {name: np.concatenate([vars(part)[name] for part in parts]) for name in names})
 
     @staticmethod
     def empty(num_variables: int) -> "Proposals":
@@ -110,23 +118,31 @@ class Evaluations:
 
     def __getitem__(self, rows: Rows) -> "Evaluations":
         index = row_index(rows, len(self))
-        return Evaluations(
-            proposals=self.proposals[index], losses=self.losses[index], complexities=self.complexities[index]
-        )
+        columns = {"losses": self.losses[index], "complexities": self.complexities[index]}
+        return _of_checked(Evaluations, {"proposals": self.proposals[index], **columns})
 
     @staticmethod
     def concatenate(parts: Sequence["Evaluations"]) -> "Evaluations":
         """Joins evaluations, in order; `parts` must not be empty."""
-        return Evaluations(
-            proposals=Proposals.concatenate([part.proposals for part in parts]),
-            losses=np.concatenate([part.losses for part in parts]),
-            complexities=np.concatenate([part.complexities for part in parts]),
+        columns = {name: np.concatenate([vars(part)[name] for part in parts]) for name in ("losses", "complexities")}
+        return _of_checked(
+            Evaluations, {"proposals": Proposals.concatenate([part.proposals for part in parts]), **columns}
         )
 
     @staticmethod
     def empty(num_variables: int) -> "Evaluations":
         """Returns no evaluations of D = `num_variables`."""
         return Evaluations(proposals=Proposals.empty(num_variables), losses=np.zeros(0), complexities=np.zeros(0))
+
+
+def _of_checked(kind: type[KindT], columns: dict[str, Any]) -> KindT:
+    """Makes a `kind` of new arrays whose rows come from checked ones, without checking them again."""
+    made = object.__new__(kind)
+    for column in columns.values():
+        if isinstance(column, np.ndarray):
+            column.setflags(write=False)
+    vars(made).update(columns)
+    return made
 
 
 def row_index(rows: Rows, num_rows: int) -> IntArray:

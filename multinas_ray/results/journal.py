@@ -65,15 +65,20 @@ class JournaledWriter:
         self.flush()
         self._remove_journals()
 
-    def append(self, row: Row) -> None:
+    def append(self, row: Row, *, sync: bool = True) -> None:
         """Make a row durable.
+
+        Args:
+            row: the row.
+            sync: whether a crash of the whole machine may not lose it either. Else it is safe from that with the next
+                row that is, or at the next flush; a sync costs more than all the rest.
 
         Raises:
             StateError: Another writer is at work in the folder.
             OSError: The file system refused; the row is not kept then.
         """
         if self._can_append:
-            self._write_line(row)
+            self._write_line(row, sync)
         self._rows.append(row)
         if not self._can_append or len(self._rows) >= ROWS_PER_FLUSH:
             self.flush()
@@ -97,15 +102,15 @@ class JournaledWriter:
         for name in storage.list_files(self._folder, ".jsonl"):
             self._folder.fs.delete_file(self._folder.join(name).path)
 
-    def _write_line(self, row: Row) -> None:
+    def _write_line(self, row: Row, sync: bool) -> None:
         if self._journal is None:
             path = Path(self._folder.join(f"journal-{self._num_written:012d}.jsonl").path)
             self._journal = _JournalFile(path, {"schema_version": SCHEMA_VERSION, "costs": self._cost_names})
-        self._journal.write(row)
+        self._journal.write(row, sync)
 
 
 class _JournalFile:
-    """A file that lines are appended to, each durable on return or not there at all.
+    """A file that lines are appended to, each there on return as a whole or not at all.
 
     Raises:
         StateError: The file exists: another writer is at work.
@@ -129,13 +134,14 @@ class _JournalFile:
             finally:
                 os.close(folder)
 
-    def write(self, line: Row) -> None:
-        """Append a line and sync it to the disk."""
+    def write(self, line: Row, sync: bool = True) -> None:
+        """Append a line, and sync it and those before it to the disk if asked to."""
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
         try:
             if os.write(self._descriptor, data) < len(data):
                 raise OSError(errno.ENOSPC, "the disk is full")
-            os.fsync(self._descriptor)
+            if sync:
+                os.fsync(self._descriptor)
         except OSError:
             os.ftruncate(self._descriptor, self._size_bytes)
             raise

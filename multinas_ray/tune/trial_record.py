@@ -74,10 +74,12 @@ class TrialRecord:
         metadata = config_metadata(config)
         place = resolve(path)
         self._space, self._columns = space, columns
+        self._names = [[str(choice) for choice in variable.choices] for variable in space.search_space.variables]
         self._evaluations = JournaledWriter(place.join(EVALUATIONS), columns, metadata)
         self._distributions = TableWriter(
             place.join(DISTRIBUTIONS), distributions_schema(), metadata, DISTRIBUTION_ROWS_PER_PART
         )
+        self._updates: list[dict[str, Any]] = []
         self._started_seconds = time.monotonic()
         self._num_ordered = 0
         self._last_update = -1
@@ -95,11 +97,14 @@ class TrialRecord:
     def append(self, evaluation: Evaluation, scale: float | None) -> None:
         """Make an evaluation durable. Call it before the optimiser is told.
 
+        One that repeats a known result can be had again at no cost: a crash of this process does not lose it, one of
+        the machine may, if no other evaluation has followed.
+
         Args:
             evaluation: what was evaluated, and what came out.
             scale: the complexity that counts as 1, None while unknown.
         """
-        self._evaluations.append(self._row(evaluation, scale))
+        self._evaluations.append(self._row(evaluation, scale), sync=evaluation.reused_id is None)
         self._num_ordered += evaluation.proposal is not None
 
     def note_update(self, optimizer: Optimizer) -> None:
@@ -108,7 +113,7 @@ class TrialRecord:
             return
         self._last_update = optimizer.num_updates
         search_space = self._space.search_space
-        self._distributions.buffer(
+        self._updates.append(
             distribution_columns(
                 update=optimizer.num_updates,
                 round_number=optimizer.num_updates - 1,
@@ -119,17 +124,24 @@ class TrialRecord:
                 readable=self._readable,
             )
         )
-        if self._distributions.num_buffered_rows >= DISTRIBUTION_ROWS_PER_PART // 8:
-            self._distributions.flush()
+        if len(self._updates) * optimizer.num_distributions >= DISTRIBUTION_ROWS_PER_PART // 2:
+            self._flush_distributions()
 
     def flush(self) -> None:
         """Write everything as Parquet."""
         self._evaluations.flush()
-        self._distributions.flush()
+        self._flush_distributions()
+
+    def _flush_distributions(self) -> None:
+        """Write many updates at once, which costs a fraction of writing each."""
+        if self._updates:
+            self._distributions.append(
+                {name: _joined([each[name] for each in self._updates]) for name in self._updates[0]}
+            )
+            self._updates = []
 
     def _readable(self, architecture: tuple[int, ...]) -> str:
-        variables = self._space.search_space.variables
-        return " ".join(str(each.choices[index]) for each, index in zip(variables, architecture, strict=True))
+        return " ".join([names[index] for names, index in zip(self._names, architecture, strict=True)])
 
     def _row(self, evaluation: Evaluation, scale: float | None) -> dict[str, Any]:
         proposal = evaluation.proposal
@@ -157,3 +169,10 @@ class TrialRecord:
             "wall_time_seconds": time.monotonic() - self._started_seconds,
             "timestamp": time.time_ns() // 1000,
         }
+
+
+def _joined(parts: list[Any]) -> Any:
+    """The rows of one column, one part after the other."""
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return [value for part in parts for value in part]

@@ -1,5 +1,8 @@
 """What `verify` and the readers say of a MultiNASSearch's record."""
 
+import os
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -105,6 +108,26 @@ def test_a_loaded_run_gives_the_same_choices_as_the_search(record):
     assert again.pareto_front().equals(front)
     assert front["loss"].is_monotonic_decreasing
     assert set(best["config"].map(str)) <= {str(config) for config in load_all_configs(record)}
+
+
+def test_each_result_is_synced_and_a_repeat_of_it_is_not(tmp_path, monkeypatch):
+    synced, real = [], os.fsync
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda descriptor: (synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink())), real(descriptor))[1],
+    )
+    search = MultiNASSearch(
+        complexity="size", num_distributions=2, seed=0, reuse_results=True, record_path=str(tmp_path / "record")
+    )
+    search.set_search_properties("loss", "min", SPACE)
+    for number in range(20):
+        size = float(sum(search.suggest(f"t{number}").values()))
+        search.on_trial_complete(f"t{number}", result={"loss": 1 / (1 + size), "size": size})
+    rows = load_run(tmp_path / "record").evaluations  # read from the journal, unsynced rows too
+    assert rows["reused_id"].isna().sum() == 20
+    assert rows["reused_id"].notna().sum() > 0
+    assert sum(path.endswith(".jsonl") for path in synced) == 1 + 20  # one for the header
 
 
 def load_all_configs(record):
