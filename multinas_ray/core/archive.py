@@ -3,9 +3,12 @@
 Notation: K distributions, D variables, A distinct architectures evaluated, S of them the surrogate is fitted on.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from multinas_ray.core.arrays import FloatArray, IntArray
+from multinas_ray.core.distributions import CategoryLayout
 from multinas_ray.core.utility import scalarised_losses
 
 SUPPORT_LIMIT = 256
@@ -22,9 +25,10 @@ class Archive:
     that had failed.
     """
 
-    def __init__(self, num_variables: int) -> None:
+    def __init__(self, layout: CategoryLayout) -> None:
         self._num_rows = 0
-        self._architectures_AD = np.zeros((64, num_variables), dtype=np.int64)
+        self._kind = np.min_scalar_type(int(layout.last_D.max()))  # it grows with the record: as small as can be
+        self._architectures_AD = np.zeros((64, len(layout.last_D)), dtype=self._kind)
         self._values_A2 = np.zeros((64, 2))
         self._rows: dict[bytes, int] = {}
         self.support: list[int] = []
@@ -35,6 +39,7 @@ class Archive:
     @classmethod
     def from_columns(
         cls,
+        layout: CategoryLayout,
         architectures_AD: IntArray,
         losses_A: FloatArray,
         complexities_A: FloatArray,
@@ -42,10 +47,10 @@ class Archive:
         front: list[int],
     ) -> "Archive":
         """Builds the archive that had these rows, in order, this support and this front."""
-        archive = cls(architectures_AD.shape[1])
-        for row, architecture_D in enumerate(architectures_AD):
-            archive._rows[architecture_D.tobytes()] = row
-            archive._append(architecture_D)
+        archive = cls(layout)
+        for row, key in enumerate(archive.keys(architectures_AD)):
+            archive._rows[key] = row
+            archive._append(architectures_AD[row])
         archive._values_A2[: len(losses_A)] = np.stack([losses_A, complexities_A], axis=1)
         archive.support, archive.front = support, front
         return archive
@@ -53,10 +58,9 @@ class Archive:
     def __len__(self) -> int:
         return self._num_rows
 
-    @property
-    def architectures(self) -> IntArray:
-        """(A, D); a view."""
-        return self._architectures_AD[: self._num_rows]
+    def architectures(self, rows: Sequence[int] | slice = slice(None)) -> IntArray:
+        """Returns (A, D), or these rows of it; a copy."""
+        return self._architectures_AD[: self._num_rows][rows].astype(np.int64)
 
     @property
     def losses(self) -> FloatArray:
@@ -68,24 +72,40 @@ class Archive:
         """(A,), 0 for a failed evaluation; a view."""
         return self._values_A2[: self._num_rows, 1]
 
-    def row_of(self, architecture_D: IntArray) -> int:
-        """Returns the row of an architecture, -1 if it is not known."""
-        return self._rows.get(architecture_D.tobytes(), -1)
+    def keys(self, architectures_ND: IntArray) -> list[bytes]:
+        """Returns (N,) what architectures are known by."""
+        data, size = architectures_ND.astype(self._kind).tobytes(), self._kind.itemsize * architectures_ND.shape[1]
+        return [data[start : start + size] for start in range(0, len(data), size)]
 
-    def add(self, architecture_D: IntArray, loss: float, complexity: float, coefficients_K: FloatArray) -> None:
-        """Takes one result in."""
+    def knows(self, key: bytes) -> bool:
+        """Returns whether the architecture of this key was evaluated."""
+        return key in self._rows
+
+    def rows_of(self, architectures_ND: IntArray) -> IntArray:
+        """Returns (N,): the rows of architectures, -1 for one that is not known."""
+        return np.array([self._rows.get(key, -1) for key in self.keys(architectures_ND)], dtype=np.int64)
+
+    def add(self, architecture_D: IntArray, loss: float, complexity: float) -> bool:
+        """Takes one result in; returns whether it stands for one that had failed."""
         loss, complexity = (loss, complexity) if np.isfinite(loss) else (np.inf, 0.0)
-        row = self._rows.setdefault(architecture_D.tobytes(), self._num_rows)
-        if row < self._num_rows and np.isfinite(self._values_A2[row, 0]):
-            return
-        if row == self._num_rows:
+        row = self._rows.setdefault(self.keys(architecture_D[None])[0], self._num_rows)
+        is_new = row == self._num_rows
+        if not is_new and np.isfinite(self._values_A2[row, 0]):
+            return False
+        if is_new:
             self._append(architecture_D)
         self._values_A2[row] = loss, complexity
-        if row not in self.support:
+        if is_new or row not in self.support:
             self.support.append(row)
-        if len(self.support) > SUPPORT_LIMIT:
-            del self.support[self._least_useful(coefficients_K)]
         self._update_front(row)
+        return not is_new
+
+    def trim_support(self, coefficients_K: FloatArray) -> None:
+        """Drops the least useful of the support's older half where it is too large."""
+        excess = len(self.support) - SUPPORT_LIMIT
+        if excess > 0:
+            dropped = set(self._least_useful(coefficients_K, excess).tolist())
+            self.support = [row for place, row in enumerate(self.support) if place not in dropped]
 
     def reference(self) -> tuple[float, float]:
         """Returns the loss and the complexity that hypervolume gains are counted from."""
@@ -101,11 +121,12 @@ class Archive:
         self._architectures_AD[self._num_rows] = architecture_D
         self._num_rows += 1
 
-    def _least_useful(self, coefficients_K: FloatArray) -> int:
-        """Returns the place in the support, among its older half, whose best rank by any f_k is worst."""
+    def _least_useful(self, coefficients_K: FloatArray, count: int) -> IntArray:
+        """Returns (count,) places in the support, among its older half, whose best ranks by any f_k are worst."""
         scores_KS = scalarised_losses(self.losses[self.support], self.complexities[self.support], coefficients_K)
         ranks_KS = scores_KS.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-        return int(ranks_KS.min(axis=0)[: SUPPORT_LIMIT // 2].argmax())
+        worst_first: IntArray = (-ranks_KS.min(axis=0)[: SUPPORT_LIMIT // 2]).argsort(kind="stable")
+        return worst_first[:count]
 
     def _update_front(self, row: int) -> None:
         loss, complexity = self._values_A2[row]

@@ -42,11 +42,11 @@ def mutate(parents_FD: IntArray, layout: CategoryLayout, count: int, rng: np.ran
 def candidate_pool(
     probs_KDC: FloatArray, front_FD: IntArray, layout: CategoryLayout, rng: np.random.Generator
 ) -> IntArray:
-    """Returns distinct candidates; known ones are among them."""
+    """Returns candidates; known ones are among them, and some may be there twice."""
     parts = [draw(probs_KDC, layout, NUM_DRAWN, rng), draw_uniform(layout, NUM_UNIFORM, rng)]
     if len(front_FD):
         parts.append(mutate(front_FD, layout, NUM_MUTATED, rng))
-    return np.unique(np.concatenate(parts), axis=0)
+    return np.concatenate(parts)
 
 
 def first_unseen(

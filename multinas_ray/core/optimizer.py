@@ -105,6 +105,11 @@ class MultiDistributionOptimizer:
         return self._state.asng.probs_KDC.copy()
 
     @property
+    def results_to_step(self) -> int:
+        """How many results more change anything: until then telling them one by one or at once is the same."""
+        return self.samples_per_update - len(self._state.batch)
+
+    @property
     def num_updates(self) -> int:
         """Updates made so far."""
         return self._state.num_updates
@@ -118,6 +123,11 @@ class MultiDistributionOptimizer:
     def num_ignored(self) -> int:
         """Results told again, or told after they were forgotten."""
         return self._state.outstanding.num_ignored
+
+    @property
+    def coefficients(self) -> FloatArray:
+        """(K,) eps_k now; a copy."""
+        return self._state.coefficients_K.copy()
 
     def modes(self) -> IntArray:
         """Returns (K, D): the likeliest architecture of each distribution, by ascending coefficient."""

@@ -5,29 +5,32 @@ docs/METHOD.md, "How far sample efficiency was pushed". The rules here are [ours
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.core import candidates, distributions
-from multinas_ray.core.archive import hypervolume_gains
 from multinas_ray.core.arrays import FloatArray, IntArray
 from multinas_ray.core.checks import checked_count, checked_evaluations
+from multinas_ray.core.choosing import Criteria
 from multinas_ray.core.config import new_generator
 from multinas_ray.core.optimizer import MultiDistributionOptimizer
 from multinas_ray.core.proposals import Proposals
 from multinas_ray.core.screened_state import ScreenedState, read_screened, write_screened
-from multinas_ray.core.surrogate import KERNELS, Kernel, Surrogate, fit_surrogate
-from multinas_ray.core.utility import scalarised_losses
+from multinas_ray.core.surrogate import KERNELS, Kernel, Prediction, Surrogate, fit_surrogate
 from multinas_ray.errors import ConfigError
 
 POOL_STRATA = 16
 """P / K: samples each distribution draws from itself for a pool step."""
 
-OPTIMISM = (1.0, 3.0)
-"""Standard deviations below the predicted loss at which candidates are compared, by turns. With few a search polishes
-what it has and may stay there for long, since predicted deviations are often too small; with many it moves on."""
+REFIT_SHARE, MOST_UNFITTED = 64, 16
+"""A fit serves until the results have grown by one in REFIT_SHARE, by MOST_UNFITTED at most, and as many proposals are
+chosen by it at once: one by one at first, where each result tells much, and at a bounded cost for each in the end."""
+
+KERNEL_SHARE = 8
+"""The kernel is chosen anew at the first update after the known architectures have grown by one in KERNEL_SHARE."""
 
 NUM_RANDOM = 10
 """Evaluations before the surrogate chooses; they are drawn from the mixture."""
@@ -88,7 +91,7 @@ class ScreenedOptimizer:
         self._cost_table_DC = None if cost_table is None else np.asarray(cost_table, dtype=np.float64)
         self._base_cost = float(base_cost)
         rng = new_generator(seed)
-        self._state = ScreenedState.start(len(counts), rng, int(rng.integers(2**62)))
+        self._state = ScreenedState.start(self._layout, rng, int(rng.integers(2**62)))
         self._surrogate: Surrogate | None = None
 
     @property
@@ -105,6 +108,12 @@ class ScreenedOptimizer:
     def probs(self) -> FloatArray:
         """(K, D, C) probabilities, zero in the padding; a copy."""
         return self._inner.probs
+
+    @property
+    def results_to_step(self) -> int:
+        """How many results more make an update or renew the surrogate's fit; fewer choose nothing anew."""
+        to_update = self.samples_per_update - self.num_told % self.samples_per_update
+        return min(to_update, self._state.fit_told + self._fit_lasts - self.num_told)
 
     @property
     def num_updates(self) -> int:
@@ -139,14 +148,21 @@ class ScreenedOptimizer:
     def ask(self, n: int | None = None) -> Proposals:
         """Returns the next `n` proposals (samples_per_update if None) with new ids.
 
-        They are chosen, not drawn: `sources` and `drawn_at` are -1, and `log_q` is the present mixture's log
-        density, for information only.
+        They are chosen, not drawn: `sources` and `drawn_at` are -1, and `log_q` is the log density of the mixture when
+        they were chosen, for information only. What was chosen ahead is dropped when the surrogate is fitted anew.
 
         Raises:
             ConfigError: `n` is less than 1.
         """
-        asked = [self._ask_one() for _ in range(checked_count(n, self.samples_per_update))]
-        return Proposals.concatenate(asked)
+        state, count = self._state, checked_count(n, self.samples_per_update)
+        asked = Proposals.empty(len(self._layout.num_categories))
+        while len(asked) < count:
+            if not len(state.queue):
+                state.queue = self._choose_ahead()
+            handed_out = state.outstanding.hand_out(state.queue[: count - len(asked)])
+            state.queue = state.queue[len(handed_out) :]
+            asked = Proposals.concatenate([asked, handed_out])
+        return asked
 
     def sample(self, n: int) -> IntArray:
         """Returns (n, D) architectures drawn afresh from the present mixture, stratified, not to be told.
@@ -172,14 +188,15 @@ class ScreenedOptimizer:
             ConfigError: Shapes do not match, an architecture is not of this space, or a complexity is not
                 finite or negative though its loss is finite. Nothing is taken in then.
         """
-        state = self._state
+        state, before = self._state, self.num_updates
         fresh = state.outstanding.take_in(checked_evaluations(proposals, losses, complexities, self._layout))
-        before, coefficients_K = self.num_updates, self._inner.diagnostics()["coefficient"]
-        for row, architecture_D in enumerate(fresh.proposals.architectures):
-            loss, complexity = float(fresh.losses[row]), float(fresh.complexities[row])
-            state.archive.add(architecture_D, loss, complexity, coefficients_K)
+        architectures_ND = fresh.proposals.architectures
+        for architecture_D, loss, complexity in zip(architectures_ND, fresh.losses, fresh.complexities, strict=True):
+            had_front = bool(state.archive.front)
+            is_mended = state.archive.add(architecture_D, float(loss), float(complexity))
             state.num_told += 1
-            self._surrogate = None
+            if is_mended or not had_front or state.num_told - state.fit_told >= self._fit_lasts:
+                self._renew_fit()
             if state.num_told % self.samples_per_update == 0:
                 self._update()
         return self.num_updates - before
@@ -205,7 +222,7 @@ class ScreenedOptimizer:
         """
         rng = new_generator(seed)
         self._state.outstanding.restart(first_id, keep_ids)
-        self._state.rng = rng
+        self._state.rng, self._state.queue = rng, self._state.queue[:0]
 
     def set_coefficients(self, coefficients: Iterable[float]) -> None:
         """Gives the K distributions other coefficients, before anything was told.
@@ -231,87 +248,104 @@ class ScreenedOptimizer:
         self._state = read_screened(state, self._inner, self._layout, self.samples_per_update)
         self._surrogate = None
 
-    def _ask_one(self) -> Proposals:
-        architecture_ND = self._choose()
-        log_prob_KN = distributions.log_prob(self._inner.probs, architecture_ND)
-        none = np.array([-1])
-        chosen = Proposals(
-            architectures=architecture_ND,
-            log_q=distributions.log_mixture(log_prob_KN),
-            sources=none,
-            ids=np.zeros_like(none),
-            drawn_at=none,
-        )
-        return self._state.outstanding.hand_out(chosen)
+    @property
+    def _fit_lasts(self) -> int:
+        """Results after which a fit is renewed, and proposals that it chooses at once."""
+        return min(max(self._state.fit_told // REFIT_SHARE, 1), MOST_UNFITTED)
 
-    def _choose(self) -> IntArray:
-        """Returns (1, D): the candidate that the turn's criterion likes best."""
+    def _renew_fit(self) -> None:
+        """Lets the next prediction, and all until the next renewal, rest on what is known now."""
         state = self._state
-        taken = {row.tobytes() for row in state.outstanding.pending.architectures}
-        front_FD = state.archive.architectures[state.archive.front]
-        pool_ND = candidates.candidate_pool(self._inner.probs, front_FD, self._layout, state.rng)
-        free_ND = pool_ND[[not self._is_taken(row, taken) for row in pool_ND]]
+        state.archive.trim_support(self._inner.coefficients)
+        state.fit_size, state.fit_told = len(state.archive.support), state.num_told
+        state.queue = state.queue[:0]
+        self._surrogate = None
+
+    def _choose_ahead(self) -> Proposals:
+        """Returns the candidates that the next turns' criteria like best."""
+        probs_KDC = self._inner.probs
+        architectures_ND = self._chosen(probs_KDC)
+        none_N = np.full(len(architectures_ND), -1)
+        return Proposals(
+            architectures=architectures_ND,
+            log_q=distributions.log_mixture(distributions.log_prob(probs_KDC, architectures_ND)),
+            sources=none_N,
+            ids=np.zeros_like(none_N),
+            drawn_at=none_N,
+        )
+
+    def _chosen(self, probs_KDC: FloatArray) -> IntArray:
+        """Returns (N, D), N as many as the fit may choose at once, fewer where few candidates are left."""
+        state, archive = self._state, self._state.archive
+        taken = set(archive.keys(state.outstanding.pending.architectures))
+        front_FD = archive.architectures(archive.front)
+        pool_ND = candidates.candidate_pool(probs_KDC, front_FD, self._layout, state.rng)
+        row_of = {
+            key: row for row, key in enumerate(archive.keys(pool_ND)) if key not in taken and not archive.knows(key)
+        }
+        free_ND = pool_ND[list(row_of.values())]
         if not len(free_ND):
             unseen_ND = candidates.first_unseen(self._layout, lambda row: self._is_taken(row, taken), state.rng)
-            return candidates.draw(self._inner.probs, self._layout, 1, state.rng) if unseen_ND is None else unseen_ND
-        if len(state.archive) < NUM_RANDOM or not state.archive.front:
-            chosen = int(state.rng.integers(len(free_ND)))
-        else:
-            chosen = self._most_promising(free_ND)
-        return free_ND[chosen : chosen + 1]
+            return candidates.draw(probs_KDC, self._layout, 1, state.rng) if unseen_ND is None else unseen_ND
+        count = min(self._fit_lasts, len(free_ND))
+        if len(archive) < NUM_RANDOM or not archive.front:
+            return free_ND[state.rng.permutation(len(free_ND))[:count]]
+        return free_ND[self._most_promising(free_ND, count)]
 
     def _is_taken(self, architecture_D: IntArray, pending: set[bytes]) -> bool:
-        return architecture_D.tobytes() in pending or self._state.archive.row_of(architecture_D) >= 0
+        (key,) = self._state.archive.keys(architecture_D[None])
+        return key in pending or self._state.archive.knows(key)
 
-    def _most_promising(self, free_ND: IntArray) -> int:
-        """Takes turns by the id: the best for f_k, k going round, then the largest gain of hypervolume."""
-        archive, pending = self._state.archive, self._state.outstanding.pending
-        turn, by_gain = divmod(self._state.outstanding.next_id, 2)
-        lap, k = divmod(turn, self.num_distributions)
-        optimism = OPTIMISM[(k + lap) % len(OPTIMISM)]
-        losses_N, complexities_N = self._predict(free_ND, optimism)
-        if by_gain:
-            points_F2 = np.stack([archive.losses[archive.front], archive.complexities[archive.front]], axis=1)
-            if len(pending):  # counts as known at its prediction
-                expected = np.stack(self._predict(pending.architectures, optimism), axis=1)
-                points_F2 = np.concatenate([points_F2, expected])
-            gains_N = hypervolume_gains(losses_N, complexities_N, points_F2, archive.reference())
-            if gains_N.max() > 0.0:
-                return int(gains_N.argmax())
-        coefficients_K = self._inner.diagnostics()["coefficient"]
-        return int(scalarised_losses(losses_N, complexities_N, coefficients_K[k : k + 1])[0].argmin())
+    def _most_promising(self, free_ND: IntArray, count: int) -> list[int]:
+        """Returns `count` rows, of the turns that the next ids have."""
+        archive, outstanding = self._state.archive, self._state.outstanding
+        front_F2 = np.stack([archive.losses[archive.front], archive.complexities[archive.front]], axis=1)
+        criteria = Criteria(self._inner.coefficients, front_F2, archive.reference())
+        turns = range(outstanding.next_id, outstanding.next_id + count)
+        pending_ND = outstanding.pending.architectures
+        both = self._predict(np.concatenate([free_ND, pending_ND]), with_deviations=True)
+        return criteria.choose(both[: len(free_ND)], both[len(free_ND) :], turns)
 
-    def _predict(self, architectures_ND: IntArray, optimism: float = 0.0) -> tuple[FloatArray, FloatArray]:
-        """Returns (N,) losses and (N,) complexities, predicted by the fit to what is known now."""
+    def _predict(self, architectures_ND: IntArray, *, with_deviations: bool = False) -> Prediction:
+        """Returns what the present fit predicts."""
         if self._surrogate is None:
             self._surrogate = self._fit([KERNELS[self._state.kernel_number]])
-        losses_N, complexities_N = self._surrogate.predict(architectures_ND, optimism)
-        if self._cost_table_DC is not None:
-            variable_D = np.arange(architectures_ND.shape[1])
-            complexities_N = self._base_cost + self._cost_table_DC[variable_D, architectures_ND].sum(axis=1)
-        return losses_N, complexities_N
+        prediction = self._surrogate.predict(architectures_ND, with_deviations=with_deviations)
+        if self._cost_table_DC is None:
+            return prediction
+        variable_D = np.arange(architectures_ND.shape[1])
+        costs_N = self._base_cost + self._cost_table_DC[variable_D, architectures_ND].sum(axis=1)
+        return replace(prediction, complexities_N=costs_N)
 
     def _fit(self, kernels: Sequence[Kernel]) -> Surrogate:
-        """Returns a fit to what is known now."""
+        """Returns a fit to what was known at the last renewal."""
         archive = self._state.archive
-        rows, num_columns = archive.support, self._layout.valid_DC.shape[1]
+        rows, num_columns = archive.support[: self._state.fit_size], self._layout.valid_DC.shape[1]
         return fit_surrogate(
-            archive.architectures[rows], archive.losses[rows], archive.complexities[rows], num_columns, kernels
+            archive.architectures(rows), archive.losses[rows], archive.complexities[rows], num_columns, kernels
         )
+
+    def _choose_kernel(self) -> None:
+        """Takes the likeliest kernel, if enough has become known since the last time."""
+        state, num_known = self._state, len(self._state.archive)
+        if num_known - state.kernel_known > state.kernel_known // KERNEL_SHARE:
+            self._renew_fit()
+            self._surrogate = self._fit(KERNELS)
+            state.kernel_number, state.kernel_known = KERNELS.index(self._surrogate.kernel), num_known
 
     def _update(self) -> None:
         """Steps the distributions on a pool drawn from themselves, with known or predicted values."""
         state, inner = self._state, self._inner
         if state.archive.front:
-            self._surrogate = self._fit(KERNELS)
-            state.kernel_number = KERNELS.index(self._surrogate.kernel)
+            self._choose_kernel()
         rng = new_generator([state.pool_seed, inner.num_updates])
-        pool_PD = candidates.draw(inner.probs, self._layout, inner.samples_per_update, rng)
+        probs_KDC = inner.probs
+        pool_PD = candidates.draw(probs_KDC, self._layout, inner.samples_per_update, rng)
         losses_P, complexities_P = self._pool_values(pool_PD)
         none_P = np.full(len(pool_PD), -1)
         pool = Proposals(
             architectures=pool_PD,
-            log_q=distributions.log_mixture(distributions.log_prob(inner.probs, pool_PD)),
+            log_q=distributions.log_mixture(distributions.log_prob(probs_KDC, pool_PD)),
             sources=none_P,
             ids=inner.num_told + np.arange(len(pool_PD)),
             drawn_at=none_P,
@@ -320,11 +354,12 @@ class ScreenedOptimizer:
 
     def _pool_values(self, pool_PD: IntArray) -> tuple[FloatArray, FloatArray]:
         archive = self._state.archive
-        row_P = np.array([archive.row_of(architecture_D) for architecture_D in pool_PD])
+        row_P = archive.rows_of(pool_PD)
         known_P = row_P >= 0
         losses_P, complexities_P = np.full(len(pool_PD), np.inf), np.zeros(len(pool_PD))
         losses_P[known_P] = archive.losses[row_P[known_P]]
         complexities_P[known_P] = archive.complexities[row_P[known_P]]
         if archive.front and not known_P.all():
-            losses_P[~known_P], complexities_P[~known_P] = self._predict(pool_PD[~known_P])
+            prediction = self._predict(pool_PD[~known_P])
+            losses_P[~known_P], complexities_P[~known_P] = prediction.losses(), prediction.complexities_N
         return losses_P, complexities_P

@@ -14,12 +14,19 @@ from multinas_ray.core.optimizer import MultiDistributionOptimizer
 from multinas_ray.core.outstanding import Outstanding
 from multinas_ray.core.proposals import Proposals
 from multinas_ray.core.reader import StateReader
-from multinas_ray.core.state import plain_generator, plain_outstanding, read_generator, read_outstanding
+from multinas_ray.core.state import (
+    plain_generator,
+    plain_outstanding,
+    plain_proposals,
+    read_generator,
+    read_outstanding,
+    read_proposals,
+)
 from multinas_ray.core.surrogate import KERNELS
 from multinas_ray.errors import StateError
 
-VERSION = 1
-COUNTERS = ("pool_seed", "kernel_number", "num_told")
+VERSION = 2
+COUNTERS = ("pool_seed", "kernel_number", "kernel_known", "fit_size", "fit_told", "num_told")
 
 
 @dataclass(eq=False)
@@ -32,14 +39,23 @@ class ScreenedState:
     """With an update's number, the seed of its pool."""
     archive: Archive
     outstanding: Outstanding
+    queue: Proposals
+    """Chosen ahead, not asked for yet; their ids are given at the asking."""
     kernel_number: int = 1
-    """Which of the surrogate's KERNELS was the likeliest at the last update."""
+    """Which of the surrogate's KERNELS was the likeliest when it was last chosen."""
+    kernel_known: int = 0
+    """Distinct architectures known then."""
+    fit_size: int = 0
+    """The surrogate is fitted on so many of the archive's support, the oldest."""
+    fit_told: int = 0
+    """`num_told` when they were all."""
     num_told: int = 0
 
     @classmethod
-    def start(cls, num_variables: int, rng: np.random.Generator, pool_seed: int) -> "ScreenedState":
+    def start(cls, layout: CategoryLayout, rng: np.random.Generator, pool_seed: int) -> "ScreenedState":
         """Returns the state before anything was asked or told."""
-        return cls(rng, pool_seed, Archive(num_variables), Outstanding(Proposals.empty(num_variables)))
+        none = Proposals.empty(len(layout.num_categories))
+        return cls(rng, pool_seed, Archive(layout), Outstanding(none), none)
 
 
 def write_screened(state: ScreenedState, inner: MultiDistributionOptimizer, samples_per_update: int) -> dict[str, Any]:
@@ -51,8 +67,9 @@ def write_screened(state: ScreenedState, inner: MultiDistributionOptimizer, samp
         **plain_outstanding(state.outstanding, {name: getattr(state, name) for name in COUNTERS}),
         "distributions": inner.state_dict(),
         "rng": plain_generator(state.rng),
+        "queue": plain_proposals(state.queue),
         "archive": {
-            "architectures": archive.architectures.copy(),
+            "architectures": archive.architectures(),
             "losses": archive.losses.copy(),
             "complexities": archive.complexities.copy(),
             "support": np.array(archive.support, dtype=np.int64),
@@ -78,10 +95,18 @@ def read_screened(
         rng=read_generator(root.section("rng")),
         archive=_read_archive(root.section("archive"), layout),
         outstanding=outstanding,
+        queue=read_proposals(root.section("queue"), layout),
         **counts,
     )
     distributions = root.plain("distributions")
     root.finish()
+    _check_together(state)
+    inner.load_state_dict(distributions)
+    return state
+
+
+def _check_together(state: ScreenedState) -> None:
+    """Checks what holds between the parts."""
     if state.kernel_number >= len(KERNELS):
         raise StateError(
             f"state.counters.kernel_number: expected less than {len(KERNELS)}, found {state.kernel_number}"
@@ -91,8 +116,10 @@ def read_screened(
             f"state.counters.num_told: expected at least {len(state.archive)}, the archive's rows, "
             f"found {state.num_told}"
         )
-    inner.load_state_dict(distributions)
-    return state
+    largest = {"fit_size": len(state.archive.support), "fit_told": state.num_told, "kernel_known": len(state.archive)}
+    for name, most in largest.items():
+        if getattr(state, name) > most:
+            raise StateError(f"state.counters.{name}: expected at most {most}, found {getattr(state, name)}")
 
 
 def _read_archive(reader: StateReader, layout: CategoryLayout) -> Archive:
@@ -111,5 +138,5 @@ def _read_archive(reader: StateReader, layout: CategoryLayout) -> Archive:
         if len(np.unique(rows)) != len(rows) or not np.isin(rows, np.arange(len(losses_A))).all():
             raise StateError(f"{reader.path}.{name}: expected distinct rows of the archive, found others")
     return Archive.from_columns(
-        architectures_AD, losses_A, complexities_A, members["support"].tolist(), members["front"].tolist()
+        layout, architectures_AD, losses_A, complexities_A, members["support"].tolist(), members["front"].tolist()
     )

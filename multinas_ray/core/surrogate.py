@@ -5,10 +5,11 @@ All of it is [ours]; docs/METHOD.md, "How far sample efficiency was pushed".
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from multinas_ray.core.arrays import FloatArray, IntArray
 from multinas_ray.core.asng import one_hot
@@ -29,15 +30,16 @@ class Kernel(NamedTuple):
     """Variance that the diagonal has more: what no neighbour tells, such as the luck of a training. Without it a fit to
     trained networks has to take short lengths, and stops seeing what distant architectures have in common."""
 
-    def __call__(self, equal_NM: FloatArray) -> FloatArray:
-        """Returns (N, M): the covariance without noise, of shares of equal variables."""
-        falling_NM = np.exp((equal_NM - 1.0) / self.length)
-        covariance_NM: FloatArray = ADDITIVE_SHARE * equal_NM + (1.0 - ADDITIVE_SHARE) * falling_NM
+    def __call__(self, equal_NM: IntArray, num_variables: int) -> FloatArray:
+        """Returns (N, M): the covariance without noise, of the numbers of equal variables out of D."""
+        share_E = np.arange(num_variables + 1) / num_variables
+        covariance_E = ADDITIVE_SHARE * share_E + (1.0 - ADDITIVE_SHARE) * np.exp((share_E - 1.0) / self.length)
+        covariance_NM: FloatArray = covariance_E.take(equal_NM)
         return covariance_NM
 
-    def of_points(self, equal_MM: FloatArray) -> FloatArray:
-        """Returns (M, M): the covariance with noise of the points fitted on, of their shares of equal variables."""
-        covariance_MM = self(equal_MM)
+    def of_points(self, equal_MM: IntArray, num_variables: int) -> FloatArray:
+        """Returns (M, M): the covariance with noise of the points fitted on."""
+        covariance_MM = self(equal_MM, num_variables)
         covariance_MM.flat[:: len(covariance_MM) + 1] += self.noise
         return covariance_MM
 
@@ -47,10 +49,36 @@ KERNELS = tuple(Kernel(length, noise) for noise in (1e-4, 1e-2) for length in (0
 
 
 @dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a surrogate says of N architectures."""
+
+    warped_N: FloatArray
+    """Mean losses on the scale that they are fitted on."""
+    deviations_N: FloatArray
+    """Standard deviations of these; zeros if they were not asked for."""
+    complexities_N: FloatArray
+    loss_centre: float
+    loss_unit: float
+
+    def __len__(self) -> int:
+        return len(self.warped_N)
+
+    def __getitem__(self, rows: slice) -> "Prediction":
+        columns = {name: column[rows] for name, column in vars(self).items() if name.endswith("_N")}
+        return replace(self, **columns)
+
+    def losses(self, optimism: float = 0.0) -> FloatArray:
+        """Returns (N,) losses, `optimism` standard deviations below the mean."""
+        warped_N = np.clip(self.warped_N - optimism * self.deviations_N, -30.0, 30.0)
+        losses_N: FloatArray = self.loss_centre + self.loss_unit * np.sinh(warped_N)
+        return losses_N
+
+
+@dataclass(frozen=True, eq=False)
 class Surrogate:
     """What a fit leaves behind. Built by `fit_surrogate`."""
 
-    points_MX: FloatArray
+    points_MX: npt.NDArray[np.float32]
     precision_MM: FloatArray
     """The inverse of the covariance."""
     weights_M2: FloatArray
@@ -61,18 +89,17 @@ class Surrogate:
     loss_centre: float
     loss_unit: float
 
-    def predict(self, architectures_ND: IntArray, optimism: float = 0.0) -> tuple[FloatArray, FloatArray]:
-        """Returns (N,) losses, `optimism` standard deviations below the mean, and (N,) mean complexities."""
-        num_columns = self.points_MX.shape[1] // self.num_variables
-        equal_NM = one_hot(architectures_ND, num_columns) @ self.points_MX.T / self.num_variables
-        covariance_NM = self.kernel(equal_NM)
+    def predict(self, architectures_ND: IntArray, *, with_deviations: bool = False) -> Prediction:
+        """Returns what is to be expected of (N, D) architectures; deviations cost far more than means."""
+        points_NX = _one_hot(architectures_ND, self.points_MX.shape[1] // self.num_variables)
+        covariance_NM = self.kernel(_num_equal(points_NX, self.points_MX), self.num_variables)
         mean_N2 = self.offset_2 + self.scale_2 * (covariance_NM @ self.weights_M2)
-        warped_N = mean_N2[:, 0]
-        if optimism:
-            explained_N = ((covariance_NM @ self.precision_MM) * covariance_NM).sum(axis=1)
-            warped_N = warped_N - optimism * self.scale_2[0] * np.sqrt(np.maximum(1.0 - explained_N, 0.0))
-        losses_N: FloatArray = self.loss_centre + self.loss_unit * np.sinh(np.clip(warped_N, -30.0, 30.0))
-        return losses_N, np.maximum(mean_N2[:, 1], 0.0)
+        deviations_N = np.zeros(len(architectures_ND))
+        if with_deviations:
+            explained_N = np.einsum("nm,nm->n", covariance_NM @ self.precision_MM, covariance_NM)
+            deviations_N = self.scale_2[0] * np.sqrt(np.maximum(1.0 - explained_N, 0.0))
+        complexities_N = np.maximum(mean_N2[:, 1], 0.0)
+        return Prediction(mean_N2[:, 0], deviations_N, complexities_N, self.loss_centre, self.loss_unit)
 
 
 def fit_surrogate(
@@ -105,12 +132,12 @@ def fit_surrogate(
     scale_2 = np.where(spread_2 > 0.0, spread_2, 1.0)
     targets_M2 = (values_M2 - offset_2) / scale_2
     num_variables = architectures_MD.shape[1]
-    points_MX = one_hot(architectures_MD, num_columns)
-    equal_MM = points_MX @ points_MX.T / num_variables
+    points_MX = _one_hot(architectures_MD, num_columns)
+    equal_MM = _num_equal(points_MX, points_MX)
     kernel = kernels[0]
     if len(kernels) > 1:
-        kernel = max(kernels, key=lambda each: _likelihood(each.of_points(equal_MM), targets_M2[:, 0]))
-    precision_MM: FloatArray = np.linalg.inv(kernel.of_points(equal_MM)).astype(np.float64, copy=False)
+        kernel = max(kernels, key=lambda each: _likelihood(each.of_points(equal_MM, num_variables), targets_M2[:, 0]))
+    precision_MM = np.linalg.inv(kernel.of_points(equal_MM, num_variables)).astype(np.float64, copy=False)
     return Surrogate(
         points_MX=points_MX,
         precision_MM=precision_MM,
@@ -122,6 +149,17 @@ def fit_surrogate(
         loss_centre=float(centre),
         loss_unit=float(unit),
     )
+
+
+def _one_hot(architectures_ND: IntArray, num_columns: int) -> npt.NDArray[np.float32]:
+    """Returns (N, X): the one-hot code, of half the width since its products are exact all the same."""
+    return one_hot(architectures_ND, num_columns).astype(np.float32)
+
+
+def _num_equal(points_NX: npt.NDArray[np.float32], points_MX: npt.NDArray[np.float32]) -> IntArray:
+    """Returns (N, M): how many variables of each two are equal."""
+    equal_NM: IntArray = (points_NX @ points_MX.T).astype(np.int64)
+    return equal_NM
 
 
 def _likelihood(covariance_MM: FloatArray, targets_M: FloatArray) -> float:

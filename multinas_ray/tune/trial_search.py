@@ -128,14 +128,13 @@ class TrialSearch:
             self._known.add(evaluation)
 
     def hold(self, evaluations: Iterable[Evaluation]) -> None:
-        """Take recorded results in; the optimiser is told when an update's worth has come, which costs less."""
+        """Take recorded results in; the optimiser is told when it would learn from them, which costs less."""
         self._held += evaluations
         if not self.is_calibrated:
             self._calibrate()
-        samples = self.optimizer.samples_per_update
         while self._held and self.is_calibrated:
-            num_missing = samples - self.optimizer.num_told % samples
-            if len(self._held) < num_missing and not self.settings.screened:
+            num_missing = self.optimizer.results_to_step
+            if len(self._held) < num_missing:
                 return
             now, self._held = self._held[:num_missing], self._held[num_missing:]
             self._tell(now)

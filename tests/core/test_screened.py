@@ -7,7 +7,7 @@ import pytest
 
 from multinas_ray import ConfigError, MultiDistributionOptimizer, Proposals, ScreenedOptimizer, StateError
 from multinas_ray.core import archive as archive_module
-from multinas_ray.core import distributions, make_optimizer, screened, utility
+from multinas_ray.core import candidates, distributions, make_optimizer, screened
 from multinas_ray.core.surrogate import KERNELS
 
 COUNTS = [3, 2, 1, 4]
@@ -49,6 +49,14 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.fixture(params=[64, 2], ids=["fitted at each result", "fitted seldom"])
+def fitted(request, monkeypatch):
+    """Small searches meet both: a fit for each result, and one that serves for several."""
+    monkeypatch.setattr(screened, "REFIT_SHARE", request.param)
+    monkeypatch.setattr(screened, "KERNEL_SHARE", request.param)
+
+
+@pytest.mark.usefixtures("fitted")
 def test_neither_known_nor_pending_is_proposed_while_anything_is_left():
     optimizer = ScreenedOptimizer(**OPTIONS)
     told = search(optimizer, len(ALL))
@@ -64,6 +72,7 @@ def test_asked_together_they_differ_too():
     assert (asked.drawn_at == -1).all()
 
 
+@pytest.mark.usefixtures("fitted")
 @pytest.mark.parametrize("pieces", [1, 5])
 def test_folding_the_record_gives_the_same_distributions(pieces):
     optimizer = ScreenedOptimizer(**OPTIONS)
@@ -77,6 +86,7 @@ def test_folding_the_record_gives_the_same_distributions(pieces):
     assert_same(folded.state_dict()["archive"], optimizer.state_dict()["archive"])
 
 
+@pytest.mark.usefixtures("fitted")
 def test_restarting_changes_the_proposals_and_not_the_updates():
     optimizer = ScreenedOptimizer(**OPTIONS)
     told = search(optimizer, 14)
@@ -88,6 +98,7 @@ def test_restarting_changes_the_proposals_and_not_the_updates():
     assert folded.ask(1).ids[0] == 40 + len(told) - 5
 
 
+@pytest.mark.usefixtures("fitted")
 def test_restarts_of_different_seeds_propose_differently():
     first, second = ScreenedOptimizer(**OPTIONS), ScreenedOptimizer(**OPTIONS)
     first.restart(first_id=0, seed=1)
@@ -95,6 +106,7 @@ def test_restarts_of_different_seeds_propose_differently():
     assert not np.array_equal(first.ask(12).architectures, second.ask(12).architectures)
 
 
+@pytest.mark.usefixtures("fitted")
 @pytest.mark.parametrize("count", [0, 1, 4, 9, 17])
 def test_a_state_goes_on_bit_for_bit(count):
     optimizer = ScreenedOptimizer(**OPTIONS)
@@ -117,6 +129,9 @@ def test_a_damaged_state_is_refused_and_changes_nothing():
     for damage, text in [
         (("counters", "next_id", 0), "state.counters.next_id: expected at least"),
         (("counters", "num_told", 1), "state.counters.num_told: expected at least"),
+        (("counters", "fit_size", 9), "state.counters.fit_size: expected at most 5, found 9"),
+        (("counters", "fit_told", 9), "state.counters.fit_told: expected at most 5, found 9"),
+        (("counters", "kernel_known", 9), "state.counters.kernel_known: expected at most 5, found 9"),
         (("counters", "kernel_number", 6), "state.counters.kernel_number: expected less than 6, found 6"),
         (("archive", "support", np.array([77])), "state.archive.support: expected distinct rows"),
         (("archive", "front", np.array([0, 0])), "state.archive.front: expected distinct rows"),
@@ -171,21 +186,70 @@ def test_the_surrogate_is_fitted_on_a_bounded_number_of_points(monkeypatch):
     assert set(scores.argmin(axis=1)) <= set(state["support"].tolist())
 
 
-def test_each_criterion_is_asked_with_little_and_with_much_optimism(monkeypatch):
+def test_a_fit_serves_for_a_share_of_the_results_and_as_many_choices(monkeypatch):
+    monkeypatch.setattr(screened, "REFIT_SHARE", 8)
+    monkeypatch.setattr(screened, "MOST_UNFITTED", 4)
+    monkeypatch.setattr(screened, "KERNEL_SHARE", 1)
+    sizes, drawn = [], []
+    fit, pool = screened.fit_surrogate, candidates.candidate_pool
+    monkeypatch.setattr(screened, "fit_surrogate", lambda *given: (sizes.append(len(given[0])), fit(*given))[1])
+    monkeypatch.setattr(candidates, "candidate_pool", lambda *given: (drawn.append(1), pool(*given))[1])
     optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [5, 5, 5, 5]})
-    search(optimizer, 12, outstanding=1)
-    asked, gains_by, best_by = [], set(), set()
-    predict = optimizer._predict
-    monkeypatch.setattr(optimizer, "_predict", lambda rows, optimism: (asked.append(optimism), predict(rows))[1])
-    monkeypatch.setattr(
-        screened, "scalarised_losses", lambda *given: (best_by.add((asked[-1], *given[2])), scalar(*given))[1]
-    )
-    monkeypatch.setattr(screened, "hypervolume_gains", lambda *given: (gains_by.add(asked[-1]), gains(*given))[1])
-    scalar, gains = utility.scalarised_losses, archive_module.hypervolume_gains
-    for _ in range(12):
-        optimizer.forget(optimizer.ask(1))
-    assert gains_by == set(screened.OPTIMISM)
-    assert best_by == set(itertools.product(screened.OPTIMISM, OPTIONS["coefficients"]))
+    search(optimizer, 16, outstanding=1)
+    assert len(drawn) == 16
+    search(optimizer, 64, outstanding=1)
+    assert 16 + 64 // 4 <= len(drawn) <= 16 + 24 + 40 // 4 + 4  # four at once at the last
+    assert sizes[-1] > 72
+    assert np.diff(sorted(set(sizes))).max() <= 4
+
+
+def test_what_was_chosen_ahead_is_dropped_when_the_fit_is_renewed(monkeypatch):
+    monkeypatch.setattr(screened, "REFIT_SHARE", 4)
+    optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [5, 5, 5, 5]})
+    search(optimizer, 18, outstanding=1)
+    asked = optimizer.ask(1)
+    ahead = optimizer.state_dict()["queue"]["architectures"]
+    assert (len(ahead), optimizer.results_to_step) == (3, 3)
+    tell(optimizer, asked)
+    asked = optimizer.ask(1)
+    np.testing.assert_array_equal(asked.architectures, ahead[:1])
+    tell(optimizer, asked)
+    np.testing.assert_array_equal(optimizer.state_dict()["queue"]["architectures"], ahead[1:])
+    tell(optimizer, optimizer.ask(1))
+    assert len(optimizer.state_dict()["queue"]["architectures"]) == 0
+
+
+def test_a_mended_failure_renews_the_fit(monkeypatch):
+    monkeypatch.setattr(screened, "REFIT_SHARE", 2)
+    optimizer = ScreenedOptimizer(**OPTIONS)
+    search(optimizer, 16, outstanding=1)
+    failed = ALL[ALL.sum(axis=1) == 5]
+    known = [row for row in failed if optimizer._state.archive.rows_of(row[None])[0] >= 0]
+    assert known
+    again = optimizer.ask(1)
+    optimizer._predict(ALL)
+    optimizer.tell(Proposals(**{**vars(again), "architectures": known[0][None]}), [-3.0], [0.1])
+    loaded = ScreenedOptimizer(**OPTIONS)
+    loaded.load_state_dict(optimizer.state_dict())
+    np.testing.assert_array_equal(loaded._predict(ALL).losses(), optimizer._predict(ALL).losses())
+    assert loaded._predict(known[0][None]).losses()[0] < -1.0
+
+
+@pytest.mark.usefixtures("fitted")
+@pytest.mark.parametrize("is_screened", [False, True])
+def test_results_may_be_held_until_they_make_a_difference(is_screened):
+    at_once, held = (make_optimizer(screened=is_screened, **OPTIONS) for _ in range(2))
+    waiting = Proposals.empty(4)
+    for _ in range(22):
+        asked = at_once.ask(1)
+        np.testing.assert_array_equal(held.ask(1).architectures, asked.architectures)
+        tell(at_once, asked)
+        waiting = Proposals.concatenate([waiting, asked])
+        assert len(waiting) <= held.results_to_step
+        if len(waiting) == held.results_to_step:
+            tell(held, waiting)
+            waiting = waiting[:0]
+    np.testing.assert_array_equal(held.probs, at_once.probs)
 
 
 @pytest.mark.parametrize("kernel", [KERNELS[0], KERNELS[1], KERNELS[-1]])
@@ -244,8 +308,7 @@ def test_a_cost_table_makes_predicted_complexities_exact():
     table = np.arange(16.0).reshape(4, 4)
     optimizer = ScreenedOptimizer(**OPTIONS, cost_table=table, base_cost=2.0)
     search(optimizer, 16)
-    _, complexities = optimizer._predict(ALL)
-    np.testing.assert_allclose(complexities, 2.0 + table[np.arange(4), ALL].sum(axis=1))
+    np.testing.assert_allclose(optimizer._predict(ALL).complexities_N, 2.0 + table[np.arange(4), ALL].sum(axis=1))
 
 
 def test_make_optimizer_builds_either():

@@ -6,11 +6,13 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from multinas_ray import ConfigError
+from multinas_ray.core import archive as archive_module
 from multinas_ray.core import best_evaluated
 from multinas_ray.core.archive import Archive, hypervolume_gains
 from multinas_ray.core.candidates import mutate
+from multinas_ray.core.choosing import OPTIMISM, Criteria
 from multinas_ray.core.distributions import CategoryLayout
-from multinas_ray.core.surrogate import KERNELS, fit_surrogate
+from multinas_ray.core.surrogate import KERNELS, Prediction, fit_surrogate
 
 
 def test_gains_are_differences_of_hypervolume():
@@ -28,12 +30,13 @@ def test_the_archives_front_is_the_nondominated_set():
     rng = np.random.default_rng(12)
     architectures = rng.permutation(np.array(np.unravel_index(np.arange(400), (20, 20))).T)
     values = rng.integers(0, 40, (400, 2)).astype(float)
-    archive = Archive(2)
+    archive = Archive(CategoryLayout.from_num_categories([20, 20]))
     for architecture, (loss, complexity) in zip(architectures, values, strict=True):
-        archive.add(architecture, loss, complexity, np.array([0.5, 2.0]))
+        archive.add(architecture, loss, complexity)
     assert sorted(archive.front) == np.flatnonzero(moocore.is_nondominated(values)).tolist()
     np.testing.assert_array_equal(archive.losses, values[:, 0])
-    assert [archive.row_of(architecture) for architecture in architectures] == list(range(400))
+    np.testing.assert_array_equal(archive.architectures(), architectures)
+    assert archive.rows_of(architectures).tolist() == list(range(400))
 
 
 def textbook(left, right, length):
@@ -47,7 +50,8 @@ def test_the_surrogate_is_the_textbooks_gaussian_process():
     asked = rng.integers(0, 3, (8, 5))
     losses, complexities = rng.normal(size=len(points)), points.mean(axis=1)
     fit = fit_surrogate(points, losses, complexities, 3)
-    ours = fit.predict(asked)[0] - fit.predict(asked, 1.0)[0]
+    found = fit.predict(asked, with_deviations=True)
+    ours = found.losses() - found.losses(1.0)
     one_hot = np.eye(3)
     left, right = one_hot[asked].reshape(8, -1), one_hot[points].reshape(len(points), -1)
     length, noise = fit.kernel
@@ -58,9 +62,9 @@ def test_the_surrogate_is_the_textbooks_gaussian_process():
     deviation = warped.std() * np.sqrt(1.0 - (cross * np.linalg.solve(covariance, cross.T).T).sum(axis=1))
     unit = np.subtract(*np.quantile(losses, [0.75, 0.25]))
     expected = np.median(losses) + unit * np.sinh(mean)
-    np.testing.assert_allclose(fit.predict(asked)[0], expected, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(fit.predict(asked).losses(), expected, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(ours, expected - np.median(losses) - unit * np.sinh(mean - deviation), atol=1e-7)
-    np.testing.assert_allclose(fit.predict(points)[1], complexities, atol=1e-2)
+    np.testing.assert_allclose(fit.predict(points).complexities_N, complexities, atol=1e-2)
 
 
 @pytest.mark.parametrize("true", KERNELS)
@@ -76,6 +80,61 @@ def test_the_likeliest_kernel_is_taken(true):
     fit = fit_surrogate(points, losses, points.mean(axis=1), 3)
     assert fit.kernel == KERNELS[int(np.argmax(likelihoods))]
     assert fit_surrogate(points, losses, points.mean(axis=1), 3, [true]).kernel == true
+
+
+def test_what_is_dropped_from_the_support_is_old_and_good_for_no_objective(monkeypatch):
+    monkeypatch.setattr(archive_module, "SUPPORT_LIMIT", 20)
+    rng, coefficients = np.random.default_rng(16), np.array([0.0, 1.0])
+    archive, losses, complexities = Archive(CategoryLayout.from_num_categories([30])), rng.random(30), rng.random(30)
+    for row in range(23):
+        archive.add(np.array([row]), losses[row], complexities[row])
+    archive.trim_support(coefficients)
+    scores = losses[:23] + coefficients[:, None] * complexities[:23]
+    best_rank = scores.argsort(axis=1).argsort(axis=1).min(axis=0)
+    worst_of_older_half = sorted(range(10), key=lambda row: -best_rank[row])[:3]
+    assert archive.support == [row for row in range(23) if row not in worst_of_older_half]
+    archive.trim_support(coefficients)
+    assert len(archive.support) == 20
+
+
+def test_a_failed_evaluation_is_mended_by_a_later_result():
+    archive = Archive(CategoryLayout.from_num_categories([4]))
+    assert not archive.add(np.array([2]), np.nan, np.nan)
+    assert archive.front == []
+    assert archive.add(np.array([2]), 0.5, 0.1)
+    assert not archive.add(np.array([2]), 0.2, 0.1)  # the first result stays
+    assert (archive.losses.tolist(), archive.front, archive.support) == ([0.5], [0], [0])
+
+
+def test_choices_are_best_for_each_objective_and_largest_gains_by_turns():
+    rng, reference = np.random.default_rng(17), (1.0, 1.0)
+    coefficients, front = np.array([0.1, 2.0]), np.array([[0.9, 0.3], [0.7, 0.6]])
+    complexities = rng.random(40)
+    warped = 2.0 - 4.0 * complexities + 0.2 * rng.normal(size=40)
+    candidates = Prediction(warped, 0.2 * rng.random(40), complexities, 0.5, 0.1)
+    pending = Prediction(np.array([-0.5]), np.array([0.4]), np.array([0.45]), 0.5, 0.1)
+    rows = Criteria(coefficients, front, reference).choose(candidates, pending, range(8))
+    assert len(set(rows)) == 8
+    for turn, row in enumerate(rows):
+        k, optimism = (turn // 2) % 2, OPTIMISM[(turn // 2 + turn // 4) % 2]
+        losses, left = candidates.losses(optimism), [each for each in range(40) if each not in rows[:turn]]
+        if turn % 2 == 0:
+            scores = losses + coefficients[k] * candidates.complexities_N
+            assert row == min(left, key=lambda each: scores[each])
+        else:
+            points = np.stack([losses, candidates.complexities_N], axis=1)
+            known = np.vstack([front, [pending.losses(optimism)[0], 0.45], points[rows[:turn]]])
+            before = moocore.hypervolume(known, ref=reference)
+            volumes = [moocore.hypervolume(np.vstack([known, points[each]]), ref=reference) for each in left]
+            assert max(volumes) > before
+            assert row == left[int(np.argmax(volumes))]
+
+
+def test_where_no_candidate_gains_the_best_for_an_objective_is_taken():
+    everything_dominated = np.array([[-9.0, 0.0]])
+    candidates = Prediction(np.array([1.0, 0.0, 2.0]), np.zeros(3), np.full(3, 0.5), 0.0, 1.0)
+    criteria = Criteria(np.array([1.0]), everything_dominated, (1.0, 1.0))
+    assert criteria.choose(candidates, candidates[:0], [1, 3]) == [1, 0]
 
 
 def test_mutations_change_one_to_three_free_variables():
