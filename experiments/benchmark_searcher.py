@@ -1,17 +1,21 @@
 """What MultiNASSearch itself costs: time of suggest plus on_trial_complete, and memory, as a search grows.
 
-Drives the searcher as Tune does, without Ray, with two trials in flight and made-up losses that do not repeat. Beside
-it the optimiser alone, asked and told one by one: the same without record, decoding and the looking up of trials.
-Memory is the process's peak; the record is what lies on the disk.
+Drives the searcher as Tune does, without Ray, with two trials in flight and made-up losses that do not repeat: as it is
+by default, with reuse_results and with screened. Beside each the optimiser alone, asked and told one by one: the same
+without record, decoding and the looking up of trials. Each runs in a process of its own, whose peak is its memory; the
+record is what lies on the disk. With reuse_results a search that has settled draws several known configurations for
+each new one; they are recorded and learned from without a run, and are part of the new one's time.
 """
 
 import argparse
+import multiprocessing
 import resource
 import sys
 import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +28,18 @@ from rich.table import Table
 from multinas_ray.core import default_coefficients, make_optimizer
 from multinas_ray.tune import MultiNASSearch
 
+SEARCHES: dict[str, dict[str, bool]] = {
+    "default": {},
+    "reuse_results": {"reuse_results": True},
+    "screened": {"screened": True},
+}
+"""Name -> the searcher's options."""
+
 
 class SearcherTrials:
     """Trials of a MultiNASSearch, one at a time; two are in flight."""
 
-    def __init__(self, args: argparse.Namespace, record: Path) -> None:
+    def __init__(self, args: argparse.Namespace, name: str, record: Path) -> None:
         names = [f"x{d:02}" for d in range(args.variables)]
         self._search = MultiNASSearch(
             metric="loss",
@@ -37,8 +48,7 @@ class SearcherTrials:
             num_distributions=args.distributions,
             seed=0,
             record_path=str(record),
-            reuse_results=args.reuse_results,
-            screened=args.screened,
+            **SEARCHES[name],
         )
         choices = list(range(args.categories))
         self._search.set_search_properties(None, None, {name: tune.choice(choices) for name in names})
@@ -70,16 +80,16 @@ class SearcherTrials:
 class OptimizerTrials:
     """The optimiser alone, asked for one and told one."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, name: str) -> None:
         self._rng = np.random.default_rng(0)
         first = self._rng.random((2, 100))
         self._optimizer = make_optimizer(
             num_categories=[args.categories] * args.variables,
             coefficients=default_coefficients(*first, args.distributions),
             seed=0,
-            memory=4 if args.reuse_results and not args.screened else 0,
+            memory=4 if name == "reuse_results" else 0,
             margin_scale=0.5,
-            screened=args.screened,
+            screened=name == "screened",
         )
 
     def one(self) -> float:
@@ -104,10 +114,12 @@ class Timing:
     """Mean processor time of one, with what the benchmark itself does: others at work do not count."""
     memory_bytes: int
     """Peak so far."""
+    record_bytes: int
+    """On the disk so far; 0 without a record."""
 
 
-def measure(one: Callable[[], float], args: argparse.Namespace, title: str) -> list[Timing]:
-    """Times the next `args.window` evaluations after each of `args.after`."""
+def measure(one: Callable[[], float], args: argparse.Namespace, title: str, record: Path) -> list[Timing]:
+    """Times the next `args.window` evaluations after each of `args.after`; `record` is the folder of the record."""
     results, done = [], 0
     for after in args.after:
         for _ in track(range(after - done), description=f"{title}, to {after:,}", transient=True):
@@ -116,7 +128,7 @@ def measure(one: Callable[[], float], args: argparse.Namespace, title: str) -> l
         times = np.array([one() for _ in range(args.window)])
         cpu_seconds = (time.process_time() - start) / args.window
         done = after + args.window
-        results.append(Timing(times, cpu_seconds, peak_memory_bytes()))
+        results.append(Timing(times, cpu_seconds, peak_memory_bytes(), folder_bytes(record)))
     return results
 
 
@@ -131,22 +143,37 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def measure_search(name: str, with_record: bool, args: argparse.Namespace) -> list[Timing]:
+    """Measures one of SEARCHES, as a searcher with its record or as an optimiser alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        record = Path(folder) / "record"
+        trials = SearcherTrials(args, name, record) if with_record else OptimizerTrials(args, name)
+        return measure(trials.one, args, name, record)
+
+
+def measure_apart(name: str, with_record: bool, args: argparse.Namespace) -> list[Timing]:
+    """The same in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure_search, name, with_record, args).result()
+
+
 def add_rows(table: Table, title: str, args: argparse.Namespace, results: list[Timing]) -> None:
     """A row for each point of the search; of the times the mean counts too, as updates come once in a while."""
     for after, timing in zip(args.after, results, strict=True):
         low, median, high = 1000 * np.quantile(timing.seconds, [0.05, 0.5, 0.95])
         # Means of ten parts: their spread is that of the machine, not of the rounds
         parts = [1000 * part.mean() for part in np.array_split(timing.seconds, 10)]
-        means = f"{np.median(parts):.3f} ({min(parts):.3f} to {max(parts):.3f})"
-        growth = f"{(timing.memory_bytes - results[0].memory_bytes) / 2**20:.1f}"
+        means = f"{np.median(parts):.2f} ({min(parts):.2f} to {max(parts):.2f})"
         table.add_row(
             title,
             f"{after:,}",
-            f"{median:.3f} ({low:.3f} to {high:.3f})",
+            f"{median:.2f} ({low:.2f} to {high:.2f})",
             means,
-            f"{1000 * timing.cpu_seconds:.3f}",
-            growth,
+            f"{1000 * timing.cpu_seconds:.2f}",
+            f"{(timing.memory_bytes - results[0].memory_bytes) / 2**20:.1f}",
+            f"{timing.record_bytes / 2**20:.1f}" if timing.record_bytes else "",
         )
+    table.add_section()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -156,10 +183,9 @@ def main(argv: list[str] | None = None) -> int:
     add("--distributions", type=int, default=8, help="K (default: %(default)s)")
     add("--variables", type=int, default=21, help="D (default: %(default)s)")
     add("--categories", type=int, default=7, help="C (default: %(default)s)")
-    add("--after", type=int, nargs="+", default=[1_000, 100_000], help="evaluations before each timing")
-    add("--window", type=int, default=4_000, help="evaluations timed at each point (default: %(default)s)")
-    add("--reuse-results", action="store_true", help="the searcher's option for fixed losses")
-    add("--screened", action="store_true", help="the searcher's option with a surrogate")
+    add("--after", type=int, nargs="+", default=[0, 1_000, 100_000], help="evaluations before each timing")
+    add("--window", type=int, default=1_000, help="evaluations timed at each point (default: %(default)s)")
+    add("--searches", nargs="+", choices=SEARCHES, default=list(SEARCHES), metavar="NAME", help=f"of {list(SEARCHES)}")
     args = parser.parse_args(argv)
     table = Table(title=f"K={args.distributions} D={args.variables} C={args.categories}", title_justify="left")
     table.add_column("", no_wrap=True)
@@ -168,16 +194,11 @@ def main(argv: list[str] | None = None) -> int:
     table.add_column("mean of ten parts\nmedian (least to most)", justify="right")
     table.add_column("processor\nmean ms", justify="right")
     table.add_column("memory grown\nMiB", justify="right")
-    console = Console()
-    with tempfile.TemporaryDirectory() as folder:
-        record = Path(folder) / "record"
-        searcher = SearcherTrials(args, record)
-        add_rows(table, "searcher with record", args, measure(searcher.one, args, "searcher"))
-        record_bytes = folder_bytes(record)
-        del searcher
-    add_rows(table, "optimiser alone", args, measure(OptimizerTrials(args).one, args, "optimiser"))
-    console.print(table)
-    console.print(f"record on disk at the end: {record_bytes / 2**20:.1f} MiB")
+    table.add_column("record\nMiB", justify="right")
+    for name in args.searches:
+        for with_record, title in ((True, name), (False, f"{name}, optimiser alone")):
+            add_rows(table, title, args, measure_apart(name, with_record, args))
+    Console().print(table)
     return 0
 
 
