@@ -27,7 +27,7 @@ from multinas_ray.search.select import choose_and_finish
 from multinas_ray.search.sessions import RunSession
 from multinas_ray.train.broker import Broker
 from multinas_ray.train.finish import SUPERNET_FILE
-from multinas_ray.train.group import WorkerGroup
+from multinas_ray.train.group import NoticeReader, WorkerGroup
 from multinas_ray.train.messages import Ending
 from multinas_ray.train.settings import WorkerJob
 from multinas_ray.tune.blocks import blocks_of
@@ -99,6 +99,7 @@ class _Session:
         self._blocks = blocks_of(first_round, config.plan.num_rounds, config.rounds_per_block)
         self._namespace = f"multinas_ray/{config.name}/{uuid.uuid4().hex}"
         self._broker = self._start_broker(first_round)
+        self._notices = NoticeReader(self._broker)
         self._schedule = Schedule(
             plan=config.plan,
             optimizer=self._optimizer,
@@ -206,6 +207,8 @@ class _Session:
     def _watch(self) -> None:
         """Stop early where there is a reason to; called again and again by Tune's loop."""
         self._metrics.tick()
+        if (notice := self._notices.read()) is not None:
+            self._console.print(str(notice), highlight=False)
         workers_are_gone = not self._group.is_running
         reason = workers_are_gone, bool(self._interrupted.is_set() or self._search.error)
         if any(reason) and reason != self._stopped_for:
@@ -227,8 +230,10 @@ class _Session:
         """Let the workers save what they are to and return, and close what is open."""
         self._curves.close()
         self._metrics.write()
-        ray.get(self._broker.end.remote(ending))
-        if not self._group.join(GROUP_END_SECONDS):
+        are_workers_there = ray.get(self._broker.end.remote(ending))
+        if self._interrupted.is_set() and not are_workers_there:
+            self._console.print("A worker is lost and not waited for; the weights are those of the last checkpoint.")
+        elif not self._group.join(GROUP_END_SECONDS):
             self._console.print(f"The workers did not end within {GROUP_END_SECONDS:.0f} s; they are left behind.")
 
     def _check_supernet(self) -> None:

@@ -8,16 +8,22 @@ from rich.console import Console
 
 from multinas_ray.search import run as run_module
 from multinas_ray.search.run import _Session
+from multinas_ray.train.messages import Ending
+from multinas_ray.train.spot import SpotNotice
 
 
 class WatchedSession:
-    """What `_watch` looks at and whom it tells; `stops` holds what was told."""
+    """What `_watch` looks at and whom it tells; `stops` holds what was told, the console what is printed."""
 
     def __init__(self):
         self.stops = []
+        self.notices = []
+        self._console = Console(file=io.StringIO(), width=200)
+        self._notices = SimpleNamespace(read=lambda: self.notices.pop(0) if self.notices else None)
         self._group = SimpleNamespace(is_running=True)
         self._search = SimpleNamespace(error=None, stop=lambda: self.stops.append("searcher"))
         self._broker = SimpleNamespace(stop=SimpleNamespace(remote=self._stop_broker))
+        self._metrics = SimpleNamespace(tick=lambda: None, write=lambda: None)
         self._interrupted = threading.Event()
         self._stopped_for = (False, False)
 
@@ -67,6 +73,45 @@ def test_workers_that_go_after_an_interrupt_are_told_too(session):
     session._group.is_running = False
     assert session.watch() == ["searcher", "broker, no workers"]
     assert session.watch() == []
+
+
+def test_a_nodes_notice_is_printed_in_a_line_and_stops_nothing(session):
+    session.notices = [SpotNotice("10.0.0.7", 118.0), SpotNotice("10.0.0.8", 30.0)]
+    assert session.watch() == []
+    lines = session._console.file.getvalue().splitlines()
+    assert [line.split(" back ")[0] for line in lines] == [
+        "Spot notice: the cloud takes the node 10.0.0.7",
+        "Spot notice: the cloud takes the node 10.0.0.8",
+    ]
+
+
+@pytest.fixture
+def dismiss(monkeypatch):
+    """Ends a session; returns whether the group was waited for and what was printed."""
+
+    def run(*, are_workers_there, is_interrupted):
+        monkeypatch.setattr(run_module.ray, "get", lambda value: value)
+        session, waits = WatchedSession(), []
+        session._curves = SimpleNamespace(close=lambda: None)
+        session._broker.end = SimpleNamespace(remote=lambda ending: are_workers_there)
+        session._group.join = lambda timeout_seconds: waits.append(timeout_seconds) or True
+        if is_interrupted:
+            session._interrupted.set()
+        _Session._dismiss_workers(session, Ending())
+        return bool(waits), session._console.file.getvalue().strip()
+
+    return run
+
+
+def test_an_interrupt_does_not_wait_for_a_group_that_has_lost_a_worker(dismiss):
+    lost = "A worker is lost and not waited for; the weights are those of the last checkpoint."
+    assert dismiss(are_workers_there=False, is_interrupted=True) == (False, lost)
+    assert dismiss(are_workers_there=True, is_interrupted=True) == (True, "")
+
+
+def test_at_the_end_of_a_search_a_lost_worker_is_waited_for(dismiss):
+    """Its weights are the result."""
+    assert dismiss(are_workers_there=False, is_interrupted=False) == (True, "")
 
 
 @pytest.fixture
