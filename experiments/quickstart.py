@@ -27,7 +27,7 @@ def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         space=digits_space(),
         data=DataConfig(source="digits", validation_fraction=0.25),
         name="quickstart",
-        coefficients=(0.0, 0.06, 0.25, 1.0),
+        targets=(14_000, 24_000, 40_000, 70_000),  # parameters: the best network within each
         complexity="params",
         # Weights first: so few images judge all subnets alike only once their weights no longer move.
         warmup_rounds=1400,
