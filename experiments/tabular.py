@@ -7,8 +7,9 @@ itself ends after asking for ten times its budget; Optuna's, which take longer t
 (NSGA-II) and half of it (TPE). A search that ended keeps what it has.
 
 Writes to --out: searches/ (a Parquet file per search, a row per evaluation), evaluations.parquet (all rows),
-summary.parquet (medians and 90 % intervals over the seeds) and comparison.png. A search that is there already is
-read, not made again: remove its file after a change of code. Needs pip install -e ".[compare]".
+summary.parquet (medians and 90 % intervals over the seeds), comparison.png, and answers.png: the K answers against
+those of K separate ASNG runs. A search that is there already is read, and made again if the code or the libraries that
+it rests on have changed since. Needs pip install -e ".[compare]".
 
 --tune makes one search of each kind through real Ray Tune runs instead, a trial for each evaluation, repeats
 included; its results are in tune/ below --out.
@@ -25,7 +26,8 @@ from pathlib import Path
 import pandas as pd
 from comparison.measures import Measures
 from comparison.methods import METHODS
-from comparison.report import goal_table, plot_curves, summarise, summary_table
+from comparison.plots import plot_answers, plot_curves
+from comparison.report import goal_table, summarise, summary_table
 from comparison.runs import Task, load_frame, run_task, save_frame
 from comparison.tables import SOURCES, Table, load_table
 from rich.console import Console
@@ -68,15 +70,17 @@ def make_tune_searches(tasks: Sequence[Task], data: Path, out: Path, console: Co
 
 
 def report(searches: pd.DataFrame, tables: Sequence[Table], out: Path, console: Console) -> None:
-    """Writes the rows, the summary and the picture, and prints the tables."""
+    """Writes the rows, the summary and the pictures, and prints the tables."""
     summary = summarise(searches, tables)
     save_frame(searches, out / "evaluations.parquet", "")
     save_frame(summary, out / "summary.parquet", "")
     plot_curves(searches, tables, out / "comparison.png")
+    if not searches["modes_share"].isna().all():  # through Ray Tune no modes are seen
+        plot_answers(searches, tables, out / "answers.png")
     for table in tables:
         console.print(summary_table(summary, table, Measures(table).best_answers_share))
     console.print(goal_table(summary))
-    console.print(f"rows, summary and picture: {out}")
+    console.print(f"rows, summary and pictures: {out}")
 
 
 def _run(tasks: Sequence[Task], data: Path, out: Path, jobs: int) -> Iterator[Task]:
@@ -165,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments = _checked(arguments)
         tables = [_table(name, arguments.data) for name in dict.fromkeys(arguments.tables)]
         tasks = [
-            Task(table.name, method, FIRST_SEED + seed, arguments.evaluations)
+            Task(table.name, method, FIRST_SEED + seed, arguments.evaluations, arguments.tune)
             for table in tables
             for method in dict.fromkeys(arguments.methods)
             for seed in range(arguments.seeds)

@@ -184,7 +184,11 @@ class Method:
     seconds: float
     """Rough time of 1,000 evaluations on one core: for the estimate of the time left only."""
     settings: str
-    """All that decides what it does; runs of other settings are not read again."""
+    """What it does, in words; runs of other settings are not read again."""
+    packages: tuple[str, ...] = ()
+    """Of multinas_ray, that it rests on."""
+    libraries: tuple[str, ...] = ()
+    """That it rests on, but those that all do."""
     asks_per_evaluation: float = 10.0
     """A search ends after this many times its budget of evaluations was asked for: it repeats what it knows."""
 
@@ -211,21 +215,30 @@ def _optuna(name: str) -> Callable[[Table, int], Searcher]:
     return start
 
 
+CORE = ("core",)
 # The variants of this method have the settings that MultiNASSearch takes by default for reuse_results and screened.
 METHODS = {
-    "multinas": Method("MultiNAS, plain", _ours(), 0.5, "the paper's: memory 0, margin 1"),
+    "multinas": Method("MultiNAS, plain", _ours(), 0.5, "the paper's: memory 0, margin 1", CORE),
     "multinas-reuse": Method(
-        "MultiNAS, reuse", _ours(memory=4, margin_scale=0.5), 0.5, "memory 4, margin 0.5, fixed losses"
+        "MultiNAS, reuse", _ours(memory=4, margin_scale=0.5), 0.5, "memory 4, margin 0.5, fixed losses", CORE
     ),
     "multinas-screened": Method(
-        "MultiNAS, screened",
-        _ours(screened=True, margin_scale=0.5),
-        20.0,
-        "surrogate with noise, optimism 1 and 3, margin 0.5",
+        "MultiNAS, screened", _ours(screened=True, margin_scale=0.5), 2.0, "surrogate, margin 0.5", CORE
     ),
-    "separate-asng": Method("8 separate ASNG runs", _separate, 2.0, "K = 1, 2 samples an update, round robin"),
-    "pymoo-nsga2": Method("NSGA-II (pymoo)", PymooNSGA2, 1.0, f"population {POPULATION}, uniform crossover"),
-    "optuna-nsga2": Method("NSGA-II (Optuna)", _optuna("NSGAIISampler"), 5.0, "defaults", asks_per_evaluation=2.0),
-    "optuna-tpe": Method("TPE (Optuna)", _optuna("TPESampler"), 40.0, "defaults", asks_per_evaluation=0.5),
+    "separate-asng": Method("8 separate ASNG runs", _separate, 2.0, "K = 1, 2 samples an update, round robin", CORE),
+    "pymoo-nsga2": Method(
+        "NSGA-II (pymoo)", PymooNSGA2, 1.0, f"population {POPULATION}, uniform crossover", libraries=("pymoo",)
+    ),
+    "optuna-nsga2": Method(
+        "NSGA-II (Optuna)",
+        _optuna("NSGAIISampler"),
+        5.0,
+        "defaults",
+        libraries=("optuna",),
+        asks_per_evaluation=2.0,
+    ),
+    "optuna-tpe": Method(
+        "TPE (Optuna)", _optuna("TPESampler"), 40.0, "defaults", libraries=("optuna",), asks_per_evaluation=0.5
+    ),
     "random": Method("random, no repeats", RandomSearch, 0.2, "without replacement"),
 }

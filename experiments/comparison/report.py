@@ -1,43 +1,24 @@
-"""What the searches gave: summary, tables for the terminal, goals and the picture."""
-
-# E evaluations, S seeds
+"""What the searches gave: summary, tables for the terminal and goals."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from rich.table import Table as RichTable
 
 from comparison.measures import Measures, first_at
 from comparison.methods import METHODS
-from comparison.tables import FloatArray, Table
+from comparison.tables import Table
 
 LEVEL = 0.99
 POINTS = (400, 1000)
 """After how many evaluations the answers are compared."""
 ANSWERS = ("modes_share", "chosen_share")
+SEPARATE = "separate-asng"
 INTERVAL = (0.05, 0.5, 0.95)
 GOAL_EVALUATIONS = {"nasbench201": 220, "macro": 350}
 GOAL_ANSWERS = 0.985
 GOAL_RATIO = 0.25
-# Okabe and Ito's colours, told apart by the colour-blind; the line's style tells them apart without colour
-STYLES: dict[str, dict[str, Any]] = {
-    "multinas": {"color": "#56B4E9", "linestyle": "--"},
-    "multinas-reuse": {"color": "#0072B2", "linestyle": "-"},
-    "multinas-screened": {"color": "#000000", "linestyle": "-"},
-    "separate-asng": {"color": "#CC79A7", "linestyle": "-."},
-    "pymoo-nsga2": {"color": "#D55E00", "linestyle": "-"},
-    "optuna-nsga2": {"color": "#E69F00", "linestyle": "--"},
-    "optuna-tpe": {"color": "#009E73", "linestyle": "-."},
-    "random": {"color": "#7F7F7F", "linestyle": ":"},
-}
 
 
 def summarise(searches: pd.DataFrame, tables: Sequence[Table]) -> pd.DataFrame:
@@ -51,7 +32,7 @@ def summarise(searches: pd.DataFrame, tables: Sequence[Table]) -> pd.DataFrame:
     rows = []
     for table in tables:
         measures, of_table = Measures(table), searches[searches["table"] == table.name]
-        levels = _separate_levels(of_table)
+        levels = {column: LEVEL * final for column, final in separate_finals(of_table).items()}
         points = [count for count in POINTS if count <= of_table["evaluation"].max()]
         for method, of_method in of_table.groupby("method", sort=False):
             values = [_measure(search, measures, levels, points) for _, search in of_method.groupby("seed")]
@@ -98,23 +79,6 @@ def goal_table(summary: pd.DataFrame) -> RichTable:
     return rich
 
 
-def plot_curves(searches: pd.DataFrame, tables: Sequence[Table], path: Path) -> None:
-    """Draws how much of the front's hypervolume is missing after each evaluation, a panel per table, as a PNG."""
-    figure = Figure(figsize=(6.2 * len(tables), 5.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
-    for axes, table in zip(panels, tables, strict=True):
-        of_table = searches[searches["table"] == table.name]
-        for method, of_method in of_table.groupby("method", sort=False):
-            _draw_method(axes, str(method), _curves(of_method, int(of_table["evaluation"].max())))
-        _finish_axes(axes, table.title, max(int(of_table["evaluation"].max()), 50))
-    panels[0].set_ylabel("Hypervolume still missing (% of the exact front's)")
-    shown = list(searches["method"].unique())
-    lines = [Line2D([], [], linewidth=2, **STYLES[name]) for name in shown]
-    figure.legend(lines, [METHODS[name].title for name in shown], loc="outside lower center", ncols=4, frameon=False)
-    figure.savefig(path)
-
-
 _ANSWER_COLUMNS = (("best 8", "best8"), ("modes", "modes"), ("f_k", "chosen"))
 
 
@@ -135,10 +99,10 @@ def _measure(
     return values
 
 
-def _separate_levels(of_table: pd.DataFrame) -> dict[str, float]:
-    """99 % of what the separate runs' answers have at their end, by column."""
-    finals = of_table[of_table["method"] == "separate-asng"].groupby("seed").last()
-    return {} if finals.empty else {column: LEVEL * float(finals[column].median()) for column in ANSWERS}
+def separate_finals(of_table: pd.DataFrame) -> dict[str, float]:
+    """What the separate runs' answers have at their end, by column of ANSWERS, median of the seeds; empty without."""
+    finals = of_table[of_table["method"] == SEPARATE].groupby("seed").last()
+    return {} if finals.empty else {column: float(finals[column].median()) for column in ANSWERS}
 
 
 def _goals(values: dict[tuple[str, str, str], float], table: str, method: str) -> list[tuple[str, str, bool]]:
@@ -157,7 +121,7 @@ def _goals(values: dict[tuple[str, str, str], float], table: str, method: str) -
             goals.append((f"{name} after 1,000: {100 * GOAL_ANSWERS:.1f} %", _percent(share), share >= GOAL_ANSWERS))
     for kind in ("modes", "chosen"):
         name = f"{kind}_evaluations"
-        theirs = values.get((table, "separate-asng", name), np.nan)
+        theirs = values.get((table, SEPARATE, name), np.nan)
         if np.isfinite(theirs):
             ratio = values[table, method, name] / theirs
             reached = f"{_count(values[table, method, name])} of {theirs:.0f}: {ratio:.2f}"
@@ -176,34 +140,3 @@ def _count(value: float) -> str:
 
 def _percent(value: float) -> str:
     return f"{100 * value:.1f}"
-
-
-def _curves(of_method: pd.DataFrame, length: int) -> FloatArray:
-    """Returns (S, E): percent of the hypervolume missing; a search that ended early keeps its last value."""
-    shares = [search["archive_share"].to_numpy() for _, search in of_method.groupby("seed")]
-    padded = [np.pad(share_E, (0, length - len(share_E)), mode="edge") for share_E in shares]
-    return 100.0 * (1.0 - np.array(padded))
-
-
-def _draw_method(axes: Axes, method: str, missing_SE: FloatArray) -> None:
-    """A median with the band of 90 % of the seeds."""
-    style = STYLES[method]
-    low, median, high = np.quantile(np.maximum(missing_SE, 1e-3), INTERVAL, axis=0, method="inverted_cdf")
-    steps = np.arange(1, len(median) + 1)
-    axes.fill_between(steps, low, high, color=style["color"], alpha=0.08, linewidth=0)
-    axes.plot(steps, median, linewidth=2, **style)
-
-
-def _finish_axes(axes: Axes, title: str, length: int) -> None:
-    """Scales, ticks in plain numbers and the line of 99 %."""
-    axes.set(xscale="log", yscale="log", xlim=(20, length), ylim=(0.02, 40), title=title)
-    axes.set_xlabel("Distinct architectures evaluated")
-    axes.xaxis.set_major_locator(FixedLocator([20, 50, 100, 200, 500, 1000, 2000, 5000]))
-    axes.yaxis.set_major_locator(FixedLocator([0.02, 0.1, 0.5, 1, 5, 10, 20]))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.axhline(100 * (1 - LEVEL), color="0.3", linewidth=0.8)
-    axes.annotate("99 % found", (20, 100 * (1 - LEVEL)), xytext=(4, -11), textcoords="offset points", color="0.3")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)

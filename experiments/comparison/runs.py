@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from comparison.measures import Measures, Trace
 from comparison.methods import METHODS, Searcher
 from comparison.tables import Table
+from comparison.versions import code_key
 
 RUN_KEY = b"comparison"
 
@@ -28,6 +29,8 @@ class Task:
     seed: int
     evaluations: int
     """Budget: distinct architectures evaluated."""
+    through_tune: bool = False
+    """Whether it runs through Ray Tune."""
 
     def path(self, folder: Path) -> Path:
         """Where its rows are."""
@@ -38,7 +41,8 @@ class Task:
         method = METHODS[self.method]
         budget = {"evaluations": self.evaluations, "asks_per_evaluation": method.asks_per_evaluation}
         data = hashlib.sha256(table.points.tobytes()).hexdigest()
-        return json.dumps({**budget, "method": method.settings, "table": data})
+        code = code_key(method.packages, method.libraries, self.through_tune)
+        return json.dumps({**budget, "method": method.settings, "table": data, "code": code})
 
 
 def run_searcher(searcher: Searcher, table: Table, evaluations: int, max_asked: float) -> Trace:
@@ -120,7 +124,7 @@ def save_frame(frame: pd.DataFrame, path: Path, settings: str) -> None:
 
 
 def load_frame(path: Path, settings: str) -> pd.DataFrame | None:
-    """Reads a finished search; None if there is none, or it was made with other settings."""
+    """Reads a finished search; None if there is none, or it was made with other settings or by other code."""
     if not path.is_file():
         return None
     try:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tabular
-from comparison import methods, report, runs, tables
+from comparison import methods, plots, report, runs, tables, versions
 from comparison.measures import Measures
 from comparison.runs import Task, frame_of, load_frame, run_searcher, run_task, save_frame
 from comparison.tables import Table
@@ -120,7 +120,8 @@ def test_the_command_writes_rows_summary_and_picture_and_reads_what_is_there(
     rows = pd.read_parquet(tmp_path / "evaluations.parquet")
     assert set(rows["method"]) == {"multinas", "separate-asng", "random"}
     assert rows.groupby(["method", "seed"])["evaluation"].max().max() == 40
-    assert (tmp_path / "comparison.png").stat().st_size > 10_000
+    for name in ("comparison.png", "answers.png"):
+        assert (tmp_path / name).stat().st_size > 10_000
     summary = pd.read_parquet(tmp_path / "summary.parquet")
     assert set(summary["seeds"]) == {2}
     assert "99 %" in capsys.readouterr().out
@@ -144,6 +145,32 @@ def test_rows_of_other_settings_or_damaged_ones_are_made_again(table: Table, tmp
     path.write_bytes(path.read_bytes()[:100])
     assert load_frame(path, settings) is None
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_rows_made_by_other_code_are_made_again(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task("tiny", "multinas", 3, 12)
+    before = task.settings(table)
+    run_task(task, table, tmp_path)
+    versions.code_key.cache_clear()
+    assert load_frame(task.path(tmp_path), task.settings(table)) is not None
+    assert dataclasses.replace(task, method="separate-asng").settings(table) != before
+    assert dataclasses.replace(task, through_tune=True).settings(table) != before
+    meaning = versions._meaning
+    monkeypatch.setattr(versions, "_meaning", lambda file: meaning(file) + "changed" * (file.name == "asng.py"))
+    random_before = dataclasses.replace(task, method="random").settings(table)
+    versions.code_key.cache_clear()
+    assert load_frame(task.path(tmp_path), task.settings(table)) is None
+    assert dataclasses.replace(task, method="random").settings(table) == random_before  # it uses none of it
+    versions.code_key.cache_clear()
+
+
+def test_comments_docstrings_and_layout_are_not_the_code(tmp_path: Path) -> None:
+    file, meanings = tmp_path / "a.py", []
+    for text in ["def f(x):\n    return x + 1\n", '"""T."""\ndef f(x):  # c\n    """D."""\n    return (x\n  + 1)\n']:
+        file.write_text(text)
+        meanings.append(versions._meaning(file))
+    file.write_text("def f(x):\n    return x + 2\n")
+    assert meanings[0] == meanings[1] != versions._meaning(file)
 
 
 def test_quick_leaves_what_was_given(small_world: Table, tmp_path: Path) -> None:
@@ -196,6 +223,26 @@ def test_summary_has_medians_over_seeds_and_evaluations_against_the_separate_run
     # 99 % of 0.8 is reached after 2, 2 and never; by the separate runs after 4
     assert summary.loc[("multinas", "modes_evaluations"), "median"] == 2.0
     assert summary.loc[("separate-asng", "modes_evaluations"), "median"] == 4.0
+
+
+def test_answers_are_drawn_against_what_the_separate_runs_end_at(
+    table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares = {"multinas": [[0.2, 0.4, 0.4, 0.4], [0.1, 0.1, 0.4, 0.6]], "separate-asng": [[0.1, 0.2, 0.3, 0.4]] * 2}
+    drawn: dict[str, np.ndarray] = {}
+    draw = plots._draw_method
+    monkeypatch.setattr(
+        plots,
+        "_draw_method",
+        lambda axes, method, values: (drawn.update({method: values}), draw(axes, method, values))[1],
+    )
+    rows = searches_of(table, {**shares, "random": [[1.0, 1.0, 1.0, 1.0]]})
+    assert plots.plot_answers(rows, [table], tmp_path / "answers.png")
+    assert set(drawn) == {"multinas", "separate-asng"}
+    np.testing.assert_allclose(drawn["multinas"], np.array(shares["multinas"]) / 0.4 * 100)
+    assert plots._median_first(np.array(shares["multinas"]) / 0.4) == 2.0
+    assert not plots.plot_answers(rows[rows["method"] == "multinas"], [table], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_saved_rows_come_back(tmp_path: Path) -> None:
