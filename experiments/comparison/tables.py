@@ -120,7 +120,16 @@ def load_table(name: str, folder: Path) -> Table:
     """
     if name not in SOURCES:
         raise ConfigError(f"unknown table {name!r}; choose from {', '.join(SOURCES)}")
-    source, path = SOURCES[name], folder / SOURCES[name].file
+    return load_source(name, SOURCES[name], folder)
+
+
+def load_source(name: str, source: Source, folder: Path) -> Table:
+    """Reads a table from `folder`.
+
+    Raises:
+        DataError: The file is missing or does not hold the table.
+    """
+    path = folder / source.file
     if not path.is_file():
         raise DataError(f"table {name} is not at {path}: point --data or MULTINAS_DATA to the folder that holds it")
     try:

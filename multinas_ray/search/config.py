@@ -52,6 +52,9 @@ class OneShotSearchConfig:
     target_rate: float = 0.02
     """How fast the coefficients follow the targets (docs/METHOD.md): share by which one moves in an update when the
     expected complexity is twice the target. [ours]"""
+    first_coefficients: Sequence[float] | None = None
+    """(K,) positive coefficients from which those of targets start, in the targets' order; None: log-spaced over
+    FIRST_COEFFICIENTS, the largest for the smallest target."""
     complexity: str = "params"
     """Which cost they are about: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
     extra_costs: Sequence[AdditiveCost] = ()
@@ -109,7 +112,7 @@ class OneShotSearchConfig:
     """Least time between two checkpoints of the supernet: what a crash may cost in weight steps."""
 
     def __post_init__(self) -> None:
-        for name in ("coefficients", "targets"):
+        for name in ("coefficients", "targets", "first_coefficients"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "extra_costs", tuple(self.extra_costs))
@@ -147,6 +150,9 @@ class OneShotSearchConfig:
     def _check_drivers(self) -> None:
         if (self.coefficients is None) == (self.targets is None):
             raise ConfigError("either coefficients or targets drive a search; give one of the two")
+        first = self.first_coefficients
+        if first is not None and len(first) != len(self.targets or ()):
+            raise ConfigError(f"first_coefficients are one for each target, got {first} for targets {self.targets}")
         if self.targets is None:
             return
         if not self.targets or any(not low < high for low, high in itertools.pairwise(self.targets)):
@@ -228,8 +234,9 @@ class OneShotSearchConfig:
         if self.coefficients is not None:
             return {"coefficients": list(self.coefficients)}
         assert self.targets is not None
+        first = self.first_coefficients or np.geomspace(*FIRST_COEFFICIENTS, len(self.targets)).tolist()[::-1]
         return {
-            "coefficients": np.geomspace(*FIRST_COEFFICIENTS, len(self.targets)).tolist(),
+            "coefficients": list(reversed(first)),
             "targets": [target / self.complexity_scale for target in reversed(self.targets)],
             "target_rate": self.target_rate,
         }

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from multinas_ray.train.settings import WeightTraining
 
 RECALIBRATION_IMAGES = 20_000
-"""Most training images used for batch-normalisation statistics; their error falls with the square root of this."""
+"""Most training images used for batch-normalisation statistics by default; their error falls with the root of it."""
 MAX_RETRIES = 3
 """Times that an actor is started again, and its evaluation repeated, when its process dies."""
 
@@ -55,6 +55,8 @@ class CandidateJob:
     """Actors that share the candidates."""
     use_gpu: bool = False
     """One GPU each."""
+    recalibration_images: int = RECALIBRATION_IMAGES
+    """Most training images used for batch-normalisation statistics."""
 
 
 class CandidateEvaluator:
@@ -66,6 +68,7 @@ class CandidateEvaluator:
             torch.set_num_threads(job.num_threads or max(1, (os.cpu_count() or 1) // job.num_workers))
         self._device, self._splits = device, load_splits(job.data)
         self._batch_size, self._seed = job.training.batch_size, job.seed
+        self._recalibration_batches = max(1, job.recalibration_images // self._batch_size)
         supernet = load_supernet(job.run_path, job.space, job.training.norm_batch_size)
         self._supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._training, self._validation = self._stream("train"), self._stream("validation")
@@ -88,7 +91,7 @@ class CandidateEvaluator:
         """The network with inherited weights and its own normalisation statistics."""
         subnet = extract_subnet(self._supernet, architecture)
         subnet.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        num_batches = min(self._training.batches_per_epoch, max(1, RECALIBRATION_IMAGES // self._batch_size))
+        num_batches = min(self._training.batches_per_epoch, self._recalibration_batches)
         recalibrate_batch_norm(subnet, (self._training.batch(step)[0] for step in range(num_batches)))
         return subnet
 

@@ -1,0 +1,62 @@
+"""CIFAR-10 reduced once, so that the many processes of a comparison read it in a second."""
+
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from baselines.settings import Settings, images_folder
+from multinas_ray.data import DataConfig, ImageSet, load_splits
+
+IMAGE_SIZE = 16
+TEST_IMAGES = 1_000
+"""Kept of the test images; the package tests its chosen networks on them, the comparison does not use them."""
+
+
+def prepare_images(source: Path, settings: Settings, out: Path) -> None:
+    """Scale the images down and write as many as the comparison uses, the same share of each class; once.
+
+    Args:
+        source: folder of CIFAR-10: torchvision's root, or one with train.parquet and test.parquet.
+        settings: how many.
+        out: the comparison's folder.
+
+    Raises:
+        DataError: the source is missing or damaged.
+    """
+    folder = images_folder(out)
+    if folder.is_dir():
+        return
+    total = settings.images + settings.validation_images
+    data = DataConfig(
+        source="cifar10",
+        path=str(source),
+        max_train_images=total,
+        validation_fraction=settings.validation_images / total,
+        image_size=IMAGE_SIZE,
+    )
+    splits = load_splits(data)
+    kept = np.random.default_rng(0).permutation(len(splits.test))[:TEST_IMAGES]
+    unfinished = folder.with_suffix(".part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    write_images([splits.train, splits.validation], unfinished / "train.parquet")
+    write_images([ImageSet(splits.test.images[kept], splits.test.labels[kept])], unfinished / "test.parquet")
+    unfinished.rename(folder)
+
+
+def write_images(image_sets: list[ImageSet], file: Path) -> None:
+    """Write sets of images as one Parquet file of PNGs and labels."""
+    encoded = [_png(image) for each in image_sets for image in each.images]
+    labels = np.concatenate([each.labels for each in image_sets])
+    pq.write_table(pa.table({"image": encoded, "label": labels}), file)
+
+
+def _png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "png")
+    return buffer.getvalue()

@@ -1,0 +1,155 @@
+"""How each method comes to its K networks; every last choice is made in the same way."""
+
+# K targets
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from baselines.evolution import Architecture, Keeps, evolve, random_within
+from baselines.scoring import BatchLosses, open_evaluator
+from baselines.settings import CANDIDATES, Budget, Settings, config_of, spent_by
+from multinas_ray.results import load_run
+from multinas_ray.results.candidates import Candidate, Goal, Sources, goals_of_run
+from multinas_ray.results.choosing import choose
+from multinas_ray.search import OneShotSearchConfig
+
+MATCHED_SHARE = 0.9
+"""Random architectures are matched in complexity: above this share of a target, and not above the target. [ours]"""
+SELECTION_STREAM = 11
+"""Keeps these draws apart from the search's, which come from the same seed."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to find K networks."""
+
+    title: str
+    supernets: tuple[str, ...]
+    """Names of what it trains, see `config_of`; those of one name are shared by methods."""
+    kind: str
+    """What follows: "record" (choose from the searches' records), "evolution" or "random"."""
+
+
+def methods_of(num_targets: int) -> dict[str, Method]:
+    """All methods by name."""
+    separate, full = (tuple(f"{name}-{k}" for k in range(num_targets)) for name in ("separate", "full"))
+    return {
+        "ours": Method(f"MultiNAS: one search, K = {num_targets}", ("ours",), "record"),
+        "separate": Method(f"{num_targets} separate searches, same total cost", separate, "record"),
+        "spos": Method("Uniform supernet, then evolution (SPOS)", ("uniform",), "evolution"),
+        "random": Method("Uniform supernet, then best of random", ("uniform",), "random"),
+        "separate-full": Method(f"{num_targets} separate searches, {num_targets} times the cost", full, "record"),
+    }
+
+
+def expected_budget(method: Method, settings: Settings, out: Path) -> Budget:
+    """What a method may spend before its last choice: its searches, and its evaluations of a fixed supernet."""
+    total = Budget(weight_steps=0, evaluations=0)
+    for supernet in method.supernets:
+        total += spent_by(config_of(supernet, 0, settings, out, 1))
+    if method.kind != "record":
+        total += Budget(weight_steps=0, evaluations=settings.num_targets * evaluations_per_target(settings))
+    return total
+
+
+def evaluations_per_target(settings: Settings) -> int:
+    """Of a search of a fixed supernet."""
+    return settings.budget.evaluations // settings.num_targets
+
+
+def find_networks(name: str, seed: int, settings: Settings, out: Path, num_threads: int) -> pd.DataFrame:
+    """The networks of a method whose supernets are trained.
+
+    Returns:
+        A row for each network, from small to large: `target`, `architecture`, `flops` of the searched space, `loss` and
+        `accuracy` with the supernet's weights on all validation images, `evaluations` that the method spent in all.
+    """
+    method = methods_of(settings.num_targets)[name]
+    frames, evaluations = [], 0
+    for supernet in method.supernets:
+        config = config_of(supernet, seed, settings, out, num_threads)
+        goals, candidates, spent = _candidates(method, config, settings, num_threads)
+        evaluations += spent
+        frames.append(_choose(config, goals, candidates, settings, num_threads))
+    return pd.concat(frames, ignore_index=True).assign(evaluations=evaluations)
+
+
+def _candidates(
+    method: Method, config: OneShotSearchConfig, settings: Settings, num_threads: int
+) -> tuple[list[Goal], list[Candidate], int]:
+    """Goals, what may reach them, and the evaluations that were spent on it."""
+    rng = np.random.default_rng((config.seed, SELECTION_STREAM))
+    if method.kind == "record":
+        run = load_run(config.run_path)
+        sources = Sources.of(run, config.space.search_space, config.costs)
+        goals = goals_of_run(run)
+        return goals, sources.propose(goals, CANDIDATES, rng), len(run.evaluations)
+    goals, candidates, spent = [], [], 0
+    for place, target in enumerate(settings.targets):
+        losses_of = BatchLosses(config, place, num_threads)
+        found = search_fixed(method.kind, losses_of, config, target, evaluations_per_target(settings), rng)
+        goals.append(Goal(limits={"flops": target}))
+        candidates += [_candidate(place, each, config) for each in found[:CANDIDATES]]
+        spent += losses_of.evaluations
+    return goals, candidates, spent
+
+
+def search_fixed(
+    kind: str,
+    losses_of: BatchLosses,
+    config: OneShotSearchConfig,
+    target: float,
+    evaluations: int,
+    rng: np.random.Generator,
+) -> list[Architecture]:
+    """Search a trained supernet within a target; all that were evaluated, the best first."""
+    categories = config.space.search_space.num_categories
+    if kind == "evolution":
+        return evolve(losses_of, within(config, 0.0, target), categories, evaluations, rng)
+    drawn = random_within(within(config, MATCHED_SHARE * target, target), categories, evaluations, (), rng)
+    order = np.argsort(losses_of(np.array(drawn)), kind="stable")
+    return [drawn[place] for place in order]
+
+
+def within(config: OneShotSearchConfig, above: float, target: float) -> Keeps:
+    """Whether architectures have more FLOPs than `above` and at most `target`."""
+    flops = config.costs["flops"]
+    return lambda rows_ND: (flops(rows_ND) <= target) & (flops(rows_ND) > above)
+
+
+def _candidate(network: int, architecture: Architecture, config: OneShotSearchConfig) -> Candidate:
+    costs = {name: float(cost(np.array([architecture]))[0]) for name, cost in config.costs.items()}
+    return Candidate(
+        network=network,
+        origin="evaluated",
+        architecture=architecture,
+        costs=costs,
+        complexity=costs[config.complexity] / config.complexity_scale,
+        evaluation_id=None,
+        recorded_loss=None,
+        within_budget=True,
+    )
+
+
+def _choose(
+    config: OneShotSearchConfig,
+    goals: Sequence[Goal],
+    candidates: Sequence[Candidate],
+    settings: Settings,
+    num_threads: int,
+) -> pd.DataFrame:
+    """Score the candidates on all validation images and take the best within each target."""
+    evaluator = open_evaluator(config, settings, num_threads)
+    scores: Mapping[Architecture, tuple[float, float]] = {
+        each: evaluator.evaluate(each) for each in dict.fromkeys(candidate.architecture for candidate in candidates)
+    }
+    choice = choose(candidates, goals, scores)
+    rows = [
+        (goal.limits["flops"], each.architecture, each.costs["flops"], each.loss, each.accuracy)
+        for goal, each in zip(choice.goals, choice.networks, strict=False)
+    ]
+    return pd.DataFrame(rows, columns=["target", "architecture", "flops", "loss", "accuracy"])

@@ -1,0 +1,169 @@
+"""The pieces of a comparison: each is done once, kept whole or not at all, and begun when what it needs is done."""
+
+import functools
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from baselines.settings import Settings, config_of
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One piece of work."""
+
+    stage: str
+    """"search": train a supernet. "networks": find a method's networks. "ranking": score random architectures."""
+    name: str
+    """Of the supernet; of the method for "networks"."""
+    seed: int
+    needs: tuple["Piece", ...] = ()
+
+    def path(self, out: Path) -> Path:
+        """What is there when it is done."""
+        if self.stage == "search":
+            return out / "runs" / f"{self.name}-seed{self.seed}" / "finished.json"
+        return out / self.stage / f"{self.name}-seed{self.seed}.parquet"
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.name} seed {self.seed}"
+
+
+def pieces_of(supernets_of: dict[str, tuple[str, ...]], seeds: Sequence[int]) -> list[Piece]:
+    """All pieces, the most wanted first: seed by seed, so that an early end leaves whole comparisons.
+
+    The ranking of methods with several supernets, the most work for the least news, comes last.
+
+    Args:
+        supernets_of: names of the supernets of each method.
+        seeds: of the repetitions.
+    """
+    first: list[Piece] = []
+    last: list[Piece] = []
+    names = dict.fromkeys(name for supernets in supernets_of.values() for name in supernets)
+    single = {supernets[0] for supernets in supernets_of.values() if len(supernets) == 1}
+    for seed in seeds:
+        searches = {name: Piece("search", name, seed) for name in names}
+        first += searches.values()
+        for method, supernets in supernets_of.items():
+            first.append(Piece("networks", method, seed, tuple(searches[name] for name in supernets)))
+        for name, search in searches.items():
+            (first if name in single else last).append(Piece("ranking", name, seed, (search,)))
+    return first + last
+
+
+def carry_out(
+    pieces: Sequence[Piece],
+    out: Path,
+    run: Callable[[Piece], None],
+    pool: Executor,
+    jobs: int,
+    show: Callable[[int, Sequence[Piece]], None] = lambda num_done, running: None,
+) -> None:
+    """Carry out what is not done, `jobs` pieces at a time.
+
+    Args:
+        pieces: all, the most wanted first.
+        out: the comparison's folder.
+        run: does one piece, in the pool.
+        pool: where.
+        jobs: how many at a time.
+        show: told after every change how many are done and which are under way.
+    """
+    done = {piece for piece in pieces if piece.path(out).is_file()}
+    waiting = [piece for piece in pieces if piece not in done]
+    running: dict[Future[None], Piece] = {}
+    while waiting or running:
+        ready = [piece for piece in waiting if done.issuperset(piece.needs)]
+        for piece in ready[: jobs - len(running)]:
+            waiting.remove(piece)
+            running[pool.submit(run, piece)] = piece
+        show(len(done), list(running.values()))
+        finished, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in finished:
+            piece = running.pop(future)
+            future.result()
+            done.add(piece)
+    show(len(done), [])
+
+
+def save_piece(frame: pd.DataFrame, path: Path) -> None:
+    """Write a piece's rows under a temporary name and move them into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), unfinished)
+    unfinished.replace(path)
+
+
+def load_piece(path: Path) -> pd.DataFrame:
+    """The rows of a piece; architectures are tuples."""
+    frame: pd.DataFrame = pq.read_table(path, partitioning=None).to_pandas()
+    return frame.assign(architecture=[tuple(each) for each in frame["architecture"].tolist()])
+
+
+def new_pool(jobs: int) -> ProcessPoolExecutor:
+    """Fresh processes, which share no thread or lock with this one."""
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+
+
+def run_piece(piece: Piece, settings: Settings, out: Path, num_threads: int) -> None:
+    """Do one piece in this process.
+
+    Raises:
+        MultiNASError: it failed.
+        KeyboardInterrupt: a search was interrupted; it goes on the next time.
+    """
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)
+    if piece.stage == "search":
+        _search(piece, settings, out, num_threads)
+    elif piece.stage == "networks":
+        from baselines.methods import find_networks  # loads torch, in the pool's processes only
+
+        save_piece(find_networks(piece.name, piece.seed, settings, out, num_threads), piece.path(out))
+    else:
+        save_piece(_ranking(piece, settings, out, num_threads), piece.path(out))
+
+
+def _search(piece: Piece, settings: Settings, out: Path, num_threads: int) -> None:
+    from multinas_ray.results.storage import exists
+    from multinas_ray.search import run_search
+    from multinas_ray.search.sessions import was_started
+
+    config = config_of(piece.name, piece.seed, settings, out, num_threads)
+    logs = out / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    with (logs / f"{config.name}.log").open("a") as log:
+        resume = exists(f"{config.run_path}/config.json") and was_started(config.run_path)
+        run = run_search(config, resume=resume, console=Console(file=log, width=120))
+    if not run.is_finished:
+        raise KeyboardInterrupt
+
+
+def _ranking(piece: Piece, settings: Settings, out: Path, num_threads: int) -> pd.DataFrame:
+    """Rows of random architectures with their loss and accuracy by a supernet."""
+    from baselines.scoring import open_evaluator, random_architectures
+
+    config = config_of(piece.name, piece.seed, settings, out, num_threads)
+    evaluator = open_evaluator(config, settings, num_threads)
+    architectures = random_architectures(config, settings.ranked)
+    scores = [evaluator.evaluate(each) for each in architectures]
+    return pd.DataFrame(
+        {
+            "architecture": architectures,
+            "loss": [loss for loss, _ in scores],
+            "accuracy": [accuracy for _, accuracy in scores],
+        }
+    )
+
+
+def runner(settings: Settings, out: Path, num_threads: int) -> Callable[[Piece], None]:
+    """What the pool's processes are given."""
+    return functools.partial(run_piece, settings=settings, out=out, num_threads=num_threads)

@@ -1,0 +1,227 @@
+"""What the methods gave: one row for each method and seed, the table, and the picture."""
+
+# K networks
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from comparison.tables import FloatArray, IntArray, Table
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from rich.table import Table as RichTable
+from scipy.stats import kendalltau
+
+from baselines.methods import MATCHED_SHARE, Method, expected_budget
+from baselines.pieces import Piece, load_piece
+from baselines.settings import Settings
+from baselines.truth import best_front, best_within, hypervolume, matched_within
+
+RANDOM_FAMILIES = 1_000
+COLUMNS = {
+    "title": "method",
+    "seeds": "seeds",
+    "weight_steps": "weight steps",
+    "evaluations": "evaluations",
+    "tau": "Kendall's tau",
+    "share": "hypervolume",
+    "accuracies": "true accuracy of the K networks",
+}
+# Okabe and Ito's colours, told apart by the colour-blind; the marker tells them apart without colour
+STYLES: dict[str, dict[str, Any]] = {
+    "ours": {"color": "#0072B2", "marker": "o"},
+    "separate": {"color": "#CC79A7", "marker": "s"},
+    "spos": {"color": "#D55E00", "marker": "^"},
+    "random": {"color": "#7F7F7F", "marker": "D"},
+    "separate-full": {"color": "#009E73", "marker": "v"},
+}
+
+
+class Judge:
+    """Measures by the true accuracies and FLOPs.
+
+    Args:
+        truth: the table.
+        settings: the comparison, whose space has FLOPs of its own.
+    """
+
+    def __init__(self, truth: Table, settings: Settings) -> None:
+        self.truth, self.settings = truth, settings
+        self.flops: FloatArray = settings.space.costs["flops"](truth.architectures)
+        """Of the searched space, by row."""
+        self.best = best_within(truth, self.flops, settings.targets)
+        """(K,) rows of the best true accuracy within each target."""
+        self._best_hypervolume = hypervolume(truth, self.best)
+
+    def share(self, rows: IntArray) -> float:
+        """Hypervolume of networks as a share of what the best within the targets have."""
+        return hypervolume(self.truth, rows) / self._best_hypervolume
+
+    def tau(self, ranking: pd.DataFrame) -> float:
+        """Kendall's tau between a supernet's losses and the true errors."""
+        rows = self.truth.rows(np.array(ranking["architecture"].tolist()))
+        return float(kendalltau(ranking["loss"], self.truth.points[rows, 0]).statistic)
+
+    def tau_of_size(self, architectures: Sequence[tuple[int, ...]]) -> float:
+        """Kendall's tau of FLOPs alone with the true accuracies: what needs no supernet."""
+        rows = self.truth.rows(np.array(architectures))
+        return float(kendalltau(-self.flops[rows], self.truth.points[rows, 0]).statistic)
+
+    def random_families(self) -> FloatArray:
+        """Shares of families of one uniform pick at the complexity of each target."""
+        rng = np.random.default_rng(0)
+        picks = [
+            rng.choice(matched_within(self.flops, target, MATCHED_SHARE), RANDOM_FAMILIES)
+            for target in self.settings.targets
+        ]
+        return np.array([self.share(rows) for rows in np.stack(picks, axis=1)])
+
+
+def collect(methods: Mapping[str, Method], seeds: Sequence[int], judge: Judge, out: Path) -> pd.DataFrame:
+    """A row for each method and seed that has its networks.
+
+    Columns: `method`, `seed`, `weight_steps` and `evaluations` spent, `tau` (mean over the method's supernets; NaN
+    before all are ranked), `share` (hypervolume as a share of the best within the targets), `hypervolume`,
+    `architectures`, `targets`, `flops` (searched space), `true_flops`, `true_accuracies`, `supernet_accuracies`.
+    """
+    rows = []
+    for name, method in methods.items():
+        for seed in seeds:
+            file = Piece("networks", name, seed).path(out)
+            if file.is_file():
+                taus = [_tau(judge, Piece("ranking", supernet, seed).path(out)) for supernet in method.supernets]
+                budget = expected_budget(method, judge.settings, out)
+                first = {"method": name, "seed": seed, "weight_steps": budget.weight_steps, "tau": np.mean(taus)}
+                rows.append({**first, **_networks_row(load_piece(file), judge)})
+    return pd.DataFrame(rows)
+
+
+def _tau(judge: Judge, file: Path) -> float:
+    return judge.tau(load_piece(file)) if file.is_file() else np.nan
+
+
+def _networks_row(networks: pd.DataFrame, judge: Judge) -> dict[str, Any]:
+    networks = networks.sort_values("target")
+    rows = judge.truth.rows(np.array(networks["architecture"].tolist()))
+    points = judge.truth.points[rows]
+    return {
+        "evaluations": int(networks["evaluations"].iloc[0]),
+        "share": judge.share(rows),
+        "hypervolume": hypervolume(judge.truth, rows),
+        "architectures": ["".join(map(str, each)) for each in networks["architecture"]],
+        "targets": networks["target"].tolist(),
+        "flops": networks["flops"].tolist(),
+        "true_flops": points[:, 1].tolist(),
+        "true_accuracies": (100 - points[:, 0]).tolist(),
+        "supernet_accuracies": networks["accuracy"].tolist(),
+    }
+
+
+def summarise(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of_size: float) -> pd.DataFrame:
+    """The table, as text: medians over the seeds (least to most); then what needs no search, for comparison."""
+    lines = []
+    for name, of_method in rows.groupby("method", sort=False):
+        accuracies = np.median(of_method["true_accuracies"].tolist(), axis=0)
+        lines.append(
+            {
+                "title": methods[str(name)].title,
+                "seeds": str(len(of_method)),
+                "weight_steps": f"{of_method['weight_steps'].iloc[0]:,}",
+                "evaluations": f"{int(of_method['evaluations'].median()):,}",
+                "tau": _spread(of_method["tau"].dropna().to_numpy(), "{:.2f}"),
+                "share": _spread(of_method["share"].to_numpy(), "{:.1%}"),
+                "accuracies": _accuracies(accuracies),
+            }
+        )
+    families = judge.random_families()
+    low, middle, high = np.quantile(families, (0.05, 0.5, 0.95))
+    front = best_front(judge.truth, judge.settings.num_targets)
+    none = {"seeds": "", "weight_steps": "0", "evaluations": "0", "tau": "", "accuracies": ""}
+    random_title = "Random picks at matched FLOPs (5 % to 95 %)"
+    lines += [
+        {**none, "title": random_title, "share": f"{middle:.1%} ({low:.1%} to {high:.1%})"},
+        {**none, "title": "FLOPs alone, larger is better", "tau": f"{tau_of_size:.2f}", "share": ""},
+        {**none, "title": "Best within the targets", "share": "100.0%", "accuracies": _accuracies(_of(judge))},
+        {**none, "title": f"Best {len(front)} of the front, any FLOPs", "share": f"{judge.share(front):.1%}"},
+    ]
+    return pd.DataFrame(lines)[list(COLUMNS)].rename(columns=COLUMNS)
+
+
+def _of(judge: Judge) -> FloatArray:
+    return 100 - judge.truth.points[judge.best, 0]
+
+
+def _accuracies(values: FloatArray) -> str:
+    return " ".join(f"{value:.1f}" for value in values)
+
+
+def _spread(values: FloatArray, form: str) -> str:
+    if not len(values):
+        return "not yet"
+    middle, least, most = (form.format(value) for value in (np.median(values), values.min(), values.max()))
+    return middle if len(values) == 1 else f"{middle} ({least} to {most})"
+
+
+def rich_table(summary: pd.DataFrame, title: str, caption: str) -> RichTable:
+    """The table for the terminal."""
+    rich = RichTable(title=title, title_justify="left", caption=caption, caption_justify="left")
+    for place, name in enumerate(summary):
+        rich.add_column(name, justify="left" if place == 0 else "right")
+    for cells in summary.itertuples(index=False):
+        rich.add_row(*cells)
+    return rich
+
+
+def markdown(summary: pd.DataFrame, title: str, caption: str) -> str:
+    """The table for a README."""
+    lines = [list(summary), ["---"] * summary.shape[1], *summary.to_numpy().tolist()]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"{title}\n\n{table}\n\n{caption}\n"
+
+
+def draw(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of_size: float, path: Path) -> None:
+    """Write the picture: ranking, hypervolume, and the networks beside the true front."""
+    figure = Figure(figsize=(12.5, 4.6), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
+    names = [name for name in methods if name in set(rows["method"])]
+    _dots(left, rows, names, "tau", 1.0)
+    left.axvline(tau_of_size, color="0.4", linestyle="--", linewidth=1, label="FLOPs alone")
+    left.set(title="Ranking by the supernet", xlabel="Kendall's tau with the true accuracies")
+    left.set_yticks(range(len(names)), [methods[name].title.replace(", ", ",\n") for name in names])
+    _dots(middle, rows, names, "share", 100.0)
+    random_share = 100 * float(np.median(judge.random_families()))
+    middle.axvline(random_share, color="0.4", linestyle="--", linewidth=1, label="random picks at matched FLOPs")
+    middle.set(title="Networks by their true accuracies", xlabel="hypervolume, % of the best within the targets")
+    middle.set_yticks(range(len(names)), [])
+    _draw_networks(right, rows, names, judge)
+    for axes in (left, middle, right):
+        axes.legend(frameon=False, fontsize=8, loc="lower right" if axes is right else "upper left")
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def _dots(axes: Axes, rows: pd.DataFrame, names: Sequence[str], column: str, factor: float) -> None:
+    """A dot for each seed and a line at the median."""
+    for place, name in enumerate(names):
+        values = factor * rows.loc[rows["method"] == name, column].dropna()
+        axes.plot(values, [place] * len(values), linestyle="", markersize=7, alpha=0.7, **STYLES[name])
+        if len(values):
+            axes.plot([values.median()] * 2, [place - 0.25, place + 0.25], color=STYLES[name]["color"], linewidth=2)
+    axes.set_ylim(len(names) - 0.4, -0.9)
+
+
+def _draw_networks(axes: Axes, rows: pd.DataFrame, names: Sequence[str], judge: Judge) -> None:
+    front = judge.truth.front[judge.truth.front[:, 1].argsort()]
+    axes.step(100 * front[:, 1], 100 - front[:, 0], where="post", color="0.5", linewidth=1, label="true front")
+    for name in names:
+        of_method = rows[rows["method"] == name]
+        flops, accuracies = (np.concatenate(of_method[each].tolist()) for each in ("true_flops", "true_accuracies"))
+        axes.plot(100 * flops, accuracies, linestyle="", markersize=6, alpha=0.7, label=name, **STYLES[name])
+    axes.set(title="The networks of all seeds", xlabel="FLOPs, % of the largest network's", ylabel="true accuracy, %")
+    axes.set_ylim(100 - judge.truth.reference[0], 93.5)
+    axes.set_xlim(15, 75)

@@ -1,0 +1,199 @@
+"""What is compared, with how much: the settings, the budget and the searches' configurations."""
+
+# K targets
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from multinas_ray.data import DataConfig
+from multinas_ray.errors import ConfigError
+from multinas_ray.results import write_atomic
+from multinas_ray.search import OneShotSearchConfig, WeightTraining
+from multinas_ray.search.config import FIRST_COEFFICIENTS
+from multinas_ray.spaces import NetworkSpace, nas_bench_macro_space
+
+BATCH_SIZE = 128
+SEARCH_SHARE = 0.4
+"""Part of the weight steps during which the distributions move; before, subnets are drawn uniformly. [ours]"""
+SAMPLES_PER_UPDATE = 4
+"""Subnets evaluated in a round, for K distributions and for one alike. [ours]"""
+COEFFICIENT_RANGE = 8.0
+"""Sum over a search's rounds of the target rate, so that a search of 1/K of the rounds can move its coefficient as far
+as one of all. [ours]"""
+TARGET_SHARES = (0.35, 0.45, 0.55, 0.7)
+"""The K targets as shares of the largest network's FLOPs."""
+CANDIDATES = 8
+"""Architectures of each network that are scored on all validation images at the end, for every method alike."""
+SETTINGS_FILE = "settings.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a method may spend before the last choice."""
+
+    weight_steps: int
+    """Training steps of one subnet on one batch."""
+    evaluations: int
+    """Losses of one subnet on one batch of validation images."""
+
+    def __add__(self, other: "Budget") -> "Budget":
+        return Budget(
+            weight_steps=self.weight_steps + other.weight_steps, evaluations=self.evaluations + other.evaluations
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One comparison; every figure depends on these and the seed alone.
+
+    Raises:
+        ConfigError: a number is too small for a search.
+    """
+
+    images: int = 10_000
+    """Training images."""
+    validation_images: int = 1_000
+    """Images that compare architectures."""
+    epochs: int = 10
+    """Times that each training image is seen in the whole budget."""
+    evaluation_images: int = 256
+    """Validation images of one evaluation."""
+    recalibration_images: int = 512
+    """Training images of a subnet's batch-normalisation statistics in the last choice and the ranking."""
+    ranked: int = 300
+    """Random architectures of the ranking."""
+
+    def __post_init__(self) -> None:
+        least = {"images": BATCH_SIZE, "validation_images": self.evaluation_images, "epochs": 1, "ranked": 10}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ConfigError(f"--{name.replace('_', '-')} must be at least {bound}, got {getattr(self, name)}")
+        if self.evaluation_images < 64 or self.evaluation_images % 64:
+            raise ConfigError(f"--evaluation-images must be a multiple of 64, got {self.evaluation_images}")
+        if self.recalibration_images < BATCH_SIZE:
+            raise ConfigError(f"--recalibration-images must be at least {BATCH_SIZE}, got {self.recalibration_images}")
+        if self.rounds_of_one[0] < 2:
+            raise ConfigError(
+                f"--images {self.images} and --epochs {self.epochs} make {self.epochs * (self.images // BATCH_SIZE)} "
+                f"weight steps, too few for {self.num_targets} searches: raise either"
+            )
+
+    @property
+    def num_targets(self) -> int:
+        """K."""
+        return len(TARGET_SHARES)
+
+    @property
+    def rounds_of_one(self) -> tuple[int, int]:
+        """Warm-up and search rounds of one of K separate searches."""
+        rounds = self.epochs * (self.images // BATCH_SIZE) // self.num_targets
+        search_rounds = max(1, round(SEARCH_SHARE * rounds))
+        return rounds - search_rounds, search_rounds
+
+    @property
+    def rounds(self) -> tuple[int, int]:
+        """Warm-up and search rounds of the whole budget: exactly those of K separate searches."""
+        warmup_rounds, search_rounds = self.rounds_of_one
+        return self.num_targets * warmup_rounds, self.num_targets * search_rounds
+
+    @property
+    def budget(self) -> Budget:
+        """Of every method."""
+        return Budget(weight_steps=sum(self.rounds), evaluations=self.rounds[1] * SAMPLES_PER_UPDATE)
+
+    @property
+    def space(self) -> NetworkSpace:
+        """NAS-Bench-Macro's space at half width, for images of 16x16."""
+        return nas_bench_macro_space(width_multiplier=0.5, image_size=16)
+
+    @property
+    def targets(self) -> tuple[float, ...]:
+        """(K,) largest FLOPs of the K networks, increasing."""
+        return tuple(share * self.space.costs["flops"].maximum for share in TARGET_SHARES)
+
+    def data(self, out: Path) -> DataConfig:
+        """The reduced images, see `images.prepare_images`."""
+        total = self.images + self.validation_images
+        return DataConfig(
+            source="cifar10", path=str(images_folder(out)), validation_fraction=self.validation_images / total
+        )
+
+
+def images_folder(out: Path) -> Path:
+    """Where the reduced images lie."""
+    return out.absolute() / "images"
+
+
+def config_of(supernet: str, seed: int, settings: Settings, out: Path, num_threads: int) -> OneShotSearchConfig:
+    """The search that trains a supernet.
+
+    Args:
+        supernet: "ours": K targets, the whole budget. "separate-k": target k alone, 1/K of the budget. "full-k": target
+            k alone, the whole budget. "uniform": weights only, uniform subnets, all weight steps.
+        seed: of weights, batches and draws.
+        settings: the comparison.
+        out: its folder.
+        num_threads: CPU threads of the worker.
+    """
+    kind, _, number = supernet.partition("-")
+    warmup_rounds, search_rounds = settings.rounds_of_one if kind == "separate" else settings.rounds
+    places = [int(number)] if number else range(settings.num_targets)
+    first = np.geomspace(*FIRST_COEFFICIENTS, settings.num_targets)[::-1]
+    if kind == "uniform":  # the least that a search must have besides: one round, whose evaluations nothing uses
+        warmup_rounds, search_rounds = warmup_rounds + search_rounds, 1
+    return OneShotSearchConfig(
+        space=settings.space,
+        data=settings.data(out),
+        storage_path=str(out.absolute() / "runs"),
+        name=f"{supernet}-seed{seed}",
+        seed=seed,
+        targets=[settings.targets[place] for place in places],
+        first_coefficients=[float(first[place]) for place in places],
+        target_rate=min(0.5, COEFFICIENT_RANGE / search_rounds),
+        complexity="flops",
+        warmup_rounds=warmup_rounds,
+        search_rounds=search_rounds,
+        train_during_search=kind != "uniform",
+        num_train_architectures=1,
+        samples_per_update=SAMPLES_PER_UPDATE,
+        candidates_per_network=1,  # chosen again in the same way for all methods
+        training=WeightTraining(
+            batch_size=BATCH_SIZE,
+            validation_batch_size=settings.evaluation_images,
+            norm_batch_size=64,
+            weight_decay=5e-4,
+        ),
+        threads_per_worker=num_threads,
+        checkpoint_interval_seconds=60,
+    )
+
+
+def spent_by(config: OneShotSearchConfig) -> Budget:
+    """What a search spends; a uniform supernet's single round of evaluations is used by nobody and not counted."""
+    steps = config.plan.num_weight_steps * config.plan.num_train_architectures
+    samples = int(config.optimizer_arguments()["samples_per_update"])
+    is_search = config.train_during_search
+    return Budget(weight_steps=steps, evaluations=config.search_rounds * samples if is_search else 0)
+
+
+def keep_settings(settings: Settings, out: Path) -> None:
+    """Write the settings into the results' folder, or compare them with those that are there.
+
+    Raises:
+        ConfigError: the folder holds another comparison.
+    """
+    file, now = out / SETTINGS_FILE, asdict(settings)
+    if file.is_file():
+        before = json.loads(file.read_text())
+        differences = [f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]]
+        if differences:
+            raise ConfigError(
+                f"{out} holds a comparison with other settings ({'; '.join(differences)}): "
+                "give the same flags, or another --out"
+            )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(str(file.absolute()), json.dumps(now, indent=1).encode())

@@ -1,0 +1,50 @@
+"""NAS-Bench-Macro as the truth: error of full training and FLOPs of every architecture, and what K can reach."""
+
+# K networks; points are (n, 2): error in percent, then FLOPs as a share of the largest
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import moocore
+import numpy as np
+from comparison.tables import FloatArray, IntArray, Source, Table, load_source
+
+from multinas_ray.results.pareto import best_subset
+
+SOURCE = Source(
+    file="nasbench_macro.parquet",
+    title="NAS-Bench-Macro (mean error of its trainings, FLOPs)",
+    num_categories=(3,) * 8,
+    accuracy="test_acc",
+    cost="flops",
+    cost_title="FLOPs",
+)
+
+
+def load_truth(folder: Path) -> Table:
+    """Read the table.
+
+    Raises:
+        DataError: it is missing or is not the table.
+    """
+    return load_source("macro", SOURCE, folder)
+
+
+def hypervolume(truth: Table, rows: IntArray) -> float:
+    """Hypervolume of the true points of these rows; reference point: see `Table.reference`."""
+    return float(moocore.hypervolume(truth.points[rows], ref=truth.reference)) if len(rows) else 0.0
+
+
+def best_within(truth: Table, flops: FloatArray, targets: Sequence[float]) -> IntArray:
+    """(K,) rows of the least error within each target; `flops` are those of the searched space, by row."""
+    return np.array([np.where(flops <= target, truth.points[:, 0], np.inf).argmin() for target in targets])
+
+
+def best_front(truth: Table, size: int) -> IntArray:
+    """Rows of the `size` architectures with the largest hypervolume that so many can have; exact."""
+    return best_subset(truth.points[:, 0], truth.points[:, 1], size, (truth.reference[0], truth.reference[1]))
+
+
+def matched_within(flops: FloatArray, target: float, share: float) -> IntArray:
+    """Rows at matched complexity: FLOPs of at most the target and above `share` of it."""
+    return np.flatnonzero((flops <= target) & (flops > share * target))
