@@ -28,6 +28,8 @@ RECENT_SHARE = 0.2
 count. [ours]"""
 DRAWS = 1000
 """Draws from a distribution in which architectures within the limits are looked for. [ours]"""
+WEIGHTINGS = 100
+"""Weighted sums of costs from whose cheapest networks one within several limits is looked for. [ours]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class Candidate:
     network: int
     """The goal it is considered for, later the rank of that goal's network."""
     origin: str
-    """"mode", "evaluated" or "drawn"."""
+    """"mode", "evaluated", "drawn" or "cheapest"."""
     architecture: Architecture
     costs: Mapping[str, float]
     """In their own units."""
@@ -169,7 +171,7 @@ class Sources:
         With a coefficient: the mode of its distribution, the best evaluated by loss + coefficient * complexity, draws
         from its distribution. Within limits: every distribution's mode that keeps them (and the nearest one's, if it
         does not, so that one sees why not), the best evaluated that keep them, draws that keep them. If nothing does,
-        the evaluation that misses them by least.
+        the cheapest of the space, see `_cheapest`.
 
         Args:
             goals: what networks are wanted.
@@ -194,7 +196,7 @@ class Sources:
                     break
                 kinds.setdefault(architecture, "drawn")
             if not any(self._keeps(np.array([architecture]), goal.limits)[0] for architecture in kinds):
-                kinds.update(dict.fromkeys(self._nearest_evaluated(goal), "evaluated"))
+                kinds = {**dict.fromkeys(self._cheapest(goal, rng), "cheapest"), **kinds}
             candidates += [self._candidate(network, goal, *item) for item in kinds.items()]
         return candidates
 
@@ -217,10 +219,43 @@ class Sources:
             rows_ND = sample_architectures(self.probs_KDC, np.full(DRAWS, k), layout, rng)
             yield from (tuple(row) for row in rows_ND[self._keeps(rows_ND, goal.limits)].tolist())
 
-    def _nearest_evaluated(self, goal: Goal) -> list[Architecture]:
-        excess_A = self._excess({name: self.costs[name](self.architectures_AD) for name in goal.limits}, goal.limits)
-        order = np.lexsort((self.losses_A, excess_A))[:1]
-        return [tuple(row) for row in self.architectures_AD[order].tolist()]
+    def _cheapest(self, goal: Goal, rng: np.random.Generator) -> list[Architecture]:
+        """The architectures [ours] likeliest to keep limits that no other candidate keeps.
+
+        The cheapest network by each limited cost: with a single limit one keeps it if any of the space does. With
+        several limits also the nearest that a search finds: by single changes that lower the worst cost / limit, from
+        the cheapest by many weighted sums of these, and from the nearest evaluation.
+        """
+        limits, counts = goal.limits, self.search_space.num_categories
+        shares_DCL = np.stack([self.costs[name].table / (abs(limit) or 1.0) for name, limit in limits.items()], axis=-1)
+        weights_SL = rng.dirichlet(np.ones(len(limits)), WEIGHTINGS)
+        sums_SD = [AdditiveCost("sum", shares_DCL @ weights_L, counts).argmin() for weights_L in weights_SL]
+        cheapest_LD = np.array([self.costs[name].argmin() for name in limits])
+        starts_SD = np.unique(np.concatenate([cheapest_LD, sums_SD]), axis=0)
+        starts_SD = np.concatenate([starts_SD, self._nearest(self.architectures_AD, limits)])
+        ends_SD = np.concatenate([self._descend(start_D[None], limits) for start_D in starts_SD])
+        rows_ND = np.concatenate([cheapest_LD, self._nearest(ends_SD, limits)])
+        return list(dict.fromkeys(tuple(row) for row in rows_ND.tolist()))
+
+    def _descend(self, row_ND: IntArray, limits: Mapping[str, float]) -> IntArray:
+        """(1, D) where single changes lead that lower the worst cost / limit."""
+        counts = self.search_space.num_categories
+        places, choices = np.repeat(np.arange(len(counts)), counts), np.concatenate([np.arange(n) for n in counts])
+        while True:
+            rows_ND = np.repeat(row_ND, 1 + len(places), axis=0)
+            rows_ND[1 + np.arange(len(places)), places] = choices
+            nearer_ND = self._nearest(rows_ND, limits)
+            if (nearer_ND == row_ND).all():
+                return row_ND
+            row_ND = nearer_ND
+
+    def _nearest(self, rows_ND: IntArray, limits: Mapping[str, float]) -> IntArray:
+        """(1, D) the first of those that miss the limits by least; (0, D) of none."""
+        if not len(rows_ND):
+            return rows_ND
+        excess_N = self._excess({name: self.costs[name](rows_ND) for name in limits}, limits)
+        nearest = int(excess_N.argmin())
+        return rows_ND[nearest : nearest + 1]
 
     def _keeps(self, architectures_ND: IntArray, limits: Mapping[str, float]) -> npt.NDArray[np.bool_]:
         keeps_N = np.ones(len(architectures_ND), dtype=bool)
@@ -229,9 +264,10 @@ class Sources:
         return keeps_N
 
     def _excess(self, values: Mapping[str, FloatArray], limits: Mapping[str, float]) -> FloatArray:
-        """How far the worst of the costs is above its limit (negative: below), as a share of the cost's range."""
-        ranges = {name: (self.costs[name].maximum - self.costs[name].minimum) or 1.0 for name in limits}
-        excess: FloatArray = np.max([(values[name] - limits[name]) / ranges[name] for name in limits], axis=0)
+        """How far the worst of the costs is above its limit (negative: below), as a share of the limit."""
+        excess: FloatArray = np.max(
+            [(values[name] - limit) / (abs(limit) or 1.0) for name, limit in limits.items()], axis=0
+        )
         return excess
 
     def _candidate(self, network: int, goal: Goal, architecture: Architecture, origin: str) -> Candidate:

@@ -160,8 +160,9 @@ def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
     """One row per chosen network.
 
     `rank` is its place from small to large, from 0. `selection` says where it came from (`mode`: the mode of its
-    distribution; `evaluated`: an evaluation of the search; `drawn`: a fresh draw from its distribution). `limits` are
-    the budgets it had to keep, as JSON: {"params": 2e6}. `evaluation_id` points into evaluations, where there is one.
+    distribution; `evaluated`: an evaluation of the search; `drawn`: a fresh draw from its distribution; `cheapest`: the
+    space's cheapest, where nothing else kept the budgets). `limits` are the budgets it had to keep, as JSON:
+    {"params": 2e6}. `evaluation_id` points into evaluations, where there is one.
     `supernet_loss` and `supernet_accuracy` are measured with the supernet's weights on all validation images,
     `supernet_test_accuracy` and `retrained_*` on the test images. Paths are relative to the table's folder.
 

@@ -183,13 +183,54 @@ def test_where_its_own_distribution_draws_nothing_within_the_limits_the_others_d
     assert [each.within_budget for each in candidates] == [False, True, True, True, True]
 
 
-def test_where_nothing_keeps_the_limits_the_nearest_evaluation_is_proposed_to_be_named():
-    certain = [[0.0, 0.0, 1.0], [0.0, 1.0], [0.0, 0.0, 1.0]]
-    sources = sources_of([((2, 1, 2), 0.1), ((1, 1, 0), 0.3), ((1, 1, 1), 0.2)], probs=(certain, certain))
-    candidates = propose(sources, [Goal(limits={"params": 1005.0})], 10)
+CERTAIN = [[0.0, 0.0, 1.0], [0.0, 1.0], [0.0, 0.0, 1.0]]
+
+
+@pytest.mark.parametrize("cost", [PARAMS, FLOPS])
+def test_if_any_architecture_of_the_space_keeps_a_limit_one_is_proposed(cost):
+    """Distributions that draw the dearest alone, and a record of it alone: every limit of the range is met."""
+    dearest = tuple(cost.argmax().tolist())
+    one_hot = [np.eye(count)[choice].tolist() for count, choice in zip(cost.num_categories, dearest, strict=True)]
+    sources = sources_of([(dearest, 0.1)], probs=(one_hot, one_hot))
+    for limit in np.unique(cost(SPACE.enumerate())):
+        candidates = propose(sources, [Goal(limits={cost.name: limit})], 10)
+        assert any(each.within_budget and cost([each.architecture])[0] <= limit for each in candidates)
+        assert bool(by_origin(candidates, "cheapest")) == (limit < cost.maximum)  # only where nothing else keeps it
+
+
+def test_of_several_limits_that_the_space_can_keep_hardly_any_are_missed():
+    """Two costs that pull apart, and limits at an architecture of 4,096 that as few as possible keep (40 spaces)."""
+    rng, space = np.random.default_rng(5), SearchSpace(tuple(Variable(f"v{d}", (0, 1, 2, 3)) for d in range(6)))
+    all_ND, found = space.enumerate(), []
+    for _ in range(40):
+        rows = rng.uniform(size=(6, 4))
+        tables = {"params": rows, "flops": (1 - rows) * rng.uniform(0.3, 1.0, (6, 4))}
+        costs = {name: AdditiveCost.from_rows(name, table.tolist(), base=1.0) for name, table in tables.items()}
+        costs_N2 = np.stack([cost(all_ND) for cost in costs.values()], axis=1)
+        limits_2 = min(rng.choice(costs_N2, 100), key=lambda limits: (costs_N2 <= limits).all(axis=1).sum())
+        sources = Sources(
+            search_space=space,
+            costs=costs,
+            driving="params",
+            scale=1.0,
+            probs_KDC=np.eye(4)[rows.argmax(axis=1)][None],
+            architectures_AD=all_ND[:0],
+            losses_A=np.zeros(0),
+            ids_A=np.zeros(0, dtype=np.int64),
+        )
+        proposed = propose(sources, [Goal(limits=dict(zip(costs, limits_2.tolist(), strict=True)))], 1)
+        found.append(any(each.within_budget for each in proposed))
+    assert np.mean(found) >= 0.9
+
+
+def test_where_nothing_keeps_the_limits_the_nearest_found_is_proposed_to_be_named():
+    limits = {"params": 1002.0, "flops": 0.0}  # (1, 1, 0) has 1110 and 0, (0, 0, 0) has 1000 and 8
+    sources = sources_of([((2, 1, 2), 0.1)], probs=(CERTAIN, CERTAIN))
+    candidates = propose(sources, [Goal(limits=limits)], 10)
     assert by_origin(candidates, "mode") == [(2, 1, 2)]
-    assert by_origin(candidates, "evaluated") == [(1, 1, 0)]
     assert not any(each.within_budget for each in candidates)
+    excess = {row: max((float(PARAMS([row])[0]) - 1002) / 1002, float(FLOPS([row])[0])) for row, _ in whole_space()}
+    assert min(excess[each.architecture] for each in candidates) == min(excess.values())
 
 
 def test_equal_seeds_give_equal_candidates():

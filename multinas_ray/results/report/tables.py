@@ -31,7 +31,7 @@ from multinas_ray.results.report.wording import (
 from multinas_ray.results.run import Run
 from multinas_ray.results.schema import architectures_schema, candidates_schema
 
-_ORIGINS = {"mode": "mode", "evaluated": "evaluated", "drawn": "fresh draw"}
+_ORIGINS = {"mode": "mode", "evaluated": "evaluated", "drawn": "fresh draw", "cheapest": "cheapest"}
 _MOST_CHANGES = 4  # positions in which a candidate may differ to be told by them
 _MOST_FRONT = 60  # configurations of a front
 
@@ -70,7 +70,8 @@ def networks_table(run: Run, family: ToldFamily) -> Table | None:
         Column(
             "origin",
             is_number=False,
-            hint="mode: the likeliest of its distribution; evaluated: best in the search; fresh draw: drawn at the end",
+            hint="mode: the likeliest of its distribution; evaluated: best in the search; fresh draw: drawn at the end"
+            "; cheapest: of the space",
         ),
         Column("export", is_number=False, hint="largest difference of a logit between a file and the network"),
     ]
