@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,11 @@ from multinas_ray.results.candidates import (
     goals_of_run,
 )
 from multinas_ray.results.choosing import choose
+from multinas_ray.results.evaluated import EvaluatedCandidates
 from multinas_ray.results.family import FamilyWriter, network_path
 from multinas_ray.results.run import ARCHITECTURES_FILE, read_table
 from multinas_ray.results.schema import architectures_schema
-from multinas_ray.results.storage import below, exists, resolve
+from multinas_ray.results.storage import below, resolve
 from multinas_ray.search.cluster import ray_session
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.ending import candidate_tables, finish_run
@@ -32,7 +34,7 @@ from multinas_ray.search.opened import OpenedRun, open_run
 from multinas_ray.search.preflight import check_room, room_for
 from multinas_ray.search.progress import counted_progress
 from multinas_ray.train.candidates import CandidateJob, CandidatePool
-from multinas_ray.train.finish import SUPERNET_FILE
+from multinas_ray.train.finish import check_supernet
 
 SELECTION_STREAM = 7
 """Keeps the draws of a selection apart from the search's, which come from the same seed."""
@@ -86,8 +88,6 @@ def select_networks(
     opened = open_run(run_path, data_path=data_path, imports=imports)
     if not opened.run.is_finished:
         raise StateError(f"{run_path} is not finished: go on with its search by --resume, which ends with a selection")
-    if not exists(resolve(run_path).join(SUPERNET_FILE)):
-        raise StateError(f"{run_path} has no {SUPERNET_FILE}: restore it, or run the search again")
     goals = goals_of_run(opened.run) if limits is None else goals_of_limits(limits)
     for goal in goals:
         check_limits(goal.limits, opened.costs)
@@ -96,6 +96,7 @@ def select_networks(
     selection = Selection(
         opened=opened,
         run_path=run_path,
+        supernet=check_supernet(run_path, opened.space, opened.training.norm_batch_size),
         label=label,
         goals=goals,
         candidates_per_network=candidates_per_network,
@@ -145,6 +146,8 @@ class Selection:
 
     opened: OpenedRun
     run_path: str
+    supernet: str
+    """Digest of the shared weights, see `check_supernet`."""
     label: str | None
     goals: Sequence[Goal]
     candidates_per_network: int
@@ -169,15 +172,18 @@ class Selection:
         sources = Sources.of(self.opened.run, space.search_space, self.opened.costs)
         rng = np.random.default_rng((int(config["seed"]), SELECTION_STREAM))
         candidates = sources.propose(self.goals, self.candidates_per_network, rng)
+        conditions = {"supernet": self.supernet, "data": dataclasses.asdict(self.opened.data)}
+        evaluated = EvaluatedCandidates(path, conditions)
         with CandidatePool(self._job(candidates), self.cpus_per_worker) as pool:
-            results = self._evaluate(pool, candidates)
-            choice = choose(candidates, self.goals, results)
+            self._evaluate(pool, candidates, evaluated)
+            choice = choose(candidates, self.goals, evaluated.results)
             earlier = read_table(resolve(path).join(ARCHITECTURES_FILE), architectures_schema(()))
             writer = FamilyWriter(path, self.opened.run, sources, space.name, choice, earlier)
             if not self.overwrite:
                 self._check_retrained(writer.dropped())
             writer.clear()
             writer.write(self._finish(pool, path, choice.networks))
+        evaluated.remove()
         family = load_family(self.run_path, self.label)
         if self.explain:
             self.console.print(candidate_tables(family))
@@ -197,15 +203,15 @@ class Selection:
             use_gpu=self.use_gpu,
         )
 
-    def _evaluate(
-        self, pool: CandidatePool, candidates: Sequence[Candidate]
-    ) -> dict[Architecture, tuple[float, float]]:
-        """Each architecture once, whatever it stands for."""
-        architectures = list(dict.fromkeys(each.architecture for each in candidates))
-        text = f"evaluating {len(architectures)} candidates on all validation images"
+    def _evaluate(self, pool: CandidatePool, candidates: Sequence[Candidate], evaluated: EvaluatedCandidates) -> None:
+        """Each architecture once, whatever it stands for; not those that an interrupted selection has evaluated."""
+        missing = list(dict.fromkeys(each.architecture for each in candidates))
+        missing = [each for each in missing if each not in evaluated.results]
+        text = f"evaluating {len(missing)} candidates on all validation images"
         with counted_progress(self.console) as progress:
-            results = progress.track(pool.evaluate(architectures), len(architectures), description=text)
-            return dict(zip(architectures, results, strict=True))
+            results = progress.track(pool.evaluate(missing), len(missing), description=text)
+            for architecture, result in zip(missing, results, strict=True):
+                evaluated.add(architecture, result)
 
     def _finish(self, pool: CandidatePool, path: str, networks: Sequence[Candidate]) -> list[float]:
         """Save the networks' weights; their accuracies on the test images, which have chosen nothing."""
@@ -240,6 +246,7 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
     Selection(
         opened=OpenedRun(run=run, space=config.space, data=config.data, training=config.training, costs=config.costs),
         run_path=config.run_path,
+        supernet=check_supernet(config.run_path, config.space, config.training.norm_batch_size),
         label=None,
         goals=goals_of_run(run),
         candidates_per_network=config.candidates_per_network,

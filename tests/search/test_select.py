@@ -15,6 +15,8 @@ from multinas_ray.results.schema import architectures_schema
 from multinas_ray.results.writer import write_table
 from multinas_ray.search import select as select_module
 from multinas_ray.search.select import choose_and_finish, goals_of_limits, label_of, select_networks
+from multinas_ray.supernets import Supernet
+from multinas_ray.train.finish import write_supernet
 from tests.search.conftest import small_config
 from tests.search.test_record import Session
 
@@ -73,7 +75,7 @@ def templates(tmp_path_factory):
     session = Session(config, 0).run()
     session.record._started_seconds -= 1000.0  # as if it had taken so long
     session.record.save(session.schedule.next_round)
-    (Path(config.run_path) / "supernet.pt").write_text("")
+    write_supernet(Supernet(config.space, norm_batch_size=2, seed=0), config.run_path)
     shutil.copytree(folder / "searched", folder / "finished")
     with pytest.MonkeyPatch.context() as patches:
         replace_ray(patches).cost = config.cost
@@ -204,11 +206,66 @@ def test_runs_that_cannot_be_chosen_from_say_why(searched, tmp_path):
         select_networks(searched.run_path)
     choose_and_finish(searched, quiet(), restarts=0)
     (Path(searched.run_path) / "supernet.pt").unlink()
-    with pytest.raises(StateError, match=r"has no supernet\.pt: restore it"):
+    with pytest.raises(StateError, match=r"has no supernet\.pt: resume its search, .* or restore a copy"):
         select_networks(searched.run_path)
     write_config(tmp_path / "tuned", {"optimizer": {}, "searcher": "MultiNASSearch"})
     with pytest.raises(StateError, match=r"`results\.best_configs` and `results\.pareto_front`"):
         select_networks(str(tmp_path / "tuned"))
+
+
+def test_a_damaged_supernet_is_one_line_before_anything_starts(finished, pool, capsys, monkeypatch):
+    monkeypatch.setattr(select_module, "ray_session", lambda: 1 / 0)
+    file = Path(finished.run_path) / "supernet.pt"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert main(["select", finished.run_path]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert "supernet.pt cannot be read (" in told.err
+    assert "restore a copy" in told.err
+    assert pool.evaluated == []
+
+
+def interrupt(pool, monkeypatch, number, **arguments):
+    """A selection that ends after so many evaluations."""
+
+    def evaluate(self, architectures):
+        self.evaluated.append(list(architectures))
+        yield from [(9.0, 0.125)] * number  # as they were measured
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patches:
+        patches.setattr(pool, "evaluate", evaluate)
+        with pytest.raises(KeyboardInterrupt):
+            select_networks(console=quiet(), **arguments)
+
+
+def test_an_interrupted_selection_goes_on_with_the_candidates_that_are_missing(finished, pool, monkeypatch):
+    limits = {"params": finished.cost.maximum}
+    arguments = {"run_path": finished.run_path, "limits": limits, "label": "cut"}
+    interrupt(pool, monkeypatch, 3, **arguments)
+    interrupt(pool, monkeypatch, 2, **arguments)
+    family = select_networks(console=quiet(), **arguments)
+    first, second, third = pool.evaluated
+    assert second == first[3:]
+    assert third == first[5:]
+    kept = family.candidates[family.candidates["architecture"].isin(first[:5])]
+    assert (kept["loss"] == 9.0).all()
+    assert (kept["accuracy"] == 0.125).all()
+    assert len(kept) == 5
+    select_networks(console=quiet(), **arguments)
+    assert pool.evaluated[-1] == first  # a finished selection leaves nothing behind
+
+
+def test_what_was_evaluated_under_other_conditions_is_evaluated_again(finished, pool, monkeypatch):
+    arguments = {"run_path": finished.run_path, "label": "cut"}
+    interrupt(pool, monkeypatch, 3, **arguments)
+    write_supernet(Supernet(finished.space, norm_batch_size=2, seed=1), finished.run_path)
+    interrupt(pool, monkeypatch, 3, **arguments)
+    (Path(finished.run_path) / "selections" / "cut" / "evaluated.json").write_text("{")
+    select_networks(console=quiet(), **arguments)
+    first, *others = pool.evaluated
+    assert others == [first] * 2
 
 
 def test_wrong_budgets_are_told_before_anything_is_evaluated(finished, pool):

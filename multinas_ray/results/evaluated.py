@@ -1,0 +1,48 @@
+"""What a selection has evaluated so far, on disk, so that one that was cut off goes on with what is missing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from multinas_ray.errors import StateError
+from multinas_ray.results import plain, storage
+from multinas_ray.results.candidates import Architecture
+
+EVALUATED_FILE = "evaluated.json"
+
+
+class EvaluatedCandidates:
+    """Loss and accuracy of candidates, kept in one small file until their networks are chosen.
+
+    Args:
+        folder: that of the family to be; created if needed.
+        conditions: plain data that decides the results. What was kept under others, or cannot be read, is dropped:
+            it is evaluated again.
+    """
+
+    def __init__(self, folder: storage.AnyPath, conditions: Mapping[str, Any]) -> None:
+        place = storage.resolve(folder)
+        storage.make_folder(place)
+        self._file, self._conditions = place.join(EVALUATED_FILE), plain.decode(plain.encode(conditions))
+        self.results: dict[Architecture, tuple[float, float]] = self._read()
+        """Loss and accuracy of each."""
+
+    def add(self, architecture: Architecture, result: tuple[float, float]) -> None:
+        """Keep a result; it is durable on return."""
+        self.results[architecture] = result
+        rows = [[list(each), *found] for each, found in self.results.items()]
+        content = plain.encode({"conditions": self._conditions, "results": rows})
+        storage.write_atomic(self._file, content.encode())
+
+    def remove(self) -> None:
+        """Delete the file: the candidates' table has it all now."""
+        storage.delete_file(self._file)
+
+    def _read(self) -> dict[Architecture, tuple[float, float]]:
+        if not storage.exists(self._file):
+            return {}
+        try:
+            content: Any = plain.decode(storage.read_bytes(self._file))
+            rows = content["results"] if content["conditions"] == self._conditions else []
+            return {tuple(architecture): (float(loss), float(accuracy)) for architecture, loss, accuracy in rows}
+        except (StateError, KeyError, TypeError, ValueError):
+            return {}
