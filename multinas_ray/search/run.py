@@ -17,7 +17,7 @@ from rich.console import Console
 
 from multinas_ray.errors import RunError
 from multinas_ray.results import Run, load_run, resolve, write_config
-from multinas_ray.results.storage import exists
+from multinas_ray.results.storage import below, exists
 from multinas_ray.search.cluster import ray_session
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.search.nodes import check_nodes
@@ -184,7 +184,7 @@ class _Session:
             ),
             run_config=tune.RunConfig(
                 name=f"session-{self._number:04d}",
-                storage_path=f"{self._config.run_path}/tune",
+                storage_path=below(self._config.run_path, "tune"),
                 verbose=0,
                 callbacks=[_Watchdog(self._watch)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
