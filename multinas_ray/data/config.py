@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.spaces.uris import refuse_credentials
 
 Source = Literal["digits", "cifar10", "folder"]
 
@@ -69,6 +70,8 @@ class DataConfig:
             raise ConfigError("source='cifar10' needs path: the folder that holds (or is to hold) CIFAR-10")
         if self.source == "folder" and self.path is None:
             raise ConfigError("source='folder' needs path: the folder that holds a folder for each class")
+        if self.path is not None:
+            refuse_credentials(self.path)  # the path is recorded
         if self.source == "folder" and self.download:
             raise ConfigError("source='folder' is on disk already: leave download=False")
         if not self.in_memory and self.source != "folder":

@@ -6,7 +6,6 @@ a file.
 
 import contextlib
 import os
-import re
 import secrets
 import shutil
 from pathlib import Path
@@ -16,9 +15,7 @@ import pyarrow as pa
 from pyarrow import fs as pafs
 
 from multinas_ray.errors import ConfigError, StateError
-
-_CREDENTIALS = re.compile(r"s3://[^/?]*:[^?]*@|\w+://[^/?@]*:[^/?@]*@")
-"""How a URI that holds a key and its secret begins; secrets of S3 may hold a slash."""
+from multinas_ray.spaces.uris import refuse_credentials
 
 
 class Location(NamedTuple):
@@ -59,11 +56,7 @@ def resolve(path: AnyPath) -> Location:
     text = os.fspath(path)
     if "://" not in text:
         return Location(pafs.LocalFileSystem(), str(Path(text).expanduser().absolute()))
-    if _CREDENTIALS.match(text):
-        raise ConfigError(
-            f"a URI {text.partition(':')[0]}://KEY:SECRET@... would bring its secret into logs and results: leave both "
-            "out, and give them by the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role)"
-        )
+    refuse_credentials(text)
     shown = text.partition("?")[0]
     try:
         file_system, inner = pafs.FileSystem.from_uri(text)

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.spaces.uris import refuse_credentials
 
 AnyPath = str | os.PathLike[str]
 
@@ -20,8 +21,10 @@ def read_parquet(path: AnyPath) -> pa.Table:
 
     Raises:
         StateError: there is none, or it cannot be read.
+        ConfigError: the URI holds credentials.
     """
     text = os.fspath(path)
+    refuse_credentials(text)
     try:
         return pq.read_table(text if "://" in text else Path(text).expanduser())
     except (OSError, pa.ArrowException) as error:
@@ -32,9 +35,10 @@ def write_parquet(table: pa.Table, path: AnyPath) -> None:
     """Write a file to a local path or a URI; a reader never meets half of it. Its folder exists.
 
     Raises:
-        ConfigError: it cannot be written there.
+        ConfigError: it cannot be written there, or the URI holds credentials.
     """
     text, sink = os.fspath(path), pa.BufferOutputStream()
+    refuse_credentials(text)
     pq.write_table(table, sink, compression="zstd")
     try:
         if "://" in text:

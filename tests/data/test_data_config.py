@@ -11,6 +11,7 @@ from multinas_ray.errors import ConfigError
         ({"source": "folder"}, "source='folder' needs path"),
         ({"source": "folder", "path": "x", "download": True}, "leave download=False"),
         ({"source": "cifar10"}, "source='cifar10' needs path"),
+        ({"source": "folder", "path": "s3://key:secret@bucket/images"}, "would bring its secret into logs and results"),
         ({"path": "/data"}, "leave path=None and download=False"),
         ({"download": True}, "leave path=None and download=False"),
         ({"validation_fraction": 0.0}, "validation_fraction must lie above 0 and below 1, not 0.0"),

@@ -164,6 +164,13 @@ def test_other_files_are_refused(tmp_path, spoil, text):
         LatencyTable.read(file)
 
 
+def test_secrets_in_a_uri_are_refused_and_not_repeated():
+    for use in (read_latency_table, make_table().write):
+        with pytest.raises(ConfigError, match="would bring its secret into logs and results") as raised:
+            use("s3://key:top/secret@bucket/latency.parquet")
+        assert "top" not in str(raised.value)
+
+
 def test_paths_that_are_no_files_are_told(tmp_path):
     (tmp_path / "text.parquet").write_text("not Parquet")
     for path in (tmp_path / "absent.parquet", tmp_path / "text.parquet"):
