@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shlex
 from collections.abc import Iterator
 from importlib.metadata import requires
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import yaml
 from moto import mock_aws
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.scripts.scripts import cli as ray_commands
 
 ROOT = Path(__file__).parents[2]
 FILES = ["cluster.yaml", "docs/cluster-local.yaml"]
@@ -69,6 +71,33 @@ def test_the_workers_are_spot_machines_with_the_same_on_demand() -> None:
     assert spot == on_demand
     assert "InstanceMarketOptions" not in types["head"]["node_config"]
     assert all(each["min_workers"] == 0 for each in types.values())
+
+
+def documented_commands() -> list[str]:
+    """Lines of the README and of the cluster files' comments that begin with `ray`."""
+    texts = [(ROOT / name).read_text() for name in ["README.md", *FILES]]
+    return re.findall(r"^(?:#   )?(ray [a-z].*?)(?:  +.*| +#.*)?$", "\n".join(texts), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_documented_commands_are_rays_own_and_name_files_and_flags_that_exist(command: str) -> None:
+    _, verb, *words = shlex.split(command)
+    own, script_flags = words, []
+    if "--" in words:
+        own, script_flags = words[: words.index("--")], words[words.index("--") + 1 :]
+    options = {option for parameter in ray_commands.commands[verb].params for option in parameter.opts}
+    assert {word for word in own if word.startswith("-")} <= options
+    files = [word for word in own if word.endswith((".yaml", ".py"))]
+    assert files or verb in ("start", "get-auth-token")
+    text = "".join((ROOT / name).read_text() for name in [*files, "multinas_ray/search/cli.py"])
+    for flag in [word for word in script_flags if word.startswith("--") and word != "--help"]:
+        assert f'"{flag}"' in text, flag
+
+
+def test_the_commands_of_the_cluster_files_are_found() -> None:
+    commands = documented_commands()
+    assert "ray down cluster.yaml" in commands
+    assert "ray submit docs/cluster-local.yaml experiments/quickstart.py -- --help" in commands
 
 
 @pytest.fixture
