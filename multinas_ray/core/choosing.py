@@ -38,28 +38,28 @@ class Criteria:
             turns: whose turn it is; a number that goes up by one for each choice.
         """
         rows: list[int] = []
+        losses_ON = [candidates.losses(optimism) for optimism in OPTIMISM]
+        known_OF2 = [
+            np.concatenate([self.front_F2, np.stack([pending.losses(optimism), pending.complexities_N], axis=1)])
+            for optimism in OPTIMISM
+        ]
         for turn in turns:
             half, by_gain = divmod(turn, 2)
             lap, k = divmod(half, len(self.coefficients_K))
-            optimism = OPTIMISM[(k + lap) % len(OPTIMISM)]
-            row = self._largest_gain(candidates, pending, rows, optimism) if by_gain else None
-            rows.append(self._best_for(k, candidates, rows, optimism) if row is None else row)
+            o = (k + lap) % len(OPTIMISM)
+            points_N2 = np.stack([losses_ON[o], candidates.complexities_N], axis=1)
+            row = self._largest_gain(points_N2, known_OF2[o], rows) if by_gain else None
+            rows.append(self._best_for(k, points_N2, rows) if row is None else row)
         return rows
 
-    def _largest_gain(
-        self, candidates: Prediction, pending: Prediction, taken: list[int], optimism: float
-    ) -> int | None:
+    def _largest_gain(self, points_N2: FloatArray, known_F2: FloatArray, taken: list[int]) -> int | None:
         """None if no candidate would gain anything."""
-        losses_N = candidates.losses(optimism)
-        pending_P2 = np.stack([pending.losses(optimism), pending.complexities_N], axis=1)
-        taken_T2 = np.stack([losses_N[taken], candidates.complexities_N[taken]], axis=1)
-        points_F2 = np.concatenate([self.front_F2, pending_P2, taken_T2])
-        gains_N = hypervolume_gains(losses_N, candidates.complexities_N, points_F2, self.reference_2)
+        known_F2 = np.concatenate([known_F2, points_N2[taken]])
+        gains_N = hypervolume_gains(points_N2[:, 0], points_N2[:, 1], known_F2, self.reference_2)
         gains_N[taken] = 0.0
         return int(gains_N.argmax()) if gains_N.max() > 0.0 else None
 
-    def _best_for(self, k: int, candidates: Prediction, taken: list[int], optimism: float) -> int:
-        losses_N = candidates.losses(optimism)
-        losses_N[taken] = np.inf
-        scores_KN = scalarised_losses(losses_N, candidates.complexities_N, self.coefficients_K[k : k + 1])
+    def _best_for(self, k: int, points_N2: FloatArray, taken: list[int]) -> int:
+        scores_KN = scalarised_losses(points_N2[:, 0], points_N2[:, 1], self.coefficients_K[k : k + 1])
+        scores_KN[0, taken] = np.inf
         return int(scores_KN[0].argmin())

@@ -145,8 +145,10 @@ def _of_checked(kind: type[KindT], columns: dict[str, Any]) -> KindT:
     return made
 
 
-def row_index(rows: Rows, num_rows: int) -> IntArray:
-    """Turns an int, a slice, a mask or an index array into an array of row numbers."""
+def row_index(rows: Rows, num_rows: int) -> IntArray | slice:
+    """Turns an int, a mask or an index array into an array of row numbers; a slice stays one, which costs less."""
+    if isinstance(rows, slice):
+        return rows
     if isinstance(rows, Sequence) and len(rows) == 0:
         return np.zeros(0, dtype=np.int64)
     return np.atleast_1d(np.arange(num_rows)[rows])

@@ -25,9 +25,9 @@ from multinas_ray.errors import ConfigError
 POOL_STRATA = 16
 """P / K: samples each distribution draws from itself for a pool step."""
 
-REFIT_SHARE, MOST_UNFITTED = 64, 16
-"""A fit serves until the results have grown by one in REFIT_SHARE, by MOST_UNFITTED at most, and as many proposals are
-chosen by it at once: one by one at first, where each result tells much, and at a bounded cost for each in the end."""
+ONE_BY_ONE, MOST_AHEAD = 256, 32
+"""A fit serves for 2 (n / ONE_BY_ONE)^2 results after n, and as many proposals are chosen by it at once: below n =
+ONE_BY_ONE for one alone, since each result tells much then, and for MOST_AHEAD at most, which bounds the cost of each."""
 
 KERNEL_SHARE = 8
 """The kernel is chosen anew at the first update after the known architectures have grown by one in KERNEL_SHARE."""
@@ -251,7 +251,7 @@ class ScreenedOptimizer:
     @property
     def _fit_lasts(self) -> int:
         """Results after which a fit is renewed, and proposals that it chooses at once."""
-        return min(max(self._state.fit_told // REFIT_SHARE, 1), MOST_UNFITTED)
+        return min(max(2 * self._state.fit_told**2 // ONE_BY_ONE**2, 1), MOST_AHEAD)
 
     def _renew_fit(self) -> None:
         """Lets the next prediction, and all until the next renewal, rest on what is known now."""

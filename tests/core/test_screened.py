@@ -49,11 +49,11 @@ def assert_same(found, expected):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.fixture(params=[64, 2], ids=["fitted at each result", "fitted seldom"])
+@pytest.fixture(params=[256, 8], ids=["fitted at each result", "fitted seldom"])
 def fitted(request, monkeypatch):
     """Small searches meet both: a fit for each result, and one that serves for several."""
-    monkeypatch.setattr(screened, "REFIT_SHARE", request.param)
-    monkeypatch.setattr(screened, "KERNEL_SHARE", request.param)
+    monkeypatch.setattr(screened, "ONE_BY_ONE", request.param)
+    monkeypatch.setattr(screened, "KERNEL_SHARE", request.param // 4)
 
 
 @pytest.mark.usefixtures("fitted")
@@ -187,8 +187,8 @@ def test_the_surrogate_is_fitted_on_a_bounded_number_of_points(monkeypatch):
 
 
 def test_a_fit_serves_for_a_share_of_the_results_and_as_many_choices(monkeypatch):
-    monkeypatch.setattr(screened, "REFIT_SHARE", 8)
-    monkeypatch.setattr(screened, "MOST_UNFITTED", 4)
+    monkeypatch.setattr(screened, "ONE_BY_ONE", 17)
+    monkeypatch.setattr(screened, "MOST_AHEAD", 4)
     monkeypatch.setattr(screened, "KERNEL_SHARE", 1)
     sizes, drawn = [], []
     fit, pool = screened.fit_surrogate, candidates.candidate_pool
@@ -204,7 +204,7 @@ def test_a_fit_serves_for_a_share_of_the_results_and_as_many_choices(monkeypatch
 
 
 def test_what_was_chosen_ahead_is_dropped_when_the_fit_is_renewed(monkeypatch):
-    monkeypatch.setattr(screened, "REFIT_SHARE", 4)
+    monkeypatch.setattr(screened, "ONE_BY_ONE", 12)
     optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [5, 5, 5, 5]})
     search(optimizer, 18, outstanding=1)
     asked = optimizer.ask(1)
@@ -220,7 +220,7 @@ def test_what_was_chosen_ahead_is_dropped_when_the_fit_is_renewed(monkeypatch):
 
 
 def test_a_mended_failure_renews_the_fit(monkeypatch):
-    monkeypatch.setattr(screened, "REFIT_SHARE", 2)
+    monkeypatch.setattr(screened, "ONE_BY_ONE", 8)
     optimizer = ScreenedOptimizer(**OPTIONS)
     search(optimizer, 16, outstanding=1)
     failed = ALL[ALL.sum(axis=1) == 5]
