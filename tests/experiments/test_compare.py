@@ -167,7 +167,7 @@ def test_pieces_run_once_and_after_what_they_need(tmp_path):
         done.append(piece)
         _touch(piece.path(tmp_path))
 
-    carry_out(pieces, tmp_path, run, _AtOnce(), 2)
+    carry_out(pieces[::-1], tmp_path, run, _AtOnce(), 2)
     assert sorted(map(str, done)) == sorted(map(str, pieces))
     carry_out(pieces, tmp_path, run, _AtOnce(), 2)
     assert len(done) == len(pieces)
