@@ -3,8 +3,6 @@
 Notation: D variables, N samples.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,23 +12,35 @@ from multinas_ray.core.ledger import Ledger
 from multinas_ray.core.proposals import Evaluations, Proposals
 
 
-@dataclass(eq=False)
 class Outstanding:
-    """The ids that were given, and what became of each: out, told or forgotten."""
+    """The ids that were given, and what became of each: out, told or forgotten.
 
-    pending: Proposals
-    """Asked for, neither told nor forgotten, in the order of asking."""
-    ledger: Ledger = field(default_factory=Ledger)
-    """Told or forgotten."""
-    next_id: int = 0
-    num_ignored: int = 0
-    """Results told again, or told after they were forgotten."""
+    Args:
+        pending: asked for, neither told nor forgotten, in the order of asking.
+        ledger: told or forgotten.
+        next_id: the id that is given next.
+        num_ignored: results told again, or told after they were forgotten.
+    """
+
+    def __init__(
+        self, pending: Proposals, ledger: Ledger | None = None, next_id: int = 0, num_ignored: int = 0
+    ) -> None:
+        self._parts = [pending]
+        self.ledger = Ledger() if ledger is None else ledger
+        self.next_id, self.num_ignored = next_id, num_ignored
+
+    @property
+    def pending(self) -> Proposals:
+        """Asked for, neither told nor forgotten, in the order of asking; joined when it is looked at."""
+        if len(self._parts) > 1:
+            self._parts = [Proposals.concatenate(self._parts)]
+        return self._parts[0]
 
     def hand_out(self, drawn: Proposals) -> Proposals:
         """Returns `drawn` under new ids, which are out from now on."""
         asked = drawn.with_ids(self.next_id + np.arange(len(drawn)))
         self.next_id += len(drawn)
-        self.pending = Proposals.concatenate([self.pending, asked])
+        self._parts.append(asked)
         return asked
 
     def take_in(self, told: Evaluations) -> Evaluations:
@@ -63,9 +73,10 @@ class Outstanding:
         first, kept = checked_first_id(first_id), checked_kept(self.pending, keep_ids)
         self.next_id = max(self.next_id, first)
         self.ledger = self.ledger.settle_below(self.next_id, kept.ids)
-        self.pending = kept
+        self._parts = [kept]
 
     def _settle(self, ids_N: IntArray) -> None:
         self.ledger = self.ledger.settle(ids_N)
         self.next_id = max(self.next_id, int(ids_N.max(initial=-1)) + 1)
-        self.pending = self.pending[~np.isin(self.pending.ids, ids_N)]
+        pending = self.pending
+        self._parts = [pending[~np.isin(pending.ids, ids_N)]]

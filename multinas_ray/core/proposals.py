@@ -4,7 +4,7 @@ Notation: D variables, N samples.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -82,8 +82,8 @@ class Proposals:
         parts = [part for part in parts if len(part)] or parts[:1]
         if len(parts) == 1:
             return parts[0]
-        names = [field.name for field in fields(Proposals)]
-        return _of_checked(Proposals, {name: np.concatenate([vars(part)[name] for part in parts]) for name in names})
+        names, columns = vars(parts[0]), [vars(part) for part in parts]
+        return _of_checked(Proposals, {name: np.concatenate([each[name] for each in columns]) for name in names})
 
     @staticmethod
     def empty(num_variables: int) -> "Proposals":

@@ -26,8 +26,8 @@ POOL_STRATA = 16
 """P / K: samples each distribution draws from itself for a pool step."""
 
 ONE_BY_ONE, MOST_AHEAD = 256, 32
-"""A fit serves for 2 (n / ONE_BY_ONE)^2 results after n, and as many proposals are chosen by it at once: below n =
-ONE_BY_ONE for one alone, since each result tells much then, and for MOST_AHEAD at most, which bounds the cost of each."""
+"""After n results a fit serves for 2 (n / ONE_BY_ONE)^2 more, and as many proposals are chosen by it at once: for one
+alone below ONE_BY_ONE, since each result tells much then, for MOST_AHEAD at most, which bounds the cost of each."""
 
 KERNEL_SHARE = 8
 """The kernel is chosen anew at the first update after the known architectures have grown by one in KERNEL_SHARE."""
