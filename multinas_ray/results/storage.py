@@ -32,7 +32,7 @@ class Location(NamedTuple):
         return Location(self.fs, "/".join([self.path.rstrip("/"), *names]))
 
     def __str__(self) -> str:
-        return self.path if _is_local(self.fs) else f"{self.fs.type_name}:{self.path}"
+        return self.path if _is_local(self.fs) else f"{self.fs.type_name}://{self.path}"
 
 
 AnyPath = str | os.PathLike[str] | Location

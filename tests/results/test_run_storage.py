@@ -26,7 +26,7 @@ def test_uris_go_through_pyarrow(tmp_path):
     bucket = resolve("s3://bucket/folder/run?region=eu-north-1&endpoint_override=localhost:1")
     assert isinstance(bucket.fs, pafs.S3FileSystem)
     assert bucket.join("evaluations", "part-00000.parquet").path == "bucket/folder/run/evaluations/part-00000.parquet"
-    assert str(bucket) == "s3:bucket/folder/run"
+    assert str(bucket) == "s3://bucket/folder/run"
 
 
 @pytest.mark.parametrize("uri", ["nonsense://x/y", "file://relative"])
