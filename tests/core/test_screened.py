@@ -106,6 +106,16 @@ def test_restarts_of_different_seeds_propose_differently():
     assert not np.array_equal(first.ask(12).architectures, second.ask(12).architectures)
 
 
+def test_what_was_chosen_ahead_is_dropped_at_a_restart(monkeypatch):
+    monkeypatch.setattr(screened, "ONE_BY_ONE", 8)
+    optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [5, 5, 5, 5]})
+    search(optimizer, 18, outstanding=1)
+    optimizer.ask(1)
+    assert len(optimizer.state_dict()["queue"]["architectures"]) > 0
+    optimizer.restart(first_id=30, seed=1)
+    assert len(optimizer.state_dict()["queue"]["architectures"]) == 0
+
+
 @pytest.mark.usefixtures("fitted")
 @pytest.mark.parametrize("count", [0, 1, 4, 9, 17])
 def test_a_state_goes_on_bit_for_bit(count):
