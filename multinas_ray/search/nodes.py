@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from multinas_ray.errors import MultiNASError, RunError
+from multinas_ray.errors import RunError
 from multinas_ray.results import check_writable
-from multinas_ray.results.storage import below, delete_file, exists, parent, resolve, write_atomic
+from multinas_ray.results.storage import below, delete_file, parent, write_atomic
 from multinas_ray.search.config import OneShotSearchConfig
 from multinas_ray.train.memory import estimate_memory, gigabytes
-
-SAME_EVERYWHERE = ("ray", "torch", "torchvision", "numpy", "multinas-ray")
-"""Packages whose version is the same on every node, beside Python's own."""
+from multinas_ray.train.probe import NodeFacts, probe_node
 
 PROBE_SECONDS = 180.0
 """Longest time the nodes get to answer; the first task of a node starts a process there."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeFacts:
-    """What a node told of itself."""
-
-    address: str
-    versions: Mapping[str, str | None]
-    """Of Python and `SAME_EVERYWHERE`; None where a package is not there."""
-    storage_problem: str | None
-    """Why the run's storage cannot be used there; None where it can."""
-    sees_images: bool
-    """Whether the images' path exists there."""
-    gpu_bytes: Sequence[int]
-    """Memory of each GPU."""
 
 
 def check_nodes(config: OneShotSearchConfig, *, has_images: bool = True) -> list[NodeFacts]:
@@ -96,44 +75,6 @@ def _probe_all(storage: str, marker: str, data_path: str | None) -> list[NodeFac
             lines = str(error).strip().splitlines() or [repr(error)]
             raise RunError(f"the node {answers[each]} cannot be asked: {lines[-1]}; is this package there?") from error
     return sorted(facts, key=lambda node: node.address)
-
-
-def probe_node(address: str, marker: str, storage: str, data_path: str | None) -> NodeFacts:
-    """Look around on the node that this runs on."""
-    return NodeFacts(
-        address=address,
-        versions={"python": platform.python_version(), **{name: _version(name) for name in SAME_EVERYWHERE}},
-        storage_problem=_storage_problem(marker, storage),
-        sees_images=data_path is None or exists(resolve(data_path)),
-        gpu_bytes=_gpu_bytes(),
-    )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _storage_problem(marker: str, storage: str) -> str | None:
-    try:
-        if not exists(resolve(marker)):
-            return "what the driver has just written there is not there"
-        check_writable(storage)
-    except (MultiNASError, OSError) as error:
-        return str(error)
-    return None
-
-
-def _gpu_bytes() -> list[int]:
-    """Memory of all GPUs, whatever this task may use of them."""
-    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout
-        return [int(line) * 2**20 for line in answer.split()]
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return []
 
 
 def check_versions(facts: Sequence[NodeFacts]) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from multinas_ray.errors import RunError
-from multinas_ray.results import check_writable
 from multinas_ray.search import nodes
-from multinas_ray.search.nodes import NodeFacts, check_gpus, check_nodes, check_versions, describe_nodes, probe_node
+from multinas_ray.search.nodes import check_gpus, check_nodes, check_versions, describe_nodes
 from multinas_ray.train.memory import estimate_memory, gigabytes
+from multinas_ray.train.probe import NodeFacts
 
 FINE = NodeFacts(
     address="10.0.0.1",
@@ -79,20 +79,6 @@ def test_a_gpu_too_small_for_one_subnet_is_told_what_it_needs(make_config, answe
     answers(large, replace(small, address="10.0.0.2"))
     with pytest.raises(RunError, match=re.escape(f"1 worker(s) need {gigabytes(needed)} each; use more workers")):
         check_nodes(config)
-
-
-def test_a_node_looks_around(tmp_path):
-    check_writable(str(tmp_path / "runs"))
-    (tmp_path / "runs" / "marker").write_bytes(b"")
-    facts = probe_node("here", str(tmp_path / "runs" / "marker"), str(tmp_path / "runs"), str(tmp_path))
-    assert facts.storage_problem is None
-    assert facts.sees_images
-    assert set(facts.versions) == {"python", *nodes.SAME_EVERYWHERE}
-    assert None not in facts.versions.values()
-    elsewhere = probe_node("there", str(tmp_path / "other" / "marker"), str(tmp_path / "other"), str(tmp_path / "none"))
-    assert elsewhere.storage_problem == "what the driver has just written there is not there"
-    assert not elsewhere.sees_images
-    assert not (tmp_path / "other").exists()
 
 
 def test_nodes_are_described_in_a_few_lines():
