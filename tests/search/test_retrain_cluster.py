@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 
+from multinas_ray.__main__ import main
 from multinas_ray.results import load_family
 from multinas_ray.results.training import load_retraining
 from multinas_ray.supernets import build_subnet
@@ -119,7 +120,7 @@ def test_a_killed_driver_and_a_killed_trial_lose_no_epoch(tmp_path: Path) -> Non
 
 def test_two_workers_train_a_network_with_ray_train(tmp_path: Path) -> None:
     run_path = write_chosen_run(tmp_path, [LARGE])
-    with retrain(run_path, "--epochs", "3", "--num-workers", "2", "--cpus-per-worker", "0.5") as process:
-        finish(process)
+    workers = ["--num-workers", "2", "--cpus-per-worker", "0.5"]
+    assert main(["retrain", run_path, "--batch-size", "64", "--epochs", "3", *workers]) == 0
     check_trained(run_path, epochs=3)
     assert list(Path(run_path, "retraining", "train").iterdir()), "Ray Train has worked here"

@@ -162,12 +162,12 @@ def test_a_trial_that_raises_is_failed(bench):
         if config["a"] == 1:
             raise RuntimeError("on purpose")
 
-    results = bench.fit(fails, bench.search(), num_samples=12)
+    results = bench.fit(fails, bench.search(), num_samples=6)
     failed = {result.metrics["trial_id"] for result in results if result.error}
     rows = bench.rows
-    assert len(rows) == 12
+    assert len(rows) == 6
     assert set(rows["trial_id"][is_failed(rows)]) == failed
-    assert 0 < len(failed) < 12
+    assert 0 < len(failed) < 6
 
 
 def test_a_retry_under_max_failures_counts_once(bench):
@@ -182,8 +182,8 @@ def test_a_retry_under_max_failures_counts_once(bench):
         tune.report(result_of(config))
 
     failures = tune.FailureConfig(max_failures=1)
-    bench.fit(second_time, bench.search(), num_samples=4, run={"failure_config": failures})
-    assert len(bench.rows) == 4
+    bench.fit(second_time, bench.search(), num_samples=2, run={"failure_config": failures})
+    assert len(bench.rows) == 2
     assert not any(is_failed(bench.rows))
 
 
@@ -285,7 +285,7 @@ from ray import tune
 from multinas_ray.tune import MultiNASSearch
 
 def trial(config):
-    time.sleep(0.05)
+    time.sleep(0.2)
     tune.report({"loss": 1.0 / (config["a"] + config["b"]), "size": float(config["a"] + config["b"])})
 
 if __name__ == "__main__":
@@ -299,7 +299,7 @@ if __name__ == "__main__":
             trial,
             param_space={"a": tune.choice([1, 2, 3]), "b": tune.randint(0, 5)},
             tune_config=tune.TuneConfig(search_alg=search, num_samples=int(sys.argv[3]), metric="loss", mode="min",
-                                        max_concurrent_trials=3),
+                                        max_concurrent_trials=3, reuse_actors=True),
             run_config=tune.RunConfig(storage_path=path, name="run", verbose=0),
         )
     results = tuner.fit()
@@ -322,7 +322,7 @@ def test_a_killed_driver_loses_no_result(tmp_path):
     first = start("start")
     deadline = time.monotonic() + 120
     while _num_rows(record) < 15 and time.monotonic() < deadline:
-        time.sleep(0.3)
+        time.sleep(0.05)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     first.stdout.close()
