@@ -7,9 +7,10 @@
   separate-full  4 separate searches, each with the whole budget: 4 times the cost (only where it is named)
 
 The budget is a number of training steps of one subnet and of evaluations of one subnet on one batch of validation
-images, the same for all; spos and random share one supernet. In the end every method scores 8 candidates (those that
-choose from a search's record a few more, its other modes) for each target on all validation images, with
-batch-normalisation statistics of their own, and takes the best within the target.
+images, the same for all (where a target has fewer random architectures than evaluations, random evaluates all of
+them); spos and random share one supernet. In the end every method scores 8 candidates (those that choose from a
+search's record a few more, its other modes) for each target on all validation images, with batch-normalisation
+statistics of their own, and takes the best within the target.
 
 Two measures by the table's full trainings: Kendall's tau between the supernet's losses and the true errors of random
 architectures (mean of the supernets where there are several), and the hypervolume of the K networks' true errors and

@@ -191,11 +191,13 @@ def draw(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of
     _dots(left, rows, names, "tau", 1.0)
     left.axvline(tau_of_size, color="0.4", linestyle="--", linewidth=1, label="FLOPs alone")
     left.set(title="Ranking by the supernet", xlabel="Kendall's tau with the true accuracies")
+    left.set_xlim(min(0.0, rows["tau"].min()), 1.0)
     left.set_yticks(range(len(names)), [methods[name].title.replace(", ", ",\n") for name in names])
     _dots(middle, rows, names, "share", 100.0)
     random_share = 100 * float(np.median(judge.random_families()))
     middle.axvline(random_share, color="0.4", linestyle="--", linewidth=1, label="random picks at matched FLOPs")
     middle.set(title="Networks by their true accuracies", xlabel="hypervolume, % of the best within the targets")
+    middle.set_xlim(min(40.0, 100 * rows["share"].min() - 3), 105.0)
     middle.set_yticks(range(len(names)), [])
     _draw_networks(right, rows, names, judge)
     for axes in (left, middle, right):
@@ -223,5 +225,5 @@ def _draw_networks(axes: Axes, rows: pd.DataFrame, names: Sequence[str], judge: 
         flops, accuracies = (np.concatenate(of_method[each].tolist()) for each in ("true_flops", "true_accuracies"))
         axes.plot(100 * flops, accuracies, linestyle="", markersize=6, alpha=0.7, label=name, **STYLES[name])
     axes.set(title="The networks of all seeds", xlabel="FLOPs, % of the largest network's", ylabel="true accuracy, %")
-    axes.set_ylim(100 - judge.truth.reference[0], 93.5)
+    axes.set_ylim(100 - judge.truth.reference[0], 93.5)  # what is below adds nothing to the hypervolume
     axes.set_xlim(15, 75)

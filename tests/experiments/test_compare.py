@@ -7,14 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from baselines.evolution import evolve, random_within
-from baselines.methods import evaluations_per_target, expected_budget, methods_of
-from baselines.pieces import Piece, carry_out, load_piece, pieces_of, save_piece
+from baselines.images import write_images
+from baselines.methods import evaluations_per_target, expected_budget, methods_of, search_fixed
+from baselines.pieces import Piece, carry_out, load_piece, pieces_of, run_piece, save_piece
 from baselines.report import Judge, collect, draw, markdown, summarise
-from baselines.settings import Budget, Settings, config_of, keep_settings
+from baselines.settings import Budget, Settings, config_of, images_folder, keep_settings
 from baselines.truth import SOURCE, best_front, best_within, hypervolume, load_truth, matched_within
 from comparison.tables import Table
 
+from multinas_ray.data import ImageSet
 from multinas_ray.errors import ConfigError, DataError
+from multinas_ray.supernets import Supernet
+from multinas_ray.train.finish import write_supernet
 
 # A toy of 4**5 architectures that can be enumerated: its loss is smallest far from the random architectures
 CATEGORIES = (4,) * 5
@@ -300,6 +304,40 @@ def test_missing_table_and_images_are_named(tmp_path, capsys, monkeypatch):
     assert "give --data DIR or set MULTINAS_DATA" in capsys.readouterr().err
     assert compare.main(["--seeds", "0"]) == 2
     assert "--seeds must be at least 1" in capsys.readouterr().err
+
+
+def test_random_architectures_are_matched_in_complexity(tmp_path):
+    config, target = config_of("uniform", 0, Settings(), tmp_path, 1), Settings().targets[1]
+    flops = config.costs["flops"]
+
+    def losses_of(rows: np.ndarray) -> np.ndarray:
+        return rows.sum(axis=1) % 5
+
+    found = np.array(search_fixed("random", losses_of, config, target, 100, np.random.default_rng(0)))
+    assert len(np.unique(found, axis=0)) == 100
+    assert ((flops(found) <= target) & (flops(found) > 0.9 * target)).all()
+    assert (np.diff(losses_of(found)) >= 0).all()
+
+
+def test_a_fixed_supernet_is_searched_within_the_targets(tmp_path):
+    settings = Settings(images=512, validation_images=256, epochs=3, recalibration_images=128, ranked=10)
+    config = config_of("uniform", 0, settings, tmp_path, 1)
+    rng = np.random.default_rng(0)
+    pictures = ImageSet(rng.integers(0, 256, (768, 16, 16, 3), dtype=np.uint8), np.arange(768) % 10)
+    images_folder(tmp_path).mkdir()
+    for name in ("train", "test"):
+        write_images([pictures], images_folder(tmp_path) / f"{name}.parquet")
+    Path(config.run_path).mkdir(parents=True)
+    write_supernet(Supernet(config.space, norm_batch_size=64, seed=0), config.run_path)
+    piece = Piece("networks", "spos", 0)
+    run_piece(piece, settings, tmp_path, 1)
+    networks = load_piece(piece.path(tmp_path))
+    assert networks["target"].tolist() == sorted(settings.targets)
+    assert (networks["flops"] <= networks["target"]).all()
+    assert config.costs["flops"](np.array(networks["architecture"].tolist())).tolist() == networks["flops"].tolist()
+    assert networks["evaluations"].tolist() == [settings.budget.evaluations] * 4
+    # every candidate competes for every target: a larger limit cannot give a larger loss
+    assert (np.diff(networks["loss"]) <= 0).all()
 
 
 @pytest.mark.data
