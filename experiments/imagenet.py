@@ -65,6 +65,7 @@ def imagenet_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
             precision="bfloat16" if arguments.use_gpu else "float32",
         ),
         checkpoint_interval_seconds=300,
+        max_worker_failures=20,  # a day on spot nodes loses several; one that fails again and again still ends
     )
     return with_run_arguments(config, arguments)
 
