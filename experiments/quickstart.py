@@ -30,7 +30,7 @@ def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         targets=(14_000, 24_000, 40_000, 70_000),  # parameters: the best network within each
         complexity="params",
         # Weights first: so few images judge all subnets alike only once their weights no longer move.
-        warmup_rounds=1200,
+        warmup_rounds=1000,
         search_rounds=200,
         train_during_search=False,
         samples_per_update=16,
