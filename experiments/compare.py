@@ -1,16 +1,17 @@
 """Compares ways to find K networks with one budget: NAS-Bench-Macro's space, CIFAR-10 at a reduced size.
 
-  ours           one search of K = 4 targets in FLOPs
+  ours           one search of K = 4 targets in FLOPs; the last 40 % of the weight steps draw from its distributions
+  ours-first     the same on a supernet trained on uniform subnets first, by all weight steps
   separate       4 separate searches of one target each, each with a quarter of the budget
-  spos           a supernet trained on uniform subnets, then evolution for each target (Guo et al., ECCV 2020)
+  spos           the same uniform supernet, then evolution for each target (Guo et al., ECCV 2020)
   random         the same supernet, then the best of random architectures of 90 to 100 % of each target's FLOPs
   separate-full  4 separate searches, each with the whole budget: 4 times the cost (only where it is named)
 
 The budget is a number of training steps of one subnet and of evaluations of one subnet on one batch of validation
 images, the same for all (where a target has fewer random architectures than evaluations, random evaluates all of
-them); spos and random share one supernet. In the end every method scores 8 candidates (those that choose from a
-search's record a few more, its other modes) for each target on all validation images, with batch-normalisation
-statistics of their own, and takes the best within the target.
+them); ours-first, spos and random share one supernet. In the end every method scores 8 candidates (those that choose
+from a search's record a few more, its other modes) for each target on all validation images, with
+batch-normalisation statistics of their own, and takes the best within the target.
 
 Two measures by the table's full trainings: Kendall's tau between the supernet's losses and the true errors of random
 architectures (mean of the supernets where there are several), and the hypervolume of the K networks' true errors and
@@ -40,7 +41,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from multinas_ray.errors import ConfigError, MultiNASError
 
-DEFAULT_METHODS = ("ours", "separate", "spos", "random")
+DEFAULT_METHODS = ("ours", "ours-first", "separate", "spos", "random")
 
 
 def compare(arguments: argparse.Namespace, settings: Settings, methods: dict[str, Method], console: Console) -> None:

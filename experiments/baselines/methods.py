@@ -3,7 +3,7 @@
 # K targets
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,8 @@ def methods_of(num_targets: int) -> dict[str, Method]:
     """All methods by name."""
     separate, full = (tuple(f"{name}-{k}" for k in range(num_targets)) for name in ("separate", "full"))
     return {
-        "ours": Method(f"MultiNAS: one search, K = {num_targets}", ("ours",), "record"),
+        "ours": Method(f"MultiNAS, K = {num_targets}, weights and distributions together", ("ours",), "record"),
+        "ours-first": Method(f"MultiNAS, K = {num_targets}, weights first", ("uniform",), "record"),
         "separate": Method(f"{num_targets} separate searches, same total cost", separate, "record"),
         "spos": Method("Uniform supernet, then evolution (SPOS)", ("uniform",), "evolution"),
         "random": Method("Uniform supernet, then best of random", ("uniform",), "random"),
@@ -51,8 +52,8 @@ def expected_budget(method: Method, settings: Settings, out: Path) -> Budget:
     total = Budget(weight_steps=0, evaluations=0)
     for supernet in method.supernets:
         total += spent_by(config_of(supernet, 0, settings, out, 1))
-    if method.kind != "record":
-        total += Budget(weight_steps=0, evaluations=settings.num_targets * evaluations_per_target(settings))
+    if method.kind != "record":  # the weights alone are used
+        return replace(total, evaluations=settings.num_targets * evaluations_per_target(settings))
     return total
 
 

@@ -33,6 +33,7 @@ COLUMNS = {
 # Okabe and Ito's colours, told apart by the colour-blind; the marker tells them apart without colour
 STYLES: dict[str, dict[str, Any]] = {
     "ours": {"color": "#0072B2", "marker": "o"},
+    "ours-first": {"color": "#56B4E9", "marker": "P"},
     "separate": {"color": "#CC79A7", "marker": "s"},
     "spos": {"color": "#D55E00", "marker": "^"},
     "random": {"color": "#7F7F7F", "marker": "D"},

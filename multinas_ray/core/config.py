@@ -24,8 +24,8 @@ class OptimizerConfig:
 
     num_categories: tuple[int, ...]
     """C_d of each variable, at least 1."""
-    coefficients: tuple[float, ...]
-    """eps_k, finite, not negative, strictly increasing."""
+    coefficients: tuple[float, ...] | None
+    """eps_k, finite, not negative, strictly increasing; None: targets drive the search."""
     samples_per_update: int
     """N, a positive multiple of K."""
     memory: int
@@ -39,24 +39,32 @@ class OptimizerConfig:
     margin_scale: float
     """Factor on the margin's floor, positive."""
     targets: tuple[float, ...] | None
-    """Wanted expected complexities, strictly decreasing as the coefficients increase; None: coefficients stay."""
-    target_rate: float
-    """How far a coefficient moves an update, as a share of itself for a complexity off by its whole target."""
+    """T_k, wanted complexities, positive, strictly decreasing; None: coefficients drive the search."""
+    target_weight: float
+    """Of the distance from a target, positive."""
 
     def __post_init__(self) -> None:
         _check_categories(self.num_categories)
-        _check_coefficients(self.coefficients)
-        _check_samples_per_update(self.samples_per_update, len(self.coefficients))
+        if (self.coefficients is None) == (self.targets is None):
+            raise ConfigError("either coefficients or targets drive a search; give one of the two")
+        if self.coefficients is not None:
+            _check_coefficients(self.coefficients)
+        if self.targets is not None:
+            _check_targets(self.targets)
+        _check_samples_per_update(self.samples_per_update, self.num_distributions)
         if self.memory < 0:
             raise ConfigError(f"memory must be 0 (off) or a number of updates, got {self.memory}")
-        if self.targets is not None:
-            _check_targets(self.targets, self.coefficients)
-        for name in ("delta_init", "alpha", "margin_scale", "target_rate"):
+        for name in ("delta_init", "alpha", "margin_scale", "target_weight"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0.0):
                 raise ConfigError(f"{name} must be positive and finite, got {value}; its default is a good start")
         if not self.delta_max >= 1.0:
             raise ConfigError(f"delta_max must be at least 1, got {self.delta_max}; use inf for no bound")
+
+    @property
+    def num_distributions(self) -> int:
+        """K."""
+        return len(self.coefficients or self.targets or ())
 
     def asng_settings(self, layout: CategoryLayout) -> ASNGSettings:
         """Returns the constants of the ASNG step."""
@@ -72,7 +80,7 @@ class OptimizerConfig:
 def checked_config(
     *,
     num_categories: Iterable[int],
-    coefficients: Iterable[float],
+    coefficients: Iterable[float] | None,
     samples_per_update: int | None,
     memory: int,
     delta_init: float,
@@ -80,15 +88,15 @@ def checked_config(
     delta_max: float,
     margin_scale: float,
     targets: Iterable[float] | None,
-    target_rate: float,
+    target_weight: float,
 ) -> OptimizerConfig:
     """Turns a caller's values into plain numbers and checks them.
 
     Raises:
         ConfigError: A value is not a number of the right kind or breaks its rule.
     """
-    epsilons = tuple(_real(value, f"coefficients[{k}]") for k, value in _numbered(coefficients, "coefficients"))
-    default = 2 * len(epsilons)
+    epsilons, wanted = _reals(coefficients, "coefficients"), _reals(targets, "targets")
+    default = 2 * len(epsilons or wanted or ())
     return OptimizerConfig(
         num_categories=tuple(
             _whole(value, f"num_categories[{d}]") for d, value in _numbered(num_categories, "num_categories")
@@ -100,10 +108,8 @@ def checked_config(
         alpha=_real(alpha, "alpha"),
         delta_max=_real(delta_max, "delta_max"),
         margin_scale=_real(margin_scale, "margin_scale"),
-        targets=None
-        if targets is None
-        else tuple(_real(value, f"targets[{k}]") for k, value in _numbered(targets, "targets")),
-        target_rate=_real(target_rate, "target_rate"),
+        targets=wanted,
+        target_weight=_real(target_weight, "target_weight"),
     )
 
 
@@ -167,21 +173,16 @@ def _check_categories(num_categories: tuple[int, ...]) -> None:
             raise ConfigError(f"num_categories[{d}] must be at least 1, got {count}; leave out an empty variable")
 
 
-def _check_targets(targets: tuple[float, ...], coefficients: tuple[float, ...]) -> None:
-    if len(targets) != len(coefficients):
-        raise ConfigError(f"targets must be one for each of the {len(coefficients)} coefficients, got {len(targets)}")
+def _check_targets(targets: tuple[float, ...]) -> None:
+    if not targets:
+        raise ConfigError("targets must hold at least one number, one per distribution, got none")
     for k, value in enumerate(targets):
         if not (math.isfinite(value) and value > 0.0):
             raise ConfigError(f"targets[{k}] must be positive and finite, got {value}")
         if k and not targets[k - 1] > value:
             raise ConfigError(
-                f"targets must be strictly decreasing, as larger coefficients ask for smaller networks, got "
-                f"{targets[k - 1]} then {value}"
+                f"targets must be strictly decreasing, got {targets[k - 1]} then {value}; sort them and drop repeats"
             )
-    if coefficients[0] == 0.0:
-        raise ConfigError(
-            "with targets every coefficient must be positive, since it is multiplied; coefficients[0] is 0"
-        )
 
 
 def _check_coefficients(coefficients: tuple[float, ...]) -> None:
@@ -211,6 +212,12 @@ def _numbered(values: object, name: str) -> Iterable[tuple[int, object]]:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ConfigError(f"{name} must be a sequence of numbers, got {values!r}")
     return enumerate(values)
+
+
+def _reals(values: Iterable[float] | None, name: str) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    return tuple(_real(value, f"{name}[{k}]") for k, value in _numbered(values, name))
 
 
 def _whole(value: object, name: str) -> int:

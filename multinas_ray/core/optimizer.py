@@ -18,7 +18,7 @@ from multinas_ray.core.config import checked_base_cost, checked_config, checked_
 from multinas_ray.core.importance import effective_sample_sizes, importance_weights, weighted_means
 from multinas_ray.core.proposals import Evaluations, Proposals
 from multinas_ray.core.state import LastUpdate, read_state, start_state, write_state
-from multinas_ray.core.targets import adapted_coefficients
+from multinas_ray.core.targets import TARGET_WEIGHT, targeted_losses
 from multinas_ray.core.utility import quantile_utilities, scalarised_losses
 from multinas_ray.errors import ConfigError
 
@@ -26,13 +26,13 @@ from multinas_ray.errors import ConfigError
 class MultiDistributionOptimizer:
     """Learns K categorical distributions over architectures in one search.
 
-    The k-th minimises loss + eps_k * complexity. All K learn from every sample, by importance weights. Not
-    thread-safe. The same calls give the same state to the bit on one machine; results told in one call or in
-    pieces give the same state too.
+    The k-th minimises loss + eps_k * complexity, or the loss near a wanted complexity. All K learn from every sample,
+    by importance weights. Not thread-safe. The same calls give the same state to the bit on one machine; results told
+    in one call or in pieces give the same state too.
 
     Args:
         num_categories: number of categories of each of the D variables; 1 for a fixed one.
-        coefficients: eps_k, finite, not negative, strictly increasing; their number is K.
+        coefficients: eps_k, finite, not negative, strictly increasing; their number is K. Either these or `targets`.
         samples_per_update: N, results per update, a multiple of K; 2 K if None.
         seed: of the draws; a whole number, a sequence of them, or None for one from the operating system.
         memory: each update uses the samples of this many earlier updates again; for losses that do not drift.
@@ -43,9 +43,8 @@ class MultiDistributionOptimizer:
         alpha: signal-to-noise threshold of the step-size rule.
         delta_max: bound of the step divisor, so that the step size stays at least delta_init / delta_max.
         margin_scale: factor on the smallest probability a category may have.
-        targets: (K,) wanted expected complexities, positive, strictly decreasing. The coefficients are then only where
-            they start: each update brings the k-th distribution's expected complexity nearer to the k-th target.
-        target_rate: how fast, see `targets.adapted_coefficients`.
+        targets: T_k, wanted complexities, positive, strictly decreasing; see `targets.targeted_losses`.
+        target_weight: what being far from a target weighs there, positive.
 
     Raises:
         ConfigError: An argument breaks its rule.
@@ -58,7 +57,7 @@ class MultiDistributionOptimizer:
         self,
         *,
         num_categories: Iterable[int],
-        coefficients: Iterable[float],
+        coefficients: Iterable[float] | None = None,
         samples_per_update: int | None = None,
         seed: int | Sequence[int] | None,
         memory: int = 0,
@@ -69,7 +68,7 @@ class MultiDistributionOptimizer:
         delta_max: float = float("inf"),
         margin_scale: float = 1.0,
         targets: Iterable[float] | None = None,
-        target_rate: float = 0.02,
+        target_weight: float = TARGET_WEIGHT,
     ) -> None:
         self._config = checked_config(
             num_categories=num_categories,
@@ -81,7 +80,7 @@ class MultiDistributionOptimizer:
             delta_max=delta_max,
             margin_scale=margin_scale,
             targets=targets,
-            target_rate=target_rate,
+            target_weight=target_weight,
         )
         self._layout = distributions.CategoryLayout.from_num_categories(self._config.num_categories)
         self._settings = self._config.asng_settings(self._layout)
@@ -92,7 +91,7 @@ class MultiDistributionOptimizer:
     @property
     def num_distributions(self) -> int:
         """K."""
-        return len(self._config.coefficients)
+        return self._config.num_distributions
 
     @property
     def samples_per_update(self) -> int:
@@ -126,11 +125,16 @@ class MultiDistributionOptimizer:
 
     @property
     def coefficients(self) -> FloatArray:
-        """(K,) eps_k now; a copy."""
-        return self._state.coefficients_K.copy()
+        """(K,) eps_k; NaN where targets drive the search."""
+        return _row_of(self._config.coefficients, self.num_distributions)
+
+    @property
+    def targets(self) -> FloatArray:
+        """(K,) T_k; NaN where coefficients drive the search."""
+        return _row_of(self._config.targets, self.num_distributions)
 
     def modes(self) -> IntArray:
-        """Returns (K, D): the likeliest architecture of each distribution, by ascending coefficient."""
+        """Returns (K, D): the likeliest architecture of each distribution, in the order of coefficients or targets."""
         return distributions.modes(self._state.asng.probs_KDC)
 
     def pending(self) -> Proposals:
@@ -223,7 +227,7 @@ class MultiDistributionOptimizer:
         telling go on as if the optimiser had been made with them.
 
         Raises:
-            ConfigError: Something was told, or the coefficients break their rule or are not K.
+            ConfigError: Something was told, the coefficients break their rule or are not K, or targets were given.
         """
         values = tuple(coefficients)
         if self._state.num_told:
@@ -231,21 +235,21 @@ class MultiDistributionOptimizer:
         if len(values) != self.num_distributions:
             raise ConfigError(f"coefficients must be K = {self.num_distributions} numbers, got {len(values)}")
         self._config = checked_config(**{**asdict(self._config), "coefficients": values})
-        self._state.coefficients_K = np.array(self._config.coefficients)
 
     def diagnostics(self) -> dict[str, npt.NDArray[Any]]:
         """Reports on each distribution (docs/METHOD.md step 9).
 
         Returns:
-            (K,) arrays, except `mode`: `coefficient`; `expected_complexity`, exact with a cost table,
-            otherwise the weighted mean of the last update's; `expected_loss`, weighted mean of the last
-            update's finite losses; `entropy` in nats, summed over the variables; `step_size`;
+            (K,) arrays, except `mode`: `coefficient` or `target`, the other is NaN; `expected_complexity`, exact
+            with a cost table, otherwise the weighted mean of the last update's; `expected_loss`, weighted mean
+            of the last update's finite losses; `entropy` in nats, summed over the variables; `step_size`;
             `effective_sample_size` of the last update; `mode` (K, D); `mode_probability`. NaN for what needs
             an update before there was one.
         """
         asng, last = self._state.asng, self._state.last_update
         return {
-            "coefficient": self._state.coefficients_K.copy(),
+            "coefficient": self.coefficients,
+            "target": self.targets,
             "expected_complexity": self._expected_complexities(),
             "expected_loss": last.mean_loss_K.copy(),
             "entropy": distributions.entropies(asng.probs_KDC),
@@ -301,8 +305,7 @@ class MultiDistributionOptimizer:
         log_density_N = state.memory.log_density(pool.proposals, state.num_updates)
         log_prob_KN = distributions.log_prob(state.asng.probs_KDC, architectures_ND)
         weights_KN = importance_weights(log_prob_KN, log_density_N)  # METHOD step 4
-        scores_KN = scalarised_losses(pool.losses, pool.complexities, state.coefficients_K)
-        utilities_KN = quantile_utilities(scores_KN, weights_KN)  # METHOD step 5
+        utilities_KN = quantile_utilities(self._scores(pool), weights_KN)  # METHOD step 5
         gradient_KDC, moves_K = natural_gradient(  # METHOD step 6
             weights_KN, utilities_KN, architectures_ND, state.asng, self._layout
         )
@@ -314,7 +317,14 @@ class MultiDistributionOptimizer:
             mean_loss_K=weighted_means(weights_KN, pool.losses),
             mean_complexity_K=weighted_means(weights_KN, pool.complexities),
         )
-        if self._config.targets is not None:
-            state.coefficients_K = adapted_coefficients(
-                state.coefficients_K, self._expected_complexities(), self._config.targets, self._config.target_rate
-            )
+
+    def _scores(self, pool: Evaluations) -> FloatArray:
+        """(K, N) what each distribution minimises."""
+        config = self._config
+        if config.targets is not None:
+            return targeted_losses(pool.losses, pool.complexities, config.targets, config.target_weight)
+        return scalarised_losses(pool.losses, pool.complexities, self.coefficients)
+
+
+def _row_of(values: tuple[float, ...] | None, num_distributions: int) -> FloatArray:
+    return np.full(num_distributions, np.nan) if values is None else np.array(values)

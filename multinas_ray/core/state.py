@@ -20,7 +20,7 @@ from multinas_ray.core.proposals import Evaluations, Proposals
 from multinas_ray.core.reader import StateReader
 from multinas_ray.errors import ConfigError, StateError
 
-VERSION = 2
+VERSION = 3
 COUNTERS = ("num_updates", "num_told")
 
 
@@ -46,15 +46,13 @@ class OptimizerState:
     batch: Evaluations
     """Told, waiting for the update they will enter; fewer than samples_per_update."""
     last_update: LastUpdate
-    coefficients_K: FloatArray
-    """eps_k now; with targets they move."""
     num_updates: int = 0
     num_told: int = 0
 
 
 def start_state(settings: ASNGSettings, config: OptimizerConfig, rng: np.random.Generator) -> OptimizerState:
     """Returns the state before anything was asked or told."""
-    num_variables, num_distributions = len(config.num_categories), len(config.coefficients)
+    num_variables, num_distributions = len(config.num_categories), config.num_distributions
     asng = initial_state(settings, num_distributions)
     unknown_K = np.full(num_distributions, np.nan)
     return OptimizerState(
@@ -65,7 +63,6 @@ def start_state(settings: ASNGSettings, config: OptimizerConfig, rng: np.random.
         queue=Proposals.empty(num_variables),
         batch=Evaluations.empty(num_variables),
         last_update=LastUpdate(unknown_K, unknown_K, unknown_K),
-        coefficients_K=np.array(config.coefficients),
     )
 
 
@@ -81,7 +78,6 @@ def write_state(state: OptimizerState, config: OptimizerConfig) -> dict[str, Any
             "path_weight": state.asng.path_weight_K.copy(),
             "step_divisor": state.asng.step_divisor_K.copy(),
         },
-        "coefficients": state.coefficients_K.copy(),
         "rng": plain_generator(state.rng),
         "queue": plain_proposals(state.queue),
         "batch": _plain_evaluations(state.batch),
@@ -115,20 +111,12 @@ def read_state(data: object, config: OptimizerConfig, layout: CategoryLayout, se
         outstanding=outstanding,
         queue=read_proposals(root.section("queue"), layout),
         batch=_read_evaluations(root.section("batch"), layout),
-        last_update=_read_last_update(root.section("last_update"), len(config.coefficients)),
-        coefficients_K=_read_coefficients(root, config),
+        last_update=_read_last_update(root.section("last_update"), config.num_distributions),
         **counts,
     )
     root.finish()
     _check_together(state, config)
     return state
-
-
-def _read_coefficients(root: StateReader, config: OptimizerConfig) -> FloatArray:
-    coefficients_K = root.floats("coefficients", (len(config.coefficients),))
-    if (coefficients_K < 0.0).any() or (config.targets is None and tuple(coefficients_K) != config.coefficients):
-        raise StateError(f"{root.path}.coefficients: expected those of the configuration, found {coefficients_K}")
-    return coefficients_K
 
 
 def _check_together(state: OptimizerState, config: OptimizerConfig) -> None:
@@ -209,7 +197,7 @@ def _read_probs(reader: StateReader, shape: tuple[int | None, ...], layout: Cate
 def _read_distributions(
     reader: StateReader, config: OptimizerConfig, layout: CategoryLayout, settings: ASNGSettings
 ) -> ASNGState:
-    num_distributions = len(config.coefficients)
+    num_distributions = config.num_distributions
     shape_KDC = (num_distributions, *layout.valid_DC.shape)
     state = ASNGState(
         probs_KDC=_read_probs(reader, shape_KDC, layout),
@@ -298,6 +286,6 @@ def _read_memory(
     if len(evaluations) != num_rows:
         raise StateError(f"{reader.path}: expected {num_rows} remembered samples, found {len(evaluations)}")
     num_kept = min(num_updates, config.memory + LATENESS) + 1 if config.memory else 0
-    probs = _read_probs(reader, (num_kept, len(config.coefficients), *layout.valid_DC.shape), layout)
+    probs = _read_probs(reader, (num_kept, config.num_distributions, *layout.valid_DC.shape), layout)
     reader.finish()
     return SampleMemory(config.memory, evaluations, probs)

@@ -73,14 +73,16 @@ class Candidate:
 
 def goals_of_run(run: Run) -> list[Goal]:
     """A run's own goals: one for each of its coefficients, or within each of its targets."""
-    coefficients, targets = run.config["optimizer"]["coefficients"], run.config.get("targets")
-    if targets is not None:  # the distribution with the largest coefficient searched for the smallest network
+    targets = run.config.get("targets")
+    if targets is not None:  # the last distribution searched for the smallest network
         name = run.config["complexity"]["name"]
         return [
             Goal(limits={name: float(target)}, distribution=len(targets) - 1 - place)
             for place, target in enumerate(targets)
         ]
-    return [Goal(coefficient=float(eps), distribution=k) for k, eps in enumerate(coefficients)]
+    return [
+        Goal(coefficient=float(eps), distribution=k) for k, eps in enumerate(run.config["optimizer"]["coefficients"])
+    ]
 
 
 def check_limits(limits: Mapping[str, float], costs: Mapping[str, AdditiveCost]) -> None:

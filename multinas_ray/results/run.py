@@ -66,6 +66,12 @@ class Run:
         return self.finished is not None
 
     @property
+    def num_distributions(self) -> int:
+        """K; 0 while a pipeline's coefficients are not known."""
+        optimizer = self.config.get("optimizer", {})
+        return len(optimizer.get("coefficients") or optimizer.get("targets") or ())
+
+    @property
     def driving_cost(self) -> tuple[str, float] | None:
         """Column and scale of the cost that drives the search (`complexity` is cost / scale), if the config tells."""
         told = self.config.get("complexity")

@@ -113,13 +113,14 @@ def distributions_schema() -> pa.Schema:
     """One row per update and distribution, written after the update.
 
     `update` counts from 1 (0, the start, may be recorded too); `round` is the newest round told. `probs` is
-    ragged: one list of C_d float64 per variable, exact.
+    ragged: one list of C_d float64 per variable, exact. Of `coefficient` and `target` (normalised) one is null: the
+    search was driven by the other.
     """
     columns = [
         _column("update", pa.int64()),
         _column("round", pa.int64()),
         _column("distribution", pa.int32()),
-        _column("coefficient", pa.float64()),
+        pa.field("coefficient", pa.float64()),
         pa.field("target", pa.float64()),
         _column("expected_complexity", pa.float64()),
         _column("expected_loss", pa.float64()),
@@ -307,7 +308,6 @@ def distribution_columns(
     probs: npt.NDArray[np.float64],
     num_categories: Sequence[int],
     diagnostics: Mapping[str, npt.NDArray[Any]],
-    targets: Sequence[float] | None,
     readable: Callable[[tuple[int, ...]], str],
 ) -> dict[str, Any]:
     """Fill `distributions_schema` for the state after one update.
@@ -318,25 +318,29 @@ def distribution_columns(
         probs: (K, D, C) the optimiser's `probs`.
         num_categories: (D) categories of each variable.
         diagnostics: The optimiser's `diagnostics()`, arrays with K rows.
-        targets: (K) wanted complexities, normalised, or None.
         readable: Text of an architecture.
 
     Returns:
         The columns of K rows, for `TableWriter.buffer`.
     """
     total = len(probs)
-    names = ["coefficient", "expected_complexity", "expected_loss", "entropy", "step_size"]
+    names = ["expected_complexity", "expected_loss", "entropy", "step_size"]
     names += ["effective_sample_size", "mode", "mode_probability"]
     modes = np.asarray(diagnostics["mode"])
     return {
         "update": np.full(total, update),
         "round": np.full(total, round_number),
         "distribution": np.arange(total),
-        "target": [None] * total if targets is None else list(targets),
+        **{name: _known(diagnostics[name]) for name in ("coefficient", "target")},
         "mode_readable": [readable(tuple(int(choice) for choice in mode)) for mode in modes],
         "probs": [[row[:count] for row, count in zip(one, num_categories, strict=True)] for one in probs],
         **{name: np.asarray(diagnostics[name]) for name in names},
     }
+
+
+def _known(values: npt.ArrayLike) -> list[float | None]:
+    """The values as they are, None for NaN."""
+    return [None if np.isnan(value) else float(value) for value in np.asarray(values, dtype=np.float64)]
 
 
 def _column(name: str, kind: pa.DataType) -> pa.Field:

@@ -24,6 +24,7 @@ _RTOL = 1e-9
 _ATOL = 1e-12  # for entropies and probabilities that reach 0
 _DIAGNOSTICS = (
     "coefficient",
+    "target",
     "expected_complexity",
     "expected_loss",
     "entropy",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from multinas_ray.core import MultiDistributionOptimizer
+from multinas_ray.core.targets import TARGET_WEIGHT
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.results import evaluations_schema
@@ -24,10 +25,6 @@ from multinas_ray.train.settings import WeightTraining
 from multinas_ray.tune.schedule import Plan
 
 RECORDED_PACKAGES = ("multinas-ray", "ray", "torch", "torchvision", "numpy", "pyarrow")
-
-FIRST_COEFFICIENTS = (0.01, 3.0)
-"""Smallest and largest coefficient from which those of targets start, log-spaced: the range of docs/METHOD.md's
-measurements. [ours]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +44,10 @@ class OneShotSearchConfig:
     complexity. 0 asks for the best network whatever its size, a larger one for a smaller network."""
     targets: Sequence[float] | None = None
     """(K,) increasing complexities in their own unit, in place of coefficients: the best network within each. Each
-    distribution's coefficient moves until its expected complexity is the target; the choice of the networks at the end
-    keeps every target as a hard limit."""
-    target_rate: float = 0.02
-    """How fast the coefficients follow the targets (docs/METHOD.md): share by which one moves in an update when the
-    expected complexity is twice the target. [ours]"""
-    first_coefficients: Sequence[float] | None = None
-    """(K,) positive coefficients from which those of targets start, in the targets' order; None: log-spaced over
-    FIRST_COEFFICIENTS, the largest for the smallest target."""
+    distribution is held near its target (docs/METHOD.md); the choice of the networks at the end keeps every target as
+    a hard limit."""
+    target_weight: float = TARGET_WEIGHT
+    """What being far from a target weighs against the loss, see `core.targets.targeted_losses`. [ours]"""
     complexity: str = "params"
     """Which cost they are about: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
     extra_costs: Sequence[AdditiveCost] = ()
@@ -112,7 +105,7 @@ class OneShotSearchConfig:
     """Least time between two checkpoints of the supernet: what a crash may cost in weight steps."""
 
     def __post_init__(self) -> None:
-        for name in ("coefficients", "targets", "first_coefficients"):
+        for name in ("coefficients", "targets"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "extra_costs", tuple(self.extra_costs))
@@ -150,9 +143,6 @@ class OneShotSearchConfig:
     def _check_drivers(self) -> None:
         if (self.coefficients is None) == (self.targets is None):
             raise ConfigError("either coefficients or targets drive a search; give one of the two")
-        first = self.first_coefficients
-        if first is not None and len(first) != len(self.targets or ()):
-            raise ConfigError(f"first_coefficients are one for each target, got {first} for targets {self.targets}")
         if self.targets is None:
             return
         if not self.targets or any(not low < high for low, high in itertools.pairwise(self.targets)):
@@ -230,16 +220,11 @@ class OneShotSearchConfig:
         }
 
     def _driving_arguments(self) -> dict[str, Any]:
-        """Coefficients; for targets those that they start from, the largest for the smallest target."""
-        if self.coefficients is not None:
-            return {"coefficients": list(self.coefficients)}
-        assert self.targets is not None
-        first = self.first_coefficients or np.geomspace(*FIRST_COEFFICIENTS, len(self.targets)).tolist()[::-1]
-        return {
-            "coefficients": list(reversed(first)),
-            "targets": [target / self.complexity_scale for target in reversed(self.targets)],
-            "target_rate": self.target_rate,
-        }
+        """Coefficients, or targets as the optimiser lists them: the largest network's first."""
+        if self.targets is None:
+            return {"coefficients": list(self.coefficients or ())}
+        wanted = [target / self.complexity_scale for target in reversed(self.targets)]
+        return {"targets": wanted, "target_weight": self.target_weight}
 
     def new_optimizer(self) -> MultiDistributionOptimizer:
         """The K distributions at their start."""

@@ -133,7 +133,6 @@ class SearchRecord:
             probs=self._optimizer.probs,
             num_categories=search_space.num_categories,
             diagnostics=self._optimizer.diagnostics(),
-            targets=self._config.optimizer_arguments().get("targets"),
             readable=search_space.describe,
         )
 

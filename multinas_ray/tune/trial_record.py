@@ -120,7 +120,6 @@ class TrialRecord:
                 probs=optimizer.probs,
                 num_categories=search_space.num_categories,
                 diagnostics=optimizer.diagnostics(),
-                targets=None,
                 readable=self._readable,
             )
         )

@@ -25,15 +25,19 @@ SPEED_PERIOD_SECONDS = 60.0
 MAX_CURVE_POINTS = 2000
 """Most points of a TensorBoard curve; longer searches are thinned evenly."""
 
+NO_CURVES = {"coefficient", "target", "mode"}
+"""Diagnostics that never move, or are no number."""
+
 Diagnostics = dict[str, NDArray[Any]]
 
 
 def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexity_scale: float) -> Table:
-    """One row for each of the K distributions, by ascending coefficient."""
+    """One row for each of the K distributions, by ascending coefficient or descending target."""
+    is_targeted = not np.isnan(diagnostics["target"]).any()
     table = Table(title="The K distributions", title_justify="left", expand=False)
     for name in (
         "k",
-        "coefficient",
+        "target" if is_targeted else "coefficient",
         "expected loss",
         f"expected {complexity_name}",
         "entropy",
@@ -42,9 +46,10 @@ def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexit
     ):
         table.add_column(name, justify="right")
     for k, coefficient in enumerate(diagnostics["coefficient"]):
+        target = format_count(diagnostics["target"][k] * complexity_scale)
         table.add_row(
             str(k),
-            f"{coefficient:.3g}",
+            target if is_targeted else f"{coefficient:.3g}",
             f"{diagnostics['expected_loss'][k]:.4f}",
             format_count(diagnostics["expected_complexity"][k] * complexity_scale),
             f"{diagnostics['entropy'][k]:.2f}",
@@ -144,10 +149,9 @@ class Curves:
         if finished.proposals is None:
             return
         self._writer.add_scalar("round/median_validation_loss", float(np.median(finished.losses)), number)
-        for name, values in diagnostics.items():
-            if values.ndim == 1:
-                for k, value in enumerate(values):
-                    self._writer.add_scalar(f"{name}/{k}", float(value), number)
+        for name in diagnostics.keys() - NO_CURVES:
+            for k, value in enumerate(diagnostics[name]):
+                self._writer.add_scalar(f"{name}/{k}", float(value), number)
 
     def close(self) -> None:
         """Write what is left."""

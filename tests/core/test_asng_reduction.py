@@ -125,7 +125,7 @@ def random_update(seed, num_categories, num_distributions=3, num_samples=20):
         delta_max=math.inf,
         margin_scale=0.3,
         targets=None,
-        target_rate=0.02,
+        target_weight=7.0,
     )
     shape = (num_distributions, *layout.valid_DC.shape)
     probs_KDC = np.where(layout.valid_DC, rng.gamma(2.0, size=shape) + 0.3, 0.0)

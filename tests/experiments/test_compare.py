@@ -94,27 +94,15 @@ def test_separate_searches_differ_from_ours_in_targets_and_length_only(tmp_path)
     for place in range(4):
         one = config_of(f"separate-{place}", 3, settings, tmp_path, 1)
         assert one.targets == (ours.targets[place],)
-        assert one.first_coefficients == (ours.first_coefficients[place],)
         assert 4 * one.search_rounds == ours.search_rounds
         assert 4 * one.warmup_rounds == ours.warmup_rounds
-        # a search of a quarter of the rounds can move its coefficient as far
-        assert one.target_rate * one.search_rounds == pytest.approx(ours.target_rate * ours.search_rounds)
         assert (one.space, one.data, one.training, one.seed) == (ours.space, ours.data, ours.training, ours.seed)
-    # the largest coefficient belongs to the smallest target, and the optimiser wants them increasing
-    assert ours.first_coefficients == tuple(sorted(ours.first_coefficients, reverse=True))
-    assert ours.optimizer_arguments()["coefficients"] == sorted(ours.first_coefficients)
 
 
 def test_the_uniform_supernet_trains_before_it_evaluates(tmp_path):
     plan = config_of("uniform", 0, Settings(), tmp_path, 1).plan
     assert plan.num_weight_steps == plan.warmup_rounds == Settings().budget.weight_steps
     assert not plan.train_during_search
-
-
-def test_first_coefficients_belong_to_targets(tmp_path):
-    config = config_of("ours", 0, Settings(), tmp_path, 1)
-    with pytest.raises(ConfigError, match="one for each target"):
-        type(config)(**{**vars(config), "first_coefficients": (1.0,)})
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,6 @@ class SyntheticRun:
                 probs=self.optimizer.probs,
                 num_categories=NUM_CATEGORIES,
                 diagnostics=self.optimizer.diagnostics(),
-                targets=None,
                 readable=readable,
             )
         )

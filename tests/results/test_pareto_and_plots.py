@@ -14,6 +14,7 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.results import load_run, plots
 from multinas_ray.results.figures import look
 from multinas_ray.results.figures.look import network_colours
+from multinas_ray.results.numbers import format_count
 from multinas_ray.results.pareto import best_subset, pareto_front
 from tests.results.label_checks import assert_labels_are_clear
 
@@ -260,7 +261,6 @@ def test_no_network_lies_outside_the_picture(finished_run, tmp_path, drawn):
 
 def test_distributions_are_drawn_over_the_updates(finished_run, tmp_path, drawn):
     run = load_run(finished_run)
-    run = dataclasses.replace(run, distributions=run.distributions.assign(target=0.25))
     plots.plot_distributions(run, tmp_path / "d.png")
     top, bottom = drawn[0].axes
     assert legend(top) == [f"{c:g} (network #{3 - k})" for k, c in enumerate([0.0, 0.1, 0.3, 1.0])]
@@ -273,8 +273,20 @@ def test_distributions_are_drawn_over_the_updates(finished_run, tmp_path, drawn)
         rows = run.distributions[run.distributions["distribution"] == 3 - network]
         np.testing.assert_allclose(curve.get_ydata(), rows["expected_complexity"] * scale)
         assert curve.get_color() == network_colours(4)[network]
-    targets = [line for line in top.lines if line.get_linestyle() == ":"]
-    assert [list(line.get_ydata()) for line in targets] == [pytest.approx([0.25 * scale] * 2)] * 4
+    assert not [line for line in top.lines if line.get_linestyle() == ":"]
+
+
+def test_targets_are_drawn_and_named(finished_run, tmp_path, drawn):
+    run = load_run(finished_run)
+    scale = run.driving_cost[1]
+    targets = 0.8 - 0.2 * run.distributions["distribution"]
+    run = dataclasses.replace(run, distributions=run.distributions.assign(target=targets, coefficient=np.nan))
+    plots.plot_distributions(run, tmp_path / "d.png")
+    top = drawn[0].axes[0]
+    assert legend(top) == [f"{format_count((0.8 - 0.2 * k) * scale)} (network #{3 - k})" for k in range(4)]
+    assert top.get_legend().get_title().get_text() == "Target"
+    heights = [line.get_ydata()[0] for line in top.lines if line.get_linestyle() == ":"]
+    assert heights == pytest.approx([(0.8 - 0.2 * k) * scale / 1e6 for k in reversed(range(4))])
 
 
 def test_before_the_networks_are_chosen_distributions_rank_by_expected_cost(finished_run, tmp_path, drawn):

@@ -211,7 +211,6 @@ def test_the_start_may_be_recorded_too(make_run, tmp_path):
             probs=recorder.optimizer.probs,
             num_categories=recorder.settings["num_categories"],
             diagnostics=recorder.optimizer.diagnostics(),
-            targets=[0.1, 0.2, 0.3, 0.4],
             readable=str,
         )
     )

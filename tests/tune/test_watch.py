@@ -14,6 +14,7 @@ from multinas_ray.tune.watch import MAX_CURVE_POINTS, Curves, ProgressView, dist
 def diagnostics_of(**changes):
     return {
         "coefficient": np.array([0.0, 0.25]),
+        "target": np.full(2, np.nan),
         "expected_complexity": np.array([0.75, 0.125]),
         "expected_loss": np.array([0.5, 1.25]),
         "entropy": np.array([3.456, 0.5]),
@@ -59,6 +60,17 @@ def test_the_table_has_a_row_for_each_distribution_in_raw_units():
     (header,) = [line for line in lines if "coefficient" in line]
     for name in ("k", "expected loss", "expected params", "entropy", "ESS", "mode prob."):
         assert name in header
+
+
+def test_targets_are_shown_in_their_own_unit():
+    diagnostics = diagnostics_of() | {"coefficient": np.full(2, np.nan), "target": np.array([0.75, 0.125])}
+    console = plain_console()
+    console.print(distribution_table(diagnostics, "params", 2e6))
+    text = console.file.getvalue()
+    assert "target" in text
+    assert "coefficient" not in text
+    assert "1.5 M" in text
+    assert "250 k" in text
 
 
 def test_the_table_can_be_shown_before_the_first_update():
@@ -144,7 +156,7 @@ def show_all(make_plan, tmp_path):
 def test_tensorboard_reads_the_curves_back(rounds, show_all):
     curves = show_all(rounds)
     numbers, evaluated = list(range(15)), list(range(3, 15))
-    names = ["coefficient", "expected_complexity", "expected_loss", "entropy", "step_size"]
+    names = ["expected_complexity", "expected_loss", "entropy", "step_size"]
     names += ["effective_sample_size", "mode_probability"]
     assert set(curves) == {
         "round/train_loss",

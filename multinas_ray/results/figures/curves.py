@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.results.drivers import driver_of
 from multinas_ray.results.figures.axes import cost_axis, metric_sign, number_ticks
 from multinas_ray.results.figures.look import Look, dress, new_figure, settle
 from multinas_ray.results.run import Run
@@ -73,7 +74,7 @@ def convergence_figure(
     Args:
         run: The run.
         networks: Rows of `architectures_schema`, from small to large; may be empty.
-        look: Sizes and colours; a picture has a legend with the coefficients, a page labels the lines' ends.
+        look: Sizes and colours; a picture has a legend with the coefficients or targets, a page labels the lines' ends.
         quantities: Some of `QUANTITIES`.
 
     Raises:
@@ -89,7 +90,7 @@ def convergence_figure(
         _draw_quantity(axes, run, networks, quantity, look)
         axes.xaxis.label.set_visible(axes.get_subplotspec().is_last_row())
     if look.is_picture:
-        _coefficient_legend(panels[0], run, look)
+        _driver_legend(panels[0], run, look)
     else:
         label_ends(panels, look)
     return figure
@@ -145,14 +146,15 @@ def _complexity_axis(run: Run) -> tuple[str, float]:
     return f"Expected {label[0].lower()}{label[1:]}".replace(" (", "\n(", 1), scale / divisor
 
 
-def _coefficient_legend(axes: Axes, run: Run, look: Look) -> None:
-    newest = run.distributions.groupby("distribution")["coefficient"].last()
+def _driver_legend(axes: Axes, run: Run, look: Look) -> None:
+    newest = run.distributions.drop_duplicates("distribution", keep="last").set_index("distribution")
     handles, names = axes.get_legend_handles_labels()
     order = distributions_by_size(run, run.architectures)
     notes = [f" (network {name})" if name.startswith("#") else "" for name in names]
-    texts = [f"{newest[number]:.3g}{note}" for number, note in zip(order, notes, strict=True)]
+    drivers = [driver_of(run, newest.loc[number]) for number in order]
+    texts = [f"{value}{note}" for (_, value), note in zip(drivers, notes, strict=True)]
     axes.legend(  # as the curves end
-        handles[::-1], texts[::-1], title="Coefficient", alignment="left", fontsize=look.font * 0.96,
+        handles[::-1], texts[::-1], title=drivers[0][0].capitalize(), alignment="left", fontsize=look.font * 0.96,
         title_fontsize=look.font, loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False,
     )  # fmt: skip
 

@@ -72,9 +72,8 @@ def summary_of(run: Run, positions: Sequence[Position], num_networks: int) -> li
         if num_networks
         else []
     )
-    coefficients = run.config.get("optimizer", {}).get("coefficients") or ()
     if not num_networks:
-        facts.append(("distributions", whole(len(coefficients))))
+        facts.append(("distributions", whole(run.num_distributions)))
     facts.append(("trials" if is_pipeline(run) else "evaluations", whole(len(run.evaluations))))
     if (taken := wall_seconds(run)) is not None:
         facts.append(("wall time", seconds(taken)))
@@ -98,9 +97,9 @@ def _size(count: int) -> str:
 
 def lead_of(run: Run, num_networks: int) -> str:
     """One sentence of what was searched for."""
-    told, optimizer = run.config.get("complexity") or {}, run.config.get("optimizer", {})
+    told = run.config.get("complexity") or {}
     cost = cost_name(str(told.get("label") or told.get("name") or "complexity"))
-    count = num_networks or len(optimizer.get("coefficients") or ())
+    count = num_networks or run.num_distributions
     what = plural(count, "configuration" if is_pipeline(run) else "network")
     quality = str(run.config.get("metric", "accuracy"))
     space, data = run.config.get("space") or {}, run.config.get("data") or {}

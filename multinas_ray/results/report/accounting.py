@@ -38,7 +38,7 @@ class _Spent:
 
 
 def accounting_of(run: Run) -> Accounting | None:
-    """Account for a run: its recorded figures, and their multiples for K searches of one coefficient each.
+    """Account for a run: its recorded figures, and their multiples for K searches of one network each.
 
     A separate search is taken to do what this one did for one of its networks: train a supernet of its own by as many
     weight steps, and make as many updates. Between how many evaluations it would need lie two bounds: only the N / K
@@ -49,7 +49,7 @@ def accounting_of(run: Run) -> Accounting | None:
         None while nothing was evaluated.
     """
     settings = run.config.get("optimizer", {})
-    num_networks = len(settings.get("coefficients") or ())
+    num_networks = run.num_distributions
     ran = run.evaluations[run.evaluations["reused_id"].isna()] if "reused_id" in run.evaluations else run.evaluations
     if (run.rounds.empty and ran.empty) or num_networks == 0:
         return None
@@ -154,7 +154,7 @@ def _extrapolated(run: Run, spent: _Spent | None, count: int, samples: int) -> l
         equal += f"{samples} evaluations each"
     searches = plural(count, "search", "searches")
     texts = [
-        f"No separate search was run. The right column multiplies what was counted: {searches} of one coefficient "
+        f"No separate search was run. The right column multiplies what was counted: {searches} of one network "
         f"each, each with {equal}.",
         f"The first bound gives each separate search only the {plural(own, 'evaluation')} of an update that this "
         f"search drew from its distribution; the second all {samples} that each distribution learned from here.",

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from multinas_ray.results.drivers import driver_of
 from multinas_ray.results.figures.curves import distributions_by_size
 from multinas_ray.results.figures.look import network_keys
 from multinas_ray.results.report.positions import Position
-from multinas_ray.results.report.wording import number, percent
+from multinas_ray.results.report.wording import percent
 from multinas_ray.results.run import Run
 
 _SMALL = 10  # columns
@@ -80,7 +81,7 @@ def heat_maps(run: Run, networks: pd.DataFrame, positions: Sequence[Position]) -
         if [len(each) for each in probs] != [len(each.choices) for each in positions]:
             return []
         most = sum(float(np.log(len(each))) for each in probs)
-        subtitle = f"coefficient {number(row['coefficient'])}, entropy {row['entropy']:.2f} of {most:.2f} nats"
+        subtitle = f"{' '.join(driver_of(run, row))}, entropy {row['entropy']:.2f} of {most:.2f} nats"
         description = f"Probabilities of distribution {name}. Its mode, {row['mode_readable']}, has "
         description += percent(row["mode_probability"], 1)
         columns, rows = _shared_rows(probs, positions) or ([], _own_rows(probs, positions))
