@@ -1,8 +1,18 @@
-"""For all tests: a Ray that notices sooner."""
+"""For all tests: a Ray that notices sooner, and the tests of shared data are skipped where there is none."""
 
 import os
+
+import pytest
 
 os.environ |= {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # of 2: also how often Ray Train takes a report and looks for the end
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked `data` if nothing names the folder."""
+    if not os.environ.get("MULTINAS_DATA"):
+        for item in items:
+            if item.get_closest_marker("data"):
+                item.add_marker(pytest.mark.skip(reason="MULTINAS_DATA is not set"))

@@ -16,7 +16,6 @@ pytestmark = [
     pytest.mark.cluster,
     pytest.mark.nodes,
     pytest.mark.data,
-    pytest.mark.skipif("MULTINAS_DATA" not in os.environ, reason="MULTINAS_DATA is not set"),
     pytest.mark.timeout(660),
 ]
 

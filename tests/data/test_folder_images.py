@@ -194,7 +194,6 @@ def test_folders_are_flipped_unless_told_not_to_be(size, padding):
 
 
 @pytest.mark.data
-@pytest.mark.skipif("MULTINAS_DATA" not in os.environ, reason="MULTINAS_DATA is not set")
 def test_tiny_imagenet_is_read_as_it_is():
     path = Path(os.environ["MULTINAS_DATA"], "tiny_imagenet")
     splits = load_splits(config(path))

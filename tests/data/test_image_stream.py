@@ -256,7 +256,6 @@ def test_images_that_are_none_are_told_before_anything_starts(tree, tmp_path):
 
 
 @pytest.mark.data
-@pytest.mark.skipif("MULTINAS_DATA" not in os.environ, reason="MULTINAS_DATA is not set")
 def test_grey_photos_are_streamed_as_rgb():
     found = scan_tree(str(Path(os.environ["MULTINAS_DATA"], "tiny_imagenet")))
     a_stream = stream(StreamedImages(found.test, 56, strict=True, num_processes=2), batch_size=128)

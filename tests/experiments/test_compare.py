@@ -1,4 +1,5 @@
 import json
+import os
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
@@ -330,8 +331,6 @@ def test_a_fixed_supernet_is_searched_within_the_targets(tmp_path):
 
 @pytest.mark.data
 def test_the_table_is_that_of_the_searched_space():
-    import os
-
     truth = load_truth(Path(os.environ["MULTINAS_DATA"]))
     flops = Settings().space.costs["flops"](truth.architectures)
     assert SOURCE.accuracy == "test_acc"

@@ -182,8 +182,6 @@ def test_paths_that_are_no_files_are_told(tmp_path):
 
 @pytest.fixture
 def proxyless_file():
-    if "MULTINAS_DATA" not in os.environ:
-        pytest.skip("MULTINAS_DATA names no folder of data")
     return Path(os.environ["MULTINAS_DATA"]) / "proxyless_pixel1_latency_ms.parquet"
 
 

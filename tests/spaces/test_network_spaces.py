@@ -41,7 +41,6 @@ def one_position(*choices, stem=STEM, head=HEAD, input_shape=(3, 8, 8)) -> Netwo
 
 
 @pytest.mark.data
-@pytest.mark.skipif("MULTINAS_DATA" not in os.environ, reason="MULTINAS_DATA names no folder")
 def test_macro_costs_equal_the_benchmark_on_all_networks() -> None:
     table = pd.read_parquet(Path(os.environ["MULTINAS_DATA"]) / "nasbench_macro.parquet")
     assert len(table) == 6561
