@@ -43,6 +43,12 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--num-workers", metavar="W", type=int, default=1, help="processes that share the candidates (default: 1)"
     )
+    parser.add_argument(
+        "--threads-per-worker",
+        metavar="T",
+        type=int,
+        help="CPU threads of each worker (default: its node's cores, shared); 1 where other work uses the cores too",
+    )
     parser.add_argument("--use-gpu", action="store_true", help="one GPU for each of them")
     parser.add_argument("--overwrite", action="store_true", help="replace networks even if they have been retrained")
     add_build_arguments(parser)
@@ -68,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         label=arguments.label,
         candidates_per_network=CANDIDATES_PER_NETWORK if arguments.candidates is None else arguments.candidates,
         num_workers=arguments.num_workers,
+        threads_per_worker=arguments.threads_per_worker,
         use_gpu=arguments.use_gpu,
         overwrite=arguments.overwrite,
         data_path=arguments.data,

@@ -71,7 +71,7 @@ def select_networks(
         candidates_per_network: how many are looked at for each network; more where further modes are in the budget.
         num_workers: Ray actors that share the candidates.
         use_gpu: one GPU each.
-        threads_per_worker: CPU threads of each; None: this machine's cores shared by them.
+        threads_per_worker: CPU threads of each; None: its node's cores shared by them.
         overwrite: let networks be replaced that have been retrained.
         data_path: where the images lie now; None: where they lay when the search ran.
         imports: modules or .py files that define blocks of one's own.
@@ -81,10 +81,13 @@ def select_networks(
         The networks and all candidates, as they are on disk.
 
     Raises:
-        ConfigError: a limit names no cost or lies outside what the space has, or lists differ in length.
+        ConfigError: a limit names no cost or lies outside what the space has, lists differ in length, or
+            threads_per_worker is below 1.
         StateError: the run is not a finished supernet search, or retrained networks would be lost.
         RunError: the cluster has too little, or an evaluation failed.
     """
+    if threads_per_worker is not None and threads_per_worker < 1:
+        raise ConfigError(f"threads_per_worker must be at least 1 or None, got {threads_per_worker}")
     opened = open_run(run_path, data_path=data_path, imports=imports)
     if not opened.run.is_finished:
         raise StateError(f"{run_path} is not finished: go on with its search by --resume, which ends with a selection")

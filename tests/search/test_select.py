@@ -26,6 +26,7 @@ class Pool:
 
     def __init__(self, job, cpus_per_worker):
         assert job.num_workers >= 1
+        self.jobs.append(job)
 
     def __enter__(self):
         return self
@@ -46,7 +47,7 @@ def replace_ray(monkeypatch):
     """Put a stand-in in the place of the actors; returns its class."""
 
     class Fresh(Pool):
-        evaluated, finished, cost = [], [], None
+        jobs, evaluated, finished, cost = [], [], [], None
 
     monkeypatch.setattr(select_module, "CandidatePool", Fresh)
     monkeypatch.setattr(select_module, "ray_session", contextlib.nullcontext)
@@ -281,6 +282,15 @@ def test_wrong_budgets_are_told_before_anything_is_evaluated(finished, pool):
     assert pool.evaluated == []
 
 
+def test_the_threads_of_each_worker_reach_it_and_less_than_one_is_told(finished, pool, capsys):
+    argv = ["select", finished.run_path, "--threads-per-worker"]
+    assert main([*argv, "0"]) == 2
+    assert "threads_per_worker must be at least 1 or None, got 0" in capsys.readouterr().err
+    assert pool.jobs == []
+    assert main([*argv, "3"]) == 0
+    assert [job.num_threads for job in pool.jobs] == [3]
+
+
 def test_lists_are_taken_together_and_single_values_hold_for_all():
     goals = goals_of_limits({"params": [1.0, 2.0], "flops": 7, "latency_ms": [3.0]})
     assert [dict(goal.limits) for goal in goals] == [
@@ -301,7 +311,8 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
     family = load_family(finished.run_path)
     monkeypatch.setattr(select_module, "select_networks", lambda path, **more: seen.update(path=path, **more) or family)
     argv = ["select", "RUN", "--max", "params=2e6,4e6", "--max", "flops=3e8", "--label", "x", "--candidates", "4"]
-    argv += ["--num-workers", "2", "--use-gpu", "--overwrite", "--data", "D", "--import", "M"]
+    argv += ["--num-workers", "2", "--threads-per-worker", "3", "--use-gpu"]
+    argv += ["--overwrite", "--data", "D", "--import", "M"]
     assert main(argv) == 0
     del seen["console"]
     assert seen == {
@@ -310,6 +321,7 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
         "label": "x",
         "candidates_per_network": 4,
         "num_workers": 2,
+        "threads_per_worker": 3,
         "use_gpu": True,
         "overwrite": True,
         "data_path": "D",
@@ -317,7 +329,7 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
     }
     assert "3 networks, from small to large" in capsys.readouterr().out
     assert main(["select", "RUN"]) == 0
-    assert (seen["limits"], seen["candidates_per_network"]) == (None, 10)
+    assert (seen["limits"], seen["candidates_per_network"], seen["threads_per_worker"]) == (None, 10, None)
     assert main(["select", "RUN", "--max", "params=1", "--max", "params=2"]) == 2
     assert "each cost is limited once" in capsys.readouterr().err
 
