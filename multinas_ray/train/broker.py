@@ -18,10 +18,6 @@ from multinas_ray.train.spot import SpotNotice
 START_GATE_SECONDS = 60.0
 """Longest time the first results are held back for trials that have not started."""
 
-LAST_CHECKPOINT_SECONDS = 40.0
-"""How long before a node goes a second checkpoint follows the one at its notice, where the notice leaves twice this
-time. [ours]: one checkpoint alone would lose all weight steps between notice and end, nearly two minutes on AWS."""
-
 WORKER_ANSWER_SECONDS = 15.0
 """Longest wait for a worker to say that it is there; it answers beside its rounds."""
 
@@ -174,9 +170,7 @@ class Broker:
     async def spot_notice(self, notice: SpotNotice) -> None:
         """A node is about to go: checkpoints follow the next round to be handed out, and one of the last before."""
         now = time.monotonic()
-        self._wanted_seconds.append(now)
-        if notice.seconds_left >= 2 * LAST_CHECKPOINT_SECONDS:
-            self._wanted_seconds.append(now + notice.seconds_left - LAST_CHECKPOINT_SECONDS)
+        self._wanted_seconds += [now + delay for delay in notice.checkpoint_delays]
         self._notices.append(notice)
         await self._notify()
 

@@ -1,14 +1,14 @@
 """The training of one network, epoch by epoch. torch and timm, no Ray.
 
-Everything random is a function of the seed, the epoch, the step and the rank, so a training that goes on from a saved
-state gives the weights of one that was never stopped.
+Everything random is a function of the seed, the step and the rank, so a training that goes on from the state after any
+step gives the weights of one that was never stopped.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,9 @@ class NetworkTraining:
         self._parallel = _parallel(network, device) if world_size > 1 else network
         self.epoch = 0
         """Epochs done."""
+        self.step = 0
+        """Steps done of the next one."""
+        self._loss_sum = self._seconds = 0.0  # of these steps; the loss is the mean over ranks
         self.history: list[EpochRow] = []
         """One row for each epoch done."""
 
@@ -82,24 +85,44 @@ class NetworkTraining:
         """The network to keep: of averaged weights where the recipe has an average."""
         return self.network if self._ema is None else self._ema.module
 
-    def run_epoch(self) -> EpochRow:
-        """Train one epoch; returns its row, the same on every rank.
+    def run_epoch(self, is_pause_wanted: Callable[[], bool] = lambda: False) -> EpochRow | None:
+        """Train what is left of an epoch, or up to a pause, in which the state can be saved.
+
+        Args:
+            is_pause_wanted: asked after each step, the last one too; says the same on every rank.
+
+        Returns:
+            The epoch's row, the same on every rank; None for a pause: call it again to go on.
 
         Raises:
             RunError: the loss is not finite any more.
         """
+        return None if self._run_steps(is_pause_wanted) else self._end_epoch()
+
+    def _run_steps(self, is_pause_wanted: Callable[[], bool]) -> bool:
+        """Train the steps that are left of an epoch, or up to a pause; returns whether it paused."""
         started_seconds, steps = time.perf_counter(), self._batches.batches_per_epoch
         self._parallel.train()
-        with self._seeded():
-            loss = sum((self._step(self.epoch * steps + each) for each in range(steps)), self._zeros(()))
-        train_loss = float(self._summed(loss)) / (steps * self._world_size)
+        loss, is_paused = torch.zeros((), device=self._device), False
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            while self.step < steps and not is_paused:
+                loss = loss + self._train_on_batch(self.epoch * steps + self.step)
+                self.step += 1
+                is_paused = is_pause_wanted()
+        self._loss_sum += float(self._summed(loss)) / self._world_size
+        self._seconds += time.perf_counter() - started_seconds
+        return is_paused
+
+    def _end_epoch(self) -> EpochRow:
+        """Judge and record an epoch after its last step; returns its row."""
+        steps = self._batches.batches_per_epoch
+        train_loss, seconds = self._loss_sum / steps, self._seconds
         if not np.isfinite(train_loss):
             raise RunError(
                 f"the training loss is {train_loss} in epoch {self.epoch + 1}: lower learning_rate="
                 f"{self.config.learning_rate:g}, or lengthen warmup_epochs={self.config.rise_epochs:g}"
             )
-        seconds = time.perf_counter() - started_seconds
-        self.epoch += 1
+        self.epoch, self.step, self._loss_sum, self._seconds = self.epoch + 1, 0, 0.0, 0.0
         validation_loss = validation_accuracy = None
         if self.config.train_on == "train":
             validation_loss, validation_accuracy = self._score(self._validation, len(self.splits.validation))
@@ -115,8 +138,10 @@ class NetworkTraining:
         self.history.append(row)
         return row
 
-    def _step(self, step: int) -> Tensor:
-        """One weight step; returns this rank's training loss, on the device."""
+    def _train_on_batch(self, step: int) -> Tensor:
+        """One weight step, by its number over all epochs; returns this rank's training loss, on the device."""
+        seed = np.random.SeedSequence((self.config.seed, step, self._rank)).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(seed))  # for blocks that draw (dropout)
         images, labels = self._batches.batch(step)
         images = self._vary(images, step)
         self._schedule.step_update(step)
@@ -148,6 +173,9 @@ class NetworkTraining:
         """All that is needed to go on: tensors and plain data, for torch.load(weights_only=True)."""
         return {
             "epoch": self.epoch,
+            "step": self.step,
+            "loss_sum": self._loss_sum,
+            "seconds": self._seconds,
             "history": self.history,
             "network": self.network.state_dict(),
             "average": None if self._ema is None else self._ema.module.state_dict(),
@@ -156,7 +184,8 @@ class NetworkTraining:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Load what `state_dict` gave; missing or unknown entries raise."""
-        self.epoch, self.history = int(state["epoch"]), list(state["history"])
+        self.epoch, self.step, self.history = int(state["epoch"]), int(state["step"]), list(state["history"])
+        self._loss_sum, self._seconds = float(state["loss_sum"]), float(state["seconds"])
         self.network.load_state_dict(state["network"])
         if self._ema is not None:
             self._ema.module.load_state_dict(state["average"])
@@ -182,23 +211,11 @@ class NetworkTraining:
             norm_batch_size=1,
         )
 
-    @contextmanager
-    def _seeded(self) -> Iterator[None]:
-        """Seed torch's generators for the epoch, for blocks that draw (dropout), and leave them as they were."""
-        devices = [self._device] if self._device.type == "cuda" else []
-        seed = np.random.SeedSequence((self.config.seed, self.epoch, self._rank)).generate_state(1, np.uint64)[0]
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(int(seed))
-            yield
-
     def _autocast(self) -> AbstractContextManager[Any]:
         precision = self.config.precision
         if precision == "bfloat16" or (precision == "auto" and self._device.type == "cuda"):
             return torch.autocast(self._device.type, torch.bfloat16)
         return nullcontext()
-
-    def _zeros(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.zeros(shape, device=self._device)
 
     def _summed(self, value: Tensor) -> Tensor:
         """The sum over ranks."""

@@ -96,7 +96,8 @@ class RetrainConfig:
     max_failures: int = 3
     """Times a network's training is started again from its checkpoint after a death; -1 for no limit."""
     checkpoint_interval_seconds: float = 60.0
-    """Least time between checkpoints, which are saved at the ends of epochs; 0: one each epoch."""
+    """Least time between checkpoints, which are saved at the ends of epochs; 0: one each epoch. Where the cloud gives
+    notice that it takes a node back, one is saved within the epoch too."""
 
     def __post_init__(self) -> None:
         self._check_choices()

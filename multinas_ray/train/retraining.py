@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -33,13 +35,15 @@ from multinas_ray.results.training import (
 )
 from multinas_ray.supernets import build_subnet
 from multinas_ray.train.network_training import EpochRow, NetworkTraining
+from multinas_ray.train.notices import NoticedCheckpoints
 from multinas_ray.train.recipe import RetrainConfig
+from multinas_ray.train.spot import SpotNotice, SpotWatch
 
 if TYPE_CHECKING:
     from multinas_ray.data import DataConfig
     from multinas_ray.spaces import NetworkSpace
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 GROUP_REPORT_SECONDS = 5.0
 """Least time between reports of a worker group; each may wait for Ray Train's controller, which looks every 2 s."""
 
@@ -74,6 +78,7 @@ def train_network(
     device: torch.device,
     rank: int = 0,
     world_size: int = 1,
+    is_checkpoint_wanted: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train a network to its end from its last checkpoint, test it, and write its files.
 
@@ -84,6 +89,8 @@ def train_network(
         device: where this rank computes.
         rank: this rank, from 0.
         world_size: ranks that train this network.
+        is_checkpoint_wanted: asked after each step; says the same on every rank. Beside it a checkpoint is saved at the
+            ends of epochs, every `checkpoint_interval_seconds` at most.
 
     Raises:
         RunError: the training diverged.
@@ -93,9 +100,11 @@ def train_network(
     due_for_checkpoint = Pace(job.config.checkpoint_interval_seconds, world_size, device)
     due_for_report = Pace(report_seconds, world_size, device)
     while not training.is_finished:
-        row = training.run_epoch()
-        if due_for_checkpoint() and rank == 0 and not training.is_finished:
+        row = training.run_epoch(is_checkpoint_wanted)
+        if (row is None or due_for_checkpoint()) and rank == 0:
             save_checkpoint(training, job)
+        if row is None:
+            continue
         if due_for_report() and not training.is_finished:
             report(_told(row))
     loss, accuracy = training.score(training.splits.test)
@@ -158,7 +167,7 @@ class Pace:
 
 
 def save_checkpoint(training: NetworkTraining, job: RetrainJob) -> None:
-    """Write the state after an epoch, and the table of epochs, in place of the last."""
+    """Write the state after a step, and the table of epochs, in place of the last."""
     file = _checkpoint_file(job)
     write_atomic(file, _to_bytes({"version": CHECKPOINT_VERSION, **training.state_dict()}))
     for folder in job.folders:
@@ -178,6 +187,22 @@ def finish(training: NetworkTraining, job: RetrainJob, result: Retrained) -> Non
     delete_file(_checkpoint_file(job))
 
 
+@contextmanager
+def noticed_checkpoints(device: torch.device, world_size: int = 1, local_rank: int = 0) -> Iterator[Callable[[], bool]]:
+    """What is asked on every rank after each step, and says when a notice of one of the nodes wants a checkpoint.
+
+    Args:
+        device: where this rank computes.
+        world_size: ranks of the training.
+        local_rank: this rank on its node; the first one of a node watches for its notice, within the context.
+    """
+    node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    checkpoints = NoticedCheckpoints(device, world_size)
+    watch = SpotWatch(lambda seconds_left: checkpoints.tell(SpotNotice(node, seconds_left)))
+    with watch if local_rank == 0 else nullcontext():
+        yield checkpoints.is_due
+
+
 def retraining_worker(config: dict[str, Any]) -> None:
     """Ray Train's entry point on every rank of a group that trains one network; `config["job"]` is a RetrainJob."""
     job: RetrainJob = config["job"]
@@ -187,9 +212,9 @@ def retraining_worker(config: dict[str, Any]) -> None:
         torch.cuda.set_device(device)
     else:
         torch.set_num_threads(job.config.num_threads)
-    train_network(
-        job, ray.train.report, GROUP_REPORT_SECONDS, device, context.get_world_rank(), context.get_world_size()
-    )
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    with noticed_checkpoints(device, world_size, context.get_local_rank()) as is_wanted:
+        train_network(job, ray.train.report, GROUP_REPORT_SECONDS, device, rank, world_size, is_wanted)
 
 
 def _told(row: EpochRow) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from multinas_ray.train.recipe import RetrainConfig
-from multinas_ray.train.retraining import RetrainJob, retraining_worker, train_network
+from multinas_ray.train.retraining import RetrainJob, noticed_checkpoints, retraining_worker, train_network
 
 TRIAL_REPORT_SECONDS = 1.0
 """Least time between a trial's results; the network's table has every epoch all the same."""
@@ -37,7 +37,9 @@ def retrain_trial(config: dict[str, Any], jobs: Mapping[int, RetrainJob]) -> Non
         return
     if not job.config.use_gpu:
         torch.set_num_threads(job.config.num_threads)
-    train_network(job, tune.report, TRIAL_REPORT_SECONDS, torch.device("cuda" if job.config.use_gpu else "cpu"))
+    device = torch.device("cuda" if job.config.use_gpu else "cpu")
+    with noticed_checkpoints(device) as is_wanted:
+        train_network(job, tune.report, TRIAL_REPORT_SECONDS, device, is_checkpoint_wanted=is_wanted)
 
 
 def trial_resources(config: RetrainConfig) -> dict[str, float]:

@@ -19,6 +19,7 @@ from multinas_ray.results.training import load_retraining
 from multinas_ray.supernets import build_subnet
 from tests.search.chosen_run import LARGE, SMALL, write_chosen_run
 from tests.search.tiny_search import tiny_space
+from tests.train.metadata import FakeMetadata, aws_notice_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -53,12 +54,12 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         time.sleep(0.05)
 
 
-def trials_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes of a driver's trials."""
+def trials_of(process: subprocess.Popen[str], name: str = "ImplicitFunc") -> list[psutil.Process]:
+    """The processes of a driver's trials, or of other actors whose name is like this."""
     found = []
     for each in psutil.Process(process.pid).children(recursive=True):
         with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
-            if any("ImplicitFunc" in part for part in each.cmdline()):
+            if any(name in part for part in each.cmdline()):
                 found.append(each)
     return found
 
@@ -124,3 +125,26 @@ def test_two_workers_train_a_network_with_ray_train(tmp_path: Path) -> None:
     assert main(["retrain", run_path, "--batch-size", "64", "--epochs", "3", *workers]) == 0
     check_trained(run_path, epochs=3)
     assert list(Path(run_path, "retraining", "train").iterdir()), "Ray Train has worked here"
+
+
+def test_a_group_whose_node_goes_after_its_notice_goes_on_within_the_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the notice leads to a checkpoint; a worker is killed after it."""
+    run_path = write_chosen_run(tmp_path, [LARGE])
+    table, checkpoint = (Path(run_path, "networks", "0", name) for name in ("training.parquet", "checkpoint.pt"))
+    flags = ["--epochs", "150", "--num-workers", "2", "--cpus-per-worker", "0.5"]
+    with FakeMetadata("aws") as cloud:
+        monkeypatch.setenv("MULTINAS_METADATA_URL", cloud.url)
+        with retrain(run_path, *flags, "--checkpoint-interval-seconds", "1000") as process:
+            wait_until(lambda: len(cloud.asked) >= 4, process)
+            cloud.notice = aws_notice_of(60)
+            wait_until(lambda: checkpoint.exists() and table.exists(), process)
+            step, before = torch.load(checkpoint, weights_only=True)["step"], pd.read_parquet(table)
+            cloud.notice = None
+            trials_of(process, "RayTrainWorker")[0].kill()
+            finish(process)
+    check_trained(run_path, epochs=150)
+    assert step > 0
+    assert 0 < len(before) < 150
+    pd.testing.assert_frame_equal(pd.read_parquet(table).head(len(before)), before)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from multinas_ray.train import broker as broker_module
-from multinas_ray.train.broker import LAST_CHECKPOINT_SECONDS, START_GATE_SECONDS, Broker
+from multinas_ray.train.broker import START_GATE_SECONDS, Broker
 from multinas_ray.train.messages import Ending, Round, RoundResult
-from multinas_ray.train.spot import SpotNotice
+from multinas_ray.train.spot import LAST_CHECKPOINT_SECONDS, SpotNotice
 
 
 def round_of(number):

@@ -14,7 +14,7 @@ from multinas_ray.supernets import build_subnet
 from multinas_ray.train.network_training import NetworkTraining, moving_average, schedule, sgd
 from multinas_ray.train.recipe import RetrainConfig
 from tests.search.tiny_search import tiny_space
-from tests.train.two_ranks import train_on_a_rank, without_normalisation
+from tests.train.two_ranks import NOTICED_STEP, pause_on_a_rank, train_on_a_rank, without_normalisation
 
 CROPS = Augmentation(crop_padding=1, horizontal_flip=False)
 CPU = torch.device("cpu")
@@ -145,6 +145,50 @@ def test_going_on_from_a_saved_state_gives_the_training_that_was_never_stopped(m
     assert [row["epoch"] for row in second.history] == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("augmentation", ["none", "cutout", "randaugment"])
+@pytest.mark.parametrize("num_steps", [5, 7, 8])  # an epoch has four
+def test_going_on_from_a_step_of_an_epoch_gives_the_training_that_was_never_stopped(
+    make_training, augmentation, num_steps
+):
+    def make(seed=0):
+        network = nn.Sequential(nn.Dropout(0.2), build_subnet(tiny_space(), (1, 0, 1), seed=seed))
+        return make_training(network, augmentation=augmentation, epochs=3, train_on="all")
+
+    whole = make()
+    while not whole.is_finished:
+        whole.run_epoch()
+    first, asked = make(), []
+
+    def is_pause_wanted():
+        asked.append((first.epoch, first.step))
+        return len(asked) == num_steps
+
+    assert [first.run_epoch(is_pause_wanted) is None for _ in range(2)] == [False, True]
+    assert asked == [(each // 4, each % 4 + 1) for each in range(num_steps)]
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    torch.manual_seed(99)
+    second, steps = make(seed=5), []
+    second.load_state_dict(torch.load(file, weights_only=True))
+    while not second.is_finished:
+        second.run_epoch(lambda: bool(steps.append(second.step)))
+    assert len(steps) == 12 - num_steps, "no step is trained twice"
+    assert_equal_states(whole, second)
+    for name in ("epoch", "learning_rate", "train_loss"):
+        assert [row[name] for row in second.history] == pytest.approx([row[name] for row in whole.history], rel=1e-6)
+
+
+def test_a_paused_epochs_time_is_that_of_its_parts(make_training, monkeypatch):
+    clock = iter([100.0, 103.0, 500.0, 504.0])
+    monkeypatch.setattr("multinas_ray.train.network_training.time.perf_counter", lambda: next(clock))
+    first, second = make_training(), make_training()
+    assert first.run_epoch(lambda: True) is None
+    second.load_state_dict(first.state_dict())
+    row = second.run_epoch()
+    assert (row["seconds"], row["images_per_second"]) == (7.0, 128 / 7)
+
+
 def test_an_epoch_leaves_torchs_generator_as_it_was(make_training):
     training = make_training(nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(64, 10)))
     before = torch.random.get_rng_state()
@@ -199,3 +243,15 @@ def test_two_ranks_train_as_one_on_the_joined_batch(few, tmp_path):
     for name, value in one.network.state_dict().items():
         torch.testing.assert_close(two["state"][name], value, rtol=1e-4, atol=1e-6)
     assert two["row"] == pytest.approx((row["train_loss"], *one.score(few.test)), rel=1e-5)
+
+
+def test_ranks_pause_after_the_same_step_whichever_has_the_notice(few, tmp_path):
+    mp.spawn(pause_on_a_rank, (2, tmp_path / "store", few, tmp_path), nprocs=2)
+    states = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert [state["step"] for state in states] == [NOTICED_STEP] * 2
+    whole, alone = without_normalisation(few), without_normalisation(few)
+    expected = whole.run_epoch()["train_loss"]
+    alone.load_state_dict(states[0])  # fewer workers go on with the first rank's state
+    assert alone.run_epoch()["train_loss"] == pytest.approx(expected, rel=1e-5)
+    for name, value in whole.network.state_dict().items():
+        torch.testing.assert_close(alone.network.state_dict()[name], value, rtol=1e-4, atol=1e-6)

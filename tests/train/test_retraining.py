@@ -1,5 +1,7 @@
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -9,10 +11,19 @@ from multinas_ray.data import DataConfig, load_splits
 from multinas_ray.errors import StateError
 from multinas_ray.results.training import load_retraining, training_schema
 from multinas_ray.supernets import build_subnet
-from multinas_ray.train import retraining
+from multinas_ray.train import notices, retraining, spot
+from multinas_ray.train.network_training import NetworkTraining
 from multinas_ray.train.recipe import RetrainConfig
-from multinas_ray.train.retraining import Pace, RetrainJob, first_weights, start_training, train_network
+from multinas_ray.train.retraining import (
+    Pace,
+    RetrainJob,
+    first_weights,
+    noticed_checkpoints,
+    start_training,
+    train_network,
+)
 from tests.search.tiny_search import tiny_space
+from tests.train.metadata import FakeMetadata, aws_notice_of
 
 CPU = torch.device("cpu")
 ARCHITECTURE = (2, 0, 1)
@@ -105,6 +116,92 @@ def test_a_killed_training_goes_on_to_the_same_weights(make_job, epoch):
     )
 
 
+@pytest.fixture
+def cloud(monkeypatch):
+    """The cloud that this node is of, asked all the time."""
+    monkeypatch.setattr(spot, "POLL_SECONDS", 0.01)
+    with FakeMetadata("aws") as metadata:
+        monkeypatch.setenv(spot.URL_VARIABLE, metadata.url)
+        yield metadata
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+    return True
+
+
+def test_a_node_that_goes_after_its_notice_costs_no_step(make_job, cloud):
+    """The notice comes after step 14 of 44, and the node goes one step after the checkpoint."""
+    whole, taken = make_job("whole"), make_job("taken", checkpoint_interval_seconds=1e6)
+    train(whole)
+    steps = []
+
+    with noticed_checkpoints(CPU) as is_wanted:
+
+        def is_wanted_or_gone():
+            steps.append(None)
+            if len(steps) == 14:
+                assert not is_wanted()
+                cloud.notice = aws_notice_of(60)
+                return wait_for(is_wanted)
+            if len(steps) == 15:
+                raise KilledError
+            return is_wanted()
+
+        with pytest.raises(KilledError):
+            train_network(taken, lambda row: None, 0.0, CPU, is_checkpoint_wanted=is_wanted_or_gone)
+    assert len(pd.read_parquet(Path(taken.folders[0]) / "training.parquet")) == 1
+    train_network(taken, lambda row: None, 0.0, CPU, is_checkpoint_wanted=lambda: bool(steps.append(None)))
+    assert len(steps) == 44 + 1, "the one after the checkpoint is trained again"
+    expected, found = weights_of(whole.folders[0]), weights_of(taken.folders[0])
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    tables = [pd.read_parquet(Path(job.folders[0]) / "training.parquet") for job in (whole, taken)]
+    assert tables[1]["epoch"].tolist() == [1, 2, 3, 4]
+    assert tables[1]["train_loss"].tolist() == pytest.approx(tables[0]["train_loss"].tolist(), rel=1e-6)
+
+
+def test_only_the_first_rank_of_a_node_watches(cloud):
+    cloud.notice = aws_notice_of(60)
+    with noticed_checkpoints(CPU, local_rank=1) as is_wanted:
+        assert not is_wanted()
+    assert cloud.asked == []
+
+
+@pytest.mark.parametrize("local_rank", [0, 1])
+def test_a_worker_of_a_group_asks_for_notices_after_its_steps(make_job, cloud, monkeypatch, local_rank):
+    cloud.notice = aws_notice_of(60)
+    ranks = {"get_world_rank": 2, "get_world_size": 4, "get_local_rank": local_rank}
+    context = SimpleNamespace(**{name: lambda value=value: value for name, value in ranks.items()})
+    monkeypatch.setattr(retraining.ray.train, "get_context", lambda: context)
+    monkeypatch.setattr(retraining.ray.train.torch, "get_device", lambda: CPU)
+    monkeypatch.setattr(notices.dist, "all_reduce", lambda told, operation: None)  # the other ranks heard nothing
+    job = make_job(num_workers=4, batch_size=128)
+
+    def train(trained, report, report_seconds, device, rank, world_size, is_wanted):
+        assert (trained, rank, world_size) == (job, 2, 4)
+        assert wait_for(is_wanted) if local_rank == 0 else not is_wanted()
+
+    monkeypatch.setattr(retraining, "train_network", train)
+    retraining.retraining_worker({"job": job})
+    assert bool(cloud.asked) == (local_rank == 0)
+
+
+def test_a_training_killed_in_its_last_test_is_not_trained_again(make_job, monkeypatch):
+    def die(*arguments):
+        raise KilledError
+
+    job = make_job(epochs=2)
+    with monkeypatch.context() as patches:
+        patches.setattr(NetworkTraining, "score", die)
+        with pytest.raises(KilledError):
+            train(job)
+    train_network(job, lambda row: None, 0.0, CPU, is_checkpoint_wanted=lambda: pytest.fail("a step was trained"))
+    assert load_retraining(job.folders[0]).result.epochs == 2
+
+
 def test_exported_files_of_earlier_weights_are_gone_before_new_ones_are_there(make_job, monkeypatch):
     job, seen, write = make_job("0", "1", epochs=1), [], retraining.write_atomic
     for folder in map(Path, job.folders):
@@ -151,7 +248,7 @@ def test_inherited_weights_are_where_the_training_starts(make_job, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"half a file", "cannot be read"), ({"version": 9}, "of another version, expected 1")]
+    ("content", "told"), [(b"half a file", "cannot be read"), ({"version": 9}, "of another version, expected 2")]
 )
 def test_a_checkpoint_that_cannot_be_used_is_told(make_job, content, told):
     job = make_job()

@@ -147,6 +147,37 @@ def test_a_question_without_answer_is_asked_again(watch, monkeypatch):
     assert told == [90.0]
 
 
+def test_a_context_that_is_left_is_told_of_nothing(monkeypatch, aws):
+    monkeypatch.setattr(spot, "POLL_SECONDS", 0.02)
+    monkeypatch.setenv(spot.URL_VARIABLE, aws.url)
+    told = []
+    with SpotWatch(told.append) as thread:
+        while len(aws.asked) < 6:
+            time.sleep(0.01)
+        assert thread.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
+    aws.notice = aws_notice_of(100)
+    assert told == []
+
+
+def test_a_context_that_is_left_does_not_wait_for_the_next_question(monkeypatch, aws):
+    monkeypatch.setattr(spot, "POLL_SECONDS", 1e6)
+    monkeypatch.setenv(spot.URL_VARIABLE, aws.url)
+    with SpotWatch(print) as thread:
+        while len(aws.asked) < 4:  # once to find the cloud, once for a notice
+            time.sleep(0.01)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("seconds_left", "delays"), [(120.0, [0.0, 80.0]), (80.0, [0.0, 40.0]), (79.0, [0.0]), (30.0, [0.0]), (0.0, [0.0])]
+)
+def test_a_notice_asks_for_a_checkpoint_now_and_a_long_one_for_another_before_the_end(seconds_left, delays):
+    assert SpotNotice("10.0.0.7", seconds_left).checkpoint_delays == delays
+
+
 def test_a_proxy_is_never_asked(aws, closed_url, monkeypatch):
     monkeypatch.setenv("http_proxy", closed_url)
     assert find_cloud(aws.url) is aws_notice
@@ -158,5 +189,5 @@ def test_the_watch_keeps_no_process_alive():
 
 def test_a_notice_is_one_line():
     assert str(SpotNotice("10.0.0.7", 118.4)) == (
-        "Spot notice: the cloud takes the node 10.0.0.7 back in 118 s; the supernet is saved now."
+        "Spot notice: the cloud takes the node 10.0.0.7 back in 118 s; a checkpoint is saved now."
     )

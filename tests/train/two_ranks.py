@@ -8,7 +8,12 @@ from torch import nn
 
 from multinas_ray.data import Augmentation, DataSplits
 from multinas_ray.train.network_training import NetworkTraining
+from multinas_ray.train.notices import NoticedCheckpoints
 from multinas_ray.train.recipe import RetrainConfig
+from multinas_ray.train.spot import SpotNotice
+
+NOTICED_STEP = 2
+"""Steps done when the last rank's node gets its notice."""
 
 
 def train_on_a_rank(rank: int, world_size: int, store: Path, splits: DataSplits, file: Path) -> None:
@@ -20,6 +25,23 @@ def train_on_a_rank(rank: int, world_size: int, store: Path, splits: DataSplits,
     loss, accuracy = training.score(splits.test)
     if rank == world_size - 1:
         torch.save({"state": training.network.state_dict(), "row": (row["train_loss"], loss, accuracy)}, file)
+    dist.destroy_process_group()
+
+
+def pause_on_a_rank(rank: int, world_size: int, store: Path, splits: DataSplits, folder: Path) -> None:
+    """Train up to the pause that the notice of the last rank's node wants; each rank writes its state."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
+    training = without_normalisation(splits, rank, world_size)
+    checkpoints = NoticedCheckpoints(torch.device("cpu"), world_size)
+
+    def is_due() -> bool:
+        if rank == world_size - 1 and training.step == NOTICED_STEP:
+            checkpoints.tell(SpotNotice("10.0.0.7", 30.0))
+        return checkpoints.is_due()
+
+    training.run_epoch(is_due)
+    torch.save(training.state_dict(), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
