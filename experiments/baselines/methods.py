@@ -2,7 +2,7 @@
 
 # K targets
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -145,7 +145,7 @@ def _choose(
 ) -> pd.DataFrame:
     """Score the candidates on all validation images and take the best within each target."""
     evaluator = open_evaluator(config, settings, num_threads)
-    scores: Mapping[Architecture, tuple[float, float]] = {
+    scores = {
         each: evaluator.evaluate(each) for each in dict.fromkeys(candidate.architecture for candidate in candidates)
     }
     choice = choose(candidates, goals, scores)

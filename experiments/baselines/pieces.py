@@ -158,8 +158,8 @@ def _ranking(piece: Piece, settings: Settings, out: Path, num_threads: int) -> p
     return pd.DataFrame(
         {
             "architecture": architectures,
-            "loss": [loss for loss, _ in scores],
-            "accuracy": [accuracy for _, accuracy in scores],
+            "loss": [score.loss for score in scores],
+            "accuracy": [score.accuracy for score in scores],
         }
     )
 

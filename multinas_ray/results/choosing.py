@@ -1,6 +1,9 @@
 """Which candidate becomes the network, and why, in words.
 
-Budgets are hard: a candidate above a limit is never chosen, whatever its loss.
+Budgets are hard: a candidate above a limit is never chosen, whatever its loss. Below, the room is used: of those that
+the validation images cannot tell from the best, by one standard error of the difference (the rule of Breiman et al.,
+Classification and Regression Trees, 1984, there for the simplest), the largest is taken. Trained alone, capacity gains
+more than shared weights show. [ours]
 """
 
 import dataclasses
@@ -10,6 +13,7 @@ from dataclasses import dataclass
 
 from multinas_ray.results.candidates import Architecture, Candidate, Goal
 from multinas_ray.results.numbers import format_count
+from multinas_ray.results.scores import Score, standard_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,17 +33,17 @@ class Choice:
 def choose(
     candidates: Sequence[Candidate],
     goals: Sequence[Goal],
-    results: Mapping[Architecture, tuple[float, float]],
+    results: Mapping[Architecture, Score],
 ) -> Choice:
-    """Choose a network for each goal: the least objective within all its limits.
+    """Choose a network for each goal: the least objective; within limits the largest of those not told from the best.
 
     Every candidate that was evaluated competes for every goal: they have been paid for [ours]. Of equal objectives
-    the least complex wins, then a goal's own, then the first. A loss that is not finite is never chosen.
+    without limits the least complex wins; then a goal's own, then the first. A loss that is not finite is never chosen.
 
     Args:
         candidates: see `Sources.propose`; their `network` is a position in `goals`.
         goals: what is wanted.
-        results: loss and accuracy on all validation images of every candidate's architecture.
+        results: of every candidate's architecture, on all validation images.
     """
     measured = [_measured(each, goals[each.network], results) for each in candidates]
     groups, winners = [], []
@@ -47,44 +51,75 @@ def choose(
         own = [each for each in measured if each.network == number]
         guests = [_as_guest(each, number, goal, results) for each in measured if each.network != number]
         able = [each for each in own + guests if each.within_budget and math.isfinite(each.objective)]
-        winner = min(able, key=lambda each: (each.objective, each.complexity), default=None)
+        best = min(able, key=lambda each: (each.objective, each.complexity), default=None)
+        winner = best
+        if best is not None and goal.limits:
+            winner = max(
+                (each for each in able if each.objective - best.objective <= _error(each, best, results)),
+                key=lambda each: (each.complexity, -each.objective),
+            )
         if winner is not None and all(winner is not each for each in own):
             own.append(winner)
-        groups.append([_explained(each, winner, goal) for each in own])
+        groups.append([_explained(each, winner, best, goal, results) for each in own])
         winners.append(winner)
     return _ranked(groups, winners, goals)
 
 
-def _measured(candidate: Candidate, goal: Goal, results: Mapping[Architecture, tuple[float, float]]) -> Candidate:
-    loss, accuracy = results[candidate.architecture]
-    objective = loss + (goal.coefficient or 0.0) * candidate.complexity
-    return dataclasses.replace(candidate, loss=loss, accuracy=accuracy, objective=objective)
+def _measured(candidate: Candidate, goal: Goal, results: Mapping[Architecture, Score]) -> Candidate:
+    score = results[candidate.architecture]
+    objective = score.loss + (goal.coefficient or 0.0) * candidate.complexity
+    return dataclasses.replace(candidate, loss=score.loss, accuracy=score.accuracy, objective=objective)
 
 
-def _as_guest(
-    candidate: Candidate, number: int, goal: Goal, results: Mapping[Architecture, tuple[float, float]]
-) -> Candidate:
+def _error(candidate: Candidate, other: Candidate, results: Mapping[Architecture, Score]) -> float:
+    """Standard error of the difference of their losses."""
+    return standard_error(results[candidate.architecture].part_losses, results[other.architecture].part_losses)
+
+
+def _as_guest(candidate: Candidate, number: int, goal: Goal, results: Mapping[Architecture, Score]) -> Candidate:
     """A candidate of another goal, considered for this one."""
     keeps = all(candidate.costs[name] <= limit for name, limit in goal.limits.items())
     return _measured(dataclasses.replace(candidate, network=number, within_budget=keeps), goal, results)
 
 
-def _explained(candidate: Candidate, winner: Candidate | None, goal: Goal) -> Candidate:
-    is_chosen = candidate is winner
-    return dataclasses.replace(candidate, chosen=is_chosen, reason=_reason(candidate, winner, goal))
-
-
-def _reason(candidate: Candidate, winner: Candidate | None, goal: Goal) -> str:
+def _explained(
+    candidate: Candidate,
+    winner: Candidate | None,
+    best: Candidate | None,
+    goal: Goal,
+    results: Mapping[Architecture, Score],
+) -> Candidate:
     if not candidate.within_budget:
-        return f"over budget: {_excesses(candidate, goal)}"
-    if winner is None or not math.isfinite(candidate.objective):
-        return "its loss is not finite"
-    if candidate is winner:
+        reason = f"over budget: {_excesses(candidate, goal)}"
+    elif winner is None or best is None or not math.isfinite(candidate.objective):
+        reason = "its loss is not finite"
+    elif candidate is winner:
+        reason = _reason_of_winner(winner, best, goal, results)
+    else:
+        reason = _reason_of_loser(candidate, winner, goal)
+    return dataclasses.replace(candidate, chosen=candidate is winner, reason=reason)
+
+
+def _reason_of_winner(winner: Candidate, best: Candidate, goal: Goal, results: Mapping[Architecture, Score]) -> str:
+    difference = winner.objective - best.objective
+    if difference == 0:
         return f"chosen: least {objective_text(goal)}"
+    error = _error(winner, best, results)
+    return (
+        f"chosen: the largest not told from the least {objective_text(goal)} "
+        f"(loss {difference:.4f} above it, standard error {error:.4f})"
+    )
+
+
+def _reason_of_loser(candidate: Candidate, winner: Candidate, goal: Goal) -> str:
     what = "objective" if goal.coefficient else "loss"
     difference = candidate.objective - winner.objective
     if difference > 0:
         return f"{what} {difference:.4f} above the chosen one's"
+    if difference < 0:
+        return f"loss {-difference:.4f} below the chosen one's, too little to tell, and smaller"
+    if goal.limits and candidate.complexity < winner.complexity:
+        return f"{what} equal to the chosen one's, which is larger"
     if candidate.complexity > winner.complexity:
         return f"{what} equal to the chosen one's, which is smaller"
     return f"{what} and size equal to the chosen one's, which came first"

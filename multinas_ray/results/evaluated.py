@@ -6,12 +6,13 @@ from typing import Any
 from multinas_ray.errors import StateError
 from multinas_ray.results import plain, storage
 from multinas_ray.results.candidates import Architecture
+from multinas_ray.results.scores import Score
 
 EVALUATED_FILE = "evaluated.json"
 
 
 class EvaluatedCandidates:
-    """Loss and accuracy of candidates, kept in one small file until their networks are chosen.
+    """Scores of candidates, kept in one small file until their networks are chosen.
 
     Args:
         folder: that of the family to be; created if needed.
@@ -23,13 +24,15 @@ class EvaluatedCandidates:
         place = storage.resolve(folder)
         storage.make_folder(place)
         self._file, self._conditions = place.join(EVALUATED_FILE), plain.decode(plain.encode(conditions))
-        self.results: dict[Architecture, tuple[float, float]] = self._read()
-        """Loss and accuracy of each."""
+        self.results: dict[Architecture, Score] = self._read()
+        """Those known."""
 
-    def add(self, architecture: Architecture, result: tuple[float, float]) -> None:
+    def add(self, architecture: Architecture, result: Score) -> None:
         """Keep a result; it is durable on return."""
         self.results[architecture] = result
-        rows = [[list(each), *found] for each, found in self.results.items()]
+        rows = [
+            [list(each), found.loss, found.accuracy, list(found.part_losses)] for each, found in self.results.items()
+        ]
         content = plain.encode({"conditions": self._conditions, "results": rows})
         storage.write_atomic(self._file, content.encode())
 
@@ -37,12 +40,15 @@ class EvaluatedCandidates:
         """Delete the file: the candidates' table has it all now."""
         storage.delete_file(self._file)
 
-    def _read(self) -> dict[Architecture, tuple[float, float]]:
+    def _read(self) -> dict[Architecture, Score]:
         if not storage.exists(self._file):
             return {}
         try:
             content: Any = plain.decode(storage.read_bytes(self._file))
             rows = content["results"] if content["conditions"] == self._conditions else []
-            return {tuple(architecture): (float(loss), float(accuracy)) for architecture, loss, accuracy in rows}
+            return {
+                tuple(architecture): Score(float(loss), float(accuracy), tuple(map(float, part_losses)))
+                for architecture, loss, accuracy, part_losses in rows
+            }
         except (StateError, KeyError, TypeError, ValueError):
             return {}

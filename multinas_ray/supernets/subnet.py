@@ -4,6 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,6 +15,8 @@ from multinas_ray.spaces import NetworkSpace
 from multinas_ray.spaces.search_space import IntArray
 from multinas_ray.supernets.blocks import build_block
 from multinas_ray.supernets.supernet import Supernet
+
+FloatArray = npt.NDArray[np.float64]
 
 _RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -117,6 +120,27 @@ def summed_score(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -
         loss = functional.cross_entropy(logits, labels, reduction="sum")
         sums += torch.stack([loss, (logits.argmax(1) == labels).sum()])
     return sums
+
+
+@torch.no_grad()
+def image_scores(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Cross-entropy of every image, and whether the answer is right, with one host sync at the end.
+
+    Args:
+        network: from images to logits, in mode `eval`.
+        batches: images (B, channels, height, width) and labels (B,), on the network's device; at least one.
+
+    Returns:
+        (N,) losses, minimised, and (N,) 1.0 for right, 0.0 for wrong; in the batches' order.
+    """
+    losses, hits = [], []
+    for images, labels in batches:
+        logits = network(images)
+        losses.append(functional.cross_entropy(logits, labels, reduction="none"))
+        hits.append(logits.argmax(1) == labels)
+    return torch.cat(losses).double().cpu().numpy(), torch.cat(hits).double().cpu().numpy()
 
 
 class _Counter:

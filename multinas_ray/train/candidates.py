@@ -21,8 +21,9 @@ from multinas_ray.data import Batches, load_splits, open_stream
 from multinas_ray.errors import RunError
 from multinas_ray.results import resolve, write_atomic
 from multinas_ray.results.family import WEIGHTS_FILE
+from multinas_ray.results.scores import Score, part_means
 from multinas_ray.results.storage import make_folder
-from multinas_ray.supernets import extract_subnet, recalibrate_batch_norm, summed_score
+from multinas_ray.supernets import extract_subnet, image_scores, recalibrate_batch_norm
 from multinas_ray.train.finish import load_supernet
 
 if TYPE_CHECKING:
@@ -73,9 +74,10 @@ class CandidateEvaluator:
         self._supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._training, self._validation = self._stream("train"), self._stream("validation")
 
-    def evaluate(self, architecture: Architecture) -> tuple[float, float]:
-        """Loss and accuracy on every validation image."""
-        return self._score(self._subnet(architecture), self._validation, len(self._splits.validation))
+    def evaluate(self, architecture: Architecture) -> Score:
+        """Its score on every validation image."""
+        losses_N, hits_N = image_scores(self._subnet(architecture), self._validation.all_batches())
+        return Score(float(losses_N.mean()), float(hits_N.mean()), part_means(losses_N))
 
     def finish(self, architecture: Architecture, folders: Sequence[str]) -> float:
         """Save a chosen network's weights into folders, and return its accuracy on every test image."""
@@ -85,7 +87,8 @@ class CandidateEvaluator:
         for folder in folders:
             make_folder(folder)
             write_atomic(resolve(folder).join(WEIGHTS_FILE), buffer.getvalue())
-        return self._score(subnet, self._stream("test"), len(self._splits.test))[1]
+        _, hits_N = image_scores(subnet, self._stream("test").all_batches())
+        return float(hits_N.mean())
 
     def _subnet(self, architecture: Architecture) -> nn.Module:
         """The network with inherited weights and its own normalisation statistics."""
@@ -94,11 +97,6 @@ class CandidateEvaluator:
         num_batches = min(self._training.batches_per_epoch, self._recalibration_batches)
         recalibrate_batch_norm(subnet, (self._training.batch(step)[0] for step in range(num_batches)))
         return subnet
-
-    def _score(self, subnet: nn.Module, batches: Batches, num_images: int) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy over every image of a split."""
-        loss, accuracy = (summed_score(subnet, batches.all_batches()) / num_images).tolist()
-        return loss, accuracy
 
     def _stream(self, split: str) -> Batches:
         """Batches of a whole split, shuffled once, not augmented."""
@@ -141,8 +139,8 @@ class CandidatePool:
         for actor in self._actors:
             ray.kill(actor)
 
-    def evaluate(self, architectures: Sequence[Architecture]) -> Iterator[tuple[float, float]]:
-        """Loss and accuracy of each on every validation image, in their order, as they come.
+    def evaluate(self, architectures: Sequence[Architecture]) -> Iterator[Score]:
+        """The score of each on every validation image, in their order, as they come.
 
         Raises:
             RunError: an evaluation failed; the message says why.

@@ -4,6 +4,7 @@ import pytest
 
 from multinas_ray.results.candidates import Candidate, Goal
 from multinas_ray.results.choosing import choose
+from multinas_ray.results.scores import Score
 
 BOTH = {"params": 20_000.0, "flops": 300.0}
 
@@ -24,7 +25,7 @@ def candidate(architecture, params, *, network=0, origin="evaluated", limits=Non
 
 def results(**losses):
     """Loss (and an accuracy) by the architecture's only index: a0=0.5 is that of (0,)."""
-    return {(int(name[1:]),): (loss, 0.9) for name, loss in losses.items()}
+    return {(int(name[1:]),): Score(loss, 0.9) for name, loss in losses.items()}
 
 
 def reasons(choice):
@@ -170,3 +171,54 @@ def test_a_candidate_of_its_own_wins_over_an_equal_one_of_another_network():
     choice = choose(candidates, goals, results(a0=0.5, a1=0.5))
     assert sorted(each.architecture for each in choice.networks) == [(0,), (1,)]
     assert len(choice.candidates) == 2
+
+
+LIMIT = {"params": 20_000.0}
+
+
+def chosen_within_limits(scores, sizes):
+    """The choice among networks of these sizes, each the only index of its architecture."""
+    candidates = [candidate((place,), size, limits=LIMIT) for place, size in enumerate(sizes)]
+    return choose(candidates, [Goal(limits=LIMIT)], {(place,): score for place, score in enumerate(scores)})
+
+
+def test_within_a_limit_the_largest_not_told_from_the_best_is_chosen():
+    spread = (0.1, -0.1) * 10  # of the difference from the best: its standard error is 0.0229
+    best = Score(0.500, 0.8, (0.5,) * 20)
+    near = Score(0.522, 0.8, tuple(0.522 + each for each in spread))
+    far = Score(0.524, 0.8, tuple(0.524 + each for each in spread))
+    above = Score(0.400, 0.9, (0.4,) * 20)
+    choice = chosen_within_limits([best, near, far, above], [10_000, 12_000, 15_000, 20_001])
+    assert [each.architecture for each in choice.networks] == [(1,)]
+    assert reasons(choice) == [
+        "loss 0.0220 below the chosen one's, too little to tell, and smaller",
+        "chosen: the largest not told from the least validation loss within params <= 20 k "
+        "(loss 0.0220 above it, standard error 0.0229)",
+        "loss 0.0020 above the chosen one's",
+        "over budget: params 20001 > 20000",
+    ]
+
+
+def test_losses_that_differ_alike_on_all_parts_are_told_apart_however_near():
+    parts = [0.1 * part for part in range(20)]  # images of very different difficulty, the same for both
+    scores = [Score(0.95, 0.8, tuple(parts)), Score(0.9501, 0.8, tuple(each + 0.0001 for each in parts))]
+    choice = chosen_within_limits(scores, [10_000, 20_000])
+    assert [each.architecture for each in choice.networks] == [(0,)]
+
+
+def test_without_parts_only_equal_losses_are_not_told_apart():
+    choice = chosen_within_limits([Score(0.5, 0.8), Score(0.5, 0.8), Score(0.5001, 0.8)], [10_000, 15_000, 20_000])
+    assert [each.architecture for each in choice.networks] == [(1,)]
+    assert reasons(choice) == [
+        "loss equal to the chosen one's, which is larger",
+        "chosen: least validation loss within params <= 20 k",
+        "loss 0.0001 above the chosen one's",
+    ]
+
+
+def test_a_coefficient_says_what_size_is_worth():
+    spread = (0.1, -0.1) * 10
+    scores = {(0,): Score(0.5, 0.8, (0.5,) * 20), (1,): Score(0.501, 0.8, tuple(0.501 + each for each in spread))}
+    candidates = [candidate((0,), 10_000), candidate((1,), 12_000)]
+    (network,) = choose(candidates, [Goal(coefficient=0.0, distribution=0)], scores).networks
+    assert network.architecture == (0,)

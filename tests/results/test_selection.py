@@ -10,6 +10,7 @@ from multinas_ray.results import family_labels, family_path, load_family, load_r
 from multinas_ray.results.candidates import Goal, Sources
 from multinas_ray.results.choosing import choose
 from multinas_ray.results.family import FamilyWriter, network_path
+from multinas_ray.results.scores import Score
 from tests.results.test_candidates import COSTS, SPACE, run_of, whole_space
 
 GOALS = [Goal(coefficient=0.0, distribution=0), Goal(coefficient=0.5, distribution=1)]
@@ -37,7 +38,8 @@ def write(run_path):
         run = replace(run, path=run_path, distributions=distributions)
         sources = Sources.of(run, SPACE, COSTS)
         candidates = sources.propose(goals, 6, np.random.default_rng(0))
-        choice = choose(candidates, goals, {each.architecture: (loss(each.architecture), 0.5) for each in candidates})
+        scores = {each.architecture: Score(loss(each.architecture), 0.5) for each in candidates}
+        choice = choose(candidates, goals, scores)
         path = family_path(run_path, label)
         if earlier is None:
             earlier = load_run(run_path).architectures

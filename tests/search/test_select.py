@@ -12,6 +12,7 @@ from multinas_ray.__main__ import main
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import load_family, load_run, write_config
 from multinas_ray.results.schema import architectures_schema
+from multinas_ray.results.scores import Score
 from multinas_ray.results.writer import write_table
 from multinas_ray.search import select as select_module
 from multinas_ray.search.select import choose_and_finish, goals_of_limits, label_of, select_networks
@@ -36,7 +37,7 @@ class Pool:
 
     def evaluate(self, architectures):
         self.evaluated.append(list(architectures))
-        return iter([(1.0 - 0.3 * float(self.cost([row])[0]) / self.cost.maximum, 0.5) for row in architectures])
+        return iter([Score(1.0 - 0.3 * float(self.cost([row])[0]) / self.cost.maximum, 0.5) for row in architectures])
 
     def finish(self, work):
         self.finished.append([(architecture, list(folders)) for architecture, folders in work])
@@ -172,7 +173,7 @@ def test_equal_choices_again_keep_what_was_retrained_and_others_are_refused(fini
     write_table(path / "architectures.parquet", architectures_schema(list(finished.costs)), {}, columns)
     assert (select_networks(finished.run_path, console=quiet()).architectures["retrained_accuracy"] == 0.75).all()
 
-    worst = "evaluate", lambda self, rows: iter([(float(self.cost([row])[0]), 0.5) for row in rows])
+    worst = "evaluate", lambda self, rows: iter([Score(float(self.cost([row])[0]), 0.5) for row in rows])
     monkeypatch.setattr(select_module.CandidatePool, *worst)
     message = r"would replace the networks (#\d(, )?)+ of .*small, which have been retrained: give --label NAME"
     with pytest.raises(StateError, match=message):
@@ -232,7 +233,7 @@ def interrupt(pool, monkeypatch, number, **arguments):
 
     def evaluate(self, architectures):
         self.evaluated.append(list(architectures))
-        yield from [(9.0, 0.125)] * number  # as they were measured
+        yield from [Score(9.0, 0.125)] * number  # as they were measured
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patches:

@@ -4,6 +4,7 @@ import torch
 from torch.nn import functional
 
 from multinas_ray.errors import StateError
+from multinas_ray.results.scores import NUM_PARTS
 from multinas_ray.supernets import build_subnet
 from multinas_ray.train.candidates import CandidateEvaluator, CandidateJob
 from multinas_ray.train.finish import SUPERNET_FILE, load_supernet, write_supernet
@@ -82,7 +83,7 @@ def images_of(splits, name):
 
 
 def test_loss_and_accuracies_are_those_of_the_saved_network_on_every_image(evaluator, splits, tmp_path):
-    loss, accuracy = evaluator.evaluate(ARCHITECTURE)
+    loss, accuracy, part_losses = evaluator.evaluate(ARCHITECTURE)
     folders = [tmp_path / "networks" / "0", tmp_path / "networks" / "3"]
     test_accuracy = evaluator.finish(ARCHITECTURE, [str(folder) for folder in folders])
     for folder in folders:
@@ -90,6 +91,9 @@ def test_loss_and_accuracies_are_those_of_the_saved_network_on_every_image(evalu
         logits = outputs_of(evaluator, folder, images)
         assert loss == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
         assert accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+        assert len(part_losses) == NUM_PARTS
+        sizes = [len(range(part, len(labels), NUM_PARTS)) for part in range(NUM_PARTS)]
+        assert np.average(part_losses, weights=sizes) == pytest.approx(loss)
         images, labels = images_of(splits, "test")
         logits = outputs_of(evaluator, folder, images)
         assert test_accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
