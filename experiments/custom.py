@@ -20,6 +20,7 @@ from multinas_ray.search.user_code import load_module, load_object
 from multinas_ray.spaces import AdditiveCost, Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
 
 # All numbers here are ours: small enough for a first run on a laptop, to be raised by flags.
+DEFAULT_COEFFICIENTS = (0.0, 0.1, 0.3, 1.0)
 WARMUP_EPOCHS, SEARCH_EPOCHS = 30, 30
 LEAST_WARMUP_ROUNDS, LEAST_SEARCH_ROUNDS = 300, 150
 MOST_BATCH_SIZE, MOST_NORM_BATCH_SIZE = 128, 32
@@ -89,7 +90,8 @@ def custom_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         space=space,
         data=dataclasses.replace(data, image_size=facts.image_shape[1]),
         name=arguments.name,
-        coefficients=arguments.coefficients,
+        targets=arguments.targets,
+        coefficients=None if arguments.targets else arguments.coefficients or DEFAULT_COEFFICIENTS,
         complexity=costs[0].name if costs else "flops",
         extra_costs=costs,
         warmup_rounds=_default(arguments.warmup_rounds, max(LEAST_WARMUP_ROUNDS, WARMUP_EPOCHS * epoch)),
@@ -127,8 +129,6 @@ def custom_parser() -> argparse.ArgumentParser:
     group("--cost", metavar="FILE.py:FUNCTION", action="append", default=[], help=text)
     text = "further module or .py file that registers own blocks; may be repeated"
     group("--import", metavar="MODULE", dest="imports", action="append", default=[], help=text)
-    text = "one network for each, rising: the larger, the smaller the network (default: 0 0.1 0.3 1)"
-    group("--coefficients", metavar="EPS", type=float, nargs="+", default=[0.0, 0.1, 0.3, 1.0], help=text)
     group = parser.add_argument_group("how long").add_argument
     text = "{} rounds (default: {} epochs, at least {} rounds)"
     least = LEAST_WARMUP_ROUNDS, LEAST_SEARCH_ROUNDS

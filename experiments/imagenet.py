@@ -23,8 +23,7 @@ from multinas_ray.spaces import imagenet_mobile_space
 
 IMAGENET_TRAIN_IMAGES, IMAGENET_CLASSES = 1_281_167, 1000
 HELD_OUT_IMAGES = 50_000
-MILLION = 1_000_000
-DEFAULT_TARGETS = tuple(np.linspace(150, 600, 8).round().tolist())
+DEFAULT_TARGETS = tuple(1e6 * np.linspace(150, 600, 8).round())
 
 
 def imagenet_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
@@ -48,7 +47,7 @@ def imagenet_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         ),
         data=_data(arguments, fraction),
         name=arguments.name,
-        targets=None if arguments.coefficients else [MILLION * target for target in arguments.targets],
+        targets=None if arguments.coefficients else arguments.targets or DEFAULT_TARGETS,
         coefficients=arguments.coefficients,
         complexity="flops",
         warmup_rounds=arguments.warmup_epochs * epoch,
@@ -105,10 +104,6 @@ def imagenet_parser() -> argparse.ArgumentParser:
     group("--decode-processes", metavar="P", type=int, help=text)
     group("--strict", action="store_true", help="stop at the first damaged image instead of leaving it out")
     group = parser.add_argument_group("what is searched").add_argument
-    text = "one network within each, rising, in millions of multiply-adds (default: %(default)s)"
-    group("--targets", metavar="MFLOPS", type=float, nargs="+", default=list(DEFAULT_TARGETS), help=text)
-    text = "in place of targets: one network for each, rising: the larger, the smaller the network"
-    group("--coefficients", metavar="EPS", type=float, nargs="+", help=text)
     group("--width", metavar="FACTOR", type=float, default=1.0, help="of all channels (default: %(default)s)")
     group("--squeeze-excitation", action="store_true", help="in every block, as MobileNetV3")
     text = "subnets evaluated a round, a multiple of their number (default: 2 for each target)"

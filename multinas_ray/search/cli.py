@@ -67,15 +67,31 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     )
     group.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
     group.add_argument("--resume", action="store_true", help="go on with the run of this name")
-    _add_cost_arguments(parser.add_argument_group("what the coefficients weigh"))
+    _add_driver_arguments(parser.add_argument_group("which networks"))
 
 
-def _add_cost_arguments(group: argparse._ArgumentGroup) -> None:
+def _add_driver_arguments(group: argparse._ArgumentGroup) -> None:
+    either = group.add_mutually_exclusive_group()
+    either.add_argument(
+        "--targets",
+        metavar="T",
+        type=float,
+        nargs="+",
+        help="the best network within each, rising, in the complexity's own unit: 2e6 is two million parameters "
+        "(default: what the experiment says)",
+    )
+    either.add_argument(
+        "--coefficients",
+        metavar="EPS",
+        type=float,
+        nargs="+",
+        help="in place of targets: weights of the complexity, rising from 0, for the best whatever its size",
+    )
     group.add_argument(
         "--complexity",
         metavar="COST",
-        help="what the coefficients weigh: params, flops, latency (with --latency-table) or a cost of your own "
-        "(default: what the experiment says)",
+        help="what targets or coefficients are about: params, flops, latency (with --latency-table) or a cost of your "
+        "own (default: what the experiment says; its targets keep their places between the least and the most)",
     )
     group.add_argument(
         "--latency-table",
@@ -112,12 +128,24 @@ def with_run_arguments(config: OneShotSearchConfig, arguments: argparse.Namespac
         node_wait_seconds=60 * arguments.wait_for_nodes,
         threads_per_worker=arguments.threads_per_worker,
         use_gpu=arguments.use_gpu,
-        **_cost_settings(config, arguments),
+        **_driver_settings(config, arguments),
     )
 
 
+def _driver_settings(config: OneShotSearchConfig, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that --targets, --coefficients, --complexity and --latency-table change."""
+    settings = _cost_settings(config, arguments)
+    if arguments.targets is not None or arguments.coefficients is not None:
+        return {**settings, "targets": arguments.targets, "coefficients": arguments.coefficients}
+    costs = {**config.costs, **{cost.name: cost for cost in settings.get("extra_costs", ())}}
+    if config.targets is not None and settings["complexity"] != config.complexity and settings["complexity"] in costs:
+        cost, other = config.cost, costs[settings["complexity"]]
+        places = [(target - cost.minimum) / (cost.maximum - cost.minimum) for target in config.targets]
+        settings["targets"] = [other.minimum + place * (other.maximum - other.minimum) for place in places]
+    return settings
+
+
 def _cost_settings(config: OneShotSearchConfig, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that --complexity and --latency-table change."""
     complexity = config.complexity if arguments.complexity is None else arguments.complexity
     if arguments.latency_table is None:
         if complexity == LATENCY and LATENCY not in config.costs:

@@ -35,7 +35,7 @@ def test_flags_change_what_they_say() -> None:
 
 def test_targets_outside_the_space_are_told_its_range() -> None:
     with pytest.raises(ConfigError, match="102528896 to 606590720 flops; got 700000000"):
-        config_of("--targets", "150", "700")
+        config_of("--targets", "150e6", "700e6")
 
 
 def test_a_search_needs_images(capsys: pytest.CaptureFixture[str]) -> None:

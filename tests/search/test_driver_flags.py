@@ -1,5 +1,6 @@
 import argparse
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -85,3 +86,33 @@ def test_a_run_keeps_its_table_and_what_is_known_of_it(file, tmp_path):
     pq.write_table(pq.read_table(file).select(["block"]), tmp_path / "mine_validation.parquet")
     keep_latency_table(str(file), str(run))
     assert pq.read_table(run / "latency_validation.parquet").column_names == ["block"]
+
+
+def test_targets_keep_their_places_between_the_least_and_the_most_of_another_cost(make_config, file):
+    params, flops = make_config().space.costs["params"], make_config().space.costs["flops"]
+    places = np.array([0.0, 0.25, 1.0])
+    targets = params.minimum + places * (params.maximum - params.minimum)
+    config = make_config(coefficients=None, targets=targets, complexity="params")
+    assert configured(config).targets == config.targets
+    other = configured(config, "--complexity", "flops").targets
+    np.testing.assert_allclose(other, flops.minimum + places * (flops.maximum - flops.minimum))
+    latency = configured(config, "--complexity", "latency", "--latency-table", str(file))
+    np.testing.assert_allclose(latency.targets[::2], [latency.cost.minimum, latency.cost.maximum])
+
+
+def test_flags_name_other_targets_or_coefficients(make_config):
+    weighed, targeted = make_config(), make_config(coefficients=None, targets=[9e3, 2e4])
+    for config in (weighed, targeted):
+        wanted = configured(config, "--targets", "5e3", "12e3")
+        assert (wanted.targets, wanted.coefficients) == ((5e3, 12e3), None)
+        wanted = configured(config, "--coefficients", "0", "0.5", "2")
+        assert (wanted.targets, wanted.coefficients) == (None, (0.0, 0.5, 2.0))
+        assert configured(config).targets == config.targets
+    with pytest.raises(ConfigError, match="targets must lie within"):
+        configured(targeted, "--targets", "9e3", "2e4", "--complexity", "flops")
+
+
+def test_targets_and_coefficients_exclude_each_other(make_config, capsys):
+    with pytest.raises(SystemExit):
+        configured(make_config(), "--targets", "1", "--coefficients", "0")
+    assert "not allowed with argument" in capsys.readouterr().err
