@@ -127,24 +127,27 @@ def test_two_workers_train_a_network_with_ray_train(tmp_path: Path) -> None:
     assert list(Path(run_path, "retraining", "train").iterdir()), "Ray Train has worked here"
 
 
-def test_a_group_whose_node_goes_after_its_notice_goes_on_within_the_epochs(
+def test_a_group_whose_node_goes_after_its_notice_goes_on_within_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing but the notice leads to a checkpoint; a worker is killed after it."""
+    """The notice comes after some epochs; a worker is killed once that led to a checkpoint within an epoch."""
     run_path = write_chosen_run(tmp_path, [LARGE])
     table, checkpoint = (Path(run_path, "networks", "0", name) for name in ("training.parquet", "checkpoint.pt"))
-    flags = ["--epochs", "150", "--num-workers", "2", "--cpus-per-worker", "0.5"]
+
+    def is_within_an_epoch() -> bool:
+        return bool(torch.load(checkpoint, weights_only=True)["step"] > 0)
+
+    flags = ["--epochs", "300", "--num-workers", "2", "--cpus-per-worker", "0.5", "--checkpoint-interval-seconds", "3"]
     with FakeMetadata("aws") as cloud:
         monkeypatch.setenv("MULTINAS_METADATA_URL", cloud.url)
-        with retrain(run_path, *flags, "--checkpoint-interval-seconds", "1000") as process:
-            wait_until(lambda: len(cloud.asked) >= 4, process)
+        with retrain(run_path, *flags) as process:
+            wait_until(lambda: epochs_done(run_path, 0) > 0, process)
+            assert not is_within_an_epoch()
             cloud.notice = aws_notice_of(60)
-            wait_until(lambda: checkpoint.exists() and table.exists(), process)
-            step, before = torch.load(checkpoint, weights_only=True)["step"], pd.read_parquet(table)
-            cloud.notice = None
+            wait_until(is_within_an_epoch, process)
             trials_of(process, "RayTrainWorker")[0].kill()
+            before = pd.read_parquet(table)
             finish(process)
-    check_trained(run_path, epochs=150)
-    assert step > 0
-    assert 0 < len(before) < 150
+    check_trained(run_path, epochs=300)
+    assert 0 < len(before) < 300
     pd.testing.assert_frame_equal(pd.read_parquet(table).head(len(before)), before)
