@@ -27,8 +27,8 @@ METADATA_URL = "http://169.254.169.254"
 POLL_SECONDS = 5.0
 """Time between two questions."""
 
-ANSWER_SECONDS = 1.0
-"""Longest wait for an answer, which comes from the machine's own host."""
+ANSWER_SECONDS = 5.0
+"""Longest wait for an answer. It comes from the machine's own host; what may be late is this process, on a busy node."""
 
 AWS_NOTICE_SECONDS, GOOGLE_NOTICE_SECONDS = 120.0, 30.0
 """What the clouds promise, where the notice itself names no time."""
