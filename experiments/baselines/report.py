@@ -202,7 +202,7 @@ def draw(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of
     middle.set_yticks(range(len(names)), [])
     _draw_networks(right, rows, names, judge)
     for axes in (left, middle, right):
-        axes.legend(frameon=False, fontsize=8, loc="lower right" if axes is right else "upper left")
+        axes.legend(edgecolor="none", framealpha=1.0, fontsize=8, loc="lower right" if axes is right else "upper left")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)

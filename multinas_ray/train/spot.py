@@ -28,7 +28,7 @@ POLL_SECONDS = 5.0
 """Time between two questions."""
 
 ANSWER_SECONDS = 5.0
-"""Longest wait for an answer. It comes from the machine's own host; what may be late is this process, on a busy node."""
+"""Longest wait for an answer. It comes from the machine's own host; late, on a busy node, is this process."""
 
 AWS_NOTICE_SECONDS, GOOGLE_NOTICE_SECONDS = 120.0, 30.0
 """What the clouds promise, where the notice itself names no time."""

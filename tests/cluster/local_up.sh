@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# docs/cluster-local.yaml for real, on this one machine: ray up, a small search by ray submit, ray down.
+# docs/cluster-local.yaml for real, on this one machine: ray up, a small search by ray submit, its folder fetched and
+# reported, ray down.
 #
 #   sudo --preserve-env=PATH tests/cluster/local_up.sh
 #
@@ -91,12 +92,15 @@ tail -n 1 <<< "$output"
 flags=(--storage "$HOME/runs" --warmup-rounds 20 --search-rounds 40)
 show ray submit "${style[@]}" "$cluster" tests/search/tiny_search.py -- "${flags[@]}"
 [ -e "$HOME/runs/tiny/finished.json" ] || { echo "local_up.sh: the search left no finished.json" >&2; exit 1; }
-show multinas-ray verify "$HOME/runs/tiny"
+show ray rsync-down "${style[@]}" "$cluster" "$HOME/runs/tiny/" "$place/tiny/"
+show multinas-ray verify "$place/tiny"
+show multinas-ray report "$place/tiny"
+[ -s "$place/tiny/report.html" ] || { echo "local_up.sh: there is no report" >&2; exit 1; }
 show ray down "${style[@]}" --yes "$cluster"
 sleep 2
-if pgrep "raylet|gcs_server" > /dev/null; then
+if pgrep -x raylet > /dev/null || pgrep -x gcs_server > /dev/null; then
     echo "local_up.sh: ray down left processes behind" >&2
     exit 1
 fi
 echo
-echo "Done: up, searched, down."
+echo "Done: up, searched, fetched, reported, down."
