@@ -25,7 +25,7 @@ from multinas_ray.tune.trial import OneShotTrial
 from tests.search import tiny_search
 
 pytestmark = [
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
@@ -135,7 +135,6 @@ def kill_after_a_checkpoint(bucket: Bucket, flags: list[str], folder: Path) -> b
 
 
 @pytest.mark.cluster
-@pytest.mark.nodes  # minutes beside other work: by hand, as those that lose nodes
 def test_a_killed_search_goes_on_from_the_bucket_and_its_networks_are_trained_and_exported_there(
     bucket: Bucket,
     ray_folder: Path,
