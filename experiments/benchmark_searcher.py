@@ -2,15 +2,13 @@
 
 Drives the searcher as Tune does, without Ray, with two trials in flight and made-up losses that do not repeat: as it is
 by default, with reuse_results and with screened. Beside each the optimiser alone, asked and told one by one: the same
-without record, decoding and the looking up of trials. Each runs in a process of its own, whose peak is its memory; the
+without record, decoding and the looking up of trials. Each runs in a process of its own, whose memory is told; the
 record is what lies on the disk. With reuse_results a search that has settled draws several known configurations for
 each new one; they are recorded and learned from without a run, and are part of the new one's time.
 """
 
 import argparse
 import multiprocessing
-import resource
-import sys
 import tempfile
 import time
 from collections import deque
@@ -20,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 from ray import tune
 from rich.console import Console
 from rich.progress import track
@@ -113,7 +112,7 @@ class Timing:
     cpu_seconds: float
     """Mean processor time of one, with what the benchmark itself does: others at work do not count."""
     memory_bytes: int
-    """Peak so far."""
+    """Held then; a writing of the record takes some more for a moment."""
     record_bytes: int
     """On the disk so far; 0 without a record."""
 
@@ -128,14 +127,13 @@ def measure(one: Callable[[], float], args: argparse.Namespace, title: str, reco
         times = np.array([one() for _ in range(args.window)])
         cpu_seconds = (time.process_time() - start) / args.window
         done = after + args.window
-        results.append(Timing(times, cpu_seconds, peak_memory_bytes(), folder_bytes(record)))
+        results.append(Timing(times, cpu_seconds, memory_bytes(), folder_bytes(record)))
     return results
 
 
-def peak_memory_bytes() -> int:
-    """Returns the most memory this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+def memory_bytes() -> int:
+    """Returns what this process holds now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def folder_bytes(folder: Path) -> int:
