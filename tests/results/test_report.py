@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from markupsafe import Markup
 from multinas_ray.__main__ import main
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.results import architectures_schema, load_run, plain, write_table
+from multinas_ray.results.numbers import format_count
 from multinas_ray.results.report import drawings, write_report
 from multinas_ray.results.report.writing import render_report
 from multinas_ray.results.schema import candidates_schema
@@ -317,3 +319,16 @@ def test_a_report_needs_neither_torch_nor_ray_and_no_pyplot(run, tmp_path):
         "assert not {'torch', 'ray', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, str(run)], check=True)
+
+
+def test_targets_are_told_with_the_distributions_that_are_held_near_them(run, undrawn, monkeypatch):
+    assert "Dotted lines" not in render_report(str(run))
+    loaded = load_run(str(run))
+    targets = 0.8 - 0.2 * loaded.distributions["distribution"]
+    targeted = replace(loaded, distributions=loaded.distributions.assign(target=targets, coefficient=NAN))
+    monkeypatch.setattr("multinas_ray.results.report.writing.load_run", lambda path: targeted)
+    page = checked(render_report(str(run)))
+    _, scale = targeted.driving_cost
+    assert "Dotted lines are the targets." in page.text
+    for k in range(4):
+        assert f"target {format_count((0.8 - 0.2 * k) * scale)}, entropy" in page.text

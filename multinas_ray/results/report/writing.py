@@ -98,6 +98,7 @@ def _content(run: Run, path: str, family: ToldFamily) -> dict[str, Any]:
         "pareto": drawings.pareto_drawing(run, chosen),
         "convergence": drawings.convergence_drawing(run, family.networks),
         "smoothing": smoothing_window(run),
+        "is_targeted": bool(run.distributions["target"].notna().any()),
         "maps": heat_maps(run, family.networks, positions),
         "accounting": accounting_of(run),
         "candidates": tables.candidate_groups(family, positions),
