@@ -46,11 +46,10 @@ def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
 def complete(config: OneShotSearchConfig, arguments: argparse.Namespace, console: Console) -> None:
     """Train, export and report the networks that the search has chosen."""
     if not arguments.search_only:
-        recipe = RetrainConfig(
-            epochs=20,
+        recipe = RetrainConfig(  # the best of six by validation accuracy, trained without these images (seeds 1 and 2)
+            epochs=30,
             batch_size=64,
             learning_rate=0.4,  # for 256 images: 0.1 here
-            label_smoothing=0.0,
             augmentation="standard",
             seed=config.seed,
         )
