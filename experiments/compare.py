@@ -11,7 +11,7 @@ The budget is a number of training steps of one subnet and of evaluations of one
 images, the same for all (where a target has fewer random architectures than evaluations, random evaluates all of
 them); ours-first, spos and random share one supernet. In the end every method scores 8 candidates (those that choose
 from a search's record a few more, its other modes) for each target on all validation images, with
-batch-normalisation statistics of their own, and takes the best within the target.
+batch-normalisation statistics of their own, and chooses as a search does at its end.
 
 Two measures by the table's full trainings: Kendall's tau between the supernet's losses and the true errors of random
 architectures (mean of the supernets where there are several), and the hypervolume of the K networks' true errors and

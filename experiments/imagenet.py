@@ -23,7 +23,7 @@ from multinas_ray.spaces import imagenet_mobile_space
 
 IMAGENET_TRAIN_IMAGES, IMAGENET_CLASSES = 1_281_167, 1000
 HELD_OUT_IMAGES = 50_000
-DEFAULT_TARGETS = tuple(1e6 * np.linspace(150, 600, 8).round())
+DEFAULT_TARGETS = (1e6 * np.linspace(150, 600, 8).round()).tolist()
 
 
 def imagenet_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
@@ -37,6 +37,7 @@ def imagenet_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
     distribution an update, batches of 1,024 and 256 images, and normalisation over 32 images are ours.
     """
     num_train, num_classes, fraction = _images(arguments)
+    is_told = arguments.targets is not None or arguments.coefficients is not None
     epoch = num_train // arguments.batch_size
     config = OneShotSearchConfig(
         space=imagenet_mobile_space(
@@ -47,8 +48,8 @@ def imagenet_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         ),
         data=_data(arguments, fraction),
         name=arguments.name,
-        targets=None if arguments.coefficients else arguments.targets or DEFAULT_TARGETS,
-        coefficients=arguments.coefficients,
+        targets=None if is_told else DEFAULT_TARGETS,
+        coefficients=(0.0,) if is_told else None,  # the flags' take their place
         complexity="flops",
         warmup_rounds=arguments.warmup_epochs * epoch,
         search_rounds=arguments.epochs * epoch,

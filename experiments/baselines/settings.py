@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from multinas_ray.core.targets import TARGET_WEIGHT
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.results import write_atomic
@@ -26,6 +27,16 @@ TARGET_SHARES = (0.35, 0.45, 0.55, 0.7)
 CANDIDATES = 8
 """Architectures of each network that are scored on all validation images at the end, for every method alike."""
 SETTINGS_FILE = "settings.json"
+FIXED_SETTINGS = {
+    "comparison": 2,  # raised whenever a piece of work means something else
+    "learning_rate": LEARNING_RATE,
+    "search_share": SEARCH_SHARE,
+    "samples_per_update": SAMPLES_PER_UPDATE,
+    "target_shares": list(TARGET_SHARES),
+    "target_weight": TARGET_WEIGHT,
+    "candidates": CANDIDATES,
+}
+"""What is kept beside the flags, so that results of another version of this comparison are not mixed with new ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +191,7 @@ def keep_settings(settings: Settings, out: Path) -> None:
     Raises:
         ConfigError: the folder holds another comparison.
     """
-    file, now = out / SETTINGS_FILE, asdict(settings)
+    file, now = out / SETTINGS_FILE, {**asdict(settings), **FIXED_SETTINGS}
     if file.is_file():
         before = json.loads(file.read_text())
         differences = [f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]]

@@ -23,10 +23,10 @@ def targeted_losses(
     """Returns (K, N): what the K distributions minimise; +inf (ranks worst) where the loss is not finite.
 
     ``L_i / S + weight * max(x, -BELOW_SHARE * x)`` with ``x = R_i / T_k - 1`` and S the interquartile range of the
-    samples' finite losses, 1 where that is 0. So what an update does is the same for a L + b, a > 0, as for L, and one
-    weight serves any loss. The distance is the absolute reward of TuNAS (Bender et al., CVPR 2020); the division
-    by S and the gentler slope below are ours. Unlike a weight of the complexity alone, it reaches the concave parts of
-    a front, and keeps networks large where a supernet's losses hardly tell what size is worth.
+    samples' finite losses, or their whole range where that is 0. So what an update does is the same for a L + b, a > 0,
+    as for L, and one weight serves any loss. The distance is the absolute reward of TuNAS (Bender et al., CVPR 2020);
+    the division by S and the gentler slope below are ours. Unlike a weight of the complexity alone, it reaches the
+    concave parts of a front, and keeps networks large where a supernet's losses hardly tell what size is worth.
 
     Args:
         losses_N: losses; NaN and both infinities mean a failed evaluation.
@@ -36,11 +36,19 @@ def targeted_losses(
     """
     failed_N = ~np.isfinite(losses_N)
     finite_losses = losses_N[~failed_N]
-    lower, upper = np.quantile(finite_losses, SPREAD_QUANTILES) if len(finite_losses) else (0.0, 0.0)
-    with np.errstate(over="ignore"):  # a range beyond the largest float
-        spread = upper - lower
+    spread = _spread(finite_losses)
     excess_KN = np.where(failed_N, 0.0, complexities_N) / np.asarray(targets, dtype=np.float64)[:, None] - 1.0
     distance_KN = np.maximum(excess_KN, -BELOW_SHARE * excess_KN)
-    ranked_losses_N = np.where(failed_N, np.inf, losses_N) / (spread if 0.0 < spread < np.inf else 1.0)
+    ranked_losses_N = np.where(failed_N, np.inf, losses_N) / spread
     scores_KN: FloatArray = ranked_losses_N + weight * distance_KN
     return scores_KN
+
+
+def _spread(losses: FloatArray) -> float:
+    """A positive scale of finite losses; 1 where they are all equal or further apart than floats go."""
+    if not len(losses):
+        return 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        lower, upper = np.quantile(losses, SPREAD_QUANTILES)
+        spread = float(upper - lower) or float(np.ptp(losses))
+    return spread if 0.0 < spread < np.inf else 1.0

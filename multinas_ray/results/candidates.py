@@ -34,7 +34,7 @@ WEIGHTINGS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """What one network is chosen for: a weighted sum of loss and complexity, or the least loss within limits."""
+    """What one network is chosen for: a weighted sum of loss and complexity, or the loss within limits."""
 
     coefficient: float | None = None
     """Weight of the complexity; None: the loss alone counts, within the limits."""
@@ -66,7 +66,7 @@ class Candidate:
     """With the supernet's weights, on all validation images; minimised."""
     accuracy: float = np.nan
     objective: float = np.nan
-    """What is minimised."""
+    """Loss + coefficient * complexity, or the loss within limits."""
     chosen: bool = False
     reason: str = ""
 

@@ -54,10 +54,10 @@ def choose(
         best = min(able, key=lambda each: (each.objective, each.complexity), default=None)
         winner = best
         if best is not None and goal.limits:
-            winner = max(
-                (each for each in able if each.objective - best.objective <= _error(each, best, results)),
-                key=lambda each: (each.complexity, -each.objective),
-            )
+            as_good = [each for each in able if each.objective - best.objective <= _error(each, best, results)]
+            bound = max(each.objective for each in as_good)  # nobody better than one of them is told from the best
+            within = [each for each in able if each.objective <= bound]
+            winner = max(within, key=lambda each: (_excess(each, goal), -each.objective))
         if winner is not None and all(winner is not each for each in own):
             own.append(winner)
         groups.append([_explained(each, winner, best, goal, results) for each in own])
@@ -104,10 +104,9 @@ def _reason_of_winner(winner: Candidate, best: Candidate, goal: Goal, results: M
     difference = winner.objective - best.objective
     if difference == 0:
         return f"chosen: least {objective_text(goal)}"
-    error = _error(winner, best, results)
     return (
         f"chosen: the largest not told from the least {objective_text(goal)} "
-        f"(loss {difference:.4f} above it, standard error {error:.4f})"
+        f"(loss {difference:.4f} above it, standard error {_error(winner, best, results):.4f})"
     )
 
 
@@ -118,7 +117,7 @@ def _reason_of_loser(candidate: Candidate, winner: Candidate, goal: Goal) -> str
         return f"{what} {difference:.4f} above the chosen one's"
     if difference < 0:
         return f"loss {-difference:.4f} below the chosen one's, too little to tell, and smaller"
-    if goal.limits and candidate.complexity < winner.complexity:
+    if goal.limits and _excess(candidate, goal) < _excess(winner, goal):
         return f"{what} equal to the chosen one's, which is larger"
     if candidate.complexity > winner.complexity:
         return f"{what} equal to the chosen one's, which is smaller"
@@ -160,7 +159,7 @@ def _unmet(group: list[Candidate], goal: Goal) -> str:
 
 
 def _excess(candidate: Candidate, goal: Goal) -> float:
-    """How far the worst of the costs is above its limit, as a share of the limit."""
+    """How far the worst of the costs is above its limit, as a share of the limit; negative: the room that is left."""
     return max((candidate.costs[name] - limit) / (abs(limit) or 1.0) for name, limit in goal.limits.items())
 
 

@@ -204,8 +204,8 @@ def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
 
     `network` is the rank of that network, `origin` where the candidate came from (see `architectures_schema`),
     `recorded_loss` its loss during the search; `loss` and `accuracy` are measured with the supernet's weights on all
-    validation images. `objective` is what was minimised: loss + coefficient * complexity, or the loss alone where
-    there is a budget.
+    validation images. `objective` is loss + coefficient * complexity, or the loss alone where there is a budget: the
+    least is chosen, or the largest network not told from it (see `results.choosing`).
 
     Args:
         cost_names: As for `evaluations_schema`.

@@ -7,7 +7,7 @@ from multinas_ray.errors import StateError
 from multinas_ray.results import plain, storage
 
 STATE_FILE = "state.json"
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 def save_snapshot(path: storage.AnyPath, state: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from multinas_ray.errors import ConfigError, MultiNASError
@@ -136,12 +137,16 @@ def _driver_settings(config: OneShotSearchConfig, arguments: argparse.Namespace)
     """The settings that --targets, --coefficients, --complexity and --latency-table change."""
     settings = _cost_settings(config, arguments)
     if arguments.targets is not None or arguments.coefficients is not None:
-        return {**settings, "targets": arguments.targets, "coefficients": arguments.coefficients}
+        settings |= {"targets": arguments.targets, "coefficients": arguments.coefficients}
+        if config.samples_per_update is not None:  # the nearest multiple of the new K, not fewer
+            count = len(arguments.targets or arguments.coefficients)
+            settings["samples_per_update"] = -(-config.samples_per_update // count) * count
+        return settings
     costs = {**config.costs, **{cost.name: cost for cost in settings.get("extra_costs", ())}}
     if config.targets is not None and settings["complexity"] != config.complexity and settings["complexity"] in costs:
-        cost, other = config.cost, costs[settings["complexity"]]
-        places = [(target - cost.minimum) / (cost.maximum - cost.minimum) for target in config.targets]
-        settings["targets"] = [other.minimum + place * (other.maximum - other.minimum) for place in places]
+        before, now = config.cost, costs[settings["complexity"]]
+        places = np.interp(config.targets, (before.minimum, before.maximum), (now.minimum, now.maximum))
+        settings["targets"] = places.tolist()
     return settings
 
 

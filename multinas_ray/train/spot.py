@@ -154,7 +154,8 @@ class SpotWatch(threading.Thread):
         while not self._is_over.is_set():
             seconds_left = self._ask(cloud, url)
             if seconds_left is not None:
-                self._tell(seconds_left)
+                if not self._is_over.is_set():  # it may have been left while the answer was awaited
+                    self._tell(seconds_left)
                 return
             self._is_over.wait(POLL_SECONDS)
 

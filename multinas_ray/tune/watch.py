@@ -46,10 +46,9 @@ def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexit
     ):
         table.add_column(name, justify="right")
     for k, coefficient in enumerate(diagnostics["coefficient"]):
-        target = format_count(diagnostics["target"][k] * complexity_scale)
         table.add_row(
             str(k),
-            target if is_targeted else f"{coefficient:.3g}",
+            format_count(diagnostics["target"][k] * complexity_scale) if is_targeted else f"{coefficient:.3g}",
             f"{diagnostics['expected_loss'][k]:.4f}",
             format_count(diagnostics["expected_complexity"][k] * complexity_scale),
             f"{diagnostics['entropy'][k]:.2f}",

@@ -77,6 +77,13 @@ def irregular(architectures):
     return np.sin(architectures @ [1.0, 5.3, 21.7, 88.1, 361.9, 1507.3])
 
 
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
+def test_where_most_losses_tie_their_unit_does_not_matter_either(factor: float) -> None:
+    losses, complexities = np.array([1.0] * 7 + [0.9]), np.array([0.4] * 7 + [0.41])
+    (scores,) = targeted_losses(factor * losses, complexities, (0.4,), weight=7.0)
+    assert scores.argmin() == 7  # the range is 1 unit, the distance a fortieth times 7
+
+
 @pytest.mark.parametrize(("factor", "offset"), [(1e-3, 0.0), (64.0, 5.0), (1e6, -1e6)])
 def test_neither_unit_nor_zero_of_the_loss_matters(factor: float, offset: float) -> None:
     optimizer, other = new_optimizer(), new_optimizer()

@@ -33,6 +33,11 @@ def test_flags_change_what_they_say() -> None:
     assert config.training.learning_rate == pytest.approx(0.05)
 
 
+def test_targets_may_be_about_another_cost() -> None:
+    config = config_of("--complexity", "params", "--targets", "3e6", "5e6")
+    assert (config.complexity, config.targets) == ("params", (3e6, 5e6))
+
+
 def test_targets_outside_the_space_are_told_its_range() -> None:
     with pytest.raises(ConfigError, match="102528896 to 606590720 flops; got 700000000"):
         config_of("--targets", "150e6", "700e6")

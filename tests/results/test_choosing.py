@@ -199,6 +199,25 @@ def test_within_a_limit_the_largest_not_told_from_the_best_is_chosen():
     ]
 
 
+def test_nothing_larger_and_better_than_the_chosen_one_is_left():
+    """Though its own difference from the best is certain: who is as good as the best is better than the chosen one."""
+    spread = (0.1, -0.1) * 10
+    best, certain = Score(0.50, 0.8, (0.50,) * 20), Score(0.51, 0.8, (0.51,) * 20)
+    unsure = Score(0.52, 0.8, tuple(0.52 + each for each in spread))
+    choice = chosen_within_limits([best, unsure, certain], [10_000, 12_000, 15_000])
+    assert [each.architecture for each in choice.networks] == [(2,)]
+
+
+def test_the_limit_that_is_given_is_the_one_whose_room_is_used():
+    limits = {"flops": 300.0}
+    candidates = [
+        candidate((0,), 90_000, flops=100, limits=limits),
+        candidate((1,), 10_000, flops=290, limits=limits),
+    ]
+    scores = {(0,): Score(0.5, 0.8), (1,): Score(0.5, 0.8)}
+    assert choose(candidates, [Goal(limits=limits)], scores).networks[0].architecture == (1,)
+
+
 def test_losses_that_differ_alike_on_all_parts_are_told_apart_however_near():
     parts = [0.1 * part for part in range(20)]  # images of very different difficulty, the same for both
     scores = [Score(0.95, 0.8, tuple(parts)), Score(0.9501, 0.8, tuple(each + 0.0001 for each in parts))]

@@ -240,7 +240,7 @@ def test_snapshots_continue_an_optimiser_exactly(make_run, tmp_path):
     [
         ("{}", r"state.json is not a saved state: restore a copy, or delete it"),
         ("[]", "is not a saved state"),
-        ('{"state_version": 2, "state": {}}', "has state version 2, this package reads 1"),
+        ('{"state_version": 3, "state": {}}', "has state version 3, this package reads 2"),
         ("{", r"state.json: not readable as JSON"),
     ],
 )

@@ -112,6 +112,12 @@ def test_flags_name_other_targets_or_coefficients(make_config):
         configured(targeted, "--targets", "9e3", "2e4", "--complexity", "flops")
 
 
+def test_samples_follow_another_number_of_networks(make_config):
+    config = make_config(samples_per_update=16)
+    assert configured(config, "--targets", "5e3", "8e3", "12e3").samples_per_update == 18
+    assert configured(config, "--coefficients", "0", "1").samples_per_update == 16
+
+
 def test_targets_and_coefficients_exclude_each_other(make_config, capsys):
     with pytest.raises(SystemExit):
         configured(make_config(), "--targets", "1", "--coefficients", "0")

@@ -75,7 +75,6 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 def ray_folder(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A local Ray, which drivers of other processes join; its logs are in the folder."""
     with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # a short path: it holds sockets
-        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
         yield Path(folder)
         ray.shutdown()

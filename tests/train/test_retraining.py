@@ -163,11 +163,13 @@ def test_a_node_that_goes_after_its_notice_costs_no_step(make_job, cloud):
     assert tables[1]["train_loss"].tolist() == pytest.approx(tables[0]["train_loss"].tolist(), rel=1e-6)
 
 
-def test_only_the_first_rank_of_a_node_watches(cloud):
-    cloud.notice = aws_notice_of(60)
-    with noticed_checkpoints(CPU, local_rank=1) as is_wanted:
-        assert not is_wanted()
-    assert cloud.asked == []
+def test_only_the_first_rank_of_a_node_watches(monkeypatch):
+    started = []
+    monkeypatch.setattr(retraining.SpotWatch, "start", lambda watch: started.append(watch))
+    for local_rank in (1, 0, 2):
+        with noticed_checkpoints(CPU, local_rank=local_rank) as is_wanted:
+            assert not is_wanted()
+        assert len(started) == (local_rank != 1)
 
 
 @pytest.mark.parametrize("local_rank", [0, 1])

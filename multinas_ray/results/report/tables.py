@@ -126,7 +126,7 @@ def candidate_groups(family: ToldFamily, positions: Sequence[Position]) -> list[
         Column("loss in the search"),
         Column("loss", hint="on all validation images"),
         Column("accuracy", hint="on all validation images"),
-        Column("objective", hint="what is minimised"),
+        Column("objective", hint="loss + coefficient * complexity, or the loss within limits"),
         Column("why", is_number=False, wraps=True),
     ]
     groups = []
