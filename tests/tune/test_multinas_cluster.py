@@ -243,6 +243,25 @@ def test_nan_inf_and_a_missing_complexity_fail_the_trial(bench):
     assert is_failed(bench.rows) == [True] * 6
 
 
+class TellsAgain(tune.Callback):
+    """Tells a searcher every completion once more, and one of a trial that nobody knows."""
+
+    def __init__(self, search):
+        self.search = search
+
+    def on_trial_complete(self, iteration, trials, trial, **info):
+        for trial_id in (trial.trial_id, "nobody"):
+            self.search.on_trial_complete(trial_id, result={**trial.last_result, "loss": -1.0})
+
+
+def test_repeated_and_unknown_completions_change_nothing(bench):
+    search = bench.search()
+    results = bench.fit(report, search, run={"callbacks": [TellsAgain(search)]})
+    rows = bench.rows
+    assert len(rows) == len(results) == 10
+    assert sorted(rows["loss"]) == sorted(result.metrics["loss"] for result in results)
+
+
 def test_a_trial_stopped_by_asha_counts_with_its_last_result(bench):
     def slow(config):
         for step in range(1, 9):
