@@ -13,12 +13,20 @@ def add_parser(commands: Subparsers) -> None:
         "select",
         help="choose the networks again, or for any budgets (--max params=2e6), with no new search",
         description="Choose networks of a finished search. The likeliest network of each distribution, the best of "
-        "the record and fresh draws are evaluated with the supernet's weights on all validation images; the best one "
-        "within the budget is chosen, and a table tells why. Budgets are hard: if nothing meets one, the nearest is "
-        "told and no network returned. Without --max the run's own K networks are chosen again.",
+        "the record and fresh draws are evaluated with the supernet's weights on all validation images; of those "
+        "within the budget that cannot be told from the best the one nearest to it is chosen, and a table tells why. "
+        "Budgets are hard: if nothing meets one, the nearest is told and no network returned. Without --max the run's "
+        "own K networks are chosen again.",
         epilog="example: multinas-ray select runs/quickstart --max params=20000,40000 --max flops=5e5",
     )
     add_run(parser)
+    _add_choice(parser)
+    _add_machine(parser)
+    add_build_arguments(parser)
+    parser.set_defaults(command=run)
+
+
+def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max",
         metavar="NAME=VALUE[,VALUE...]",
@@ -40,6 +48,10 @@ def add_parser(commands: Subparsers) -> None:
         type=int,
         help="candidates evaluated for each network (default: 10; the mode, and half each evaluated and drawn)",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace networks even if they have been retrained")
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-workers", metavar="W", type=int, default=1, help="processes that share the candidates (default: 1)"
     )
@@ -50,9 +62,6 @@ def add_parser(commands: Subparsers) -> None:
         help="CPU threads of each worker (default: its node's cores, shared); 1 where other work uses the cores too",
     )
     parser.add_argument("--use-gpu", action="store_true", help="one GPU for each of them")
-    parser.add_argument("--overwrite", action="store_true", help="replace networks even if they have been retrained")
-    add_build_arguments(parser)
-    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -2,8 +2,8 @@
 
 Budgets are hard: a candidate above a limit is never chosen, whatever its loss. Below, the room is used: of those that
 the validation images cannot tell from the best, by one standard error of the difference (the rule of Breiman et al.,
-Classification and Regression Trees, 1984, there for the simplest), the largest is taken. Trained alone, capacity gains
-more than shared weights show. [ours]
+Classification and Regression Trees, 1984, there for the simplest), the one nearest to the limits is taken. Trained
+alone, capacity gains more than shared weights show. [ours]
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ def choose(
     goals: Sequence[Goal],
     results: Mapping[Architecture, Score],
 ) -> Choice:
-    """Choose a network for each goal: the least objective; within limits the largest of those not told from the best.
+    """Choose a network for each goal: the least objective; within limits, of those not told from it, the nearest.
 
     Every candidate that was evaluated competes for every goal: they have been paid for [ours]. Of equal objectives
     without limits the least complex wins; then a goal's own, then the first. A loss that is not finite is never chosen.
@@ -52,17 +52,21 @@ def choose(
         guests = [_as_guest(each, number, goal, results) for each in measured if each.network != number]
         able = [each for each in own + guests if each.within_budget and math.isfinite(each.objective)]
         best = min(able, key=lambda each: (each.objective, each.complexity), default=None)
-        winner = best
-        if best is not None and goal.limits:
-            as_good = [each for each in able if each.objective - best.objective <= _error(each, best, results)]
-            bound = max(each.objective for each in as_good)  # nobody better than one of them is told from the best
-            within = [each for each in able if each.objective <= bound]
-            winner = max(within, key=lambda each: (_excess(each, goal), -each.objective))
+        winner = best if best is None or not goal.limits else _nearest_of_the_good(able, best, goal, results)
         if winner is not None and all(winner is not each for each in own):
             own.append(winner)
         groups.append([_explained(each, winner, best, goal, results) for each in own])
         winners.append(winner)
     return _ranked(groups, winners, goals)
+
+
+def _nearest_of_the_good(
+    able: Sequence[Candidate], best: Candidate, goal: Goal, results: Mapping[Architecture, Score]
+) -> Candidate:
+    """The nearest to the limits of those not told from the best, and of those better than one of them."""
+    bound = max(each.objective for each in able if each.objective - best.objective <= _error(each, best, results))
+    good = [each for each in able if each.objective <= bound]
+    return max(good, key=lambda each: (_excess(each, goal), -each.objective))
 
 
 def _measured(candidate: Candidate, goal: Goal, results: Mapping[Architecture, Score]) -> Candidate:
@@ -105,7 +109,7 @@ def _reason_of_winner(winner: Candidate, best: Candidate, goal: Goal, results: M
     if difference == 0:
         return f"chosen: least {objective_text(goal)}"
     return (
-        f"chosen: the largest not told from the least {objective_text(goal)} "
+        f"chosen: nearest to the limit of those not told from the least {objective_text(goal)} "
         f"(loss {difference:.4f} above it, standard error {_error(winner, best, results):.4f})"
     )
 
@@ -116,9 +120,9 @@ def _reason_of_loser(candidate: Candidate, winner: Candidate, goal: Goal) -> str
     if difference > 0:
         return f"{what} {difference:.4f} above the chosen one's"
     if difference < 0:
-        return f"loss {-difference:.4f} below the chosen one's, too little to tell, and smaller"
+        return f"loss {-difference:.4f} below the chosen one's, too little to tell, and further below the limit"
     if goal.limits and _excess(candidate, goal) < _excess(winner, goal):
-        return f"{what} equal to the chosen one's, which is larger"
+        return f"{what} equal to the chosen one's, which is nearer to the limit"
     if candidate.complexity > winner.complexity:
         return f"{what} equal to the chosen one's, which is smaller"
     return f"{what} and size equal to the chosen one's, which came first"

@@ -59,7 +59,7 @@ def select_networks(
     """Choose networks of a finished search again, for its own coefficients or for any budgets. No search is run.
 
     Candidates come from the distributions and the record; they are evaluated with the supernet's weights on all
-    validation images, and the best one within the budget becomes the network.
+    validation images, and one within the budget becomes the network, see `results.choosing.choose`.
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI.
@@ -86,8 +86,6 @@ def select_networks(
         StateError: the run is not a finished supernet search, or retrained networks would be lost.
         RunError: the cluster has too little, or an evaluation failed.
     """
-    if threads_per_worker is not None and threads_per_worker < 1:
-        raise ConfigError(f"threads_per_worker must be at least 1 or None, got {threads_per_worker}")
     opened = open_run(run_path, data_path=data_path, imports=imports)
     if not opened.run.is_finished:
         raise StateError(f"{run_path} is not finished: go on with its search by --resume, which ends with a selection")
@@ -162,6 +160,10 @@ class Selection:
     explain: bool = True
     """Print every candidate and why it was chosen or not; the report shows them too."""
     console: Console
+
+    def __post_init__(self) -> None:
+        if self.threads_per_worker is not None and self.threads_per_worker < 1:
+            raise ConfigError(f"threads_per_worker must be at least 1 or None, got {self.threads_per_worker}")
 
     def run(self) -> Family:
         """Choose and write; Ray must be running.

@@ -182,7 +182,7 @@ def chosen_within_limits(scores, sizes):
     return choose(candidates, [Goal(limits=LIMIT)], {(place,): score for place, score in enumerate(scores)})
 
 
-def test_within_a_limit_the_largest_not_told_from_the_best_is_chosen():
+def test_within_a_limit_the_nearest_to_it_not_told_from_the_best_is_chosen():
     spread = (0.1, -0.1) * 10  # of the difference from the best: its standard error is 0.0229
     best = Score(0.500, 0.8, (0.5,) * 20)
     near = Score(0.522, 0.8, tuple(0.522 + each for each in spread))
@@ -191,8 +191,8 @@ def test_within_a_limit_the_largest_not_told_from_the_best_is_chosen():
     choice = chosen_within_limits([best, near, far, above], [10_000, 12_000, 15_000, 20_001])
     assert [each.architecture for each in choice.networks] == [(1,)]
     assert reasons(choice) == [
-        "loss 0.0220 below the chosen one's, too little to tell, and smaller",
-        "chosen: the largest not told from the least validation loss within params <= 20 k "
+        "loss 0.0220 below the chosen one's, too little to tell, and further below the limit",
+        "chosen: nearest to the limit of those not told from the least validation loss within params <= 20 k "
         "(loss 0.0220 above it, standard error 0.0229)",
         "loss 0.0020 above the chosen one's",
         "over budget: params 20001 > 20000",
@@ -229,7 +229,7 @@ def test_without_parts_only_equal_losses_are_not_told_apart():
     choice = chosen_within_limits([Score(0.5, 0.8), Score(0.5, 0.8), Score(0.5001, 0.8)], [10_000, 15_000, 20_000])
     assert [each.architecture for each in choice.networks] == [(1,)]
     assert reasons(choice) == [
-        "loss equal to the chosen one's, which is larger",
+        "loss equal to the chosen one's, which is nearer to the limit",
         "chosen: least validation loss within params <= 20 k",
         "loss 0.0001 above the chosen one's",
     ]
