@@ -127,7 +127,11 @@ def test_a_folder_holds_one_comparison(tmp_path):
     keep_settings(Settings(), tmp_path)
     with pytest.raises(ConfigError, match="epochs 10, now 3"):
         keep_settings(Settings(epochs=3), tmp_path)
-    assert json.loads((tmp_path / "settings.json").read_text())["epochs"] == 10
+    kept = json.loads((tmp_path / "settings.json").read_text())
+    assert kept["epochs"] == 10
+    (tmp_path / "settings.json").write_text(json.dumps({**kept, "learning_rate": 0.1}))  # of another version
+    with pytest.raises(ConfigError, match=r"learning_rate 0\.1, now 0\.2"):
+        keep_settings(Settings(), tmp_path)
 
 
 class _AtOnce(Executor):

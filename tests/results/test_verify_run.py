@@ -128,6 +128,7 @@ DISTRIBUTIONS = [
     (nudge_prob, "update 23 computed again differs from the record in probs"),
     (set_value(90, "mode", [0, 0, 0, 0, 0, 0]), "update 23 computed again differs from the record in mode"),
     (set_value(90, "coefficient", 0.31), "update 23 computed again differs from the record in coefficient"),
+    (set_value(90, "target", 0.31), "update 23 computed again differs from the record in target"),
     (set_value(90, "entropy", lambda value: value + 1e-6), "differs from the record in entropy"),
     (set_value(90, "step_size", lambda value: value * 1.001), "differs from the record in step_size"),
     (set_value(90, "expected_complexity", float("nan")), "differs from the record in expected_complexity"),

@@ -1,6 +1,7 @@
 """Notices of the cloud, read from servers that answer as AWS's and Google's do."""
 
 import socket
+import threading
 import time
 
 import pytest
@@ -147,17 +148,21 @@ def test_a_question_without_answer_is_asked_again(watch, monkeypatch):
     assert told == [90.0]
 
 
-def test_a_context_that_is_left_is_told_of_nothing(monkeypatch, aws):
-    monkeypatch.setattr(spot, "POLL_SECONDS", 0.02)
-    monkeypatch.setenv(spot.URL_VARIABLE, aws.url)
-    told = []
+def test_a_context_that_is_left_is_told_of_nothing(monkeypatch):
+    """Not even of a notice that was asked for within it and is answered after it."""
+    asked, left, told = threading.Event(), threading.Event(), []
+
+    def cloud(url):
+        asked.set()
+        assert left.wait(10)
+        return 100.0
+
+    monkeypatch.setattr(spot, "find_cloud", lambda url: cloud)
     with SpotWatch(told.append) as thread:
-        while len(aws.asked) < 6:
-            time.sleep(0.01)
-        assert thread.is_alive()
+        assert asked.wait(10)
+    left.set()
     thread.join(10)
     assert not thread.is_alive()
-    aws.notice = aws_notice_of(100)
     assert told == []
 
 
