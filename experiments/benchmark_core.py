@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from multinas_ray import MultiDistributionOptimizer
-from multinas_ray.core.asng import one_hot
+from multinas_ray.core import one_hot
 
 
 def measure(args: argparse.Namespace) -> dict[str, np.ndarray]:

@@ -22,9 +22,15 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from multinas_ray.data import ImageStream, ResizedCrop, StreamedImages, write_image_shards
-from multinas_ray.data.folder import IMAGENET_MEAN, IMAGENET_STD
-from multinas_ray.data.shards import scan_images
+from multinas_ray.data import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ImageStream,
+    ResizedCrop,
+    StreamedImages,
+    scan_images,
+    write_image_shards,
+)
 from multinas_ray.errors import MultiNASError
 
 Loader = Iterator[tuple[torch.Tensor, torch.Tensor]]

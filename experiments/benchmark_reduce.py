@@ -3,7 +3,7 @@
 The two run on this machine with one thread each. In one run, in turn, for spaces that come with the package:
 
   none         no averaging: gradients alone
-  buckets      after the backward, flattened, as a search does it (multinas_ray.train.rounds.average_gradients)
+  buckets      after the backward, flattened, as a search does it (multinas_ray.oneshot.rounds.average_gradients)
   parameters   after the backward, one asynchronous all-reduce for each parameter
   overlapped   the same buckets, each sent during the backward as soon as its gradients are complete
 
@@ -27,6 +27,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
+from multinas_ray.oneshot import average_gradients
 from multinas_ray.spaces import (
     NetworkSpace,
     cifar10_mobile_space,
@@ -35,7 +36,6 @@ from multinas_ray.spaces import (
     nas_bench_macro_space,
 )
 from multinas_ray.supernets import Supernet, accumulate_gradients, touched_parameters
-from multinas_ray.train.rounds import average_gradients
 
 WORLD_SIZE = 2
 NORM_BATCH_SIZE = 8

@@ -19,14 +19,11 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 
+from multinas_ray.commands.experiment import add_run_arguments
 from multinas_ray.data import load_splits
-from multinas_ray.results import Run
-from multinas_ray.search import OneShotSearchConfig, run_search
-from multinas_ray.search.cli import add_run_arguments
+from multinas_ray.oneshot import OneShotSearchConfig, Round, RoundWorker, WorkerJob, run_search
+from multinas_ray.runs import Run
 from multinas_ray.supernets import build_subnet
-from multinas_ray.train.messages import Round
-from multinas_ray.train.rounds import RoundWorker
-from multinas_ray.train.settings import WorkerJob
 
 
 def orchestration_table(run: Run) -> Table:

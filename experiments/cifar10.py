@@ -10,10 +10,11 @@ test.parquet. Presets:
 
 import argparse
 
+from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
 from multinas_ray.data import DataConfig
-from multinas_ray.search import OneShotSearchConfig, WeightTraining
-from multinas_ray.search.cli import add_run_arguments, run_experiment, with_run_arguments
+from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.spaces import cifar10_mobile_space, nas_bench_macro_space
+from multinas_ray.supernets import WeightTraining
 
 FULL_TRAIN_IMAGES = 25_000
 FULL_BATCH_SIZE = 256

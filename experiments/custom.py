@@ -12,12 +12,13 @@ from collections.abc import Callable
 from math import log2
 from typing import Any, TypeVar
 
+from multinas_ray.cluster import load_module, load_object
+from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
 from multinas_ray.data import DataConfig, FolderFacts, inspect_folder
 from multinas_ray.errors import ConfigError
-from multinas_ray.search import OneShotSearchConfig, WeightTraining
-from multinas_ray.search.cli import add_run_arguments, run_experiment, with_run_arguments
-from multinas_ray.search.user_code import load_module, load_object
+from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.spaces import AdditiveCost, Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
+from multinas_ray.supernets import WeightTraining
 
 # All numbers here are ours: small enough for a first run on a laptop, to be raised by flags.
 DEFAULT_COEFFICIENTS = (0.0, 0.1, 0.3, 1.0)

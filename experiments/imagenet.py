@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from multinas_ray.commands.experiment import EXIT_ERROR, add_run_arguments, run_experiment, with_run_arguments
 from multinas_ray.data import DataConfig, inspect_folder
 from multinas_ray.errors import MultiNASError
-from multinas_ray.search import OneShotSearchConfig, WeightTraining
-from multinas_ray.search.cli import EXIT_ERROR, add_run_arguments, run_experiment, with_run_arguments
-from multinas_ray.search.estimate import dry_run
+from multinas_ray.oneshot import OneShotSearchConfig, dry_run
 from multinas_ray.spaces import imagenet_mobile_space
+from multinas_ray.supernets import WeightTraining
 
 IMAGENET_TRAIN_IMAGES, IMAGENET_CLASSES = 1_281_167, 1000
 HELD_OUT_IMAGES = 50_000

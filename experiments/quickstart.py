@@ -8,17 +8,14 @@ import argparse
 
 from rich.console import Console
 
+from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
 from multinas_ray.data import DataConfig
-from multinas_ray.results.report import write_report
-from multinas_ray.search import (
-    OneShotSearchConfig,
-    RetrainConfig,
-    WeightTraining,
-    export_networks,
-    retrain_networks,
-)
-from multinas_ray.search.cli import add_run_arguments, run_experiment, with_run_arguments
+from multinas_ray.export import export_networks
+from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.report import write_report
+from multinas_ray.retraining import RetrainConfig, retrain_networks
 from multinas_ray.spaces import digits_space
+from multinas_ray.supernets import WeightTraining
 
 
 def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:

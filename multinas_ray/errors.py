@@ -55,3 +55,8 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
         raise MissingPackageError(
             f'{purpose} need the package {package}, which is not installed: pip install "multinas-ray[{extra}]"'
         ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, since torch's have many; its type where it has none."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,8 +1,12 @@
-"""For all tests: a Ray that notices sooner, and the tests of shared data are skipped where there is none."""
+"""For all tests: a Ray that notices sooner, fixtures of several rooms, and a skip where there is no shared data."""
 
 import os
 
 import pytest
+
+pytest_plugins = [
+    f"tests.support.{name}" for name in ("made_up_search", "small_search", "synthetic_run", "worker_jobs")
+]
 
 os.environ |= {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # of 2: also how often Ray Train takes a report and looks for the end

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from multinas_ray.results import verify_run
-from multinas_ray.search import OneShotSearchConfig
+from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.runs import verify_run
 from multinas_ray.supernets import build_subnet
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +34,7 @@ def test_a_space_of_ones_own_takes_under_30_lines_and_builds(monkeypatch: pytest
         columns = ["flops", "supernet_test_accuracy", "architecture_readable"]
         return SimpleNamespace(architectures=pd.DataFrame({name: [] for name in columns}))
 
-    monkeypatch.setattr("multinas_ray.search.run_search", searched)
+    monkeypatch.setattr("multinas_ray.oneshot.run_search", searched)
     block = block_with("NetworkSpace(")
     exec(compile(block, "README.md", "exec"), {})
     (config,) = configs
@@ -72,6 +72,6 @@ def test_the_commands_name_scripts_and_flags_that_exist() -> None:
     assert len(commands) >= 3
     for command in commands:
         script, *arguments = shlex.split(command)
-        text = (ROOT / script).read_text() + (ROOT / "multinas_ray/search/cli.py").read_text()
+        text = (ROOT / script).read_text() + (ROOT / "multinas_ray/commands/experiment.py").read_text()
         for flag in [each for each in arguments if each.startswith("--")]:
             assert f'"{flag}"' in text, f"{flag} of {script}"

@@ -12,10 +12,9 @@ import pandas as pd
 from baselines.evolution import Architecture, Keeps, evolve, random_within
 from baselines.scoring import BatchLosses, open_evaluator
 from baselines.settings import CANDIDATES, Budget, Settings, config_of, spent_by
-from multinas_ray.results import load_run
-from multinas_ray.results.candidates import Candidate, Goal, Sources, goals_of_run
-from multinas_ray.results.choosing import choose
-from multinas_ray.search import OneShotSearchConfig
+from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.runs import load_run
+from multinas_ray.selection import Candidate, Goal, Sources, choose, goals_of_run
 
 MATCHED_SHARE = 0.9
 """Random architectures are matched in complexity: above this share of a target, and not above the target. [ours]"""

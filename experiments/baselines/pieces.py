@@ -133,9 +133,9 @@ def run_piece(piece: Piece, settings: Settings, out: Path, num_threads: int) -> 
 
 
 def _search(piece: Piece, settings: Settings, out: Path, num_threads: int) -> None:
-    from multinas_ray.results.storage import exists
-    from multinas_ray.search import run_search
-    from multinas_ray.search.sessions import was_started
+    from multinas_ray.oneshot import run_search
+    from multinas_ray.runs import was_started
+    from multinas_ray.storage import exists
 
     config = config_of(piece.name, piece.seed, settings, out, num_threads)
     logs = out / "logs"

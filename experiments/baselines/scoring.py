@@ -8,10 +8,9 @@ import torch
 from baselines.evolution import Architecture, FloatArray, IntArray
 from baselines.settings import Settings
 from multinas_ray.data import load_splits, open_stream
-from multinas_ray.search import OneShotSearchConfig
-from multinas_ray.supernets import evaluate
-from multinas_ray.train.candidates import CandidateEvaluator, CandidateJob
-from multinas_ray.train.finish import load_supernet
+from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.selection import CandidateEvaluator, CandidateJob
+from multinas_ray.supernets import evaluate, load_supernet
 
 
 class BatchLosses:

@@ -6,12 +6,13 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from multinas_ray.core.targets import TARGET_WEIGHT
+from multinas_ray.core import TARGET_WEIGHT
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
-from multinas_ray.results import write_atomic
-from multinas_ray.search import OneShotSearchConfig, WeightTraining
+from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.spaces import NetworkSpace, nas_bench_macro_space
+from multinas_ray.storage import write_atomic
+from multinas_ray.supernets import WeightTraining
 
 BATCH_SIZE = 128
 LEARNING_RATE = 0.2

@@ -9,7 +9,7 @@ import moocore
 import numpy as np
 from comparison.tables import FloatArray, IntArray, Source, Table, load_source
 
-from multinas_ray.results.pareto import best_subset
+from multinas_ray.runs import best_subset
 
 SOURCE = Source(
     file="nasbench_macro.parquet",

@@ -12,7 +12,7 @@ import moocore
 import numpy as np
 
 from comparison.tables import FloatArray, IntArray, Table
-from multinas_ray.results.pareto import best_subset
+from multinas_ray.runs import best_subset
 
 NUM_ANSWERS = 8
 """K: how many architectures a search is asked for."""

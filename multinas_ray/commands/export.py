@@ -45,7 +45,7 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export; returns the exit status."""
-    from multinas_ray.search.export import export_networks
+    from multinas_ray.export import export_networks
 
     export_networks(
         arguments.run,

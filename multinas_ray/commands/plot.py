@@ -29,9 +29,9 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw; returns the exit status."""
-    from multinas_ray.results import load_run
-    from multinas_ray.results.plots import plot_distributions, plot_pareto
-    from multinas_ray.results.storage import make_folder, resolve
+    from multinas_ray.report import plot_distributions, plot_pareto
+    from multinas_ray.runs import load_run
+    from multinas_ray.storage import make_folder, resolve
 
     loaded = load_run(arguments.run)
     folder = resolve(arguments.output)

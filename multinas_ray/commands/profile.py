@@ -13,10 +13,8 @@ from multinas_ray.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from multinas_ray.latency import LatencyTable, LatencyValidation, OnPass, ProfileSettings
     from multinas_ray.spaces import NetworkSpace
-    from multinas_ray.spaces.latency import LatencyTable
-    from multinas_ray.spaces.latency_check import LatencyValidation
-    from multinas_ray.supernets.timing import OnPass, ProfileSettings
 
 SHIPPED_SPACES = ("digits", "cifar10_mobile", "nas_bench_macro", "imagenet_mobile")
 EXIT_STATUS = {"good": 0, "poor": 1, "noisy": 3}
@@ -85,10 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, write and compare; returns the exit status."""
     from rich.console import Console
 
-    from multinas_ray.results.plots import plot_latency
-    from multinas_ray.results.storage import make_folder, resolve
-    from multinas_ray.spaces.latency_check import validation_file
-    from multinas_ray.supernets.profile import profile_space, validate_table
+    from multinas_ray.latency import profile_space, validate_table, validation_file
+    from multinas_ray.report import plot_latency
+    from multinas_ray.storage import make_folder, resolve
 
     space, output, settings = _space(arguments), _output(arguments), _settings(arguments)
     make_folder(output.rpartition("/")[0] or ".")  # now, and not after minutes of measuring
@@ -109,8 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _space(arguments: argparse.Namespace) -> NetworkSpace:
     from multinas_ray import spaces
-    from multinas_ray.search.opened import open_run
-    from multinas_ray.search.user_code import load_object
+    from multinas_ray.cluster import load_object
+    from multinas_ray.selection import open_run
 
     if arguments.run is not None:
         return open_run(arguments.run, imports=arguments.imports).space
@@ -132,7 +129,7 @@ def _space(arguments: argparse.Namespace) -> NetworkSpace:
 
 
 def _output(arguments: argparse.Namespace) -> str:
-    from multinas_ray.spaces.latency import TABLE_FILE
+    from multinas_ray.latency import TABLE_FILE
 
     if arguments.output is None:
         return TABLE_FILE if arguments.run is None else f"{arguments.run.rstrip('/')}/{TABLE_FILE}"
@@ -142,7 +139,7 @@ def _output(arguments: argparse.Namespace) -> str:
 
 
 def _settings(arguments: argparse.Namespace) -> ProfileSettings:
-    from multinas_ray.supernets.timing import ProfileSettings
+    from multinas_ray.latency import ProfileSettings
 
     return ProfileSettings(
         batch_size=arguments.batch_size,
@@ -181,7 +178,7 @@ def _show(console: Console, table: LatencyTable, space: NetworkSpace, validation
     """The range of each position, then the verdict."""
     from rich.table import Table
 
-    from multinas_ray.spaces.latency import blocks_of
+    from multinas_ray.latency import blocks_of
 
     places: dict[str, list[tuple[float, str, tuple[int, ...]]]] = {}
     for place, block, shape in blocks_of(space):

@@ -27,7 +27,7 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the report; returns the exit status."""
-    from multinas_ray.results.report import write_report
+    from multinas_ray.report import write_report
 
     print(write_report(arguments.run, output=arguments.output, selection=arguments.selection))
     return 0

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from multinas_ray.commands.common import Subparsers, add_build_arguments, add_run, add_selection
-from multinas_ray.train.recipe import AUGMENTATIONS, INITS, PRECISIONS, SCALINGS, TRAINED_ON, RetrainConfig
+from multinas_ray.retraining import AUGMENTATIONS, INITS, PRECISIONS, SCALINGS, TRAINED_ON, RetrainConfig
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RetrainConfig)}
 
@@ -99,8 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; returns the exit status."""
     from rich.console import Console
 
-    from multinas_ray.results.storage import below
-    from multinas_ray.search.retrain import Trackers, retrain_networks
+    from multinas_ray.retraining import Trackers, retrain_networks
+    from multinas_ray.storage import below
 
     config = RetrainConfig(**{name: getattr(arguments, name) for name in _DEFAULTS})
     console = Console()

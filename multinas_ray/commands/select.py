@@ -69,9 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from multinas_ray.errors import ConfigError
-    from multinas_ray.results.candidates import CANDIDATES_PER_NETWORK
-    from multinas_ray.search.ending import networks_table
-    from multinas_ray.search.select import select_networks
+    from multinas_ray.selection import CANDIDATES_PER_NETWORK, networks_table, select_networks
 
     limits = None if arguments.limits is None else dict(arguments.limits)
     if limits is not None and len(limits) < len(arguments.limits):

@@ -22,7 +22,7 @@ def add_parser(commands: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify; returns the exit status."""
-    from multinas_ray.results.verify import verify_run
+    from multinas_ray.runs import verify_run
 
     verification = verify_run(arguments.run)
     print(verification.summary())

@@ -3,7 +3,7 @@
 from typing import Any
 
 from multinas_ray.core.optimizer import MultiDistributionOptimizer
-from multinas_ray.core.screened import ScreenedOptimizer
+from multinas_ray.core.screened.optimizer import ScreenedOptimizer
 
 
 def make_optimizer(*, screened: bool = False, **arguments: Any) -> MultiDistributionOptimizer | ScreenedOptimizer:

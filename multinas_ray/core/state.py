@@ -14,10 +14,10 @@ from multinas_ray.core.asng import ASNGSettings, ASNGState, initial_state
 from multinas_ray.core.config import OptimizerConfig
 from multinas_ray.core.distributions import CategoryLayout
 from multinas_ray.core.ledger import Ledger
-from multinas_ray.core.memory import LATENESS, SampleMemory
 from multinas_ray.core.outstanding import Outstanding
 from multinas_ray.core.proposals import Evaluations, Proposals
 from multinas_ray.core.reader import StateReader
+from multinas_ray.core.reuse import LATENESS, SampleMemory
 from multinas_ray.errors import ConfigError, StateError
 
 VERSION = 3

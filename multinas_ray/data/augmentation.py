@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from multinas_ray.data.config import DataConfig
-from multinas_ray.data.decoder import ResizedCrop
+from multinas_ray.data.streamed_images import ResizedCrop
 from multinas_ray.errors import ConfigError
 
 _CIFAR_PADDING, _CIFAR_SIZE = 4, 32

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.spaces.uris import refuse_credentials
+from multinas_ray.storage import refuse_credentials
 
 Source = Literal["digits", "cifar10", "folder"]
 

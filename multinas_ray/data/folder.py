@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from multinas_ray.data.config import DataConfig
-from multinas_ray.data.decoder import CHANNELS, StreamedImages
 from multinas_ray.data.decoding import GREY_MODES, Encoded, decode, open_image, read_square, tell_skipped
 from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics
 from multinas_ray.data.progress import image_progress
 from multinas_ray.data.shards import scan_images
+from multinas_ray.data.streamed_images import CHANNELS, StreamedImages
 from multinas_ray.data.tree import ImageTree, split_files
 from multinas_ray.errors import ConfigError, DataError
 

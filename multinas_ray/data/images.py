@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.data.config import DataConfig
-from multinas_ray.data.decoder import StreamedImages
+from multinas_ray.data.streamed_images import StreamedImages
 from multinas_ray.errors import ConfigError, DataError
 
 

@@ -5,7 +5,7 @@ Notation: D positions (the variables), C_d choices of position d.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -164,3 +164,8 @@ def _common_output_shape(position: Position, input_shape: Shape) -> Shape:
                 "Give them the same channels and stride, or leave one out."
             )
     return shape
+
+
+def all_costs(space: NetworkSpace, extra_costs: Sequence[AdditiveCost]) -> dict[str, AdditiveCost]:
+    """The costs of a space and those added to it, by name."""
+    return {**space.costs, **{cost.name: cost for cost in extra_costs}}

@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.spaces import NetworkSpace
-from multinas_ray.spaces.search_space import IntArray
+from multinas_ray.spaces import IntArray, NetworkSpace
 
 
 def group_by_memory(

@@ -11,8 +11,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.spaces import NetworkSpace
-from multinas_ray.spaces.search_space import IntArray
+from multinas_ray.spaces import IntArray, NetworkSpace
 from multinas_ray.supernets.blocks import build_block
 from multinas_ray.supernets.supernet import Supernet
 

@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.results import tune_evaluations_schema
-from multinas_ray.results.configs import ConfigSpace
+from multinas_ray.runs import ConfigSpace, tune_evaluations_schema
 from multinas_ray.spaces import AdditiveCost
 
 logger = logging.getLogger(__name__)

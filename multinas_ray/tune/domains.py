@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.search.sample import Categorical, Domain, Float, Grid, Integer, LogUniform, Quantized, Uniform
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.results.configs import ConfigSpace, Path, Slot
+from multinas_ray.runs import ConfigSpace, Path, Slot
 from multinas_ray.spaces import SearchSpace, Variable
 
 MAX_CHOICES = 64

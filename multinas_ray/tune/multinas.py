@@ -15,15 +15,18 @@ import pandas as pd
 from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import Searcher
 
+from multinas_ray.cluster import SearchMetrics
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.results import choices, load_config, load_run, plain
-from multinas_ray.results.configs import ConfigSpace
-from multinas_ray.results.run import CONFIG_FILE, Run
-from multinas_ray.results.storage import exists, read_bytes, resolve, write_atomic
+from multinas_ray.runs import CONFIG_FILE, ConfigSpace, Run, load_config, load_run
+from multinas_ray.storage import decode_plain, encode_plain, exists, read_bytes, resolve, write_atomic
+from multinas_ray.tune import answers as choices
 from multinas_ray.tune.domains import config_space, has_domains
+from multinas_ray.tune.figures import TrialFigures
 from multinas_ray.tune.idle import IdleWatch
-from multinas_ray.tune.metrics import SearchMetrics, TrialFigures
-from multinas_ray.tune.opening import (
+from multinas_ray.tune.reading import architecture_of, read_result
+from multinas_ray.tune.record import Evaluation
+from multinas_ray.tune.settings import SETTINGS, checked_settings
+from multinas_ray.tune.starting import (
     EarlierResult,
     Points,
     checked_points,
@@ -31,9 +34,6 @@ from multinas_ray.tune.opening import (
     resume_search,
     start_search,
 )
-from multinas_ray.tune.reading import architecture_of, read_result
-from multinas_ray.tune.settings import SETTINGS, checked_settings
-from multinas_ray.tune.trial_record import Evaluation
 from multinas_ray.tune.trial_search import TrialSearch
 
 logger = logging.getLogger(__name__)
@@ -231,11 +231,11 @@ class MultiNASSearch(Searcher):
         self._earlier.append(result)
 
     def best_configs(self) -> pd.DataFrame:
-        """The best configuration for each coefficient, or within each target; see `results.best_configs`."""
+        """The best configuration for each coefficient, or within each target; see `tune.best_configs`."""
         return choices.best_configs(self._run())
 
     def pareto_front(self) -> pd.DataFrame:
-        """The evaluations that no other beats in metric and complexity; see `results.pareto_front`."""
+        """The evaluations that no other beats in metric and complexity; see `tune.pareto_front`."""
         return choices.pareto_front(self._run())
 
     def save(self, checkpoint_path: str) -> None:
@@ -248,7 +248,7 @@ class MultiNASSearch(Searcher):
             "max_concurrent": self._max_concurrent,
             "search": None if self._search is None else self._search.snapshot(),
         }
-        write_atomic(checkpoint_path, plain.encode(state).encode())
+        write_atomic(checkpoint_path, encode_plain(state).encode())
 
     def restore(self, checkpoint_path: str) -> None:
         """Go on from what `save` wrote and the record that it names.
@@ -256,7 +256,7 @@ class MultiNASSearch(Searcher):
         Raises:
             StateError: the file is damaged or of another version.
         """
-        state = plain.decode(read_bytes(checkpoint_path))
+        state = decode_plain(read_bytes(checkpoint_path))
         if not isinstance(state, dict) or state.get("state_version") != STATE_VERSION:
             raise StateError(f"{checkpoint_path} is no state of MultiNASSearch version {STATE_VERSION}: restore a copy")
         self._record_path = self._arguments["record_path"] = state["record_path"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.results.configs import ConfigSpace
+from multinas_ray.runs import ConfigSpace
 from multinas_ray.tune.complexity import Complexities
 
 CONFIG_KEY = "config/"

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from multinas_ray.core import Proposals, default_coefficients
-from multinas_ray.results.configs import ConfigSpace
+from multinas_ray.runs import ConfigSpace
 from multinas_ray.tune.known import KnownResults
+from multinas_ray.tune.record import Evaluation, TrialRecord
 from multinas_ray.tune.settings import Optimizer, SearchSettings
-from multinas_ray.tune.trial_record import Evaluation, TrialRecord
 from multinas_ray.tune.unseen import most_probable
 
 MAX_KNOWN_DRAWS = 100

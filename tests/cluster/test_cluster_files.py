@@ -89,7 +89,7 @@ def test_documented_commands_are_rays_own_and_name_files_and_flags_that_exist(co
     assert {word for word in own if word.startswith("-")} <= options
     files = [word for word in own if word.endswith((".yaml", ".py"))]
     assert files or verb in ("start", "get-auth-token")
-    text = "".join((ROOT / name).read_text() for name in [*files, "multinas_ray/search/cli.py"])
+    text = "".join((ROOT / name).read_text() for name in [*files, "multinas_ray/commands/experiment.py"])
     for flag in [word for word in script_flags if word.startswith("--") and word != "--help"]:
         assert f'"{flag}"' in text, flag
 

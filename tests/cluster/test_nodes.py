@@ -9,8 +9,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from multinas_ray.results import load_run
-from multinas_ray.results.verify import verify_run
+from multinas_ray.runs import load_run, verify_run
 
 pytestmark = [
     pytest.mark.cluster,

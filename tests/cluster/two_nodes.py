@@ -27,13 +27,13 @@ os.environ |= {
 import ray
 from ray.cluster_utils import Cluster
 
+from multinas_ray.commands.experiment import run_experiment
 from multinas_ray.data import DataConfig
-from multinas_ray.results import load_run
-from multinas_ray.search import OneShotSearchConfig
-from multinas_ray.search.cli import run_experiment
+from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.runs import load_run
 from multinas_ray.spaces import Block, ConvLayer, Head
-from tests.search.tiny_search import parser, tiny_config
-from tests.train.metadata import FakeMetadata, aws_notice_of
+from tests.support.metadata import FakeMetadata, aws_notice_of
+from tests.support.tiny_search import parser, tiny_config
 
 BEFORE_FILE = "before.parquet"
 ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")

@@ -7,10 +7,11 @@ from torch import nn
 
 from multinas_ray.__main__ import main
 from multinas_ray.data import DataConfig
-from multinas_ray.results import write_config
-from multinas_ray.search import OneShotSearchConfig, WeightTraining
-from multinas_ray.spaces import LatencyTable, digits_space
-from multinas_ray.supernets import ProfileSettings
+from multinas_ray.latency import LatencyTable, ProfileSettings
+from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.runs import write_config
+from multinas_ray.spaces import digits_space
+from multinas_ray.supernets import WeightTraining
 
 MINE = """
 from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
@@ -91,7 +92,7 @@ def test_a_shipped_space_by_name_goes_to_the_default_file(profile, tmp_path):
 
 
 def test_an_impossible_file_is_told_before_minutes_of_measuring(profile, monkeypatch, capsys):
-    monkeypatch.setattr("multinas_ray.supernets.profile.profile_space", lambda *args, **kwargs: pytest.fail("measured"))
+    monkeypatch.setattr("multinas_ray.latency.profiling.profile_space", lambda *args, **kwargs: pytest.fail("measured"))
     assert profile("--space", "digits", "--output", "my_profiled_space.py/x.parquet") == 2
     assert "my_profiled_space.py" in capsys.readouterr().err
 

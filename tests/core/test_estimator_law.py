@@ -9,14 +9,9 @@ import pytest
 from multinas_ray import MultiDistributionOptimizer, Proposals
 from multinas_ray.core.asng import ASNGState, fisher_norms, natural_gradient, whitened
 from multinas_ray.core.distributions import CategoryLayout, log_mixture, log_prob
-from multinas_ray.core.importance import (
-    balance_log_density,
-    effective_sample_sizes,
-    importance_weights,
-    weighted_means,
-)
-from multinas_ray.core.memory import SampleMemory
+from multinas_ray.core.importance import balance_log_density, effective_sample_sizes, importance_weights, weighted_means
 from multinas_ray.core.proposals import Evaluations
+from multinas_ray.core.reuse import SampleMemory
 
 CATEGORIES = (3, 1, 2, 4)
 LAYOUT = CategoryLayout.from_num_categories(CATEGORIES)

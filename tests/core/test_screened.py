@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from multinas_ray import ConfigError, MultiDistributionOptimizer, Proposals, ScreenedOptimizer, StateError
-from multinas_ray.core import archive as archive_module
-from multinas_ray.core import candidates, distributions, make_optimizer, screened
-from multinas_ray.core.surrogate import KERNELS
+from multinas_ray.core import distributions, make_optimizer
+from multinas_ray.core.screened import archive as archive_module
+from multinas_ray.core.screened import optimizer as screened
+from multinas_ray.core.screened import proposing as candidates
+from multinas_ray.core.screened.surrogate import KERNELS
 
 COUNTS = [3, 2, 1, 4]
 ALL = np.array(list(itertools.product(*map(range, COUNTS))))

@@ -6,13 +6,13 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from multinas_ray import ConfigError
-from multinas_ray.core import archive as archive_module
 from multinas_ray.core import best_evaluated
-from multinas_ray.core.archive import Archive, hypervolume_gains
-from multinas_ray.core.candidates import mutate
-from multinas_ray.core.choosing import OPTIMISM, Criteria
 from multinas_ray.core.distributions import CategoryLayout
-from multinas_ray.core.surrogate import KERNELS, Prediction, fit_surrogate
+from multinas_ray.core.screened import archive as archive_module
+from multinas_ray.core.screened.archive import Archive, hypervolume_gains
+from multinas_ray.core.screened.proposing import mutate
+from multinas_ray.core.screened.screening import OPTIMISM, Criteria
+from multinas_ray.core.screened.surrogate import KERNELS, Prediction, fit_surrogate
 
 
 def test_gains_are_differences_of_hypervolume():

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multinas_ray.data import DataConfig, load_splits, standard_augmentation
+from multinas_ray.data import DataConfig, inspect_folder, load_splits, standard_augmentation
 from multinas_ray.data import folder as folder_module
 from multinas_ray.data.decoding import read_square
-from multinas_ray.data.folder import available_memory_bytes, inspect_folder
+from multinas_ray.data.folder import available_memory_bytes
 from multinas_ray.data.tree import ImageFiles
 from multinas_ray.errors import ConfigError, DataError
 from tests.data.trees import picture, write_class, write_tree

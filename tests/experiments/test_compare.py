@@ -18,8 +18,7 @@ from comparison.tables import Table
 
 from multinas_ray.data import ImageSet
 from multinas_ray.errors import ConfigError, DataError
-from multinas_ray.supernets import Supernet
-from multinas_ray.train.finish import write_supernet
+from multinas_ray.supernets import Supernet, write_supernet
 
 # A toy of 4**5 architectures that can be enumerated: its loss is smallest far from the random architectures
 CATEGORIES = (4,) * 5

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from multinas_ray.data import FolderFacts
 from multinas_ray.errors import ConfigError
-from multinas_ray.results import load_run
-from multinas_ray.search.opened import open_run
+from multinas_ray.runs import load_run
+from multinas_ray.selection import open_run
 from multinas_ray.spaces import space_from_dict
 from multinas_ray.supernets import build_subnet
 from tests.data.trees import write_tree

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 import write_shards
 
-from multinas_ray.data.shards import scan_images
+from multinas_ray.data import scan_images
 from tests.data.trees import write_tree
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import digits_space
-from multinas_ray.supernets import group_by_memory
+from multinas_ray.supernets.grouping import group_by_memory
 
 SPACE = digits_space()
 

@@ -3,7 +3,7 @@ import pytest
 from ray import tune
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.results.configs import ConfigSpace
+from multinas_ray.runs import ConfigSpace
 from multinas_ray.tune.domains import config_space
 
 DOMAINS = [

@@ -13,9 +13,9 @@ from ray import tune
 from ray.tune.search import ConcurrencyLimiter, Repeater
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.results import load_run
+from multinas_ray.runs import load_run
 from multinas_ray.tune import MultiNASSearch, idle, trial_search
-from tests.tune.pipeline import FINISHED, SPACE, Pipeline, holds, loss_of, result_of, size_of, sum_of
+from tests.support.pipeline import FINISHED, SPACE, Pipeline, holds, loss_of, result_of, size_of, sum_of
 
 
 def test_results_are_recorded_at_once_and_make_updates(pipeline):

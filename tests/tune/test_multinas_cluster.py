@@ -16,7 +16,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter, Repeater
 
-from multinas_ray.results import load_run, verify_run
+from multinas_ray.runs import load_run, verify_run
 from multinas_ray.tune import MultiNASSearch
 
 pytestmark = [

@@ -10,8 +10,8 @@ from ray import tune
 
 from multinas_ray.__main__ import main
 from multinas_ray.errors import StateError
-from multinas_ray.results import best_configs, load_run, pareto_front, verify_run, write_config
-from multinas_ray.tune import MultiNASSearch
+from multinas_ray.runs import load_run, verify_run, write_config
+from multinas_ray.tune import MultiNASSearch, best_configs, pareto_front
 
 SPACE = {f"v{d}": tune.choice([0, 1, 2]) for d in range(3)}
 

@@ -9,9 +9,9 @@ import pytest
 from ray import tune
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.results import load_run
+from multinas_ray.runs import load_run
 from multinas_ray.tune import MultiNASSearch, trial_search
-from tests.tune.pipeline import FINISHED, SPACE, holds, loss_of, result_of, size_of, sum_of
+from tests.support.pipeline import FINISHED, SPACE, holds, loss_of, result_of, size_of, sum_of
 
 
 def test_points_are_run_first_and_enter_no_update(make):

@@ -9,9 +9,9 @@ import ray
 from moto.server import ThreadedMotoServer
 from ray import tune
 
-from multinas_ray.results import load_run, verify_run
+from multinas_ray.runs import load_run, verify_run
 from multinas_ray.tune import MultiNASSearch
-from tests.tune.pipeline import SPACE, Pipeline, loss_of, result_of
+from tests.support.pipeline import SPACE, Pipeline, loss_of, result_of
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",

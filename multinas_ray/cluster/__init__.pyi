@@ -1,0 +1,30 @@
+from .metrics import Figures, SearchMetrics
+from .nodes import check_nodes, check_versions, describe_nodes
+from .notices import NoticedCheckpoints
+from .probe import NodeFacts
+from .progress import counted_progress
+from .resources import check_room, room_for, wait_for_room, worker_resources
+from .session import ray_session
+from .spot import LAST_CHECKPOINT_SECONDS, SpotNotice, SpotWatch
+from .user_code import load_module, load_object
+
+__all__ = [
+    "LAST_CHECKPOINT_SECONDS",
+    "Figures",
+    "NodeFacts",
+    "NoticedCheckpoints",
+    "SearchMetrics",
+    "SpotNotice",
+    "SpotWatch",
+    "check_nodes",
+    "check_room",
+    "check_versions",
+    "counted_progress",
+    "describe_nodes",
+    "load_module",
+    "load_object",
+    "ray_session",
+    "room_for",
+    "wait_for_room",
+    "worker_resources",
+]

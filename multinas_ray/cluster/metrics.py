@@ -1,0 +1,106 @@
+"""A search's figures as Ray's own metrics: on the cluster's dashboard, and for Prometheus.
+
+Ray exports them as `ray_multinas_...` at the metrics port of the driver's node, if `ray[default]` is installed there.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+from ray.util.metrics import Counter, Gauge
+
+INTERVAL_SECONDS = 1.0
+"""Least time between two writings, so that they cost nothing however fast rounds are; Ray sends on every 10 s."""
+
+OF_DISTRIBUTIONS = {
+    "expected_loss": "Weighted mean of the last update's losses; minimised",
+    "expected_complexity": "Expected complexity, in its own unit",
+    "entropy": "Entropy in nats, summed over the variables",
+    "effective_sample_size": "Samples of the last update that count for the distribution",
+    "mode_probability": "Probability of the most probable architecture",
+}
+"""Diagnostics that are a gauge each, tagged with the distribution's number, and what they mean."""
+TOTALS = {
+    "evaluations": "Evaluations that the distributions have learned from, over all sessions of the run",
+    "rounds": "Rounds done, those of the warm-up too, over all sessions of the run",
+}
+"""Counters."""
+LEVELS = {
+    "rounds_in_flight": "Rounds that wait at the broker or are being worked on",
+    "trials_in_flight": "Trials whose result is awaited",
+    "checkpoint_age_seconds": "Time since the workers were last told to save a checkpoint",
+}
+"""Gauges of the whole run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What is known of a search at a moment; NaN for what is not."""
+
+    diagnostics: Mapping[str, NDArray[Any]]
+    """Those of the optimiser, (K,) arrays."""
+    complexity_scale: float
+    """What a normalised complexity of 1 stands for."""
+    totals: Mapping[str, int]
+    """Some of `TOTALS`."""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """Some of `LEVELS`."""
+
+
+class Figured(Protocol):
+    """Something whose figures can be read."""
+
+    def figures(self) -> Figures:
+        """The figures as they are now."""
+
+
+class SearchMetrics:
+    """Writes figures to Ray's metrics, each tagged with the run's name.
+
+    Args:
+        run: name of the run.
+        source: whose figures they are; read only when they are written.
+    """
+
+    def __init__(self, run: str, source: Figured) -> None:
+        self._source = source
+        each = {name: Gauge(_name(name), text, ("run", "distribution")) for name, text in OF_DISTRIBUTIONS.items()}
+        self._gauges = {**each, **{name: Gauge(_name(name), text, ("run",)) for name, text in LEVELS.items()}}
+        self._counters = {name: Counter(_name(name), text, ("run",)) for name, text in TOTALS.items()}
+        for metric in (*self._gauges.values(), *self._counters.values()):
+            metric.set_default_tags({"run": run})
+        self._counted = dict.fromkeys(TOTALS, 0)
+        self._written_seconds = -math.inf
+
+    def tick(self) -> None:
+        """Write if it is time to. To be called as often as one likes."""
+        if time.monotonic() - self._written_seconds >= INTERVAL_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Write the figures as they are."""
+        self._written_seconds = time.monotonic()
+        figures = self._source.figures()
+        for name in OF_DISTRIBUTIONS:
+            unit = figures.complexity_scale if name == "expected_complexity" else 1.0
+            for k, value in enumerate(figures.diagnostics[name]):
+                self._set(name, unit * float(value), {"distribution": str(k)})
+        for name, level in figures.levels.items():
+            self._set(name, level, {})
+        for name, total in figures.totals.items():
+            if total > self._counted[name]:
+                self._counters[name].inc(total - self._counted[name])
+                self._counted[name] = total
+
+    def _set(self, name: str, value: float, tags: dict[str, str]) -> None:
+        if math.isfinite(value):
+            self._gauges[name].set(value, tags)
+
+
+def _name(name: str) -> str:
+    return f"multinas_{name}"

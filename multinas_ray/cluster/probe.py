@@ -1,0 +1,68 @@
+"""What a node tells of itself before a search. No torch: every node would import it just for that."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from multinas_ray.errors import MultiNASError
+from multinas_ray.storage import check_writable, exists, resolve
+
+SAME_EVERYWHERE = ("ray", "torch", "torchvision", "numpy", "multinas-ray")
+"""Packages whose version is the same on every node, beside Python's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeFacts:
+    """What a node told of itself."""
+
+    address: str
+    versions: Mapping[str, str | None]
+    """Of Python and `SAME_EVERYWHERE`; None where a package is not there."""
+    storage_problem: str | None
+    """Why the run's storage cannot be used there; None where it can."""
+    sees_images: bool
+    """Whether the images' path exists there."""
+    gpu_bytes: Sequence[int]
+    """Memory of each GPU."""
+
+
+def probe_node(address: str, marker: str, storage: str, data_path: str | None) -> NodeFacts:
+    """Look around on the node that this runs on."""
+    return NodeFacts(
+        address=address,
+        versions={"python": platform.python_version(), **{name: _version(name) for name in SAME_EVERYWHERE}},
+        storage_problem=_storage_problem(marker, storage),
+        sees_images=data_path is None or exists(resolve(data_path)),
+        gpu_bytes=_gpu_bytes(),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _storage_problem(marker: str, storage: str) -> str | None:
+    try:
+        if not exists(resolve(marker)):
+            return "what the driver has just written there is not there"
+        check_writable(storage)
+    except (MultiNASError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _gpu_bytes() -> list[int]:
+    """Memory of all GPUs, whatever this task may use of them."""
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout
+        return [int(line) * 2**20 for line in answer.split()]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []

@@ -1,0 +1,1 @@
+"""The screened optimiser: a surrogate chooses which proposals are evaluated; for fixed losses only."""

@@ -1,0 +1,366 @@
+"""An optimiser for FIXED losses that lets a surrogate choose which proposals are worth an evaluation.
+
+Notation: K distributions, D variables, C categories (padded), N samples, P samples of a pool step.
+docs/METHOD.md, "How far sample efficiency was pushed". The rules here are [ours].
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multinas_ray.core import distributions
+from multinas_ray.core.arrays import FloatArray, IntArray
+from multinas_ray.core.checks import checked_count, checked_evaluations
+from multinas_ray.core.config import new_generator
+from multinas_ray.core.optimizer import MultiDistributionOptimizer
+from multinas_ray.core.proposals import Proposals
+from multinas_ray.core.screened import proposing as candidates
+from multinas_ray.core.screened.screening import Criteria
+from multinas_ray.core.screened.state import ScreenedState, read_screened, write_screened
+from multinas_ray.core.screened.surrogate import KERNELS, Kernel, Prediction, Surrogate, fit_surrogate
+from multinas_ray.errors import ConfigError
+
+POOL_STRATA = 16
+"""P / K: samples each distribution draws from itself for a pool step."""
+
+ONE_BY_ONE, MOST_AHEAD = 256, 32
+"""After n results a fit serves for 2 (n / ONE_BY_ONE)^2 more, and as many proposals are chosen by it at once: for one
+alone below ONE_BY_ONE, since each result tells much then, for MOST_AHEAD at most, which bounds the cost of each."""
+
+KERNEL_SHARE = 8
+"""The kernel is chosen anew at the first update after the known architectures have grown by one in KERNEL_SHARE."""
+
+NUM_RANDOM = 10
+"""Evaluations before the surrogate chooses; they are drawn from the mixture."""
+
+
+class ScreenedOptimizer:
+    """Learns K categorical distributions with fewer evaluations, where the loss of an architecture is fixed.
+
+    Takes the place of a MultiDistributionOptimizer for tables, finished trainings and trained supernets; not for
+    losses that are noisy or drift. Each proposal is chosen, out of a pool drawn from the distributions, around
+    the front and anywhere, by a Gaussian process's optimistic prediction: by turns the best for one f_k and the
+    largest gain of hypervolume. Nothing known or pending is proposed while anything else is left; after that,
+    anything is. The distributions step on pools drawn from themselves, whose losses are known or predicted, with
+    exact importance weights: the bias is the surrogate's.
+
+    Telling depends on the told results, their order, the settings and the seed alone: asking changes nothing
+    that telling does. The archive grows with the record, the work per evaluation does not. Not thread-safe.
+
+    Args:
+        num_categories: as MultiDistributionOptimizer's, like all that follow but these:
+        samples_per_update: results per update, a multiple of K; K if None.
+        seed: of the proposals and of the pools of the updates.
+        **inner_options: `cost_table`, which makes predicted complexities exact, and the other options.
+
+    Raises:
+        ConfigError: An argument breaks its rule.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_categories: Iterable[int],
+        coefficients: Iterable[float],
+        samples_per_update: int | None = None,
+        seed: int | Sequence[int] | None,
+        cost_table: npt.ArrayLike | None = None,
+        base_cost: float = 0.0,
+        **inner_options: Any,
+    ) -> None:
+        counts, epsilons = tuple(num_categories), tuple(coefficients)
+        checked = MultiDistributionOptimizer(
+            num_categories=counts,
+            coefficients=epsilons,
+            samples_per_update=len(epsilons) if samples_per_update is None else samples_per_update,
+            seed=0,
+        )
+        self._samples_per_update = checked.samples_per_update
+        self._inner = MultiDistributionOptimizer(
+            num_categories=counts,
+            coefficients=epsilons,
+            samples_per_update=POOL_STRATA * len(epsilons),
+            seed=0,  # never drawn from
+            cost_table=cost_table,
+            base_cost=base_cost,
+            **inner_options,
+        )
+        self._layout = distributions.CategoryLayout.from_num_categories(counts)
+        self._cost_table_DC = None if cost_table is None else np.asarray(cost_table, dtype=np.float64)
+        self._base_cost = float(base_cost)
+        rng = new_generator(seed)
+        self._state = ScreenedState.start(self._layout, rng, int(rng.integers(2**62)))
+        self._surrogate: Surrogate | None = None
+
+    @property
+    def num_distributions(self) -> int:
+        """K."""
+        return self._inner.num_distributions
+
+    @property
+    def samples_per_update(self) -> int:
+        """N, how many told results make an update."""
+        return self._samples_per_update
+
+    @property
+    def probs(self) -> FloatArray:
+        """(K, D, C) probabilities, zero in the padding; a copy."""
+        return self._inner.probs
+
+    @property
+    def results_to_step(self) -> int:
+        """How many results more make an update or renew the surrogate's fit; fewer choose nothing anew."""
+        to_update = self.samples_per_update - self.num_told % self.samples_per_update
+        return min(to_update, self._state.fit_told + self._fit_lasts - self.num_told)
+
+    @property
+    def num_updates(self) -> int:
+        """Updates made so far."""
+        return self._inner.num_updates
+
+    @property
+    def num_told(self) -> int:
+        """Results taken in so far, without the ignored ones."""
+        return self._state.num_told
+
+    @property
+    def num_ignored(self) -> int:
+        """Results told again, or told after they were forgotten."""
+        return self._state.outstanding.num_ignored
+
+    def modes(self) -> IntArray:
+        """Returns (K, D): the likeliest architecture of each distribution, by ascending coefficient."""
+        return self._inner.modes()
+
+    def diagnostics(self) -> dict[str, npt.NDArray[Any]]:
+        """Reports on each distribution, as MultiDistributionOptimizer does.
+
+        Effective sample sizes and means are those of the last pool: means are partly predictions.
+        """
+        return self._inner.diagnostics()
+
+    def pending(self) -> Proposals:
+        """Returns what was asked for and neither told nor forgotten, in the order of asking."""
+        return self._state.outstanding.pending
+
+    def ask(self, n: int | None = None) -> Proposals:
+        """Returns the next `n` proposals (samples_per_update if None) with new ids.
+
+        They are chosen, not drawn: `sources` and `drawn_at` are -1, and `log_q` is the log density of the mixture when
+        they were chosen, for information only. What was chosen ahead is dropped when the surrogate is fitted anew.
+
+        Raises:
+            ConfigError: `n` is less than 1.
+        """
+        state, count = self._state, checked_count(n, self.samples_per_update)
+        asked = Proposals.empty(len(self._layout.num_categories))
+        while len(asked) < count:
+            if not len(state.queue):
+                state.queue = self._choose_ahead()
+            handed_out = state.outstanding.hand_out(state.queue[: count - len(asked)])
+            state.queue = state.queue[len(handed_out) :]
+            asked = Proposals.concatenate([asked, handed_out])
+        return asked
+
+    def sample(self, n: int) -> IntArray:
+        """Returns (n, D) architectures drawn afresh from the present mixture, stratified, not to be told.
+
+        Raises:
+            ConfigError: `n` is less than 1.
+        """
+        return candidates.draw(self._inner.probs, self._layout, checked_count(n, None), self._state.rng)
+
+    def tell(self, proposals: Proposals, losses: npt.ArrayLike, complexities: npt.ArrayLike) -> int:
+        """Takes results in, in order, and makes an update each time samples_per_update have come.
+
+        Args:
+            proposals: what was evaluated, from whatever source: the results count as values. Ids that were told
+                or forgotten before are ignored and counted.
+            losses: (N,) minimised; NaN or infinite for a failed evaluation, which ranks worst.
+            complexities: (N,) normalised, at least 0; anything for a failed evaluation.
+
+        Returns:
+            The number of updates made.
+
+        Raises:
+            ConfigError: Shapes do not match, an architecture is not of this space, or a complexity is not
+                finite or negative though its loss is finite. Nothing is taken in then.
+        """
+        state, before = self._state, self.num_updates
+        fresh = state.outstanding.take_in(checked_evaluations(proposals, losses, complexities, self._layout))
+        architectures_ND = fresh.proposals.architectures
+        for architecture_D, loss, complexity in zip(architectures_ND, fresh.losses, fresh.complexities, strict=True):
+            had_front = bool(state.archive.front)
+            is_mended = state.archive.add(architecture_D, float(loss), float(complexity))
+            state.num_told += 1
+            if is_mended or not had_front or state.num_told - state.fit_told >= self._fit_lasts:
+                self._renew_fit()
+            if state.num_told % self.samples_per_update == 0:
+                self._update()
+        return self.num_updates - before
+
+    def forget(self, proposals_or_ids: Proposals | npt.ArrayLike) -> None:
+        """Settles proposals whose results will never come; should one come after all, `tell` ignores it.
+
+        Raises:
+            ConfigError: Ids are not whole numbers from 0.
+        """
+        self._state.outstanding.forget(proposals_or_ids)
+
+    def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep_ids: npt.ArrayLike = ()) -> None:
+        """Goes on after a crash under new ids, as MultiDistributionOptimizer does; the updates' pools stay theirs.
+
+        Args:
+            first_id: ids go on from here or from the next unused one, whichever is larger.
+            seed: of the proposals from now on.
+            keep_ids: pending proposals whose results may still come.
+
+        Raises:
+            ConfigError: `first_id` is negative, the seed is not one, or an id to keep is not pending.
+        """
+        rng = new_generator(seed)
+        self._state.outstanding.restart(first_id, keep_ids)
+        self._state.rng, self._state.queue = rng, self._state.queue[:0]
+
+    def set_coefficients(self, coefficients: Iterable[float]) -> None:
+        """Gives the K distributions other coefficients, before anything was told.
+
+        Raises:
+            ConfigError: Something was told, or the coefficients break their rule or are not K.
+        """
+        if self.num_told:
+            raise ConfigError(f"coefficients can be set before the first result, {self.num_told} were told")
+        self._inner.set_coefficients(coefficients)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the whole state as nested dicts of numbers, strings, lists, None and new numpy arrays."""
+        return write_screened(self._state, self._inner, self.samples_per_update)
+
+    def load_state_dict(self, state: object) -> None:
+        """Takes over a state that `state_dict` of an optimiser with the same settings gave.
+
+        Raises:
+            StateError: The state is damaged, of another version or of other settings. This optimiser is then
+                unchanged.
+        """
+        self._state = read_screened(state, self._inner, self._layout, self.samples_per_update)
+        self._surrogate = None
+
+    @property
+    def _fit_lasts(self) -> int:
+        """Results after which a fit is renewed, and proposals that it chooses at once."""
+        return min(max(2 * self._state.fit_told**2 // ONE_BY_ONE**2, 1), MOST_AHEAD)
+
+    def _renew_fit(self) -> None:
+        """Lets the next prediction, and all until the next renewal, rest on what is known now."""
+        state = self._state
+        state.archive.trim_support(self._inner.coefficients)
+        state.fit_size, state.fit_told = len(state.archive.support), state.num_told
+        state.queue = state.queue[:0]
+        self._surrogate = None
+
+    def _choose_ahead(self) -> Proposals:
+        """Returns the candidates that the next turns' criteria like best."""
+        probs_KDC = self._inner.probs
+        architectures_ND = self._chosen(probs_KDC)
+        none_N = np.full(len(architectures_ND), -1)
+        return Proposals(
+            architectures=architectures_ND,
+            log_q=distributions.log_mixture(distributions.log_prob(probs_KDC, architectures_ND)),
+            sources=none_N,
+            ids=np.zeros_like(none_N),
+            drawn_at=none_N,
+        )
+
+    def _chosen(self, probs_KDC: FloatArray) -> IntArray:
+        """Returns (N, D), N as many as the fit may choose at once, fewer where few candidates are left."""
+        state, archive = self._state, self._state.archive
+        taken = set(archive.keys(state.outstanding.pending.architectures))
+        front_FD = archive.architectures(archive.front)
+        pool_ND = candidates.candidate_pool(probs_KDC, front_FD, self._layout, state.rng)
+        row_of = {
+            key: row for row, key in enumerate(archive.keys(pool_ND)) if key not in taken and not archive.knows(key)
+        }
+        free_ND = pool_ND[list(row_of.values())]
+        if not len(free_ND):
+            unseen_ND = candidates.first_unseen(self._layout, lambda row: self._is_taken(row, taken), state.rng)
+            return candidates.draw(probs_KDC, self._layout, 1, state.rng) if unseen_ND is None else unseen_ND
+        count = min(self._fit_lasts, len(free_ND))
+        if len(archive) < NUM_RANDOM or not archive.front:
+            return free_ND[state.rng.permutation(len(free_ND))[:count]]
+        return free_ND[self._most_promising(free_ND, count)]
+
+    def _is_taken(self, architecture_D: IntArray, pending: set[bytes]) -> bool:
+        (key,) = self._state.archive.keys(architecture_D[None])
+        return key in pending or self._state.archive.knows(key)
+
+    def _most_promising(self, free_ND: IntArray, count: int) -> list[int]:
+        """Returns `count` rows, of the turns that the next ids have."""
+        archive, outstanding = self._state.archive, self._state.outstanding
+        front_F2 = np.stack([archive.losses[archive.front], archive.complexities[archive.front]], axis=1)
+        criteria = Criteria(self._inner.coefficients, front_F2, archive.reference())
+        turns = range(outstanding.next_id, outstanding.next_id + count)
+        pending_ND = outstanding.pending.architectures
+        both = self._predict(np.concatenate([free_ND, pending_ND]), with_deviations=True)
+        return criteria.choose(both[: len(free_ND)], both[len(free_ND) :], turns)
+
+    def _predict(self, architectures_ND: IntArray, *, with_deviations: bool = False) -> Prediction:
+        """Returns what the present fit predicts."""
+        if self._surrogate is None:
+            self._surrogate = self._fit([KERNELS[self._state.kernel_number]])
+        prediction = self._surrogate.predict(architectures_ND, with_deviations=with_deviations)
+        if self._cost_table_DC is None:
+            return prediction
+        variable_D = np.arange(architectures_ND.shape[1])
+        costs_N = self._base_cost + self._cost_table_DC[variable_D, architectures_ND].sum(axis=1)
+        return replace(prediction, complexities_N=costs_N)
+
+    def _fit(self, kernels: Sequence[Kernel]) -> Surrogate:
+        """Returns a fit to what was known at the last renewal."""
+        archive = self._state.archive
+        rows, num_columns = archive.support[: self._state.fit_size], self._layout.valid_DC.shape[1]
+        return fit_surrogate(
+            archive.architectures(rows), archive.losses[rows], archive.complexities[rows], num_columns, kernels
+        )
+
+    def _choose_kernel(self) -> None:
+        """Takes the likeliest kernel, if enough has become known since the last time."""
+        state, num_known = self._state, len(self._state.archive)
+        if num_known - state.kernel_known > state.kernel_known // KERNEL_SHARE:
+            self._renew_fit()
+            self._surrogate = self._fit(KERNELS)
+            state.kernel_number, state.kernel_known = KERNELS.index(self._surrogate.kernel), num_known
+
+    def _update(self) -> None:
+        """Steps the distributions on a pool drawn from themselves, with known or predicted values."""
+        state, inner = self._state, self._inner
+        if state.archive.front:
+            self._choose_kernel()
+        rng = new_generator([state.pool_seed, inner.num_updates])
+        probs_KDC = inner.probs
+        pool_PD = candidates.draw(probs_KDC, self._layout, inner.samples_per_update, rng)
+        losses_P, complexities_P = self._pool_values(pool_PD)
+        none_P = np.full(len(pool_PD), -1)
+        pool = Proposals(
+            architectures=pool_PD,
+            log_q=distributions.log_mixture(distributions.log_prob(probs_KDC, pool_PD)),
+            sources=none_P,
+            ids=inner.num_told + np.arange(len(pool_PD)),
+            drawn_at=none_P,
+        )
+        inner.tell(pool, losses_P, complexities_P)
+
+    def _pool_values(self, pool_PD: IntArray) -> tuple[FloatArray, FloatArray]:
+        archive = self._state.archive
+        row_P = archive.rows_of(pool_PD)
+        known_P = row_P >= 0
+        losses_P, complexities_P = np.full(len(pool_PD), np.inf), np.zeros(len(pool_PD))
+        losses_P[known_P] = archive.losses[row_P[known_P]]
+        complexities_P[known_P] = archive.complexities[row_P[known_P]]
+        if archive.front and not known_P.all():
+            prediction = self._predict(pool_PD[~known_P])
+            losses_P[~known_P], complexities_P[~known_P] = prediction.losses(), prediction.complexities_N
+        return losses_P, complexities_P

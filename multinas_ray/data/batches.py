@@ -1,0 +1,56 @@
+"""One stream for both kinds of images, those in memory and those that stay encoded."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+
+from multinas_ray.data.augmentation import Augmentation, Variation
+from multinas_ray.data.batch_stream import BatchStream
+from multinas_ray.data.image_stream import ImageStream
+from multinas_ray.data.images import Images, ImageSet
+from multinas_ray.data.streamed_images import ResizedCrop, StreamedImages
+from multinas_ray.errors import ConfigError
+
+
+class Batches(Protocol):
+    """An endless stream of batches, see `BatchStream`."""
+
+    batch_size: int
+    """Images of the global batch."""
+    shard_size: int
+    """Images of this rank's shard of it."""
+    batches_per_epoch: int
+    """Whole batches of the set."""
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images (B, C, H, W) and labels (B,) of this rank at a step, on the device."""
+
+    def all_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Every image of this rank's part once, in order, not augmented."""
+
+    @property
+    def damaged_images(self) -> tuple[str, ...]:
+        """What is wrong with each image that another one has stood in for."""
+
+
+def open_stream(images: Images, *, augment: Variation | None, **settings: Any) -> Batches:
+    """Open the stream that fits the images.
+
+    Args:
+        images: One of the sets of `load_splits`.
+        augment: Random variation, from `standard_augmentation`, or None.
+        settings: The other arguments of `BatchStream`, which both streams take.
+
+    Raises:
+        ConfigError: The variation is that of the other kind of images, or settings do not fit together.
+        DataError: The set holds fewer images than a batch.
+    """
+    if isinstance(images, ImageSet) and not isinstance(augment, ResizedCrop):
+        return BatchStream(images, augment=augment, **settings)
+    if isinstance(images, StreamedImages) and not isinstance(augment, Augmentation):
+        return ImageStream(images, augment=augment, **settings)
+    raise ConfigError(
+        f"images in memory are varied by Augmentation and streamed ones by ResizedCrop, not {type(images).__name__} by "
+        f"{type(augment).__name__}: use standard_augmentation(config)"
+    )

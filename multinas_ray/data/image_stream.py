@@ -1,0 +1,221 @@
+"""Batches of images that are read and decoded when they are needed, ahead of their use, in processes of their own."""
+
+# n images of the set, B images of this rank's shard, S height and width, C channels
+
+import logging
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader
+
+from multinas_ray.data.batch_stream import check_sizes, part_of_rank, shard_of_rank
+from multinas_ray.data.normalisation import Normalisation
+from multinas_ray.data.order import batches_per_epoch, epoch_order
+from multinas_ray.data.streamed_images import CHANNELS, Decoded, ImageDecoder, Request, ResizedCrop, StreamedImages
+from multinas_ray.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+PREFETCHED_BATCHES = 2
+"""Batches that each process makes ahead."""
+
+
+class ImageStream:
+    """An endless, shuffled stream of batches as `BatchStream` is one, over images that stay encoded.
+
+    Epoch e is ordered by `order.epoch_order` with `default_rng((seed, e))`; its incomplete last batch is dropped. The
+    batches after the one asked for last are decoded ahead; asking for another than the next starts anew there. The
+    result does not depend on the number of processes, and the shards of all ranks, joined, are the global batch.
+
+    Args:
+        images: The images.
+        batch_size: Images of the global batch, over all ranks.
+        seed: Of order and augmentation, at least 0; the same on every rank.
+        shuffle: False keeps the set's own order in every epoch.
+        augment: Random variation, or None.
+        mean: (C,) subtracted from pixels scaled to 0..1.
+        std: (C,) that divides the difference.
+        device: Where the batches go.
+        rank: This worker, 0..world_size - 1.
+        world_size: Number of workers.
+        norm_batch_size: Images per batch-norm group.
+        channels_last: Memory layout of the batches: channels_last, or contiguous NCHW.
+
+    Raises:
+        ConfigError: Sizes or ranks do not fit together, or the seed is negative.
+        DataError: The set holds fewer images than a batch, or mean and std do not match its channels.
+    """
+
+    def __init__(
+        self,
+        images: StreamedImages,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        augment: ResizedCrop | None,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device | str,
+        rank: int = 0,
+        world_size: int = 1,
+        norm_batch_size: int,
+        channels_last: bool = True,
+    ) -> None:
+        check_sizes(images, batch_size, seed, rank, world_size, norm_batch_size)
+        first, stop = shard_of_rank(batch_size, norm_batch_size, rank, world_size)
+        self.batch_size, self.shard_size = batch_size, stop - first
+        self.batches_per_epoch = batches_per_epoch(len(images), batch_size, images.encoded.groups)
+        self._shards = _Shards(images, batch_size, norm_batch_size, seed, shuffle, rank, world_size)
+        self._rank, self._world_size = rank, world_size
+        self._images, self._device = images, torch.device(device)
+        self._normalise = Normalisation(
+            mean, std, num_channels=CHANNELS, device=self._device, channels_last=channels_last
+        )
+        self._requests = _Requests()
+        self._loader = _loader(ImageDecoder(images, augment, seed), self._requests, images, self._device)
+        self._running: Iterator[Decoded] | None = None
+        self._next_step = 0
+        self._damaged: dict[int, str] = {}
+
+    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return this rank's shard of the global batch of a step.
+
+        Args:
+            step: Number of the batch, from 0, counted over all epochs.
+
+        Returns:
+            (B, C, S, S) float32 normalised images and (B,) int64 labels, on the device.
+
+        Raises:
+            DataError: An image cannot be decoded and the images are strict, or no image of its class can.
+        """
+        if self._running is None or step != self._next_step:
+            self._running = self._start(self._shards.requests_from(step))
+        self._next_step = step + 1
+        return self._finish(next(self._running))
+
+    def all_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield every image of the set once, in the set's order, never augmented; for a final evaluation.
+
+        With several ranks each yields its consecutive part of the set; the parts differ by at most one image.
+        The last batch may be smaller than `shard_size`. Do not ask for `batch` before the last is taken.
+        """
+        first, stop = part_of_rank(len(self._images), self._rank, self._world_size)
+        starts = range(first, stop, self.shard_size)
+        parts = (np.arange(start, min(start + self.shard_size, stop)) for start in starts)
+        self._running = None
+        for decoded in self._start(Request(part, None) for part in parts):
+            yield self._finish(decoded)
+
+    @property
+    def damaged_images(self) -> tuple[str, ...]:
+        """What is wrong with each image that was met and could not be decoded."""
+        return tuple(self._damaged.values())
+
+    def _start(self, requests: Iterator[Request]) -> Iterator[Decoded]:
+        self._requests.waiting = requests
+        return iter(self._loader)
+
+    def _finish(self, decoded: Decoded) -> tuple[torch.Tensor, torch.Tensor]:
+        if decoded.failure is not None:
+            raise DataError(decoded.failure)
+        for number in sorted(decoded.damaged.keys() - self._damaged.keys()):
+            self._damaged[number] = decoded.damaged[number]
+            logger.warning(
+                "%s; until then another image of its class stands in for it (%d so far)",
+                decoded.damaged[number],
+                len(self._damaged),
+            )
+        pixels = decoded.pixels.to(self._device, non_blocking=True)
+        return self._normalise(pixels), decoded.labels.to(self._device, non_blocking=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shards:
+    """What a rank asks for. Apart from the stream, whose loader could not end its processes in a circle of references.
+
+    The fields are those of `ImageStream`.
+    """
+
+    images: StreamedImages
+    batch_size: int
+    norm_batch_size: int
+    seed: int
+    shuffle: bool
+    rank: int
+    world_size: int
+
+    def requests_from(self, step: int) -> Iterator[Request]:
+        """This rank's shards of the global batches from `step` on, without an end."""
+        epoch, position = divmod(step, batches_per_epoch(len(self.images), self.batch_size, self._groups))
+        mine = slice(*shard_of_rank(self.batch_size, self.norm_batch_size, self.rank, self.world_size))
+        while True:
+            for shard in self._order(epoch)[position:, mine]:
+                yield Request(shard, epoch)
+            epoch, position = epoch + 1, 0
+
+    @property
+    def _groups(self) -> npt.NDArray[np.int64] | None:
+        return self.images.encoded.groups
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """The epoch's images, (batches, images of the global batch)."""
+        if not self.shuffle:
+            count = batches_per_epoch(len(self.images), self.batch_size, self._groups)
+            return np.arange(count * self.batch_size).reshape(count, self.batch_size)
+        return epoch_order(
+            self._groups,
+            len(self.images),
+            batch_size=self.batch_size,
+            norm_batch_size=self.norm_batch_size,
+            rng=np.random.default_rng((self.seed, epoch)),
+        )
+
+
+class _Requests(Iterable[Request]):
+    """Hands the loader what is to be decoded; it asks anew for each pass."""
+
+    def __init__(self) -> None:
+        self.waiting: Iterator[Request] = iter(())
+
+    def __iter__(self) -> Iterator[Request]:
+        return self.waiting
+
+
+def _loader(
+    decoder: ImageDecoder, requests: _Requests, images: StreamedImages, device: torch.device
+) -> DataLoader[Decoded]:
+    """A loader whose processes live as long as it, started without copying this one's threads and connections."""
+    num_processes = images.num_processes
+    if num_processes is None:
+        num_processes = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    options: dict[str, Any] = {}
+    if num_processes > 0:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([ImageDecoder.__module__])
+        options = {
+            "multiprocessing_context": context,
+            "persistent_workers": True,
+            "prefetch_factor": PREFETCHED_BATCHES,
+        }
+    return DataLoader(
+        decoder,
+        batch_size=None,
+        sampler=requests,
+        num_workers=num_processes,
+        collate_fn=_as_it_is,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # or the loader would draw from the global one
+        **options,
+    )
+
+
+def _as_it_is(decoded: Any) -> Any:
+    return decoded

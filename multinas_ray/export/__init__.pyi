@@ -1,0 +1,5 @@
+from .exporting import export_networks
+
+__all__ = [
+    "export_networks",
+]

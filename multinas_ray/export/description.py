@@ -1,0 +1,167 @@
+"""What an exported network is, as plain data: the content of its ``architecture.json`` and of its model card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from multinas_ray.data import DataSplits, StreamedImages, evaluation_transform
+from multinas_ray.export.formats import INPUT_NAME, OUTPUT_NAME
+from multinas_ray.latency import LatencyTable
+from multinas_ray.selection import OpenedRun
+from multinas_ray.spaces import NetworkSpace
+
+FORMAT_VERSION = 1
+UNITS = {"params": "trainable parameters", "flops": "multiply-adds for one image"}
+
+_RESULTS = (
+    "supernet_loss",
+    "supernet_accuracy",
+    "supernet_test_accuracy",
+    "retrained_loss",
+    "retrained_accuracy",
+    "retrained_epochs",
+)
+_ORIGIN = ("selection", "distribution", "coefficient", "target", "limits", "mode_probability")
+_WHOLE = ("distribution", "retrained_epochs")
+_MACHINE_SETTINGS = ("path", "download", "strict", "in_memory", "decode_processes")
+_BUILT_IN_BLOCKS = ("Block", "Head", "SqueezeExcitation")
+
+
+def describe_network(
+    opened: OpenedRun,
+    row: Mapping[str, Any],
+    splits: DataSplits,
+    *,
+    label: str | None,
+    weights: str,
+    recipe: Mapping[str, Any] | None,
+    latency_table: LatencyTable | None,
+) -> dict[str, Any]:
+    """Everything that someone without the run needs to know of one of its networks.
+
+    Args:
+        opened: the run.
+        row: the network's row of `architectures.parquet`.
+        splits: the run's images.
+        label: the selection that the network belongs to; None for the run's own networks.
+        weights: "retrained" or "supernet".
+        recipe: the settings of its retraining, if it was retrained.
+        latency_table: measured blocks of a device, to tell the network's latency there.
+
+    Returns:
+        Plain data; keys and meaning are those of ``architecture.json``, version 1.
+    """
+    run_name = str(opened.run.config["name"])
+    name = "-".join([run_name, *([] if label is None else [label]), str(row["rank"])])
+    return {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "weights": weights,
+        "input": _describe_input(splits),
+        "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", splits.num_classes]},
+        "classes": list(splits.class_names),
+        "indices": list(row["architecture"]),
+        "choices": opened.space.search_space.decode(row["architecture"]),
+        "costs": {name: {"value": row[name], "unit": _unit(opened, name)} for name in opened.costs},
+        "latency": _describe_latency(opened, row, latency_table),
+        "network": _describe_layers(opened.space, row["architecture"]),
+        "results": {name: _plain(row, name) for name in _RESULTS},
+        "data": _describe_data(opened, splits),
+        "supernet_training": dataclasses.asdict(opened.training),
+        "retraining": None if recipe is None else dict(recipe),
+        "run": {
+            "name": run_name,
+            "label": label,
+            "rank": int(row["rank"]),
+            "seed": opened.seed,
+            **{name: _plain(row, name) for name in _ORIGIN},
+        },
+        "versions": {"search": opened.run.config["versions"], "export": _versions()},
+        "space": {"fingerprint": opened.space.fingerprint, **opened.space.to_dict()},
+    }
+
+
+def embedded_texts(description: Mapping[str, Any]) -> dict[str, str]:
+    """The part that goes inside each file, so that one that travels alone still tells what it takes and gives."""
+    return {key: json.dumps(description[key]) for key in ("name", "weights", "input", "output", "classes", "choices")}
+
+
+def own_block_types(description: Mapping[str, Any]) -> list[str]:
+    """Types of the network's blocks that are not this package's, sorted."""
+    network = description["network"]
+    found = {described["type"] for described in (network["stem"], *network["blocks"], network["head"])}
+    return sorted(found.difference(_BUILT_IN_BLOCKS))
+
+
+def _describe_layers(space: NetworkSpace, architecture: Sequence[int]) -> dict[str, Any]:
+    """What the network is made of, first to last."""
+    blocks = [
+        {"position": position.name, **position.choices[index].to_dict()}
+        for position, index in zip(space.positions, architecture, strict=True)
+    ]
+    return {"stem": space.stem.to_dict(), "blocks": blocks, "head": space.head.to_dict()}
+
+
+def _describe_input(splits: DataSplits) -> dict[str, Any]:
+    return {
+        "name": INPUT_NAME,
+        "dtype": "uint8",
+        "shape": ["batch", *splits.image_shape],
+        "axes": "batch, channels, height, width",
+        "channels": {1: "grey", 3: "red, green, blue"}.get(splits.image_shape[0], f"{splits.image_shape[0]}"),
+        "range": [0, 255],
+        "share_of_shorter_side": _share_kept(splits),
+        "mean": list(splits.mean),
+        "std": list(splits.std),
+        "normalisation": "(pixels / 255 - mean) / std; model.pt2 and model.onnx do it, weights.safetensors comes after",
+    }
+
+
+def _share_kept(splits: DataSplits) -> float:
+    """Side of the middle square that is cut out of an image, over its shorter side."""
+    if not isinstance(splits.validation, StreamedImages):
+        return 1.0
+    size = splits.validation.image_size
+    shorter_side = evaluation_transform(size).transforms[0].size[0]
+    return float(size / shorter_side)
+
+
+def _describe_latency(
+    opened: OpenedRun, row: Mapping[str, Any], latency_table: LatencyTable | None
+) -> dict[str, Any] | None:
+    """The sum of the measured blocks, and where they were measured."""
+    if latency_table is None:
+        return None
+    predicted = latency_table.cost(opened.space)([row["architecture"]])[0]
+    return {"predicted_ms": float(predicted), **dataclasses.asdict(latency_table.conditions)}
+
+
+def _describe_data(opened: OpenedRun, splits: DataSplits) -> dict[str, Any]:
+    settings = dataclasses.asdict(opened.data)
+    return {
+        **{name: value for name, value in settings.items() if name not in _MACHINE_SETTINGS},
+        "num_images": {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)},
+        "num_skipped_files": len(splits.skipped_files),
+    }
+
+
+def _unit(opened: OpenedRun, name: str) -> str:
+    return UNITS.get(name, opened.costs[name].unit)
+
+
+def _plain(row: Mapping[str, Any], name: str) -> Any:
+    """A value of a table as JSON has it: missing ones as None, whole numbers whole where pandas made them floats."""
+    value = row[name]
+    if value is None or (not isinstance(value, str) and pd.isna(value)):
+        return None
+    return int(value) if name in _WHOLE else value
+
+
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("multinas-ray", "torch")}

@@ -1,0 +1,298 @@
+"""The chosen networks of a run as files that people deploy, each with its check and its model card."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import pickle
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from pyarrow import fs as pafs
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from multinas_ray.cluster import counted_progress
+from multinas_ray.data import DataSplits, load_splits, open_stream
+from multinas_ray.errors import ConfigError, StateError, first_line
+from multinas_ray.export.card import ARCHITECTURE_FILE, CARD_FILE, model_card
+from multinas_ray.export.description import describe_network, embedded_texts
+from multinas_ray.export.formats import (
+    BATCH_SIZES,
+    ONNX_FILE,
+    PT2_FILE,
+    WEIGHTS_FILE,
+    FileParity,
+    check_packages,
+    export_network,
+)
+from multinas_ray.latency import LatencyTable
+from multinas_ray.runs import EXPORT_FOLDER, Retrained, RetrainingRecord, format_count, load_retraining, network_path
+from multinas_ray.selection import Family, OpenedRun, load_family, open_run
+from multinas_ray.storage import Location, delete_folder, make_folder, read_bytes, resolve, write_atomic
+from multinas_ray.supernets import build_subnet
+
+Weights = Literal["auto", "retrained", "supernet"]
+
+_PARTIAL_FOLDER, _OLD_FOLDER = ".export.partial", ".export.old"
+
+
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """What was written for one network."""
+
+    rank: int
+    """Its rank in the family."""
+    path: str
+    """The folder of its files."""
+    weights: str
+    """"retrained" or "supernet"."""
+    sizes: dict[str, int]
+    """Size of each file in bytes, by its name."""
+    parities: list[FileParity]
+    """How near model.pt2 and model.onnx come to the network."""
+
+
+def export_networks(
+    run_path: str,
+    *,
+    label: str | None = None,
+    ranks: Collection[int] | None = None,
+    weights: Weights = "auto",
+    output: str | None = None,
+    onnx: bool = True,
+    latency_table: str | None = None,
+    data_path: str | None = None,
+    imports: Sequence[str] = (),
+    console: Console | None = None,
+) -> list[ExportedNetwork]:
+    """Write the networks of a family as .pt2, ONNX and safetensors, each with architecture.json and a model card.
+
+    Each file is checked against the network on validation images (see `export_network`). A network's folder appears
+    whole or not at all; one that is there is replaced. No Ray is started.
+
+    Args:
+        run_path: `<storage_path>/<run>`, local or a URI.
+        label: of the selection whose networks are meant; None for the run's own.
+        ranks: which networks; None for all.
+        weights: "retrained"; "supernet": those it had in the search; "auto": retrained where there are any.
+        output: folder for `<rank>/`, local or a URI; None: `networks/<rank>/export` in the family's folder.
+        onnx: whether ONNX files are written.
+        latency_table: file of `multinas-ray profile`, to tell each network's predicted latency on that device.
+        data_path: where the images lie now; None: where they lay when the search ran.
+        imports: modules or .py files that define blocks of one's own.
+        console: where progress and the table are printed; the standard output by default.
+
+    Returns:
+        What was written, in the order of the ranks.
+
+    Raises:
+        ConfigError, DataError: an argument or the images are not as they must be.
+        StateError: there is no such family, or its weights are missing or damaged.
+        ExportError: a network cannot be traced, or a file differs from it.
+        MissingPackageError: a package of the extra "export" is missing.
+    """
+    check_packages(onnx=onnx)
+    if weights not in get_args(Weights):
+        raise ConfigError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights!r}")
+    console = console or Console()
+    opened = open_run(run_path, data_path=data_path, imports=imports)
+    family = load_family(run_path, label)
+    rows = _chosen_rows(family, ranks)
+    kinds = [_weights_of(row, weights, run_path) for row in rows]
+    table = None if latency_table is None else LatencyTable.read(latency_table)
+    exporter = _Exporter(opened, family, load_splits(opened.data), label, output, onnx, table)
+    exported = []
+    with counted_progress(console) as progress:
+        for row, kind in progress.track(list(zip(rows, kinds, strict=True)), description="exporting networks"):
+            exported.append(exporter.export(row, kind))
+    _print(console, exported, rows)
+    return exported
+
+
+def load_weights(
+    opened: OpenedRun, family: Family, row: Mapping[str, Any], kind: Literal["retrained", "supernet"]
+) -> nn.Sequential:
+    """A network of a family with its weights, on the CPU in mode `eval`.
+
+    Args:
+        opened: the family's run.
+        family: the family.
+        row: the network's row of `family.architectures`.
+        kind: which of its weights.
+
+    Raises:
+        StateError: the file is missing, damaged or of another network.
+    """
+    place = resolve(family.path).join(str(row["retrained_path" if kind == "retrained" else "weights_path"]))
+    network = build_subnet(opened.space, row["architecture"])
+    try:
+        network.load_state_dict(torch.load(io.BytesIO(read_bytes(place)), map_location="cpu", weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise StateError(
+            f"{place} does not hold the weights of network {row['rank']} ({first_line(error)}): "
+            "choose (select) or train (retrain) it again"
+        ) from error
+    return network.eval()
+
+
+class _Exporter:
+    """Writes one network after the other, all checked on the same images."""
+
+    def __init__(
+        self,
+        opened: OpenedRun,
+        family: Family,
+        splits: DataSplits,
+        label: str | None,
+        output: str | None,
+        onnx: bool,
+        latency_table: LatencyTable | None,
+    ) -> None:
+        self.opened, self.family, self.splits = opened, family, splits
+        self.label, self.output, self.onnx, self.latency_table = label, output, onnx, latency_table
+        self.pixels, self.images = check_images(splits)
+
+    def export(self, row: Mapping[str, Any], kind: Literal["retrained", "supernet"]) -> ExportedNetwork:
+        """Write a network's folder."""
+        rank = int(row["rank"])
+        place = resolve(self.family.path).join(network_path(rank))
+        retraining = load_retraining(place)  # before the weights
+        network = load_weights(self.opened, self.family, row, kind)
+        description = describe_network(
+            self.opened,
+            row,
+            self.splits,
+            label=self.label,
+            weights=kind,
+            recipe=None if retraining is None or kind != "retrained" else retraining.recipe,
+            latency_table=self.latency_table,
+        )
+        target = place.join(EXPORT_FOLDER) if self.output is None else resolve(self.output).join(str(rank))
+        with _folder_for(target) as folder:
+            parities = export_network(
+                network,
+                folder,
+                pixels=self.pixels,
+                images=self.images,
+                mean=self.splits.mean,
+                std=self.splits.std,
+                metadata=embedded_texts(description),
+                onnx=self.onnx,
+            )
+            (folder / ARCHITECTURE_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+            sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
+            (folder / CARD_FILE).write_text(model_card(description, sizes, parities), encoding="utf-8")
+            if _result(load_retraining(place)) != _result(retraining):
+                raise StateError(f"network {rank} got other weights while it was exported: export it again")
+        return ExportedNetwork(rank, str(target), kind, sizes, parities)
+
+
+def _result(record: RetrainingRecord | None) -> Retrained | None:
+    return None if record is None else record.result
+
+
+def check_images(splits: DataSplits) -> tuple[Tensor, Tensor]:
+    """Validation images for the check, drawn over the whole set so that many classes come up.
+
+    Returns:
+        (n, C, H, W) uint8 pixels, and the same images as the training pipeline normalises them.
+    """
+    stream = open_stream(
+        splits.validation,
+        batch_size=min(len(splits.validation), sum(BATCH_SIZES)),
+        seed=0,
+        shuffle=True,
+        augment=None,
+        mean=splits.mean,
+        std=splits.std,
+        device="cpu",
+        norm_batch_size=1,
+        channels_last=False,
+    )
+    images, _ = stream.batch(0)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (splits.mean, splits.std))
+    return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8), images
+
+
+def _chosen_rows(family: Family, ranks: Collection[int] | None) -> list[dict[str, Any]]:
+    columns = family.architectures.sort_values("rank")
+    rows = [dict(zip(map(str, columns), values, strict=True)) for values in columns.itertuples(index=False)]
+    if ranks is None:
+        return rows
+    known = [row["rank"] for row in rows]
+    if unknown := sorted(set(ranks).difference(known)):
+        raise ConfigError(f"{family.path} has no network {', '.join(map(str, unknown))}; it has {known}")
+    return [row for row in rows if row["rank"] in ranks]
+
+
+def _weights_of(row: Mapping[str, Any], wanted: str, run_path: str) -> Literal["retrained", "supernet"]:
+    retrained = isinstance(row["retrained_path"], str)
+    if wanted == "retrained" and not retrained:
+        raise StateError(
+            f"network {row['rank']} has not been retrained: run multinas-ray retrain {run_path}, or export its "
+            'inherited weights (weights="supernet", --weights supernet)'
+        )
+    return "retrained" if retrained and wanted != "supernet" else "supernet"
+
+
+@contextlib.contextmanager
+def _folder_for(target: Location) -> Iterator[Path]:
+    """A local folder to write into, which takes the place of `target` if all went well.
+
+    Local: a hidden folder beside it, renamed at the end. Object stores, which have no folders to rename: the old files
+    are deleted, then comes one upload a file, the card last.
+    """
+    if not isinstance(target.fs, pafs.LocalFileSystem):
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+            delete_folder(target)
+            make_folder(target)
+            for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == CARD_FILE):
+                write_atomic(target.join(file.name), file.read_bytes())
+        return
+    final = Path(target.path)
+    partial, old = final.with_name(_PARTIAL_FOLDER), final.with_name(_OLD_FOLDER)
+    make_folder(str(final.parent))
+    for left in (partial, old):  # of an export that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+        if final.exists():
+            final.rename(old)
+        partial.rename(final)
+    finally:
+        if old.exists() and not final.exists():
+            old.rename(final)
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence[Mapping[str, Any]]) -> None:
+    title = "exported networks: size of each file, ± largest difference from the network in a logit"
+    table = Table(title=title, title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("weights")
+    table.add_column("params", justify="right")
+    for name in (PT2_FILE, ONNX_FILE, WEIGHTS_FILE):
+        table.add_column(Path(name).suffix, justify="right", no_wrap=True)
+    for each, row in zip(exported, rows, strict=True):
+        differences = {parity.file: f" ±{parity.max_abs_difference:.1g}" for parity in each.parities}
+        told = [
+            f"{format_count(each.sizes[name])}B{differences.get(name, '')}" if name in each.sizes else "left out"
+            for name in (PT2_FILE, ONNX_FILE, WEIGHTS_FILE)
+        ]
+        table.add_row(str(each.rank), each.weights, format_count(row["params"]), *told)
+    console.print(table)
+    if any(each.weights == "supernet" for each in exported):
+        console.print("Weights of the supernet: retrain the networks before they are used in earnest.", style="yellow")
+    for each in exported:
+        console.print(each.path, soft_wrap=True, highlight=False, markup=False)

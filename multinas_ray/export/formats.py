@@ -1,0 +1,290 @@
+"""A network as files that run elsewhere, and the check that they compute what the network does.
+
+Notation: n images of the check, B images of a batch, C channels, H height, W width, L classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from multinas_ray.errors import ConfigError, DataError, ExportError, first_line, require
+
+PT2_FILE = "model.pt2"
+ONNX_FILE = "model.onnx"
+WEIGHTS_FILE = "weights.safetensors"
+PARITY_FILE = "parity.json"
+TOLERANCE = 1e-4
+"""Largest absolute difference of a logit between a file and the network it was made from."""
+BATCH_SIZES = (1, 7, 64)
+"""Batches of the check: one image, an odd number, a common size; none of them the size that was traced."""
+INPUT_NAME, OUTPUT_NAME = "pixels", "logits"
+OPSET = 18
+"""ONNX operator set [ours]: the oldest that torch.onnx writes without converting it down, for older runtimes."""
+
+_TRACED_BATCH = 2  # a batch of 1 would be taken for a constant
+_PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
+_TRACE_ERRORS = (RuntimeError, TypeError, ValueError)  # torch's own are RuntimeErrors
+_METADATA_FILE = "metadata.json"
+
+Predict = Callable[[Tensor], Tensor]
+"""From (B, C, H, W) uint8 pixels to (B, L) logits."""
+
+
+@dataclass(frozen=True)
+class FileParity:
+    """How near a file comes to the network it was made from."""
+
+    file: str
+    """Name of the file."""
+    runtime: str
+    """What ran it, with its version."""
+    size_bytes: int
+    """Size of the file."""
+    max_abs_difference: float
+    """Largest absolute difference of a logit over all images of the check."""
+    top1_agreement: float
+    """Share of the images for which both have the same largest logit, 0..1."""
+    difference_by_batch_size: dict[str, float]
+    """Largest absolute difference in each batch, by its number of images."""
+
+
+class PixelNetwork(nn.Module):
+    """Normalisation and network in one: from raw pixels to logits.
+
+    The pixels are whole numbers, as decoders give them, and the normalisation is part of the graph [ours]: a wrong
+    scale, a forgotten mean or float images are then type errors, not silently lower accuracy.
+
+    Args:
+        network: takes normalised images.
+        mean: (C,) of the training pixels, scaled to 0..1.
+        std: (C,) of the same.
+    """
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        # (pixel / 255 - mean) / std = shift + pixel * scale
+        scale = (1 / (255 * np.asarray(std))).astype(np.float32)
+        shift = (-np.asarray(mean) / np.asarray(std)).astype(np.float32)
+        self.register_buffer("scale", torch.from_numpy(scale).view(-1, 1, 1))
+        self.register_buffer("shift", torch.from_numpy(shift).view(-1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(B, L) logits of (B, C, H, W) uint8 pixels."""
+        logits: Tensor = self.network(torch.addcmul(self.shift, pixels.to(torch.float32), self.scale))  # type: ignore[arg-type]
+        return logits
+
+
+def check_packages(*, onnx: bool) -> None:
+    """Import the packages that `export_network` needs.
+
+    Raises:
+        MissingPackageError: one is not installed; the message says how to install it.
+    """
+    require("safetensors.torch", extra="export", purpose="safetensors files")
+    for module in ("onnx", "onnxscript", "onnxruntime") if onnx else ():
+        require(module, extra="export", purpose="ONNX files (--skip-onnx leaves them out)")
+
+
+def export_network(
+    network: nn.Module,
+    folder: Path,
+    *,
+    pixels: Tensor,
+    images: Tensor,
+    mean: Sequence[float],
+    std: Sequence[float],
+    metadata: Mapping[str, str] | None = None,
+    onnx: bool = True,
+) -> list[FileParity]:
+    """Write a network as ``model.pt2``, ``model.onnx`` and ``weights.safetensors``, and check them.
+
+    The programs take uint8 pixels of any number of images and give float32 logits; they hold the normalisation, the
+    weights and the network in mode `eval`, for the CPU, in float32. The weights are the network's own state, as it
+    is. The check runs in this process: batches of 1, 7 and 64 images through the files, compared with `network` on
+    the images as its training saw them; it is recorded in ``parity.json``.
+
+    Args:
+        network: takes (B, C, H, W) normalised images; not changed.
+        folder: where the files go; it exists.
+        pixels: (n, C, H, W) uint8 real images, n >= 1.
+        images: (n, C, H, W) float32, the same ones normalised by the pipeline that trained the network.
+        mean: (C,) that the pipeline subtracts from pixels scaled to 0..1.
+        std: (C,) that divides the difference.
+        metadata: texts to keep inside each file, such as the names of the classes.
+        onnx: whether ``model.onnx`` is written.
+
+    Returns:
+        The parity of each program.
+
+    Raises:
+        ExportError: the network cannot be traced, or a file differs by more than 1e-4; no file of it is left.
+        DataError: the images do not fit together.
+        MissingPackageError: a package of the extra "export" is missing.
+    """
+    check_packages(onnx=onnx)
+    _check_images(pixels, images)
+    if not folder.is_dir():
+        raise ConfigError(f"folder is an existing folder, {folder} is not: create it first")
+    network = copy.deepcopy(network).to("cpu", torch.float32, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    texts = dict(metadata or {})
+    try:
+        program = _trace(PixelNetwork(network, mean, std).eval(), pixels)
+        _write_pt2(program, folder / PT2_FILE, texts)
+        if onnx:
+            _write_onnx(program, folder / ONNX_FILE, texts)
+        _write_weights(network, folder / WEIGHTS_FILE, texts)
+        parities = _check_programs(network, folder, pixels, images, onnx)
+    except BaseException:
+        for name in (PT2_FILE, ONNX_FILE, f"{ONNX_FILE}.data", WEIGHTS_FILE, PARITY_FILE):
+            (folder / name).unlink(missing_ok=True)
+        raise
+    _write_parity(folder / PARITY_FILE, parities, len(pixels))
+    return parities
+
+
+def _check_images(pixels: Tensor, images: Tensor) -> None:
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or not len(pixels):
+        raise DataError(f"pixels are uint8 of shape (n, C, H, W), n >= 1; got {pixels.dtype} of {tuple(pixels.shape)}")
+    if images.shape != pixels.shape:
+        raise DataError(
+            f"images are the same as pixels, normalised: of shape {tuple(pixels.shape)}; got {tuple(images.shape)}"
+        )
+
+
+def _trace(network: nn.Module, pixels: Tensor) -> Any:
+    """The network as an exported program for any number of images, without traces of this machine's files."""
+    example = pixels[:1].repeat(_TRACED_BATCH, 1, 1, 1).contiguous()
+    dynamic = {INPUT_NAME: {0: torch.export.Dim("batch", min=1)}}
+    try:
+        program = torch.export.export(network, (example,), dynamic_shapes=dynamic, strict=False)
+    except _TRACE_ERRORS as error:
+        raise ExportError(
+            f"torch.export cannot trace this network ({first_line(error)}): the forward of every block must be made "
+            "of torch operations for any number of images, without branches on values"
+        ) from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of the exporting machine; they help nobody elsewhere
+    return program
+
+
+def _write_pt2(program: Any, file: Path, texts: Mapping[str, str]) -> None:
+    torch.export.save(program, file, extra_files={_METADATA_FILE: json.dumps(texts)})
+
+
+def _write_onnx(program: Any, file: Path, texts: Mapping[str, str]) -> None:
+    try:
+        converted = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes={INPUT_NAME: {0: "batch"}},
+            opset_version=OPSET,
+            verbose=False,
+        )
+    except _TRACE_ERRORS as error:
+        raise ExportError(
+            f"torch.onnx cannot write this network ({first_line(error)}): a block uses an operation that ONNX does "
+            "not have; leave ONNX out (--skip-onnx) and use model.pt2"
+        ) from error
+    assert converted is not None
+    for node in converted.model.graph:
+        node.metadata_props.clear()  # where torch's graph had it from: of no use elsewhere, and a fifth of the file
+    converted.model.metadata_props.update(texts)
+    size = sum(tensor.nbytes for tensor in program.state_dict.values())
+    converted.save(file, external_data=size > _PROTOBUF_LIMIT_BYTES)
+
+
+def _write_weights(network: nn.Module, file: Path, texts: Mapping[str, str]) -> None:
+    safetensors = require("safetensors.torch", extra="export", purpose="safetensors files")
+    state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in network.state_dict().items()}
+    file.write_bytes(safetensors.save(state, metadata={"format": "pt", **texts}))
+    loaded = safetensors.load_file(file)
+    different = [name for name in state if name not in loaded or not torch.equal(state[name], loaded[name])]
+    if different:
+        raise ExportError(f"{file} gives back other weights than it was given: {different}; check the disk")
+
+
+def _check_programs(network: nn.Module, folder: Path, pixels: Tensor, images: Tensor, onnx: bool) -> list[FileParity]:
+    """Parity of the files, each loaded anew.
+
+    Raises:
+        ExportError: one is above the tolerance.
+    """
+    expected = _run_batches(network, images)
+    runs: list[tuple[str, str, Predict]] = [(PT2_FILE, f"torch {version('torch')}, CPU", _load_pt2(folder / PT2_FILE))]
+    if onnx:
+        runtime = f"onnxruntime {version('onnxruntime')}, CPU"
+        runs.append((ONNX_FILE, runtime, _load_onnx(folder / ONNX_FILE)))
+    parities = []
+    for name, runtime, predict in runs:
+        parity = _compare(folder / name, runtime, _run_batches(predict, pixels), expected)
+        # not (a <= b): a NaN does not pass
+        if not parity.max_abs_difference <= TOLERANCE:
+            raise ExportError(
+                f"{name} differs from the network by {parity.max_abs_difference:.3g} in a logit ({runtime}), "
+                f"{TOLERANCE:g} is allowed; it was not kept. Are mean and std those the network was trained with, and "
+                "does no block draw at random or act differently once it is traced?"
+            )
+        parities.append(parity)
+    return parities
+
+
+def _load_pt2(file: Path) -> Predict:
+    module: Predict = torch.export.load(file).module()
+    return module
+
+
+def _load_onnx(file: Path) -> Predict:
+    onnxruntime = require("onnxruntime", extra="export", purpose="ONNX files")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return lambda pixels: torch.from_numpy(session.run([OUTPUT_NAME], {INPUT_NAME: pixels.numpy()})[0])
+
+
+@torch.no_grad()
+def _run_batches(predict: Predict, images: Tensor) -> dict[int, Tensor]:
+    """Logits of consecutive images in batches of `BATCH_SIZES`, starting over where the images end."""
+    logits = {}
+    start = 0
+    for size in BATCH_SIZES:
+        index = torch.arange(start, start + size) % len(images)
+        logits[size] = predict(images[index].contiguous())
+        start += size
+    return logits
+
+
+def _compare(file: Path, runtime: str, actual: Mapping[int, Tensor], expected: Mapping[int, Tensor]) -> FileParity:
+    differences = {str(size): float((actual[size] - expected[size]).abs().max()) for size in expected}
+    same = [actual[size].argmax(1) == expected[size].argmax(1) for size in expected]
+    return FileParity(
+        file=file.name,
+        runtime=runtime,
+        size_bytes=file.stat().st_size,
+        max_abs_difference=float(torch.tensor(list(differences.values())).max()),  # NaN stays NaN
+        top1_agreement=float(torch.cat(same).float().mean()),
+        difference_by_batch_size=differences,
+    )
+
+
+def _write_parity(file: Path, parities: Sequence[FileParity], num_images: int) -> None:
+    record = {
+        "reference": "the network in torch, mode eval, float32, on the images as its training pipeline normalises them",
+        "tolerance": TOLERANCE,
+        "num_images": min(num_images, sum(BATCH_SIZES)),
+        "batch_sizes": BATCH_SIZES,
+        "files": {parity.file: asdict(parity) for parity in parities},
+    }
+    file.write_text(json.dumps(record, indent=2) + "\n")

@@ -1,0 +1,5 @@
+"""What a device takes: measuring blocks, latency tables, and the check against whole networks."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

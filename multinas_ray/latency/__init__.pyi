@@ -1,0 +1,22 @@
+from .foreign_tables import read_latency_table, read_proxyless_table
+from .profiling import profile_space, validate_table
+from .table import TABLE_FILE, BlockLatency, LatencyConditions, LatencyTable, blocks_of, describe_block
+from .timing import OnPass, ProfileSettings
+from .validation import LatencyValidation, validation_file
+
+__all__ = [
+    "TABLE_FILE",
+    "BlockLatency",
+    "LatencyConditions",
+    "LatencyTable",
+    "LatencyValidation",
+    "OnPass",
+    "ProfileSettings",
+    "blocks_of",
+    "describe_block",
+    "profile_space",
+    "read_latency_table",
+    "read_proxyless_table",
+    "validate_table",
+    "validation_file",
+]

@@ -1,0 +1,136 @@
+"""Latency tables that others have measured, read as ours."""
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.latency.table import BlockLatency, LatencyConditions, LatencyTable, describe_block
+from multinas_ray.spaces import Block, BlockDescription, ConvLayer, Head, Shape, mbconv, skip
+from multinas_ray.storage import PathOrUri, read_parquet
+
+_COLUMNS = ("key", "input", "output", "expand", "kernel", "stride", "mean_ms", "var", "count")
+_MBCONV = "expanded_conv"
+_CONDITIONS = LatencyConditions(device="Pixel 1 (ProxylessNAS)", batch_size=1, precision="not known", clock="not known")
+
+
+def read_latency_table(path: PathOrUri) -> LatencyTable:
+    """Read a table of `multinas-ray profile`, or one of ProxylessNAS's form, whichever it is.
+
+    Args:
+        path: local path or URI.
+
+    Raises:
+        StateError: there is no such file, or it is neither.
+    """
+    table = read_parquet(path)
+    if set(_COLUMNS) <= set(table.column_names):
+        return _proxyless_table(table, os.fspath(path))
+    return LatencyTable.from_arrow(table, os.fspath(path))
+
+
+def read_proxyless_table(path: PathOrUri) -> LatencyTable:
+    """Read the latencies that ProxylessNAS (Cai et al., ICLR 2019) measured on a Pixel 1 phone.
+
+    Its rows are MBConv blocks and three layers around them, with shapes as height x width x channels. They become the
+    blocks of `imagenet_mobile_space`: the stem is its first convolution and its first block of expansion 1, the head
+    its last convolution and its classifier, and leaving a block out costs nothing. It gives means only: they stand
+    for the medians too, and the standard deviation for the spread.
+
+    Args:
+        path: Parquet file with the columns key, input, output, expand, kernel, stride, mean_ms, var and count.
+
+    Raises:
+        StateError: there is no such file, or a row is not of this form.
+    """
+    return _proxyless_table(read_parquet(path), os.fspath(path))
+
+
+def _proxyless_table(table: pa.Table, where: str) -> LatencyTable:
+    if missing := [name for name in _COLUMNS if name not in table.column_names]:
+        raise StateError(f"{where} lacks the columns {missing} of ProxylessNAS's latency table: give another file")
+    try:
+        rows = [_Row.of(fields) for fields in table.to_pylist()]
+        around = {row.operation: row for row in rows if row.operation != _MBCONV}
+        first, last, logits = around["Conv"], around["Conv_1"], around["Logits"]
+        blocks = [row for row in rows if row.operation == _MBCONV]
+        left_out = dict.fromkeys(row.input_shape for row in blocks if row.mbconv().residual)
+        measured = [
+            *(_measured(row.mbconv(), row.input_shape, row) for row in blocks),
+            *(_measured(skip(), shape) for shape in left_out),
+            *(_stem(first, row) for row in blocks if row.expand == 1),
+            _head(last, logits),
+        ]
+        return LatencyTable(tuple(measured), _CONDITIONS)
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise StateError(f"{where} is not ProxylessNAS's latency table ({error!r}): restore a copy") from error
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of the foreign table, with shapes in our order."""
+
+    operation: str
+    input_shape: Shape
+    out_channels: int
+    kernel_size: int | None
+    expand: int | None
+    stride: int | None
+    mean_ms: float
+    variance: float
+    count: int
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "_Row":
+        return cls(
+            operation=fields["key"].split("-")[0],
+            input_shape=_shape(fields["input"]),
+            out_channels=int(fields["output"].split("x")[-1]),
+            kernel_size=fields["kernel"],
+            expand=fields["expand"],
+            stride=fields["stride"],
+            mean_ms=fields["mean_ms"],
+            variance=fields["var"],
+            count=fields["count"],
+        )
+
+    def mbconv(self) -> Block:
+        if self.kernel_size is None or self.expand is None or self.stride is None:
+            raise ConfigError(f"a block has kernel, expand and stride; got {self}")
+        return mbconv(self.input_shape[0], self.out_channels, self.kernel_size, self.expand, self.stride)
+
+
+def _shape(text: str) -> Shape:
+    """(channels, height, width) of "height x width x channels"."""
+    height, width, channels = (int(size) for size in text.split("x"))
+    return (channels, height, width)
+
+
+def _stem(first: _Row, block: _Row) -> BlockLatency:
+    """The first convolution, of kernel 3 and stride 2 as in MobileNetV2, and the block that follows it."""
+    conv = ConvLayer(first.input_shape[0], first.out_channels, 3, 2, activation="relu6")
+    return _measured(Block("stem", (conv, *block.mbconv().layers)), first.input_shape, first, block)
+
+
+def _head(last: _Row, logits: _Row) -> BlockLatency:
+    """The last convolution, of kernel 1, and pool and classifier."""
+    conv = ConvLayer(last.input_shape[0], last.out_channels, activation="relu6")
+    head = Head(last.out_channels, logits.out_channels, Block("features", (conv,)))
+    return _measured(head, last.input_shape, last, logits)
+
+
+def _measured(block: BlockDescription, input_shape: Shape, *parts: _Row) -> BlockLatency:
+    """A block as the sum of what was measured of it; nothing was for one that does nothing."""
+    mean = sum(part.mean_ms for part in parts)
+    return BlockLatency(
+        block=block.name,
+        description=describe_block(block),
+        input_shape=input_shape,
+        median_ms=mean,
+        mean_ms=mean,
+        spread_ms=math.sqrt(sum(part.variance for part in parts)),
+        repeats=min((part.count for part in parts), default=1),
+    )

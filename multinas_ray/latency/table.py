@@ -1,0 +1,223 @@
+"""Latency of blocks as measured on one device, and of a network as their sum.
+
+The table is a Parquet file: one row for each block and shape of its input, the conditions of the measurement in the
+file's metadata.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.spaces import AdditiveCost, BlockDescription, NetworkSpace, Shape
+from multinas_ray.storage import TABLE_KEY, VERSION_KEY, PathOrUri, check_form, read_parquet, write_parquet
+
+LATENCY_VERSION = 1
+"""Version of the file; readers refuse another."""
+
+LATENCY_UNIT = "ms"
+
+TABLE_FILE = "latency.parquet"
+"""What a table is called where nothing else is said, and in the folder of a run."""
+
+_KIND = "latency"
+_CONDITIONS_KEY = b"multinas_ray.conditions"
+_SCHEMA = pa.schema(
+    [
+        pa.field("block", pa.string(), nullable=False),
+        pa.field("description", pa.string(), nullable=False),
+        pa.field("input_shape", pa.list_(pa.int32()), nullable=False),
+        pa.field("median_ms", pa.float64(), nullable=False),
+        pa.field("mean_ms", pa.float64(), nullable=False),
+        pa.field("spread_ms", pa.float64(), nullable=False),
+        pa.field("repeats", pa.int64(), nullable=False),
+    ]
+)
+_MOST_NAMED = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyConditions:
+    """Where and how a table was measured."""
+
+    device: str
+    """The processor's name, for people."""
+    batch_size: int
+    """Images that pass at once; latencies are those of the batch."""
+    precision: str
+    """Type of weights and activations, such as "float32"."""
+    threads: int | None = None
+    """Threads of the CPU that computed; None: not known, or a GPU's figures."""
+    clock: str = "wall"
+    """What was read: "wall" time, "cpu" time of the one computing thread, or "cuda" events."""
+    torch_version: str | None = None
+    """None where torch did not measure."""
+    measured_on: str | None = None
+    """ISO date and time; None where it is not known."""
+    space_name: str | None = None
+    """Space whose blocks were measured; others that share all their blocks with it can use the table too."""
+    space_fingerprint: str | None = None
+    """`NetworkSpace.fingerprint` of that space."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockLatency:
+    """One block, measured on an input of one shape.
+
+    Raises:
+        ConfigError: a time is negative or not finite, or there are no repeats.
+    """
+
+    block: str
+    """The block's name, for people."""
+    description: str
+    """Everything that shapes the block (`describe_block`); what it is looked up by."""
+    input_shape: Shape
+    """(channels, height, width) of one image."""
+    median_ms: float
+    """Milliseconds for one batch; what a cost takes."""
+    mean_ms: float
+    """The mean, which rare interruptions move."""
+    spread_ms: float
+    """Median absolute deviation, times 1.4826: the standard deviation where errors are normal."""
+    repeats: int
+    """Number of measurements: passes over all blocks."""
+
+    def __post_init__(self) -> None:
+        times = (self.median_ms, self.mean_ms, self.spread_ms)
+        if not all(math.isfinite(time) and time >= 0 for time in times) or self.repeats < 1:
+            raise ConfigError(
+                f"A block's times are finite and 0 or more, of 1 repeat or more; block {self.block!r} at "
+                f"{self.input_shape} has {times} of {self.repeats}. Measure it again."
+            )
+
+
+def describe_block(block: BlockDescription) -> str:
+    """A block's plain description as one text, equal for equal blocks."""
+    return json.dumps(block.to_dict(), sort_keys=True, separators=(",", ":"))
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Measured blocks; `cost` makes them the latency of a space's networks.
+
+    Raises:
+        ConfigError: a block stands twice with one shape of its input.
+    """
+
+    rows: tuple[BlockLatency, ...]
+    """One for each block and shape of its input."""
+    conditions: LatencyConditions
+    """Where and how they were measured."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", tuple(self.rows))
+        for row in self.rows:
+            if self._by_key[row.description, row.input_shape] is not row:
+                raise ConfigError(
+                    f"A latency table has one row for each block and input; block {row.block!r} at "
+                    f"{row.input_shape} stands twice. Keep one of them."
+                )
+
+    @cached_property
+    def _by_key(self) -> dict[tuple[str, Shape], BlockLatency]:
+        return {(row.description, row.input_shape): row for row in self.rows}
+
+    def find(self, block: BlockDescription, input_shape: Shape) -> BlockLatency | None:
+        """The row of a block on an input, or None."""
+        return self._by_key.get((describe_block(block), input_shape))
+
+    def missing(self, network_space: NetworkSpace) -> list[tuple[str, str, Shape]]:
+        """What of a space the table lacks: (place, block's name, shape of its input), in the network's order.
+
+        A block that stands at several places is told once, at the first.
+        """
+        lacking: dict[tuple[str, Shape], tuple[str, str, Shape]] = {}
+        for place, block, shape in blocks_of(network_space):
+            if self.find(block, shape) is None:
+                lacking.setdefault((describe_block(block), shape), (place, block.name, shape))
+        return list(lacking.values())
+
+    def cost(self, network_space: NetworkSpace, name: str = "latency") -> AdditiveCost:
+        """Latency of a batch in milliseconds, as the sum over stem, chosen blocks and head.
+
+        Args:
+            network_space: the space.
+            name: name of the cost, and of its column in the records.
+
+        Raises:
+            ConfigError: the table lacks a block of the space; the message names it.
+        """
+        if lacking := self.missing(network_space):
+            named = "; ".join(f"{block!r} at {place} on {shape}" for place, block, shape in lacking[:_MOST_NAMED])
+            more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
+            raise ConfigError(
+                f"The latency table (measured on {self.conditions.device}) lacks {len(lacking)} blocks of space "
+                f"{network_space.name!r}: {named}{more}. Measure this very space: multinas-ray profile."
+            )
+
+        def measure(block: BlockDescription, shape: Shape) -> float:
+            return self._by_key[describe_block(block), shape].median_ms
+
+        return network_space.additive_cost(name, measure, LATENCY_UNIT)
+
+    def to_arrow(self) -> pa.Table:
+        """The table with its conditions in the metadata."""
+        columns = [{**asdict(row), "input_shape": list(row.input_shape)} for row in self.rows]
+        metadata = {
+            VERSION_KEY: str(LATENCY_VERSION),
+            TABLE_KEY: _KIND,
+            _CONDITIONS_KEY: json.dumps(asdict(self.conditions)),
+        }
+        return pa.Table.from_pylist(columns, schema=_SCHEMA.with_metadata(metadata))
+
+    @classmethod
+    def from_arrow(cls, table: pa.Table, where: str = "the table") -> "LatencyTable":
+        """The table of `to_arrow`.
+
+        Args:
+            table: columns and metadata.
+            where: what messages call it.
+
+        Raises:
+            StateError: it is no latency table, or one of another version or form.
+        """
+        check_form(table, _KIND, LATENCY_VERSION, _SCHEMA, where, "make one by multinas-ray profile")
+        try:
+            conditions = LatencyConditions(**json.loads(table.schema.metadata[_CONDITIONS_KEY]))
+            rows = tuple(BlockLatency(**{**row, "input_shape": tuple(row["input_shape"])}) for row in table.to_pylist())
+            return cls(rows, conditions)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(f"{where} is damaged ({error}): restore a copy") from error
+
+    def write(self, path: PathOrUri) -> None:
+        """Write a Parquet file to a local path or a URI such as s3://bucket/latency.parquet, whole or not at all.
+
+        Raises:
+            ConfigError: it cannot be written there.
+        """
+        write_parquet(self.to_arrow(), path)
+
+    @classmethod
+    def read(cls, path: PathOrUri) -> "LatencyTable":
+        """Read what `write` wrote, from a local path or a URI such as s3://bucket/latency.parquet.
+
+        Raises:
+            StateError: there is no such file, or it is no latency table of this version.
+        """
+        return cls.from_arrow(read_parquet(path), os.fspath(path))
+
+
+def blocks_of(network_space: NetworkSpace) -> Iterator[tuple[str, BlockDescription, Shape]]:
+    """Every (place, block, shape of its input) of a space: the stem, each position's choices, the head."""
+    yield "stem", network_space.stem, network_space.input_shape
+    *shapes, head_shape = network_space.input_shapes
+    for position, shape in zip(network_space.positions, shapes, strict=True):
+        for block in position.choices:
+            yield position.name, block, shape
+    yield "head", network_space.head, head_shape

@@ -1,0 +1,192 @@
+"""Timing modules on this machine: under what conditions, with which clock, and how often."""
+
+from __future__ import annotations
+
+import gc
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.spaces import FloatArray, Shape
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+NORMAL_SPREAD = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+MEDIAN_ERROR = 1.2533
+"""Standard error of a median over that of a mean, for normal errors (sqrt(pi / 2))."""
+_FINE_CLOCK_SECONDS = 1e-6
+
+LapTimer = Callable[[Sequence[nn.Module], Tensor], list[float]]
+"""Runs modules in a row on an input and returns the seconds that each took."""
+
+OnPass = Callable[[int, float], None]
+"""Is told, after each pass, how many are done and the relative error of the medians so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileSettings:
+    """How to measure.
+
+    Raises:
+        ConfigError: a setting is out of range, or there is no such device.
+    """
+
+    batch_size: int = 1
+    """Images that pass at once."""
+    device: str = "cpu"
+    """"cpu" or "cuda"."""
+    threads: int = 1
+    """Threads of the CPU. With 1, the thread's own CPU time is read: waiting for other processes does not count."""
+    precision: str = "float32"
+    """"float32" or "bfloat16", for weights and activations."""
+    least_passes: int = 10
+    """Passes over all blocks (over all networks, when validating) at least; 2 or more."""
+    most_passes: int = 400
+    """Passes at most."""
+    tolerance: float = 0.003
+    """Passes end when the standard errors of all medians are together below this share of the medians."""
+    max_seconds: float = 180.0
+    """Passes beyond `least_passes` begin only before this time."""
+    seed: int = 0
+    """Decides which networks are measured, and in what order."""
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.threads) < 1 or not 2 <= self.least_passes <= self.most_passes:
+            raise ConfigError(
+                f"batch_size and threads are 1 or more, and passes 2 or more; got batch_size={self.batch_size}, "
+                f"threads={self.threads}, least_passes={self.least_passes}, most_passes={self.most_passes}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision is one of {', '.join(PRECISIONS)}; got {self.precision!r}")
+        if self.device not in ("cpu", "cuda"):
+            raise ConfigError(f"device is 'cpu' or 'cuda'; got {self.device!r}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device='cuda' needs a GPU that this torch can use; there is none: use device='cpu'")
+
+    @property
+    def clock(self) -> str:
+        """What is read: "cuda" events, "cpu" time of the one computing thread, or "wall" time."""
+        if self.device == "cuda":
+            return "cuda"
+        is_fine = time.get_clock_info("thread_time").resolution <= _FINE_CLOCK_SECONDS
+        return "cpu" if self.threads == 1 and is_fine else "wall"
+
+    def timer(self) -> LapTimer:
+        """The timer for these conditions."""
+        if self.device == "cuda":
+            return _time_by_events
+        return clock_timer(time.thread_time if self.clock == "cpu" else time.perf_counter)
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """The module as it is measured: mode `eval`, on the device, channels_last."""
+        dtype = PRECISIONS[self.precision]
+        return module.eval().to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def images(self, shape: Shape) -> Tensor:
+        """A batch of random images."""
+        generator = torch.Generator().manual_seed(self.seed)
+        images = torch.randn(self.batch_size, *shape, generator=generator)
+        return images.to(self.device, PRECISIONS[self.precision], memory_format=torch.channels_last)
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        """Inference with these threads, and without the garbage collector in between."""
+        threads, collects = torch.get_num_threads(), gc.isenabled()
+        torch.set_num_threads(self.threads)
+        gc.disable()
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+            if collects:
+                gc.enable()
+
+    def device_name(self) -> str:
+        """The processor, for people."""
+        if self.device == "cuda":
+            return torch.cuda.get_device_name()
+        facts = Path("/proc/cpuinfo")
+        lines = facts.read_text().splitlines() if facts.exists() else []
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        return names[0] if names else platform.processor() or platform.machine()
+
+
+def clock_timer(clock: Callable[[], float]) -> LapTimer:
+    """A timer that reads a clock, in seconds, before, between and after the modules."""
+
+    def time_laps(modules: Sequence[nn.Module], images: Tensor) -> list[float]:
+        marks = [clock()]
+        for module in modules:
+            images = module(images)
+            marks.append(clock())
+        return [end - start for start, end in pairwise(marks)]
+
+    return time_laps
+
+
+def _time_by_events(modules: Sequence[nn.Module], images: Tensor) -> list[float]:
+    """Time on the GPU's stream; it starts idle, so that waiting for launches counts as it does in a network."""
+    torch.cuda.synchronize()
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(len(modules) + 1)]  # type: ignore[no-untyped-call]
+    events[0].record()
+    for module, event in zip(modules, events[1:], strict=True):
+        images = module(images)
+        event.record()
+    torch.cuda.synchronize()
+    return [start.elapsed_time(end) / 1000 for start, end in pairwise(events)]
+
+
+def without_drift(times_PN: FloatArray) -> FloatArray:
+    """(P, N) times without what each pass has in common.
+
+    A machine that is slower for a while is so for all items of a pass. [ours]
+    """
+    medians_N = np.median(times_PN, axis=0)
+    takes_time_N = medians_N > 0
+    ratios_PN = times_PN[:, takes_time_N] / medians_N[takes_time_N]
+    return times_PN / np.median(ratios_PN, axis=1, keepdims=True)
+
+
+def robust_spread(times_PN: FloatArray) -> FloatArray:
+    """(N,) median absolute deviations as standard deviations: outliers, up to half of the passes, do not decide."""
+    return NORMAL_SPREAD * np.median(np.abs(times_PN - np.median(times_PN, axis=0)), axis=0)
+
+
+def relative_error(times_PN: FloatArray) -> float:
+    """Standard errors of all medians over the medians, each summed: what a sum of medians may be wrong by at most."""
+    errors_N = MEDIAN_ERROR * robust_spread(times_PN) / len(times_PN) ** 0.5
+    return float(errors_N.sum() / np.median(times_PN, axis=0).sum())
+
+
+def repeat_until_steady(measure: Callable[[], FloatArray], settings: ProfileSettings, on_pass: OnPass) -> FloatArray:
+    """Make passes until the medians are steady, or there were enough (see `ProfileSettings`).
+
+    Args:
+        measure: makes a pass; returns the seconds of the N items, (N,).
+        settings: when it is enough.
+        on_pass: told after each pass.
+
+    Returns:
+        (P, N) seconds, without the machine's drift.
+    """
+    start = time.monotonic()
+    passes: list[FloatArray] = []
+    while len(passes) < settings.most_passes:
+        passes.append(measure())
+        times_PN = without_drift(np.array(passes))
+        reached = relative_error(times_PN)
+        on_pass(len(passes), reached)
+        is_late = time.monotonic() - start > settings.max_seconds
+        if len(passes) >= settings.least_passes and (reached <= settings.tolerance or is_late):
+            break
+    return times_PN

@@ -1,0 +1,159 @@
+"""Does a latency table predict whole networks? What was predicted, what was measured, and the verdict."""
+
+# N networks, D positions
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.spaces import FloatArray, IntArray
+from multinas_ray.storage import TABLE_KEY, VERSION_KEY, PathOrUri, check_form, read_parquet, write_parquet
+
+LEAST_TAU = 0.9
+"""Kendall's tau of predicted and measured latencies from which on a table is good."""
+LEAST_REPEAT_TAU = 0.95
+"""Kendall's tau of two measurements of the same networks below which a machine is too noisy to judge a table."""
+
+Verdict = Literal["good", "noisy", "poor"]
+
+_KIND, _VERSION = "latency_validation", 1
+_SUMMARY_KEY = b"multinas_ray.summary"
+_TIMES = ("predicted_ms", "measured_ms", "spread", "first_half_ms", "second_half_ms")
+_SCHEMA = pa.schema(
+    [
+        pa.field("architecture", pa.list_(pa.int16()), nullable=False),
+        pa.field("architecture_readable", pa.string(), nullable=False),
+        *(pa.field(name, pa.float64(), nullable=False) for name in _TIMES),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LatencyValidation:
+    """N networks as a table predicts them and as they were measured whole, in milliseconds for a batch.
+
+    Raises:
+        ConfigError: there are fewer than two networks, the lengths differ, or a time is not a positive number.
+    """
+
+    architectures: IntArray
+    """(N, D) indices."""
+    readable: tuple[str, ...]
+    """(N,) the architectures for people."""
+    predicted_ms: FloatArray
+    """(N,) the sum of the table's rows."""
+    measured_ms: FloatArray
+    """(N,) median of all repeats."""
+    spread_ms: FloatArray
+    """(N,) median absolute deviation of the repeats, times 1.4826."""
+    first_half_ms: FloatArray
+    """(N,) median of the first half of the repeats."""
+    second_half_ms: FloatArray
+    """(N,) median of the second half: a second measurement of the same networks."""
+
+    def __post_init__(self) -> None:
+        times = (self.predicted_ms, self.measured_ms, self.first_half_ms, self.second_half_ms)
+        lengths = {len(self.architectures), len(self.readable), len(self.spread_ms), *map(len, times)}
+        if len(lengths) > 1 or len(self.architectures) < 2:
+            raise ConfigError(f"A validation has two networks or more and a time of each; got lengths {lengths}.")
+        if not all(np.isfinite(each).all() and (each > 0).all() for each in times):
+            raise ConfigError("Measured and predicted latencies are positive and finite; measure again.")
+
+    @cached_property
+    def kendall_tau(self) -> float:
+        """Kendall's tau-b of predicted and measured, in [-1, 1]; NaN where all of one kind are equal."""
+        return _kendall_tau(self.predicted_ms, self.measured_ms)
+
+    @cached_property
+    def repeat_tau(self) -> float:
+        """Kendall's tau-b of the two halves: what two measurements of the same networks agree on."""
+        return _kendall_tau(self.first_half_ms, self.second_half_ms)
+
+    @property
+    def mean_relative_error(self) -> float:
+        """Mean of |predicted - measured| / measured."""
+        return float(np.abs(self.predicted_ms / self.measured_ms - 1).mean())
+
+    @property
+    def bias(self) -> float:
+        """Mean of (predicted - measured) / measured: below 0 where the table promises too little time."""
+        return float((self.predicted_ms / self.measured_ms - 1).mean())
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the table predicts the order of networks on this machine.
+
+        "good": `kendall_tau` is 0.9 or more. Else "noisy" where `repeat_tau` is below 0.95: then not even a
+        measurement predicts the next one, and the table is not to blame. Else "poor". [ours]
+        """
+        if self.kendall_tau >= LEAST_TAU:
+            return "good"
+        return "poor" if self.repeat_tau >= LEAST_REPEAT_TAU else "noisy"
+
+    def summary(self) -> str:
+        """The verdict and its figures in a sentence or two, with what to do."""
+        figures = (
+            f"Kendall's tau {self.kendall_tau:.3f} between predicted and measured latency of "
+            f"{len(self.readable)} networks, mean error {self.mean_relative_error:.1%}, bias {self.bias:+.1%}; "
+            f"two measurements of the same networks agree with tau {self.repeat_tau:.3f}."
+        )
+        return f"{_WORDS[self.verdict]} {figures}"
+
+    def to_arrow(self) -> pa.Table:
+        """One row a network, the verdict in the metadata."""
+        summary = {
+            "verdict": self.verdict,
+            "kendall_tau": self.kendall_tau,
+            "repeat_tau": self.repeat_tau,
+            "mean_relative_error": self.mean_relative_error,
+            "bias": self.bias,
+        }
+        metadata = {VERSION_KEY: str(_VERSION), TABLE_KEY: _KIND, _SUMMARY_KEY: json.dumps(summary)}
+        times = (self.predicted_ms, self.measured_ms, self.spread_ms, self.first_half_ms, self.second_half_ms)
+        columns = [self.architectures.tolist(), list(self.readable), *times]
+        arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=_SCHEMA.with_metadata(metadata))
+
+    def write(self, path: PathOrUri) -> None:
+        """Write a Parquet file to a local path or a URI, whole or not at all."""
+        write_parquet(self.to_arrow(), path)
+
+    @classmethod
+    def read(cls, path: PathOrUri) -> "LatencyValidation":
+        """Read what `write` wrote.
+
+        Raises:
+            StateError: there is no such file, or it is of another form or version.
+        """
+        table, where = read_parquet(path), os.fspath(path)
+        check_form(table, _KIND, _VERSION, _SCHEMA, where, "make one by multinas-ray profile")
+        columns = table.to_pydict()
+        try:
+            times = [np.array(columns[name]) for name in _TIMES]
+            return cls(np.array(columns["architecture"]), tuple(columns["architecture_readable"]), *times)
+        except ValueError as error:
+            raise StateError(f"{where} is damaged ({error}): restore a copy") from error
+
+
+def validation_file(table_file: str) -> str:
+    """Where the validation of a table lies: beside it, as <name>_validation.parquet."""
+    return f"{table_file.removesuffix('.parquet')}_validation.parquet"
+
+
+def _kendall_tau(first: FloatArray, second: FloatArray) -> float:
+    from scipy.stats import kendalltau  # slow to import, and most who import the spaces need it not
+
+    return float(kendalltau(first, second).statistic)
+
+
+_WORDS: dict[Verdict, str] = {
+    "good": "The table predicts networks well:",
+    "noisy": "This machine is too noisy to judge the table: stop what else runs on it and profile again.",
+    "poor": "The table predicts networks poorly: their latency here is not the sum of their blocks' (see the picture).",
+}

@@ -1,0 +1,31 @@
+from .config import OneShotSearchConfig
+from .ending import PARETO_FILE, choose_and_finish, latest_distributions_table
+from .estimate import dry_run
+from .figures import RoundFigures
+from .job import WorkerJob
+from .messages import Round, RoundResult, Traffic
+from .rounds import RoundWorker, average_gradients
+from .running import run_search
+from .schedule import Plan, Schedule
+from .views import PLAIN_INTERVAL_SECONDS
+from .worker import DAMAGED_FOLDER
+
+__all__ = [
+    "DAMAGED_FOLDER",
+    "PARETO_FILE",
+    "PLAIN_INTERVAL_SECONDS",
+    "OneShotSearchConfig",
+    "Plan",
+    "Round",
+    "RoundFigures",
+    "RoundResult",
+    "RoundWorker",
+    "Schedule",
+    "Traffic",
+    "WorkerJob",
+    "average_gradients",
+    "choose_and_finish",
+    "dry_run",
+    "latest_distributions_table",
+    "run_search",
+]

@@ -1,0 +1,295 @@
+"""The configuration of a one-shot search: plain settings, checked where they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multinas_ray.core import TARGET_WEIGHT, MultiDistributionOptimizer
+from multinas_ray.data import DataConfig
+from multinas_ray.errors import ConfigError
+from multinas_ray.oneshot.schedule import Plan
+from multinas_ray.runs import evaluations_schema
+from multinas_ray.selection import CANDIDATES_PER_NETWORK
+from multinas_ray.spaces import AdditiveCost, NetworkSpace, all_costs
+from multinas_ray.storage import below
+from multinas_ray.supernets import WeightTraining
+
+RECORDED_PACKAGES = ("multinas-ray", "ray", "torch", "torchvision", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneShotSearchConfig:
+    """One search: K networks from one supernet.
+
+    Raises:
+        ConfigError: a setting breaks a rule; the message says which, and what to set instead.
+    """
+
+    space: NetworkSpace
+    """The networks that can be found."""
+    data: DataConfig
+    """The images."""
+    coefficients: Sequence[float] | None = None
+    """(K,) increasing weights eps of the complexity: the k-th network minimises loss + eps_k * complexity / largest
+    complexity. 0 asks for the best network whatever its size, a larger one for a smaller network."""
+    targets: Sequence[float] | None = None
+    """(K,) increasing complexities in their own unit, in place of coefficients: the best network within each. Each
+    distribution is held near its target (docs/METHOD.md); the choice of the networks at the end keeps every target as
+    a hard limit."""
+    target_weight: float = TARGET_WEIGHT
+    """What being far from a target weighs against the loss, see `core.targets.targeted_losses`. [ours]"""
+    complexity: str = "params"
+    """Which cost they are about: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
+    extra_costs: Sequence[AdditiveCost] = ()
+    """Costs of your own beside the space's, such as the latency of a `LatencyTable`; all are recorded."""
+    storage_path: str = "runs"
+    """Folder of all runs; a shared or s3:// one where the cluster has several nodes."""
+    name: str
+    """Name of the run, and of its folder in storage_path."""
+    seed: int = 0
+    """Decides the weights' start, the batches and every draw."""
+
+    warmup_rounds: int
+    """Weight steps on uniformly drawn subnets before the distributions move."""
+    search_rounds: int
+    """Rounds that evaluate subnets and move the distributions."""
+    train_during_search: bool = True
+    """False: weights first. The warm-up is then the whole training, and the distributions move on fixed weights."""
+    num_train_architectures: int | None = None
+    """Subnets of one weight step; None: K."""
+    samples_per_update: int | None = None
+    """N, the subnets evaluated in a round, a multiple of K; None: 2 K."""
+    memory: int = 0
+    """Earlier draws that an update uses again. For fixed weights: losses age while weights train."""
+    margin_scale: float = 0.5
+    """Multiplies the least probability of each category (docs/METHOD.md, step 8). Half is our default: with few
+    variables the whole margin keeps even a decided distribution's mode wandering. More explores longer."""
+    training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
+    """How the weights are trained."""
+
+    candidates_per_network: int = CANDIDATES_PER_NETWORK
+    """Architectures that are evaluated on all validation images for each network before one is chosen: the mode of
+    its distribution, the best evaluated and fresh draws."""
+
+    num_workers: int = 1
+    """Workers that hold the supernet, each with its shard of every batch."""
+    min_workers: int | None = None
+    """Workers with which the search goes on when nodes are lost, until they are back; None: it waits for all."""
+    node_wait_seconds: float = 0.0
+    """Longest wait at the start for nodes that an autoscaler is asked for. 0: the nodes must be there."""
+    use_gpu: bool = False
+    """One GPU a worker."""
+    cpus_per_worker: float = 1.0
+    """Logical CPUs each worker asks Ray for."""
+    threads_per_worker: int | None = None
+    """CPU threads of torch in each worker; None: the node's cores shared by its workers."""
+    max_worker_failures: int = 3
+    """Restarts of the worker group before the search is given up; -1: no limit."""
+    rounds_ahead: int = 4
+    """Rounds that are out at any time, so that workers never wait for the driver. 1: strictly one after the other."""
+    rounds_per_block: int | None = None
+    """Rounds that one Tune trial stands for; None: at least 16, and at most 200 trials."""
+    blocks_in_flight: int = 2
+    """Tune trials at a time."""
+    checkpoint_interval_seconds: float = 120.0
+    """Least time between two checkpoints of the supernet: what a crash may cost in weight steps."""
+
+    def __post_init__(self) -> None:
+        for name in ("coefficients", "targets"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "extra_costs", tuple(self.extra_costs))
+        check_extra_costs(self.space, self.extra_costs)
+        if self.complexity not in self.costs:
+            known = ", ".join(self.costs)
+            raise ConfigError(f"complexity must be one of {known}, got {self.complexity!r}")
+        if not self.cost.maximum > 0:
+            raise ConfigError(f"the complexity {self.complexity} is 0 for every network: choose another cost")
+        self._check_drivers()
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
+        for name, least in (
+            ("num_workers", 1),
+            ("candidates_per_network", 1),
+            ("blocks_in_flight", 1),
+            ("max_worker_failures", -1),
+        ):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 1 <= self.fewest_workers <= self.num_workers:
+            raise ConfigError(f"min_workers must be from 1 to num_workers={self.num_workers}, got {self.min_workers}")
+        if not self.node_wait_seconds >= 0:
+            raise ConfigError(f"node_wait_seconds must be 0 or more, got {self.node_wait_seconds}")
+        for name in ("rounds_per_block", "threads_per_worker"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1 or None, got {getattr(self, name)}")
+        for name in ("checkpoint_interval_seconds", "cpus_per_worker"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        self.training.check_num_workers(self.num_workers)
+        self.new_optimizer()  # checks coefficients, samples_per_update and the space's variables
+        _ = self.plan
+
+    def _check_drivers(self) -> None:
+        if (self.coefficients is None) == (self.targets is None):
+            raise ConfigError("either coefficients or targets drive a search; give one of the two")
+        if self.targets is None:
+            return
+        if not self.targets or any(not low < high for low, high in itertools.pairwise(self.targets)):
+            raise ConfigError(f"targets must be one or more increasing complexities, got {self.targets}")
+        least, most = self.cost.minimum, self.cost.maximum
+        outside = [target for target in self.targets if not least <= target <= most]
+        if outside:
+            raise ConfigError(
+                f"targets must lie within what the space's networks have, {least:.10g} to {most:.10g} "
+                f"{self.cost.unit or self.complexity}; got {', '.join(f'{each:.10g}' for each in outside)}"
+            )
+
+    @property
+    def num_distributions(self) -> int:
+        """K."""
+        return len(self.coefficients if self.targets is None else self.targets)  # type: ignore[arg-type]
+
+    @property
+    def fewest_workers(self) -> int:
+        """Workers without which the search waits."""
+        return _default(self.min_workers, self.num_workers)
+
+    @property
+    def run_path(self) -> str:
+        """The run's folder: a URI, or an absolute path, since workers have working directories of their own."""
+        if "://" in self.storage_path:
+            return below(self.storage_path, self.name)
+        return str(Path(self.storage_path).expanduser().absolute() / self.name)
+
+    @property
+    def curves_path(self) -> str:
+        """Where TensorBoard's files go: into the run's folder, or a local one where the run is in an object store."""
+        return (
+            str(Path("tensorboard", self.name).absolute())
+            if "://" in self.run_path
+            else below(self.run_path, "tensorboard")
+        )
+
+    @property
+    def plan(self) -> Plan:
+        """Rounds and what they hold."""
+        return Plan(
+            warmup_rounds=self.warmup_rounds,
+            search_rounds=self.search_rounds,
+            num_train_architectures=_default(self.num_train_architectures, self.num_distributions),
+            train_during_search=self.train_during_search,
+            rounds_ahead=self.rounds_ahead,
+        )
+
+    @property
+    def costs(self) -> dict[str, AdditiveCost]:
+        """All costs by name: the space's, then those of one's own."""
+        return all_costs(self.space, self.extra_costs)
+
+    @property
+    def cost(self) -> AdditiveCost:
+        """The driving complexity, in its own unit."""
+        return self.costs[self.complexity]
+
+    @property
+    def complexity_scale(self) -> float:
+        """The complexity that counts as 1: the space's largest."""
+        return self.cost.maximum
+
+    def optimizer_arguments(self) -> dict[str, Any]:
+        """Arguments of the optimiser but its seed; with the record they give its distributions again."""
+        return {
+            "num_categories": list(self.space.search_space.num_categories),
+            **self._driving_arguments(),
+            "samples_per_update": _default(self.samples_per_update, 2 * max(1, self.num_distributions)),
+            "memory": self.memory,
+            "margin_scale": self.margin_scale,
+            "cost_table": (self.cost.table / self.complexity_scale).tolist(),
+            "base_cost": self.cost.base / self.complexity_scale,
+        }
+
+    def _driving_arguments(self) -> dict[str, Any]:
+        """Coefficients, or targets as the optimiser lists them: the largest network's first."""
+        if self.targets is None:
+            return {"coefficients": list(self.coefficients or ())}
+        wanted = [target / self.complexity_scale for target in reversed(self.targets)]
+        return {"targets": wanted, "target_weight": self.target_weight}
+
+    def new_optimizer(self) -> MultiDistributionOptimizer:
+        """The K distributions at their start."""
+        arguments = self.optimizer_arguments()
+        return MultiDistributionOptimizer(
+            seed=self.seed, **(arguments | {"cost_table": np.array(arguments["cost_table"])})
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run must share with its start: all that decides what is searched and how."""
+        plan = dataclasses.asdict(self.plan)
+        del plan["rounds_ahead"]
+        data = dataclasses.asdict(self.data)
+        for name in ("path", "download", "strict", "decode_processes"):
+            del data[name]  # the same images may lie elsewhere and be read otherwise
+        training = dataclasses.asdict(self.training)
+        del training["activation_bytes_limit"]  # computes the same in other pieces
+        return {
+            "seed": self.seed,
+            "space": {"fingerprint": self.space.fingerprint, **self.space.to_dict()},
+            "data": data,
+            "training": training,
+            "plan": plan,
+            "complexity": {"name": self.complexity, "scale": self.complexity_scale, "unit": self.cost.unit},
+            "extra_costs": [cost.to_dict() for cost in self.extra_costs],
+            "targets": None if self.targets is None else list(self.targets),
+            "optimizer": self.optimizer_arguments(),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description, written beside the results."""
+        settings = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("space", "data", "training", "coefficients", "targets", "extra_costs")
+        }
+        settings["data_path"] = self.data.path
+        settings["activation_bytes_limit"] = self.training.activation_bytes_limit
+        return {
+            **self.identity(),
+            "name": self.name,
+            "settings": settings,
+            "num_evaluations": self.search_rounds * int(self.optimizer_arguments()["samples_per_update"]),
+            "versions": {
+                "python": platform.python_version(),
+                **{name: version(name) for name in RECORDED_PACKAGES},
+            },
+        }
+
+
+def check_extra_costs(space: NetworkSpace, extra_costs: Sequence[AdditiveCost]) -> None:
+    """Check that costs of one's own belong to a space.
+
+    Raises:
+        ConfigError: one is for another space, may be negative, or has a name that is taken or can name no column.
+    """
+    evaluations_schema([*space.costs, *(cost.name for cost in extra_costs)])  # checks the names
+    for cost in extra_costs:
+        if cost.num_categories != space.search_space.num_categories:
+            raise ConfigError(
+                f"the cost {cost.name!r} is for choices {cost.num_categories}, the space {space.name!r} has "
+                f"{space.search_space.num_categories}: make it from this space (NetworkSpace.additive_cost)"
+            )
+        if cost.minimum < 0:
+            raise ConfigError(f"the cost {cost.name!r} can be negative ({cost.minimum:g}): costs are 0 or more")
+
+
+def _default(value: int | None, default: int) -> int:
+    return default if value is None else value

@@ -1,0 +1,75 @@
+"""How a search ends: its networks are chosen, its picture is drawn, and it is marked as finished."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from multinas_ray.cluster import room_for
+from multinas_ray.oneshot.config import OneShotSearchConfig
+from multinas_ray.oneshot.views import distribution_table
+from multinas_ray.report import plot_pareto
+from multinas_ray.runs import Run, load_run, load_snapshot, write_finished
+from multinas_ray.selection import OpenedRun, Selection, goals_of_run
+from multinas_ray.storage import resolve
+from multinas_ray.supernets import check_supernet
+
+PARETO_FILE = "pareto.png"
+
+
+def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: int) -> None:
+    """Choose the networks of a search that has come to its end, and mark it finished. Ray must be running.
+
+    Args:
+        config: the search.
+        console: where progress and the candidates are printed.
+        restarts: times the driver was started again.
+    """
+    started_seconds = time.monotonic()
+    run = load_run(config.run_path)
+    Selection(
+        opened=OpenedRun(run=run, space=config.space, data=config.data, training=config.training, costs=config.costs),
+        run_path=config.run_path,
+        supernet=check_supernet(config.run_path, config.space, config.training.norm_batch_size),
+        label=None,
+        goals=goals_of_run(run),
+        candidates_per_network=config.candidates_per_network,
+        num_workers=min(config.num_workers, max(1, room_for(config.cpus_per_worker, config.use_gpu))),
+        use_gpu=config.use_gpu,
+        threads_per_worker=config.threads_per_worker,
+        cpus_per_worker=config.cpus_per_worker,
+        explain=False,
+        console=console,
+    ).run()
+    snapshot = load_snapshot(config.run_path)
+    searched_seconds = 0.0 if snapshot is None else float(snapshot["elapsed_seconds"])
+    finish_run(config.run_path, searched_seconds + time.monotonic() - started_seconds, restarts)
+
+
+def finish_run(run_path: str, elapsed_seconds: float, restarts: int) -> None:
+    """Write the finished mark and the picture of a run whose networks are chosen.
+
+    Args:
+        run_path: the run's folder.
+        elapsed_seconds: wall time of the run over all its sessions.
+        restarts: times the driver was started again.
+    """
+    run = load_run(run_path)
+    totals = {
+        "num_evaluations": len(run.evaluations),
+        "num_updates": int(run.distributions["update"].max()),
+        "num_restarts": restarts,
+    }
+    write_finished(run_path, {**totals, "elapsed_seconds": elapsed_seconds})
+    plot_pareto(load_run(run_path), resolve(run_path).join(PARETO_FILE), cost=run.config["complexity"]["name"])
+
+
+def latest_distributions_table(run: Run) -> Table | None:
+    """The K distributions at a run's newest recorded update, for the terminal; None before the first."""
+    if run.distributions.empty:
+        return None
+    newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]
+    diagnostics = {name: newest[name].to_numpy() for name in newest}
+    return distribution_table(diagnostics, run.config["complexity"]["name"], run.config["complexity"]["scale"])

@@ -1,0 +1,38 @@
+"""The figures of a one-shot search, for Ray's metrics."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from multinas_ray.cluster import Figures
+from multinas_ray.oneshot.schedule import FinishedRound, Schedule
+
+
+class RoundFigures:
+    """The figures of a one-shot search.
+
+    Args:
+        schedule: its rounds and distributions.
+        complexity_scale: what a normalised complexity of 1 stands for.
+    """
+
+    def __init__(self, schedule: Schedule, complexity_scale: float) -> None:
+        self._schedule, self._complexity_scale = schedule, complexity_scale
+        self._checkpoint_seconds = math.nan
+
+    def note(self, finished: FinishedRound) -> None:
+        """Notice whether a checkpoint follows a round."""
+        if finished.result.checkpoint:
+            self._checkpoint_seconds = time.monotonic()
+
+    def figures(self) -> Figures:
+        """The figures as they are now."""
+        schedule = self._schedule
+        age_seconds = time.monotonic() - self._checkpoint_seconds
+        return Figures(
+            diagnostics=schedule.optimizer.diagnostics(),
+            complexity_scale=self._complexity_scale,
+            totals={"evaluations": schedule.optimizer.num_told, "rounds": schedule.next_round},
+            levels={"rounds_in_flight": schedule.num_in_flight, "checkpoint_age_seconds": age_seconds},
+        )

@@ -1,0 +1,104 @@
+"""The worker group: one TorchTrainer for the whole search, run beside the Tuner in a thread of the driver."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from multinas_ray.cluster import SpotNotice
+from multinas_ray.oneshot.job import WorkerJob
+from multinas_ray.oneshot.worker import search_worker
+
+CHECKPOINTS_KEPT = 2
+
+
+class WorkerGroup:
+    """Starts the workers, and tells when they are gone and why.
+
+    Ray Train restarts the group from the last checkpoint when a worker dies. Started again with the same folder, it
+    goes on from the last checkpoint there.
+
+    Args:
+        job: the run's settings.
+        num_workers: ranks.
+        min_workers: ranks with which the group goes on when nodes are lost, until they are back.
+        use_gpu: one GPU a rank, and NCCL instead of gloo.
+        cpus_per_worker: logical CPUs that each rank asks Ray for.
+        max_failures: restarts of the group before the search is given up; -1 for no limit.
+    """
+
+    def __init__(
+        self,
+        job: WorkerJob,
+        *,
+        num_workers: int,
+        min_workers: int,
+        use_gpu: bool,
+        cpus_per_worker: float,
+        max_failures: int,
+    ) -> None:
+        resources = {"CPU": cpus_per_worker, **({"GPU": 1} if use_gpu else {})}
+        workers = num_workers if min_workers == num_workers else (min_workers, num_workers)
+        self._trainer = TorchTrainer(
+            search_worker,
+            train_loop_config={"job": job},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=workers,  # type: ignore[arg-type]  # a range too, its annotation lags behind
+                use_gpu=use_gpu,
+                resources_per_worker=resources,
+            ),
+            run_config=ray.train.RunConfig(
+                name="train",
+                storage_path=job.run_path,
+                failure_config=ray.train.FailureConfig(max_failures=max_failures),
+                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
+            ),
+        )
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._fit, name="worker-group", daemon=True)
+
+    def start(self) -> None:
+        """Start the workers; returns at once."""
+        self._thread.start()
+
+    def _fit(self) -> None:
+        try:
+            self._trainer.fit()
+        except BaseException as error:  # a thread has nobody above it to raise to
+            self.error = error
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the workers are up or being restarted."""
+        return self._thread.is_alive()
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Wait for the workers to return; False when they have not in time."""
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+
+class NoticeReader:
+    """The notices of nodes that are about to go, as the broker has them; reading never waits.
+
+    Args:
+        broker: the broker's actor handle.
+    """
+
+    def __init__(self, broker: Any) -> None:
+        self._broker = broker
+        self._number = 0
+        self._asked = broker.next_notice.remote(0)
+
+    def read(self) -> SpotNotice | None:
+        """The next notice, if it is there."""
+        if not ray.wait([self._asked], timeout=0)[0]:
+            return None
+        notice: SpotNotice = ray.get(self._asked)
+        self._number += 1
+        self._asked = self._broker.next_notice.remote(self._number)
+        return notice

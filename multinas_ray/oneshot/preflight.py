@@ -1,0 +1,148 @@
+"""Checks before anything expensive starts; each says the rule, the value and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from multinas_ray.cluster import NodeFacts, check_nodes, check_room, wait_for_room
+from multinas_ray.data import DataSplits, load_splits
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.oneshot.config import OneShotSearchConfig
+from multinas_ray.oneshot.memory_estimate import estimate_memory
+from multinas_ray.runs import CONFIG_FILE, gigabytes, load_run, was_started
+from multinas_ray.storage import check_writable, exists, resolve
+
+DIFFERENCES_SHOWN = 5
+
+
+def check_run_folder(config: OneShotSearchConfig, resume: bool) -> None:
+    """A new run needs a free name and a writable folder; a resumed one the same search as before.
+
+    Raises:
+        ConfigError: the storage cannot be written, or the name is taken.
+        RunError: there is no run to resume.
+        StateError: the run to resume is another search.
+    """
+    check_writable(config.storage_path)
+    if not exists(resolve(config.run_path).join(CONFIG_FILE)) or (not resume and not was_started(config.run_path)):
+        if resume:
+            raise RunError(f"there is no run to resume at {config.run_path}; leave out --resume to start it")
+        return
+    if not resume:
+        raise ConfigError(
+            f"a run named {config.name!r} exists in {config.storage_path}; "
+            "go on with it by --resume, or choose another --name"
+        )
+    differences = _differences(_without_layers(load_run(config.run_path).config), _without_layers(config.identity()))
+    if differences:
+        shown = "; ".join(differences[:DIFFERENCES_SHOWN])
+        raise StateError(
+            f"{config.run_path} is another search than the one to resume: {shown}. "
+            "Resume it with its own settings (its config.json), or start a new run under another --name"
+        )
+
+
+def _differences(recorded: dict[str, Any], wanted: dict[str, Any], path: str = "") -> list[str]:
+    """Where two nested settings differ, as 'path: recorded 1, now 2'."""
+    found = []
+    for key, value in wanted.items():
+        old = recorded.get(key)
+        if isinstance(value, dict) and isinstance(old, dict):
+            found += _differences(old, value, f"{path}{key}.")
+        elif _plain(old) != _plain(value):
+            found.append(f"{path}{key}: recorded {_short(old)}, now {_short(value)}")
+    return found
+
+
+def _without_layers(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the space by its name and fingerprint, which stands for all its layers."""
+    space = settings["space"]
+    return {**settings, "space": f"{space['name']} ({space['fingerprint'][:12]})"}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_data(config: OneShotSearchConfig) -> DataSplits:
+    """Load the images once on the driver, so that a bad one is named before any worker starts.
+
+    Raises:
+        DataError: images or labels are missing, damaged, or do not fit the space or the batches.
+    """
+    splits = load_splits(config.data)
+    if splits.image_shape != config.space.input_shape:
+        raise DataError(
+            f"the images are {splits.image_shape} (channels, height, width), the space takes "
+            f"{config.space.input_shape}; build the space for these images, or set image_size"
+        )
+    if splits.num_classes != config.space.num_classes:
+        raise DataError(
+            f"the images have {splits.num_classes} classes, the space's networks {config.space.num_classes}; "
+            "build the space with the number of classes"
+        )
+    for split, name in (("train", "batch_size"), ("validation", "validation_batch_size")):
+        size, batch = len(getattr(splits, split)), getattr(config.training, name)
+        if size < batch:
+            unit = config.training.norm_batch_size * config.num_workers
+            remedy = f"set {name} to {size // unit * unit}" if size >= unit else "use more images or a smaller batch"
+            raise DataError(f"{name}={batch} is more than the {size} {split} images; {remedy}")
+    return splits
+
+
+def check_resources(config: OneShotSearchConfig, console: Console) -> None:
+    """The cluster's nodes must have what a search's workers ask for, maybe after a wait. Ray must be running.
+
+    Raises:
+        RunError: they do not; the message says what they have.
+    """
+    if config.node_wait_seconds:
+        wait_for_room(
+            config.num_workers,
+            cpus_per_worker=config.cpus_per_worker,
+            use_gpu=config.use_gpu,
+            wait_seconds=config.node_wait_seconds,
+            console=console,
+        )
+    check_room(config.fewest_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
+
+
+def check_gpus(config: OneShotSearchConfig, facts: Sequence[NodeFacts]) -> None:
+    """The smallest GPU must hold one subnet, with as few workers as the search may go on with.
+
+    Raises:
+        RunError: it does not; the message says what is needed.
+    """
+    needed = estimate_memory(config.space, config.training, config.fewest_workers).least
+    for each in facts:
+        for memory in each.gpu_bytes:
+            if memory < needed:
+                raise RunError(
+                    f"a GPU of {each.address} is too small for one subnet: it has {gigabytes(memory)}, "
+                    f"{config.fewest_workers} worker(s) need {gigabytes(needed)} each; use more workers, a smaller "
+                    "batch_size, precision='bfloat16' or larger GPUs"
+                )
+
+
+def check_cluster(config: OneShotSearchConfig, *, has_images: bool = True) -> list[NodeFacts]:
+    """Ask every node what a search needs to know of it. Ray must be running.
+
+    Args:
+        config: the search.
+        has_images: False where the images are not there yet.
+
+    Raises:
+        RunError: nodes differ in their versions, one cannot see the storage or the images, or has GPUs too small.
+    """
+    facts = check_nodes(config.storage_path, config.data.path if has_images else None)
+    if config.use_gpu:
+        check_gpus(config, facts)
+    return facts

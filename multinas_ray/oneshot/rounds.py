@@ -1,0 +1,169 @@
+"""One round on one rank: a weight step, then the losses of the round's subnets. torch, no Ray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from multinas_ray.data import Batches, DataSplits, open_stream, standard_augmentation
+from multinas_ray.oneshot.job import WorkerJob
+from multinas_ray.oneshot.memory_estimate import activation_limit
+from multinas_ray.oneshot.messages import Round, Traffic
+from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, touched_parameters
+
+BUCKET_ELEMENTS = 8 * 2**20
+"""Gradient elements of one all-reduce: large enough for bandwidth, small enough that several are under way."""
+
+
+class RoundWorker:
+    """Holds the supernet, its optimiser and the batches of one rank, and carries rounds out.
+
+    The result of a round depends on its message, its number and the weights: batches and learning rate are functions
+    of the number, so there is no position in the data to save.
+
+    Args:
+        job: the run's settings.
+        splits: the images.
+        device: where this rank computes.
+        rank: this rank, from 0.
+        world_size: number of ranks; each takes its shard of both batches.
+    """
+
+    def __init__(
+        self, job: WorkerJob, splits: DataSplits, device: torch.device, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.job, self.splits, self.device = job, splits, device
+        self.rank, self.world_size = rank, world_size
+        training = job.training
+        self.supernet = Supernet(job.space, norm_batch_size=training.norm_batch_size, seed=job.seed)
+        self.supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.sgd = _sgd(self.supernet, job)
+        self.traffic = Traffic()
+        """Of the last round."""
+        self.activation_bytes_limit = activation_limit(job.space, training, world_size, device)
+        self.autocast_dtype = torch.bfloat16 if training.precision == "bfloat16" else None
+        self.training_batches = self.stream("train", training.batch_size, augmented=training.augment)
+        self.validation_batches = self.stream("validation", training.validation_batch_size, augmented=False)
+
+    def stream(self, split: str, batch_size: int, *, augmented: bool) -> Batches:
+        """Shuffled batches of a split, of which this rank gets its shard."""
+        return open_stream(
+            getattr(self.splits, split),
+            batch_size=batch_size,
+            seed=self.job.seed,
+            shuffle=True,
+            augment=standard_augmentation(self.job.data, self.splits.image_shape[1]) if augmented else None,
+            mean=self.splits.mean,
+            std=self.splits.std,
+            device=self.device,
+            rank=self.rank,
+            world_size=self.world_size,
+            norm_batch_size=self.job.training.norm_batch_size,
+        )
+
+    @property
+    def damaged_images(self) -> tuple[str, ...]:
+        """What is wrong with each image that this rank could not decode."""
+        return (*self.training_batches.damaged_images, *self.validation_batches.damaged_images)
+
+    def run(self, work: Round) -> torch.Tensor:
+        """Carry one round out.
+
+        Returns:
+            (1 + 2 N,) float32 on the device, averaged over ranks: training loss (NaN without a weight step), the N
+            validation losses, the N accuracies. Nothing here waits for the device.
+        """
+        self.traffic = Traffic()
+        parts = [torch.full((1,), torch.nan, device=self.device)]
+        if work.train_architectures is not None:
+            parts = [self._weight_step(work).float().reshape(1) * _share(self.training_batches)]
+        if work.architectures is not None:
+            images, labels = self.validation_batches.batch(work.number)
+            found = evaluate(self.supernet, images, labels, work.architectures, autocast_dtype=self.autocast_dtype)
+            parts += [each * _share(self.validation_batches) for each in found]
+        packed = torch.cat(parts)
+        if self.world_size > 1:
+            dist.all_reduce(packed)
+        return packed
+
+    def _weight_step(self, work: Round) -> torch.Tensor:
+        assert work.train_architectures is not None
+        training = self.job.training
+        images, labels = self.training_batches.batch(work.number)
+        self.sgd.zero_grad(set_to_none=True)
+        loss = accumulate_gradients(
+            self.supernet,
+            images,
+            labels,
+            work.train_architectures,
+            limit_bytes=self.activation_bytes_limit,
+            autocast_dtype=self.autocast_dtype,
+            label_smoothing=training.label_smoothing,
+        )
+        touched = touched_parameters(self.supernet, work.train_architectures)
+        if self.world_size > 1:
+            reduced_bytes = average_gradients(touched, _share(self.training_batches))
+            all_bytes = sum(parameter.nbytes for parameter in self.supernet.parameters())
+            self.traffic = Traffic(reduced_bytes=reduced_bytes, saved_bytes=all_bytes - reduced_bytes)
+        nn.utils.clip_grad_norm_(touched, training.gradient_clip_norm)
+        for group in self.sgd.param_groups:
+            group["lr"] = training.learning_rate_at(work.number, self.job.num_weight_steps)
+        self.sgd.step()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights and optimiser state: tensors and plain data, for torch.load(weights_only=True)."""
+        return {"supernet": self.supernet.state_dict(), "sgd": self.sgd.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load what `state_dict` gave; missing or unknown entries raise."""
+        self.supernet.load_state_dict(state["supernet"])
+        self.sgd.load_state_dict(state["sgd"])
+
+
+def _sgd(supernet: Supernet, job: WorkerJob) -> torch.optim.SGD:
+    """SGD with no weight decay on biases and normalisation: their parameters have one dimension."""
+    parameters = list(supernet.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": job.training.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    momentum = job.training.momentum
+    return torch.optim.SGD(groups, lr=job.training.learning_rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def _share(batches: Batches) -> float:
+    """This rank's share of every batch: what its mean counts in the mean of all."""
+    return batches.shard_size / batches.batch_size
+
+
+def average_gradients(parameters: list[nn.Parameter], share: float) -> int:
+    """Average the gradients of `parameters`, the same list on every rank, by asynchronous all-reduces of buckets.
+
+    A rank's gradient counts by its `share`; those of all ranks sum to 1.
+
+    Parameters that the round's subnets do not touch are neither sent nor stepped, which DDP's fixed buckets cannot do.
+
+    Returns:
+        Bytes that this rank gave to the all-reduces.
+    """
+    buckets: list[list[torch.Tensor]] = [[]]
+    size = 0
+    for parameter in parameters:
+        assert parameter.grad is not None
+        if size + parameter.numel() > BUCKET_ELEMENTS and buckets[-1]:
+            buckets.append([])
+            size = 0
+        buckets[-1].append(parameter.grad)
+        size += parameter.numel()
+    flat = [torch.cat([gradient.reshape(-1) for gradient in bucket]).mul_(share) for bucket in buckets]
+    pending = [dist.all_reduce(each, async_op=True) for each in flat]
+    for bucket, each, work in zip(buckets, flat, pending, strict=True):
+        work.wait()
+        sizes = [gradient.numel() for gradient in bucket]
+        for gradient, averaged in zip(bucket, torch.split(each, sizes), strict=True):
+            gradient.copy_(averaged.view(gradient.shape))
+    return sum(each.nbytes for each in flat)

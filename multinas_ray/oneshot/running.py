@@ -1,0 +1,273 @@
+"""run_search: one call from a configuration to K networks."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import ray
+from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from rich.console import Console
+
+from multinas_ray.cluster import SearchMetrics, ray_session
+from multinas_ray.errors import RunError
+from multinas_ray.oneshot.broker import Broker
+from multinas_ray.oneshot.config import OneShotSearchConfig
+from multinas_ray.oneshot.ending import choose_and_finish
+from multinas_ray.oneshot.figures import RoundFigures
+from multinas_ray.oneshot.group import NoticeReader, WorkerGroup
+from multinas_ray.oneshot.job import WorkerJob
+from multinas_ray.oneshot.messages import Ending
+from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder
+from multinas_ray.oneshot.record import SearchRecord, resume_record
+from multinas_ray.oneshot.round_blocks import blocks_of
+from multinas_ray.oneshot.schedule import DivergenceCheck, FinishedRound, Schedule
+from multinas_ray.oneshot.searcher import OneShotSearch
+from multinas_ray.oneshot.trial import OneShotTrial
+from multinas_ray.oneshot.views import Curves, ProgressView
+from multinas_ray.runs import Run, RunSession, load_run, write_config
+from multinas_ray.storage import below, exists, resolve
+from multinas_ray.supernets import SUPERNET_FILE
+
+TRIAL_RESOURCES = {"node:__internal_head__": 0.001}
+"""What a one-shot trial asks for: a sliver of the head node and no CPU, so that the workers can have them all."""
+
+GROUP_END_SECONDS = 300.0
+"""Longest time the workers get to save the supernet and return."""
+
+
+def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Console | None = None) -> Run:
+    """Search, and return the run: K networks, every evaluation, the distributions' course.
+
+    Starts Ray, or joins the cluster that RAY_ADDRESS or a running head node names. Ctrl-C once lets the rounds in
+    flight finish, saves everything and returns the run unfinished; it can be resumed, as after any crash.
+
+    Args:
+        config: the search.
+        resume: go on with the run of this name and folder. A finished one is returned as it is.
+        console: where progress is printed; the standard output by default.
+
+    Raises:
+        ConfigError, DataError, StateError: the settings, the images or the run's folder are not as they must be.
+        RunError: the cluster has too little, or workers or trials failed more often than they may.
+    """
+    console = console or Console()
+    check_run_folder(config, resume)
+    if resume and load_run(config.run_path).is_finished:
+        return load_run(config.run_path)
+    if not resume:
+        write_config(config.run_path, config.to_dict())
+    check_data(config)
+    with ray_session():
+        check_resources(config, console)
+        if config.use_gpu or len(ray.nodes()) > 1:  # type: ignore[no-untyped-call]
+            check_cluster(config)
+        _search_and_choose(config, console)
+    return load_run(config.run_path)
+
+
+def _search_and_choose(config: OneShotSearchConfig, console: Console) -> None:
+    """Search, unless that has come to its end before; then choose the networks and mark the run finished."""
+    session = RunSession.begin(config.run_path)
+    if not exists(resolve(config.run_path).join(SUPERNET_FILE)) and not _Session(config, session, console).run():
+        return
+    try:
+        choose_and_finish(config, console, restarts=session.number)
+    except KeyboardInterrupt:
+        console.print("Interrupted while the networks were being chosen; all rounds are done and recorded.")
+
+
+class _Session:
+    """One start of the driver: wires broker, workers, searcher, record and views, and sees them to their end."""
+
+    def __init__(self, config: OneShotSearchConfig, run_session: RunSession, console: Console) -> None:
+        self._config, self._console, self._run_session = config, console, run_session
+        self._number = number = run_session.number
+        self._optimizer = config.new_optimizer()
+        if number == 0:
+            self._record, first_round = SearchRecord(config, self._optimizer), 0
+        else:
+            self._record, first_round = resume_record(config, self._optimizer, restarts=number)
+        self._blocks = blocks_of(first_round, config.plan.num_rounds, config.rounds_per_block)
+        self._namespace = f"multinas_ray/{config.name}/{uuid.uuid4().hex}"
+        self._broker = self._start_broker(first_round)
+        self._notices = NoticeReader(self._broker)
+        self._schedule = Schedule(
+            plan=config.plan,
+            optimizer=self._optimizer,
+            complexity=lambda architectures: config.cost(architectures) / config.complexity_scale,
+            record=self._record_round,
+            observe=self._on_round,
+            next_round=first_round,
+        )
+        self._search = OneShotSearch(self._schedule, self._blocks, self._broker, self._trial_config())
+        self._group = self._worker_group()
+        self._curves = Curves(f"{config.curves_path}/session-{number:04d}", config.plan)
+        self._view = ProgressView(config.plan, first_round, config.complexity, config.complexity_scale, console)
+        self._figures = RoundFigures(self._schedule, config.complexity_scale)
+        self._metrics = SearchMetrics(config.name, self._figures)
+        self._divergence = DivergenceCheck()
+        self._interrupted = threading.Event()
+        self._stopped_for = (False, False)
+
+    def _start_broker(self, first_round: int) -> Any:
+        # On the driver's node, whose loss ends the search anyway; a soft wish may end on a worker that comes and goes.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        options = {"name": "broker", "namespace": self._namespace, "num_cpus": 0, "scheduling_strategy": here}
+        num_trials = min(self._config.blocks_in_flight, len(self._blocks))
+        actor = ray.remote(Broker).options(**options)
+        return actor.remote(first_round, num_trials, self._config.checkpoint_interval_seconds)
+
+    def _trial_config(self) -> dict[str, str]:
+        return {"broker": "broker", "namespace": self._namespace}
+
+    def _worker_group(self) -> WorkerGroup:
+        config = self._config
+        job = WorkerJob(
+            space=config.space,
+            data=config.data,
+            training=config.training,
+            num_weight_steps=config.plan.num_weight_steps,
+            weights_first=not config.plan.train_during_search,
+            seed=config.seed,
+            broker="broker",
+            namespace=self._namespace,
+            run_path=config.run_path,
+            threads_per_worker=config.threads_per_worker,
+        )
+        return WorkerGroup(
+            job,
+            num_workers=config.num_workers,
+            min_workers=config.fewest_workers,
+            use_gpu=config.use_gpu,
+            cpus_per_worker=config.cpus_per_worker,
+            max_failures=config.max_worker_failures,
+        )
+
+    def run(self) -> bool:
+        """Search; the record is whole at the end or at an interrupt. Whether to go on and choose the networks."""
+        with self._on_interrupt(), self._view:
+            self._group.start()
+            self._search.start()
+            try:
+                if self._blocks:
+                    self._tune()
+                if self._search.error is None:
+                    self._record.save(self._schedule.next_round)
+                self._raise_errors()
+            except Exception:
+                self._dismiss_workers(Ending(checkpoint=self._search.error is None))
+                raise
+            self._dismiss_workers(Ending(supernet=self._schedule.is_complete))
+        if self._schedule.is_complete:
+            self._raise_errors()
+            self._check_supernet()
+        return self._schedule.is_complete and not self._interrupted.is_set()
+
+    def _tune(self) -> None:
+        tuner = tune.Tuner(
+            tune.with_resources(OneShotTrial, tune.PlacementGroupFactory([TRIAL_RESOURCES])),
+            tune_config=tune.TuneConfig(
+                search_alg=self._search,
+                num_samples=-1,
+                reuse_actors=True,
+                max_concurrent_trials=self._config.blocks_in_flight,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name=f"session-{self._number:04d}",
+                storage_path=below(self._config.run_path, "tune"),
+                verbose=0,
+                callbacks=[_Watchdog(self._watch)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tuner.fit()
+
+    def _record_round(self, finished: FinishedRound) -> None:
+        self._run_session.check_newest()
+        self._record.append(finished)
+
+    def _on_round(self, finished: FinishedRound) -> None:
+        self._record.observe(finished)
+        self._divergence.check(finished)
+        self._figures.note(finished)
+        diagnostics = self._optimizer.diagnostics()
+        self._curves.show(finished, diagnostics)
+        self._view.show(finished, diagnostics)
+
+    def _watch(self) -> None:
+        """Stop early where there is a reason to; called again and again by Tune's loop."""
+        self._metrics.tick()
+        if (notice := self._notices.read()) is not None:
+            self._console.print(str(notice), highlight=False)
+        workers_are_gone = not self._group.is_running
+        reason = workers_are_gone, bool(self._interrupted.is_set() or self._search.error)
+        if any(reason) and reason != self._stopped_for:
+            self._stopped_for = reason
+            self._search.stop()
+            self._broker.stop.remote(workers_are_gone=workers_are_gone)
+
+    def _raise_errors(self) -> None:
+        if self._search.error:
+            raise self._search.error
+        if self._group.error:
+            lines = str(self._group.error).strip().splitlines() or [repr(self._group.error)]
+            raise RunError(
+                f"the workers failed for good (max_worker_failures={self._config.max_worker_failures}), "
+                f"at last with {lines[-1]}; mend the cause and resume the run"
+            ) from self._group.error
+
+    def _dismiss_workers(self, ending: Ending) -> None:
+        """Let the workers save what they are to and return, and close what is open."""
+        self._curves.close()
+        self._metrics.write()
+        are_workers_there = ray.get(self._broker.end.remote(ending))
+        if self._interrupted.is_set() and not are_workers_there:
+            self._console.print("A worker is lost and not waited for; the weights are those of the last checkpoint.")
+        elif not self._group.join(GROUP_END_SECONDS):
+            self._console.print(f"The workers did not end within {GROUP_END_SECONDS:.0f} s; they are left behind.")
+
+    def _check_supernet(self) -> None:
+        if not exists(resolve(self._config.run_path).join(SUPERNET_FILE)):
+            raise RunError(f"the workers ended without writing {SUPERNET_FILE}; resume the run to have it written")
+
+    @contextmanager
+    def _on_interrupt(self) -> Iterator[None]:
+        """The first Ctrl-C asks for a good end, the second is Python's own."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def handle(signum: int, frame: FrameType | None) -> None:
+            signal.signal(signal.SIGINT, before)
+            self._interrupted.set()
+            self._console.print("Interrupted: finishing the rounds in flight and saving. Ctrl-C again to stop at once.")
+
+        signal.signal(signal.SIGINT, handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+class _Watchdog(tune.Callback):
+    """Calls `watch` in every step of Tune's loop."""
+
+    def __init__(self, watch: Any) -> None:
+        self._watch = watch
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Called by Tune before each step."""
+        self._watch()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles callbacks into tuner.pkl; this one is of use in its own process only."""
+        return {}

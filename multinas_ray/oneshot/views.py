@@ -1,0 +1,157 @@
+"""What a person sees while a search runs: the terminal and TensorBoard."""
+
+from __future__ import annotations
+
+import math
+import time
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from tensorboardX import SummaryWriter
+
+from multinas_ray.oneshot.schedule import FinishedRound, Plan
+from multinas_ray.runs import format_count
+
+PLAIN_INTERVAL_SECONDS = 30.0
+"""Time between two tables where the output is not a terminal."""
+SPEED_PERIOD_SECONDS = 60.0
+"""Time over which the speed is averaged for the estimate of the time left."""
+MAX_CURVE_POINTS = 2000
+"""Most points of a TensorBoard curve; longer searches are thinned evenly."""
+
+NO_CURVES = {"coefficient", "target", "mode"}
+"""Diagnostics that never move, or are no number."""
+
+Diagnostics = dict[str, NDArray[Any]]
+
+
+def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexity_scale: float) -> Table:
+    """One row for each of the K distributions, by ascending coefficient or descending target."""
+    is_targeted = not np.isnan(diagnostics["target"]).any()
+    table = Table(title="The K distributions", title_justify="left", expand=False)
+    for name in (
+        "k",
+        "target" if is_targeted else "coefficient",
+        "expected loss",
+        f"expected {complexity_name}",
+        "entropy",
+        "ESS",
+        "mode prob.",
+    ):
+        table.add_column(name, justify="right")
+    for k, coefficient in enumerate(diagnostics["coefficient"]):
+        table.add_row(
+            str(k),
+            format_count(diagnostics["target"][k] * complexity_scale) if is_targeted else f"{coefficient:.3g}",
+            f"{diagnostics['expected_loss'][k]:.4f}",
+            format_count(diagnostics["expected_complexity"][k] * complexity_scale),
+            f"{diagnostics['entropy'][k]:.2f}",
+            f"{diagnostics['effective_sample_size'][k]:.1f}",
+            f"{diagnostics['mode_probability'][k]:.3f}",
+        )
+    return table
+
+
+class ProgressView:
+    """Live progress in a terminal; elsewhere a table every half minute and at the end. Use it as a context manager.
+
+    Args:
+        plan: rounds of the search.
+        first_round: where this session starts.
+        complexity_name: the driving complexity.
+        complexity_scale: what a normalised complexity of 1 stands for.
+        console: where to print.
+    """
+
+    def __init__(
+        self, plan: Plan, first_round: int, complexity_name: str, complexity_scale: float, console: Console
+    ) -> None:
+        self._console = console
+        self._complexity = complexity_name, complexity_scale
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("rounds ·"),
+            TimeElapsedColumn(),
+            TextColumn("so far ·"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=console,
+            speed_estimate_period=SPEED_PERIOD_SECONDS,
+        )
+        self._task = self._progress.add_task("starting workers", total=plan.num_rounds, completed=first_round)
+        self._live = Live(self._progress, console=console, refresh_per_second=4) if console.is_terminal else None
+        self._printed_seconds = -math.inf
+        self._unprinted: Group | None = None
+
+    def __enter__(self) -> ProgressView:
+        if self._live:
+            self._live.start()
+        else:
+            self._console.print("starting workers")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        elif self._unprinted:
+            self._console.print(self._unprinted)
+
+    def show(self, finished: FinishedRound, diagnostics: Diagnostics) -> None:
+        """Show the state after a round."""
+        phase = "warm-up" if finished.proposals is None else "search"
+        self._progress.update(self._task, description=phase, completed=finished.round.number + 1)
+        table = Group() if finished.proposals is None else distribution_table(diagnostics, *self._complexity)
+        if self._live:
+            self._live.update(Group(self._progress, table))
+            return
+        self._unprinted = Group(self._progress.get_renderable(), table)
+        if (now := time.monotonic()) - self._printed_seconds >= PLAIN_INTERVAL_SECONDS:
+            self._printed_seconds = now
+            self._console.print(self._unprinted)
+            self._unprinted = None
+
+
+class Curves:
+    """TensorBoard curves of the search: one event file a session, one curve for each quantity and distribution.
+
+    Args:
+        folder: where the event file goes.
+        plan: rounds of the search.
+    """
+
+    def __init__(self, folder: str, plan: Plan) -> None:
+        self._writer = SummaryWriter(folder)
+        self._stride = -(-plan.num_rounds // MAX_CURVE_POINTS)
+
+    def show(self, finished: FinishedRound, diagnostics: Diagnostics) -> None:
+        """Add a round's points."""
+        number = finished.round.number
+        if number % self._stride:
+            return
+        if math.isfinite(finished.result.train_loss):
+            self._writer.add_scalar("round/train_loss", finished.result.train_loss, number)
+        self._writer.add_scalar("round/compute_seconds", finished.result.compute_seconds, number)
+        traffic = finished.result.traffic
+        if traffic.reduced_bytes:
+            self._writer.add_scalar("round/reduced_bytes", traffic.reduced_bytes, number)
+            self._writer.add_scalar("round/saved_bytes", traffic.saved_bytes, number)
+        if finished.proposals is None:
+            return
+        self._writer.add_scalar("round/median_validation_loss", float(np.median(finished.losses)), number)
+        for name in diagnostics.keys() - NO_CURVES:
+            for k, value in enumerate(diagnostics[name]):
+                self._writer.add_scalar(f"{name}/{k}", float(value), number)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()

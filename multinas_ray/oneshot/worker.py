@@ -1,0 +1,267 @@
+"""The worker loop that Ray Train runs on every rank: pull rounds, carry them out, post their results."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import tempfile
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+from ray.train import Checkpoint, CheckpointUploadMode
+
+from multinas_ray.cluster import SpotNotice, SpotWatch
+from multinas_ray.data import load_splits
+from multinas_ray.errors import StateError
+from multinas_ray.oneshot.job import WorkerJob
+from multinas_ray.oneshot.messages import Ending, Round, RoundResult, Traffic
+from multinas_ray.oneshot.rounds import RoundWorker
+from multinas_ray.storage import make_folder, resolve, write_atomic
+from multinas_ray.supernets import write_supernet
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_VERSION = 1
+CHECKPOINT_FILE = "supernet.pt"
+DAMAGED_FOLDER = "damaged_images"
+
+
+def search_worker(config: dict[str, Any]) -> None:
+    """Ray Train's entry point; `config["job"]` is a WorkerJob."""
+    job: WorkerJob = config["job"]
+    context = ray.train.get_context()
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    device = ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # where NCCL puts the objects it broadcasts
+    else:
+        cores = os.cpu_count() or 1
+        torch.set_num_threads(job.threads_per_worker or max(1, cores // context.get_local_world_size()))
+    worker = RoundWorker(job, load_splits(job.data), device, rank, world_size)
+    restored_round = _restore(worker)
+    broker = ray.get_actor(job.broker, namespace=job.namespace)
+    attempt = _agree_on_attempt(world_size)
+    first_round: Any = ray.get(broker.begin_attempt.remote(attempt, ray.get_runtime_context().current_actor))
+    check_weights(job, restored_round, first_round)
+    if context.get_local_rank() == 0:
+        watch_for_notices(broker)
+    WorkerLoop(worker, broker, attempt).run(first_round)
+    write_damaged_images(job.run_path, rank, worker.damaged_images)
+
+
+def watch_for_notices(broker: Any) -> None:
+    """Tell the broker when the cloud is about to take this node back. Once a node is enough."""
+    node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    SpotWatch(lambda seconds_left: broker.spot_notice.remote(SpotNotice(node, seconds_left))).start()
+
+
+def write_damaged_images(run_path: str, rank: int, damaged_images: Sequence[str]) -> None:
+    """Name the images that a rank could not decode in `<run>/damaged_images/<rank>.txt`, one a line; none: no file."""
+    if damaged_images:
+        folder = resolve(run_path).join(DAMAGED_FOLDER)
+        make_folder(folder)
+        write_atomic(folder.join(f"{rank}.txt"), "\n".join([*damaged_images, ""]).encode())
+
+
+def _agree_on_attempt(world_size: int) -> str:
+    """An id of this start of the worker group, the same on all its ranks and unlike that of any other."""
+    attempt = [uuid.uuid4().hex]
+    if world_size > 1:
+        dist.broadcast_object_list(attempt)
+    return attempt[0]
+
+
+class WorkerLoop:
+    """Carries out what the broker hands out until it hands out the ending.
+
+    Ranks pull on their own and may get different numbers of rounds at once, but always the same rounds in the same
+    order, so their collectives match. Rank 0 alone posts results.
+
+    Args:
+        worker: this rank's supernet.
+        broker: the broker's actor handle.
+        attempt: id of this start of the worker group.
+    """
+
+    def __init__(self, worker: RoundWorker, broker: Any, attempt: str) -> None:
+        self._worker, self._broker, self._attempt = worker, broker, attempt
+        self._outbox = Outbox()
+        self._is_first = worker.rank == 0
+
+    def run(self, first_round: int) -> None:
+        """Work from `first_round` until the ending."""
+        next_round = first_round
+        while not isinstance(work := self._take(next_round), Ending):
+            for each in work:
+                self._carry_out(each)
+                next_round = each.number + 1
+        if work.checkpoint:
+            save_checkpoint(self._worker, next_round)
+        if work.supernet and self._is_first:
+            write_supernet(self._worker.supernet, self._worker.job.run_path)
+
+    def _take(self, next_round: int) -> list[Round] | Ending:
+        """The next rounds; while they are under way, results are posted one by one as the device finishes them."""
+        taken = self._broker.take.remote(next_round)
+        while len(self._outbox) and not ray.wait([taken], timeout=0)[0]:
+            self._post([self._outbox.wait_for_one()])
+        work: list[Round] | Ending = ray.get(taken)
+        if isinstance(work, Ending):
+            self._post(self._outbox.drain())
+        return work
+
+    def _carry_out(self, work: Round) -> None:
+        started_seconds = time.perf_counter()
+        packed = self._worker.run(work)
+        self._outbox.add(work.number, packed, started_seconds, traffic=self._worker.traffic, checkpoint=work.checkpoint)
+        if work.checkpoint:
+            # Weights first: the training's last round counts as done only once its weights are stored.
+            training_ends = self._worker.job.weights_first and work.number + 1 == self._worker.job.num_weight_steps
+            if not training_ends:
+                self._post(self._outbox.drain())
+            save_checkpoint(self._worker, work.number + 1, wait=training_ends)
+        self._post(self._outbox.ready())
+
+    def _post(self, results: list[RoundResult]) -> None:
+        if results and self._is_first:
+            self._broker.post.remote(self._attempt, results)
+
+
+class Outbox:
+    """Results on their way from the device, in order. On a GPU they are copied without making the host wait."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[int, torch.Tensor, torch.cuda.Event | None, float, Traffic, bool]] = deque()
+        self._last_arrival_seconds = -math.inf
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(
+        self,
+        number: int,
+        packed: torch.Tensor,
+        started_seconds: float,
+        *,
+        traffic: Traffic = Traffic(),  # noqa: B008 - frozen
+        checkpoint: bool = False,
+    ) -> None:
+        """Take the packed result of a round (see RoundWorker.run) and start its copy to the host."""
+        event = None
+        if packed.is_cuda:
+            on_host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
+            packed = on_host.copy_(packed, non_blocking=True)
+            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event.record()
+        self._waiting.append((number, packed, event, started_seconds, traffic, checkpoint))
+
+    def ready(self) -> list[RoundResult]:
+        """Those results that have arrived."""
+        results = []
+        while self._waiting and self._has_arrived(self._waiting[0][2]):
+            results.append(self._unpack(*self._waiting.popleft()))
+        return results
+
+    @staticmethod
+    def _has_arrived(event: torch.cuda.Event | None) -> bool:
+        return event is None or bool(event.query())  # type: ignore[no-untyped-call]
+
+    def wait_for_one(self) -> RoundResult:
+        """The oldest result, waiting for it."""
+        event = self._waiting[0][2]
+        if event is not None:
+            event.synchronize()
+        return self._unpack(*self._waiting.popleft())
+
+    def drain(self) -> list[RoundResult]:
+        """All results, waiting for those under way."""
+        if self._waiting and self._waiting[-1][2] is not None:
+            self._waiting[-1][2].synchronize()
+        return self.ready()
+
+    def _unpack(
+        self,
+        number: int,
+        packed: torch.Tensor,
+        event: torch.cuda.Event | None,
+        started_seconds: float,
+        traffic: Traffic,
+        checkpoint: bool,
+    ) -> RoundResult:
+        values = packed.tolist()
+        # A device carries rounds out one after the other: this one had it since the last one's arrival.
+        now, since = time.perf_counter(), max(started_seconds, self._last_arrival_seconds)
+        self._last_arrival_seconds = now
+        half = 1 + len(values) // 2
+        return RoundResult(
+            number=number,
+            train_loss=values[0],
+            losses=tuple(values[1:half]),
+            accuracies=tuple(values[half:]),
+            compute_seconds=now - since,
+            traffic=traffic,
+            checkpoint=checkpoint,
+        )
+
+
+def save_checkpoint(worker: RoundWorker, next_round: int, *, wait: bool = False) -> None:
+    """Save the supernet through Ray Train: rank 0 writes, every rank reports.
+
+    Args:
+        worker: this rank's supernet.
+        next_round: the round that the weights are ready for.
+        wait: return when it is stored, instead of having it uploaded beside the next rounds.
+    """
+    checkpoint = None
+    if worker.rank == 0:
+        folder = Path(tempfile.mkdtemp(prefix="multinas-"))
+        state = {"version": CHECKPOINT_VERSION, "next_round": next_round, **worker.state_dict()}
+        torch.save(state, folder / CHECKPOINT_FILE)
+        checkpoint = Checkpoint.from_directory(folder)
+    ray.train.report(
+        {"round": next_round},
+        checkpoint=checkpoint,
+        checkpoint_upload_mode=CheckpointUploadMode.SYNC if wait else CheckpointUploadMode.ASYNC,
+        delete_local_checkpoint_after_upload=True,
+    )
+
+
+def _restore(worker: RoundWorker) -> int:
+    """Load the last checkpoint if there is one; returns the round its weights are ready for, 0 without one."""
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return 0
+    with checkpoint.as_directory() as folder:
+        state = torch.load(Path(folder) / CHECKPOINT_FILE, map_location=worker.device, weights_only=True)
+    if state.get("version") != CHECKPOINT_VERSION:
+        raise StateError(
+            f"checkpoint of version {state.get('version')}, expected {CHECKPOINT_VERSION}; start the run anew"
+        )
+    worker.load_state_dict(state)
+    return int(state["next_round"])
+
+
+def check_weights(job: WorkerJob, restored_round: int, first_round: int) -> None:
+    """Tell which weight steps a restart has lost; they are not repeated.
+
+    Raises:
+        StateError: the distributions would move on weights that were never trained to the end (weights first).
+    """
+    lost = min(first_round, job.num_weight_steps) - restored_round
+    if lost > 0 and job.weights_first and first_round >= job.num_weight_steps:
+        raise StateError(
+            f"the checkpoint after the {job.num_weight_steps} weight steps is gone, the last one is of step "
+            f"{restored_round}; restore the run's train folder, or start the run anew"
+        )
+    if lost > 0:
+        logger.warning("Going on with the weights before round %d: %d weight steps are lost.", restored_round, lost)

@@ -1,0 +1,140 @@
+"""What a run was: its state, configuration, versions and sessions."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from multinas_ray import storage
+from multinas_ray.errors import StateError
+from multinas_ray.report.accounting import wall_seconds
+from multinas_ray.report.figures.pareto import is_pipeline
+from multinas_ray.report.positions import Position
+from multinas_ray.report.wording import Column, Table, cost_name, plural, seconds, value_text, whole
+from multinas_ray.runs import Run
+from multinas_ray.storage import decode_plain
+
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_LEFT_OUT = {"cost_table", "base_cost", "num_categories", "schema_version", "fingerprint"}
+_SECTIONS = {
+    "settings": "Search",
+    "plan": "Rounds",
+    "optimizer": "Distributions",
+    "complexity": "Complexity",
+    "training": "Training of the shared weights",
+    "data": "Images",
+    "versions": "Versions",
+}
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a run is."""
+
+    word: str
+    """One or two words."""
+    text: str
+    is_finished: bool
+
+
+def name_of(run: Run) -> str:
+    """The run's name, else that of its folder."""
+    return str(run.config.get("name") or run.path.rstrip("/").rpartition("/")[2])
+
+
+def state_of(run: Run) -> State:
+    """How far a run is, in words."""
+    count, planned = len(run.evaluations), run.config.get("num_evaluations")
+    if run.finished is not None:
+        reason = run.finished.get("stop_reason")
+        early = f" It ended before its plan of {int(planned):,}: {reason}." if reason and planned else ""
+        return State("finished", f"The search is finished.{early}", True)
+    of = f" of {int(planned):,} planned" if isinstance(planned, int) else ""
+    text = f"The search has not ended: {plural(count, 'evaluation')}{of} are recorded"
+    if is_pipeline(run):
+        text = f"The record of a Tune pipeline does not tell its end: {plural(count, 'trial')} are recorded"
+    if count:
+        newest = run.evaluations["timestamp"].max()
+        text += f", the newest at {newest:%Y-%m-%d %H:%M} UTC"
+    elif len(run.rounds):
+        text += f", {plural(len(run.rounds), 'round')} of training"
+    return State(
+        "Tune pipeline" if is_pipeline(run) else "not finished", f"{text}. What follows is what is known so far.", False
+    )
+
+
+def summary_of(run: Run, positions: Sequence[Position], num_networks: int) -> list[tuple[str, str]]:
+    """Headline figures: what, and its value."""
+    facts = (
+        [(f"{'configurations' if is_pipeline(run) else 'networks'} chosen", whole(num_networks))]
+        if num_networks
+        else []
+    )
+    if not num_networks:
+        facts.append(("distributions", whole(run.num_distributions)))
+    facts.append(("trials" if is_pipeline(run) else "evaluations", whole(len(run.evaluations))))
+    if (taken := wall_seconds(run)) is not None:
+        facts.append(("wall time", seconds(taken)))
+    if positions:
+        facts.append((_place_word(run), whole(len(positions))))
+        facts.append(("in the space", _size(math.prod(len(each.choices) for each in positions))))
+    return facts
+
+
+def _place_word(run: Run) -> str:
+    return "variables" if is_pipeline(run) else "positions"
+
+
+def _size(count: int) -> str:
+    """A number of architectures, however large."""
+    if count < 10_000_000:
+        return f"{count:,}"
+    exponent = len(str(count)) - 1
+    return f"{count / 10**exponent:.1f} × 10{str(exponent).translate(_RAISED)}"  # noqa: RUF001
+
+
+def lead_of(run: Run, num_networks: int) -> str:
+    """One sentence of what was searched for."""
+    told = run.config.get("complexity") or {}
+    cost = cost_name(str(told.get("label") or told.get("name") or "complexity"))
+    count = num_networks or run.num_distributions
+    what = plural(count, "configuration" if is_pipeline(run) else "network")
+    quality = str(run.config.get("metric", "accuracy"))
+    space, data = run.config.get("space") or {}, run.config.get("data") or {}
+    where = f", in the space {space['name']}" if "name" in space else ""
+    images = f", on the images {data['source']}" if "source" in data else ""
+    return f"One search for {what} that weigh {quality} against {cost}{where}{images}."
+
+
+def configuration_of(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The recorded settings by section; tables of costs and the space are left out."""
+    sections = []
+    for key, title in _SECTIONS.items():
+        content = run.config.get(key)
+        if isinstance(content, Mapping):
+            rows = [(str(name), value_text(value)) for name, value in content.items() if name not in _LEFT_OUT]
+            sections.append((title, [row for row in rows if len(row[1]) < 300]))
+    others = {name: value for name, value in run.config.items() if name not in _SECTIONS and name not in _LEFT_OUT}
+    plain_ones = [(name, value_text(value)) for name, value in others.items() if not isinstance(value, Mapping)]
+    space = run.config.get("space")
+    if isinstance(space, Mapping) and "fingerprint" in space:
+        plain_ones += [("space", str(space.get("name", ""))), ("fingerprint of the space", str(space["fingerprint"]))]
+    return [("Run", plain_ones), *sections]
+
+
+def sessions_of(run: Run, path: str) -> Table | None:
+    """Each start of the run's driver; None where none is recorded."""
+    folder = storage.resolve(path).join("sessions")
+    rows = []
+    for name in storage.list_files(folder, ".json"):
+        try:
+            session: Any = decode_plain(storage.read_bytes(folder.join(name)))
+            started = datetime.datetime.fromisoformat(session["started"])
+            rows.append([str(session["session"]), f"{started:%Y-%m-%d %H:%M:%S} UTC", str(session["host"])])
+        except (StateError, KeyError, TypeError, ValueError):
+            rows.append([name, "not readable", ""])
+    columns = [Column("session"), Column("started", is_number=False), Column("on", is_number=False)]
+    return Table(columns, rows) if rows else None

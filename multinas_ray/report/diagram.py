@@ -1,0 +1,143 @@
+"""The chosen networks block by block: a row a network, a column a position."""
+
+# K networks, D positions
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from multinas_ray.report.figures.look import network_keys
+from multinas_ray.report.positions import Choice, Position
+
+NUM_TONES = 6
+"""Colours of blocks; further kinds share the last."""
+
+_LEAST_HEIGHT = 0.55  # of a box, as a share of the row
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring positions of one stage."""
+
+    name: str
+    span: int
+
+
+@dataclass(frozen=True)
+class Head:
+    """Above a column."""
+
+    name: str
+    title: str
+    halves: bool
+
+
+@dataclass(frozen=True)
+class Box:
+    """One block of one network."""
+
+    label: str
+    title: str
+    is_skip: bool
+    tone: int
+    height: int
+    """Percent of the row."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network."""
+
+    name: str
+    colour: int
+    """Key of its colour, see `network_keys`."""
+    boxes: list[Box]
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """The K networks."""
+
+    groups: list[Group]
+    heads: list[Head]
+    rows: list[Row]
+    tones: list[tuple[int, str]]
+    """What the colours stand for."""
+    heights_tell: bool
+    """Whether a box's height tells how much its block expands."""
+
+
+def diagram_of(networks: pd.DataFrame, positions: Sequence[Position]) -> Diagram | None:
+    """Lay the networks out; None where there are none, or the positions are not those of the networks.
+
+    Args:
+        networks: rows of `architectures_schema`, from small to large.
+        positions: (D,) of the run.
+    """
+    if networks.empty or any(len(row) != len(positions) for row in networks["architecture"]):
+        return None
+    tones = _tones(positions)
+    largest = max((choice.expansion or 0.0 for each in positions for choice in each.choices), default=0.0)
+    expansions = {choice.expansion for each in positions for choice in each.choices if not choice.is_skip}
+    heights_tell = None not in expansions and len(expansions) > 1
+    rows = [
+        Row(
+            f"#{rank}",
+            colour,
+            [_box(position, position.choices[choice], tones, largest if heights_tell else 0.0)
+             for position, choice in zip(positions, architecture, strict=True)],
+        )
+        for colour, rank, architecture in zip(
+            network_keys(len(networks)), networks["rank"], networks["architecture"], strict=True
+        )
+    ]  # fmt: skip
+    return Diagram(*_heads(positions), rows, _key(tones), heights_tell)
+
+
+def _heads(positions: Sequence[Position]) -> tuple[list[Group], list[Head]]:
+    """Stages above the numbers of their positions, where the names have that form: stage1_1, stage1_2, ..."""
+    parts = [re.fullmatch(r"(.+)[_.-](\d+)", each.name) for each in positions]
+    if all(parts) and len(positions) > 1:
+        stages = [found[1] for found in parts if found]
+        groups = [Group(name, len(list(same))) for name, same in itertools.groupby(stages)]
+        names = [found[2] for found in parts if found]
+    else:
+        groups, names = [], [each.name for each in positions]
+    return groups, [Head(name, each.name, each.halves) for name, each in zip(names, positions, strict=True)]
+
+
+def _kind(choice: Choice, by_kernel: bool) -> str:
+    return f"kernel {choice.kernel_size}" if by_kernel else choice.label
+
+
+def _tones(positions: Sequence[Position]) -> dict[str, int]:
+    """What a colour stands for -> its number: kernels where every block has one, else labels."""
+    blocks = [choice for each in positions for choice in each.choices if not choice.is_skip]
+    if all(choice.kernel_size is not None for choice in blocks):
+        sizes = sorted({choice.kernel_size or 0 for choice in blocks})
+        return {f"kernel {size}": min(tone, NUM_TONES - 1) for tone, size in enumerate(sizes)}
+    labels = list(dict.fromkeys(choice.label for choice in blocks))
+    return {label: min(tone, NUM_TONES - 1) for tone, label in enumerate(labels)}
+
+
+def _key(tones: dict[str, int]) -> list[tuple[int, str]]:
+    names: dict[int, list[str]] = {}
+    for name, tone in tones.items():
+        names.setdefault(tone, []).append(name)
+    return [(tone, ", ".join(each) if len(each) < 4 else "others") for tone, each in names.items()]
+
+
+def _box(position: Position, choice: Choice, tones: dict[str, int], largest: float) -> Box:
+    if choice.is_skip:
+        return Box(choice.label, f"{position.name}: {choice.label}, left out", True, 0, 0)
+    tone = tones.get(_kind(choice, True), tones.get(choice.label, NUM_TONES - 1))
+    share = (choice.expansion or 0.0) / largest if largest else 1.0
+    details = [f"kernel {choice.kernel_size}"] if choice.kernel_size else []
+    details += [f"expansion {choice.expansion:.3g}"] if choice.expansion else []
+    height = round(100 * (_LEAST_HEIGHT + (1 - _LEAST_HEIGHT) * share))
+    return Box(choice.label, f"{position.name}: {', '.join([choice.label, *details])}", False, tone, height)

@@ -1,0 +1,284 @@
+"""Curves: how the distributions converged, and how the chosen networks were trained."""
+
+# K distributions or networks, U updates
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.report.figures.axes import cost_axis, metric_sign, number_ticks
+from multinas_ray.report.figures.look import Look, dress, new_figure, settle
+from multinas_ray.report.goals import driver_of
+from multinas_ray.runs import Run
+
+MOST_DRAWN = 400
+"""Points of one curve; of a longer one every so-manieth is drawn, and the last."""
+
+NOISY = ("expected_loss", "effective_sample_size")
+"""Quantities that are estimated from one update's samples: drawn pale, and their moving mean over them."""
+
+_SMOOTHED_PARTS = 25  # a moving mean spans about so manieth part of the updates
+_MOST_LABELS = 16  # more curves than that: only the first and the last are labelled
+_GAP = 1.1  # fonts between two labels
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a panel."""
+
+    label: str
+    colour: str
+    x: npt.NDArray[np.float64]
+    y: npt.NDArray[np.float64]
+    style: str = "-"
+
+
+QUANTITIES = {
+    "expected_loss": "Expected loss",
+    "expected_complexity": "Expected complexity",
+    "entropy": "Entropy (nats)",
+    "effective_sample_size": "Effective sample size\n(evaluations)",
+}
+"""What is drawn of the distributions -> its axis label; the complexity's follows from the run."""
+
+
+def distributions_by_size(run: Run, networks: pd.DataFrame) -> dict[int, str]:
+    """Distributions from the smallest network to the largest -> what they are called.
+
+    By the network each one gave (#0, #1, ...); before that, by their expected cost at the newest update (k = 0, ...).
+    """
+    chosen = networks["distribution"] if "distribution" in networks else pd.Series(dtype=float)
+    known = set(run.distributions["distribution"].tolist())
+    if len(chosen) and chosen.notna().all() and chosen.is_unique and set(chosen.astype(int)) == known:
+        return {int(number): f"#{rank}" for number, rank in zip(chosen, networks["rank"], strict=True)}
+    newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]
+    return {int(number): f"k={number}" for number in newest.sort_values("expected_complexity")["distribution"]}
+
+
+def convergence_figure(
+    run: Run, networks: pd.DataFrame, look: Look, *, quantities: Sequence[str] = tuple(QUANTITIES)
+) -> Figure:
+    """Draw how the distributions moved over the updates, a panel for each quantity.
+
+    A distribution has the colour that its network has in the Pareto picture. Dotted lines are the targets, where
+    there are any.
+
+    Args:
+        run: The run.
+        networks: Rows of `architectures_schema`, from small to large; may be empty.
+        look: Sizes and colours; a picture has a legend with the coefficients or targets, a page labels the lines' ends.
+        quantities: Some of `QUANTITIES`.
+
+    Raises:
+        ConfigError: No update was recorded yet.
+    """
+    if run.distributions.empty:
+        raise ConfigError(f"{run.path} has no recorded update to draw yet: wait for the first flush")
+    figure = new_figure(look, len(quantities), stacked=look.is_picture)
+    num_columns = 1 if look.is_picture else look.num_columns
+    grid = figure.subplots(-(-len(quantities) // num_columns), num_columns, sharex=True, squeeze=False)
+    panels = list(grid.flat)
+    for axes, quantity in zip(panels, quantities, strict=True):
+        _draw_quantity(axes, run, networks, quantity, look)
+        axes.xaxis.label.set_visible(axes.get_subplotspec().is_last_row())
+    if look.is_picture:
+        _driver_legend(panels[0], run, look)
+    else:
+        label_ends(panels, look)
+    return figure
+
+
+def _draw_quantity(axes: Axes, run: Run, networks: pd.DataFrame, quantity: str, look: Look) -> None:
+    label, factor = QUANTITIES[quantity], 1.0
+    if quantity == "expected_complexity":
+        label, factor = _complexity_axis(run)
+    elif quantity == "expected_loss" and "metric" in run.config:
+        label, factor = f"Expected {run.config['metric']}", metric_sign(run)
+    order = distributions_by_size(run, networks)
+    curves, targets = [], []
+    for (number, name), colour in zip(order.items(), look.network_colours(len(order)), strict=True):
+        rows = run.distributions[run.distributions["distribution"] == number]
+        values = rows[quantity].to_numpy(dtype=float) * factor
+        curves.append(Curve(name, colour, rows["update"].to_numpy(dtype=float), values))
+        targets.append(float(rows["target"].iloc[-1]) * factor if quantity == "expected_complexity" else np.nan)
+    window = smoothing_window(run) if quantity in NOISY else 1
+    if window > 1:
+        for curve in curves:
+            kept = _kept(len(curve.x))
+            axes.plot(curve.x[kept], curve.y[kept], color=curve.colour, linewidth=0.7, alpha=0.25, zorder=1)
+        curves = [dataclasses.replace(curve, y=_moving_mean(curve.y, window)) for curve in curves]
+    draw_curves(axes, curves, look)
+    for target, curve in zip(targets, curves, strict=True):
+        if np.isfinite(target):
+            axes.axhline(target, color=curve.colour, linestyle=":")
+    axes.set_xlabel("Update")
+    axes.set_ylabel(label)
+    if quantity != "expected_loss":  # whose zero says nothing
+        axes.set_ylim(bottom=0)
+
+
+def smoothing_window(run: Run) -> int:
+    """Updates over which the noisy quantities are averaged; odd, 1 for none."""
+    return 2 * (run.distributions["update"].nunique() // (2 * _SMOOTHED_PARTS)) + 1
+
+
+def _moving_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
+    """Mean of the values around each place that are finite; narrower at the ends."""
+    finite = np.isfinite(values)
+    kernel = np.ones(window)
+    counts = np.convolve(finite, kernel, mode="same")
+    sums = np.convolve(np.where(finite, values, 0.0), kernel, mode="same")
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _complexity_axis(run: Run) -> tuple[str, float]:
+    """Axis label of the expected complexity, and what turns the recorded one into the label's unit."""
+    cost, scale = run.driving_cost or ("complexity", 1.0)
+    label, divisor = cost_axis(cost, scale * run.distributions["expected_complexity"].to_numpy(dtype=float))
+    return f"Expected {label[0].lower()}{label[1:]}".replace(" (", "\n(", 1), scale / divisor
+
+
+def _driver_legend(axes: Axes, run: Run, look: Look) -> None:
+    newest = run.distributions.drop_duplicates("distribution", keep="last").set_index("distribution")
+    handles, names = axes.get_legend_handles_labels()
+    order = distributions_by_size(run, run.architectures)
+    notes = [f" (network {name})" if name.startswith("#") else "" for name in names]
+    drivers = [driver_of(run, newest.loc[number]) for number in order]
+    texts = [f"{value}{note}" for (_, value), note in zip(drivers, notes, strict=True)]
+    axes.legend(  # as the curves end
+        handles[::-1], texts[::-1], title=drivers[0][0].capitalize(), alignment="left", fontsize=look.font * 0.96,
+        title_fontsize=look.font, loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False,
+    )  # fmt: skip
+
+
+def training_figure(training: Mapping[int, pd.DataFrame], ranks: Sequence[int], look: Look) -> Figure:
+    """Draw how the chosen networks were trained: a panel for each of loss, accuracy and learning rate that is known.
+
+    Args:
+        training: Rank of a network -> its epochs, with a column `epoch` and further ones.
+        ranks: All ranks of the family, from small to large; they decide the colours.
+        look: Sizes and colours.
+
+    Raises:
+        ConfigError: Nothing is known, see `is_training_known`.
+    """
+    panels = {label: columns for label, columns in _TRAINING.items() if _is_known(training, columns)}
+    if not panels:
+        raise ConfigError("no network was trained alone yet: `multinas-ray retrain` does it")
+    figure = new_figure(look, len(panels))
+    num_columns = min(look.num_columns, len(panels))
+    grid = list(figure.subplots(-(-len(panels) // num_columns), num_columns, squeeze=False).flat)
+    colours = dict(zip(ranks, look.network_colours(len(ranks)), strict=True))
+    for axes, (label, columns) in zip(grid, panels.items(), strict=False):
+        curves = [
+            Curve(f"#{rank}", colours[rank], _floats(frame, "epoch"), _floats(frame, column), style)
+            for rank, frame in training.items()
+            for column, style in columns.items()
+            if column in frame
+        ]
+        draw_curves(axes, curves, look)
+        axes.set_xlabel("Epoch")
+        axes.set_ylabel(label)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    label_ends(grid[: len(panels)], look)
+    return figure
+
+
+def is_training_known(training: Mapping[int, pd.DataFrame]) -> bool:
+    """Whether there is something for `training_figure` to draw."""
+    return any(_is_known(training, columns) for columns in _TRAINING.values())
+
+
+_TRAINING = {
+    "Training loss": {"train_loss": "-"},
+    "Validation loss": {"validation_loss": "-"},
+    "Validation accuracy": {"validation_accuracy": "-"},
+    "Learning rate": {"learning_rate": "-"},
+}
+
+
+def _is_known(training: Mapping[int, pd.DataFrame], columns: Mapping[str, str]) -> bool:
+    return any(
+        column in frame and np.isfinite(_floats(frame, column)).any()
+        for frame in training.values()
+        for column in columns
+    )
+
+
+def _floats(frame: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:
+    return frame[column].to_numpy(dtype=np.float64)
+
+
+def draw_curves(axes: Axes, curves: Sequence[Curve], look: Look) -> None:
+    """Draw lines, thinned where they have more points than can be seen."""
+    dress(axes, look)
+    for curve in curves:
+        kept = _kept(len(curve.x))
+        width = 1.4 if look.is_picture else 1.2
+        axes.plot(curve.x[kept], curve.y[kept], curve.style, color=curve.colour, linewidth=width, label=curve.label)
+    axes.margins(x=0.01)
+    number_ticks(axes.xaxis)
+    number_ticks(axes.yaxis)
+
+
+def _kept(length: int) -> npt.NDArray[np.int64]:
+    stride = max(1, -(-length // MOST_DRAWN))
+    return np.unique(np.append(np.arange(0, length, stride), np.arange(max(0, length - 1), length)))
+
+
+def label_ends(panels: Sequence[Axes], look: Look) -> None:
+    """Write each line's name at its right end, none over another, with a short line that leads there."""
+    settle(panels[0])
+    for axes in panels:
+        lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+        lines = [line for line in lines if np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any()]
+        if len(lines) > _MOST_LABELS:
+            lines = [lines[0], lines[-1]]
+        ends = np.array([_end(np.asarray(line.get_xydata(), dtype=float)) for line in lines]).reshape(-1, 2)
+        frame = axes.get_window_extent()
+        points = 72 / axes.figure.dpi
+        heights = (axes.transData.transform(ends)[:, 1] - frame.y0) * points if len(ends) else np.empty(0)
+        step = 1 / (frame.width * points)  # one point, as a share of the width
+        for line, height, place in zip(
+            lines, heights, _spread(heights, _GAP * look.font, frame.height * points), strict=True
+        ):
+            start, end = float(height), float(place)
+            shares = [start / (frame.height * points), end / (frame.height * points)]
+            leader = Line2D([1, 1 + 11 * step], shares, color=line.get_color(), linewidth=1.2, transform=axes.transAxes)
+            leader.set_clip_on(False)
+            axes.add_artist(leader)
+            axes.text(
+                1 + 13 * step, shares[1], str(line.get_label()), va="center", fontsize=look.font, fontweight="bold",
+                color=look.palette.ink, transform=axes.transAxes,
+            )  # fmt: skip
+
+
+def _end(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    last: npt.NDArray[np.float64] = points[np.isfinite(points).all(axis=1)][-1]
+    return last
+
+
+def _spread(heights: npt.NDArray[np.float64], gap: float, most: float) -> npt.NDArray[np.float64]:
+    """Move heights apart, as little as need be in turn, so that they keep their order and the gap, from 0 to `most`."""
+    order = np.argsort(heights, kind="stable")
+    groups: list[list[float]] = []  # (sum of the wished first heights, number): pool adjacent ones that collide
+    for index, height in enumerate(heights[order].tolist()):
+        groups.append([height - index * gap, 1])
+        while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:
+            total, number = groups.pop()
+            groups[-1][0] += total
+            groups[-1][1] += number
+    first = np.repeat([total / number for total, number in groups], [int(number) for _, number in groups])
+    room = most - gap * (len(heights) - 1)
+    spread = np.empty_like(heights)
+    spread[order] = np.clip(first, min(0.0, room), max(0.0, room)) + gap * np.arange(len(heights))
+    return spread

@@ -1,0 +1,96 @@
+"""The networks a report tells of, and what lies beside them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from multinas_ray import storage
+from multinas_ray.errors import StateError
+from multinas_ray.runs import ARCHITECTURES_FILE, EXPORT_FOLDER, Run, candidates_schema
+from multinas_ray.selection import family_path, load_family
+from multinas_ray.storage import decode_plain
+
+TRAINING_FILE = "training.parquet"
+PARITY_FILE = "parity.json"
+
+
+@dataclass(frozen=True, eq=False)
+class ToldFamily:
+    """What is known of a run's networks, or of those of an answer to other budgets."""
+
+    label: str | None
+    """That of the answer; None for the run's own networks."""
+    networks: pd.DataFrame
+    """Rows of `architectures_schema`, from small to large; empty until they are chosen."""
+    candidates: pd.DataFrame
+    """Rows of `candidates_schema`."""
+    training: Mapping[int, pd.DataFrame]
+    """Rank -> the epochs of its retraining."""
+    parity: Mapping[int, Mapping[str, Any]]
+    """Rank -> the record of its export's check."""
+    unreadable: tuple[str, ...]
+    """Files that are there and cannot be read, with the reason."""
+
+
+def load_told_family(run: Run, path: str, label: str | None) -> ToldFamily:
+    """Read a family and the files of its networks; what is missing or cannot be read is left out and told.
+
+    Args:
+        run: the run.
+        path: where it lies, a local path or a URI.
+        label: that of an answer to other budgets; None for the run's own networks.
+
+    Raises:
+        StateError: there is no selection `label`.
+        ConfigError: the label is no plain folder name.
+    """
+    place = storage.resolve(path)
+    if label is None and not storage.exists(place.join(ARCHITECTURES_FILE)):
+        networks, candidates = run.architectures, candidates_schema(()).empty_table().to_pandas()
+    else:
+        family = load_family(path, label)
+        networks, candidates = family.architectures, family.candidates
+    folder = storage.resolve(family_path(path, label))
+    training: dict[int, pd.DataFrame] = {}
+    parity: dict[int, Mapping[str, Any]] = {}
+    unreadable: list[str] = []
+    for rank in networks["rank"].astype(int):
+        files = folder.join("networks", str(rank))
+        try:
+            if storage.exists(file := files.join(TRAINING_FILE)):
+                training[rank] = _read_parquet(file)
+            if storage.exists(file := files.join(EXPORT_FOLDER, PARITY_FILE)):
+                parity[rank] = _read_json(file)
+        except StateError as error:
+            unreadable.append(str(error))
+    return ToldFamily(label, networks, candidates, training, parity, tuple(unreadable))
+
+
+def _read_json(file: storage.Location) -> Mapping[str, Any]:
+    try:
+        content = decode_plain(storage.read_bytes(file))
+    except StateError as error:
+        raise StateError(f"{file}: {error}") from error
+    if not isinstance(content, Mapping):
+        raise StateError(f"{file} holds no object: write it again by `multinas-ray export`")
+    return content
+
+
+def _read_parquet(file: storage.Location) -> pd.DataFrame:
+    """Read a small Parquet file of any columns.
+
+    Raises:
+        StateError: it cannot be read.
+    """
+    try:
+        frame: pd.DataFrame = pq.read_table(io.BytesIO(storage.read_bytes(file))).to_pandas()
+    except (pa.ArrowException, OSError) as error:
+        raise StateError(f"{file} is not a readable Parquet file ({error}): restore a copy") from error
+    return frame

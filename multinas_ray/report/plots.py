@@ -1,0 +1,57 @@
+"""Pictures of a run as PNG files, drawn without touching matplotlib's global state."""
+
+import io
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from multinas_ray import storage
+from multinas_ray.report.figures.curves import convergence_figure
+from multinas_ray.report.figures.latency import latency_figure
+from multinas_ray.report.figures.look import PICTURE, PICTURE_DPI
+from multinas_ray.report.figures.pareto import pareto_figure
+from multinas_ray.runs import Run
+
+
+def plot_pareto(run: Run, path: storage.AnyPath, *, cost: str | None = None) -> None:
+    """Draw the K networks over all evaluations of the search, and their test errors; see `pareto_figure`.
+
+    Args:
+        run: The run.
+        path: The PNG; its folder exists.
+        cost: Column for the horizontal axis; None takes the cost that drove the search.
+
+    Raises:
+        ConfigError: There is no such column, or no evaluation succeeded yet.
+    """
+    _save(pareto_figure(run, run.architectures, PICTURE, cost=cost), path)
+
+
+def plot_distributions(run: Run, path: storage.AnyPath) -> None:
+    """Draw expected cost and entropy of each distribution over the updates; see `convergence_figure`.
+
+    Args:
+        run: The run.
+        path: The PNG; its folder exists.
+
+    Raises:
+        ConfigError: No update was recorded yet.
+    """
+    figure = convergence_figure(run, run.architectures, PICTURE, quantities=("expected_complexity", "entropy"))
+    _save(figure, path)
+
+
+def plot_latency(validation: pd.DataFrame, path: storage.AnyPath) -> None:
+    """Draw predicted against measured latency; see `latency_figure`.
+
+    Args:
+        validation: One row a network, with the columns `predicted_ms`, `measured_ms` and `spread`.
+        path: The PNG; its folder exists.
+    """
+    _save(latency_figure(validation, PICTURE), path)
+
+
+def _save(figure: Figure, path: storage.AnyPath) -> None:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=PICTURE_DPI)
+    storage.write_atomic(path, picture.getvalue())

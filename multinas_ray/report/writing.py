@@ -1,0 +1,139 @@
+"""From a run on disk to its report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from multinas_ray import storage
+from multinas_ray.errors import StateError
+from multinas_ray.latency import LatencyValidation
+from multinas_ray.report import about, drawings, tables
+from multinas_ray.report.accounting import accounting_of
+from multinas_ray.report.diagram import diagram_of
+from multinas_ray.report.figures.curves import smoothing_window
+from multinas_ray.report.figures.look import DARK, LIGHT, colour_of, network_keys
+from multinas_ray.report.figures.pareto import is_pipeline
+from multinas_ray.report.heatmaps import heat_maps
+from multinas_ray.report.networks import ToldFamily, load_told_family
+from multinas_ray.report.positions import positions_of
+from multinas_ray.runs import Run, load_run
+from multinas_ray.selection import family_path
+
+REPORT_FILE = "report.html"
+LATENCY_FILE = "latency_validation.parquet"
+_SECTIONS = {
+    "networks": "Networks",
+    "pareto": "Pareto picture",
+    "blocks": "Blocks",
+    "convergence": "Convergence",
+    "maps": "Probabilities",
+    "cost": "Cost",
+    "choice": "Choice",
+    "latency": "Latency",
+    "training": "Retraining",
+    "about": "Configuration",
+}
+
+
+def write_report(
+    run_path: str | os.PathLike[str], *, output: storage.AnyPath | None = None, selection: str | None = None
+) -> storage.Location:
+    """Write the report of a run: one HTML file with all its figures, which opens without a network.
+
+    A run that goes on is reported as far as it has come; what is not there yet is named and left out.
+
+    Args:
+        run_path: `<storage_path>/<run>`, local or a URI such as `s3://bucket/folder/run`.
+        output: The HTML file; None: report.html in the run's folder, or in that of the selection. Written whole or
+            not at all.
+        selection: Label of an answer to other budgets, whose networks are told of; None: the run's own networks.
+
+    Returns:
+        Where it was written.
+
+    Raises:
+        StateError: There is no readable run, or no such selection.
+        ConfigError: The label is no plain folder name.
+    """
+    path = os.fspath(run_path)
+    page = render_report(path, selection=selection)
+    place = storage.resolve(output or storage.below(family_path(path, selection), REPORT_FILE))
+    storage.make_folder(storage.Location(place.fs, place.path.rpartition("/")[0]))
+    storage.write_atomic(place, page.encode())
+    return place
+
+
+def render_report(path: str, *, selection: str | None = None) -> str:
+    """The report as HTML; arguments and errors as for `write_report`."""
+    run = load_run(path)
+    family = load_told_family(run, path, selection)
+    loader = jinja2.PackageLoader("multinas_ray.report", package_path="")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html").render(_content(run, path, family))
+
+
+def _content(run: Run, path: str, family: ToldFamily) -> dict[str, Any]:
+    positions = positions_of(run)
+    configs = tables.chosen_configs(run)
+    chosen = configs if is_pipeline(run) else family.networks
+    validation, unreadable = _latency_validation(path)
+    content = {
+        "name": about.name_of(run),
+        "path": run.path,
+        "selection": family.label,
+        "is_pipeline": is_pipeline(run),
+        "state": about.state_of(run),
+        "lead": about.lead_of(run, len(chosen)),
+        "summary": about.summary_of(run, positions, len(chosen)),
+        "palettes": _palettes([len(chosen), run.distributions["distribution"].nunique(), 2]),
+        "networks": tables.configs_table(run, configs) if is_pipeline(run) else tables.networks_table(run, family),
+        "front": tables.front_table(run),
+        "diagram": diagram_of(chosen.iloc[:0] if is_pipeline(run) else chosen, positions),
+        "pareto": drawings.pareto_drawing(run, chosen),
+        "convergence": drawings.convergence_drawing(run, family.networks),
+        "smoothing": smoothing_window(run),
+        "is_targeted": bool(run.distributions["target"].notna().any()),
+        "maps": heat_maps(run, family.networks, positions),
+        "accounting": accounting_of(run),
+        "candidates": tables.candidate_groups(family, positions),
+        "latency": None if validation is None else drawings.latency_drawing(validation.to_arrow().to_pandas()),
+        "latency_text": "" if validation is None else validation.summary(),
+        "training": drawings.training_drawing(family),
+        "configuration": about.configuration_of(run),
+        "sessions": about.sessions_of(run, path),
+        "unreadable": family.unreadable + unreadable,
+    }
+    return {**content, "sections": _sections(content)}
+
+
+def _sections(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Ids and titles of the sections that the page has."""
+    left_out = {"blocks", "choice", "training"} if content["is_pipeline"] else set()
+    if content["latency"] is None:
+        left_out.add("latency")
+    return [(name, title) for name, title in _SECTIONS.items() if name not in left_out]
+
+
+def _palettes(counts: Sequence[int]) -> list[tuple[str, dict[str, str]]]:
+    """Variables of the style sheet, on light and on dark paper, with colours for so many networks."""
+    keys = sorted({key for count in counts for key in network_keys(count)})
+    return [
+        (scheme, {**vars(palette), **{f"network-{key}": colour_of(key, on_dark=palette is DARK) for key in keys}})
+        for scheme, palette in (("light", LIGHT), ("dark", DARK))
+    ]
+
+
+def _latency_validation(path: str) -> tuple[LatencyValidation | None, tuple[str, ...]]:
+    """Predicted and measured latencies, where the run has them; and why they cannot be read."""
+    if not storage.exists(storage.resolve(path).join(LATENCY_FILE)):
+        return None, ()
+    try:
+        return LatencyValidation.read(storage.below(path, LATENCY_FILE)), ()
+    except StateError as error:
+        return None, (str(error),)

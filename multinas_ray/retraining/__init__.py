@@ -1,0 +1,5 @@
+"""Training the chosen networks: the recipe, the loop, its trials, its record."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

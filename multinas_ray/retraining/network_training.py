@@ -1,0 +1,263 @@
+"""The training of one network, epoch by epoch. torch and timm, no Ray.
+
+Everything random is a function of the seed, the step and the rank, so a training that goes on from the state after any
+step gives the weights of one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
+from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from multinas_ray.data import Batches, DataSplits, Images, Variation, open_stream
+from multinas_ray.errors import RunError
+from multinas_ray.retraining.extra_augmentation import ExtraAugmentation
+from multinas_ray.retraining.recipe import RetrainConfig
+from multinas_ray.supernets import summed_score
+
+EpochRow = dict[str, float | int | None]
+"""What an epoch leaves: the columns of `multinas_ray.runs.retrained.training_schema`."""
+
+
+class NetworkTraining:
+    """A network, its optimiser, its moving average and its batches on one rank.
+
+    Args:
+        network: the network with its first weights, on `device`; it is trained in place.
+        config: the recipe.
+        splits: the images.
+        crops: the data's own random crops and flips.
+        device: where this rank computes.
+        rank: this rank, from 0.
+        world_size: ranks that train this network; with more than one, torch.distributed is initialised.
+
+    Raises:
+        DataError: a batch is more than the training images.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        config: RetrainConfig,
+        splits: DataSplits,
+        crops: Variation,
+        device: torch.device,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.network, self.config, self.splits = network, config, splits
+        self._device, self._rank, self._world_size = device, rank, world_size
+        images = splits.train if config.train_on == "train" else _joined(splits)
+        self._batches = self._stream(images, config.batch_size, crops if config.augmentation != "none" else None)
+        self._validation = self._whole(splits.validation)
+        self._vary = ExtraAugmentation(config, splits.mean, splits.std, rank)
+        self._sgd = sgd(network, config)
+        self._schedule = schedule(self._sgd, config, self._batches.batches_per_epoch)
+        self._ema = moving_average(network, config)
+        self._parallel = _parallel(network, device) if world_size > 1 else network
+        self.epoch = 0
+        """Epochs done."""
+        self.step = 0
+        """Steps done of the next one."""
+        self._loss_sum = self._seconds = 0.0  # of these steps; the loss is the mean over ranks
+        self.history: list[EpochRow] = []
+        """One row for each epoch done."""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch >= self.config.epochs
+
+    @property
+    def trained(self) -> nn.Module:
+        """The network to keep: of averaged weights where the recipe has an average."""
+        return self.network if self._ema is None else self._ema.module
+
+    def run_epoch(self, is_pause_wanted: Callable[[], bool] = lambda: False) -> EpochRow | None:
+        """Train what is left of an epoch, or up to a pause, in which the state can be saved.
+
+        Args:
+            is_pause_wanted: asked after each step, the last one too; says the same on every rank.
+
+        Returns:
+            The epoch's row, the same on every rank; None for a pause: call it again to go on.
+
+        Raises:
+            RunError: the loss is not finite any more.
+        """
+        return None if self._run_steps(is_pause_wanted) else self._end_epoch()
+
+    def _run_steps(self, is_pause_wanted: Callable[[], bool]) -> bool:
+        """Train the steps that are left of an epoch, or up to a pause; returns whether it paused."""
+        started_seconds, steps = time.perf_counter(), self._batches.batches_per_epoch
+        self._parallel.train()
+        loss, is_paused = torch.zeros((), device=self._device), False
+        with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+            while self.step < steps and not is_paused:
+                loss = loss + self._train_on_batch(self.epoch * steps + self.step)
+                self.step += 1
+                is_paused = is_pause_wanted()
+        self._loss_sum += float(self._summed(loss)) / self._world_size
+        self._seconds += time.perf_counter() - started_seconds
+        return is_paused
+
+    def _end_epoch(self) -> EpochRow:
+        """Judge and record an epoch after its last step; returns its row."""
+        steps = self._batches.batches_per_epoch
+        train_loss, seconds = self._loss_sum / steps, self._seconds
+        if not np.isfinite(train_loss):
+            raise RunError(
+                f"the training loss is {train_loss} in epoch {self.epoch + 1}: lower learning_rate="
+                f"{self.config.learning_rate:g}, or lengthen warmup_epochs={self.config.rise_epochs:g}"
+            )
+        self.epoch, self.step, self._loss_sum, self._seconds = self.epoch + 1, 0, 0.0, 0.0
+        validation_loss = validation_accuracy = None
+        if self.config.train_on == "train":
+            validation_loss, validation_accuracy = self._score(self._validation, len(self.splits.validation))
+        row: EpochRow = {
+            "epoch": self.epoch,
+            "learning_rate": self._sgd.param_groups[0]["lr"],
+            "train_loss": train_loss,
+            "validation_loss": validation_loss,
+            "validation_accuracy": validation_accuracy,
+            "images_per_second": steps * self.config.batch_size / seconds,
+            "seconds": seconds,
+        }
+        self.history.append(row)
+        return row
+
+    def _train_on_batch(self, step: int) -> Tensor:
+        """One weight step, by its number over all epochs; returns this rank's training loss, on the device."""
+        seed = np.random.SeedSequence((self.config.seed, step, self._rank)).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(seed))  # for blocks that draw (dropout)
+        images, labels = self._batches.batch(step)
+        images = self._vary(images, step)
+        self._schedule.step_update(step)
+        self._sgd.zero_grad(set_to_none=True)
+        with self._autocast():
+            logits = self._parallel(images)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip_norm)
+        self._sgd.step()
+        if self._ema is not None:
+            self._ema.update(self.network, step + 1)
+        return loss.detach()
+
+    def score(self, images: Images) -> tuple[float, float]:
+        """Mean cross-entropy and accuracy of the network to keep, over every image, in float32, on every rank."""
+        return self._score(self._whole(images), len(images))
+
+    @torch.no_grad()
+    def _score(self, batches: Batches, num_images: int) -> tuple[float, float]:
+        trained = self.trained.eval()
+        if self._world_size > 1:  # each rank has seen its own images: rank 0's statistics are the ones that are kept
+            for buffer in trained.buffers():
+                dist.broadcast(buffer, src=0)
+        loss_sum, correct = self._summed(summed_score(trained, batches.all_batches())).tolist()
+        return loss_sum / num_images, correct / num_images
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on: tensors and plain data, for torch.load(weights_only=True)."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss_sum": self._loss_sum,
+            "seconds": self._seconds,
+            "history": self.history,
+            "network": self.network.state_dict(),
+            "average": None if self._ema is None else self._ema.module.state_dict(),
+            "sgd": self._sgd.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load what `state_dict` gave; missing or unknown entries raise."""
+        self.epoch, self.step, self.history = int(state["epoch"]), int(state["step"]), list(state["history"])
+        self._loss_sum, self._seconds = float(state["loss_sum"]), float(state["seconds"])
+        self.network.load_state_dict(state["network"])
+        if self._ema is not None:
+            self._ema.module.load_state_dict(state["average"])
+        self._sgd.load_state_dict(state["sgd"])
+
+    def _whole(self, images: Images) -> Batches:
+        """Batches of a whole set, not augmented."""
+        size = max(1, min(self.config.batch_size, len(images)) // self._world_size)
+        return self._stream(images, size * self._world_size, None)
+
+    def _stream(self, image_set: Images, batch_size: int, crops: Variation | None) -> Batches:
+        return open_stream(
+            image_set,
+            batch_size=batch_size,
+            seed=self.config.seed,
+            shuffle=True,
+            augment=crops,
+            mean=self.splits.mean,
+            std=self.splits.std,
+            device=self._device,
+            rank=self._rank,
+            world_size=self._world_size,
+            norm_batch_size=1,
+        )
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        precision = self.config.precision
+        if precision == "bfloat16" or (precision == "auto" and self._device.type == "cuda"):
+            return torch.autocast(self._device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _summed(self, value: Tensor) -> Tensor:
+        """The sum over ranks."""
+        if self._world_size > 1:
+            dist.all_reduce(value)
+        return value
+
+
+def sgd(network: nn.Module, config: RetrainConfig) -> torch.optim.SGD:
+    """SGD whose weight decay spares biases and normalisation (timm's parameter groups)."""
+    groups = param_groups_weight_decay(network, config.weight_decay)
+    momentum = config.momentum
+    return torch.optim.SGD(groups, lr=config.peak_learning_rate, momentum=momentum, nesterov=momentum > 0)
+
+
+def schedule(optimizer: torch.optim.Optimizer, config: RetrainConfig, steps_per_epoch: int) -> CosineLRScheduler:
+    """The learning rate of each step: up linearly in the warm-up, then a half cosine to 0; for `step_update(step)`."""
+    warmup = round(config.rise_epochs * steps_per_epoch)
+    return CosineLRScheduler(
+        optimizer,
+        t_initial=max(1, config.epochs * steps_per_epoch - warmup),
+        warmup_t=warmup,
+        warmup_lr_init=config.peak_learning_rate / (warmup + 1),
+        warmup_prefix=True,
+        t_in_epochs=False,
+    )
+
+
+def moving_average(network: nn.Module, config: RetrainConfig) -> ModelEmaV3 | None:
+    """Timm's average of weights and statistics; its decay rises with the step. None where the recipe has none."""
+    if not config.ema_decay:
+        return None
+    return ModelEmaV3(
+        network, decay=config.ema_decay, use_warmup=True, warmup_gamma=1.0, warmup_power=config.ema_warmup_power
+    )
+
+
+def _parallel(network: nn.Module, device: torch.device) -> nn.Module:
+    return DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
+
+
+def _joined(splits: DataSplits) -> Images:
+    """Training and validation images; they are of one kind."""
+    train, validation = splits.train, splits.validation
+    return train.join(validation)  # type: ignore[arg-type]

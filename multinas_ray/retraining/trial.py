@@ -1,0 +1,75 @@
+"""The Tune trial that trains one chosen network."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import ray.train
+import torch
+from ray import tune
+from ray.train.torch import TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from multinas_ray.retraining.recipe import RetrainConfig
+from multinas_ray.retraining.worker import RetrainJob, noticed_checkpoints, retraining_worker, train_network
+
+TRIAL_REPORT_SECONDS = 1.0
+"""Least time between a trial's results; the network's table has every epoch all the same."""
+COORDINATOR_CPUS = 0.01
+"""What a trial asks for that only waits for its worker group. Tune refuses 0, and 1 would starve the group."""
+
+
+def retrain_trial(config: dict[str, Any], jobs: Mapping[int, RetrainJob]) -> None:
+    """Train the network that the trial's config names.
+
+    One worker trains in the trial's own process: a worker group of its own would cost 10 to 25 seconds to start.
+    Several are a Ray Train worker group, whose reports come through to Tune.
+
+    Args:
+        config: `network`: which one.
+        jobs: all of them.
+    """
+    job = jobs[config["network"]]
+    if job.config.num_workers > 1:
+        _train_in_group(job, config["network"])
+        return
+    if not job.config.use_gpu:
+        torch.set_num_threads(job.config.num_threads)
+    device = torch.device("cuda" if job.config.use_gpu else "cpu")
+    with noticed_checkpoints(device) as is_wanted:
+        train_network(job, tune.report, TRIAL_REPORT_SECONDS, device, is_checkpoint_wanted=is_wanted)
+
+
+def trial_resources(config: RetrainConfig) -> dict[str, float]:
+    """What a trial asks Ray for."""
+    return {"cpu": COORDINATOR_CPUS} if config.num_workers > 1 else _lower(training_resources(config))
+
+
+def training_resources(config: RetrainConfig) -> dict[str, float]:
+    """What each worker of a network asks Ray for."""
+    return {"CPU": config.cpus_per_worker, **({"GPU": 1.0} if config.use_gpu else {})}
+
+
+def _lower(resources: dict[str, float]) -> dict[str, float]:
+    return {name.lower(): amount for name, amount in resources.items()}
+
+
+def _train_in_group(job: RetrainJob, network: int) -> None:
+    config = job.config
+    trainer = TorchTrainer(
+        retraining_worker,
+        train_loop_config={"job": job},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=training_resources(config)
+        ),
+        run_config=ray.train.RunConfig(
+            # The network's own checkpoint is what it goes on from, so every start is a new run to Ray Train.
+            name=f"network-{network}-{uuid.uuid4().hex[:8]}",
+            storage_path=job.work_path,
+            failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
+            callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item]
+        ),
+    )
+    trainer.fit()

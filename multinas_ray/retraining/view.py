@@ -1,0 +1,102 @@
+"""What a person sees while the chosen networks are trained: one line for each."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from ray import tune
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from multinas_ray.oneshot import PLAIN_INTERVAL_SECONDS
+from multinas_ray.runs import format_count
+
+
+class RetrainingView(tune.Callback):
+    """Live progress in a terminal; elsewhere the same lines every half minute and at the end.
+
+    It follows the trials as a Tune callback. Use it as a context manager.
+
+    Args:
+        descriptions: each network's name for the reader, by its number.
+        epochs: of each training.
+        finished: called with a network's number when its files are written.
+        console: where to print.
+    """
+
+    def __init__(
+        self, descriptions: Mapping[int, str], epochs: int, finished: Callable[[int], None], console: Console
+    ) -> None:
+        self._console, self._epochs, self._finished = console, epochs, finished
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(),
+            TextColumn("epochs"),
+            TextColumn("{task.fields[state]}"),
+            console=console,
+        )
+        self._tasks = {
+            network: self._progress.add_task(text, total=epochs, start=False, state="waiting")
+            for network, text in descriptions.items()
+        }
+        self._printed_seconds = -math.inf
+
+    def __enter__(self) -> RetrainingView:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._progress.stop()
+        else:
+            self._console.print(self._progress.get_renderable())
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Tune when a network's training starts, or starts again."""
+        task = self._tasks[trial.config["network"]]
+        self._progress.start_task(task)
+        self._show(task, state="starting")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Called by Tune for each report."""
+        if "train_loss" in result:
+            self._show(self._tasks[trial.config["network"]], completed=result["epoch"], state=_state(result))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Tune when a network is done."""
+        network = trial.config["network"]
+        self._finished(network)
+        task, accuracy = self._tasks[network], trial.last_result.get("test_accuracy", math.nan)
+        self._progress.stop_task(task)
+        self._show(task, completed=self._epochs, state=f"done, test accuracy {accuracy:.2%}")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Tune when a network is given up."""
+        self._show(self._tasks[trial.config["network"]], state="failed")
+
+    def _show(self, task: Any, **changes: Any) -> None:
+        self._progress.update(task, **changes)
+        if self._console.is_terminal or (now := time.monotonic()) - self._printed_seconds < PLAIN_INTERVAL_SECONDS:
+            return
+        self._printed_seconds = now
+        self._console.print(self._progress.get_renderable())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles callbacks into tuner.pkl; this one is of use in its own process only."""
+        return {}
+
+
+def _state(result: dict[str, Any]) -> str:
+    if "validation_accuracy" in result:
+        return f"loss {result['train_loss']:.3f}, val. acc. {result['validation_accuracy']:.2%}"
+    return f"loss {result['train_loss']:.3f}, {format_count(result['images_per_second'])} images/s"

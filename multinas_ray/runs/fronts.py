@@ -1,0 +1,74 @@
+"""The non-dominated part of a set of evaluations."""
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+
+from multinas_ray.errors import ConfigError
+
+
+def nondominated(losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Find the evaluations that no other beats in loss and complexity at once.
+
+    Args:
+        losses: (n,), minimised.
+        complexities: (n,), minimised.
+
+    Returns:
+        Positions of the front, from small to large complexity. Failed evaluations (a value that is not
+        finite) are left out; of equal points the first stays.
+
+    Raises:
+        ConfigError: The arrays differ in length.
+    """
+    if losses.shape != complexities.shape or losses.ndim != 1:
+        raise ConfigError(f"losses and complexities must be (n,) alike, not {losses.shape} and {complexities.shape}")
+    finite = np.flatnonzero(np.isfinite(losses) & np.isfinite(complexities))
+    if not len(finite):
+        return finite
+    points = np.stack([losses[finite], complexities[finite]], axis=1)
+    front: npt.NDArray[np.int64] = finite[moocore.is_nondominated(points)]
+    return front[np.argsort(complexities[front], kind="stable")]
+
+
+def best_subset(
+    losses: npt.NDArray[np.float64],
+    complexities: npt.NDArray[np.float64],
+    size: int,
+    reference: tuple[float, float],
+) -> npt.NDArray[np.int64]:
+    """Choose the evaluations that together dominate the largest area; exact.
+
+    With the front by ascending complexity, a choice i < j < ... covers the sum over its members of (complexity of the
+    next one, or the reference's, minus its own) * (reference loss minus its own). So the best choice of m points that
+    begins with point i follows from the best of m - 1 that begin later.
+
+    Args:
+        losses: (n,), minimised.
+        complexities: (n,), minimised.
+        size: how many to choose at most.
+        reference: loss and complexity that a point must be below to count.
+
+    Returns:
+        Positions of at most `size` evaluations, from small to large complexity; fewer where the front has fewer.
+
+    Raises:
+        ConfigError: The arrays differ in length.
+    """
+    front = nondominated(losses, complexities)
+    front = front[(losses[front] < reference[0]) & (complexities[front] < reference[1])]
+    if not len(front):
+        return front
+    heights, costs = reference[0] - losses[front], complexities[front]
+    is_later = costs[None] > costs[:, None]
+    areas = np.where(is_later, heights[:, None] * (costs[None] - costs[:, None]), -np.inf)
+    best, following = heights * (reference[1] - costs), []
+    for _ in range(min(size, len(front)) - 1):
+        extended = areas + best[None]
+        following.append(np.where(extended.max(axis=1) > best, extended.argmax(axis=1), -1))
+        best = np.maximum(best, extended.max(axis=1))
+    chosen = [int(best.argmax())]
+    for next_one in reversed(following):
+        if next_one[chosen[-1]] >= 0:
+            chosen.append(int(next_one[chosen[-1]]))
+    return front[chosen]

@@ -1,0 +1,340 @@
+"""Proof that a record is whole: its evaluations, told again, must give its distributions again."""
+
+# K distributions, D variables, C categories (padded), N samples, U updates
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from multinas_ray.core import (MultiDistributionOptimizer, Proposals, ScreenedOptimizer, make_optimizer)
+from multinas_ray.core import (log_mixture, log_prob)
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray import storage
+from multinas_ray.runs.layout import (CONFIG_FILE)
+from multinas_ray.runs.reading import (Run, load_run, proposals_of)
+from multinas_ray.runs.schema import (consuming_update)
+
+Optimizer: TypeAlias = MultiDistributionOptimizer | ScreenedOptimizer
+
+_RTOL = 1e-9
+_ATOL = 1e-12  # for entropies and probabilities that reach 0
+_DIAGNOSTICS = (
+    "coefficient",
+    "target",
+    "expected_complexity",
+    "expected_loss",
+    "entropy",
+    "step_size",
+    "effective_sample_size",
+    "mode_probability",
+)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the check of a run found."""
+
+    path: str
+    """The run."""
+
+    is_finished: bool
+    """Whether it came to its end."""
+
+    num_evaluations: int
+    """Rows of the record."""
+
+    num_updates: int
+    """Updates that these evaluations make."""
+
+    num_compared: int
+    """Updates whose recorded distributions were compared."""
+
+    largest_difference: float
+    """Largest absolute difference of a probability, 0 if none was compared."""
+
+    problems: tuple[str, ...]
+    """Why the record does not hold; empty if it does."""
+
+    notes: tuple[str, ...]
+    """What is worth knowing and no fault."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the record is whole and gives the recorded distributions again."""
+        return not self.problems
+
+    def summary(self) -> str:
+        """Return the findings as a few lines for a person."""
+        state = "finished" if self.is_finished else "not finished"
+        lines = [
+            f"{self.path} ({state})",
+            f"  {self.num_evaluations} evaluations, each once, make {self.num_updates} updates"
+            if self.holds
+            else f"  {self.num_evaluations} rows of evaluations, enough for {self.num_updates} updates",
+            f"  {self.num_compared} recorded updates computed again; largest difference of a probability "
+            f"{self.largest_difference:.1e}",
+        ]
+        lines += [f"  note: {note}" for note in self.notes]
+        lines += [f"  PROBLEM: {problem}" for problem in self.problems]
+        lines.append("The record holds." if self.holds else "The record does NOT hold.")
+        return "\n".join(lines)
+
+
+class _Findings:
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+
+    def require(self, holds: bool, problem: str) -> None:
+        """Keep `problem` unless it holds."""
+        if not holds:
+            self.problems.append(problem)
+
+
+def verify_run(path: storage.AnyPath) -> Verification:
+    """Check that a run's record is complete and that it explains the distributions.
+
+    Every evaluation must be there once, in an unbroken tell order; folded in this order through a new
+    `MultiDistributionOptimizer` they must give each recorded update again: probabilities and diagnostics
+    within a relative 1e-9, modes exactly. So must the density that each sample was drawn with and, where there
+    is a cost table, its complexity. Accuracies, times and sources are not used by the algorithm: a change of
+    those cannot be found. A run that was killed may lack its newest distribution rows; a finished one may lack
+    nothing. Evaluations without a known density must be there once; no update uses them.
+
+    Args:
+        path: `<storage_path>/<run>`, local or a URI. Its config.json holds a section `optimizer` and may hold
+            `num_evaluations`, the planned total; its finished.json may hold the totals `num_evaluations`,
+            `num_restarts`, and `stop_reason` for a run that ended before its plan.
+
+    Returns:
+        The findings; no exception for a record that does not hold.
+
+    Raises:
+        StateError: There is no readable run at `path`, or its configuration's `optimizer` is not usable.
+    """
+    run = load_run(path)
+    optimizer = _new_optimizer(run)
+    findings = _Findings()
+    told = _told(run)
+    _check_ids(run, told, findings)
+    _check_totals(run, told, optimizer.samples_per_update, findings)
+    _check_complexities(run, findings)
+    if not _is_calibrated(run):
+        findings.notes.append(f"{len(told)} results wait for the coefficients or the scale of the complexity")
+        told = told[:0]
+    num_updates = len(told) // optimizer.samples_per_update
+    _check_updates(run, optimizer.num_distributions, num_updates, findings)
+    num_compared, difference = _fold(run, told, optimizer, findings)
+    return Verification(
+        path=run.path,
+        is_finished=run.is_finished,
+        num_evaluations=len(run.evaluations),
+        num_updates=num_updates,
+        num_compared=num_compared,
+        largest_difference=difference,
+        problems=tuple(findings.problems),
+        notes=tuple(findings.notes),
+    )
+
+
+def _new_optimizer(run: Run) -> Optimizer:
+    section = run.config.get("optimizer")
+    remedy = "verify needs the keyword arguments that the search gave to MultiDistributionOptimizer"
+    if not isinstance(section, dict):
+        raise StateError(f"{CONFIG_FILE} of {run.path} has no section 'optimizer': {remedy}")
+    known = (set(inspect.signature(MultiDistributionOptimizer.__init__).parameters) | {"screened"}) - {"self"}
+    unknown = sorted(set(section) - known)
+    if unknown:
+        raise StateError(f"section 'optimizer' of {run.path} has unknown keys {', '.join(unknown)}: {remedy}")
+    if section.get("coefficients", ()) is None:  # not known yet: nothing was told
+        section = {**section, "coefficients": range(run.config["settings"]["num_distributions"])}
+    try:
+        return make_optimizer(**{**section, "seed": run.config.get("seed", 0)})  # screened updates draw, others do not
+    except (ConfigError, TypeError) as error:
+        raise StateError(f"section 'optimizer' of {run.path} is not usable ({error}): {remedy}") from error
+
+
+def _told(run: Run) -> pd.DataFrame:
+    """The evaluations that updates use; others have no known density and a tell order of -1."""
+    frame = run.evaluations.assign(complexity=run.complexities)
+    return frame[frame["tell_order"] >= 0]
+
+
+def _is_calibrated(run: Run) -> bool:
+    """Whether coefficients and scale are known, without which nothing was told yet."""
+    scale = run.config.get("complexity", {}).get("scale", 1.0)
+    return run.config["optimizer"].get("coefficients", ()) is not None and scale is not None
+
+
+def _check_ids(run: Run, told: pd.DataFrame, findings: _Findings) -> None:
+    """Every evaluation once, nothing lost: ids and tell order without repeats or gaps."""
+    ids = np.sort(run.evaluations["id"].to_numpy())
+    repeated = np.unique(ids[1:][ids[1:] == ids[:-1]])
+    findings.require(not len(repeated), f"ids recorded more than once: {_some(repeated)}")
+    missing = np.setdiff1d(np.arange(ids.max(initial=-1) + 1), ids)  # negative ids may have gaps
+    if len(missing):
+        text = f"ids drawn and never recorded: {_some(missing)}"
+        if run.finished is None:
+            findings.notes.append(f"{text} (in flight, or lost with a killed driver)")
+        elif run.finished.get("num_restarts", 0) > 0:
+            findings.notes.append(f"{text} (in flight when the driver was restarted)")
+        else:
+            findings.problems.append(text)
+    order = np.sort(told["tell_order"].to_numpy())
+    wrong = np.flatnonzero(order != np.arange(len(order)))
+    if len(wrong):
+        findings.problems.append(
+            f"tell_order is not 0, 1, 2, ... without gap or repeat: {order[wrong[0]]} at place {wrong[0]}"
+        )
+
+
+def _check_totals(run: Run, frame: pd.DataFrame, samples_per_update: int, findings: _Findings) -> None:
+    """The planned total, the total told at the end, whole rounds, and the update of each row."""
+    planned = run.config.get("num_evaluations")
+    if run.finished is not None:
+        total = run.finished.get("num_evaluations", len(frame))
+        findings.require(total == len(frame), f"the run ended with {total} evaluations, {len(frame)} are here")
+        reason = run.finished.get("stop_reason")
+        if planned is not None and planned != len(frame):
+            text = f"{len(frame)} evaluations of {planned} planned"
+            (findings.notes if reason else findings.problems).append(f"{text} ({reason or 'no stop_reason'})")
+    elif planned is not None:
+        findings.require(len(frame) <= planned, f"{len(frame)} evaluations, more than the {planned} planned")
+        findings.notes.append(f"{len(frame)} of {planned} planned evaluations so far")
+    sizes = frame.groupby("round").size()
+    long, short = sizes.index[sizes > samples_per_update], sizes.index[sizes < samples_per_update]
+    findings.require(not len(long), f"rounds of more than {samples_per_update} evaluations: {_some(long)}")
+    if len(short):
+        text = f"rounds of fewer than {samples_per_update} evaluations: {_some(short)}"
+        (findings.problems if run.is_finished else findings.notes).append(text)
+    late = frame["id"].to_numpy()[frame["drawn_at_update"] >= frame["update"]]
+    findings.require(not len(late), f"drawn after the update that consumed them: ids {_some(late)}")
+    expected = consuming_update(frame["tell_order"].to_numpy(), samples_per_update)
+    wrong = frame["id"].to_numpy()[frame["update"].to_numpy() != expected]
+    findings.require(not len(wrong), f"wrong consuming update at ids {_some(wrong)}")
+
+
+def _check_complexities(run: Run, findings: _Findings) -> None:
+    """The driving cost: its raw column over the scale, and the sum of the cost table where there is one."""
+    frame = run.evaluations.assign(complexity=run.complexities)
+    frame = frame[np.isfinite(frame["complexity"])]
+    if frame.empty:
+        return
+    ids, complexities = frame["id"].to_numpy(), frame["complexity"].to_numpy()
+    if run.driving_cost is not None:
+        name, scale = run.driving_cost
+        scaled = frame[name].to_numpy(dtype=float) / scale
+        wrong = ids[~np.isclose(complexities, scaled, rtol=_RTOL, atol=_ATOL)]
+        findings.require(not len(wrong), f"complexity is not {name} / {scale:g}, ids {_some(wrong)}")
+    settings = run.config["optimizer"]
+    if settings.get("cost_table") is not None:
+        table_DC = np.asarray(settings["cost_table"], dtype=np.float64)
+        architectures_ND = np.array(frame["architecture"].tolist(), dtype=np.int64)
+        if architectures_ND.shape[1] != len(table_DC) or architectures_ND.max() >= table_DC.shape[1]:
+            return  # the fold tells it
+        summed = table_DC[np.arange(len(table_DC)), architectures_ND].sum(axis=1) + settings.get("base_cost", 0)
+        wrong = ids[~np.isclose(complexities, summed, rtol=_RTOL, atol=_RTOL)]
+        findings.require(not len(wrong), f"complexity is not the cost table's sum, ids {_some(wrong)}")
+
+
+def _check_updates(run: Run, num_distributions: int, num_updates: int, findings: _Findings) -> None:
+    """Every update recorded once for each distribution; only a running run may lack the newest."""
+    keys = run.distributions[["update", "distribution"]]
+    repeated = keys[keys.duplicated()]["update"].unique()
+    findings.require(not len(repeated), f"updates recorded more than once: {_some(repeated)}")
+    strange = keys["update"][~keys["distribution"].between(0, num_distributions - 1)].unique()
+    findings.require(not len(strange), f"updates of distributions that do not exist: {_some(strange)}")
+    counts = keys.groupby("update").size()
+    partial = counts.index[counts < num_distributions]
+    findings.require(not len(partial), f"updates that lack distributions: {_some(partial)}")
+    beyond = counts.index[counts.index > num_updates]
+    findings.require(not len(beyond), f"updates without their evaluations: {_some(beyond)}")
+    missing = np.setdiff1d(np.arange(1, num_updates + 1), counts.index.to_numpy())
+    newest = counts.index.max() if len(counts) else 0
+    if len(missing) and (run.is_finished or missing[0] < newest):
+        findings.problems.append(f"updates that were not recorded: {_some(missing)}")
+    elif len(missing):
+        findings.notes.append(f"the newest updates are not recorded yet: {_some(missing)}")
+
+
+def _fold(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Findings) -> tuple[int, float]:
+    """Tell every evaluation again; return the updates compared and the largest difference of probs."""
+    step = optimizer.samples_per_update
+    recorded = dict(iter(run.distributions.groupby("update")))
+    drawn = _positions(frame["drawn_at_update"].to_numpy())
+    losses, complexities = frame["loss"].to_numpy(), frame["complexity"].to_numpy(dtype=np.float64)
+    num_compared, largest, wrong_ids = 0, 0.0, []
+    try:
+        proposals = proposals_of(frame) if len(frame) else Proposals.empty(optimizer.probs.shape[1])
+        for update in range(len(frame) // step + 1):
+            if update > 0:
+                rows = slice((update - 1) * step, update * step)
+                optimizer.tell(proposals[rows], losses[rows], complexities[rows])
+            wrong_ids += _wrong_densities(proposals[drawn.get(update, [])], optimizer)
+            if update in recorded:
+                wrong, difference = _differences(recorded[update], optimizer)
+                num_compared, largest = num_compared + 1, max(largest, difference)
+                if wrong:
+                    findings.problems.append(
+                        f"update {update} computed again differs from the record in {', '.join(wrong)}; "
+                        "later updates were not compared"
+                    )
+                    break
+    except (ConfigError, ValueError) as error:
+        findings.problems.append(f"an evaluation cannot be told again: {error}")
+    findings.require(not wrong_ids, f"log_q is not the density at the draw, ids {_some(wrong_ids)}")
+    return num_compared, largest
+
+
+def _positions(values: npt.NDArray[np.int64]) -> dict[int, list[int]]:
+    positions: dict[int, list[int]] = {}
+    for position, value in enumerate(values.tolist()):
+        positions.setdefault(value, []).append(position)
+    return positions
+
+
+def _wrong_densities(drawn_now: Proposals, optimizer: Optimizer) -> list[int]:
+    """Return the ids whose recorded log density is not that of the mixture at their draw."""
+    if not len(drawn_now):
+        return []
+    computed = log_mixture(log_prob(optimizer.probs, drawn_now.architectures))
+    is_wrong = ~np.isclose(drawn_now.log_q, computed, rtol=_RTOL, atol=_RTOL)
+    return [int(number) for number in drawn_now.ids[is_wrong]]
+
+
+def _differences(rows: pd.DataFrame, optimizer: Optimizer) -> tuple[list[str], float]:
+    """Name the columns of one update that differ, and the largest difference of a probability."""
+    diagnostics: Mapping[str, npt.NDArray[Any]] = optimizer.diagnostics()
+    which = rows["distribution"].to_numpy()
+    if not np.isin(which, np.arange(optimizer.num_distributions)).all():
+        return ["distribution"], 0.0
+    wrong = [name for name in _DIAGNOSTICS if not _close(rows[name].to_numpy(dtype=float), diagnostics[name][which])]
+    modes = [tuple(int(choice) for choice in mode) for mode in diagnostics["mode"][which]]
+    if modes != rows["mode"].tolist():
+        wrong.append("mode")
+    difference = 0.0
+    for row, probs_DC in zip(rows["probs"], optimizer.probs[which], strict=True):
+        if len(row) != len(probs_DC) or any(len(given) > probs_DC.shape[1] for given in row):
+            return [*wrong, "probs (number of variables or categories)"], difference
+        padded_DC = np.zeros_like(probs_DC)
+        for d, given in enumerate(row):
+            padded_DC[d, : len(given)] = given
+        if not _close(padded_DC, probs_DC) and "probs" not in wrong:
+            wrong.append("probs")
+        difference = max(difference, float(np.max(np.abs(padded_DC - probs_DC), initial=0.0)))
+    return wrong, difference
+
+
+def _close(recorded: npt.NDArray[np.float64], computed: npt.NDArray[np.float64]) -> bool:
+    return np.allclose(recorded, computed, rtol=_RTOL, atol=_ATOL, equal_nan=True)
+
+
+def _some(values: Sequence[Any] | npt.NDArray[Any] | pd.Index) -> str:
+    """Name the first few values and the number of the rest."""
+    shown = ", ".join(str(value) for value in list(values)[:5])
+    return shown if len(values) <= 5 else f"{shown} and {len(values) - 5} more"

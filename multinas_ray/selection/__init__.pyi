@@ -1,0 +1,27 @@
+from .choice import choose
+from .evaluation import CandidateEvaluator, CandidateJob
+from .families import Family, family_labels, family_path, load_family
+from .opening import OpenedRun, open_run
+from .pool import CANDIDATES_PER_NETWORK, Candidate, Goal, Sources, goals_of_run
+from .selecting import Selection, select_networks
+from .tables import networks_table
+
+__all__ = [
+    "CANDIDATES_PER_NETWORK",
+    "Candidate",
+    "CandidateEvaluator",
+    "CandidateJob",
+    "Family",
+    "Goal",
+    "OpenedRun",
+    "Selection",
+    "Sources",
+    "choose",
+    "family_labels",
+    "family_path",
+    "goals_of_run",
+    "load_family",
+    "networks_table",
+    "open_run",
+    "select_networks",
+]

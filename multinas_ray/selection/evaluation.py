@@ -1,0 +1,161 @@
+"""Candidates of a selection, evaluated with the supernet's weights by Ray actors.
+
+The search compared subnets on one batch, normalised by that batch. Here each candidate stands alone: its own
+batch-normalisation statistics, every validation image. The test images are looked at for chosen networks only.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import ray
+import torch
+from ray.util import ActorPool
+from torch import nn
+
+from multinas_ray.data import Batches, load_splits, open_stream
+from multinas_ray.errors import RunError
+from multinas_ray.runs import WEIGHTS_FILE
+from multinas_ray.selection.scores import Score, part_means
+from multinas_ray.storage import make_folder, resolve, write_atomic
+from multinas_ray.supernets import extract_subnet, image_scores, load_supernet, recalibrate_batch_norm
+
+if TYPE_CHECKING:
+    from multinas_ray.data import DataConfig
+    from multinas_ray.spaces import NetworkSpace
+    from multinas_ray.supernets import WeightTraining
+
+RECALIBRATION_IMAGES = 20_000
+"""Most training images used for batch-normalisation statistics by default; their error falls with the root of it."""
+MAX_RETRIES = 3
+"""Times that an actor is started again, and its evaluation repeated, when its process dies."""
+
+Architecture = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateJob:
+    """What an actor needs to evaluate candidates."""
+
+    run_path: str
+    """Folder of the run, with its supernet.pt."""
+    space: NetworkSpace
+    data: DataConfig
+    training: WeightTraining
+    seed: int
+    """Of the order of the training images, whose batches give the normalisation statistics."""
+    num_threads: int | None
+    """CPU threads of torch; None: this node's cores shared by `num_workers`."""
+    num_workers: int
+    """Actors that share the candidates."""
+    use_gpu: bool = False
+    """One GPU each."""
+    recalibration_images: int = RECALIBRATION_IMAGES
+    """Most training images used for batch-normalisation statistics."""
+
+
+class CandidateEvaluator:
+    """Holds the supernet and the images, and evaluates one architecture after the other. Run it as a Ray actor."""
+
+    def __init__(self, job: CandidateJob) -> None:
+        device = torch.device("cuda" if job.use_gpu else "cpu")
+        if not job.use_gpu:
+            torch.set_num_threads(job.num_threads or max(1, (os.cpu_count() or 1) // job.num_workers))
+        self._device, self._splits = device, load_splits(job.data)
+        self._batch_size, self._seed = job.training.batch_size, job.seed
+        self._recalibration_batches = max(1, job.recalibration_images // self._batch_size)
+        supernet = load_supernet(job.run_path, job.space, job.training.norm_batch_size)
+        self._supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._training, self._validation = self._stream("train"), self._stream("validation")
+
+    def evaluate(self, architecture: Architecture) -> Score:
+        """Its score on every validation image."""
+        losses_N, hits_N = image_scores(self._subnet(architecture), self._validation.all_batches())
+        return Score(float(losses_N.mean()), float(hits_N.mean()), part_means(losses_N))
+
+    def finish(self, architecture: Architecture, folders: Sequence[str]) -> float:
+        """Save a chosen network's weights into folders, and return its accuracy on every test image."""
+        subnet = self._subnet(architecture)
+        buffer = io.BytesIO()
+        torch.save(subnet.state_dict(), buffer)
+        for folder in folders:
+            make_folder(folder)
+            write_atomic(resolve(folder).join(WEIGHTS_FILE), buffer.getvalue())
+        _, hits_N = image_scores(subnet, self._stream("test").all_batches())
+        return float(hits_N.mean())
+
+    def _subnet(self, architecture: Architecture) -> nn.Module:
+        """The network with inherited weights and its own normalisation statistics."""
+        subnet = extract_subnet(self._supernet, architecture)
+        subnet.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        num_batches = min(self._training.batches_per_epoch, self._recalibration_batches)
+        recalibrate_batch_norm(subnet, (self._training.batch(step)[0] for step in range(num_batches)))
+        return subnet
+
+    def _stream(self, split: str) -> Batches:
+        """Batches of a whole split, shuffled once, not augmented."""
+        images = getattr(self._splits, split)
+        return open_stream(
+            images,
+            batch_size=min(self._batch_size, len(images)),
+            seed=self._seed,
+            shuffle=True,
+            augment=None,
+            mean=self._splits.mean,
+            std=self._splits.std,
+            device=self._device,
+            norm_batch_size=1,
+        )
+
+
+class CandidatePool:
+    """Actors that share the candidates. Ray must be running. Use it as a context manager: they end with it.
+
+    Args:
+        job: what they evaluate with.
+        cpus_per_worker: logical CPUs that each asks Ray for.
+    """
+
+    def __init__(self, job: CandidateJob, cpus_per_worker: float) -> None:
+        actor = ray.remote(CandidateEvaluator).options(
+            num_cpus=cpus_per_worker,
+            num_gpus=1 if job.use_gpu else 0,
+            max_restarts=MAX_RETRIES,
+            max_task_retries=MAX_RETRIES,
+        )
+        self._actors: list[Any] = [actor.remote(job) for _ in range(job.num_workers)]
+        self._pool = ActorPool(self._actors)
+
+    def __enter__(self) -> CandidatePool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for actor in self._actors:
+            ray.kill(actor)
+
+    def evaluate(self, architectures: Sequence[Architecture]) -> Iterator[Score]:
+        """The score of each on every validation image, in their order, as they come.
+
+        Raises:
+            RunError: an evaluation failed; the message says why.
+        """
+        return self._map(lambda actor, architecture: actor.evaluate.remote(architecture), architectures)
+
+    def finish(self, work: Sequence[tuple[Architecture, Sequence[str]]]) -> Iterator[float]:
+        """Save chosen networks into their folders; the accuracy of each on every test image.
+
+        Raises:
+            RunError: one failed; the message says why.
+        """
+        return self._map(lambda actor, each: actor.finish.remote(*each), work)
+
+    def _map(self, call: Callable[[Any, Any], Any], work: Sequence[Any]) -> Iterator[Any]:
+        try:
+            yield from self._pool.map(call, list(work))
+        except ray.exceptions.RayError as error:
+            lines = str(error).strip().splitlines() or [repr(error)]
+            raise RunError(f"a candidate could not be evaluated: {lines[-1]}; mend the cause and try again") from error

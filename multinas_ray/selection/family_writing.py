@@ -1,0 +1,134 @@
+"""Writing a family: its two tables, and each network's architecture for readers of JSON."""
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from multinas_ray import storage
+from multinas_ray.runs import (
+    ARCHITECTURE_FILE,
+    ARCHITECTURES_FILE,
+    CANDIDATES_FILE,
+    WEIGHTS_FILE,
+    Run,
+    architectures_schema,
+    candidates_schema,
+    config_metadata,
+    network_path,
+)
+from multinas_ray.selection.choice import Choice
+from multinas_ray.selection.pool import Candidate, Goal, Sources
+from multinas_ray.storage import write_table
+
+_RETRAINED = ("retrained_loss", "retrained_accuracy", "retrained_epochs", "retrained_path")
+
+
+@dataclass(frozen=True, eq=False)
+class FamilyWriter:
+    """Writes a family in the place of an earlier one, if there is one."""
+
+    path: str
+    """The family's folder."""
+    run: Run
+    sources: Sources
+    """What it was chosen from."""
+    space_name: str
+    choice: Choice
+    earlier: pd.DataFrame
+    """The networks of the family that was there before; empty if there was none."""
+
+    def dropped(self) -> list[int]:
+        """Ranks of retrained networks that this family would lose, since another takes their place or none does."""
+        stays = {each.network: each.architecture for each in self.choice.networks}
+        rows = self.earlier[self.earlier["retrained_path"].notna()]
+        pairs = zip(rows["rank"], rows["architecture"], strict=True)
+        return [int(rank) for rank, architecture in pairs if stays.get(rank) != architecture]
+
+    def clear(self) -> None:
+        """Delete the files of earlier networks that do not stay.
+
+        The table of the networks goes first: from here until `write`, there is no family rather than a wrong one.
+        """
+        place = storage.resolve(self.path)
+        stays = {each.network: each.architecture for each in self.choice.networks}
+        storage.delete_file(place.join(ARCHITECTURES_FILE))
+        for rank, architecture in zip(self.earlier["rank"], self.earlier["architecture"], strict=True):
+            if stays.get(rank) != architecture:
+                storage.delete_folder(place.join(network_path(rank)))
+
+    def write(self, test_accuracies: Sequence[float]) -> None:
+        """Write the tables and the readable architectures; the networks' weights are in their folders already.
+
+        Args:
+            test_accuracies: of the networks, with the supernet's weights.
+        """
+        place, metadata, costs = storage.resolve(self.path), config_metadata(self.run.config), list(self.sources.costs)
+        for each in self.choice.networks:
+            folder = place.join(network_path(each.network))
+            storage.make_folder(folder)
+            storage.write_atomic(folder.join(ARCHITECTURE_FILE), self._described(each).encode())
+        considered = self._considered_columns()
+        write_table(place.join(CANDIDATES_FILE), candidates_schema(costs), metadata, considered)
+        chosen = {**self._chosen_columns(), "supernet_test_accuracy": list(test_accuracies)}
+        write_table(place.join(ARCHITECTURES_FILE), architectures_schema(costs), metadata, chosen)
+
+    def _described(self, network: Candidate) -> str:
+        choices = self.sources.search_space.decode(network.architecture)
+        described = {"space": self.space_name, "indices": list(network.architecture), "choices": choices}
+        return json.dumps(described, indent=2)
+
+    def _considered_columns(self) -> dict[str, Any]:
+        candidates = self.choice.candidates
+        names = ("network", "origin", "recorded_loss", "loss", "accuracy", "objective", "within_budget", "chosen")
+        columns = {name: [getattr(each, name) for each in candidates] for name in (*names, "reason")}
+        return {**columns, **self._shared_columns(candidates)}
+
+    def _chosen_columns(self) -> dict[str, Any]:
+        networks, goals = self.choice.networks, self.choice.goals[: len(self.choice.networks)]
+        distributions = [self.sources.distributions_for(goal)[0] for goal in goals]
+        newest = self.run.distributions[self.run.distributions["update"] == self.run.distributions["update"].max()]
+        mode_probabilities = newest.sort_values("distribution")["mode_probability"].to_numpy()
+        return {
+            "rank": [each.network for each in networks],
+            "selection": [each.origin for each in networks],
+            "distribution": distributions,
+            "coefficient": [goal.coefficient for goal in goals],
+            "target": [self._target(goal) for goal in goals],
+            "limits": [json.dumps(dict(goal.limits)) if goal.limits else None for goal in goals],
+            **self._shared_columns(networks),
+            "mode_probability": [float(mode_probabilities[k]) for k in distributions],
+            "supernet_loss": [each.loss for each in networks],
+            "supernet_accuracy": [each.accuracy for each in networks],
+            "weights_path": [f"{network_path(each.network)}/{WEIGHTS_FILE}" for each in networks],
+            **self._retrained_columns(networks),
+        }
+
+    def _target(self, goal: Goal) -> float | None:
+        """The limit of the driving complexity, in its own unit, where there is one."""
+        return goal.limits.get(self.run.config["complexity"]["name"])
+
+    def _shared_columns(self, candidates: Sequence[Candidate]) -> dict[str, Any]:
+        describe = self.sources.search_space.describe
+        return {
+            "architecture": [list(each.architecture) for each in candidates],
+            "architecture_readable": [describe(each.architecture) for each in candidates],
+            **{name: [each.costs[name] for each in candidates] for name in self.sources.costs},
+            "complexity": [each.complexity for each in candidates],
+            "evaluation_id": [each.evaluation_id for each in candidates],
+        }
+
+    def _retrained_columns(self, networks: Sequence[Candidate]) -> dict[str, Any]:
+        """What is known of the retraining of networks that stay."""
+        known = {
+            (row["rank"], row["architecture"]): row
+            for row in self.earlier[self.earlier["retrained_path"].notna()].to_dict("records")
+        }
+        rows = [known.get((each.network, each.architecture)) for each in networks]
+        return {name: [_known(row, name) for row in rows] for name in _RETRAINED}
+
+
+def _known(row: Mapping[Hashable, Any] | None, name: str) -> Any:
+    return None if row is None or pd.isna(row[name]) else row[name]

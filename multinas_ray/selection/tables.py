@@ -1,0 +1,84 @@
+"""Tables for the terminal: the chosen networks, and the candidates they were chosen among."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+from rich.console import Group
+from rich.table import Table
+
+from multinas_ray.runs import format_count
+from multinas_ray.selection.families import Family
+
+
+def networks_table(architectures: pd.DataFrame) -> Group:
+    """Chosen networks for the terminal: a table of figures, then what each was chosen for and its architecture.
+
+    Args:
+        architectures: those of a run or a family; see `architectures_schema`.
+    """
+    costs = _costs_of(architectures)
+    table = Table(title=f"{len(architectures)} networks, from small to large", title_justify="left")
+    for name in ("#", *costs, "val. loss", "val. acc.", "test acc."):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("chosen from")
+    first: dict[Any, int] = {}
+    described = Table.grid(padding=(0, 1))
+    for row in architectures.to_dict("records"):
+        same = first.setdefault(row["architecture"], row["rank"])
+        table.add_row(
+            str(row["rank"]),
+            *(format_count(row[name]) for name in costs),
+            f"{row['supernet_loss']:.4f}",
+            f"{row['supernet_accuracy']:.2%}",
+            f"{row['supernet_test_accuracy']:.2%}",
+            row["selection"] + ("" if same == row["rank"] else f" (as #{same})"),
+        )
+        described.add_row(f"#{row['rank']}", f"for {_goal_text(row)}:", row["architecture_readable"])
+    return Group(table, described)
+
+
+def _goal_text(row: Any) -> str:
+    """What a network was chosen for: its coefficient, or its limits."""
+    if pd.isna(row["limits"]):
+        return f"coefficient {row['coefficient']:.3g}"
+    return ", ".join(f"{name} <= {format_count(limit)}" for name, limit in json.loads(row["limits"]).items())
+
+
+def candidate_tables(family: Family) -> Group:
+    """For each network the candidates that were considered, with their figures and why one was chosen."""
+    goals = {row["rank"]: _goal_text(row) for row in family.architectures.to_dict("records")}
+    tables = []
+    for rank, rows in family.candidates.groupby("network", sort=True):
+        name = f"Network #{rank}, for {goals[rank]}" if rank in goals else "No network"
+        tables.append(_candidate_table(rows, f"{name}: {len(rows)} candidates"))
+    return Group(*tables)
+
+
+def _candidate_table(rows: pd.DataFrame, title: str) -> Table:
+    """Without lines, so that the reasons fit into 80 columns."""
+    costs = _costs_of(rows)
+    table = Table(title=title, title_justify="left", box=None, collapse_padding=True, pad_edge=False)
+    for name in (*costs, "search", "loss", "acc."):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("from", no_wrap=True)
+    table.add_column("why")
+    for row in rows.to_dict("records"):
+        table.add_row(
+            *(format_count(row[name]) for name in costs),
+            "" if pd.isna(row["recorded_loss"]) else f"{row['recorded_loss']:.4f}",
+            f"{row['loss']:.4f}",
+            f"{row['accuracy']:.2%}",
+            row["origin"],
+            row["reason"],
+            style="bold green" if row["chosen"] else None,
+        )
+    return table
+
+
+def _costs_of(frame: pd.DataFrame) -> list[str]:
+    """The columns of costs, which lie between the architecture's text and the complexity."""
+    names = list(frame.columns)
+    return names[names.index("architecture_readable") + 1 : names.index("complexity")]

@@ -1,0 +1,34 @@
+from .blocks import Block, BlockDescription, ConvLayer, Head, Layer, Shape, SqueezeExcitation, mbconv, scale_width, skip
+from .costs import AdditiveCost, FloatArray
+from .described import block_from_dict, register_block, space_from_dict
+from .network import NetworkSpace, Position, all_costs
+from .search_space import IntArray, SearchSpace, Variable
+from .shipped import cifar10_mobile_space, digits_space, imagenet_mobile_space, nas_bench_macro_space
+
+__all__ = [
+    "AdditiveCost",
+    "Block",
+    "BlockDescription",
+    "ConvLayer",
+    "FloatArray",
+    "Head",
+    "IntArray",
+    "Layer",
+    "NetworkSpace",
+    "Position",
+    "SearchSpace",
+    "Shape",
+    "SqueezeExcitation",
+    "Variable",
+    "all_costs",
+    "block_from_dict",
+    "cifar10_mobile_space",
+    "digits_space",
+    "imagenet_mobile_space",
+    "mbconv",
+    "nas_bench_macro_space",
+    "register_block",
+    "scale_width",
+    "skip",
+    "space_from_dict",
+]

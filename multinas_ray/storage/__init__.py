@@ -1,0 +1,8 @@
+"""Where things lie and how they are written: URIs, atomic files, Parquet tables, journals, plain data.
+
+No other package renames, syncs or opens an object store.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,87 @@
+"""The end of a search: the trained supernet in the run's folder, and read from there."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+import torch
+
+from multinas_ray.errors import StateError, first_line
+from multinas_ray.spaces import NetworkSpace
+from multinas_ray.storage import Location, exists, read_bytes, resolve, write_atomic
+from multinas_ray.supernets.supernet import Supernet
+
+SUPERNET_FILE = "supernet.pt"
+SUPERNET_VERSION = 1
+
+
+def write_supernet(supernet: Supernet, run_path: str) -> None:
+    """Write `supernet.pt`: version, the space's fingerprint and the weights, for torch.load(weights_only=True)."""
+    buffer = io.BytesIO()
+    state = {
+        "version": SUPERNET_VERSION,
+        "fingerprint": supernet.network_space.fingerprint,
+        "weights": supernet.state_dict(),
+    }
+    torch.save(state, buffer)
+    write_atomic(resolve(run_path).join(SUPERNET_FILE), buffer.getvalue())
+
+
+def load_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> Supernet:
+    """Read the trained supernet of a run, on the CPU.
+
+    Args:
+        run_path: the run's folder, local or a URI.
+        space: its space.
+        norm_batch_size: images that are normalised together.
+
+    Raises:
+        StateError: there is none, or it is damaged, of another version, or of another space.
+    """
+    return _supernet_of(_read_file(run_path), resolve(run_path).join(SUPERNET_FILE), space, norm_batch_size)
+
+
+def check_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> str:
+    """Load the trained supernet of a run once, so that a damaged one is told before any actor starts.
+
+    Args:
+        run_path: as for `load_supernet`, like the others.
+        space: its space.
+        norm_batch_size: images that are normalised together.
+
+    Returns:
+        The SHA-256 digest of its file.
+
+    Raises:
+        StateError: as `load_supernet`.
+    """
+    content = _read_file(run_path)
+    _supernet_of(content, resolve(run_path).join(SUPERNET_FILE), space, norm_batch_size)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_file(run_path: str) -> bytes:
+    file = resolve(run_path).join(SUPERNET_FILE)
+    if not exists(file):
+        raise StateError(f"{run_path} has no {SUPERNET_FILE}: resume its search, which ends with it, or restore a copy")
+    return read_bytes(file)
+
+
+def _supernet_of(content: bytes, file: Location, space: NetworkSpace, norm_batch_size: int) -> Supernet:
+    supernet = Supernet(space, norm_batch_size=norm_batch_size, seed=0)
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        version, fingerprint, weights = state["version"], state["fingerprint"], state["weights"]
+        if version == SUPERNET_VERSION and fingerprint == space.fingerprint:
+            supernet.load_state_dict(weights)
+    except Exception as error:  # torch raises what its file's damage happens to cause
+        raise StateError(f"{file} cannot be read ({first_line(error)}): restore a copy") from error
+    if version != SUPERNET_VERSION:
+        raise StateError(
+            f"{file} is of version {version}, this package reads {SUPERNET_VERSION}: "
+            "use the version of multinas-ray that wrote it"
+        )
+    if fingerprint != space.fingerprint:
+        raise StateError(f"{file} holds the weights of another space than {space.name!r}: restore the run's own")
+    return supernet

@@ -1,0 +1,196 @@
+"""What a search in a Tune pipeline found, for a person: the best configurations and the front of all evaluations.
+
+Notation: K distributions, n evaluations.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from multinas_ray.core import best_evaluated, default_coefficients
+from multinas_ray.errors import StateError
+from multinas_ray.runs import ConfigSpace, Run, best_subset, nondominated
+
+REFERENCE_QUANTILE = 0.9
+"""Of the evaluated losses: what is worse is no answer."""
+
+REFERENCE_MARGIN = 0.1
+"""How far, as a share of the range, the reference lies beyond the largest complexity, so that its point counts."""
+
+
+def best_configs(run: Run) -> pd.DataFrame:
+    """Choose the best configuration for each coefficient, or within each target.
+
+    Args:
+        run: of a `MultiNASSearch`, running or ended.
+
+    Returns:
+        One row for each coefficient or target, in increasing order. `coefficient` and, with targets, `target`;
+        `mode_config` and `mode_probability`, the likeliest configuration of the row's distribution and its
+        probability (None and NaN before the first update); `config`, the best evaluated one (least loss +
+        coefficient * complexity / scale; with a target: least loss among those not above it; where neither was given,
+        the k-th, from large to small, of the K evaluations that together dominate most), its metric and its
+        complexity under their own names and in their own units, and its `evaluation_id` and `trial_id`;
+        `effective_sample_size` of the distribution's last update and `num_evaluations`, how many results the
+        distributions learned from. With targets, the row's distribution is the one of the nearest expected
+        complexity; where nothing evaluated meets a target `is_met` is False, `config` is None, the metric and the
+        complexity are NaN and `nearest_complexity` tells the least there is.
+
+    Raises:
+        StateError: The run is of another kind, or has no successful evaluation yet.
+    """
+    space, names = _space_of(run), _Names(run)
+    tried = run.evaluations[np.isfinite(run.evaluations["loss"]) & np.isfinite(run.evaluations[names.column])]
+    if tried.empty:
+        raise StateError(f"{run.path} has no successful evaluation yet: wait for one, or see why trials fail")
+    raw = tried[names.column].to_numpy(dtype=np.float64)
+    losses = tried["loss"].to_numpy()
+    scale = run.config["complexity"]["scale"] or float(raw.max()) or 1.0
+    coefficients = _coefficients_of(run, losses, raw / scale)
+    newest = _newest_distributions(run, coefficients)
+    choose = _Choice(space, names, int(run.config["optimizer"]["samples_per_update"]), tried, losses, raw, scale)
+    settings = run.config["settings"]
+    if settings["targets"] is not None:
+        return pd.DataFrame([choose.within(target, newest) for target in settings["targets"]])
+    spread = choose.spread(len(coefficients)) if settings["coefficients"] is None else []
+    if len(spread) == len(coefficients):
+        return pd.DataFrame([choose.row(newest.iloc[k], place) for k, place in enumerate(spread)])
+    return pd.DataFrame([choose.weighing(newest.iloc[k]) for k in range(len(coefficients))])
+
+
+def pareto_front(run: Run) -> pd.DataFrame:
+    """Find the evaluations that no other beats in metric and complexity at once.
+
+    Args:
+        run: of a `MultiNASSearch`, running or ended.
+
+    Returns:
+        Their `config`, metric and complexity (under their own names and in their own units), `evaluation_id` and
+        `trial_id`, from small to large complexity.
+
+    Raises:
+        StateError: The run is of another kind.
+    """
+    space, names = _space_of(run), _Names(run)
+    ran = run.evaluations[run.evaluations["reused_id"].isna()]
+    front = nondominated(ran["loss"].to_numpy(np.float64), ran[names.column].to_numpy(np.float64))
+    columns = ["config", names.metric, names.complexity, "evaluation_id", "trial_id"]
+    return pd.DataFrame([_evaluation_row(ran.iloc[place], space, names) for place in front], columns=columns)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Chooses among the n successful evaluations."""
+
+    space: ConfigSpace
+    names: "_Names"
+    samples_per_update: int
+    tried: pd.DataFrame
+    losses: npt.NDArray[np.float64]
+    raw: npt.NDArray[np.float64]
+    scale: float
+
+    def weighing(self, distribution: Any) -> dict[str, Any]:
+        """The row of one distribution's coefficient."""
+        architectures = np.array(self.tried["architecture"].tolist())
+        (best,) = best_evaluated(architectures, self.losses, self.raw / self.scale, [distribution["coefficient"]])
+        return self.row(distribution, int(best))
+
+    def spread(self, size: int) -> list[int]:
+        """The evaluations that together dominate most, from large to small; points above the reference do not count.
+
+        Weighted sums skip the concave parts of a front, and here no coefficient means anything to the user [ours].
+        """
+        margin = REFERENCE_MARGIN * (float(np.ptp(self.raw)) or 1.0)
+        reference = float(np.quantile(self.losses, REFERENCE_QUANTILE)), float(self.raw.max()) + margin
+        places: list[int] = best_subset(self.losses, self.raw, size, reference)[::-1].tolist()
+        return places
+
+    def row(self, distribution: Any, place: int) -> dict[str, Any]:
+        """The row of a distribution and a chosen evaluation."""
+        return {**self._of_distribution(distribution), **self._of_evaluation(place)}
+
+    def within(self, target: float, newest: pd.DataFrame) -> dict[str, Any]:
+        """The row of one target."""
+        chosen = _best_within(target, self.losses, self.raw)
+        nearest = _nearest(newest["expected_complexity"].to_numpy(dtype=float) * self.scale, target)
+        return {
+            "target": target,
+            "is_met": chosen is not None,
+            **self._of_distribution(newest.iloc[nearest]),
+            **self._of_evaluation(chosen),
+            "nearest_complexity": float(self.raw.min() if chosen is None else self.raw[chosen]),
+        }
+
+    def _of_distribution(self, row: Any) -> dict[str, Any]:
+        is_known = isinstance(row["mode"], tuple)
+        return {
+            "coefficient": float(row["coefficient"]),
+            "mode_config": self.space.decode(row["mode"]) if is_known else None,
+            "mode_probability": float(row["mode_probability"]),
+            "effective_sample_size": float(row["effective_sample_size"]),
+            "num_evaluations": int(row["update"]) * self.samples_per_update if is_known else 0,
+        }
+
+    def _of_evaluation(self, place: int | None) -> dict[str, Any]:
+        return _evaluation_row(None if place is None else self.tried.iloc[place], self.space, self.names)
+
+
+class _Names:
+    """How loss and complexity are called, and which way the metric counts."""
+
+    def __init__(self, run: Run) -> None:
+        self.metric = str(run.config["metric"])
+        self.sign = -1.0 if run.config["mode"] == "max" else 1.0
+        self.column = str(run.config["complexity"]["name"])
+        self.complexity = str(run.config["complexity"]["label"])
+
+
+def _space_of(run: Run) -> ConfigSpace:
+    if run.config.get("searcher") != "MultiNASSearch":
+        raise StateError(f"{run.path} is not the record of a MultiNASSearch; its networks are in `architectures`")
+    return ConfigSpace.from_plain(run.config["space"])
+
+
+def _coefficients_of(
+    run: Run, losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.float64]
+) -> tuple[float, ...]:
+    """The run's coefficients; before they are fixed, those that what is there suggests."""
+    fixed = run.config["optimizer"]["coefficients"]
+    if fixed is not None:
+        return tuple(fixed)
+    return tuple(default_coefficients(losses, complexities, run.config["settings"]["num_distributions"]))
+
+
+def _newest_distributions(run: Run, coefficients: tuple[float, ...]) -> pd.DataFrame:
+    """One row for each distribution, NaN where nothing is recorded yet."""
+    rows = run.distributions
+    newest = rows[rows["update"] == rows["update"].max()].set_index("distribution")
+    newest = newest.reindex(range(len(coefficients)))
+    return pd.DataFrame(newest.assign(coefficient=list(coefficients)))
+
+
+def _evaluation_row(row: Any, space: ConfigSpace, names: _Names) -> dict[str, Any]:
+    if row is None:
+        unknown = {"config": None, names.metric: np.nan, names.complexity: np.nan}
+        return {**unknown, "evaluation_id": None, "trial_id": None}
+    return {
+        "config": space.decode(row["architecture"]),
+        names.metric: names.sign * float(row["loss"]),
+        names.complexity: float(row[names.column]),
+        "evaluation_id": int(row["id"]),
+        "trial_id": row["trial_id"],
+    }
+
+
+def _best_within(target: float, losses: npt.NDArray[np.float64], raw: npt.NDArray[np.float64]) -> int | None:
+    fits = np.flatnonzero(raw <= target)
+    return int(fits[np.argmin(losses[fits])]) if len(fits) else None
+
+
+def _nearest(values: npt.NDArray[np.float64], target: float) -> int:
+    distances = np.abs(values - target)
+    return 0 if np.isnan(distances).all() else int(np.nanargmin(distances))

@@ -1,0 +1,254 @@
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from multinas_ray.commands import experiment as cli
+from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.runs import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+def networks():
+    """Two final networks, as architectures.parquet holds them."""
+    return pd.DataFrame(
+        {
+            "rank": [0, 1],
+            "selection": ["mode", "drawn"],
+            "coefficient": [0.3, 0.0],
+            "limits": [None, None],
+            "architecture": [(4, 0), (3, 2)],
+            "architecture_readable": ["skip k3e2", "k5e4 k3e4"],
+            "params": [1200.0, 34_567.0],
+            "flops": [56_000.0, 1_234_567.0],
+            "complexity": [0.03, 1.0],
+            "supernet_loss": [0.25, 0.125],
+            "supernet_accuracy": [0.9, 0.98765],
+            "supernet_test_accuracy": [0.89, 0.9754],
+        }
+    )
+
+
+def run_of(config, *, finished):
+    return Run(
+        path=config.run_path,
+        config=config.to_dict(),
+        evaluations=pd.DataFrame({"id": range(20)}),
+        distributions=pd.DataFrame(),
+        rounds=pd.DataFrame(),
+        architectures=networks() if finished else pd.DataFrame(),
+        finished={"num_evaluations": 20} if finished else None,
+    )
+
+
+@pytest.fixture
+def experiment(make_config, monkeypatch, tmp_path):
+    """Runs an experiment whose search is replaced by `search(config, resume)`; returns its exit status.
+
+    `as_program`: its flags are those of the process, and not given by a caller.
+    """
+
+    def config_of(arguments):
+        return with_run_arguments(make_config(), arguments)
+
+    def run(search, *argv, as_program=False, complete=None):
+        parser = argparse.ArgumentParser(prog="experiment")
+        add_run_arguments(parser, name="small")
+        argv = ["--storage", str(tmp_path), *argv]
+        monkeypatch.setattr(cli, "run_search", lambda config, resume, console: search(config, resume))
+        monkeypatch.setattr(sys, "argv", ["experiment.py", *(argv if as_program else ["--of-the-caller"])])
+        return run_experiment(parser, config_of, None if as_program else argv, complete=complete)
+
+    return run
+
+
+def fail_with(error):
+    def search(config, resume):
+        raise error
+
+    return search
+
+
+@pytest.mark.parametrize("kind", [ConfigError, DataError, StateError, RunError])
+def test_an_error_is_one_line_on_standard_error(experiment, capsys, kind):
+    text = "num_workers=2 needs [bold]3 CPUs[/bold] " + "and says so at length " * 12 + "; add nodes"
+    assert experiment(fail_with(kind(text))) == 2
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {text}\n"
+    assert captured.out == ""
+
+
+def test_a_wrong_setting_is_told_in_the_same_way(experiment, capsys):
+    assert experiment(lambda config, resume: None, "--num-workers", "3") == 2
+    assert capsys.readouterr().err.startswith("error: batch_size=64 is 2 groups of norm_batch_size=32, fewer ")
+
+
+def test_other_errors_keep_their_traceback(experiment):
+    with pytest.raises(ZeroDivisionError):
+        experiment(fail_with(ZeroDivisionError()))
+
+
+def commands_in(text):
+    """The command lines that are told, split as a shell does."""
+    return [shlex.split(line) for line in text.splitlines() if "--resume" in line]
+
+
+@pytest.mark.parametrize("as_program", [True, False])
+def test_an_interrupted_search_says_how_to_go_on(experiment, capsys, tmp_path, as_program):
+    argv = ["--name", "my run", "--seed", "3"]
+    assert experiment(lambda config, resume: run_of(config, finished=False), *argv, as_program=as_program) == 130
+    out = capsys.readouterr().out
+    assert "Stopped after 20 evaluations; nothing is lost. Go on with:" in out.splitlines()
+    assert commands_in(out) == [[sys.executable, "experiment.py", "--storage", str(tmp_path), *argv, "--resume"]]
+
+
+@pytest.mark.parametrize("as_program", [True, False])
+def test_a_resumed_search_that_is_interrupted_asks_for_one_resume(experiment, capsys, tmp_path, as_program):
+    argv = ["--resume", "--seed", "3"]
+    assert experiment(lambda config, resume: run_of(config, finished=False), *argv, as_program=as_program) == 130
+    expected = [sys.executable, "experiment.py", "--storage", str(tmp_path), "--seed", "3", "--resume"]
+    assert commands_in(capsys.readouterr().out) == [expected]
+
+
+def test_a_long_command_stays_on_one_line(experiment, capsys):
+    argv = ["--name", "long-name-" * 30]
+    assert experiment(lambda config, resume: run_of(config, finished=False), *argv) == 130
+    ((*_, name, _),) = commands_in(capsys.readouterr().out)
+    assert name == argv[1]
+
+
+def test_a_finished_search_shows_its_networks_and_where_they_are(experiment, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "160")
+    assert experiment(lambda config, resume: run_of(config, finished=True)) == 0
+    out = capsys.readouterr().out
+    assert "2 networks, from small to large" in out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
+    assert rows == [
+        ["0", "1.2 k", "56 k", "0.2500", "90.00%", "89.00%", "mode"],
+        ["1", "34.6 k", "1.23 M", "0.1250", "98.77%", "97.54%", "drawn"],
+    ]
+    assert [line.split() for line in out.splitlines() if line.startswith("#")] == [
+        ["#0", "for", "coefficient", "0.3:", "skip", "k3e2"],
+        ["#1", "for", "coefficient", "0:", "k5e4", "k3e4"],
+    ]
+    lines = out.splitlines()
+    assert f"Picture: {tmp_path}/small/pareto.png" in lines
+    assert f"Curves: {tmp_path}/small/tensorboard" in lines
+    assert any(line.startswith(f"Results: {tmp_path}/small") for line in lines)
+
+
+def test_what_comes_next_is_named(experiment, capsys, tmp_path):
+    assert experiment(lambda config, resume: run_of(config, finished=True)) == 0
+    assert f"Next: multinas-ray retrain|export|report {tmp_path}/small" in capsys.readouterr().out.splitlines()
+
+
+def test_what_follows_a_finished_search_is_done(experiment, capsys):
+    done = []
+    status = experiment(
+        lambda config, resume: run_of(config, finished=True),
+        "--seed",
+        "5",
+        complete=lambda config, arguments, console: done.append((config.name, arguments.seed)),
+    )
+    assert (status, done) == (0, [("small", 5)])
+    assert "Next:" not in capsys.readouterr().out
+
+
+def test_nothing_follows_an_interrupted_search(experiment):
+    done = []
+    unfinished = experiment(lambda config, resume: run_of(config, finished=False), complete=lambda *all: done.append(1))
+    assert (unfinished, done) == (130, [])
+
+
+def test_an_interrupt_afterwards_says_how_to_go_on(experiment, capsys, tmp_path):
+    def interrupted(config, arguments, console):
+        raise KeyboardInterrupt
+
+    assert experiment(lambda config, resume: run_of(config, finished=True), complete=interrupted) == 130
+    expected = [sys.executable, "experiment.py", "--storage", str(tmp_path), "--resume"]
+    assert commands_in(capsys.readouterr().out) == [expected]
+
+
+def test_an_error_afterwards_is_one_line(experiment, capsys):
+    def failing(config, arguments, console):
+        raise RunError("no room")
+
+    assert experiment(lambda config, resume: run_of(config, finished=True), complete=failing) == 2
+    assert capsys.readouterr().err == "error: no room\n"
+
+
+def test_damaged_images_are_told(experiment, capsys, tmp_path):
+    folder = tmp_path / "small" / "damaged_images"
+    folder.mkdir(parents=True)
+    told = f"Damaged images, each replaced by another of its class: {folder}"
+    for file, is_told in ((None, False), ("0.txt", True)):
+        if file is not None:
+            (folder / file).write_text("n01/a.jpg\n")
+        assert experiment(lambda config, resume: run_of(config, finished=True)) == 0
+        assert (told in capsys.readouterr().out.splitlines()) == is_told
+
+
+def test_flags_reach_the_configuration(experiment, tmp_path):
+    seen = []
+
+    def search(config, resume):
+        seen.append((config, resume))
+        return run_of(config, finished=True)
+
+    argv = ["--name", "x", "--seed", "5", "--num-workers", "2", "--threads-per-worker", "3", "--use-gpu", "--resume"]
+    assert experiment(search, *argv) == 0
+    ((config, resume),) = seen
+    assert (config.name, config.seed, config.num_workers, config.use_gpu, resume) == ("x", 5, 2, True, True)
+    assert config.threads_per_worker == 3
+    assert config.run_path == f"{tmp_path}/x"
+
+
+def test_flags_left_out_are_those_of_the_experiment(experiment):
+    seen = []
+
+    def search(config, resume):
+        seen.append((config.name, config.seed, config.num_workers, config.use_gpu, resume))
+        return run_of(config, finished=True)
+
+    experiment(search)
+    assert seen == [("small", 0, 1, False, False)]
+
+
+def test_the_quickstart_explains_itself():
+    command = [sys.executable, str(ROOT / "experiments" / "quickstart.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "nothing is downloaded" in done.stdout
+    for flag in ("--storage", "--name", "--seed", "--num-workers", "--threads-per-worker", "--use-gpu", "--resume"):
+        assert flag in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ([], (1, 1, 0.0)),
+        (["--num-workers", "2"], (2, 2, 0.0)),
+        (["--num-workers", "1:2"], (2, 1, 0.0)),
+        (["--num-workers=2", "--wait-for-nodes", "1.5"], (2, 2, 90.0)),
+    ],
+)
+def test_workers_and_the_fewest_of_them(make_config, flags, expected):
+    parser = argparse.ArgumentParser()
+    add_run_arguments(parser, name="x")
+    config = with_run_arguments(make_config(), parser.parse_args(flags))
+    assert (config.num_workers, config.fewest_workers, config.node_wait_seconds) == expected
+
+
+@pytest.mark.parametrize("given", ["two", ":2", "1:", "1:2:3", "-1"])
+def test_a_number_of_workers_that_is_none_is_told(capsys, given):
+    parser = argparse.ArgumentParser()
+    add_run_arguments(parser, name="x")
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--num-workers={given}"])
+    assert f"--num-workers is a number of workers, or MIN:MAX as 4:8; got {given}" in capsys.readouterr().err

@@ -1,0 +1,28 @@
+from multinas_ray.cluster import SpotNotice
+from multinas_ray.oneshot import group as group_module
+from multinas_ray.oneshot.group import NoticeReader
+from tests.oneshot.fakes import call
+
+
+class FakeBroker:
+    """Has some notices; a question for one beyond them is not answered."""
+
+    def __init__(self):
+        self.notices = []
+        self.next_notice = call(lambda number: number)
+
+
+def test_notices_are_read_in_turn_and_never_waited_for(monkeypatch):
+    broker = FakeBroker()
+
+    def wait(questions, timeout):
+        assert timeout == 0
+        is_there = questions[0] < len(broker.notices)
+        return (questions, []) if is_there else ([], questions)
+
+    monkeypatch.setattr(group_module.ray, "wait", wait)
+    monkeypatch.setattr(group_module.ray, "get", lambda question: broker.notices[question])
+    reader = NoticeReader(broker)
+    assert reader.read() is None
+    broker.notices = [SpotNotice("10.0.0.7", 120.0), SpotNotice("10.0.0.8", 30.0)]
+    assert [reader.read(), reader.read(), reader.read()] == [*broker.notices, None]

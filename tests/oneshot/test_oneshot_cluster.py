@@ -1,0 +1,217 @@
+"""Searches on a real local Ray: the whole path, its repeatability, and deaths at any moment."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import ray
+import torch
+
+from multinas_ray.errors import RunError
+from multinas_ray.oneshot import run_search
+from multinas_ray.runs import Run, load_run, verify_run
+from multinas_ray.selection import load_family, select_networks
+from multinas_ray.supernets import build_subnet
+from tests.support.tiny_search import parser, tiny_config, tiny_space
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
+
+SCRIPT = Path(__file__).with_name("tiny_search.py")
+OF_THE_SEARCH = ["id", "round", "source", "architecture", "loss", "accuracy", "log_q", "tell_order", "update"]
+
+
+def check_whole(run: Run, warmup_rounds: int = 5, search_rounds: int = 30) -> None:
+    """Every planned evaluation once, the distributions as folded from them, and K networks whose weights load."""
+    assert run.is_finished
+    rows = run.evaluations
+    assert rows["tell_order"].tolist() == list(range(6 * search_rounds))
+    assert rows["id"].is_unique
+    assert sorted(set(rows["round"])) == list(range(warmup_rounds, warmup_rounds + search_rounds))
+    assert verify_run(run.path).holds
+    assert len(run.architectures) == 3
+    assert run.architectures["params"].is_monotonic_increasing
+    for network in run.architectures.to_dict("records"):
+        weights = torch.load(Path(run.path) / network["weights_path"], weights_only=True)
+        build_subnet(tiny_space(), network["architecture"]).load_state_dict(weights)
+    candidates = load_family(run.path).candidates
+    assert candidates[candidates["chosen"]]["architecture"].tolist() == run.architectures["architecture"].tolist()
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Run]]:
+    """Searches in this process, all on one local Ray of two CPUs."""
+    storage = tmp_path_factory.mktemp("runs")
+
+    def run(*flags: str) -> Run:
+        arguments = parser().parse_args(["--storage", str(storage), "--rounds-ahead", "1", *flags])
+        return run_search(tiny_config(arguments), resume=arguments.resume)
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield run
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def one_worker(search: Callable[..., Run]) -> Run:
+    return search("--name", "one")
+
+
+def test_a_search_leaves_k_networks_and_a_whole_record(one_worker: Run) -> None:
+    check_whole(one_worker)
+    for name in ("pareto.png", "state.json", "finished.json"):
+        assert (Path(one_worker.path) / name).exists()
+    assert list((Path(one_worker.path) / "tensorboard").rglob("events.*"))
+    assert len(pd.read_parquet(Path(one_worker.path) / "evaluations")) == len(one_worker.evaluations)
+
+
+def test_equal_seeds_give_equal_searches_and_networks(one_worker: Run, search: Callable[..., Run]) -> None:
+    again = search("--name", "again")
+    pd.testing.assert_frame_equal(again.evaluations[OF_THE_SEARCH], one_worker.evaluations[OF_THE_SEARCH])
+    assert again.architectures["architecture"].tolist() == one_worker.architectures["architecture"].tolist()
+
+
+def test_a_driver_killed_before_the_networks_were_chosen_goes_on_with_that_alone(
+    one_worker: Run, search: Callable[..., Run]
+) -> None:
+    path = Path(one_worker.path).with_name("cut")
+    shutil.copytree(one_worker.path, path)
+    for name in ("finished.json", "architectures.parquet", "candidates.parquet"):
+        (path / name).unlink()
+    shutil.rmtree(path / "networks")
+    run = search("--name", "cut", "--resume")
+    check_whole(run)
+    pd.testing.assert_frame_equal(run.architectures, one_worker.architectures)
+    assert not (path / "tune" / "session-0001").exists()  # neither trials nor workers were started
+
+
+def test_a_finished_run_answers_other_budgets(one_worker: Run) -> None:
+    family = select_networks(one_worker.path, limits={"params": [4000, 1500], "flops": 3e4})
+    assert (family.architectures["params"].to_numpy() <= [1500, 4000]).all()
+    assert (family.architectures["flops"] <= 3e4).all()
+    weights = torch.load(Path(family.path) / family.architectures["weights_path"][1], weights_only=True)
+    build_subnet(tiny_space(), family.architectures["architecture"][1]).load_state_dict(weights)
+    own, again = (
+        dict(zip(each["architecture"], each["loss"], strict=True))
+        for each in (load_family(one_worker.path).candidates, family.candidates)
+    )
+    assert own.keys() & again.keys()
+    for architecture in own.keys() & again.keys():
+        assert again[architecture] == pytest.approx(own[architecture])
+
+
+def test_two_workers_give_the_losses_of_one(one_worker: Run, search: Callable[..., Run]) -> None:
+    two = search("--name", "two", "--num-workers", "2")
+    check_whole(two)
+    first = 6 * 10
+    assert two.evaluations["architecture"][:first].tolist() == one_worker.evaluations["architecture"][:first].tolist()
+    np.testing.assert_allclose(two.evaluations["loss"][:first], one_worker.evaluations["loss"][:first], rtol=1e-4)
+
+
+def test_a_finished_run_is_returned_as_it_is(one_worker: Run, search: Callable[..., Run]) -> None:
+    again = search("--name", "one", "--resume")
+    assert again.finished == one_worker.finished
+
+
+def test_more_workers_than_the_cluster_has_is_told_at_once(search: Callable[..., Run]) -> None:
+    with pytest.raises(
+        RunError, match=r"the cluster has 1 node\(s\) with 2 CPU and 0 GPU, room for 0; lower num_workers"
+    ):
+        search("--name", "gpu", "--use-gpu")
+
+
+class Driver:
+    """The tiny search as a user starts it: a process of its own with a Ray of its own."""
+
+    def __init__(self, storage: Path, *flags: str) -> None:
+        self.run_path = storage / "tiny"
+        environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2]), "RAY_AUTH_MODE": "disabled"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), "--storage", str(storage), *flags],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self, exit_status: int = 0) -> str:
+        output, _ = self.process.communicate(timeout=240)
+        assert self.process.returncode == exit_status, output
+        return output
+
+    def num_evaluations(self) -> int:
+        return len(load_run(self.run_path).evaluations) if (self.run_path / "config.json").exists() else 0
+
+    def wait_for_evaluations(self, number: int) -> None:
+        self.wait_until(lambda: self.num_evaluations() >= number)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 180
+        while not condition():
+            assert self.process.poll() is None, self.process.communicate()[0]
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.02)
+
+    def processes(self, title: str) -> list[psutil.Process]:
+        """Processes of this driver's Ray whose title holds `title`."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        return [each for each in family if any(title in part for part in each.cmdline())]
+
+
+def test_a_killed_driver_loses_nothing_recorded(tmp_path: Path) -> None:
+    """SIGKILL before the first evaluation, right after it, and in the middle; each time --resume goes on."""
+    flags, run_path, recorded = ["--search-rounds", "60"], tmp_path / "tiny", []
+    for session, after_evaluations in enumerate((0, 1, 70)):
+        driver = Driver(tmp_path, *flags, *(["--resume"] if session else []))
+        driver.wait_until((run_path / "sessions" / f"{session:04d}.json").exists)
+        driver.wait_for_evaluations(after_evaluations)
+        driver.process.kill()
+        driver.process.communicate()
+        recorded.append(load_run(run_path).evaluations)
+        assert len(recorded[-1]) >= after_evaluations
+    Driver(tmp_path, *flags, "--resume").finish()
+    run = load_run(run_path)
+    check_whole(run, search_rounds=60)
+    assert run.finished is not None
+    assert run.finished["num_restarts"] == 3
+    for before in recorded[1:]:
+        pd.testing.assert_frame_equal(run.evaluations[: len(before)], before)
+
+
+def test_ctrl_c_saves_all_and_killed_workers_and_trials_are_started_again(tmp_path: Path) -> None:
+    """Ctrl-C tells how to go on. Then SIGKILL of a worker: Ray Train restarts it; of a trial: its block comes again."""
+    flags = ("--search-rounds", "150")
+    driver = Driver(tmp_path, *flags)
+    driver.wait_for_evaluations(30)
+    driver.process.send_signal(signal.SIGINT)
+    output = driver.finish(exit_status=130)
+    assert "finishing the rounds in flight" in output
+    assert "The K distributions" in output
+    assert "--resume" in output.splitlines()[-1]
+    stopped = verify_run(driver.run_path)
+    assert stopped.holds
+    saved = driver.num_evaluations()
+    assert 30 <= saved < 6 * 100
+    assert load_run(driver.run_path).distributions["update"].max() == saved // 6
+    driver = Driver(tmp_path, *flags, "--resume")
+    driver.wait_for_evaluations(saved + 30)
+    driver.processes("RayTrainWorker")[0].kill()
+    seen = driver.num_evaluations()
+    driver.wait_for_evaluations(seen + 60)
+    driver.processes("Trainable")[0].kill()
+    driver.finish()
+    check_whole(load_run(driver.run_path), search_rounds=150)
+
+
+def test_trials_and_broker_hold_no_torch() -> None:
+    """They would cost some 400 MB each."""
+    code = "import multinas_ray.oneshot.trial, multinas_ray.oneshot.broker, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

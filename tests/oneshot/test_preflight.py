@@ -1,0 +1,226 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from multinas_ray.cluster import resources
+from multinas_ray.data import DataConfig
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.oneshot import preflight
+from multinas_ray.oneshot.preflight import check_data, check_resources, check_run_folder
+from multinas_ray.runs import RunSession, write_config
+from multinas_ray.spaces import digits_space
+from multinas_ray.supernets import WeightTraining
+
+
+@pytest.fixture
+def started(make_config):
+    """A configuration whose run was started before."""
+    config = make_config()
+    write_config(config.run_path, config.to_dict())
+    RunSession.begin(config.run_path)
+    return config
+
+
+def test_a_run_that_never_came_to_a_session_leaves_its_name_free(make_config):
+    config = make_config()
+    write_config(config.run_path, config.to_dict())
+    check_run_folder(config, resume=False)
+    check_run_folder(config, resume=True)
+
+
+def test_a_new_run_needs_a_free_name(started):
+    with pytest.raises(ConfigError) as caught:
+        check_run_folder(started, resume=False)
+    assert str(caught.value) == (
+        f"a run named 'small' exists in {started.storage_path}; go on with it by --resume, or choose another --name"
+    )
+
+
+def test_another_name_is_free(started):
+    check_run_folder(replace(started, name="other"), resume=False)
+
+
+def test_there_must_be_a_run_to_resume(make_config):
+    config = make_config()
+    with pytest.raises(RunError) as caught:
+        check_run_folder(config, resume=True)
+    assert str(caught.value) == (f"there is no run to resume at {config.run_path}; leave out --resume to start it")
+
+
+def test_the_same_search_can_be_resumed(started):
+    check_run_folder(started, resume=True)
+    check_run_folder(replace(started, rounds_ahead=1, num_workers=2), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"seed": 7}, ["seed: recorded 0, now 7"]),
+        (
+            {"coefficients": (0.0, 0.1, 0.3)},
+            ["optimizer.coefficients: recorded [0.0, 0.3], now [0.0, 0.1, 0.3]"],
+        ),
+        ({"space": digits_space()}, ["space: recorded '", "now 'digits (", "complexity.scale: recorded "]),
+        ({"search_rounds": 99}, ["plan.search_rounds: recorded 12, now 99"]),
+        ({"complexity": "flops"}, ["complexity.name: recorded 'params', now 'flops'"]),
+        (
+            {"training": WeightTraining(batch_size=96, validation_batch_size=128, norm_batch_size=32)},
+            ["training.batch_size: recorded 64, now 96"],
+        ),
+        (
+            {"data": DataConfig(source="digits", validation_fraction=0.5)},
+            ["data.validation_fraction: recorded 0.25, now 0.5"],
+        ),
+    ],
+)
+def test_another_search_is_not_resumed_and_the_difference_is_named(started, changes, shown):
+    with pytest.raises(StateError) as caught:
+        check_run_folder(replace(started, **changes), resume=True)
+    text = str(caught.value)
+    assert text.startswith(f"{started.run_path} is another search than the one to resume: ")
+    assert text.endswith("Resume it with its own settings (its config.json), or start a new run under another --name")
+    for part in shown:
+        assert part in text
+
+
+def test_of_many_differences_a_few_are_shown_and_each_is_short(started):
+    changes = {"seed": 1, "coefficients": tuple(float(k) for k in range(40)), "memory": 3, "margin_scale": 0.5}
+    with pytest.raises(StateError) as caught:
+        check_run_folder(replace(started, search_rounds=20, warmup_rounds=3, **changes), resume=True)
+    differences = str(caught.value).split("resume: ")[1].split(". Resume it")[0].split("; ")
+    assert len(differences) == preflight.DIFFERENCES_SHOWN
+    assert all(len(difference) < 200 for difference in differences)
+
+
+def test_a_damaged_run_is_not_resumed(started):
+    Path(started.run_path, "config.json").write_text("{")
+    with pytest.raises(StateError, match=r"config\.json: not readable as JSON"):
+        check_run_folder(started, resume=True)
+
+
+def test_a_storage_that_cannot_be_written_is_named(make_config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    config = make_config(storage_path=str(tmp_path / "file" / "runs"))
+    for resume in (False, True):
+        with pytest.raises(ConfigError) as caught:
+            check_run_folder(config, resume=resume)
+        text = str(caught.value)
+        assert text.startswith(f"{tmp_path}/file/runs is not writable (")
+        assert "choose another storage_path" in text
+
+
+def test_a_check_leaves_nothing_behind(make_config, tmp_path):
+    check_run_folder(make_config(), resume=False)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_images_that_fit_are_given_back(make_config):
+    splits = check_data(make_config())
+    assert splits.image_shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"space": digits_space(image_size=16)},
+            "the images are (1, 8, 8) (channels, height, width), the space takes (1, 16, 16); "
+            "build the space for these images, or set image_size",
+        ),
+        (
+            {"space": digits_space(num_classes=7)},
+            "the images have 10 classes, the space's networks 7; build the space with the number of classes",
+        ),
+        (
+            {"training": WeightTraining(batch_size=1088, validation_batch_size=64, norm_batch_size=32)},
+            "batch_size=1088 is more than the 1078 train images; set batch_size to 1056",
+        ),
+        (
+            {"training": WeightTraining(batch_size=64, validation_batch_size=384, norm_batch_size=32)},
+            "validation_batch_size=384 is more than the 360 validation images; set validation_batch_size to 352",
+        ),
+    ],
+)
+def test_images_that_do_not_fit_say_why(make_config, changes, text):
+    with pytest.raises(DataError) as caught:
+        check_data(make_config(**changes))
+    assert str(caught.value) == text
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    def of(*nodes):
+        alive = [{"Alive": True, "Resources": dict(zip(("CPU", "GPU"), node, strict=True))} for node in nodes]
+        dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
+        monkeypatch.setattr(resources.ray, "nodes", lambda: [*alive, dead])
+
+    return of
+
+
+def test_a_cluster_that_has_enough_is_fine(make_config, cluster):
+    cluster((2.0, 0.0))
+    check_resources(make_config(num_workers=2), Console())
+    cluster((2.0, 1.0), (2.0, 1.0))
+    check_resources(make_config(num_workers=2, use_gpu=True), Console())
+
+
+def test_fewer_workers_are_enough_where_the_search_may_go_on_with_them(make_config, cluster):
+    cluster((1.0, 0.0))
+    check_resources(make_config(num_workers=2, min_workers=1), Console())
+    with pytest.raises(RunError, match="num_workers=2 workers of 1 CPU do not fit"):
+        check_resources(make_config(num_workers=2), Console())
+
+
+@pytest.mark.parametrize("come", [True, False])
+def test_nodes_are_asked_for_and_waited_for(make_config, cluster, monkeypatch, come):
+    requests = []
+
+    def request_resources(bundles):
+        requests.append(bundles)
+        if come and bundles:
+            cluster((2.0, 1.0), (8.0, 1.0))
+
+    monkeypatch.setattr(resources, "request_resources", request_resources)
+    monkeypatch.setattr(resources, "NODE_POLL_SECONDS", 0.01)
+    cluster((2.0, 1.0))
+    config = make_config(num_workers=2, use_gpu=True, node_wait_seconds=30.0 if come else 0.05)
+    if come:
+        check_resources(config, Console())
+    else:
+        with pytest.raises(RunError, match="the cluster has 1 node"):
+            check_resources(config, Console())
+    assert requests == [[{"CPU": 1.0, "GPU": 1.0}] * 2, []]
+
+
+REMEDY = "; lower num_workers or what each worker asks for, or add nodes"
+
+
+@pytest.mark.parametrize(
+    ("changes", "nodes", "text"),
+    [
+        (
+            {"num_workers": 2, "cpus_per_worker": 1.5},
+            [(2.0, 0.0)],
+            "num_workers=2 workers of 1.5 CPU do not fit: the cluster has 1 node(s) with 2 CPU and 0 GPU, room for 1",
+        ),
+        (
+            {"num_workers": 2, "use_gpu": True},
+            [(64.0, 1.0)],
+            "num_workers=2 workers of 1 CPU and 1 GPU do not fit: the cluster has 1 node(s) with 64 CPU and 1 GPU, "
+            "room for 1",
+        ),
+        (
+            {"cpus_per_worker": 4.0},
+            [(2.0, 0.0), (2.0, 0.0)],
+            "num_workers=1 workers of 4 CPU do not fit: the cluster has 2 node(s) with 2 CPU and 0 GPU, "
+            "2 CPU and 0 GPU, room for 0",
+        ),
+    ],
+)
+def test_a_cluster_that_has_too_little_is_told_what_it_has(make_config, cluster, changes, nodes, text):
+    cluster(*nodes)
+    with pytest.raises(RunError) as caught:
+        check_resources(make_config(**changes), Console())
+    assert str(caught.value) == text + REMEDY

@@ -1,0 +1,409 @@
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multinas_ray.errors import StateError
+from multinas_ray.oneshot import record as record_module
+from multinas_ray.oneshot.messages import RoundResult, Traffic
+from multinas_ray.oneshot.record import SearchRecord, resume_record
+from multinas_ray.oneshot.schedule import Schedule
+from multinas_ray.runs import load_run, load_snapshot, proposals_of, verify_run, write_config, write_finished
+from multinas_ray.selection import goals_of_run
+from multinas_ray.storage import files
+
+
+class Crash(BaseException):
+    """The driver is killed here."""
+
+
+class Session:
+    """A driver without Ray: record, schedule and made-up losses. `crash_at` is (stage, round)."""
+
+    def __init__(self, config, number, crash_at=(None, None)):
+        self.config, self.number, self.crash_at = config, number, crash_at
+        self.optimizer = config.new_optimizer()
+        if number == 0:
+            write_config(config.run_path, config.to_dict())
+            self.record, first_round = SearchRecord(config, self.optimizer), 0
+        else:
+            self.record, first_round = resume_record(config, self.optimizer, restarts=number)
+        self.first_round = first_round
+        self.schedule = Schedule(
+            plan=config.plan,
+            optimizer=self.optimizer,
+            complexity=lambda rows: config.cost(rows) / config.complexity_scale,
+            record=self.append,
+            observe=self.observe,
+            next_round=first_round,
+        )
+        self.drawn = {}
+
+    def maybe_crash(self, stage, number):
+        if self.crash_at == (stage, number):
+            raise Crash
+
+    def append(self, finished):
+        self.maybe_crash("before append", finished.round.number)
+        self.record.append(finished)
+        self.maybe_crash("after append", finished.round.number)
+
+    def observe(self, finished):
+        self.maybe_crash("after tell", finished.round.number)
+        self.record.observe(finished)
+        self.maybe_crash("after observe", finished.round.number)
+
+    def result_of(self, drawn):
+        rows = np.zeros((0, 6), int) if drawn.architectures is None else drawn.architectures
+        noise = np.random.default_rng((self.number, drawn.number)).normal(0, 0.05, len(rows))
+        losses = 1.0 - 0.3 * self.config.cost(rows) / self.config.complexity_scale + noise
+        if drawn.number == 5:
+            losses[:1] = np.nan
+        return RoundResult(
+            number=drawn.number,
+            train_loss=1.0,
+            losses=tuple(losses.tolist()),
+            accuracies=tuple([0.5] * len(rows)),
+            compute_seconds=0.02,
+            traffic=Traffic(reduced_bytes=1000 + drawn.number, saved_bytes=5000),
+        )
+
+    def draw(self):
+        self.drawn.update({each.number: each for each in self.schedule.draw()})
+
+    def run(self):
+        self.draw()
+        while not self.schedule.is_complete:
+            number = self.schedule.next_round
+            self.schedule.take(self.result_of(self.drawn[number]), number // 4, f"trial-{self.number}")
+            self.draw()
+        return self
+
+    def finish(self):
+        self.record.save(self.schedule.next_round)
+        totals = {"num_evaluations": self.optimizer.num_told, "num_restarts": self.number}
+        write_finished(self.config.run_path, totals)
+
+
+def folded(config):
+    """An optimiser that was told the whole record, row by row in tell order, and nothing else."""
+    optimizer, rows = config.new_optimizer(), load_run(config.run_path).evaluations
+    optimizer.tell(proposals_of(rows), rows["loss"].to_numpy(), rows["complexity"].to_numpy())
+    return optimizer
+
+
+def check_record(config, num_evaluations=None):
+    """Nothing is there twice and nothing is missing; returns the rows."""
+    rows = load_run(config.run_path).evaluations
+    assert rows["id"].is_unique
+    assert rows["id"].is_monotonic_increasing
+    assert rows["tell_order"].tolist() == list(range(len(rows)))
+    per_round = rows.groupby("round").size()
+    assert (per_round == 4).all()
+    assert per_round.index.tolist() == list(range(2, 2 + len(per_round)))
+    if num_evaluations is not None:
+        assert len(rows) == num_evaluations
+    return rows
+
+
+@pytest.fixture(params=["a snapshot each round", "no snapshot"])
+def snapshots(request, monkeypatch):
+    seconds = -1.0 if request.param == "a snapshot each round" else 1e9
+    monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", seconds)
+    return request.param
+
+
+def crash_while_saving(monkeypatch, number):
+    """Die between the distributions' flush and the snapshot of a round."""
+    save_snapshot = record_module.save_snapshot
+
+    def save(path, state):
+        if state["next_round"] == number + 1:
+            raise Crash
+        save_snapshot(path, state)
+
+    monkeypatch.setattr(record_module, "save_snapshot", save)
+
+
+def crash_while_writing(monkeypatch, what, count):
+    """Die in the middle of writing a file of `what` for the count-th time; the temporary file stays."""
+    write_local, seen = files._write_local, []
+
+    def write(file, data, overwrite):
+        if what in str(file):
+            seen.append(file)
+            if len(seen) == count:
+                half = bytes(memoryview(data))[: len(data) // 2]
+                file.with_name(f".{file.name}.1-abcd.tmp").write_bytes(half)
+                raise Crash
+        write_local(file, data, overwrite)
+
+    monkeypatch.setattr(files, "_write_local", write)
+
+
+STAGES = ("before append", "after append", "after tell", "after observe")
+
+
+@pytest.mark.parametrize("memory", [0, 2])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_crash_at_any_stage_of_a_round_loses_and_doubles_nothing(make_config, snapshots, stage, memory):
+    config = make_config(memory=memory)
+    with pytest.raises(Crash):
+        Session(config, 0, (stage, 6)).run()
+    on_record = len(check_record(config))
+    assert on_record == 4 * (4 if stage == "before append" else 5)
+    resumed = Session(config, 1)
+    assert resumed.first_round == 2 + on_record // 4
+    assert resumed.optimizer.num_told == on_record
+    assert np.array_equal(resumed.optimizer.probs, folded(config).probs)
+    resumed.run().finish()
+    check_record(config, 48)
+    assert np.array_equal(resumed.optimizer.probs, folded(config).probs)
+    found = verify_run(config.run_path)
+    assert found.holds, found.summary()
+    assert found.num_compared == 12
+    assert found.largest_difference == 0.0
+
+
+def test_a_crash_between_distributions_and_snapshot_doubles_no_update(make_config, monkeypatch):
+    monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
+    config = make_config()
+    with monkeypatch.context() as patch:
+        crash_while_saving(patch, 6)
+        with pytest.raises(Crash):
+            Session(config, 0).run()
+    assert load_run(config.run_path).distributions["update"].max() == 5
+    assert load_snapshot(config.run_path)["next_round"] == 6
+    Session(config, 1).run().finish()
+    found = verify_run(config.run_path)
+    assert found.holds, found.summary()
+    assert found.num_compared == 12
+
+
+@pytest.mark.parametrize("what", ["evaluations/", "distributions/", "rounds/", "state.json"])
+def test_a_crash_in_the_middle_of_writing_leaves_a_whole_record(make_config, monkeypatch, what):
+    monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
+    config = make_config()
+    with monkeypatch.context() as patch:
+        crash_while_writing(patch, what, 4)
+        with pytest.raises(Crash):
+            Session(config, 0).run()
+    resumed = Session(config, 1).run()
+    resumed.finish()
+    check_record(config, 48)
+    assert np.array_equal(resumed.optimizer.probs, folded(config).probs)
+    found = verify_run(config.run_path)
+    assert found.holds, found.summary()
+
+
+def test_many_crashes_in_a_row_lose_and_double_nothing(make_config, snapshots):
+    config = make_config(memory=2)
+    crashes = [("after append", 3), ("after tell", 4), ("before append", 5), ("after append", 5), ("after observe", 9)]
+    for number, crash_at in enumerate(crashes):
+        with pytest.raises(Crash):
+            Session(config, number, crash_at).run()
+        check_record(config)
+    last = Session(config, len(crashes)).run()
+    last.finish()
+    check_record(config, 48)
+    assert np.array_equal(last.optimizer.probs, folded(config).probs)
+    found = verify_run(config.run_path)
+    assert found.holds, found.summary()
+
+
+def test_a_crash_while_resuming_can_be_resumed(make_config, monkeypatch):
+    config = make_config()
+    with pytest.raises(Crash):
+        Session(config, 0, ("after append", 8)).run()
+    with monkeypatch.context() as patch:
+        crash_while_saving(patch, 8)
+        with pytest.raises(Crash):
+            Session(config, 1)
+    last = Session(config, 2).run()
+    last.finish()
+    check_record(config, 48)
+    found = verify_run(config.run_path)
+    assert found.holds, found.summary()
+
+
+def test_an_uninterrupted_record_has_ids_without_gaps(make_config, snapshots):
+    config = make_config()
+    Session(config, 0).run().finish()
+    rows = check_record(config, 48)
+    assert rows["id"].tolist() == list(range(48))
+    found = verify_run(config.run_path)
+    assert found.holds, found.summary()
+    assert found.notes == ()
+
+
+def test_ids_after_a_resume_are_new(make_config, snapshots):
+    config = make_config()
+    first = Session(config, 0, ("after append", 6))
+    with pytest.raises(Crash):
+        first.run()
+    before = load_run(config.run_path).evaluations["id"]
+    resumed = Session(config, 1)
+    resumed.draw()
+    fresh = resumed.optimizer.pending().ids
+    assert not set(fresh) & set(before)
+    assert fresh.min() > before.max()
+    assert np.diff(fresh).tolist() == [1] * (len(fresh) - 1)
+
+
+def test_draws_after_a_resume_are_not_those_already_drawn(make_config, snapshots):
+    config = make_config()
+    first = Session(config, 0, ("after observe", 6))
+    with pytest.raises(Crash):
+        first.run()
+    lost = {number: first.drawn[number].architectures.tolist() for number in (7, 8)}
+    drawn = []
+    for restarts in (1, 2, 2):
+        optimizer = config.new_optimizer()
+        _, first_round = resume_record(config, optimizer, restarts)
+        assert first_round == 7
+        drawn.append({number: optimizer.ask().architectures.tolist() for number in (7, 8)})
+    assert drawn[0] != lost
+    assert drawn[0] != drawn[1]
+    assert drawn[1] == drawn[2]  # a function of seed and restart count
+
+
+def test_the_warm_up_goes_on_from_its_last_snapshot(make_config, monkeypatch):
+    monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
+    config = make_config(warmup_rounds=10)
+    with suppress(Crash):
+        Session(config, 0, ("after observe", 5)).run()
+    resumed = Session(config, 1)
+    assert resumed.first_round == 6
+    assert len(load_run(config.run_path).evaluations) == 0
+    assert len(np.unique(resumed.optimizer.probs[resumed.optimizer.probs > 0])) == 2  # 1/4 and 1/5: uniform
+
+
+@pytest.mark.parametrize("number", [4, 8])
+def test_a_crash_between_rounds_and_snapshot_doubles_no_round(make_config, monkeypatch, number):
+    monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
+    config = make_config(warmup_rounds=6)
+    with monkeypatch.context() as patch:
+        crash_while_saving(patch, number)
+        with pytest.raises(Crash):
+            Session(config, 0).run()
+    Session(config, 1).run().finish()
+    rounds = load_run(config.run_path).rounds
+    assert rounds["round"].is_unique
+    assert rounds["reduced_bytes"].tolist() == (1000 + rounds["round"]).tolist()
+    assert set(rounds["saved_bytes"]) == {5000}
+
+
+def test_without_snapshot_or_rows_a_resumed_run_starts_at_its_beginning(make_config, monkeypatch):
+    config = make_config()
+    with suppress(Crash):
+        Session(config, 0, ("before append", 2)).run()
+    resumed = Session(config, 1)
+    assert (resumed.first_round, resumed.optimizer.num_told) == (0, 0)
+    resumed.run().finish()
+    assert verify_run(config.run_path).holds
+
+
+def test_a_run_that_was_searched_to_its_end_resumes_behind_it(make_config):
+    config = make_config()
+    first = Session(config, 0).run()
+    first.record.save(first.schedule.next_round)
+    resumed = Session(config, 1)
+    assert resumed.first_round == config.plan.num_rounds
+    assert resumed.schedule.is_complete
+    assert np.array_equal(resumed.optimizer.probs, first.optimizer.probs)
+
+
+def test_a_snapshot_ahead_of_the_record_is_refused(make_config):
+    config = make_config()
+    first = Session(config, 0).run()
+    first.record.save(first.schedule.next_round)
+    for part in Path(config.run_path).glob("evaluations/*.parquet"):
+        part.unlink()
+    with pytest.raises(StateError) as caught:
+        Session(config, 1)
+    assert str(caught.value) == (
+        f"{config.run_path} holds 0 evaluations, its state.json was saved after 48: evaluations are missing; "
+        "restore them, or delete state.json to go on from what is there"
+    )
+
+
+def test_a_row_holds_what_the_round_gave(make_config):
+    config = make_config()
+    session = Session(config, 0).run()
+    row = load_run(config.run_path).evaluations.iloc[13]  # round 5, sample 1
+    drawn = session.drawn[5]
+    architecture = drawn.architectures[1]
+    assert row["round"] == 5
+    assert row["block"] == 1
+    assert row["trial_id"] == "trial-0"
+    assert row["architecture"] == tuple(architecture)
+    assert row["architecture_readable"] == config.space.search_space.describe(architecture)
+    assert row["loss"] == session.result_of(drawn).losses[1]
+    assert row["accuracy"] == 0.5
+    assert row["params"] == config.space.costs["params"](architecture[None])[0]
+    assert row["flops"] == config.space.costs["flops"](architecture[None])[0]
+    assert row["complexity"] == row["params"] / config.complexity_scale
+    assert (row["tell_order"], row["update"]) == (13, 4)
+    assert np.isposinf(load_run(config.run_path).evaluations["loss"][12])  # the NaN of round 5
+
+
+def test_evaluations_are_durable_before_the_optimiser_is_told(make_config):
+    config = make_config()
+    session = Session(config, 0, ("after append", 2))
+    with pytest.raises(Crash):
+        session.run()
+    assert session.optimizer.num_told == 0
+    assert len(load_run(config.run_path).evaluations) == 4
+
+
+def test_snapshots_come_now_and_then(make_config, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(record_module.time, "monotonic", lambda: now[0])
+    config = make_config()
+    saved = []
+    monkeypatch.setattr(record_module, "save_snapshot", lambda path, state: saved.append(state["next_round"]))
+    session = Session(config, 0)
+    session.draw()
+    for number in range(14):
+        session.schedule.take(session.result_of(session.drawn[number]), 0, "trial")
+        session.draw()
+        now[0] += 4.0
+    assert saved == [4, 7, 10, 13]  # more than 10 s after the one before
+
+
+def test_the_elapsed_time_goes_on_over_sessions(make_config):
+    config = make_config()
+    first = Session(config, 0)
+    first.record._started_seconds -= 1000.0
+    first.run().record.save(14)
+    resumed = Session(config, 1)
+    assert 1000.0 <= resumed.record.elapsed_seconds < 1000.0 + 600.0
+
+
+def test_the_elapsed_time_of_a_warm_up_counts_too(make_config):
+    config = make_config()
+    first = Session(config, 0)
+    first.record._started_seconds = time.monotonic() - 1000.0
+    first.record.save(1)
+    assert Session(config, 1).record.elapsed_seconds >= 1000.0
+
+
+def test_the_record_of_a_search_for_targets_holds_across_a_crash(make_config):
+    config = make_config(coefficients=None, targets=[9e3, 2e4])
+    with suppress(Crash):
+        Session(config, 0, crash_at=("after append", 7)).run()
+    session = Session(config, 1).run()
+    session.finish()
+    verification = verify_run(config.run_path)
+    assert verification.holds, verification.problems
+    run = load_run(config.run_path)
+    newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]
+    np.testing.assert_allclose(newest["target"] * config.complexity_scale, [2e4, 9e3])
+    assert newest["coefficient"].isna().all()
+    assert (session.optimizer.diagnostics()["expected_complexity"] == newest["expected_complexity"]).all()
+    assert [(goal.limits, goal.distribution) for goal in goals_of_run(run)] == [
+        ({"params": 9e3}, 1),
+        ({"params": 2e4}, 0),
+    ]

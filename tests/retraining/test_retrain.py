@@ -1,0 +1,171 @@
+"""Retraining without Ray: what is trained, what is kept, what is refused. The trainings themselves are stand-ins."""
+
+import dataclasses
+import io
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from multinas_ray.errors import ConfigError, DataError, MissingPackageError, StateError
+from multinas_ray.retraining import RetrainConfig, Trackers, retrain_networks
+from multinas_ray.retraining.running import Retraining
+from multinas_ray.runs import CHECKPOINT_FILE, Retrained, load_retraining, write_retraining, write_training
+from multinas_ray.selection import load_family
+from tests.support.chosen_run import LARGE, SMALL, write_chosen_run, write_family
+
+RECIPE = RetrainConfig(epochs=3, batch_size=64)
+ROW = {"epoch": 3, "learning_rate": 0.0, "train_loss": 1.0, "validation_loss": None, "validation_accuracy": None}
+
+
+@pytest.fixture
+def run_path(tmp_path):
+    return write_chosen_run(tmp_path, [SMALL, LARGE, LARGE])
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Replaces the trials: each network gets files at once. Holds what was trained, by call."""
+    calls = []
+
+    def train(self, jobs, callbacks):
+        calls.append(sorted(jobs))
+        for rank, job in jobs.items():
+            result = Retrained(loss=1.0 + rank, accuracy=0.9 - rank / 10, epochs=job.config.epochs, seconds=1.0)
+            for folder in job.folders:
+                (Path(folder) / "retrained.pt").write_bytes(f"{rank}".encode())
+                write_training(folder, [{**ROW, "images_per_second": 1.0, "seconds": 1.0}])
+                write_retraining(folder, dataclasses.replace(job.record, result=result))
+
+    monkeypatch.setattr(Retraining, "_train", train)
+    return calls
+
+
+def retrain(run_path, config=RECIPE, **arguments):
+    return retrain_networks(run_path, config, console=Console(file=io.StringIO()), **arguments).architectures
+
+
+def test_each_architecture_is_trained_once_and_recorded_for_all_its_networks(run_path, trained):
+    before = load_family(run_path).architectures
+    rows = retrain(run_path)
+    assert trained == [[0, 1]]
+    assert rows["retrained_accuracy"].tolist() == [0.9, 0.8, 0.8]
+    assert rows["retrained_loss"].tolist() == [1.0, 2.0, 2.0]
+    assert rows["retrained_epochs"].tolist() == [3, 3, 3]
+    assert rows["retrained_path"].tolist() == [f"networks/{rank}/retrained.pt" for rank in range(3)]
+    assert all((Path(run_path) / path).exists() for path in rows["retrained_path"])
+    others = [name for name in rows if not name.startswith("retrained_")]
+    pd.testing.assert_frame_equal(rows[others], before[others])
+
+
+def test_what_is_finished_is_not_trained_again(run_path, trained):
+    assert retrain(run_path, networks=[0])["retrained_path"].notna().tolist() == [True, False, False]
+    assert retrain(run_path)["retrained_path"].notna().all()
+    machine = dataclasses.replace(RECIPE, num_workers=2, max_failures=0)
+    retrain(run_path, machine)
+    assert trained == [[0], [1]]
+
+
+def test_a_result_that_the_table_missed_is_recorded_by_the_next_call(run_path, trained):
+    retrain(run_path)
+    write_family(run_path, [SMALL, LARGE, LARGE])  # as before the training
+    assert retrain(run_path)["retrained_accuracy"].tolist() == [0.9, 0.8, 0.8]
+    assert len(trained) == 1
+
+
+def test_another_recipe_is_refused_unless_it_is_to_replace_the_old_one(run_path, trained):
+    retrain(run_path, networks=[0])
+    other = dataclasses.replace(RECIPE, epochs=5)
+    with pytest.raises(
+        StateError, match=r"networks/0 was trained by another recipe \(epochs: recorded 3, now 5\).*--overwrite"
+    ):
+        retrain(run_path, other)
+    (Path(run_path) / "networks" / "0" / CHECKPOINT_FILE).touch()
+    rows = retrain(run_path, other, overwrite=True, networks=[0])
+    assert trained == [[0], [0]]
+    assert rows["retrained_epochs"][0] == 5
+    assert not (Path(run_path) / "networks" / "0" / CHECKPOINT_FILE).exists()
+
+
+def test_overwritten_figures_are_gone_before_the_training_starts(run_path, trained, monkeypatch):
+    retrain(run_path)
+    seen = []
+
+    def die(self, jobs, callbacks):
+        seen.append(load_family(run_path).architectures["retrained_path"].notna().tolist())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Retraining, "_train", die)
+    with pytest.raises(KeyboardInterrupt):
+        retrain(run_path, overwrite=True, networks=[1])
+    assert seen == [[True, False, False]]
+    assert load_retraining(f"{run_path}/networks/1").result is None
+
+
+def export(run_path, rank):
+    """What an export leaves; returns its folder."""
+    folder = Path(run_path) / "networks" / str(rank) / "export"
+    folder.mkdir()
+    (folder / "parity.json").write_text("{}")
+    return folder
+
+
+def test_a_networks_exported_files_go_with_the_weights_they_were_made_from(run_path, trained, monkeypatch):
+    retrain(run_path)
+    exports = [export(run_path, rank) for rank in range(3)]
+    retrain(run_path)  # nothing is left to train
+    assert all(folder.exists() for folder in exports)
+    monkeypatch.setattr(Retraining, "_train", lambda *arguments: 1 / 0)  # as if killed before any new weights
+    with pytest.raises(ZeroDivisionError):
+        retrain(run_path, overwrite=True, networks=[1])
+    assert [folder.exists() for folder in exports] == [True, False, False]  # 1 and 2 are of one architecture
+
+
+def test_a_network_that_another_selection_made_equal_takes_over_the_files(run_path, trained):
+    retrain(run_path)
+    write_family(run_path, [SMALL, SMALL, LARGE])
+    shutil.rmtree(Path(run_path) / "networks" / "1")  # as a selection does with networks that do not stay
+    (Path(run_path) / "networks" / "1").mkdir()
+    exported = export(run_path, 1)  # of the supernet's weights
+    rows = retrain(run_path)
+    assert not exported.exists()
+    assert len(trained) == 1
+    assert rows["retrained_accuracy"].tolist() == [0.9, 0.9, 0.8]
+    assert (Path(run_path) / "networks" / "1" / "retrained.pt").read_bytes() == b"0"
+
+
+def test_the_files_of_another_architecture_are_not_taken_for_a_network(run_path, trained):
+    retrain(run_path)
+    write_family(run_path, [LARGE, SMALL])
+    stale = Path(run_path) / "networks" / "0" / CHECKPOINT_FILE
+    stale.touch()
+    rows = retrain(run_path)
+    assert not stale.exists()
+    assert trained == [[0, 1], [0, 1]]
+    assert rows["retrained_path"].notna().all()
+
+
+def test_what_cannot_be_trained_is_told(run_path, trained):
+    with pytest.raises(ConfigError, match=r"has the networks \[0, 1, 2\], not \[0, 3\]: give some of these"):
+        retrain(run_path, networks=[3, 0])
+    with pytest.raises(ConfigError, match="not \\[\\]"):
+        retrain(run_path, networks=[])
+    with pytest.raises(
+        DataError, match=r"batch_size=1439 is more than the 1438 training images; set it to 1438 or less"
+    ):
+        retrain(run_path, RetrainConfig(batch_size=1439))
+    with pytest.raises(DataError, match="set it to 1150 or less"):
+        retrain(run_path, RetrainConfig(batch_size=1439, train_on="train"))
+    with pytest.raises(StateError, match="has no selection 'small'"):
+        retrain(run_path, label="small")
+    assert not trained
+
+
+@pytest.mark.parametrize("tracker", ["mlflow", "wandb"])
+def test_a_missing_tracker_is_told_before_anything_starts(run_path, trained, tracker, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, tracker, None)
+    with pytest.raises(MissingPackageError, match=rf'need the package {tracker}.*"multinas-ray\[tracking\]"'):
+        retrain(run_path, trackers=Trackers(**{tracker: "somewhere"}))
+    assert not trained

@@ -1,0 +1,54 @@
+"""A training on one of several ranks. Its processes import this file alone, so it imports little."""
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from multinas_ray.cluster import NoticedCheckpoints, SpotNotice
+from multinas_ray.data import Augmentation, DataSplits
+from multinas_ray.retraining import RetrainConfig
+from multinas_ray.retraining.network_training import NetworkTraining
+
+NOTICED_STEP = 2
+"""Steps done when the last rank's node gets its notice."""
+
+
+def train_on_a_rank(rank: int, world_size: int, store: Path, splits: DataSplits, file: Path) -> None:
+    """An epoch on a rank; the last one writes the weights and what the epoch and the test came to."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
+    training = without_normalisation(splits, rank, world_size)
+    row = training.run_epoch()
+    loss, accuracy = training.score(splits.test)
+    if rank == world_size - 1:
+        torch.save({"state": training.network.state_dict(), "row": (row["train_loss"], loss, accuracy)}, file)
+    dist.destroy_process_group()
+
+
+def pause_on_a_rank(rank: int, world_size: int, store: Path, splits: DataSplits, folder: Path) -> None:
+    """Train up to the pause that the notice of the last rank's node wants; each rank writes its state."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
+    training = without_normalisation(splits, rank, world_size)
+    checkpoints = NoticedCheckpoints(torch.device("cpu"), world_size)
+
+    def is_due() -> bool:
+        if rank == world_size - 1 and training.step == NOTICED_STEP:
+            checkpoints.tell(SpotNotice("10.0.0.7", 30.0))
+        return checkpoints.is_due()
+
+    training.run_epoch(is_due)
+    torch.save(training.state_dict(), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def without_normalisation(splits: DataSplits, rank: int = 0, world_size: int = 1) -> NetworkTraining:
+    """The training of a network without batch normalisation, so that nothing depends on how a batch is shared."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    nn.init.zeros_(network[1].weight)
+    nn.init.zeros_(network[1].bias)
+    config = RetrainConfig(epochs=2, batch_size=32, augmentation="standard", num_workers=world_size)
+    crops = Augmentation(crop_padding=1, horizontal_flip=False)
+    return NetworkTraining(network, config, splits, crops, torch.device("cpu"), rank, world_size)

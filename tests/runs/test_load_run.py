@@ -1,0 +1,249 @@
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow import fs as pafs
+
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.runs.schema import (SCHEMA_VERSION, architectures_schema, consuming_update, distributions_schema, evaluations_schema)
+from multinas_ray.runs import (load_run)
+from multinas_ray.runs.reading import (write_config, write_finished)
+from multinas_ray.runs.snapshots import (load_snapshot, save_snapshot)
+from multinas_ray.storage import (Location)
+
+
+def test_a_finished_run_comes_back_whole(finished_run):
+    run = load_run(finished_run)
+    assert run.is_finished
+    assert run.finished["num_evaluations"] == 320
+    assert len(run.evaluations) == 320
+    assert len(run.distributions) == 40 * 4
+    assert len(run.architectures) == 4
+    assert run.driving_cost == ("params", run.config["complexity"]["scale"])
+    assert "schema_version" not in run.config
+    np.testing.assert_array_equal(run.evaluations["tell_order"], np.arange(320))
+    assert run.evaluations["id"].is_unique
+    assert run.evaluations["architecture"].map(type).eq(tuple).all()
+    assert run.distributions["mode"].map(type).eq(tuple).all()
+    assert run.architectures["architecture"].map(len).eq(6).all()
+    assert np.isinf(run.evaluations["loss"]).sum() == 1
+
+
+def test_the_configs_arrays_come_back_exactly(tmp_path):
+    table = np.array([[0.1, 1 / 3], [np.pi, 0.0]])
+    write_config(tmp_path / "run", {"optimizer": {"cost_table": table, "coefficients": (0.1, 0.3)}})
+    config = load_run(tmp_path / "run").config
+    np.testing.assert_array_equal(config["optimizer"]["cost_table"], table)
+    assert config["optimizer"]["coefficients"] == [0.1, 0.3]
+
+
+def test_recorded_values_are_those_that_were_told(make_run, tmp_path):
+    recorder = make_run(tmp_path / "run").start()
+    told = [recorder.step(number) for number in range(3)]
+    recorder.distributions.flush()
+    run = load_run(tmp_path / "run")
+    for name in ("loss", "complexity", "log_q", "params", "accuracy"):
+        np.testing.assert_array_equal(run.evaluations[name], np.concatenate([one[name] for one in told]))
+    rows = run.evaluations["architecture"].tolist()
+    assert rows == [tuple(row) for one in told for row in one["architecture"].tolist()]
+    assert run.evaluations["update"].tolist() == [1] * 8 + [2] * 8 + [3] * 8
+    last = run.distributions[run.distributions["update"] == 3]
+    for k, probs in enumerate(last["probs"]):
+        for d, given in enumerate(probs):
+            np.testing.assert_array_equal(given, recorder.optimizer.probs[k, d, : len(given)])
+    assert [len(given) for given in last["probs"].iloc[0]] == [3, 4, 2, 4, 3, 4]
+
+
+def test_a_run_is_read_while_it_goes_on(make_run, tmp_path):
+    recorder = make_run(tmp_path / "run").start()
+    assert load_run(tmp_path / "run").evaluations.empty
+    for number in range(20):
+        recorder.step(number)
+        run = load_run(tmp_path / "run")
+        assert len(run.evaluations) == 8 * (number + 1)
+        assert not run.is_finished
+        assert run.distributions.empty
+        assert run.architectures.empty
+    assert list(run.distributions.columns) == distributions_schema().names
+    assert list(run.architectures.columns) == architectures_schema(()).names
+
+
+def test_temporary_files_are_ignored(make_run, tmp_path):
+    recorder = make_run(tmp_path / "run").start()
+    recorder.step(0)
+    for name in (".part-00001.parquet.1-ab.tmp", "_part-00001.parquet", "part-00001.parquet.tmp"):
+        (tmp_path / "run" / "evaluations" / name).write_bytes(b"half")
+    assert len(load_run(tmp_path / "run").evaluations) == 8
+
+
+def test_other_tools_read_the_folders_alone(finished_run):
+    frame = pd.read_parquet(finished_run / "evaluations")
+    assert len(frame) == 320
+    assert frame["timestamp"].dt.tz is not None
+    metadata = pq.read_schema(finished_run / "evaluations" / "part-00000.parquet").metadata
+    assert metadata[b"multinas_ray.schema_version"] == str(SCHEMA_VERSION).encode()
+    assert metadata[b"multinas_ray.table"] == b"evaluations"
+    assert json.loads(metadata[b"multinas_ray.config"])["optimizer"]["samples_per_update"] == 8
+    assert len(pd.read_parquet(finished_run / "distributions")) == 160
+
+
+def test_runs_on_object_stores_are_read_alike(finished_run):
+    mock = pafs._MockFileSystem()
+    for file in finished_run.rglob("*"):
+        name = f"bucket/run/{file.relative_to(finished_run)}"
+        if file.is_dir():
+            mock.create_dir(name, recursive=True)
+        else:
+            mock.create_dir(name.rsplit("/", 1)[0], recursive=True)
+            with mock.open_output_stream(name) as stream:
+                stream.write(file.read_bytes())
+    run = load_run(Location(mock, "bucket/run"))
+    pd.testing.assert_frame_equal(run.evaluations, load_run(finished_run).evaluations)
+    assert run.is_finished
+
+
+def test_a_file_uri_names_the_same_run(finished_run):
+    assert len(load_run(f"file://{finished_run}").evaluations) == 320
+
+
+@pytest.mark.parametrize("told", [None, "params", {"name": "watts", "scale": 2.0}, {"name": "params", "scale": 0}])
+def test_a_config_need_not_tell_the_driving_cost(finished_run, told):
+    run = load_run(finished_run)
+    assert dataclasses.replace(run, config={"complexity": told}).driving_cost is None
+
+
+def test_no_run_is_told(tmp_path):
+    with pytest.raises(StateError, match=r"there is no run at .*nowhere: give the folder <storage_path>/<run>"):
+        load_run(tmp_path / "nowhere")
+    with pytest.raises(StateError, match=r"is not a run, it has no config.json: give the folder"):
+        load_run(tmp_path)
+
+
+@pytest.fixture
+def copy(finished_run, tmp_path):
+    return shutil.copytree(finished_run, tmp_path / "copy")
+
+
+def test_another_schema_version_is_told(copy):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "schema_version": 99}))
+    with pytest.raises(StateError, match=r"config.json has schema version 99, this package reads version 1: use"):
+        load_run(copy)
+    del config["schema_version"]
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(StateError, match="has schema version None"):
+        load_run(copy)
+
+
+@pytest.mark.parametrize("version", [b"2", None, b"x"])
+def test_a_table_of_another_version_is_told(copy, version):
+    file = copy / "distributions" / "part-00000.parquet"
+    metadata = {} if version is None else {b"multinas_ray.schema_version": version}
+    pq.write_table(pq.read_table(file).replace_schema_metadata(metadata), file)
+    with pytest.raises(StateError, match=r"part-00000.parquet has schema version (2|none|x), this package"):
+        load_run(copy)
+
+
+def test_damaged_files_are_named(copy):
+    (copy / "finished.json").write_text("[1]")
+    with pytest.raises(StateError, match=r"finished.json holds a list, not an object"):
+        load_run(copy)
+    (copy / "finished.json").write_text("{")
+    with pytest.raises(StateError, match=r"finished.json: not readable as JSON"):
+        load_run(copy)
+    (copy / "finished.json").unlink()
+    (copy / "evaluations" / "part-00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(StateError, match=r"part-00001.parquet is not a readable Parquet file .*restore a copy"):
+        load_run(copy)
+
+
+def test_parts_of_two_runs_are_told(copy):
+    file = copy / "evaluations" / "part-00001.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.drop_columns(["flops"]), file)
+    with pytest.raises(StateError, match="differ in the columns flops: they are of two runs"):
+        load_run(copy)
+
+
+def test_the_version_key_is_ours(tmp_path):
+    with pytest.raises(StateError, match="the key 'schema_version' of the configuration is written by this package"):
+        write_config(tmp_path, {"schema_version": 1})
+    with pytest.raises(StateError, match="not plain data"):
+        write_config(tmp_path, {"space": object()})
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_the_finished_mark_holds_the_totals(tmp_path):
+    write_config(tmp_path, {})
+    write_finished(tmp_path, {"num_evaluations": 7, "num_restarts": 2})
+    assert load_run(tmp_path).finished == {"num_evaluations": 7, "num_restarts": 2}
+
+
+@pytest.mark.parametrize("name", ["loss", "Params", "1st", "a b", "", "complexity", "tell_order"])
+def test_cost_names_must_be_fresh_identifiers(name):
+    with pytest.raises(ConfigError, match=f"the cost name '{name}' cannot be a column of evaluations"):
+        evaluations_schema([name])
+
+
+def test_cost_names_come_once():
+    with pytest.raises(ConfigError, match="the cost name 'flops' cannot be a column of architectures"):
+        architectures_schema(["flops", "params", "flops"])
+
+
+def test_results_are_consumed_in_the_order_told():
+    np.testing.assert_array_equal(consuming_update(np.arange(7), 3), [1, 1, 1, 2, 2, 2, 3])
+
+
+def test_schemas_are_pinned():
+    """Other programs read these columns: a change needs a new SCHEMA_VERSION."""
+    names = (
+        "id round block trial_id source architecture architecture_readable loss accuracy params complexity "
+        "log_q drawn_at_update tell_order update wall_time_seconds timestamp"
+    )
+    assert evaluations_schema(["params"]).names == names.split()
+    names = (
+        "update round distribution coefficient target expected_complexity expected_loss entropy step_size "
+        "effective_sample_size mode mode_readable mode_probability probs"
+    )
+    assert distributions_schema().names == names.split()
+    assert distributions_schema().field("probs").type == pa.list_(pa.list_(pa.float64()))
+    assert SCHEMA_VERSION == 1
+
+
+def test_snapshots_continue_an_optimiser_exactly(make_run, tmp_path):
+    recorder = make_run(tmp_path / "run").start()
+    assert load_snapshot(tmp_path / "run") is None
+    for number in range(5):
+        recorder.step(number)
+    save_snapshot(tmp_path / "run", recorder.optimizer.state_dict())
+    other = make_run(tmp_path / "other").optimizer
+    other.load_state_dict(load_snapshot(tmp_path / "run"))
+    np.testing.assert_array_equal(other.probs, recorder.optimizer.probs)
+    np.testing.assert_array_equal(other.ask(20).architectures, recorder.optimizer.ask(20).architectures)
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("{}", r"state.json is not a saved state: restore a copy, or delete it"),
+        ("[]", "is not a saved state"),
+        ('{"state_version": 3, "state": {}}', "has state version 3, this package reads 2"),
+        ("{", r"state.json: not readable as JSON"),
+    ],
+)
+def test_damaged_snapshots_are_refused(tmp_path, content, text):
+    (tmp_path / "state.json").write_text(content)
+    with pytest.raises(StateError, match=text):
+        load_snapshot(tmp_path)
+
+
+def test_a_snapshot_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    save_snapshot(tmp_path, {"a": 1})
+    with pytest.raises(StateError, match="not plain data"):
+        save_snapshot(tmp_path, {"a": object()})
+    assert load_snapshot(tmp_path) == {"a": 1}

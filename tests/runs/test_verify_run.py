@@ -1,0 +1,328 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from multinas_ray.__main__ import main
+from multinas_ray.errors import StateError
+from multinas_ray.storage import (decode_plain, encode_plain)
+from multinas_ray.runs import (verify_run)
+
+
+@pytest.fixture
+def copy(finished_run, tmp_path):
+    return shutil.copytree(finished_run, tmp_path / "copy")
+
+
+def rewrite(run, table, change):
+    """Replace a table by one part that holds `change` of its rows."""
+    files = sorted((run / table).glob("*.parquet"))
+    rows = pa.concat_tables([pq.read_table(file) for file in files])
+    schema = rows.schema
+    changed = pa.Table.from_pylist(change(rows.to_pylist()), schema=schema)
+    for file in files:
+        file.unlink()
+    pq.write_table(changed, run / table / "part-00000.parquet")
+
+
+def set_value(row, name, value):
+    def change(rows):
+        rows[row][name] = value(rows[row][name]) if callable(value) else value
+        return rows
+
+    return change
+
+
+def without(*gone):
+    return lambda rows: [row for number, row in enumerate(rows) if number not in {g % len(rows) for g in gone}]
+
+
+def nudge_prob(rows):
+    rows[90]["probs"][1][2] += 1e-6
+    return rows
+
+
+def swap_orders(rows):
+    rows[7]["tell_order"], rows[8]["tell_order"] = rows[8]["tell_order"], rows[7]["tell_order"]
+    rows[7]["update"], rows[8]["update"] = rows[8]["update"], rows[7]["update"]
+    return rows
+
+
+def edit_json(run, name, **changes):
+    content = decode_plain((run / name).read_text())
+    (run / name).write_text(encode_plain({**content, **changes}))
+
+
+def test_a_whole_run_holds(finished_run):
+    result = verify_run(finished_run)
+    assert result.holds
+    assert result.problems == ()
+    assert result.notes == ()
+    assert (result.num_evaluations, result.num_updates, result.num_compared) == (320, 40, 40)
+    assert result.largest_difference < 1e-12
+
+
+@pytest.mark.parametrize("memory", [0, 3])
+def test_a_running_record_holds_and_tells_what_is_missing_yet(make_run, tmp_path, memory):
+    recorder = make_run(tmp_path / "run", memory=memory).start()
+    for number in range(10):
+        recorder.step(number)
+        if number == 6:
+            recorder.distributions.flush()
+    result = verify_run(tmp_path / "run")
+    assert result.holds
+    assert result.num_compared == 7
+    assert "80 of 320 planned evaluations so far" in result.notes
+    assert "the newest updates are not recorded yet: 8, 9, 10" in result.notes
+
+
+def test_a_run_without_any_round_holds(make_run, tmp_path):
+    make_run(tmp_path / "run").start()
+    result = verify_run(tmp_path / "run")
+    assert result.holds
+    assert result.num_updates == 0
+
+
+EVALUATIONS = [
+    (set_value(50, "loss", lambda value: value * (1 + 1e-6)), "update 7 computed again differs .* expected_loss"),
+    (set_value(50, "loss", 0.0), "update 7 computed again differs from the record in"),
+    (set_value(50, "complexity", lambda value: value * 1.001), "complexity is not the cost table's sum, ids 50"),
+    (set_value(50, "complexity", lambda value: value * 1.001), "complexity is not params / .*, ids 50"),
+    (set_value(50, "params", lambda value: value * 1.001), "complexity is not params / .*, ids 50"),
+    (set_value(50, "log_q", lambda value: value - 1e-6), "log_q is not the density at the draw, ids 50"),
+    (set_value(319, "log_q", lambda value: value - 1e-6), "log_q is not the density at the draw, ids 319"),
+    (set_value(50, "architecture", [0, 0, 0, 0, 0, 0]), "update 7 computed again differs"),
+    (set_value(50, "architecture", [0, 9, 0, 0, 0, 0]), "an evaluation cannot be told again: architectures"),
+    (set_value(50, "complexity", -1.0), "an evaluation cannot be told again: complexity of id 50"),
+    (set_value(50, "id", 49), "ids recorded more than once: 49"),
+    (set_value(50, "id", 1000), "ids drawn and never recorded: 50, 320, 321, 322, 323 and 676 more"),
+    (set_value(50, "tell_order", 51), "tell_order is not 0, 1, 2, ... without gap or repeat: 51 at place 50"),
+    (set_value(50, "update", 8), "wrong consuming update at ids 50"),
+    (set_value(50, "drawn_at_update", 7), "drawn after the update that consumed them: ids 50"),
+    (swap_orders, "update 1 computed again differs"),
+    (without(50), "ids drawn and never recorded: 50"),
+    (without(50), "tell_order is not 0, 1, 2"),
+    (without(50), "the run ended with 320 evaluations, 319 are here"),
+    (without(50), "319 evaluations of 320 planned"),
+    (without(50), "rounds of fewer than 8 evaluations: 6"),
+    (without(-1), "updates without their evaluations: 40"),
+    (lambda rows: [*rows, rows[50]], "ids recorded more than once: 50"),
+    (lambda rows: [*rows, rows[50]], "rounds of more than 8 evaluations: 6"),
+    (lambda rows: [], "the run ended with 320 evaluations, 0 are here"),
+]
+
+
+@pytest.mark.parametrize(("change", "problem"), EVALUATIONS)
+def test_a_changed_evaluation_is_found(copy, change, problem):
+    rewrite(copy, "evaluations", change)
+    result = verify_run(copy)
+    assert not result.holds
+    assert any(_matches(problem, found) for found in result.problems), result.problems
+
+
+DISTRIBUTIONS = [
+    (nudge_prob, "update 23 computed again differs from the record in probs"),
+    (set_value(90, "mode", [0, 0, 0, 0, 0, 0]), "update 23 computed again differs from the record in mode"),
+    (set_value(90, "coefficient", 0.31), "update 23 computed again differs from the record in coefficient"),
+    (set_value(90, "target", 0.31), "update 23 computed again differs from the record in target"),
+    (set_value(90, "entropy", lambda value: value + 1e-6), "differs from the record in entropy"),
+    (set_value(90, "step_size", lambda value: value * 1.001), "differs from the record in step_size"),
+    (set_value(90, "expected_complexity", float("nan")), "differs from the record in expected_complexity"),
+    (set_value(90, "distribution", 7), "updates of distributions that do not exist: 23"),
+    (set_value(90, "distribution", 1), "updates recorded more than once: 23"),
+    (set_value(90, "probs", [[1.0]] * 5), r"probs \(number of variables or categories\)"),
+    (set_value(90, "probs", [[0.2] * 5] * 6), r"probs \(number of variables or categories\)"),
+    (without(90), "updates that lack distributions: 23"),
+    (without(88, 89, 90, 91), "updates that were not recorded: 23"),
+    (without(-1, -2, -3, -4), "updates that were not recorded: 40"),
+    (lambda rows: [*rows, rows[90]], "updates recorded more than once: 23"),
+    (lambda rows: [], "updates that were not recorded: 1, 2, 3, 4, 5 and 35 more"),
+]
+
+
+@pytest.mark.parametrize(("change", "problem"), DISTRIBUTIONS)
+def test_a_changed_distribution_is_found(copy, change, problem):
+    rewrite(copy, "distributions", change)
+    result = verify_run(copy)
+    assert not result.holds
+    assert any(_matches(problem, found) for found in result.problems), result.problems
+
+
+def _matches(pattern, text):
+    import re
+
+    return re.search(pattern, text) is not None
+
+
+def test_a_gap_in_a_running_record_is_a_problem(make_run, tmp_path):
+    recorder = make_run(tmp_path / "run").start()
+    for number in range(5):
+        recorder.step(number)
+    recorder.distributions.flush()
+    rewrite(tmp_path / "run", "distributions", without(4, 5, 6, 7))
+    assert verify_run(tmp_path / "run").problems == ("updates that were not recorded: 2",)
+
+
+def test_lost_ids_are_forgiven_after_a_restart_only(make_run, tmp_path):
+    recorder = make_run(tmp_path / "run", num_rounds=6).start()
+    for number in range(3):
+        recorder.step(number)
+    recorder.optimizer.ask(16)  # in flight when the driver dies
+    recorder.optimizer.restart(first_id=24, seed=(3, 1))
+    for number in range(3, 6):
+        recorder.step(number)
+    lost = "ids drawn and never recorded: 24, 25, 26, 27, 28 and 11 more"
+    assert f"{lost} (in flight, or lost with a killed driver)" in verify_run(tmp_path / "run").notes
+    recorder.finish(num_restarts=1)
+    result = verify_run(tmp_path / "run")
+    assert result.holds
+    assert result.notes == (f"{lost} (in flight when the driver was restarted)",)
+    edit_json(tmp_path / "run", "finished.json", num_restarts=0)
+    assert verify_run(tmp_path / "run").problems == (lost,)
+
+
+def test_an_early_end_needs_its_reason(copy):
+    edit_json(copy, "config.json", num_evaluations=400)
+    assert verify_run(copy).problems == ("320 evaluations of 400 planned (no stop_reason)",)
+    edit_json(copy, "finished.json", stop_reason="time is up")
+    result = verify_run(copy)
+    assert result.holds
+    assert result.notes == ("320 evaluations of 400 planned (time is up)",)
+
+
+def test_more_evaluations_than_planned_are_a_problem(make_run, tmp_path):
+    recorder = make_run(tmp_path / "run", num_rounds=2).start()
+    for number in range(3):
+        recorder.step(number)
+    assert "24 evaluations, more than the 16 planned" in verify_run(tmp_path / "run").problems
+
+
+def test_the_start_may_be_recorded_too(make_run, tmp_path):
+    from multinas_ray.runs.schema import (distribution_columns)
+
+    recorder = make_run(tmp_path / "run").start()
+    recorder.distributions.buffer(
+        distribution_columns(
+            update=0,
+            round_number=-1,
+            probs=recorder.optimizer.probs,
+            num_categories=recorder.settings["num_categories"],
+            diagnostics=recorder.optimizer.diagnostics(),
+            readable=str,
+        )
+    )
+    recorder.step(0)
+    recorder.distributions.flush()
+    result = verify_run(tmp_path / "run")
+    assert result.holds, result.summary()
+    assert result.num_compared == 2
+
+
+@pytest.mark.parametrize(
+    ("section", "text"),
+    [
+        (None, "has no section 'optimizer': verify needs the keyword arguments"),
+        ({"num_categories": [3], "colour": 1}, "has unknown keys colour: verify needs"),
+        ({"num_categories": [3]}, "is not usable .*coefficients.*: verify needs"),
+        ({"num_categories": [0], "coefficients": [0.0]}, r"is not usable \(num_categories\[0\] must be at least 1"),
+    ],
+)
+def test_unusable_settings_are_told(copy, section, text):
+    edit_json(copy, "config.json", optimizer=section)
+    with pytest.raises(StateError, match=text):
+        verify_run(copy)
+
+
+def test_the_command_line_tells_a_whole_run(finished_run, capsys):
+    assert main(["verify", str(finished_run)]) == 0
+    output = capsys.readouterr().out
+    assert f"{finished_run} (finished)" in output
+    assert "320 evaluations, each once, make 40 updates" in output
+    assert "The record holds." in output
+
+
+def test_the_command_line_fails_on_a_broken_record(copy, capsys):
+    rewrite(copy, "evaluations", without(50))
+    assert main(["verify", str(copy)]) == 1
+    output = capsys.readouterr().out
+    assert "PROBLEM: ids drawn and never recorded: 50" in output
+    assert output.endswith("The record does NOT hold.\n")
+
+
+def test_wrong_paths_are_one_line_without_traceback(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "multinas_ray", "verify", str(tmp_path / "nowhere")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    expected = f"there is no run at {tmp_path}/nowhere: give the folder <storage_path>/<run>"
+    assert done.stderr == f"multinas-ray: error: {expected}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["verify", "--help"], ["plot", "--help"]])
+def test_help_explains_itself(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0
+    output = " ".join(capsys.readouterr().out.split())
+    expected = {
+        "--help": "one search that finds K networks",
+        "verify": "Exit status: 0 the record holds, 1 it does not, 2 there is no readable run.",
+        "plot": "--cost NAME",
+    }
+    assert expected[arguments[0]] in output
+
+
+def test_without_a_command_the_usage_is_shown(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    assert "usage: multinas-ray" in capsys.readouterr().err
+
+
+def test_the_command_line_draws_the_pictures(finished_run, tmp_path, capsys):
+    assert main(["plot", str(finished_run), "--output", str(tmp_path / "new")]) == 0
+    names = capsys.readouterr().out.split()
+    assert names == [str(tmp_path / "new" / name) for name in ("pareto.png", "distributions.png")]
+    for name in ("pareto.png", "distributions.png"):
+        assert (tmp_path / "new" / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_an_unknown_cost_is_one_line(finished_run, tmp_path, capsys):
+    assert main(["plot", str(finished_run), "--output", str(tmp_path), "--cost", "watts"]) == 2
+    assert "the evaluations have no cost 'watts': choose one of" in capsys.readouterr().err
+
+
+def test_looking_at_a_record_needs_neither_torch_nor_ray(finished_run):
+    script = (
+        "import sys; from multinas_ray.__main__ import main; code = main(sys.argv[1:]); "
+        "assert not {'torch', 'ray'} & set(sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, "verify", str(finished_run)], check=False)
+    assert done.returncode == 0
+
+
+def test_config_and_finished_are_readable_json(finished_run):
+    assert json.loads((finished_run / "config.json").read_text())["num_evaluations"] == 320
+    assert json.loads((finished_run / "finished.json").read_text())["num_evaluations"] == 320
+
+
+def test_a_long_record_is_verified_quickly(make_run, tmp_path):
+    import time
+
+    recorder = make_run(tmp_path / "run", num_rounds=150, rows_per_part=4096).start()
+    for number in range(150):
+        recorder.step(number)
+    recorder.finish()
+    start = time.perf_counter()
+    assert verify_run(tmp_path / "run").holds
+    assert time.perf_counter() - start < 15
+    assert np.isfinite(verify_run(tmp_path / "run").largest_difference)

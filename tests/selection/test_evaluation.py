@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from multinas_ray.errors import StateError
+from multinas_ray.oneshot import Round
+from multinas_ray.selection.evaluation import CandidateEvaluator, CandidateJob
+from multinas_ray.selection.scores import NUM_PARTS
+from multinas_ray.supernets import SUPERNET_FILE, build_subnet, load_supernet, write_supernet
+
+ARCHITECTURE = (0, 1, 4, 2, 3, 0)
+
+
+@pytest.fixture(scope="module")
+def run_path(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture
+def worker(make_worker, run_path):
+    """A search's worker after a few steps, whose supernet is in the run's folder."""
+    worker = make_worker()
+    for number in range(3):
+        worker.run(Round(number=number, train_architectures=np.array([ARCHITECTURE]), architectures=None))
+    write_supernet(worker.supernet, run_path)
+    return worker
+
+
+@pytest.fixture
+def evaluator(worker, run_path):
+    job = worker.job
+    return CandidateEvaluator(
+        CandidateJob(
+            run_path=run_path,
+            space=job.space,
+            data=job.data,
+            training=job.training,
+            seed=job.seed,
+            num_threads=1,
+            num_workers=1,
+        )
+    )
+
+
+def test_the_supernet_comes_back_with_all_its_weights(worker, run_path):
+    loaded = load_supernet(run_path, worker.job.space, norm_batch_size=32).state_dict()
+    weights = worker.supernet.state_dict()
+    assert list(loaded) == list(weights)
+    assert all(torch.equal(loaded[name], weights[name]) for name in weights)
+
+
+def test_a_supernet_that_does_not_fit_is_refused(worker, run_path, tmp_path, make_job):
+    file = tmp_path / SUPERNET_FILE
+    space = worker.job.space
+    with pytest.raises(StateError, match=r"has no supernet\.pt: resume its search"):
+        load_supernet(str(tmp_path), space, 32)
+    state = {"version": 1, "fingerprint": space.fingerprint, "weights": worker.supernet.state_dict()}
+    torch.save({**state, "version": 2}, file)
+    with pytest.raises(StateError, match="is of version 2, this package reads 1"):
+        load_supernet(str(tmp_path), space, 32)
+    torch.save({**state, "fingerprint": "another"}, file)
+    with pytest.raises(StateError, match="holds the weights of another space than 'digits'"):
+        load_supernet(str(tmp_path), space, 32)
+    file.write_bytes(b"half a file")
+    with pytest.raises(StateError, match=r"cannot be read .*: restore a copy"):
+        load_supernet(str(tmp_path), space, 32)
+
+
+def outputs_of(evaluator, folder, images):
+    subnet = build_subnet(evaluator._supernet.network_space, ARCHITECTURE)
+    subnet.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    with torch.no_grad():
+        return subnet.eval()(images)
+
+
+def images_of(splits, name):
+    """All images of a split as networks take them, computed from the pixels."""
+    split = getattr(splits, name)
+    pixels = torch.from_numpy(split.images).permute(0, 3, 1, 2).float() / 255
+    return (pixels - splits.mean[0]) / splits.std[0], torch.from_numpy(split.labels)
+
+
+def test_loss_and_accuracies_are_those_of_the_saved_network_on_every_image(evaluator, splits, tmp_path):
+    loss, accuracy, part_losses = evaluator.evaluate(ARCHITECTURE)
+    folders = [tmp_path / "networks" / "0", tmp_path / "networks" / "3"]
+    test_accuracy = evaluator.finish(ARCHITECTURE, [str(folder) for folder in folders])
+    for folder in folders:
+        images, labels = images_of(splits, "validation")
+        logits = outputs_of(evaluator, folder, images)
+        assert loss == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-4)
+        assert accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+        assert len(part_losses) == NUM_PARTS
+        sizes = [len(range(part, len(labels), NUM_PARTS)) for part in range(NUM_PARTS)]
+        assert np.average(part_losses, weights=sizes) == pytest.approx(loss)
+        images, labels = images_of(splits, "test")
+        logits = outputs_of(evaluator, folder, images)
+        assert test_accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+    assert accuracy > 0.1
+
+
+def test_normalisation_is_that_of_the_training_images(evaluator, splits, tmp_path):
+    """The first normalisation sees the stem's convolution of the images, whose statistics are computed here."""
+    evaluator.finish(ARCHITECTURE, [str(tmp_path)])
+    weights = torch.load(tmp_path / "weights.pt", weights_only=True)
+    name = next(name for name in weights if name.endswith("running_mean")).removesuffix("norm.running_mean")
+    images, _ = images_of(splits, "train")
+    convolved = functional.conv2d(images, weights[f"{name}conv.weight"], padding=1)
+    means_BC = convolved.mean((2, 3))
+    difference = weights[f"{name}norm.running_mean"] - means_BC.mean(0)
+    # All but the epoch's incomplete last batch are averaged: 1024 of 1078 images. Other images differ by more.
+    assert float((difference.abs() / means_BC.std(0)).max()) < 0.025
+
+
+def test_an_architecture_alone_decides_its_result(evaluator):
+    first = evaluator.evaluate(ARCHITECTURE)
+    other = evaluator.evaluate((1, 0, 0, 0, 0, 0))
+    assert other != first
+    assert evaluator.evaluate(ARCHITECTURE) == first

@@ -1,0 +1,126 @@
+import pytest
+
+from multinas_ray.cluster import load_module, load_object
+from multinas_ray.data import DataConfig
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.runs import write_config
+from multinas_ray.selection.opening import open_run
+from multinas_ray.spaces import AdditiveCost, cifar10_mobile_space
+
+OWN_BLOCK = """
+from dataclasses import asdict, dataclass
+from multinas_ray.spaces import register_block
+
+@register_block
+@dataclass(frozen=True)
+class {name}:
+    name: str
+    params = 0
+    def output_shape(self, input_shape): return input_shape
+    def flops(self, input_shape): return 0
+    def activations(self, input_shape): return 0
+    def to_dict(self): return {{"type": "{name}", **asdict(self)}}
+"""
+
+
+def test_a_run_is_opened_as_it_was_configured(make_config):
+    space = make_config().space
+    latency = space.additive_cost("latency", lambda block, shape: block.flops(shape) / 1e4, unit="ms")
+    config = make_config(extra_costs=[latency], complexity="latency")
+    write_config(config.run_path, config.to_dict())
+    opened = open_run(config.run_path)
+    assert (opened.space, opened.data, opened.training) == (config.space, config.data, config.training)
+    assert opened.seed == config.seed
+    assert {name: cost.to_dict() for name, cost in opened.costs.items()} == {
+        name: cost.to_dict() for name, cost in config.costs.items()
+    }
+
+
+def test_the_images_may_lie_elsewhere_now(make_config, tmp_path):
+    config = make_config(space=cifar10_mobile_space(0.25), data=DataConfig(source="cifar10", path="/then"))
+    write_config(config.run_path, config.to_dict())
+    assert open_run(config.run_path).data.path == "/then"
+    assert open_run(config.run_path, data_path=str(tmp_path)).data.path == str(tmp_path)
+
+
+def test_a_run_of_another_space_is_refused(make_config):
+    config = make_config()
+    description = config.to_dict()
+    description["space"]["positions"][0]["choices"].pop()
+    write_config(config.run_path, description)
+    with pytest.raises(StateError, match="fingerprint differs"):
+        open_run(config.run_path)
+
+
+def test_a_run_without_a_supernet_is_told_apart(tmp_path):
+    write_config(tmp_path / "run", {"optimizer": {}, "num_evaluations": 3})
+    with pytest.raises(StateError, match=r"best_configs.*own trainable"):
+        open_run(tmp_path / "run")
+
+
+def test_settings_of_another_version_are_refused(make_config):
+    config = make_config()
+    description = config.to_dict()
+    description["training"]["dropout"] = 0.1
+    write_config(config.run_path, description)
+    with pytest.raises(StateError, match=r"WeightTraining.*dropout"):
+        open_run(config.run_path)
+
+
+def test_own_blocks_are_imported_by_file(make_config, tmp_path):
+    file = tmp_path / "own_blocks_of_test_opened.py"
+    file.write_text(OWN_BLOCK.format(name="Nothing"))
+    config = make_config()
+    description = config.to_dict()
+    description["space"]["positions"][0]["choices"][0] = {"type": "Nothing", "name": "nothing"}
+    write_config(config.run_path, description)
+    with pytest.raises(ConfigError, match="--import"):
+        open_run(config.run_path)
+    with pytest.raises(StateError, match="fingerprint differs"):  # read, and seen to be another space
+        open_run(config.run_path, imports=[str(file)])
+
+
+def test_code_by_name(tmp_path):
+    file = tmp_path / "spaces_of_test_opened.py"
+    file.write_text("def mine(): return 3")
+    assert load_object(f"{file}:mine")() == 3
+    assert load_module(str(file)) is load_module(str(file))
+    assert load_object("json:dumps")([]) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("json", "give MODULE:NAME"),
+        (":dumps", "give MODULE:NAME"),
+        ("json:nothing", "json defines no 'nothing'"),
+        ("no_such_module:thing", "no_such_module.*cannot be imported"),
+        ("no_such_file.py:thing", "no file no_such_file.py"),
+    ],
+)
+def test_a_wrong_name_is_told(name, message):
+    with pytest.raises(ConfigError, match=message):
+        load_object(name)
+
+
+def test_a_broken_file_is_told_and_not_kept(tmp_path):
+    file = tmp_path / "broken_of_test_opened.py"
+    file.write_text("1 / 0")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="ZeroDivisionError"):
+            load_module(str(file))
+
+
+def test_costs_of_ones_own_are_checked(make_config):
+    space = make_config().space
+    other = AdditiveCost.from_rows("latency", [[1.0, 2.0]])
+    with pytest.raises(ConfigError, match="make it from this space"):
+        make_config(extra_costs=[other])
+    negative = space.additive_cost("latency", lambda block, shape: -1.0)
+    with pytest.raises(ConfigError, match="can be negative"):
+        make_config(extra_costs=[negative])
+    with pytest.raises(ConfigError, match="cannot be a column"):
+        make_config(extra_costs=[space.additive_cost("params", lambda block, shape: 1.0)])
+    nothing = space.additive_cost("watts", lambda block, shape: 0.0)
+    with pytest.raises(ConfigError, match="0 for every network"):
+        make_config(extra_costs=[nothing], complexity="watts")

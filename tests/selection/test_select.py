@@ -1,0 +1,344 @@
+import contextlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from multinas_ray.__main__ import main
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.oneshot import choose_and_finish, ending
+from multinas_ray.runs import architectures_schema, load_run, write_config
+from multinas_ray.selection import load_family, select_networks
+from multinas_ray.selection import selecting as select_module
+from multinas_ray.selection.scores import Score
+from multinas_ray.selection.selecting import goals_of_limits, label_of
+from multinas_ray.storage import write_table
+from multinas_ray.supernets import Supernet, write_supernet
+from tests.oneshot.test_record import Session
+from tests.support.small_search import small_config
+
+
+class Pool:
+    """Stands in for the actors: the loss falls with the size. Notes what it was asked for."""
+
+    def __init__(self, job, cpus_per_worker):
+        assert job.num_workers >= 1
+        self.jobs.append(job)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def evaluate(self, architectures):
+        self.evaluated.append(list(architectures))
+        return iter([Score(1.0 - 0.3 * float(self.cost([row])[0]) / self.cost.maximum, 0.5) for row in architectures])
+
+    def finish(self, work):
+        self.finished.append([(architecture, list(folders)) for architecture, folders in work])
+        return iter([0.25] * len(work))
+
+
+def replace_ray(monkeypatch):
+    """Put a stand-in in the place of the actors; returns its class."""
+
+    class Fresh(Pool):
+        jobs, evaluated, finished, cost = [], [], [], None
+
+    monkeypatch.setattr(select_module, "CandidatePool", Fresh)
+    monkeypatch.setattr(select_module, "ray_session", contextlib.nullcontext)
+    monkeypatch.setattr(select_module, "check_room", lambda *room, **more: None)
+    monkeypatch.setattr(ending, "room_for", lambda *wanted: 1)
+    return Fresh
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    return replace_ray(monkeypatch)
+
+
+def quiet():
+    return Console(file=io.StringIO(), width=200)
+
+
+COEFFICIENTS = (0.0, 0.2, 2.0)
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory):
+    """A search that has come to its end, before and after its networks were chosen."""
+    folder = tmp_path_factory.mktemp("templates")
+    config = small_config(folder / "searched", coefficients=COEFFICIENTS)
+    session = Session(config, 0).run()
+    session.record._started_seconds -= 1000.0  # as if it had taken so long
+    session.record.save(session.schedule.next_round)
+    write_supernet(Supernet(config.space, norm_batch_size=2, seed=0), config.run_path)
+    shutil.copytree(folder / "searched", folder / "finished")
+    with pytest.MonkeyPatch.context() as patches:
+        replace_ray(patches).cost = config.cost
+        choose_and_finish(small_config(folder / "finished", coefficients=COEFFICIENTS), quiet(), restarts=2)
+    return folder
+
+
+@pytest.fixture
+def copy(templates, tmp_path, pool):
+    def copy(name):
+        shutil.copytree(templates / name, tmp_path / name)
+        config = small_config(tmp_path / name, coefficients=COEFFICIENTS)
+        pool.cost = config.cost
+        return config
+
+    return copy
+
+
+@pytest.fixture
+def searched(copy):
+    """The configuration of a search that has come to its end; its networks are not chosen."""
+    return copy("searched")
+
+
+@pytest.fixture
+def finished(copy):
+    """The configuration of a search whose networks are chosen."""
+    return copy("finished")
+
+
+def test_the_end_of_a_search_leaves_its_family_and_the_finished_mark(finished):
+    run = load_run(finished.run_path)
+    assert run.finished["num_restarts"] == 2
+    assert run.finished["num_evaluations"] == len(run.evaluations)
+    assert run.finished["num_updates"] == run.distributions["update"].max()
+    assert 1000 < run.finished["elapsed_seconds"] < 2000
+    assert len(run.architectures) == 3
+    assert run.architectures["complexity"].is_monotonic_increasing
+    family = load_family(finished.run_path)
+    for row in family.architectures.to_dict("records"):
+        rows = family.candidates[family.candidates["network"] == row["rank"]]
+        objectives = rows["loss"] + row["coefficient"] * rows["complexity"]
+        np.testing.assert_allclose(rows["objective"], objectives)
+        assert rows[rows["chosen"]]["architecture"].tolist() == [row["architecture"]]
+        assert rows[rows["chosen"]]["objective"].iloc[0] == rows["objective"].min()
+    assert (Path(finished.run_path) / "pareto.png").exists()
+
+
+def test_a_search_that_is_finished_already_is_chosen_before_it_is_marked(searched, monkeypatch):
+    monkeypatch.setattr(select_module.CandidatePool, "finish", lambda self, work: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        choose_and_finish(searched, quiet(), restarts=0)
+    assert not load_run(searched.run_path).is_finished
+
+
+def test_each_architecture_is_evaluated_once_and_only_the_chosen_see_the_test_images(finished, pool):
+    family = select_networks(finished.run_path, console=quiet())
+    (evaluated,), (tested,) = pool.evaluated, pool.finished
+    assert len(set(evaluated)) == len(evaluated)
+    assert set(evaluated) == set(family.candidates["architecture"])
+    assert {architecture for architecture, _ in tested} == set(family.architectures["architecture"])
+    assert len(tested) == family.architectures["architecture"].nunique()
+    folders = {folder: architecture for architecture, folders in tested for folder in folders}
+    for row in family.architectures.to_dict("records"):
+        assert folders[f"{finished.run_path}/networks/{row['rank']}"] == row["architecture"]
+    assert (family.architectures["supernet_test_accuracy"] == 0.25).all()
+
+
+def test_any_budget_is_answered_apart_from_the_runs_own_family(finished, pool):
+    before = load_family(finished.run_path).architectures
+    cost = finished.cost
+    budgets = [0.3 * cost.minimum + 0.7 * cost.maximum, 0.7 * cost.minimum + 0.3 * cost.maximum]
+    family = select_networks(finished.run_path, limits={"params": budgets}, label="mine", console=quiet())
+    assert family.path == f"{finished.run_path}/selections/mine"
+    assert [json.loads(text) for text in family.architectures["limits"]] == [{"params": b} for b in budgets[::-1]]
+    assert (family.architectures["params"].to_numpy() <= budgets[::-1]).all()
+    for rank, budget in enumerate(budgets[::-1]):
+        rows = family.candidates[family.candidates["network"] == rank]
+        best = rows[rows["params"] <= budget]["loss"].min()
+        assert family.architectures["supernet_loss"][rank] == best
+    assert pool.finished[-1][0][1][0].startswith(f"{family.path}/networks/")
+    assert load_family(finished.run_path).architectures.equals(before)
+
+
+def test_equal_choices_again_keep_what_was_retrained_and_others_are_refused(finished, monkeypatch):
+    path = Path(finished.run_path)
+    table = load_family(finished.run_path).architectures
+    table["retrained_path"] = [f"networks/{rank}/retrained.pt" for rank in table["rank"]]
+    table["retrained_accuracy"] = 0.75
+    columns = {name: table[name].tolist() for name in table}
+    for name in ("target", "limits", "retrained_loss", "retrained_epochs", "evaluation_id"):
+        columns[name] = [None] * len(table)
+    write_table(path / "architectures.parquet", architectures_schema(list(finished.costs)), {}, columns)
+    assert (select_networks(finished.run_path, console=quiet()).architectures["retrained_accuracy"] == 0.75).all()
+
+    worst = "evaluate", lambda self, rows: iter([Score(float(self.cost([row])[0]), 0.5) for row in rows])
+    monkeypatch.setattr(select_module.CandidatePool, *worst)
+    message = r"would replace the networks (#\d(, )?)+ of .*small, which have been retrained: give --label NAME"
+    with pytest.raises(StateError, match=message):
+        select_networks(finished.run_path, console=quiet())
+    assert (load_family(finished.run_path).architectures["retrained_accuracy"] == 0.75).all()
+    elsewhere = select_networks(finished.run_path, label="again", console=quiet())
+    assert elsewhere.architectures["coefficient"].notna().all()
+    for rank in table["rank"]:
+        (path / f"networks/{rank}/retrained.pt").write_text("")
+    replaced = select_networks(finished.run_path, overwrite=True, console=quiet()).architectures
+    stays = (replaced["architecture"] == table["architecture"]).tolist()
+    assert not all(stays)
+    assert replaced["retrained_path"].notna().tolist() == stays
+    assert [(path / f"networks/{rank}/retrained.pt").exists() for rank in table["rank"]] == stays
+
+
+def test_candidates_are_told_with_their_reasons_and_goals_nobody_meets(finished):
+    told = quiet()
+    least = finished.space.costs["flops"].minimum
+    limits = {"params": finished.cost.maximum, "flops": [least, finished.space.costs["flops"].maximum]}
+    family = select_networks(finished.run_path, limits=limits, console=told)
+    text = " ".join(told.file.getvalue().split())
+    for reason in family.candidates["reason"]:
+        assert reason in text
+    if len(family.architectures) < 2:
+        assert "No network: no candidate is within" in text
+    assert "Network #0, for params <= " in text
+
+
+def test_runs_that_cannot_be_chosen_from_say_why(searched, tmp_path):
+    with pytest.raises(StateError, match="is not finished: go on with its search by --resume"):
+        select_networks(searched.run_path)
+    choose_and_finish(searched, quiet(), restarts=0)
+    (Path(searched.run_path) / "supernet.pt").unlink()
+    with pytest.raises(StateError, match=r"has no supernet\.pt: resume its search, .* or restore a copy"):
+        select_networks(searched.run_path)
+    write_config(tmp_path / "tuned", {"optimizer": {}, "searcher": "MultiNASSearch"})
+    with pytest.raises(StateError, match=r"`multinas_ray\.tune\.best_configs` and `multinas_ray\.tune\.pareto_front`"):
+        select_networks(str(tmp_path / "tuned"))
+
+
+def test_a_damaged_supernet_is_one_line_before_anything_starts(finished, pool, capsys, monkeypatch):
+    monkeypatch.setattr(select_module, "ray_session", lambda: 1 / 0)
+    file = Path(finished.run_path) / "supernet.pt"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert main(["select", finished.run_path]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert "supernet.pt cannot be read (" in told.err
+    assert "restore a copy" in told.err
+    assert pool.evaluated == []
+
+
+def interrupt(pool, monkeypatch, number, **arguments):
+    """A selection that ends after so many evaluations."""
+
+    def evaluate(self, architectures):
+        self.evaluated.append(list(architectures))
+        yield from [Score(9.0, 0.125)] * number  # as they were measured
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patches:
+        patches.setattr(pool, "evaluate", evaluate)
+        with pytest.raises(KeyboardInterrupt):
+            select_networks(console=quiet(), **arguments)
+
+
+def test_an_interrupted_selection_goes_on_with_the_candidates_that_are_missing(finished, pool, monkeypatch):
+    limits = {"params": finished.cost.maximum}
+    arguments = {"run_path": finished.run_path, "limits": limits, "label": "cut"}
+    interrupt(pool, monkeypatch, 3, **arguments)
+    interrupt(pool, monkeypatch, 2, **arguments)
+    family = select_networks(console=quiet(), **arguments)
+    first, second, third = pool.evaluated
+    assert second == first[3:]
+    assert third == first[5:]
+    kept = family.candidates[family.candidates["architecture"].isin(first[:5])]
+    assert (kept["loss"] == 9.0).all()
+    assert (kept["accuracy"] == 0.125).all()
+    assert len(kept) == 5
+    select_networks(console=quiet(), **arguments)
+    assert pool.evaluated[-1] == first  # a finished selection leaves nothing behind
+
+
+def test_what_was_evaluated_under_other_conditions_is_evaluated_again(finished, pool, monkeypatch):
+    arguments = {"run_path": finished.run_path, "label": "cut"}
+    interrupt(pool, monkeypatch, 3, **arguments)
+    write_supernet(Supernet(finished.space, norm_batch_size=2, seed=1), finished.run_path)
+    interrupt(pool, monkeypatch, 3, **arguments)
+    (Path(finished.run_path) / "selections" / "cut" / "evaluated.json").write_text("{")
+    select_networks(console=quiet(), **arguments)
+    first, *others = pool.evaluated
+    assert others == [first] * 2
+
+
+def test_wrong_budgets_are_told_before_anything_is_evaluated(finished, pool):
+    for limits, message in (
+        ({"latency": 3.0}, "there is no cost 'latency' to limit: choose from params, flops"),
+        ({"params": 1.0}, r"a limit of params must lie within .*; got 1$"),
+        ({"params": [1e4, 2e4], "flops": [1e5] * 3}, "lists of one length; got 2 of params, 3 of flops"),
+        ({}, "lists of one length; got none"),
+        ({"params": []}, "lists of one length; got 0 of params"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            select_networks(finished.run_path, limits=limits)
+    assert pool.evaluated == []
+
+
+def test_the_threads_of_each_worker_reach_it_and_less_than_one_is_told(finished, pool, capsys):
+    argv = ["select", finished.run_path, "--threads-per-worker"]
+    assert main([*argv, "0"]) == 2
+    assert "threads_per_worker must be at least 1 or None, got 0" in capsys.readouterr().err
+    assert pool.jobs == []
+    assert main([*argv, "3"]) == 0
+    assert [job.num_threads for job in pool.jobs] == [3]
+
+
+def test_lists_are_taken_together_and_single_values_hold_for_all():
+    goals = goals_of_limits({"params": [1.0, 2.0], "flops": 7, "latency_ms": [3.0]})
+    assert [dict(goal.limits) for goal in goals] == [
+        {"params": 1.0, "flops": 7.0, "latency_ms": 3.0},
+        {"params": 2.0, "flops": 7.0, "latency_ms": 3.0},
+    ]
+    assert all(goal.coefficient is None for goal in goals)
+
+
+def test_labels_tell_the_limits_and_are_folder_names():
+    assert label_of({"params": 2e6}) == "params-2000000"
+    assert label_of({"params": [2e6, 4e6], "latency_ms": 1.5}) == "params-2000000-4000000_latency_ms-1.5"
+    assert label_of({"flops": 1e30}) == "flops-1e30"
+
+
+def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
+    seen = {}
+    family = load_family(finished.run_path)
+    monkeypatch.setattr(
+        "multinas_ray.selection.select_networks", lambda path, **more: seen.update(path=path, **more) or family
+    )
+    argv = ["select", "RUN", "--max", "params=2e6,4e6", "--max", "flops=3e8", "--label", "x", "--candidates", "4"]
+    argv += ["--num-workers", "2", "--threads-per-worker", "3", "--use-gpu"]
+    argv += ["--overwrite", "--data", "D", "--import", "M"]
+    assert main(argv) == 0
+    del seen["console"]
+    assert seen == {
+        "path": "RUN",
+        "limits": {"params": [2e6, 4e6], "flops": [3e8]},
+        "label": "x",
+        "candidates_per_network": 4,
+        "num_workers": 2,
+        "threads_per_worker": 3,
+        "use_gpu": True,
+        "overwrite": True,
+        "data_path": "D",
+        "imports": ["M"],
+    }
+    assert "3 networks, from small to large" in capsys.readouterr().out
+    assert main(["select", "RUN"]) == 0
+    assert (seen["limits"], seen["candidates_per_network"], seen["threads_per_worker"]) == (None, 10, None)
+    assert main(["select", "RUN", "--max", "params=1", "--max", "params=2"]) == 2
+    assert "each cost is limited once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["params", "params=", "=3", "params=3,,4", "params=many"])
+def test_a_limit_is_a_name_and_numbers(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["select", "RUN", "--max", text])
+    assert f"give NAME=VALUE or NAME=VALUE,VALUE, such as params=2e6, not '{text}'" in capsys.readouterr().err

@@ -1,0 +1,161 @@
+"""A whole run, made by the real optimiser on a task whose answer is known."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from multinas_ray.core import MultiDistributionOptimizer
+from multinas_ray.runs import (
+    architectures_schema,
+    config_metadata,
+    distribution_columns,
+    distributions_schema,
+    evaluation_columns,
+    evaluations_schema,
+    write_config,
+    write_finished,
+)
+from multinas_ray.storage import TableWriter, write_table
+
+NUM_CATEGORIES = [3, 4, 2, 4, 3, 4]
+COEFFICIENTS = [0.0, 0.1, 0.3, 1.0]
+SAMPLES = 8
+
+
+def readable(architecture):
+    return "-".join(str(choice) for choice in architecture)
+
+
+@dataclass
+class SyntheticRun:
+    """Writes what a search would write, round by round."""
+
+    path: Path
+    num_rounds: int = 40
+    rows_per_part: int = 100
+    memory: int = 2
+    with_accuracy: bool = True
+
+    def __post_init__(self):
+        rng = np.random.default_rng(7)
+        self.params = np.where(
+            np.arange(4) < np.array(NUM_CATEGORIES)[:, None], np.sort(rng.uniform(0.02, 1, (6, 4)), axis=1), 0
+        )
+        self.params *= 2e6 * np.logspace(-1.5, 0, 6)[:, None]
+        self.scale = self.params.max(axis=1).sum()
+        self.settings = {
+            "num_categories": NUM_CATEGORIES,
+            "coefficients": COEFFICIENTS,
+            "samples_per_update": SAMPLES,
+            "memory": self.memory,
+            "margin_scale": 0.5,
+            "cost_table": self.params / self.scale,
+        }
+        self.optimizer = MultiDistributionOptimizer(**self.settings, seed=3)
+        self.noise = np.random.default_rng(11)
+
+    def start(self):
+        planned = self.num_rounds * SAMPLES
+        config = {
+            "optimizer": self.settings,
+            "num_evaluations": planned,
+            "complexity": {"name": "params", "scale": self.scale},
+        }
+        write_config(self.path, config)
+        metadata = config_metadata(config)
+        self.evaluations = TableWriter(
+            self.path / "evaluations", evaluations_schema(["params", "flops"]), metadata, self.rows_per_part
+        )
+        self.distributions = TableWriter(self.path / "distributions", distributions_schema(), metadata)
+        return self
+
+    def step(self, round_number):
+        samples = self.optimizer.ask(SAMPLES)
+        params = self.params[np.arange(6), samples.architectures].sum(axis=1)
+        losses = 0.3 + 0.9 * (params / self.scale + 0.02) ** -0.3 - 0.9 + self.noise.normal(0, 0.05, SAMPLES)
+        if round_number == 5:
+            losses[2] = np.inf
+        columns = evaluation_columns(
+            samples,
+            losses=losses,
+            complexities=params / self.scale,
+            costs={"params": params, "flops": params * 30},
+            accuracies=np.exp(-np.clip(losses, 0.02, None)) if self.with_accuracy else None,
+            readable=[readable(row) for row in samples.architectures],
+            round_number=round_number,
+            block=round_number // 16,
+            trial_id=f"trial_{round_number // 16}",
+            first_tell_order=round_number * SAMPLES,
+            samples_per_update=SAMPLES,
+            wall_time_seconds=0.03 * round_number,
+        )
+        self.evaluations.append(columns)
+        self.optimizer.tell(samples, losses, params / self.scale)
+        self.distributions.buffer(
+            distribution_columns(
+                update=self.optimizer.num_updates,
+                round_number=round_number,
+                probs=self.optimizer.probs,
+                num_categories=NUM_CATEGORIES,
+                diagnostics=self.optimizer.diagnostics(),
+                readable=readable,
+            )
+        )
+        return columns
+
+    def finish(self, **totals):
+        self.distributions.flush()
+        modes = self.optimizer.modes()[::-1]
+        params = self.params[np.arange(6), modes].sum(axis=1)
+        loss = 0.3 + 0.9 * (params / self.scale + 0.02) ** -0.3 - 0.9
+        count = len(modes)
+        write_table(
+            self.path / "architectures.parquet",
+            architectures_schema(["params", "flops"]),
+            {},
+            {
+                "rank": np.arange(count),
+                "selection": ["mode"] * count,
+                "distribution": np.arange(count)[::-1],
+                "coefficient": np.array(COEFFICIENTS[::-1]),
+                "target": [None] * count,
+                "limits": [None] * count,
+                "architecture": modes,
+                "architecture_readable": [readable(mode) for mode in modes],
+                "params": params,
+                "flops": params * 30,
+                "complexity": params / self.scale,
+                "mode_probability": self.optimizer.diagnostics()["mode_probability"][::-1],
+                "evaluation_id": [None] * count,
+                "supernet_loss": loss,
+                "supernet_accuracy": np.exp(-loss),
+                "supernet_test_accuracy": np.exp(-loss) - 0.01,
+                "retrained_loss": loss * 0.7,
+                "retrained_accuracy": np.exp(-loss * 0.7),
+                "weights_path": [None] * count,
+                "retrained_epochs": [None] * count,
+                "retrained_path": [None] * count,
+            },
+        )
+        total = self.num_rounds * SAMPLES
+        write_finished(self.path, {"num_evaluations": total, "num_restarts": 0, **totals})
+
+    def write(self):
+        self.start()
+        for round_number in range(self.num_rounds):
+            self.step(round_number)
+        self.finish()
+        return self
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """A finished run; tests that change one copy it first."""
+    return SyntheticRun(tmp_path_factory.mktemp("runs") / "finished").write().path
+
+
+@pytest.fixture
+def make_run():
+    return SyntheticRun

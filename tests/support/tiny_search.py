@@ -1,0 +1,53 @@
+"""A search that takes seconds: the digits, three positions, rounds of some 30 ms. Runs as a script too."""
+
+import argparse
+
+from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
+from multinas_ray.data import DataConfig
+from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
+from multinas_ray.supernets import WeightTraining
+
+
+def tiny_space() -> NetworkSpace:
+    return NetworkSpace(
+        name="tiny",
+        input_shape=(1, 8, 8),
+        stem=Block("stem", (ConvLayer(1, 8, kernel_size=3, stride=2, activation="relu"),)),
+        positions=(
+            Position("a", (mbconv(8, 8, 3, 2), mbconv(8, 8, 5, 4), skip())),
+            Position("b", (mbconv(8, 16, 3, 2, stride=2), mbconv(8, 16, 3, 4, stride=2))),
+            Position("c", (mbconv(16, 16, 3, 2), mbconv(16, 16, 3, 4), skip())),
+        ),
+        head=Head(in_channels=16, num_classes=10),
+    )
+
+
+def tiny_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
+    config = OneShotSearchConfig(
+        space=tiny_space(),
+        data=DataConfig(source="digits"),
+        name="tiny",
+        coefficients=(0.0, 0.1, 1.0),
+        warmup_rounds=arguments.warmup_rounds,
+        search_rounds=arguments.search_rounds,
+        rounds_ahead=arguments.rounds_ahead,
+        training=WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32),
+        checkpoint_interval_seconds=arguments.checkpoint_interval_seconds,
+        threads_per_worker=1,
+    )
+    return with_run_arguments(config, arguments)
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser()
+    result.add_argument("--warmup-rounds", type=int, default=5)
+    result.add_argument("--search-rounds", type=int, default=30)
+    result.add_argument("--rounds-ahead", type=int, default=4)
+    result.add_argument("--checkpoint-interval-seconds", type=float, default=2.0)
+    add_run_arguments(result, name="tiny")
+    return result
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_experiment(parser(), tiny_config))

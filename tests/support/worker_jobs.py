@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from multinas_ray.data import DataConfig, load_splits
+from multinas_ray.oneshot import RoundWorker, WorkerJob
+from multinas_ray.spaces import digits_space
+from multinas_ray.supernets import WeightTraining
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def splits():
+    return load_splits(DataConfig(source="digits", validation_fraction=0.25))
+
+
+@pytest.fixture
+def make_job():
+    """The quickstart's job at half its width."""
+
+    def make(*, num_weight_steps=40, weights_first=False, run_path="", **training):
+        settings = {"batch_size": 64, "validation_batch_size": 64, "norm_batch_size": 32, "weight_decay": 1e-4}
+        return WorkerJob(
+            space=digits_space(width_multiplier=0.5),
+            data=DataConfig(source="digits", validation_fraction=0.25),
+            training=WeightTraining(**{**settings, **training}),
+            num_weight_steps=num_weight_steps,
+            weights_first=weights_first,
+            seed=3,
+            broker="broker",
+            namespace="tests",
+            run_path=run_path,
+            threads_per_worker=1,
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_worker(make_job, splits):
+    def make(**changes):
+        return RoundWorker(make_job(**changes), splits, torch.device("cpu"))
+
+    return make
