@@ -1,18 +1,8 @@
 """One neural architecture search, K networks.
 
-The core's names are here; loading this package loads neither Ray nor torch.
+The core's names are here, loaded when they are asked for; loading this package loads neither Ray nor torch.
 """
 
-from multinas_ray.core import MultiDistributionOptimizer, Proposals, ScreenedOptimizer
-from multinas_ray.errors import ConfigError, DataError, MultiNASError, RunError, StateError
+import lazy_loader
 
-__all__ = [
-    "ConfigError",
-    "DataError",
-    "MultiDistributionOptimizer",
-    "MultiNASError",
-    "Proposals",
-    "RunError",
-    "ScreenedOptimizer",
-    "StateError",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
