@@ -1,0 +1,17 @@
+"""Names of the files and folders of a run, so that what is written in one place is found in another."""
+
+EVALUATIONS, DISTRIBUTIONS, ROUNDS = "evaluations", "distributions", "rounds"
+CONFIG_FILE, FINISHED_FILE = "config.json", "finished.json"
+ARCHITECTURES_FILE, CANDIDATES_FILE = "architectures.parquet", "candidates.parquet"
+
+ARCHITECTURE_FILE, WEIGHTS_FILE = "architecture.json", "weights.pt"
+"""In a network's folder: its choices, and the weights it has from the supernet."""
+RETRAINED_FILE, TRAINING_FILE, RETRAINING_FILE = "retrained.pt", "training.parquet", "retraining.json"
+CHECKPOINT_FILE = "checkpoint.pt"
+EXPORT_FOLDER = "export"
+"""Folder of a network's exported files, below its own; its trainings remove those of earlier weights."""
+
+
+def network_path(network: int) -> str:
+    """Folder of a network's files, relative to its family's."""
+    return f"networks/{network}"
