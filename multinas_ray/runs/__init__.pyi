@@ -1,13 +1,49 @@
-from .config_space import (ConfigSpace, Path, Slot)
-from .fronts import (best_subset, nondominated)
-from .layout import (ARCHITECTURES_FILE, ARCHITECTURE_FILE, CANDIDATES_FILE, CHECKPOINT_FILE, CONFIG_FILE, DISTRIBUTIONS, EVALUATIONS, EXPORT_FOLDER, RETRAINED_FILE, ROUNDS, WEIGHTS_FILE, network_path)
-from .numbers import (format_count, gigabytes)
-from .reading import (Run, load_config, load_run, proposals_of, read_table, write_config, write_finished)
-from .retrained import (Retrained, RetrainingRecord, adopt_retrained, clear_retraining, drop_export, load_retraining, record_retrained, training_schema, write_retraining, write_training)
-from .schema import (architectures_schema, candidates_schema, config_metadata, consuming_update, distribution_columns, distributions_schema, evaluation_columns, evaluations_schema, journal_header, rounds_schema, tune_evaluations_schema)
-from .sessions import (RunSession, was_started)
-from .snapshots import (load_snapshot, save_snapshot)
-from .verification import (Verification, verify_run)
+from .config_space import ConfigSpace, Path, Slot
+from .fronts import best_subset, nondominated
+from .layout import (
+    ARCHITECTURE_FILE,
+    ARCHITECTURES_FILE,
+    CANDIDATES_FILE,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    DISTRIBUTIONS,
+    EVALUATIONS,
+    EXPORT_FOLDER,
+    RETRAINED_FILE,
+    ROUNDS,
+    WEIGHTS_FILE,
+    network_path,
+)
+from .numbers import format_count, gigabytes
+from .reading import Run, load_config, load_run, proposals_of, read_table, write_config, write_finished
+from .retrained import (
+    Retrained,
+    RetrainingRecord,
+    adopt_retrained,
+    clear_retraining,
+    drop_export,
+    load_retraining,
+    record_retrained,
+    training_schema,
+    write_retraining,
+    write_training,
+)
+from .schema import (
+    architectures_schema,
+    candidates_schema,
+    config_metadata,
+    consuming_update,
+    distribution_columns,
+    distributions_schema,
+    evaluation_columns,
+    evaluations_schema,
+    journal_header,
+    rounds_schema,
+    tune_evaluations_schema,
+)
+from .sessions import RunSession, was_started
+from .snapshots import load_snapshot, save_snapshot
+from .verification import Verification, verify_run
 
 __all__ = [
     "ARCHITECTURES_FILE",
@@ -15,20 +51,20 @@ __all__ = [
     "CANDIDATES_FILE",
     "CHECKPOINT_FILE",
     "CONFIG_FILE",
-    "ConfigSpace",
     "DISTRIBUTIONS",
     "EVALUATIONS",
     "EXPORT_FOLDER",
-    "Path",
     "RETRAINED_FILE",
     "ROUNDS",
+    "WEIGHTS_FILE",
+    "ConfigSpace",
+    "Path",
     "Retrained",
     "RetrainingRecord",
     "Run",
     "RunSession",
     "Slot",
     "Verification",
-    "WEIGHTS_FILE",
     "adopt_retrained",
     "architectures_schema",
     "best_subset",

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.storage import (encode_plain)
-from multinas_ray.spaces import (SearchSpace, Variable)
+from multinas_ray.spaces import SearchSpace, Variable
+from multinas_ray.storage import encode_plain
 
 Path = tuple[Hashable, ...]
 """Keys and positions from the root of a configuration to one of its values."""

@@ -10,14 +10,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multinas_ray.core import (Proposals)
-from multinas_ray.errors import StateError
-from multinas_ray.storage import (decode_plain, encode_plain)
 from multinas_ray import storage
-from multinas_ray.storage import (read_journals)
-from multinas_ray.runs.layout import (ARCHITECTURES_FILE, CONFIG_FILE, DISTRIBUTIONS, EVALUATIONS, FINISHED_FILE, ROUNDS)
-from multinas_ray.runs.schema import (schema_of_journal, SCHEMA_VERSION, VERSION_KEY, architectures_schema, distributions_schema, evaluations_schema, rounds_schema)
-
+from multinas_ray.core import Proposals
+from multinas_ray.errors import StateError
+from multinas_ray.runs.layout import ARCHITECTURES_FILE, CONFIG_FILE, DISTRIBUTIONS, EVALUATIONS, FINISHED_FILE, ROUNDS
+from multinas_ray.runs.schema import (
+    SCHEMA_VERSION,
+    VERSION_KEY,
+    architectures_schema,
+    distributions_schema,
+    evaluations_schema,
+    rounds_schema,
+    schema_of_journal,
+)
+from multinas_ray.storage import decode_plain, encode_plain, read_journals
 
 _READ_ATTEMPTS = 3
 _TUPLE_COLUMNS = ("architecture", "mode")

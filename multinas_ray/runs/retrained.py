@@ -11,14 +11,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multinas_ray.errors import StateError
-from multinas_ray.storage import (decode_plain, encode_plain)
 from multinas_ray import storage
-from multinas_ray.runs.layout import (CHECKPOINT_FILE, EXPORT_FOLDER, RETRAINED_FILE, RETRAINING_FILE, TRAINING_FILE, network_path)
-from multinas_ray.runs.layout import (ARCHITECTURES_FILE)
-from multinas_ray.runs.schema import (SCHEMA_VERSION, TABLE_KEY, VERSION_KEY)
-from multinas_ray.storage import (write_table)
-
+from multinas_ray.errors import StateError
+from multinas_ray.runs.layout import (
+    ARCHITECTURES_FILE,
+    CHECKPOINT_FILE,
+    EXPORT_FOLDER,
+    RETRAINED_FILE,
+    RETRAINING_FILE,
+    TRAINING_FILE,
+    network_path,
+)
+from multinas_ray.runs.schema import SCHEMA_VERSION, TABLE_KEY, VERSION_KEY
+from multinas_ray.storage import decode_plain, encode_plain, write_table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from multinas_ray.errors import StateError
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, StateError
 
 SCHEMA_VERSION = 1
 """Version of the files of a run; readers refuse another."""

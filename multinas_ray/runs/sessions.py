@@ -8,8 +8,7 @@ import platform
 from dataclasses import dataclass
 
 from multinas_ray.errors import StateError
-from multinas_ray.storage import (resolve, write_atomic)
-from multinas_ray.storage import (list_files, make_folder)
+from multinas_ray.storage import list_files, make_folder, resolve, write_atomic
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from multinas_ray.errors import StateError
-from multinas_ray.storage import (decode_plain, encode_plain)
 from multinas_ray import storage
+from multinas_ray.errors import StateError
+from multinas_ray.storage import decode_plain, encode_plain
 
 STATE_FILE = "state.json"
 STATE_VERSION = 2

@@ -11,13 +11,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from multinas_ray.core import (MultiDistributionOptimizer, Proposals, ScreenedOptimizer, make_optimizer)
-from multinas_ray.core import (log_mixture, log_prob)
-from multinas_ray.errors import ConfigError, StateError
 from multinas_ray import storage
-from multinas_ray.runs.layout import (CONFIG_FILE)
-from multinas_ray.runs.reading import (Run, load_run, proposals_of)
-from multinas_ray.runs.schema import (consuming_update)
+from multinas_ray.core import (
+    MultiDistributionOptimizer,
+    Proposals,
+    ScreenedOptimizer,
+    log_mixture,
+    log_prob,
+    make_optimizer,
+)
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.runs.layout import CONFIG_FILE
+from multinas_ray.runs.reading import Run, load_run, proposals_of
+from multinas_ray.runs.schema import consuming_update
 
 Optimizer: TypeAlias = MultiDistributionOptimizer | ScreenedOptimizer
 

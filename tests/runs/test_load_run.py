@@ -10,11 +10,17 @@ import pytest
 from pyarrow import fs as pafs
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs.schema import (SCHEMA_VERSION, architectures_schema, consuming_update, distributions_schema, evaluations_schema)
-from multinas_ray.runs import (load_run)
-from multinas_ray.runs.reading import (write_config, write_finished)
-from multinas_ray.runs.snapshots import (load_snapshot, save_snapshot)
-from multinas_ray.storage import (Location)
+from multinas_ray.runs import load_run
+from multinas_ray.runs.reading import write_config, write_finished
+from multinas_ray.runs.schema import (
+    SCHEMA_VERSION,
+    architectures_schema,
+    consuming_update,
+    distributions_schema,
+    evaluations_schema,
+)
+from multinas_ray.runs.snapshots import load_snapshot, save_snapshot
+from multinas_ray.storage import Location
 
 
 def test_a_finished_run_comes_back_whole(finished_run):

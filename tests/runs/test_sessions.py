@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from multinas_ray.errors import StateError
-from multinas_ray.runs import (sessions)
-from multinas_ray.runs.sessions import (RunSession)
+from multinas_ray.runs import sessions
+from multinas_ray.runs.sessions import RunSession
 
 
 @pytest.fixture

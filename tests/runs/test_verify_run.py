@@ -10,8 +10,8 @@ import pytest
 
 from multinas_ray.__main__ import main
 from multinas_ray.errors import StateError
-from multinas_ray.storage import (decode_plain, encode_plain)
-from multinas_ray.runs import (verify_run)
+from multinas_ray.runs import verify_run
+from multinas_ray.storage import decode_plain, encode_plain
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_more_evaluations_than_planned_are_a_problem(make_run, tmp_path):
 
 
 def test_the_start_may_be_recorded_too(make_run, tmp_path):
-    from multinas_ray.runs.schema import (distribution_columns)
+    from multinas_ray.runs.schema import distribution_columns
 
     recorder = make_run(tmp_path / "run").start()
     recorder.distributions.buffer(
