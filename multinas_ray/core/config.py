@@ -39,7 +39,7 @@ class OptimizerConfig:
     margin_scale: float
     """Factor on the margin's floor, positive."""
     targets: tuple[float, ...] | None
-    """T_k, wanted complexities, positive, strictly decreasing; None: coefficients drive the search."""
+    """T_k, wanted complexities, positive, strictly increasing; None: coefficients drive the search."""
     target_weight: float
     """Of the distance from a target, positive."""
 
@@ -179,9 +179,9 @@ def _check_targets(targets: tuple[float, ...]) -> None:
     for k, value in enumerate(targets):
         if not (math.isfinite(value) and value > 0.0):
             raise ConfigError(f"targets[{k}] must be positive and finite, got {value}")
-        if k and not targets[k - 1] > value:
+        if k and not targets[k - 1] < value:
             raise ConfigError(
-                f"targets must be strictly decreasing, got {targets[k - 1]} then {value}; sort them and drop repeats"
+                f"targets must be strictly increasing, got {targets[k - 1]} then {value}; sort them and drop repeats"
             )
 
 

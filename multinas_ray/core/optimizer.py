@@ -26,8 +26,9 @@ from multinas_ray.errors import ConfigError
 class MultiDistributionOptimizer:
     """Learns K categorical distributions over architectures in one search.
 
-    The k-th minimises loss + eps_k * complexity, or the loss near a wanted complexity. All K learn from every sample,
-    by importance weights. Not thread-safe. The same calls give the same state to the bit on one machine; results told
+    The k-th minimises loss + eps_k * complexity, or the loss near the target T_k. Distributions are numbered as their
+    goals are listed, and both kinds of goals rise: the distribution of the largest networks is the first of those with
+    coefficients, and the last of those with targets. All K learn from every sample, by importance weights. Not thread-safe. The same calls give the same state to the bit on one machine; results told
     in one call or in pieces give the same state too.
 
     Args:
@@ -43,7 +44,7 @@ class MultiDistributionOptimizer:
         alpha: signal-to-noise threshold of the step-size rule.
         delta_max: bound of the step divisor, so that the step size stays at least delta_init / delta_max.
         margin_scale: factor on the smallest probability a category may have.
-        targets: T_k, wanted complexities, positive, strictly decreasing; see `targets.targeted_losses`.
+        targets: T_k, wanted complexities, positive, strictly increasing; see `targets.targeted_losses`.
         target_weight: what being far from a target weighs there, positive.
 
     Raises:
@@ -279,9 +280,15 @@ class MultiDistributionOptimizer:
         self._state = read_state(state, self._config, self._layout, self._settings)
 
     def _draw(self, count: int) -> tuple[IntArray, IntArray]:
-        """Returns (N, D) architectures and their (N,) sources, stratified, from the present mixture."""
+        """Returns (N, D) architectures and their (N,) sources, stratified, from the present mixture.
+
+        A seed deals its draws to the distributions from the largest networks' to the smallest networks': by rising
+        coefficient, but by falling target.
+        """
         state = self._state
         sources_N = distributions.stratified_sources(count, self.num_distributions, state.rng)
+        if self._config.targets is not None:
+            sources_N = self.num_distributions - 1 - sources_N
         probs_KDC = state.asng.probs_KDC
         return distributions.sample_architectures(probs_KDC, sources_N, self._layout, state.rng), sources_N
 

@@ -219,11 +219,11 @@ class OneShotSearchConfig:
         }
 
     def _driving_arguments(self) -> dict[str, Any]:
-        """Coefficients, or targets as the optimiser lists them: the largest network's first."""
+        """Coefficients, or targets as shares of the largest complexity."""
         if self.targets is None:
             return {"coefficients": list(self.coefficients or ())}
-        wanted = [target / self.complexity_scale for target in reversed(self.targets)]
-        return {"targets": wanted, "target_weight": self.target_weight}
+        shares = [target / self.complexity_scale for target in self.targets]
+        return {"targets": shares, "target_weight": self.target_weight}
 
     def new_optimizer(self) -> MultiDistributionOptimizer:
         """The K distributions at their start."""

@@ -32,7 +32,7 @@ Diagnostics = dict[str, NDArray[Any]]
 
 
 def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexity_scale: float) -> Table:
-    """One row for each of the K distributions, by ascending coefficient or descending target."""
+    """One row for each of the K distributions, by rising coefficient or target."""
     is_targeted = not np.isnan(diagnostics["target"]).any()
     table = Table(title="The K distributions", title_justify="left", expand=False)
     for name in (

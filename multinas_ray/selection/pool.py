@@ -74,12 +74,9 @@ class Candidate:
 def goals_of_run(run: Run) -> list[Goal]:
     """A run's own goals: one for each of its coefficients, or within each of its targets."""
     targets = run.config.get("targets")
-    if targets is not None:  # the last distribution searched for the smallest network
+    if targets is not None:
         name = run.config["complexity"]["name"]
-        return [
-            Goal(limits={name: float(target)}, distribution=len(targets) - 1 - place)
-            for place, target in enumerate(targets)
-        ]
+        return [Goal(limits={name: float(target)}, distribution=k) for k, target in enumerate(targets)]
     return [
         Goal(coefficient=float(eps), distribution=k) for k, eps in enumerate(run.config["optimizer"]["coefficients"])
     ]

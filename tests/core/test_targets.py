@@ -11,7 +11,7 @@ from multinas_ray.errors import ConfigError
 
 NUM_CATEGORIES = [4] * 6
 COSTS_DC = np.tile(np.arange(4.0), (6, 1)) / 18  # complexities from 0 to 1
-TARGETS = (0.7, 0.45, 0.2)
+TARGETS = (0.2, 0.45, 0.7)
 
 
 def new_optimizer(**changes) -> MultiDistributionOptimizer:
@@ -143,6 +143,20 @@ def test_either_drives_and_the_other_is_not_a_number() -> None:
     assert targeted.num_distributions == weighted.num_distributions == 3
 
 
+def test_a_seed_gives_the_networks_it_gave_when_targets_were_listed_falling() -> None:
+    """Golden values: commit a82940f, whose targets fell, printed these for (0.7, 0.45, 0.2); sizes rise here."""
+    optimizer = new_optimizer()
+    run(optimizer, 60)
+    assert optimizer.sample(3).tolist() == [[1, 0, 1, 0, 1, 1], [1, 1, 3, 0, 2, 0], [1, 3, 1, 1, 2, 1]]
+    assert optimizer.modes().tolist() == [[0, 0, 1, 0, 1, 0], [1, 3, 1, 0, 1, 1], [3, 2, 3, 3, 2, 0]]
+    sizes, step_sizes = (
+        (0.23461437807212548, 0.4498344268348391, 0.6663816034894816),
+        (1.2533972710342243, 0.415157103133533, 0.7887853046476028),
+    )
+    np.testing.assert_allclose(optimizer.diagnostics()["expected_complexity"], sizes, rtol=1e-12)
+    np.testing.assert_allclose(optimizer.diagnostics()["step_size"], step_sizes, rtol=1e-12)
+
+
 def test_a_state_goes_on() -> None:
     optimizer, copy = new_optimizer(), new_optimizer(seed=1)
     run(optimizer, 10)
@@ -158,9 +172,9 @@ def test_a_state_goes_on() -> None:
         ({"targets": None}, "either coefficients or targets drive a search"),
         ({"coefficients": (0.1, 0.5, 2.0)}, "either coefficients or targets drive a search"),
         ({"targets": ()}, "targets must hold at least one number"),
-        ({"targets": (0.5, 0.5, 0.4)}, "targets must be strictly decreasing"),
-        ({"targets": (0.5, 0.4, 0.0)}, "targets[2] must be positive and finite, got 0.0"),
-        ({"targets": (0.5, 0.4, float("inf"))}, "targets[2] must be positive and finite, got inf"),
+        ({"targets": (0.4, 0.5, 0.5)}, "targets must be strictly increasing"),
+        ({"targets": (0.0, 0.4, 0.5)}, "targets[0] must be positive and finite, got 0.0"),
+        ({"targets": (0.4, 0.5, float("inf"))}, "targets[2] must be positive and finite, got inf"),
         ({"target_weight": 0.0}, "target_weight must be positive and finite, got 0.0"),
     ],
 )

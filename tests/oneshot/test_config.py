@@ -285,11 +285,11 @@ def test_what_the_identity_leaves_out_is_described_all_the_same(make_config):
     assert description["settings"]["activation_bytes_limit"] == 10**6
 
 
-def test_targets_are_told_to_the_optimiser_from_large_to_small(make_config):
+def test_targets_are_told_to_the_optimiser_as_shares_of_the_largest(make_config):
     config = make_config(coefficients=None, targets=[9e3, 1.2e4, 2e4])
     assert config.num_distributions == 3
     arguments, scale = config.optimizer_arguments(), config.complexity_scale
-    assert arguments["targets"] == [2e4 / scale, 1.2e4 / scale, 9e3 / scale]
+    assert arguments["targets"] == [9e3 / scale, 1.2e4 / scale, 2e4 / scale]
     assert "coefficients" not in arguments
     assert arguments["samples_per_update"] == 6
     assert config.plan.num_train_architectures == 3

@@ -163,8 +163,8 @@ def test_a_target_is_a_hard_limit_that_its_own_distribution_searched_for():
     run = run_of(whole_space())
     goals = goals_of_run(replace(run, config={**run.config, "targets": [1010.0, 1110.0]}))
     assert [(dict(goal.limits), goal.distribution, goal.coefficient) for goal in goals] == [
-        ({"params": 1010.0}, 1, None),
-        ({"params": 1110.0}, 0, None),
+        ({"params": 1010.0}, 0, None),
+        ({"params": 1110.0}, 1, None),
     ]
     for goal in goals:
         proposed = propose(Sources.of(run, SPACE, COSTS), [goal], 4)
