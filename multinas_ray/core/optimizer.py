@@ -28,8 +28,9 @@ class MultiDistributionOptimizer:
 
     The k-th minimises loss + eps_k * complexity, or the loss near the target T_k. Distributions are numbered as their
     goals are listed, and both kinds of goals rise: the distribution of the largest networks is the first of those with
-    coefficients, and the last of those with targets. All K learn from every sample, by importance weights. Not thread-safe. The same calls give the same state to the bit on one machine; results told
-    in one call or in pieces give the same state too.
+    coefficients, and the last of those with targets. All K learn from every sample, by importance weights. Not
+    thread-safe. The same calls give the same state to the bit on one machine; results told in one call or in pieces
+    give the same state too.
 
     Args:
         num_categories: number of categories of each of the D variables; 1 for a fixed one.
