@@ -1,15 +1,19 @@
 from .blocks import Block, BlockDescription, ConvLayer, Head, Layer, Shape, SqueezeExcitation, mbconv, scale_width, skip
 from .costs import AdditiveCost, FloatArray
 from .described import block_from_dict, register_block, space_from_dict
+from .equivalence import Equivalence
 from .network import NetworkSpace, Position, all_costs
 from .search_space import IntArray, SearchSpace, Variable
 from .shipped import cifar10_mobile_space, digits_space, imagenet_mobile_space, nas_bench_macro_space
+from .slices import CostSlice
 
 __all__ = [
     "AdditiveCost",
     "Block",
     "BlockDescription",
     "ConvLayer",
+    "CostSlice",
+    "Equivalence",
     "FloatArray",
     "Head",
     "IntArray",

@@ -1,0 +1,83 @@
+"""Encodings that build the same network, and the one encoding that stands for them all.
+
+Notation: N architectures, D positions.
+"""
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from multinas_ray.spaces.blocks import Block, BlockDescription
+from multinas_ray.spaces.network import NetworkSpace
+from multinas_ray.spaces.search_space import IntArray
+
+
+@dataclass(frozen=True)
+class IdentityRun:
+    """Consecutive positions with the same candidate blocks, one of which is the identity.
+
+    The network is the sequence of the blocks that are not identities, so it does not matter at which of these
+    positions the identities stand.
+    """
+
+    start: int
+    """The first position."""
+    stop: int
+    """The position after the last."""
+    identity: int
+    """Index of the identity among the choices."""
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Which architectures of a space build the same network.
+
+    Two architectures are equivalent if they differ only in where the identities of their runs stand. The canonical
+    one of them has its identities at the end of each run; it has the same cost by every cost that is a sum over blocks.
+    Positions with different candidates are never exchanged, even where some of their blocks are the same.
+    """
+
+    num_categories: tuple[int, ...]
+    """Number of choices of each position, (D,)."""
+    runs: tuple[IdentityRun, ...]
+    """Runs that do not overlap, from the first position to the last."""
+
+    @classmethod
+    def of(cls, space: NetworkSpace) -> "Equivalence":
+        """The equivalence of a network space: its longest runs, of at least two positions."""
+        runs, start = [], 0
+        for _, group in itertools.groupby(space.positions, key=lambda position: position.choices):
+            positions = list(group)
+            stop, choices = start + len(positions), positions[0].choices
+            identities = [index for index, block in enumerate(choices) if _is_identity(block)]
+            if len(positions) > 1 and identities:
+                runs.append(IdentityRun(start, stop, identities[0]))
+            start = stop
+        return cls(space.search_space.num_categories, tuple(runs))
+
+    @property
+    def num_networks(self) -> int:
+        """How many different networks the space has, exact however many."""
+        covered = {position for run in self.runs for position in range(run.start, run.stop)}
+        free = (count for position, count in enumerate(self.num_categories) if position not in covered)
+        in_runs = (
+            sum((self.num_categories[run.start] - 1) ** depth for depth in range(run.stop - run.start + 1))
+            for run in self.runs
+        )
+        return math.prod(free) * math.prod(in_runs)
+
+    def canonical(self, architectures: npt.ArrayLike) -> IntArray:
+        """The canonical encoding of each of (N, D) architectures, as a new array."""
+        rows_ND: IntArray = np.array(architectures, dtype=np.int64)
+        for run in self.runs:
+            part = rows_ND[:, run.start : run.stop]
+            order = np.argsort(part == run.identity, axis=1, kind="stable")
+            rows_ND[:, run.start : run.stop] = np.take_along_axis(part, order, axis=1)
+        return rows_ND
+
+
+def _is_identity(block: BlockDescription) -> bool:
+    return isinstance(block, Block) and not block.layers
