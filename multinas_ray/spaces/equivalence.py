@@ -62,12 +62,13 @@ class Equivalence:
     def num_networks(self) -> int:
         """How many different networks the space has, exact however many."""
         covered = {position for run in self.runs for position in range(run.start, run.stop)}
-        free = (count for position, count in enumerate(self.num_categories) if position not in covered)
-        in_runs = (
-            sum((self.num_categories[run.start] - 1) ** depth for depth in range(run.stop - run.start + 1))
-            for run in self.runs
-        )
-        return math.prod(free) * math.prod(in_runs)
+        free = math.prod(count for position, count in enumerate(self.num_categories) if position not in covered)
+        return free * math.prod(self._networks_of(run) for run in self.runs)
+
+    def _networks_of(self, run: IdentityRun) -> int:
+        """Sequences of as many blocks as a run has positions, or fewer."""
+        num_blocks, longest = self.num_categories[run.start] - 1, run.stop - run.start
+        return sum(int(num_blocks**length) for length in range(longest + 1))
 
     def canonical(self, architectures: npt.ArrayLike) -> IntArray:
         """The canonical encoding of each of (N, D) architectures, as a new array."""

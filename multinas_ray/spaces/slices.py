@@ -134,7 +134,8 @@ class CostSlice:
     def _allows(self, d: int, flag_N: IntArray, choice: int) -> npt.NDArray[np.bool_]:
         """After an identity of a run, only identities are canonical until the run ends."""
         after_identity_N = (flag_N == 1) & (not self._starts_run[d])
-        return ~after_identity_N | (choice == self._identity_of[d])
+        allowed_N: npt.NDArray[np.bool_] = ~after_identity_N | (choice == self._identity_of[d])
+        return allowed_N
 
     def _next_flag(self, d: int, flag_N: IntArray, chosen_N: IntArray) -> IntArray:
         """1 within a run after an identity of it."""
