@@ -14,11 +14,11 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from quickstart import quickstart_config
 from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 
+from experiments.quickstart import quickstart_config
 from multinas_ray.commands.experiment import add_run_arguments
 from multinas_ray.data import load_splits
 from multinas_ray.oneshot import OneShotSearchConfig, Round, RoundWorker, WorkerJob, run_search

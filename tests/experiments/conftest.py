@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from comparison.tables import Table
+
+from experiments.parts.tables import Table
 
 
 def _tiny_table(seed: int = 0, num_categories: tuple[int, ...] = (3, 2, 4, 3)) -> Table:

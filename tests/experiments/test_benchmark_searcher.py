@@ -1,8 +1,9 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import benchmark_searcher
 import pytest
+
+from experiments import benchmark_searcher
 
 
 def test_the_benchmark_prints_times_and_sizes_of_each_search(

@@ -1,16 +1,15 @@
 """One's own images, blocks, space and cost."""
 
-import sys
 from math import prod
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from custom import custom_config, custom_parser, main, mobile_space
-from own_blocks import Separable, memory_traffic, separable_space
 from torch.utils.flop_counter import FlopCounterMode
 
+from experiments.custom import batch_settings, custom_config, custom_parser, main, mobile_space
+from multinas_ray.cluster import load_module
 from multinas_ray.data import FolderFacts
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import load_run
@@ -19,7 +18,8 @@ from multinas_ray.spaces import space_from_dict
 from multinas_ray.supernets import build_subnet
 from tests.data.trees import write_tree
 
-OWN_BLOCKS = str(Path(sys.modules["own_blocks"].__file__))
+OWN_BLOCKS = str(Path(__file__).parents[2] / "experiments" / "own_blocks.py")
+own_blocks = load_module(OWN_BLOCKS)  # as the flags do
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def configured(tree, *flags):
     return custom_config(custom_parser().parse_args(["--data", str(tree), *flags]))
 
 
-@pytest.mark.parametrize("make_space", [separable_space, mobile_space])
+@pytest.mark.parametrize("make_space", [own_blocks.separable_space, mobile_space])
 @pytest.mark.parametrize("image_shape", [(3, 32, 32), (1, 9, 9), (3, 40, 40)])
 def test_costs_are_those_of_the_built_network(make_space, image_shape):
     space = make_space(image_shape, 5)
@@ -47,7 +47,7 @@ def test_costs_are_those_of_the_built_network(make_space, image_shape):
 
 
 def test_activations_of_the_own_block_are_what_autograd_keeps():
-    block, batch_size = Separable("k3", 8, 16, kernel_size=3, stride=2), 4
+    block, batch_size = own_blocks.Separable("k3", 8, 16, kernel_size=3, stride=2), 4
     module = block.build(torch.nn.BatchNorm2d)
     images = torch.randn(batch_size, 8, 10, 10, requires_grad=True)
     not_counted = {parameter.data_ptr() for parameter in module.parameters()} | {images.data_ptr()}
@@ -64,13 +64,13 @@ def test_activations_of_the_own_block_are_what_autograd_keeps():
 
 
 def test_a_space_of_own_blocks_is_read_back_from_its_record():
-    space = separable_space((3, 32, 32), 5)
+    space = own_blocks.separable_space((3, 32, 32), 5)
     assert space_from_dict(space.to_dict()).fingerprint == space.fingerprint
 
 
 def test_own_cost_is_the_bytes_of_every_block_that_is_there():
-    space = separable_space((3, 32, 32), 5)
-    cost = memory_traffic(space)
+    space = own_blocks.separable_space((3, 32, 32), 5)
+    cost = own_blocks.memory_traffic(space)
     row = (0, 0, 0, 3, 0, 3)  # two skips
     subnet = build_subnet(space, row).eval()
     moved = 0
@@ -110,7 +110,7 @@ def test_one_flag_each_for_images_space_and_cost(tree):
     assert config.space.name == "separable"
     assert config.space.input_shape == (3, 32, 32)
     assert config.complexity == "traffic_bytes"
-    assert config.complexity_scale == memory_traffic(config.space).maximum
+    assert config.complexity_scale == own_blocks.memory_traffic(config.space).maximum
     assert (config.coefficients, config.warmup_rounds, config.search_rounds) == ((0.0, 1.0), 7, 9)
     assert configured(tree, *flags, "--complexity", "params").complexity == "params"
 
@@ -126,8 +126,6 @@ def test_flags_about_the_images_reach_their_configuration(tree):
     [(1000, 200, 1, 128, 32), (1000, 100, 2, 64, 32), (40, 10, 1, 10, 10), (40, 11, 2, 10, 5), (1000, 200, 3, 96, 32)],
 )
 def test_batches_fit_the_smaller_split_in_whole_groups(num_train, num_validation, num_workers, batch, norm):
-    from custom import batch_settings
-
     facts = FolderFacts((3, 8, 8), ("a", "b"), num_train, num_validation, 10)
     settings = batch_settings(facts, num_workers, None)
     assert (settings["batch_size"], settings["norm_batch_size"]) == (batch, norm)
@@ -169,5 +167,5 @@ def test_a_search_with_own_images_blocks_and_cost(tree, tmp_path):
     run = load_run(tmp_path / "own")
     opened = open_run(tmp_path / "own")
     rows = np.stack(run.evaluations["architecture"].to_numpy())
-    np.testing.assert_array_equal(run.evaluations["traffic_bytes"], memory_traffic(opened.space)(rows))
+    np.testing.assert_array_equal(run.evaluations["traffic_bytes"], own_blocks.memory_traffic(opened.space)(rows))
     assert run.is_finished

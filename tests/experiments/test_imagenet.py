@@ -1,8 +1,8 @@
 """The ImageNet experiment's configuration; its search is that of all experiments."""
 
-import imagenet
 import pytest
 
+from experiments import imagenet
 from multinas_ray.errors import ConfigError
 
 

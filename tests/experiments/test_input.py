@@ -1,10 +1,9 @@
 """The input's benchmark, and shards written from the command line."""
 
-import benchmark_input
 import numpy as np
 import torch
-import write_shards
 
+from experiments import benchmark_input, write_shards
 from multinas_ray.data import scan_images
 from tests.data.trees import write_tree
 

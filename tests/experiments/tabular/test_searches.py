@@ -4,11 +4,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import tabular
-from comparison import methods, plots, report, runs, tables, versions
-from comparison.measures import Measures
-from comparison.runs import Task, frame_of, load_frame, run_searcher, run_task, save_frame
-from comparison.tables import Table
+
+from experiments.parts import tables
+from experiments.parts.tables import Table
+from experiments.tabular import __main__ as tabular
+from experiments.tabular import methods, plots, report, searching, versions
+from experiments.tabular.measures import Measures, Trace
+from experiments.tabular.runs import Task, frame_of, run_searcher, run_task
 
 
 class Scripted:
@@ -103,7 +105,8 @@ def test_separate_runs_are_one_optimiser_for_each_coefficient(table: Table) -> N
 @pytest.fixture
 def small_world(table: Table, monkeypatch: pytest.MonkeyPatch) -> Table:
     monkeypatch.setitem(tables.SOURCES, "tiny", dataclasses.replace(tables.SOURCES["macro"], title="tiny"))
-    monkeypatch.setattr(tabular, "_table", lambda name, data: table)
+    for module in (tabular, searching):
+        monkeypatch.setattr(module, "table_of", lambda name, data: table)
     return table
 
 
@@ -129,7 +132,7 @@ def test_the_command_writes_rows_summary_and_picture_and_reads_what_is_there(
     def refuse(*_: object) -> None:
         raise AssertionError("made again")
 
-    monkeypatch.setattr(tabular, "run_task", refuse)
+    monkeypatch.setattr(searching, "run_task", refuse)
     assert run_main(tmp_path, *chosen) == 0
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "evaluations.parquet"), rows)
 
@@ -137,14 +140,13 @@ def test_the_command_writes_rows_summary_and_picture_and_reads_what_is_there(
 def test_rows_of_other_settings_or_damaged_ones_are_made_again(table: Table, tmp_path: Path) -> None:
     task = Task("tiny", "random", 3, 12)
     run_task(task, table, tmp_path)
-    path, settings = task.path(tmp_path), task.settings(table)
-    frame = load_frame(path, settings)
+    frame = task.load(table, tmp_path)
     assert frame is not None
     assert len(frame) == 12
-    assert load_frame(path, dataclasses.replace(task, evaluations=13).settings(table)) is None
+    assert dataclasses.replace(task, evaluations=13).load(table, tmp_path) is None
+    path = task.path(tmp_path)
     path.write_bytes(path.read_bytes()[:100])
-    assert load_frame(path, settings) is None
-    assert not list(tmp_path.rglob("*.part"))
+    assert task.load(table, tmp_path) is None
 
 
 def test_rows_made_by_other_code_are_made_again(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,14 +154,14 @@ def test_rows_made_by_other_code_are_made_again(table: Table, tmp_path: Path, mo
     before = task.settings(table)
     run_task(task, table, tmp_path)
     versions.code_key.cache_clear()
-    assert load_frame(task.path(tmp_path), task.settings(table)) is not None
+    assert task.load(table, tmp_path) is not None
     assert dataclasses.replace(task, method="separate-asng").settings(table) != before
     assert dataclasses.replace(task, through_tune=True).settings(table) != before
     meaning = versions._meaning
     monkeypatch.setattr(versions, "_meaning", lambda file: meaning(file) + "changed" * (file.name == "asng.py"))
     random_before = dataclasses.replace(task, method="random").settings(table)
     versions.code_key.cache_clear()
-    assert load_frame(task.path(tmp_path), task.settings(table)) is None
+    assert task.load(table, tmp_path) is None
     assert dataclasses.replace(task, method="random").settings(table) == random_before  # it uses none of it
     versions.code_key.cache_clear()
 
@@ -183,7 +185,7 @@ def test_quick_leaves_what_was_given(small_world: Table, tmp_path: Path) -> None
 @pytest.mark.parametrize("more", [["--seeds", "0"], ["--evaluations", "-1"], ["--jobs", "0"]])
 def test_bad_numbers_are_one_line_errors(more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tabular.main(["--data", str(tmp_path), *more]) == 2
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert said.startswith(f"error: {more[0]} must be at least 1")
     assert said.count("\n") == 1
 
@@ -192,10 +194,10 @@ def test_missing_data_is_a_one_line_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert tabular.main(["--data", str(tmp_path), "--out", str(tmp_path)]) == 2
-    assert "MULTINAS_DATA" in capsys.readouterr().out
+    assert "MULTINAS_DATA" in capsys.readouterr().err
     monkeypatch.delenv("MULTINAS_DATA", raising=False)
     assert tabular.main([]) == 2
-    assert "--data DIR" in capsys.readouterr().out
+    assert "--data DIR" in capsys.readouterr().err
 
 
 def searches_of(table: Table, shares: dict[str, list[list[float]]]) -> pd.DataFrame:
@@ -203,7 +205,7 @@ def searches_of(table: Table, shares: dict[str, list[list[float]]]) -> pd.DataFr
     frames = []
     for method, seeds in shares.items():
         for seed, values in enumerate(seeds):
-            trace = runs.Trace(np.arange(len(values)), None, None, len(values))
+            trace = Trace(np.arange(len(values)), None, None, len(values))
             frame = frame_of(Task(table.name, method, seed, len(values)), trace, Measures(table))
             frames.append(frame.assign(archive_share=values, modes_share=values, chosen_share=values))
     return pd.concat(frames, ignore_index=True)
@@ -245,21 +247,15 @@ def test_answers_are_drawn_against_what_the_separate_runs_end_at(
     assert not (tmp_path / "none.png").exists()
 
 
-def test_saved_rows_come_back(tmp_path: Path) -> None:
-    frame = pd.DataFrame({"a": [1.5, np.inf], "b": ["x", "y"]})
-    save_frame(frame, tmp_path / "sub" / "f.parquet", "s")
-    pd.testing.assert_frame_equal(load_frame(tmp_path / "sub" / "f.parquet", "s"), frame)
-
-
 @pytest.mark.cluster
 def test_the_same_methods_run_through_ray_tune(table: Table, tmp_path: Path) -> None:
-    tune_runs = pytest.importorskip("comparison.tune_runs")
+    tune_runs = pytest.importorskip("experiments.tabular.tune_runs")
     assert set(tabular.TUNE_METHODS) == set(tune_runs.SEARCHES)
     with tune_runs.local_ray():
         for method in ("multinas-screened", "optuna-nsga2"):
             task = Task("tiny", method, 1, 12)
             tune_runs.run_tune_task(task, table, tmp_path)
-            rows = load_frame(task.path(tmp_path), task.settings(table))
+            rows = task.load(table, tmp_path)
             assert rows is not None
             assert rows["asked"].iloc[0] == 12
             np.testing.assert_allclose(rows["error"], table.points[rows["architecture"], 0])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from baselines.settings import Settings, images_folder
+from experiments.compare.settings import Settings, images_folder
 from multinas_ray.data import DataConfig, ImageSet, load_splits
 
 IMAGE_SIZE = 16

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import multinas_ray
 
-COMPARISON = ("measures.py", "methods.py", "runs.py", "tables.py")
-"""The files of this package that decide what a search's rows are."""
+FILES = ("parts/tables.py", "tabular/measures.py", "tabular/methods.py", "tabular/runs.py")
+"""The files of the experiments that decide what a search's rows are."""
 LIBRARIES = ("moocore", "numpy")
 
 
@@ -22,9 +22,9 @@ def code_key(packages: tuple[str, ...], libraries: tuple[str, ...], through_tune
         libraries: distributions whose versions count, besides LIBRARIES.
         through_tune: whether the search runs through Ray Tune, and so through more of the code.
     """
-    here, ours = Path(__file__).parent, Path(multinas_ray.__file__).parent
-    names = (*COMPARISON, "tune_runs.py") if through_tune else COMPARISON
-    files = [here / name for name in names]
+    experiments, ours = Path(__file__).parents[1], Path(multinas_ray.__file__).parent
+    names = (*FILES, "tabular/tune_runs.py") if through_tune else FILES
+    files = [experiments / name for name in names]
     for package in (*packages, "tune") if through_tune and packages else packages:
         files += sorted((ours / package).glob("*.py"))
     more = ("ray",) if through_tune else ()

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from comparison.tables import FloatArray, IntArray, Table
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from rich.table import Table as RichTable
 from scipy.stats import kendalltau
 
-from baselines.methods import MATCHED_SHARE, Method, expected_budget
-from baselines.pieces import Piece, load_piece
-from baselines.settings import Settings
-from baselines.truth import best_front, best_within, hypervolume, matched_within
+from experiments.compare.methods import MATCHED_SHARE, Method, expected_budget
+from experiments.compare.pieces import Piece, load_piece
+from experiments.compare.settings import Settings
+from experiments.compare.truth import best_front, best_within, matched_within
+from experiments.parts import pictures
+from experiments.parts.tables import FloatArray, IntArray, Table
 
 RANDOM_FAMILIES = 1_000
 COLUMNS = {
@@ -30,15 +29,15 @@ COLUMNS = {
     "share": "hypervolume",
     "accuracies": "true accuracy of the K networks",
 }
-# Okabe and Ito's colours, told apart by the colour-blind; the marker tells them apart without colour
-STYLES: dict[str, dict[str, Any]] = {
-    "ours": {"color": "#0072B2", "marker": "o"},
-    "ours-first": {"color": "#56B4E9", "marker": "P"},
-    "separate": {"color": "#CC79A7", "marker": "s"},
-    "spos": {"color": "#D55E00", "marker": "^"},
-    "random": {"color": "#7F7F7F", "marker": "D"},
-    "separate-full": {"color": "#009E73", "marker": "v"},
+MARKS = {
+    "ours": (pictures.BLUE, "o"),
+    "ours-first": (pictures.SKY_BLUE, "P"),
+    "separate": (pictures.PURPLE, "s"),
+    "spos": (pictures.VERMILION, "^"),
+    "random": (pictures.GREY, "D"),
+    "separate-full": (pictures.GREEN, "v"),
 }
+"""Colour and marker of each method."""
 
 
 class Judge:
@@ -55,11 +54,11 @@ class Judge:
         """Of the searched space, by row."""
         self.best = best_within(truth, self.flops, settings.targets)
         """(K,) rows of the best true accuracy within each target."""
-        self._best_hypervolume = hypervolume(truth, self.best)
+        self._best_hypervolume = truth.hypervolume(self.best)
 
     def share(self, rows: IntArray) -> float:
         """Hypervolume of networks as a share of what the best within the targets have."""
-        return hypervolume(self.truth, rows) / self._best_hypervolume
+        return self.truth.hypervolume(rows) / self._best_hypervolume
 
     def tau(self, ranking: pd.DataFrame) -> float:
         """Kendall's tau between a supernet's losses and the true errors."""
@@ -91,17 +90,18 @@ def collect(methods: Mapping[str, Method], seeds: Sequence[int], judge: Judge, o
     rows = []
     for name, method in methods.items():
         for seed in seeds:
-            file = Piece("networks", name, seed).path(out)
-            if file.is_file():
+            networks = load_piece(Piece("networks", name, seed).path(out))
+            if networks is not None:
                 taus = [_tau(judge, Piece("ranking", supernet, seed).path(out)) for supernet in method.supernets]
                 budget = expected_budget(method, judge.settings, out)
                 first = {"method": name, "seed": seed, "weight_steps": budget.weight_steps, "tau": np.mean(taus)}
-                rows.append({**first, **_networks_row(load_piece(file), judge)})
+                rows.append({**first, **_networks_row(networks, judge)})
     return pd.DataFrame(rows)
 
 
 def _tau(judge: Judge, file: Path) -> float:
-    return judge.tau(load_piece(file)) if file.is_file() else np.nan
+    ranking = load_piece(file)
+    return np.nan if ranking is None else judge.tau(ranking)
 
 
 def _networks_row(networks: pd.DataFrame, judge: Judge) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _networks_row(networks: pd.DataFrame, judge: Judge) -> dict[str, Any]:
     return {
         "evaluations": int(networks["evaluations"].iloc[0]),
         "share": judge.share(rows),
-        "hypervolume": hypervolume(judge.truth, rows),
+        "hypervolume": judge.truth.hypervolume(rows),
         "architectures": ["".join(map(str, each)) for each in networks["architecture"]],
         "targets": networks["target"].tolist(),
         "flops": networks["flops"].tolist(),
@@ -185,8 +185,7 @@ def markdown(summary: pd.DataFrame, title: str, caption: str) -> str:
 
 def draw(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of_size: float, path: Path) -> None:
     """Write the picture: ranking, hypervolume, and the networks beside the true front."""
-    figure = Figure(figsize=(12.5, 4.6), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = pictures.new_figure(12.5, 4.6)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
     names = [name for name in methods if name in set(rows["method"])]
     _dots(left, rows, names, "tau", 1.0)
@@ -203,18 +202,17 @@ def draw(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of
     _draw_networks(right, rows, names, judge)
     for axes in (left, middle, right):
         axes.legend(edgecolor="none", framealpha=1.0, fontsize=8, loc="lower right" if axes is right else "upper left")
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        pictures.plain_frame(axes)
     figure.savefig(path)
 
 
 def _dots(axes: Axes, rows: pd.DataFrame, names: Sequence[str], column: str, factor: float) -> None:
     """A dot for each seed and a line at the median."""
     for place, name in enumerate(names):
-        values = factor * rows.loc[rows["method"] == name, column].dropna()
-        axes.plot(values, [place] * len(values), linestyle="", markersize=7, alpha=0.7, **STYLES[name])
+        values, (color, marker) = factor * rows.loc[rows["method"] == name, column].dropna(), MARKS[name]
+        axes.plot(values, [place] * len(values), marker, color=color, markersize=7, alpha=0.7)
         if len(values):
-            axes.plot([values.median()] * 2, [place - 0.25, place + 0.25], color=STYLES[name]["color"], linewidth=2)
+            axes.plot([values.median()] * 2, [place - 0.25, place + 0.25], color=color, linewidth=2)
     axes.set_ylim(len(names) - 0.4, -0.9)
 
 
@@ -222,9 +220,9 @@ def _draw_networks(axes: Axes, rows: pd.DataFrame, names: Sequence[str], judge: 
     front = judge.truth.front[judge.truth.front[:, 1].argsort()]
     axes.step(100 * front[:, 1], 100 - front[:, 0], where="post", color="0.5", linewidth=1, label="true front")
     for name in names:
-        of_method = rows[rows["method"] == name]
+        of_method, (color, marker) = rows[rows["method"] == name], MARKS[name]
         flops, accuracies = (np.concatenate(of_method[each].tolist()) for each in ("true_flops", "true_accuracies"))
-        axes.plot(100 * flops, accuracies, linestyle="", markersize=6, alpha=0.7, label=name, **STYLES[name])
+        axes.plot(100 * flops, accuracies, marker, color=color, markersize=6, alpha=0.7, label=name)
     axes.set(title="The networks of all seeds", xlabel="FLOPs, % of the largest network's", ylabel="true accuracy, %")
     axes.set_ylim(100 - judge.truth.reference[0], 93.5)  # what is below adds nothing to the hypervolume
     axes.set_xlim(15, 75)

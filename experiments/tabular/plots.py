@@ -4,40 +4,38 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from comparison.measures import first_at
-from comparison.methods import METHODS
-from comparison.report import ANSWERS, GOAL_RATIO, INTERVAL, LEVEL, SEPARATE, separate_finals
-from comparison.tables import FloatArray, Table
+from experiments.parts import pictures
+from experiments.parts.tables import FloatArray, Table
+from experiments.tabular.measures import first_at
+from experiments.tabular.methods import METHODS
+from experiments.tabular.report import ANSWERS, GOAL_RATIO, INTERVAL, LEVEL, SEPARATE, separate_finals
 
-# Okabe and Ito's colours, told apart by the colour-blind; the line's style tells them apart without colour
-STYLES: dict[str, dict[str, Any]] = {
-    "multinas": {"color": "#56B4E9", "linestyle": "--"},
-    "multinas-reuse": {"color": "#0072B2", "linestyle": "-"},
-    "multinas-screened": {"color": "#000000", "linestyle": "-"},
-    "separate-asng": {"color": "#CC79A7", "linestyle": "-."},
-    "pymoo-nsga2": {"color": "#D55E00", "linestyle": "-"},
-    "optuna-nsga2": {"color": "#E69F00", "linestyle": "--"},
-    "optuna-tpe": {"color": "#009E73", "linestyle": "-."},
-    "random": {"color": "#7F7F7F", "linestyle": ":"},
+LINES = {
+    "multinas": (pictures.SKY_BLUE, "--"),
+    "multinas-reuse": (pictures.BLUE, "-"),
+    "multinas-screened": (pictures.BLACK, "-"),
+    "separate-asng": (pictures.PURPLE, "-."),
+    "pymoo-nsga2": (pictures.VERMILION, "-"),
+    "optuna-nsga2": (pictures.ORANGE, "--"),
+    "optuna-tpe": (pictures.GREEN, "-."),
+    "random": (pictures.GREY, ":"),
 }
+"""Colour and style of each method's line."""
 TICKS = [20, 50, 100, 200, 500, 1000, 2000, 5000]
 ANSWER_TITLES = {"modes_share": "Modes", "chosen_share": "Best evaluated by each $f_k$"}
 
 
 def plot_curves(searches: pd.DataFrame, tables: Sequence[Table], path: Path) -> None:
     """Draws how much of the front's hypervolume is missing after each evaluation, a panel per table, as a PNG."""
-    figure = Figure(figsize=(6.2 * len(tables), 5.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = pictures.new_figure(6.2 * len(tables), 5.4)
     panels = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
     for axes, table in zip(panels, tables, strict=True):
         of_table = searches[searches["table"] == table.name]
@@ -69,8 +67,7 @@ def plot_answers(searches: pd.DataFrame, tables: Sequence[Table], path: Path) ->
     shown = searches[searches["method"].isin([name for name in METHODS if _has_answers(name)])]
     if SEPARATE not in set(shown["method"]):
         return False
-    figure = Figure(figsize=(6.2 * len(tables), 8.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = pictures.new_figure(6.2 * len(tables), 8.4)
     panels = figure.subplots(len(ANSWERS), len(tables), squeeze=False, sharey="row", sharex="col")
     for row, column in enumerate(ANSWERS):
         for axes, table in zip(panels[row], tables, strict=True):
@@ -94,7 +91,7 @@ def _draw_answers(axes: Axes, of_table: pd.DataFrame, column: str) -> None:
         _draw_method(axes, str(method), 100.0 * shares_SE)
         first = _median_first(shares_SE)
         if np.isfinite(first):
-            axes.plot([first], [100 * LEVEL], marker="o", markersize=7, color=STYLES[str(method)]["color"], zorder=5)
+            axes.plot([first], [100 * LEVEL], marker="o", markersize=7, color=LINES[str(method)][0], zorder=5)
         if method == SEPARATE and np.isfinite(first):
             axes.axvline(GOAL_RATIO * first, color="0.3", linewidth=0.8, linestyle="--")
             axes.annotate(
@@ -124,11 +121,11 @@ def _curves(of_method: pd.DataFrame, column: str, length: int) -> FloatArray:
 
 def _draw_method(axes: Axes, method: str, values_SE: FloatArray) -> None:
     """A median with the band of 90 % of the seeds."""
-    style = STYLES[method]
+    color, style = LINES[method]
     low, median, high = np.quantile(values_SE, INTERVAL, axis=0, method="inverted_cdf")
     steps = np.arange(1, len(median) + 1)
-    axes.fill_between(steps, low, high, color=style["color"], alpha=0.08, linewidth=0)
-    axes.plot(steps, median, linewidth=2, **style)
+    axes.fill_between(steps, low, high, color=color, alpha=0.08, linewidth=0)
+    axes.plot(steps, median, linewidth=2, color=color, linestyle=style)
 
 
 def _scale_evaluations(axes: Axes, length: int) -> None:
@@ -138,10 +135,9 @@ def _scale_evaluations(axes: Axes, length: int) -> None:
     axes.xaxis.set_major_locator(FixedLocator(TICKS))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    pictures.plain_frame(axes)
 
 
 def _add_legend(figure: Figure, methods: Sequence[str]) -> None:
-    lines = [Line2D([], [], linewidth=2, **STYLES[name]) for name in methods]
+    lines = [Line2D([], [], linewidth=2, color=LINES[name][0], linestyle=LINES[name][1]) for name in methods]
     figure.legend(lines, [METHODS[name].title for name in methods], loc="outside lower center", ncols=4, frameon=False)

@@ -20,7 +20,7 @@ within the targets have.
 
 Writes to --out: compare.parquet (a row for each method and seed), compare.md, compare.csv, compare.png. Each piece of
 work is kept when it is done, and searches go on where they were: the same command goes on after any end. Needs
-pip install -e ".[compare]".
+pip install -e ".[compare]"; run it from the repository's folder, as python -m experiments.compare.
 """
 
 import argparse
@@ -28,27 +28,27 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from baselines.evolution import Architecture
-from baselines.images import prepare_images
-from baselines.methods import Method, methods_of
-from baselines.pieces import Piece, carry_out, new_pool, pieces_of, runner, save_piece
-from baselines.report import Judge, collect, draw, markdown, rich_table, summarise
-from baselines.scoring import random_architectures
-from baselines.settings import Settings, config_of, keep_settings
-from baselines.truth import load_truth
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from multinas_ray.errors import ConfigError, MultiNASError
+from experiments.compare.evolution import Architecture
+from experiments.compare.images import prepare_images
+from experiments.compare.methods import Method, methods_of
+from experiments.compare.pieces import Piece, carry_out, pieces_of, runner
+from experiments.compare.report import Judge, collect, draw, markdown, rich_table, summarise
+from experiments.compare.scoring import random_architectures
+from experiments.compare.settings import Settings, config_of, keep_settings
+from experiments.compare.truth import load_truth
+from experiments.parts.command_line import check_positive, data_folder, exit_status
+from experiments.parts.processes import fresh_processes
+from experiments.parts.rows import save_rows
 
 DEFAULT_METHODS = ("ours", "ours-first", "separate", "spos", "random")
 
 
 def compare(arguments: argparse.Namespace, settings: Settings, methods: dict[str, Method], console: Console) -> None:
-    """Do what is not done, then report all."""
+    """Do what is not done."""
     out, seeds = arguments.out, range(arguments.seeds)
-    truth = load_truth(arguments.data)
-    keep_settings(settings, out)
     budget = settings.budget
     console.print(
         f"Budget of each method: {budget.weight_steps:,} weight steps of one subnet, {budget.evaluations:,} evaluations"
@@ -58,7 +58,7 @@ def compare(arguments: argparse.Namespace, settings: Settings, methods: dict[str
     num_threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     os.environ["OMP_NUM_THREADS"] = str(num_threads)  # for the processes to come
-    with Progress(*columns, console=console) as progress, new_pool(arguments.jobs) as pool:
+    with Progress(*columns, console=console) as progress, fresh_processes(arguments.jobs) as pool:
         bar = progress.add_task("", total=len(pieces))
 
         def show(num_done: int, running: Sequence[Piece]) -> None:
@@ -67,20 +67,7 @@ def compare(arguments: argparse.Namespace, settings: Settings, methods: dict[str
             if not console.is_terminal:
                 console.print(f"{num_done} of {len(pieces)} pieces done; under way: {text}")
 
-        try:
-            carry_out(pieces, out, runner(settings, out, num_threads), pool, arguments.jobs, show)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    judge = Judge(truth, settings)
-    report(
-        methods,
-        seeds,
-        judge,
-        random_architectures(config_of("ours", 0, settings, out, 1), settings.ranked),
-        out,
-        console,
-    )
+        carry_out(pieces, out, runner(settings, out, num_threads), pool, arguments.jobs, show)
 
 
 def report(
@@ -108,7 +95,7 @@ def report(
         "within the targets."
     )
     console.print(rich_table(summary, title, caption))
-    save_piece(rows, out / "compare.parquet")
+    save_rows(rows, out / "compare.parquet")
     summary.to_csv(out / "compare.csv", index=False)
     (out / "compare.md").write_text(markdown(summary, title, caption))
     draw(rows, methods, judge, tau_of_size, out / "compare.png")
@@ -116,7 +103,11 @@ def report(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     add, defaults = parser.add_argument, Settings()
     names = list(methods_of(defaults.num_targets))
     add("--data", metavar="DIR", type=Path, help="folder with nasbench_macro.parquet (default: $MULTINAS_DATA)")
@@ -146,13 +137,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     Raises:
         ConfigError: a number is too small, or no folder with the table is named.
     """
-    for name in ("seeds", "jobs"):
-        if vars(arguments)[name] < 1:
-            raise ConfigError(f"--{name} must be at least 1, got {vars(arguments)[name]}")
-    if arguments.data is None:
-        if not os.environ.get("MULTINAS_DATA"):
-            raise ConfigError("the table's folder is not known: give --data DIR or set MULTINAS_DATA")
-        arguments.data = Path(os.environ["MULTINAS_DATA"])
+    check_positive(arguments, ("seeds", "jobs"))
+    arguments.data = data_folder(arguments.data)
     arguments.images_folder = arguments.images_folder or arguments.data / "cifar10"
     return Settings(**{name: vars(arguments)[name] for name in Settings.__dataclass_fields__})
 
@@ -160,26 +146,19 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def main(argv: list[str] | None = None) -> int:
     """Run the comparison; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    console = Console()
-    try:
+
+    def run(console: Console) -> None:
         settings = _settings(arguments)
         known = methods_of(settings.num_targets)
         methods = {name: known[name] for name in dict.fromkeys(arguments.methods)}
-        if arguments.report_only:
-            keep_settings(settings, arguments.out)
-            config = config_of("ours", 0, settings, arguments.out, 1)
-            ranked = random_architectures(config, settings.ranked)
-            judge = Judge(load_truth(arguments.data), settings)
-            report(methods, range(arguments.seeds), judge, ranked, arguments.out, console)
-        else:
+        judge = Judge(load_truth(arguments.data), settings)
+        keep_settings(settings, arguments.out)
+        if not arguments.report_only:
             compare(arguments, settings, methods, console)
-    except (MultiNASError, OSError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
-        return 2
-    except KeyboardInterrupt:
-        console.print("stopped; what is done is kept, run the same command to go on")
-        return 130
-    return 0
+        ranked = random_architectures(config_of("ours", 0, settings, arguments.out, 1), settings.ranked)
+        report(methods, range(arguments.seeds), judge, ranked, arguments.out, console)
+
+    return exit_status(run)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ import ray
 from ray import tune
 from ray.tune.search import BasicVariantGenerator
 
-from comparison.measures import Measures, Trace
-from comparison.runs import Task, frame_of, save_frame
-from comparison.tables import Table
+from experiments.parts.tables import Table
+from experiments.tabular.measures import Measures, Trace
+from experiments.tabular.runs import Task, frame_of
 from multinas_ray.errors import RunError
 from multinas_ray.tune import MultiNASSearch
 
@@ -94,7 +94,7 @@ def local_ray() -> Iterator[None]:
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = (
         "1"  # BasicVariantGenerator's waiting trials start no actors of their own
     )
-    here = str(Path(__file__).resolve().parents[1])  # the workers import this package too
+    here = str(Path(__file__).resolve().parents[2])  # the workers import this package too
     path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     ray.init(
         include_dashboard=False,
@@ -139,4 +139,4 @@ def run_tune_task(task: Task, table: Table, folder: Path) -> None:
         raise RunError(f"{task.method} on {task.table} ended after {len(watch.rows)} of {task.evaluations} trials")
     distinct = np.array(list(dict.fromkeys(watch.rows)), dtype=np.int64)
     trace = Trace(rows_E=distinct, modes_EK=None, coefficients_K=None, num_asked=len(watch.rows))
-    save_frame(frame_of(task, trace, Measures(table)), task.path(folder), task.settings(table))
+    task.save(frame_of(task, trace, Measures(table)), table, folder)

@@ -104,6 +104,10 @@ class Table:
         """(A,) costs as shares of the largest."""
         return self.points[:, 1]
 
+    def hypervolume(self, rows: IntArray) -> float:
+        """Hypervolume of these rows' points."""
+        return float(moocore.hypervolume(self.points[rows], ref=self.reference)) if len(rows) else 0.0
+
     @property
     def front(self) -> FloatArray:
         """(n, 2): the non-dominated points."""

@@ -5,8 +5,8 @@
 import numpy as np
 import torch
 
-from baselines.evolution import Architecture, FloatArray, IntArray
-from baselines.settings import Settings
+from experiments.compare.evolution import Architecture, FloatArray, IntArray
+from experiments.compare.settings import Settings
 from multinas_ray.data import load_splits, open_stream
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.selection import CandidateEvaluator, CandidateJob

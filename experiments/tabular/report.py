@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from rich.table import Table as RichTable
 
-from comparison.measures import Measures, first_at
-from comparison.methods import METHODS
-from comparison.tables import Table
+from experiments.parts.tables import Table
+from experiments.tabular.measures import Measures, first_at
+from experiments.tabular.methods import METHODS
 
 LEVEL = 0.99
 POINTS = (400, 1000)

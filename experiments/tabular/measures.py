@@ -11,7 +11,7 @@ from functools import cached_property
 import moocore
 import numpy as np
 
-from comparison.tables import FloatArray, IntArray, Table
+from experiments.parts.tables import FloatArray, IntArray, Table
 from multinas_ray.runs import best_subset
 
 NUM_ANSWERS = 8
@@ -53,8 +53,7 @@ class Measures:
         """Hypervolume of these rows' points, as a share of the front's; remembered."""
         key = tuple(np.unique(rows).tolist())
         if key not in self._known:
-            volume = moocore.hypervolume(self.table.points[list(key)], ref=self.table.reference)
-            self._known[key] = float(volume) / self.front_hypervolume
+            self._known[key] = self.table.hypervolume(np.array(key, dtype=np.int64)) / self.front_hypervolume
         return self._known[key]
 
     def archive_shares(self, rows_E: IntArray) -> FloatArray:

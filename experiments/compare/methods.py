@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from baselines.evolution import Architecture, Keeps, evolve, random_within
-from baselines.scoring import BatchLosses, open_evaluator
-from baselines.settings import CANDIDATES, Budget, Settings, config_of, spent_by
+from experiments.compare.evolution import Architecture, Keeps, evolve, random_within
+from experiments.compare.scoring import BatchLosses, open_evaluator
+from experiments.compare.settings import CANDIDATES, Budget, Settings, config_of, spent_by
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import load_run
 from multinas_ray.selection import Candidate, Goal, Sources, choose, goals_of_run

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from comparison.measures import NUM_ANSWERS
-from comparison.tables import FloatArray, IntArray, Table
+from experiments.parts.tables import FloatArray, IntArray, Table
+from experiments.tabular.measures import NUM_ANSWERS
 from multinas_ray.core import Proposals, default_coefficients, make_optimizer
 
 POPULATION = 40

@@ -3,22 +3,15 @@
 # K networks; points are (n, 2): error in percent, then FLOPs as a share of the largest
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import moocore
 import numpy as np
-from comparison.tables import FloatArray, IntArray, Source, Table, load_source
 
+from experiments.parts.tables import SOURCES, FloatArray, IntArray, Table, load_source
 from multinas_ray.runs import best_subset
 
-SOURCE = Source(
-    file="nasbench_macro.parquet",
-    title="NAS-Bench-Macro (mean error of its trainings, FLOPs)",
-    num_categories=(3,) * 8,
-    accuracy="test_acc",
-    cost="flops",
-    cost_title="FLOPs",
-)
+SOURCE = replace(SOURCES["macro"], title="NAS-Bench-Macro (mean error of its trainings, FLOPs)", accuracy="test_acc")
 
 
 def load_truth(folder: Path) -> Table:
@@ -28,11 +21,6 @@ def load_truth(folder: Path) -> Table:
         DataError: it is missing or is not the table.
     """
     return load_source("macro", SOURCE, folder)
-
-
-def hypervolume(truth: Table, rows: IntArray) -> float:
-    """Hypervolume of the true points of these rows; reference point: see `Table.reference`."""
-    return float(moocore.hypervolume(truth.points[rows], ref=truth.reference)) if len(rows) else 0.0
 
 
 def best_within(truth: Table, flops: FloatArray, targets: Sequence[float]) -> IntArray:

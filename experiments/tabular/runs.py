@@ -9,15 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from comparison.measures import Measures, Trace
-from comparison.methods import METHODS, Searcher
-from comparison.tables import Table
-from comparison.versions import code_key
-
-RUN_KEY = b"comparison"
+from experiments.parts.rows import load_rows, save_rows
+from experiments.parts.tables import Table
+from experiments.tabular.measures import Measures, Trace
+from experiments.tabular.methods import METHODS, Searcher
+from experiments.tabular.versions import code_key
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,14 @@ class Task:
     def path(self, folder: Path) -> Path:
         """Where its rows are."""
         return folder / "searches" / self.table / self.method / f"seed_{self.seed}.parquet"
+
+    def load(self, table: Table, folder: Path) -> pd.DataFrame | None:
+        """Its rows; None if it is not made, or was made with other settings or by other code."""
+        return load_rows(self.path(folder), self.settings(table))
+
+    def save(self, frame: pd.DataFrame, table: Table, folder: Path) -> None:
+        """Writes its rows."""
+        save_rows(frame, self.path(folder), self.settings(table))
 
     def settings(self, table: Table) -> str:
         """All that its rows depend on, as JSON."""
@@ -111,27 +116,4 @@ def run_task(task: Task, table: Table, folder: Path) -> None:
     method = METHODS[task.method]
     searcher = method.start(table, task.seed)
     trace = run_searcher(searcher, table, task.evaluations, method.asks_per_evaluation * task.evaluations)
-    save_frame(frame_of(task, trace, Measures(table)), task.path(folder), task.settings(table))
-
-
-def save_frame(frame: pd.DataFrame, path: Path, settings: str) -> None:
-    """Writes rows to a temporary name and moves them into place; `settings` goes into the file's metadata."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({RUN_KEY: settings})
-    temporary = path.with_suffix(".part")
-    pq.write_table(rows, temporary)
-    temporary.replace(path)
-
-
-def load_frame(path: Path, settings: str) -> pd.DataFrame | None:
-    """Reads a finished search; None if there is none, or it was made with other settings or by other code."""
-    if not path.is_file():
-        return None
-    try:
-        rows = pq.read_table(path, partitioning=None)
-    except (OSError, pa.ArrowInvalid):
-        return None  # damaged: made again
-    if (rows.schema.metadata or {}).get(RUN_KEY) != settings.encode():
-        return None
-    frame: pd.DataFrame = rows.to_pandas()
-    return frame
+    task.save(frame_of(task, trace, Measures(table)), table, folder)

@@ -1,19 +1,17 @@
 """The pieces of a comparison: each is done once, kept whole or not at all, and begun when what it needs is done."""
 
 import functools
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console
 
-from baselines.settings import Settings, config_of
+from experiments.compare.settings import Settings, config_of
+from experiments.parts.rows import load_rows, save_rows
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,11 @@ class Piece:
         if self.stage == "search":
             return out / "runs" / f"{self.name}-seed{self.seed}" / "finished.json"
         return out / self.stage / f"{self.name}-seed{self.seed}.parquet"
+
+    def is_done(self, out: Path) -> bool:
+        """Whether it need not be done again."""
+        path = self.path(out)
+        return path.is_file() if self.stage == "search" else load_rows(path) is not None
 
     def __str__(self) -> str:
         return f"{self.stage} {self.name} seed {self.seed}"
@@ -78,7 +81,7 @@ def carry_out(
         jobs: how many at a time.
         show: told after every change how many are done and which are under way.
     """
-    done = {piece for piece in pieces if piece.path(out).is_file()}
+    done = {piece for piece in pieces if piece.is_done(out)}
     waiting = [piece for piece in pieces if piece not in done]
     running: dict[Future[None], Piece] = {}
     while waiting or running:
@@ -95,23 +98,12 @@ def carry_out(
     show(len(done), [])
 
 
-def save_piece(frame: pd.DataFrame, path: Path) -> None:
-    """Write a piece's rows under a temporary name and move them into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), unfinished)
-    unfinished.replace(path)
-
-
-def load_piece(path: Path) -> pd.DataFrame:
-    """The rows of a piece; architectures are tuples."""
-    frame: pd.DataFrame = pq.read_table(path, partitioning=None).to_pandas()
+def load_piece(path: Path) -> pd.DataFrame | None:
+    """The rows of a piece, None if it is not done; architectures are tuples."""
+    frame = load_rows(path)
+    if frame is None:
+        return None
     return frame.assign(architecture=[tuple(each) for each in frame["architecture"].tolist()])
-
-
-def new_pool(jobs: int) -> ProcessPoolExecutor:
-    """Fresh processes, which share no thread or lock with this one."""
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
 
 
 def run_piece(piece: Piece, settings: Settings, out: Path, num_threads: int) -> None:
@@ -125,11 +117,11 @@ def run_piece(piece: Piece, settings: Settings, out: Path, num_threads: int) -> 
     if piece.stage == "search":
         _search(piece, settings, out, num_threads)
     elif piece.stage == "networks":
-        from baselines.methods import find_networks  # loads torch, in the pool's processes only
+        from experiments.compare.methods import find_networks  # loads torch, in the pool's processes only
 
-        save_piece(find_networks(piece.name, piece.seed, settings, out, num_threads), piece.path(out))
+        save_rows(find_networks(piece.name, piece.seed, settings, out, num_threads), piece.path(out))
     else:
-        save_piece(_ranking(piece, settings, out, num_threads), piece.path(out))
+        save_rows(_ranking(piece, settings, out, num_threads), piece.path(out))
 
 
 def _search(piece: Piece, settings: Settings, out: Path, num_threads: int) -> None:
@@ -149,7 +141,7 @@ def _search(piece: Piece, settings: Settings, out: Path, num_threads: int) -> No
 
 def _ranking(piece: Piece, settings: Settings, out: Path, num_threads: int) -> pd.DataFrame:
     """Rows of random architectures with their loss and accuracy by a supernet."""
-    from baselines.scoring import open_evaluator, random_architectures
+    from experiments.compare.scoring import open_evaluator, random_architectures
 
     config = config_of(piece.name, piece.seed, settings, out, num_threads)
     evaluator = open_evaluator(config, settings, num_threads)

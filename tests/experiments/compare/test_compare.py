@@ -3,19 +3,20 @@ import os
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
-import compare
 import numpy as np
 import pandas as pd
 import pytest
-from baselines.evolution import evolve, random_within
-from baselines.images import write_images
-from baselines.methods import evaluations_per_target, expected_budget, methods_of, search_fixed
-from baselines.pieces import Piece, carry_out, load_piece, pieces_of, run_piece, save_piece
-from baselines.report import Judge, collect, draw, markdown, summarise
-from baselines.settings import Budget, Settings, config_of, images_folder, keep_settings
-from baselines.truth import SOURCE, best_front, best_within, hypervolume, load_truth, matched_within
-from comparison.tables import Table
 
+from experiments.compare import __main__ as compare
+from experiments.compare.evolution import evolve, random_within
+from experiments.compare.images import write_images
+from experiments.compare.methods import evaluations_per_target, expected_budget, methods_of, search_fixed
+from experiments.compare.pieces import Piece, carry_out, load_piece, pieces_of, run_piece
+from experiments.compare.report import Judge, collect, draw, markdown, summarise
+from experiments.compare.settings import Budget, Settings, config_of, images_folder, keep_settings
+from experiments.compare.truth import SOURCE, best_front, best_within, load_truth, matched_within
+from experiments.parts.rows import save_rows
+from experiments.parts.tables import Table
 from multinas_ray.data import ImageSet
 from multinas_ray.errors import ConfigError, DataError
 from multinas_ray.supernets import Supernet, write_supernet
@@ -148,9 +149,13 @@ class _AtOnce(Executor):
 SUPERNETS = {"ours": ("ours",), "separate": ("separate-0", "separate-1"), "spos": ("uniform",), "random": ("uniform",)}
 
 
-def _touch(path: Path) -> None:
+def _finish(piece: Piece, out: Path) -> None:
+    path = piece.path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
+    if piece.stage == "search":
+        path.touch()
+    else:
+        save_rows(pd.DataFrame({"architecture": [(0, 1)]}), path)
 
 
 def test_pieces_run_once_and_after_what_they_need(tmp_path):
@@ -161,7 +166,7 @@ def test_pieces_run_once_and_after_what_they_need(tmp_path):
     def run(piece: Piece) -> None:
         assert all(need in done for need in piece.needs)
         done.append(piece)
-        _touch(piece.path(tmp_path))
+        _finish(piece, tmp_path)
 
     carry_out(pieces[::-1], tmp_path, run, _AtOnce(), 2)
     assert sorted(map(str, done)) == sorted(map(str, pieces))
@@ -172,13 +177,13 @@ def test_pieces_run_once_and_after_what_they_need(tmp_path):
 def test_a_restart_does_only_what_is_missing(tmp_path):
     pieces, done = pieces_of(SUPERNETS, [0]), []
     for piece in pieces[:3]:
-        _touch(piece.path(tmp_path))
+        _finish(piece, tmp_path)
 
     def fail_at_fourth(piece: Piece) -> None:
         if len(done) == 3:
             raise ConfigError("killed here")
         done.append(piece)
-        _touch(piece.path(tmp_path))
+        _finish(piece, tmp_path)
 
     with pytest.raises(ConfigError, match="killed here"):
         carry_out(pieces, tmp_path, fail_at_fourth, _AtOnce(), 1)
@@ -195,11 +200,17 @@ def test_the_first_seed_is_compared_before_the_second_begins():
     assert max(networks) < min(searches)
 
 
-def test_an_unfinished_file_is_no_piece(tmp_path):
+def test_a_piece_whose_rows_are_damaged_is_not_done(tmp_path):
+    piece = Piece("networks", "ours", 0)
+    assert load_piece(piece.path(tmp_path)) is None
     frame = pd.DataFrame({"architecture": [(0, 1), (2, 1)], "loss": [0.5, 1.0]})
-    save_piece(frame, tmp_path / "a" / "piece.parquet")
-    assert load_piece(tmp_path / "a" / "piece.parquet")["architecture"].tolist() == [(0, 1), (2, 1)]
-    assert [file.name for file in (tmp_path / "a").iterdir()] == ["piece.parquet"]
+    save_rows(frame, piece.path(tmp_path))
+    loaded = load_piece(piece.path(tmp_path))
+    assert loaded is not None
+    assert loaded["architecture"].tolist() == [(0, 1), (2, 1)]
+    assert piece.is_done(tmp_path)
+    piece.path(tmp_path).write_bytes(b"")
+    assert not piece.is_done(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -225,10 +236,10 @@ def test_hypervolume_of_two_networks_by_hand(judge):
     truth = Table("t", "T", (2,), np.array([[0], [1]]), np.array([4.0, 1.0]), np.array([1.0, 4.0]))
     truth.reference = np.array([5.0, 1.0])
     # cost 0.25: (1 - 0.25) * (5 - 4); the second has the largest cost and adds nothing
-    assert hypervolume(truth, np.array([0, 1])) == pytest.approx(0.75)
+    assert truth.hypervolume(np.array([0, 1])) == pytest.approx(0.75)
     truth.reference = np.array([5.0, 2.0])
-    assert hypervolume(truth, np.array([0, 1])) == pytest.approx(1.75 * 1 + 1 * 3)
-    assert hypervolume(truth, np.array([], dtype=int)) == 0
+    assert truth.hypervolume(np.array([0, 1])) == pytest.approx(1.75 * 1 + 1 * 3)
+    assert truth.hypervolume(np.array([], dtype=int)) == 0
 
 
 def test_the_best_within_the_targets_beat_any_others_within_them(judge):
@@ -238,7 +249,7 @@ def test_the_best_within_the_targets_beat_any_others_within_them(judge):
         within = judge.flops <= target
         assert judge.truth.points[judge.best[place], 0] == judge.truth.points[within, 0].min()
     assert best_within(judge.truth, judge.flops, judge.settings.targets).tolist() == judge.best.tolist()
-    assert hypervolume(judge.truth, best_front(judge.truth, 4)) >= hypervolume(judge.truth, judge.best)
+    assert judge.truth.hypervolume(best_front(judge.truth, 4)) >= judge.truth.hypervolume(judge.best)
     assert 0.5 < np.median(judge.random_families()) < 1
 
 
@@ -266,12 +277,12 @@ def test_report_of_what_is_done(judge, tmp_path):
     methods = methods_of(4)
     rng = np.random.default_rng(0)
     for seed in (0, 1):
-        save_piece(_networks(judge, judge.best), Piece("networks", "ours", seed).path(tmp_path))
+        save_rows(_networks(judge, judge.best), Piece("networks", "ours", seed).path(tmp_path))
     worse = [rng.choice(matched_within(judge.flops, target, 0.9)) for target in judge.settings.targets]
-    save_piece(_networks(judge, np.array(worse)), Piece("networks", "spos", 0).path(tmp_path))
+    save_rows(_networks(judge, np.array(worse)), Piece("networks", "spos", 0).path(tmp_path))
     every = [tuple(row) for row in judge.truth.architectures[::50].tolist()]
     ranking = pd.DataFrame({"architecture": every, "loss": judge.truth.points[::50, 0]})
-    save_piece(ranking, Piece("ranking", "ours", 0).path(tmp_path))
+    save_rows(ranking, Piece("ranking", "ours", 0).path(tmp_path))
     rows = collect(methods, range(3), judge, tmp_path)
     assert rows[["method", "seed"]].to_numpy().tolist() == [["ours", 0], ["ours", 1], ["spos", 0]]
     assert rows["share"].tolist()[:2] == [1, 1]

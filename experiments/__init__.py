@@ -1,0 +1,1 @@
+"""The experiments: scripts, and three packages: `compare` and `tabular`, and what both of them use."""

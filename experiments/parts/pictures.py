@@ -1,0 +1,28 @@
+"""Colours and the look of the pictures."""
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which the colour-blind can tell apart; a marker or the line's style does so without colour
+BLACK = "#000000"
+BLUE = "#0072B2"
+GREEN = "#009E73"
+GREY = "#7F7F7F"
+ORANGE = "#E69F00"
+PURPLE = "#CC79A7"
+SKY_BLUE = "#56B4E9"
+VERMILION = "#D55E00"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, drawn without a screen."""
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain_frame(axes: Axes) -> None:
+    """A faint grid, and no frame above and on the right."""
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)

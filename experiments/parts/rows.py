@@ -1,0 +1,32 @@
+"""Finished rows on disk: a Parquet file that is there as a whole or not at all."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from multinas_ray.storage import write_parquet
+
+MADE_WITH = b"made_with"
+
+
+def save_rows(frame: pd.DataFrame, path: Path, made_with: str = "") -> None:
+    """Write rows; `made_with` goes into the file's metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({MADE_WITH: made_with})
+    write_parquet(rows, path)
+
+
+def load_rows(path: Path, made_with: str = "") -> pd.DataFrame | None:
+    """Read finished rows; None if there are none, they are damaged, or they were made with something else."""
+    if not path.is_file():
+        return None
+    try:
+        rows = pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowInvalid):
+        return None
+    if (rows.schema.metadata or {}).get(MADE_WITH) != made_with.encode():
+        return None
+    frame: pd.DataFrame = rows.to_pandas()
+    return frame
