@@ -40,8 +40,9 @@ def write_photos(folder: Path, count: int) -> None:
     """JPEGs of 500x375 pixels and about 100 kB in two classes, as a camera's noise over smooth shapes."""
     rng = np.random.default_rng(0)
     for number in range(count):
-        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8)).resize((500, 375), Image.BICUBIC)
-        noisy = np.asarray(coarse) + rng.normal(0, 8, (375, 500, 3))
+        coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((500, 375), Image.Resampling.BICUBIC))
+        noisy = smooth + rng.normal(0, 8, (375, 500, 3))
         path = folder / "train" / f"class{number % 2}" / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)

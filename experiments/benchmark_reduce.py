@@ -14,7 +14,7 @@ All but `none` must give the same gradients. Prints the median time of each, and
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -55,11 +55,15 @@ def after_in_parameters(parameters: list[nn.Parameter]) -> None:
     """Average each gradient in place."""
     pending = []
     for parameter in parameters:
-        assert parameter.grad is not None
-        parameter.grad.mul_(1 / WORLD_SIZE)
-        pending.append(dist.all_reduce(parameter.grad, async_op=True))
+        pending.append(dist.all_reduce(gradient_of(parameter).mul_(1 / WORLD_SIZE), async_op=True))
     for work in pending:
         work.wait()
+
+
+def gradient_of(parameter: Tensor) -> Tensor:
+    """The gradient, which is there after the backward."""
+    assert parameter.grad is not None
+    return parameter.grad
 
 
 class Overlapped:
@@ -69,8 +73,8 @@ class Overlapped:
     for granted here; with several, only the last that uses a parameter might send it.
     """
 
-    def __init__(self, parameters: list[nn.Parameter]) -> None:
-        self._buckets: list[list[nn.Parameter]] = [[]]
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._buckets: list[list[Tensor]] = [[]]
         for parameter in reversed(parameters):
             if sum(each.numel() for each in self._buckets[-1]) >= OVERLAP_ELEMENTS:
                 self._buckets.append([])
@@ -79,15 +83,15 @@ class Overlapped:
         self._missing = [len(bucket) for bucket in self._buckets]
         self._sent: list[tuple[Tensor, dist.Work]] = []
         self._hooks = [
-            parameter.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]
+            parameter.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]  # torch's
             for parameter in parameters
         ]
 
     def _ready(self, parameter: Tensor) -> None:
-        self._missing[self._place[parameter]] -= 1  # type: ignore[index]
+        self._missing[self._place[parameter]] -= 1
         while len(self._sent) < len(self._buckets) and self._missing[len(self._sent)] == 0:
             bucket = self._buckets[len(self._sent)]
-            flat = torch.cat([each.grad.reshape(-1) for each in bucket]).mul_(1 / WORLD_SIZE)  # type: ignore[union-attr]
+            flat = torch.cat([gradient_of(each).reshape(-1) for each in bucket]).mul_(1 / WORLD_SIZE)
             self._sent.append((flat, dist.all_reduce(flat, async_op=True)))
 
     def finish(self) -> None:
@@ -98,7 +102,7 @@ class Overlapped:
             work.wait()
             parts = torch.split(flat, [each.numel() for each in bucket])
             for parameter, averaged in zip(bucket, parts, strict=True):
-                parameter.grad.copy_(averaged.view(parameter.shape))  # type: ignore[union-attr]
+                gradient_of(parameter).copy_(averaged.view(parameter.shape))
 
 
 @contextmanager
@@ -184,7 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in arguments.spaces:
         with tempfile.TemporaryDirectory() as folder:
             given = (name, arguments.repeats, folder)
-            spawn(run_rank, args=given, nprocs=WORLD_SIZE)  # type: ignore[no-untyped-call]
+            spawn(run_rank, args=given, nprocs=WORLD_SIZE)  # type: ignore[no-untyped-call]  # torch's
             Console().print(times_table(name, torch.load(Path(folder) / "times.pt")))
     return 0
 

@@ -49,10 +49,7 @@ class Bare:
     def __init__(self, worker: RoundWorker, architectures: NDArray[np.int64]) -> None:
         self._worker = worker
         space = worker.job.space
-        self._subnets = [
-            build_subnet(space, row).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            for row in architectures
-        ]
+        self._subnets = [build_subnet(space, row).to(memory_format=torch.channels_last) for row in architectures]
         parameters = [parameter for subnet in self._subnets for parameter in subnet.parameters()]
         self._sgd = torch.optim.SGD(parameters, lr=0.01, momentum=0.9, nesterov=True)
 
@@ -61,7 +58,8 @@ class Bare:
         images, labels = self._worker.training_batches.batch(0)
         self._sgd.zero_grad(set_to_none=True)
         for subnet in self._subnets:
-            (functional.cross_entropy(subnet(images), labels) / len(self._subnets)).backward()
+            loss = functional.cross_entropy(subnet(images), labels) / len(self._subnets)
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves a part of it without types
         self._sgd.step()
 
     @torch.no_grad()

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -27,7 +28,7 @@ from rich.table import Table
 from multinas_ray.core import default_coefficients, make_optimizer
 from multinas_ray.tune import MultiNASSearch
 
-SEARCHES: dict[str, dict[str, bool]] = {
+SEARCHES: dict[str, dict[str, Any]] = {
     "default": {},
     "reuse_results": {"reuse_results": True},
     "screened": {"screened": True},
@@ -81,10 +82,10 @@ class OptimizerTrials:
 
     def __init__(self, args: argparse.Namespace, name: str) -> None:
         self._rng = np.random.default_rng(0)
-        first = self._rng.random((2, 100))
+        losses, complexities = self._rng.random((2, 100))
         self._optimizer = make_optimizer(
             num_categories=[args.categories] * args.variables,
-            coefficients=default_coefficients(*first, args.distributions),
+            coefficients=default_coefficients(losses, complexities, args.distributions),
             seed=0,
             memory=4 if name == "reuse_results" else 0,
             margin_scale=0.5,

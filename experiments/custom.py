@@ -10,7 +10,7 @@ import argparse
 import dataclasses
 from collections.abc import Callable
 from math import log2
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from multinas_ray.cluster import load_module, load_object
 from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
@@ -55,7 +55,15 @@ def mobile_space(image_shape: tuple[int, int, int], num_classes: int) -> Network
     return NetworkSpace("mobile", image_shape, stem, tuple(positions), Head(320, num_classes, features))
 
 
-def batch_settings(facts: FolderFacts, num_workers: int, batch_size: int | None) -> dict[str, int]:
+class BatchSettings(TypedDict):
+    """The settings of WeightTraining about batches, in images."""
+
+    batch_size: int
+    validation_batch_size: int
+    norm_batch_size: int
+
+
+def batch_settings(facts: FolderFacts, num_workers: int, batch_size: int | None) -> BatchSettings:
     """Batches of at most 128 images that both splits can fill, of whole normalisation groups for each worker."""
     most = min(facts.num_train, facts.num_validation, MOST_BATCH_SIZE if batch_size is None else batch_size)
     norm_batch_size = min(MOST_NORM_BATCH_SIZE, max(1, most // num_workers))

@@ -87,12 +87,14 @@ def _children(
 def _mutants(parents_ND: IntArray, num_categories: Sequence[int], rng: np.random.Generator) -> IntArray:
     chosen_ND = parents_ND[rng.integers(0, len(parents_ND), DRAWS)]
     others_ND = rng.integers(0, num_categories, chosen_ND.shape)
-    return np.where(rng.random(chosen_ND.shape) < MUTATION, others_ND, chosen_ND)
+    children_ND: IntArray = np.where(rng.random(chosen_ND.shape) < MUTATION, others_ND, chosen_ND)
+    return children_ND
 
 
 def _crossings(parents_ND: IntArray, rng: np.random.Generator) -> IntArray:
     first_ND, second_ND = parents_ND[rng.integers(0, len(parents_ND), (2, DRAWS))]
-    return np.where(rng.random(first_ND.shape) < 0.5, first_ND, second_ND)
+    children_ND: IntArray = np.where(rng.random(first_ND.shape) < 0.5, first_ND, second_ND)
+    return children_ND
 
 
 def _collect(
@@ -102,7 +104,8 @@ def _collect(
     known: Sequence[Architecture] | dict[Architecture, float],
 ) -> list[Architecture]:
     """New and allowed architectures in the order they are drawn, at most `count`."""
-    seen, new = set(known), []
+    seen = set(known)
+    new: list[Architecture] = []
     for _ in range(TRIES):
         if len(new) >= count:
             break

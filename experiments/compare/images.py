@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from experiments.compare.settings import Settings, images_folder
-from multinas_ray.data import DataConfig, ImageSet, load_splits
+from multinas_ray.data import DataConfig, Images, ImageSet, load_splits
 
 IMAGE_SIZE = 16
 TEST_IMAGES = 1_000
@@ -40,13 +40,19 @@ def prepare_images(source: Path, settings: Settings, out: Path) -> None:
         image_size=IMAGE_SIZE,
     )
     splits = load_splits(data)
-    kept = np.random.default_rng(0).permutation(len(splits.test))[:TEST_IMAGES]
+    train, validation, test = map(_decoded, (splits.train, splits.validation, splits.test))
+    kept = np.random.default_rng(0).permutation(len(test))[:TEST_IMAGES]
     unfinished = folder.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    write_images([splits.train, splits.validation], unfinished / "train.parquet")
-    write_images([ImageSet(splits.test.images[kept], splits.test.labels[kept])], unfinished / "test.parquet")
+    write_images([train, validation], unfinished / "train.parquet")
+    write_images([test.select(kept)], unfinished / "test.parquet")
     unfinished.rename(folder)
+
+
+def _decoded(images: Images) -> ImageSet:
+    assert isinstance(images, ImageSet)  # CIFAR-10 is never streamed
+    return images
 
 
 def write_images(image_sets: list[ImageSet], file: Path) -> None:

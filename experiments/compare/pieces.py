@@ -103,7 +103,7 @@ def load_piece(path: Path) -> pd.DataFrame | None:
     frame = load_rows(path)
     if frame is None:
         return None
-    return frame.assign(architecture=[tuple(each) for each in frame["architecture"].tolist()])
+    return frame.assign(architecture=frame["architecture"].map(tuple))
 
 
 def run_piece(piece: Piece, settings: Settings, out: Path, num_threads: int) -> None:

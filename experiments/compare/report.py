@@ -152,7 +152,8 @@ def summarise(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, t
 
 
 def _of(judge: Judge) -> FloatArray:
-    return 100 - judge.truth.points[judge.best, 0]
+    accuracies: FloatArray = 100 - judge.truth.points[judge.best, 0]
+    return accuracies
 
 
 def _accuracies(values: FloatArray) -> str:
@@ -169,7 +170,7 @@ def _spread(values: FloatArray, form: str) -> str:
 def rich_table(summary: pd.DataFrame, title: str, caption: str) -> RichTable:
     """The table for the terminal."""
     rich = RichTable(title=title, title_justify="left", caption=caption, caption_justify="left")
-    for place, name in enumerate(summary):
+    for place, name in enumerate(summary.columns):
         rich.add_column(name, justify="left" if place == 0 else "right")
     for cells in summary.itertuples(index=False):
         rich.add_row(*cells)
@@ -178,7 +179,7 @@ def rich_table(summary: pd.DataFrame, title: str, caption: str) -> RichTable:
 
 def markdown(summary: pd.DataFrame, title: str, caption: str) -> str:
     """The table for a README."""
-    lines = [list(summary), ["---"] * summary.shape[1], *summary.to_numpy().tolist()]
+    lines: list[list[str]] = [summary.columns.tolist(), ["---"] * summary.shape[1], *summary.to_numpy().tolist()]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return f"{title}\n\n{table}\n\n{caption}\n"
 

@@ -26,7 +26,7 @@ class BatchLosses:
         torch.set_num_threads(num_threads)
         splits, training = load_splits(config.data), config.training
         self._supernet = load_supernet(config.run_path, config.space, training.norm_batch_size)
-        self._supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._supernet.to(memory_format=torch.channels_last)
         stream = open_stream(
             splits.validation,
             batch_size=training.validation_batch_size,
@@ -46,7 +46,8 @@ class BatchLosses:
         """(N,) losses, minimised; infinite where one is not finite."""
         losses, _ = evaluate(self._supernet, self._images, self._labels, architectures_ND)
         self.evaluations += len(architectures_ND)
-        return np.nan_to_num(losses.double().numpy(), nan=np.inf, posinf=np.inf)
+        losses_N: FloatArray = losses.double().numpy()
+        return np.nan_to_num(losses_N, nan=np.inf, posinf=np.inf)
 
 
 def open_evaluator(config: OneShotSearchConfig, settings: Settings, num_threads: int) -> CandidateEvaluator:

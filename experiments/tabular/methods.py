@@ -144,7 +144,7 @@ class PymooNSGA2(WithoutDistributions):
 
         highest_D = np.array(table.num_categories) - 1
 
-        class DrawAnew(Mutation):  # type: ignore[misc]
+        class DrawAnew(Mutation):  # type: ignore[misc]  # pymoo has no types
             def _do(self, problem: Any, X: IntArray, random_state: Any = None, **_: Any) -> IntArray:  # noqa: N803
                 drawn = random_state.integers(0, highest_D + 1, size=X.shape)
                 return np.where(random_state.random(X.shape) < 1.0 / X.shape[1], drawn, X)
@@ -164,7 +164,8 @@ class PymooNSGA2(WithoutDistributions):
         self._asked = self._algorithm.ask()
         if self._asked is None:
             return np.zeros((0, self._problem.n_var), dtype=np.int64)
-        return self._asked.get("X").astype(np.int64)  # type: ignore[no-any-return]
+        asked: IntArray = self._asked.get("X").astype(np.int64)
+        return asked
 
     def tell(self, losses: FloatArray, complexities: FloatArray) -> None:
         """The generation's two objectives."""

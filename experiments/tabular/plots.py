@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.typing import LineStyleType
 
 from experiments.parts import pictures
 from experiments.parts.tables import FloatArray, Table
@@ -18,7 +19,7 @@ from experiments.tabular.measures import first_at
 from experiments.tabular.methods import METHODS
 from experiments.tabular.report import ANSWERS, GOAL_RATIO, INTERVAL, LEVEL, SEPARATE, separate_finals
 
-LINES = {
+LINES: dict[str, tuple[str, LineStyleType]] = {
     "multinas": (pictures.SKY_BLUE, "--"),
     "multinas-reuse": (pictures.BLUE, "-"),
     "multinas-screened": (pictures.BLACK, "-"),

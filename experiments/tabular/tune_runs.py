@@ -32,7 +32,7 @@ METRIC, COMPLEXITY = "loss", "complexity"
 class TableTrial(tune.Trainable):
     """Looks a configuration up; its actor serves one trial after another."""
 
-    def setup(self, config: dict[str, Any], table: Table) -> None:  # type: ignore[override]
+    def setup(self, config: dict[str, Any], table: Table) -> None:  # type: ignore[override]  # Ray hands more on
         """Keeps the table."""
         self._table = table
 
