@@ -44,12 +44,12 @@ def mobile_space(image_shape: tuple[int, int, int], num_classes: int) -> Network
     for stage, (width, depth) in enumerate(STAGES):
         for index in range(depth):
             is_halved = index == 0 and stage >= len(STAGES) - (halvings - (stem_stride - 1))
-            choices = [
+            blocks = [
                 mbconv(channels, width, kernel_size, expansion, stride=2 if is_halved else 1)
                 for expansion in (3, 6)
                 for kernel_size in (3, 5)
             ]
-            positions.append(Position(f"stage{stage + 1}_{index + 1}", (*choices, *([skip()] if index else []))))
+            positions.append(Position(f"stage{stage + 1}_{index + 1}", (*blocks, *([skip()] if index else []))))
             channels = width
     features = Block("features", (ConvLayer(channels, 320, activation="relu6"),))
     return NetworkSpace("mobile", image_shape, stem, tuple(positions), Head(320, num_classes, features))

@@ -59,8 +59,8 @@ def separable_space(image_shape: Shape, num_classes: int) -> NetworkSpace:
     """Six positions, kernel 3, 5 or 7; those that keep the width can be skipped, the others halve the map."""
     positions = []
     for index, (before, after) in enumerate(pairwise((16, 32, 32, 64, 64, 128, 128))):
-        choices = [Separable(f"k{k}", before, after, kernel_size=k, stride=1 + (after > before)) for k in (3, 5, 7)]
-        positions.append(Position(f"block{index + 1}", (*choices, *([] if after > before else [skip()]))))
+        blocks = [Separable(f"k{k}", before, after, kernel_size=k, stride=1 + (after > before)) for k in (3, 5, 7)]
+        positions.append(Position(f"block{index + 1}", (*blocks, *([] if after > before else [skip()]))))
     stem = Block("stem", (ConvLayer(image_shape[0], 16, kernel_size=3),))
     return NetworkSpace("separable", image_shape, stem, tuple(positions), Head(128, num_classes))
 

@@ -14,7 +14,7 @@ from experiments.compare.scoring import BatchLosses, open_evaluator
 from experiments.compare.settings import CANDIDATES, Budget, Settings, config_of, spent_by
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import load_run
-from multinas_ray.selection import Candidate, Goal, Sources, choose, goals_of_run
+from multinas_ray.selection import Candidate, Goal, SearchOutcome, choose, goals_of_run
 
 MATCHED_SHARE = 0.9
 """Random architectures are matched in complexity: above this share of a target, and not above the target. [ours]"""
@@ -85,9 +85,9 @@ def _candidates(
     rng = np.random.default_rng((config.seed, SELECTION_STREAM))
     if method.kind == "record":
         run = load_run(config.run_path)
-        sources = Sources.of(run, config.space.search_space, config.costs)
+        outcome = SearchOutcome.of(run, config.space.search_space, config.costs)
         goals = goals_of_run(run)
-        return goals, sources.propose(goals, CANDIDATES, rng), len(run.evaluations)
+        return goals, outcome.candidates_for(goals, CANDIDATES, rng), len(run.evaluations)
     goals, candidates, spent = [], [], 0
     for place, target in enumerate(settings.targets):
         losses_of = BatchLosses(config, place, num_threads)

@@ -15,10 +15,10 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help=RUN_HELP)
 
 
-def add_selection(parser: argparse.ArgumentParser) -> None:
+def add_label(parser: argparse.ArgumentParser) -> None:
     """Add the flag that names the family of networks a verb works on."""
     parser.add_argument(
-        "--selection",
+        "--label",
         metavar="LABEL",
         help="a family of networks made by `select RUN --max ...` (default: the run's own K networks)",
     )

@@ -70,10 +70,10 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     )
     group.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
     group.add_argument("--resume", action="store_true", help="go on with the run of this name")
-    _add_driver_arguments(parser.add_argument_group("which networks"))
+    _add_goal_arguments(parser.add_argument_group("which networks"))
 
 
-def _add_driver_arguments(group: argparse._ArgumentGroup) -> None:
+def _add_goal_arguments(group: argparse._ArgumentGroup) -> None:
     either = group.add_mutually_exclusive_group()
     either.add_argument(
         "--targets",
@@ -131,11 +131,11 @@ def with_run_arguments(config: OneShotSearchConfig, arguments: argparse.Namespac
         node_wait_seconds=60 * arguments.wait_for_nodes,
         threads_per_worker=arguments.threads_per_worker,
         use_gpu=arguments.use_gpu,
-        **_driver_settings(config, arguments),
+        **_goal_settings(config, arguments),
     )
 
 
-def _driver_settings(config: OneShotSearchConfig, arguments: argparse.Namespace) -> dict[str, Any]:
+def _goal_settings(config: OneShotSearchConfig, arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that --targets, --coefficients, --complexity and --latency-table change."""
     settings = _cost_settings(config, arguments)
     if arguments.targets is not None or arguments.coefficients is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from multinas_ray.commands.common import Subparsers, add_build_arguments, add_run, add_selection
+from multinas_ray.commands.common import Subparsers, add_build_arguments, add_run, add_label
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -19,9 +19,13 @@ def add_parser(commands: Subparsers) -> None:
         epilog="example: multinas-ray export runs/quickstart --output exported",
     )
     add_run(parser)
-    add_selection(parser)
+    add_label(parser)
     parser.add_argument(
-        "--networks", metavar="RANK", type=int, nargs="+", help="ranks of the networks to export (default: all)"
+        "--networks",
+        metavar="N",
+        type=int,
+        nargs="+",
+        help="only these networks, by their number in the table; 0 is the smallest (default: all)",
     )
     parser.add_argument(
         "--weights",
@@ -31,7 +35,7 @@ def add_parser(commands: Subparsers) -> None:
         "(auto, the default)",
     )
     parser.add_argument(
-        "--output", metavar="DIR", help="write DIR/<rank>/ (default: networks/<rank>/export/ beside the weights)"
+        "--output", metavar="DIR", help="write DIR/<network>/ (default: networks/<network>/export/ beside the weights)"
     )
     parser.add_argument("--skip-onnx", action="store_true", help="write no ONNX files; needs no onnx packages then")
     parser.add_argument(
@@ -49,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     export_networks(
         arguments.run,
-        label=arguments.selection,
-        ranks=arguments.networks,
+        label=arguments.label,
+        networks=arguments.networks,
         weights=arguments.weights,
         output=arguments.output,
         onnx=not arguments.skip_onnx,

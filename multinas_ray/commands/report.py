@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from multinas_ray.commands.common import Subparsers, add_run, add_selection
+from multinas_ray.commands.common import Subparsers, add_run, add_label
 
 
 def add_parser(commands: Subparsers) -> None:
@@ -21,7 +21,7 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="the HTML file, local or a URI (default: report.html in the folder of the run)"
     )
-    add_selection(parser)
+    add_label(parser)
     parser.set_defaults(command=run)
 
 
@@ -29,5 +29,5 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the report; returns the exit status."""
     from multinas_ray.report import write_report
 
-    print(write_report(arguments.run, output=arguments.output, selection=arguments.selection))
+    print(write_report(arguments.run, output=arguments.output, label=arguments.label))
     return 0

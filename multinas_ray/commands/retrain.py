@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from multinas_ray.commands.common import Subparsers, add_build_arguments, add_run, add_selection
+from multinas_ray.commands.common import Subparsers, add_build_arguments, add_run, add_label
 from multinas_ray.retraining import AUGMENTATIONS, INITS, PRECISIONS, SCALINGS, TRAINED_ON, RetrainConfig
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RetrainConfig)}
@@ -18,16 +18,20 @@ def add_parser(commands: Subparsers) -> None:
         "retrain",
         help="train the chosen networks and test them",
         description="Train the networks that a search (or `select --max`) chose, side by side as the machine has room, "
-        "and test them. Weights go to RUN/networks/<rank>/retrained.pt, each epoch's figures to training.parquet "
+        "and test them. Weights go to RUN/networks/<network>/retrained.pt, each epoch's figures to training.parquet "
         "beside them, test accuracies to RUN/architectures.parquet, TensorBoard's curves to RUN/retraining. The test "
         "images choose nothing. Cut off at any moment, the same command goes on from the last checkpoints; networks "
         "that are finished are not trained again.",
         epilog="example: multinas-ray retrain runs/quickstart --epochs 25 --batch-size 64 --augmentation standard",
     )
     add_run(parser)
-    add_selection(parser)
+    add_label(parser)
     parser.add_argument(
-        "--networks", metavar="RANK", type=int, nargs="+", help="only these, by their number in the table (0: smallest)"
+        "--networks",
+        metavar="N",
+        type=int,
+        nargs="+",
+        help="only these networks, by their number in the table; 0 is the smallest",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="drop earlier trainings of these networks and start anew"
@@ -107,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     family = retrain_networks(
         arguments.run,
         config,
-        label=arguments.selection,
+        label=arguments.label,
         networks=arguments.networks,
         overwrite=arguments.overwrite,
         trackers=Trackers(mlflow=arguments.mlflow, wandb=arguments.wandb),

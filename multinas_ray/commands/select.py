@@ -40,7 +40,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label",
         metavar="NAME",
-        help="folder in RUN/selections for the networks (default: named after the limits)",
+        help="name of the new family, and of its folder in RUN/families (default: named after the limits)",
     )
     parser.add_argument(
         "--candidates",

@@ -25,7 +25,7 @@ class OptimizerConfig:
     num_categories: tuple[int, ...]
     """C_d of each variable, at least 1."""
     coefficients: tuple[float, ...] | None
-    """eps_k, finite, not negative, strictly increasing; None: targets drive the search."""
+    """eps_k, finite, not negative, strictly increasing; None: the search has targets."""
     samples_per_update: int
     """N, a positive multiple of K."""
     memory: int
@@ -39,14 +39,14 @@ class OptimizerConfig:
     margin_scale: float
     """Factor on the margin's floor, positive."""
     targets: tuple[float, ...] | None
-    """T_k, wanted complexities, positive, strictly increasing; None: coefficients drive the search."""
+    """T_k, wanted complexities, positive, strictly increasing; None: the search has coefficients."""
     target_weight: float
     """Of the distance from a target, positive."""
 
     def __post_init__(self) -> None:
         _check_categories(self.num_categories)
         if (self.coefficients is None) == (self.targets is None):
-            raise ConfigError("either coefficients or targets drive a search; give one of the two")
+            raise ConfigError("a search has either coefficients or targets; give one of the two")
         if self.coefficients is not None:
             _check_coefficients(self.coefficients)
         if self.targets is not None:

@@ -127,12 +127,12 @@ class MultiDistributionOptimizer:
 
     @property
     def coefficients(self) -> FloatArray:
-        """(K,) eps_k; NaN where targets drive the search."""
+        """(K,) eps_k; NaN where the search has targets."""
         return _row_of(self._config.coefficients, self.num_distributions)
 
     @property
     def targets(self) -> FloatArray:
-        """(K,) T_k; NaN where coefficients drive the search."""
+        """(K,) T_k; NaN where the search has coefficients."""
         return _row_of(self._config.targets, self.num_distributions)
 
     def modes(self) -> IntArray:

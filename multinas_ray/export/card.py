@@ -135,7 +135,7 @@ def _summary(description: Mapping[str, Any]) -> str:
     channels, height, width = description["input"]["shape"][1:]
     return (
         f"An image classifier: {len(description['classes'])} classes, images of {channels}x{height}x{width}. Network "
-        f"{description['run']['rank']} of a search over the space `{description['space']['name']}`, made by "
+        f"{description['run']['network']} of a search over the space `{description['space']['name']}`, made by "
         f"multinas-ray {description['versions']['export']['multinas-ray']}. {_told_weights(description)}"
     )
 
@@ -267,7 +267,7 @@ def _training(description: Mapping[str, Any]) -> str:
 
 
 def _architecture(description: Mapping[str, Any]) -> str:
-    rows = "\n".join(f"| {name} | {choice} |" for name, choice in description["choices"].items())
+    rows = "\n".join(f"| {name} | {block} |" for name, block in description["blocks"].items())
     return f"| position | block |\n|---|---|\n{rows}\n\nLayer by layer in `{ARCHITECTURE_FILE}`."
 
 

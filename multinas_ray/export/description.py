@@ -27,7 +27,7 @@ _RESULTS = (
     "retrained_accuracy",
     "retrained_epochs",
 )
-_ORIGIN = ("selection", "distribution", "coefficient", "target", "limits", "mode_probability")
+_ORIGIN = ("origin", "distribution", "coefficient", "target", "limits", "mode_probability")
 _WHOLE = ("distribution", "retrained_epochs")
 _MACHINE_SETTINGS = ("path", "download", "strict", "in_memory", "decode_processes")
 _BUILT_IN_BLOCKS = ("Block", "Head", "SqueezeExcitation")
@@ -58,7 +58,7 @@ def describe_network(
         Plain data; keys and meaning are those of ``architecture.json``, version 1.
     """
     run_name = str(opened.run.config["name"])
-    name = "-".join([run_name, *([] if label is None else [label]), str(row["rank"])])
+    name = "-".join([run_name, *([] if label is None else [label]), str(row["network"])])
     return {
         "format_version": FORMAT_VERSION,
         "name": name,
@@ -67,7 +67,7 @@ def describe_network(
         "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", splits.num_classes]},
         "classes": list(splits.class_names),
         "indices": list(row["architecture"]),
-        "choices": opened.space.search_space.decode(row["architecture"]),
+        "blocks": opened.space.search_space.decode(row["architecture"]),
         "costs": {name: {"value": row[name], "unit": _unit(opened, name)} for name in opened.costs},
         "latency": _describe_latency(opened, row, latency_table),
         "network": _describe_layers(opened.space, row["architecture"]),
@@ -78,7 +78,7 @@ def describe_network(
         "run": {
             "name": run_name,
             "label": label,
-            "rank": int(row["rank"]),
+            "network": int(row["network"]),
             "seed": opened.seed,
             **{name: _plain(row, name) for name in _ORIGIN},
         },
@@ -89,7 +89,7 @@ def describe_network(
 
 def embedded_texts(description: Mapping[str, Any]) -> dict[str, str]:
     """The part that goes inside each file, so that one that travels alone still tells what it takes and gives."""
-    return {key: json.dumps(description[key]) for key in ("name", "weights", "input", "output", "classes", "choices")}
+    return {key: json.dumps(description[key]) for key in ("name", "weights", "input", "output", "classes", "blocks")}
 
 
 def own_block_types(description: Mapping[str, Any]) -> list[str]:
@@ -102,7 +102,7 @@ def own_block_types(description: Mapping[str, Any]) -> list[str]:
 def _describe_layers(space: NetworkSpace, architecture: Sequence[int]) -> dict[str, Any]:
     """What the network is made of, first to last."""
     blocks = [
-        {"position": position.name, **position.choices[index].to_dict()}
+        {"position": position.name, **position.blocks[index].to_dict()}
         for position, index in zip(space.positions, architecture, strict=True)
     ]
     return {"stem": space.stem.to_dict(), "blocks": blocks, "head": space.head.to_dict()}

@@ -48,8 +48,8 @@ _PARTIAL_FOLDER, _OLD_FOLDER = ".export.partial", ".export.old"
 class ExportedNetwork:
     """What was written for one network."""
 
-    rank: int
-    """Its rank in the family."""
+    network: int
+    """Its number: its place in the family, 0 is the smallest."""
     path: str
     """The folder of its files."""
     weights: str
@@ -64,7 +64,7 @@ def export_networks(
     run_path: str,
     *,
     label: str | None = None,
-    ranks: Collection[int] | None = None,
+    networks: Collection[int] | None = None,
     weights: Weights = "auto",
     output: str | None = None,
     onnx: bool = True,
@@ -81,9 +81,9 @@ def export_networks(
     Args:
         run_path: `<storage_path>/<run>`, local or a URI.
         label: of the selection whose networks are meant; None for the run's own.
-        ranks: which networks; None for all.
+        networks: numbers of the networks to export; None for all.
         weights: "retrained"; "supernet": those it had in the search; "auto": retrained where there are any.
-        output: folder for `<rank>/`, local or a URI; None: `networks/<rank>/export` in the family's folder.
+        output: folder for `<network>/`, local or a URI; None: `networks/<network>/export` in the family's folder.
         onnx: whether ONNX files are written.
         latency_table: file of `multinas-ray profile`, to tell each network's predicted latency on that device.
         data_path: where the images lie now; None: where they lay when the search ran.
@@ -91,7 +91,7 @@ def export_networks(
         console: where progress and the table are printed; the standard output by default.
 
     Returns:
-        What was written, in the order of the ranks.
+        What was written, in the order of the networks.
 
     Raises:
         ConfigError, DataError: an argument or the images are not as they must be.
@@ -105,7 +105,7 @@ def export_networks(
     console = console or Console()
     opened = open_run(run_path, data_path=data_path, imports=imports)
     family = load_family(run_path, label)
-    rows = _chosen_rows(family, ranks)
+    rows = _chosen_rows(family, networks)
     kinds = [_weights_of(row, weights, run_path) for row in rows]
     table = None if latency_table is None else LatencyTable.read(latency_table)
     exporter = _Exporter(opened, family, load_splits(opened.data), label, output, onnx, table)
@@ -137,7 +137,7 @@ def load_weights(
         network.load_state_dict(torch.load(io.BytesIO(read_bytes(place)), map_location="cpu", weights_only=True))
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise StateError(
-            f"{place} does not hold the weights of network {row['rank']} ({first_line(error)}): "
+            f"{place} does not hold the weights of network {row['network']} ({first_line(error)}): "
             "choose (select) or train (retrain) it again"
         ) from error
     return network.eval()
@@ -162,8 +162,8 @@ class _Exporter:
 
     def export(self, row: Mapping[str, Any], kind: Literal["retrained", "supernet"]) -> ExportedNetwork:
         """Write a network's folder."""
-        rank = int(row["rank"])
-        place = resolve(self.family.path).join(network_path(rank))
+        number = int(row["network"])
+        place = resolve(self.family.path).join(network_path(number))
         retraining = load_retraining(place)  # before the weights
         network = load_weights(self.opened, self.family, row, kind)
         description = describe_network(
@@ -175,7 +175,7 @@ class _Exporter:
             recipe=None if retraining is None or kind != "retrained" else retraining.recipe,
             latency_table=self.latency_table,
         )
-        target = place.join(EXPORT_FOLDER) if self.output is None else resolve(self.output).join(str(rank))
+        target = place.join(EXPORT_FOLDER) if self.output is None else resolve(self.output).join(str(number))
         with _folder_for(target) as folder:
             parities = export_network(
                 network,
@@ -191,8 +191,8 @@ class _Exporter:
             sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
             (folder / CARD_FILE).write_text(model_card(description, sizes, parities), encoding="utf-8")
             if _result(load_retraining(place)) != _result(retraining):
-                raise StateError(f"network {rank} got other weights while it was exported: export it again")
-        return ExportedNetwork(rank, str(target), kind, sizes, parities)
+                raise StateError(f"network {number} got other weights while it was exported: export it again")
+        return ExportedNetwork(number, str(target), kind, sizes, parities)
 
 
 def _result(record: RetrainingRecord | None) -> Retrained | None:
@@ -222,22 +222,22 @@ def check_images(splits: DataSplits) -> tuple[Tensor, Tensor]:
     return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8), images
 
 
-def _chosen_rows(family: Family, ranks: Collection[int] | None) -> list[dict[str, Any]]:
-    columns = family.architectures.sort_values("rank")
+def _chosen_rows(family: Family, networks: Collection[int] | None) -> list[dict[str, Any]]:
+    columns = family.architectures.sort_values("network")
     rows = [dict(zip(map(str, columns), values, strict=True)) for values in columns.itertuples(index=False)]
-    if ranks is None:
+    if networks is None:
         return rows
-    known = [row["rank"] for row in rows]
-    if unknown := sorted(set(ranks).difference(known)):
+    known = [row["network"] for row in rows]
+    if unknown := sorted(set(networks).difference(known)):
         raise ConfigError(f"{family.path} has no network {', '.join(map(str, unknown))}; it has {known}")
-    return [row for row in rows if row["rank"] in ranks]
+    return [row for row in rows if row["network"] in networks]
 
 
 def _weights_of(row: Mapping[str, Any], wanted: str, run_path: str) -> Literal["retrained", "supernet"]:
     retrained = isinstance(row["retrained_path"], str)
     if wanted == "retrained" and not retrained:
         raise StateError(
-            f"network {row['rank']} has not been retrained: run multinas-ray retrain {run_path}, or export its "
+            f"network {row['network']} has not been retrained: run multinas-ray retrain {run_path}, or export its "
             'inherited weights (weights="supernet", --weights supernet)'
         )
     return "retrained" if retrained and wanted != "supernet" else "supernet"
@@ -290,7 +290,7 @@ def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence
             f"{format_count(each.sizes[name])}B{differences.get(name, '')}" if name in each.sizes else "left out"
             for name in (PT2_FILE, ONNX_FILE, WEIGHTS_FILE)
         ]
-        table.add_row(str(each.rank), each.weights, format_count(row["params"]), *told)
+        table.add_row(str(each.network), each.weights, format_count(row["params"]), *told)
     console.print(table)
     if any(each.weights == "supernet" for each in exported):
         console.print("Weights of the supernet: retrain the networks before they are used in earnest.", style="yellow")

@@ -155,7 +155,7 @@ class _Bench:
         *shapes, head_shape = network_space.input_shapes
         self._stem = self._step(network_space.stem, network_space.input_shape)
         self._steps = [
-            [self._step(block, shape) for block in position.choices]
+            [self._step(block, shape) for block in position.blocks]
             for position, shape in zip(network_space.positions, shapes, strict=True)
         ]
         self._head = self._step(network_space.head, head_shape)

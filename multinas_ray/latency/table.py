@@ -218,6 +218,6 @@ def blocks_of(network_space: NetworkSpace) -> Iterator[tuple[str, BlockDescripti
     yield "stem", network_space.stem, network_space.input_shape
     *shapes, head_shape = network_space.input_shapes
     for position, shape in zip(network_space.positions, shapes, strict=True):
-        for block in position.choices:
+        for block in position.blocks:
             yield position.name, block, shape
     yield "head", network_space.head, head_shape

@@ -114,7 +114,7 @@ class OneShotSearchConfig:
             raise ConfigError(f"complexity must be one of {known}, got {self.complexity!r}")
         if not self.cost.maximum > 0:
             raise ConfigError(f"the complexity {self.complexity} is 0 for every network: choose another cost")
-        self._check_drivers()
+        self._check_goals()
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
         for name, least in (
@@ -139,9 +139,9 @@ class OneShotSearchConfig:
         self.new_optimizer()  # checks coefficients, samples_per_update and the space's variables
         _ = self.plan
 
-    def _check_drivers(self) -> None:
+    def _check_goals(self) -> None:
         if (self.coefficients is None) == (self.targets is None):
-            raise ConfigError("either coefficients or targets drive a search; give one of the two")
+            raise ConfigError("a search has either coefficients or targets; give one of the two")
         if self.targets is None:
             return
         if not self.targets or any(not low < high for low, high in itertools.pairwise(self.targets)):
@@ -198,7 +198,7 @@ class OneShotSearchConfig:
 
     @property
     def cost(self) -> AdditiveCost:
-        """The driving complexity, in its own unit."""
+        """The complexity of the search, in its own unit."""
         return self.costs[self.complexity]
 
     @property
@@ -210,7 +210,7 @@ class OneShotSearchConfig:
         """Arguments of the optimiser but its seed; with the record they give its distributions again."""
         return {
             "num_categories": list(self.space.search_space.num_categories),
-            **self._driving_arguments(),
+            **self._goal_arguments(),
             "samples_per_update": _default(self.samples_per_update, 2 * max(1, self.num_distributions)),
             "memory": self.memory,
             "margin_scale": self.margin_scale,
@@ -218,7 +218,7 @@ class OneShotSearchConfig:
             "base_cost": self.cost.base / self.complexity_scale,
         }
 
-    def _driving_arguments(self) -> dict[str, Any]:
+    def _goal_arguments(self) -> dict[str, Any]:
         """Coefficients, or targets as shares of the largest complexity."""
         if self.targets is None:
             return {"coefficients": list(self.coefficients or ())}

@@ -20,7 +20,7 @@ from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.memory_estimate import estimate_memory
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder
-from multinas_ray.oneshot.round_blocks import blocks_of
+from multinas_ray.oneshot.round_blocks import cut_rounds
 from multinas_ray.oneshot.rounds import RoundWorker
 from multinas_ray.runs import format_count, gigabytes
 
@@ -75,7 +75,7 @@ class Estimate:
             weight_steps=plan.num_weight_steps,
             search_rounds=plan.search_rounds,
             evaluations=evaluations,
-            trials=len(blocks_of(0, plan.num_rounds, config.rounds_per_block)),
+            trials=len(cut_rounds(0, plan.num_rounds, config.rounds_per_block)),
             training_images=training_images,
             trained_passes=training_images * plan.num_train_architectures,
             evaluated_passes=evaluations * training.validation_batch_size,
@@ -195,11 +195,11 @@ def plan_table(config: OneShotSearchConfig) -> Table:
     """What the search does and what it needs room for."""
     estimate, plan, training = Estimate.of(config), config.plan, config.training
     memory = estimate_memory(config.space, training, config.fewest_workers)
-    drivers = "targets" if config.targets is not None else "coefficients"
+    goals = "targets" if config.targets is not None else "coefficients"
     values = config.targets if config.targets is not None else config.coefficients
     rows = [
         ("space", f"{config.space.name}, {config.space.search_space.num_architectures:.2g} networks"),
-        (f"K = {config.num_distributions} {drivers}", ", ".join(format_count(value) for value in values or ())),
+        (f"K = {config.num_distributions} {goals}", ", ".join(format_count(value) for value in values or ())),
         ("complexity", f"{config.complexity}, {_range(config)} in this space"),
         ("rounds", f"{plan.warmup_rounds:,} to warm up, {plan.search_rounds:,} to search, in {estimate.trials} trials"),
         ("weight steps", f"{estimate.weight_steps:,} of {training.batch_size:,} images, {_subnets(config)} each"),

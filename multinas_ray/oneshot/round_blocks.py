@@ -13,7 +13,7 @@ MIN_ROUNDS_PER_BLOCK = 16
 
 
 @dataclass(frozen=True, order=True)
-class Block:
+class RoundBlock:
     """Rounds [start, stop) that one trial reports. Its id is all that a trial's config carries."""
 
     number: int
@@ -26,15 +26,15 @@ class Block:
         return f"block-{self.number:04d}-rounds-{self.start}-{self.stop}"
 
     @classmethod
-    def parse(cls, block_id: str) -> Block:
-        """The block of an id made by `Block.id`."""
+    def parse(cls, block_id: str) -> RoundBlock:
+        """The block of an id made by `RoundBlock.id`."""
         match = re.fullmatch(r"block-(\d+)-rounds-(\d+)-(\d+)", block_id)
         if match is None:
             raise ValueError(f"a block id is 'block-NUMBER-rounds-START-STOP', got {block_id!r}")
         return cls(*map(int, match.groups()))
 
 
-def blocks_of(first_round: int, num_rounds: int, rounds_per_block: int | None = None) -> list[Block]:
+def cut_rounds(first_round: int, num_rounds: int, rounds_per_block: int | None = None) -> list[RoundBlock]:
     """Cut rounds [0, num_rounds) into blocks and return those from `first_round` on, the first maybe shortened.
 
     Args:
@@ -45,7 +45,7 @@ def blocks_of(first_round: int, num_rounds: int, rounds_per_block: int | None = 
     """
     size = rounds_per_block or max(MIN_ROUNDS_PER_BLOCK, -(-num_rounds // MAX_BLOCKS))
     return [
-        Block(number, max(number * size, first_round), min((number + 1) * size, num_rounds))
+        RoundBlock(number, max(number * size, first_round), min((number + 1) * size, num_rounds))
         for number in range(first_round // size, -(-num_rounds // size))
         if first_round < num_rounds
     ]

@@ -26,7 +26,7 @@ from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Ending
 from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder
 from multinas_ray.oneshot.record import SearchRecord, resume_record
-from multinas_ray.oneshot.round_blocks import blocks_of
+from multinas_ray.oneshot.round_blocks import cut_rounds
 from multinas_ray.oneshot.schedule import DivergenceCheck, FinishedRound, Schedule
 from multinas_ray.oneshot.searcher import OneShotSearch
 from multinas_ray.oneshot.trial import OneShotTrial
@@ -94,7 +94,7 @@ class _Session:
             self._record, first_round = SearchRecord(config, self._optimizer), 0
         else:
             self._record, first_round = resume_record(config, self._optimizer, restarts=number)
-        self._blocks = blocks_of(first_round, config.plan.num_rounds, config.rounds_per_block)
+        self._blocks = cut_rounds(first_round, config.plan.num_rounds, config.rounds_per_block)
         self._namespace = f"multinas_ray/{config.name}/{uuid.uuid4().hex}"
         self._broker = self._start_broker(first_round)
         self._notices = NoticeReader(self._broker)

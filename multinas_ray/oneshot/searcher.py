@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 
 from multinas_ray.errors import RunError
 from multinas_ray.oneshot.messages import RoundResult, Traffic
-from multinas_ray.oneshot.round_blocks import Block
+from multinas_ray.oneshot.round_blocks import RoundBlock
 from multinas_ray.oneshot.schedule import Schedule
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class OneShotSearch(Searcher):
     def __init__(
         self,
         schedule: Schedule,
-        blocks: Sequence[Block],
+        blocks: Sequence[RoundBlock],
         broker: Any,
         trial_config: dict[str, str],
     ) -> None:
@@ -46,7 +46,7 @@ class OneShotSearch(Searcher):
         self._blocks = deque(blocks)
         self._broker = broker
         self._trial_config = trial_config
-        self._block_of: dict[str, Block] = {}
+        self._block_of: dict[str, RoundBlock] = {}
         self._failures = 0
         self._stopped = False
         self.error: BaseException | None = None
@@ -76,7 +76,7 @@ class OneShotSearch(Searcher):
         if "round" not in result or self.error:
             return
         try:
-            block = Block.parse(result["block"])
+            block = RoundBlock.parse(result["block"])
             self._schedule.take(_round_result(result), block.number, trial_id)
             self._submit()
         except Exception as error:

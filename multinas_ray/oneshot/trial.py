@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from multinas_ray.oneshot.round_blocks import Block
+from multinas_ray.oneshot.round_blocks import RoundBlock
 
 
 class OneShotTrial(tune.Trainable):
@@ -25,7 +25,7 @@ class OneShotTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next block over in the same actor."""
-        self._block = Block.parse(new_config["block"])
+        self._block = RoundBlock.parse(new_config["block"])
         self._after = self._block.start - 1
         return True
 

@@ -64,7 +64,7 @@ class ProgressView:
     Args:
         plan: rounds of the search.
         first_round: where this session starts.
-        complexity_name: the driving complexity.
+        complexity_name: the complexity of the search.
         complexity_scale: what a normalised complexity of 1 stands for.
         console: where to print.
     """

@@ -80,7 +80,7 @@ def summary_of(run: Run, positions: Sequence[Position], num_networks: int) -> li
         facts.append(("wall time", seconds(taken)))
     if positions:
         facts.append((_place_word(run), whole(len(positions))))
-        facts.append(("in the space", _size(math.prod(len(each.choices) for each in positions))))
+        facts.append(("in the space", _size(math.prod(len(each.options) for each in positions))))
     return facts
 
 

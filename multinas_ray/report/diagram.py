@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from multinas_ray.report.figures.look import network_keys
-from multinas_ray.report.positions import Choice, Position
+from multinas_ray.report.positions import Option, Position
 
 NUM_TONES = 6
 """Colours of blocks; further kinds share the last."""
@@ -82,18 +82,18 @@ def diagram_of(networks: pd.DataFrame, positions: Sequence[Position]) -> Diagram
     if networks.empty or any(len(row) != len(positions) for row in networks["architecture"]):
         return None
     tones = _tones(positions)
-    largest = max((choice.expansion or 0.0 for each in positions for choice in each.choices), default=0.0)
-    expansions = {choice.expansion for each in positions for choice in each.choices if not choice.is_skip}
+    largest = max((option.expansion or 0.0 for each in positions for option in each.options), default=0.0)
+    expansions = {option.expansion for each in positions for option in each.options if not option.is_skip}
     heights_tell = None not in expansions and len(expansions) > 1
     rows = [
         Row(
-            f"#{rank}",
+            f"#{network}",
             colour,
-            [_box(position, position.choices[choice], tones, largest if heights_tell else 0.0)
-             for position, choice in zip(positions, architecture, strict=True)],
+            [_box(position, position.options[option], tones, largest if heights_tell else 0.0)
+             for position, option in zip(positions, architecture, strict=True)],
         )
-        for colour, rank, architecture in zip(
-            network_keys(len(networks)), networks["rank"], networks["architecture"], strict=True
+        for colour, network, architecture in zip(
+            network_keys(len(networks)), networks["network"], networks["architecture"], strict=True
         )
     ]  # fmt: skip
     return Diagram(*_heads(positions), rows, _key(tones), heights_tell)
@@ -111,17 +111,17 @@ def _heads(positions: Sequence[Position]) -> tuple[list[Group], list[Head]]:
     return groups, [Head(name, each.name, each.halves) for name, each in zip(names, positions, strict=True)]
 
 
-def _kind(choice: Choice, by_kernel: bool) -> str:
-    return f"kernel {choice.kernel_size}" if by_kernel else choice.label
+def _kind(option: Option, by_kernel: bool) -> str:
+    return f"kernel {option.kernel_size}" if by_kernel else option.label
 
 
 def _tones(positions: Sequence[Position]) -> dict[str, int]:
     """What a colour stands for -> its number: kernels where every block has one, else labels."""
-    blocks = [choice for each in positions for choice in each.choices if not choice.is_skip]
-    if all(choice.kernel_size is not None for choice in blocks):
-        sizes = sorted({choice.kernel_size or 0 for choice in blocks})
+    blocks = [option for each in positions for option in each.options if not option.is_skip]
+    if all(option.kernel_size is not None for option in blocks):
+        sizes = sorted({option.kernel_size or 0 for option in blocks})
         return {f"kernel {size}": min(tone, NUM_TONES - 1) for tone, size in enumerate(sizes)}
-    labels = list(dict.fromkeys(choice.label for choice in blocks))
+    labels = list(dict.fromkeys(option.label for option in blocks))
     return {label: min(tone, NUM_TONES - 1) for tone, label in enumerate(labels)}
 
 
@@ -132,12 +132,12 @@ def _key(tones: dict[str, int]) -> list[tuple[int, str]]:
     return [(tone, ", ".join(each) if len(each) < 4 else "others") for tone, each in names.items()]
 
 
-def _box(position: Position, choice: Choice, tones: dict[str, int], largest: float) -> Box:
-    if choice.is_skip:
-        return Box(choice.label, f"{position.name}: {choice.label}, left out", True, 0, 0)
-    tone = tones.get(_kind(choice, True), tones.get(choice.label, NUM_TONES - 1))
-    share = (choice.expansion or 0.0) / largest if largest else 1.0
-    details = [f"kernel {choice.kernel_size}"] if choice.kernel_size else []
-    details += [f"expansion {choice.expansion:.3g}"] if choice.expansion else []
+def _box(position: Position, option: Option, tones: dict[str, int], largest: float) -> Box:
+    if option.is_skip:
+        return Box(option.label, f"{position.name}: {option.label}, left out", True, 0, 0)
+    tone = tones.get(_kind(option, True), tones.get(option.label, NUM_TONES - 1))
+    share = (option.expansion or 0.0) / largest if largest else 1.0
+    details = [f"kernel {option.kernel_size}"] if option.kernel_size else []
+    details += [f"expansion {option.expansion:.3g}"] if option.expansion else []
     height = round(100 * (_LEAST_HEIGHT + (1 - _LEAST_HEIGHT) * share))
-    return Box(choice.label, f"{position.name}: {', '.join([choice.label, *details])}", False, tone, height)
+    return Box(option.label, f"{position.name}: {', '.join([option.label, *details])}", False, tone, height)

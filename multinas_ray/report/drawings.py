@@ -49,11 +49,11 @@ def convergence_drawing(run: Run, networks: pd.DataFrame) -> Drawing | None:
 
 def training_drawing(family: ToldFamily) -> Drawing | None:
     """How the networks were retrained; None where none was."""
-    ranks = [int(rank) for rank in family.networks["rank"]] if len(family.networks) else []
+    numbers = [int(network) for network in family.networks["network"]] if len(family.networks) else []
     if not is_training_known(family.training):
         return None
     label = "Curves over the epochs, one line a network: training loss, validation, learning rate"
-    return _drawn("training", label, lambda look: training_figure(family.training, ranks, look))
+    return _drawn("training", label, lambda look: training_figure(family.training, numbers, look))
 
 
 def latency_drawing(validation: pd.DataFrame) -> Drawing:

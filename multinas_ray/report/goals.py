@@ -1,4 +1,4 @@
-"""What drives a distribution, in words."""
+"""The goal of a distribution, in words."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from multinas_ray.runs import Run, format_count
 
 
-def driver_of(run: Run, row: Any) -> tuple[str, str]:
+def goal_of(run: Run, row: Any) -> tuple[str, str]:
     """What a distribution is after.
 
     Args:
@@ -19,5 +19,5 @@ def driver_of(run: Run, row: Any) -> tuple[str, str]:
     """
     if np.isnan(row["target"]):
         return "coefficient", f"{row['coefficient']:.3g}"
-    _, scale = run.driving_cost or ("complexity", 1.0)
+    _, scale = run.complexity_cost or ("complexity", 1.0)
     return "target", format_count(row["target"] * scale)

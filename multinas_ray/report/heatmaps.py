@@ -1,6 +1,6 @@
-"""Maps of each distribution's probabilities: positions by choices."""
+"""Maps of each distribution's probabilities: positions by options."""
 
-# K distributions, D positions, C choices
+# K distributions, D positions, C options
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import pandas as pd
 
 from multinas_ray.report.figures.curves import distributions_by_size
 from multinas_ray.report.figures.look import network_keys
-from multinas_ray.report.goals import driver_of
+from multinas_ray.report.goals import goal_of
 from multinas_ray.report.positions import Position
 from multinas_ray.report.wording import percent
 from multinas_ray.runs import Run
 
 _SMALL = 10  # columns
-_MOST_EXTRA_ROWS = 4  # rows of a shared list of labels beyond the choices of one position
+_MOST_EXTRA_ROWS = 4  # rows of a shared list of labels beyond the options of one position
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One choice of one position."""
+    """One option of one position."""
 
     probability: float | None
-    """None: the position has no such choice."""
+    """None: the position has no such option."""
     is_mode: bool
     title: str
     label: str
@@ -56,7 +56,7 @@ class HeatMap:
 
     @property
     def is_labelled(self) -> bool:
-        """Whether each cell tells its choice: rows are positions then, else columns are."""
+        """Whether each cell tells its option: rows are positions then, else columns are."""
         return not self.columns
 
     @property
@@ -68,7 +68,7 @@ class HeatMap:
 def heat_maps(run: Run, networks: pd.DataFrame, positions: Sequence[Position]) -> list[HeatMap]:
     """The newest recorded probabilities of each distribution, from the smallest network to the largest.
 
-    Rows are labels where the positions share them; else rows are positions and each cell tells its choice.
+    Rows are labels where the positions share them; else rows are positions and each cell tells its option.
     """
     if run.distributions.empty:
         return []
@@ -78,10 +78,10 @@ def heat_maps(run: Run, networks: pd.DataFrame, positions: Sequence[Position]) -
     for colour, (number_of, name) in zip(network_keys(len(order)), order.items(), strict=True):
         row = newest.loc[number_of]
         probs = [np.asarray(each, dtype=float) for each in row["probs"]]
-        if [len(each) for each in probs] != [len(each.choices) for each in positions]:
+        if [len(each) for each in probs] != [len(each.options) for each in positions]:
             return []
         most = sum(float(np.log(len(each))) for each in probs)
-        subtitle = f"{' '.join(driver_of(run, row))}, entropy {row['entropy']:.2f} of {most:.2f} nats"
+        subtitle = f"{' '.join(goal_of(run, row))}, entropy {row['entropy']:.2f} of {most:.2f} nats"
         description = f"Probabilities of distribution {name}. Its mode, {row['mode_readable']}, has "
         description += percent(row["mode_probability"], 1)
         columns, rows = _shared_rows(probs, positions) or ([], _own_rows(probs, positions))
@@ -89,26 +89,26 @@ def heat_maps(run: Run, networks: pd.DataFrame, positions: Sequence[Position]) -
     return maps
 
 
-def _cell(position: Position, choice: int, probs: np.ndarray) -> Cell:
-    label = position.choices[choice].label
-    probability = float(probs[choice])
+def _cell(position: Position, option: int, probs: np.ndarray) -> Cell:
+    label = position.options[option].label
+    probability = float(probs[option])
     return Cell(
-        probability, choice == int(probs.argmax()), f"{position.name}: {label}, {percent(probability, 1)}", label
+        probability, option == int(probs.argmax()), f"{position.name}: {label}, {percent(probability, 1)}", label
     )
 
 
 def _shared_rows(probs: Sequence[np.ndarray], positions: Sequence[Position]) -> tuple[list[str], list[MapRow]] | None:
     """A row for each label, where positions share most of them."""
-    labels = list(dict.fromkeys(choice.label for each in positions for choice in each.choices))
-    if 2 * len(labels) > sum(len(each.choices) for each in positions):
+    labels = list(dict.fromkeys(option.label for each in positions for option in each.options))
+    if 2 * len(labels) > sum(len(each.options) for each in positions):
         return None
-    if len(labels) > max(len(each.choices) for each in positions) + _MOST_EXTRA_ROWS:
+    if len(labels) > max(len(each.options) for each in positions) + _MOST_EXTRA_ROWS:
         return None
     rows = []
     for label in labels:
         cells = []
         for position, each in zip(positions, probs, strict=True):
-            names = [choice.label for choice in position.choices]
+            names = [option.label for option in position.options]
             known = label in names
             cells.append(_cell(position, names.index(label), each) if known else Cell(None, False, "", label))
         rows.append(MapRow(label, cells))
@@ -116,8 +116,8 @@ def _shared_rows(probs: Sequence[np.ndarray], positions: Sequence[Position]) -> 
 
 
 def _own_rows(probs: Sequence[np.ndarray], positions: Sequence[Position]) -> list[MapRow]:
-    """A row for each position; its choices side by side."""
+    """A row for each position; its options side by side."""
     return [
-        MapRow(position.name, [_cell(position, choice, each) for choice in range(len(each))])
+        MapRow(position.name, [_cell(position, option, each) for option in range(len(each))])
         for position, each in zip(positions, probs, strict=True)
     ]

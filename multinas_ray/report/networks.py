@@ -61,13 +61,13 @@ def load_told_family(run: Run, path: str, label: str | None) -> ToldFamily:
     training: dict[int, pd.DataFrame] = {}
     parity: dict[int, Mapping[str, Any]] = {}
     unreadable: list[str] = []
-    for rank in networks["rank"].astype(int):
-        files = folder.join("networks", str(rank))
+    for network in networks["network"].astype(int):
+        files = folder.join("networks", str(network))
         try:
             if storage.exists(file := files.join(TRAINING_FILE)):
-                training[rank] = _read_parquet(file)
+                training[network] = _read_parquet(file)
             if storage.exists(file := files.join(EXPORT_FOLDER, PARITY_FILE)):
-                parity[rank] = _read_json(file)
+                parity[network] = _read_json(file)
         except StateError as error:
             unreadable.append(str(error))
     return ToldFamily(label, networks, candidates, training, parity, tuple(unreadable))

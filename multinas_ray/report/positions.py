@@ -1,4 +1,4 @@
-"""What a run chooses among: its positions or variables, and their choices, for a reader."""
+"""What a run chooses among: its positions or variables, and their options, for a reader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from multinas_ray.runs import ConfigSpace, Run
 
 
 @dataclass(frozen=True)
-class Choice:
+class Option:
     """One candidate of a position."""
 
     label: str
@@ -49,12 +49,12 @@ class Position:
     """One place of the network, or one variable of a configuration."""
 
     name: str
-    choices: tuple[Choice, ...]
+    options: tuple[Option, ...]
 
     @property
     def halves(self) -> bool:
-        """Whether every choice makes the map smaller."""
-        return all(choice.stride > 1 for choice in self.choices)
+        """Whether every option makes the map smaller."""
+        return all(option.stride > 1 for option in self.options)
 
 
 def positions_of(run: Run) -> list[Position]:
@@ -62,27 +62,26 @@ def positions_of(run: Run) -> list[Position]:
     space = run.config.get("space")
     if is_pipeline(run) and space is not None:
         variables = ConfigSpace.from_plain(space).search_space.variables
-        return [Position(each.name, tuple(Choice(_value(choice)) for choice in each.choices)) for each in variables]
+        return [Position(each.name, tuple(Option(_value(value)) for value in each.choices)) for each in variables]
     if space is not None and "positions" in space:
         return [
-            Position(str(each["name"]), tuple(_block(choice) for choice in each["choices"]))
-            for each in space["positions"]
+            Position(str(each["name"]), tuple(_block(block) for block in each["blocks"])) for each in space["positions"]
         ]
     counts = run.config.get("optimizer", {}).get("num_categories", [])
     return [
-        Position(str(number), tuple(Choice(str(choice)) for choice in range(count)))
+        Position(str(number), tuple(Option(str(index)) for index in range(count)))
         for number, count in enumerate(counts, start=1)
     ]
 
 
-def _value(choice: Any) -> str:
-    return f"{choice:.6g}" if isinstance(choice, float) else str(choice)
+def _value(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def _block(description: Mapping[str, Any]) -> Choice:
+def _block(description: Mapping[str, Any]) -> Option:
     """A block of the shipped kind has `layers` of convolutions; any other is known by its name."""
     layers = description.get("layers")
     needed = {"in_channels", "out_channels", "kernel_size", "stride"}
     is_plain = isinstance(layers, list) and all(isinstance(each, Mapping) and needed <= set(each) for each in layers)
     name = str(description.get("name", description.get("type", "block")))
-    return Choice(name, tuple(layers) if is_plain and layers is not None else None)
+    return Option(name, tuple(layers) if is_plain and layers is not None else None)

@@ -56,7 +56,7 @@ def networks_table(run: Run, family: ToldFamily) -> Table | None:
     if networks.empty:
         return None
     costs = cost_columns(networks, architectures_schema(()).names)
-    driving = str((run.config.get("complexity") or {}).get("name"))
+    complexity = str((run.config.get("complexity") or {}).get("name"))
     columns = [
         Column("#"),
         Column("coefficient", hint="weight of the normalised complexity"),
@@ -77,16 +77,16 @@ def networks_table(run: Run, family: ToldFamily) -> Table | None:
     twins = _twins(networks)
     rows = [
         [
-            str(row["rank"]),
+            str(row["network"]),
             number(row["coefficient"]),
-            UNKNOWN if is_known(row.get("limits")) else cost(driving, row["target"]),  # else it is the budget
+            UNKNOWN if is_known(row.get("limits")) else cost(complexity, row["target"]),  # else it is the budget
             limits_text(row.get("limits")),
             *(cost(name, row[name]) for name in costs),
             percent(row["supernet_accuracy"]),
             percent(row["supernet_test_accuracy"]),
             percent(row["retrained_accuracy"]),
-            _ORIGINS.get(row["selection"], str(row["selection"])) + twins[place],
-            _parity_text(family, int(row["rank"])),
+            _ORIGINS.get(row["origin"], str(row["origin"])) + twins[place],
+            _parity_text(family, int(row["network"])),
         ]
         for place, row in enumerate(networks.to_dict("records"))
     ]
@@ -97,14 +97,14 @@ def _twins(networks: pd.DataFrame) -> list[str]:
     """For each network that equals an earlier one, which."""
     first: dict[Any, int] = {}
     notes = []
-    for rank, architecture in zip(networks["rank"], networks["architecture"], strict=True):
+    for network, architecture in zip(networks["network"], networks["architecture"], strict=True):
         notes.append(f"\nsame as #{first[architecture]}" if architecture in first else "")
-        first.setdefault(architecture, int(rank))
+        first.setdefault(architecture, int(network))
     return notes
 
 
-def _parity_text(family: ToldFamily, rank: int) -> str:
-    files = family.parity.get(rank, {}).get("files")
+def _parity_text(family: ToldFamily, network: int) -> str:
+    files = family.parity.get(network, {}).get("files")
     if not isinstance(files, dict) or not files:
         return UNKNOWN
     worst = {str(name): each.get("max_abs_difference") for name, each in files.items()}
@@ -129,7 +129,7 @@ def candidate_groups(family: ToldFamily, positions: Sequence[Position]) -> list[
         Column("why", is_number=False, wraps=True),
     ]
     groups = []
-    for rank, rows in frame.groupby("network", sort=True):
+    for network, rows in frame.groupby("network", sort=True):
         ordered = rows.sort_values(["chosen", "within_budget", "objective"], ascending=[False, False, True])
         chosen = rows.loc[rows["chosen"], "architecture"]
         reference = chosen.iloc[0] if len(chosen) else ()
@@ -147,7 +147,7 @@ def candidate_groups(family: ToldFamily, positions: Sequence[Position]) -> list[
             for row in ordered.to_dict("records")
         ]
         is_met = bool(rows["chosen"].any())
-        title = f"Network #{rank}" if is_met else f"Wish {rank}: met by no candidate"
+        title = f"Network #{network}" if is_met else f"Goal {network}: no candidate meets it"
         groups.append(CandidateGroup(title, Table(columns, cells).known(), 0 if is_met else None))
     return groups
 
@@ -159,9 +159,9 @@ def _candidate_text(row: Mapping[Any, Any], reference: Sequence[int], positions:
     if row["chosen"] or not len(architecture) == len(reference) == len(positions):
         return full
     changes = [
-        f"{position.name} {position.choices[choice].label}"
-        for position, choice, other in zip(positions, architecture, reference, strict=True)
-        if choice != other
+        f"{position.name} {position.options[option].label}"
+        for position, option, other in zip(positions, architecture, reference, strict=True)
+        if option != other
     ]
     if not changes:
         return "the same architecture"
@@ -171,7 +171,7 @@ def _candidate_text(row: Mapping[Any, Any], reference: Sequence[int], positions:
 def chosen_configs(run: Run) -> pd.DataFrame:
     """The answers of a search in a Tune pipeline, from small to large; empty for other runs, and while there is none.
 
-    Columns of `best_configs`, and those of `architectures_schema` that a picture needs: `rank`, `architecture`, the
+    Columns of `best_configs`, and those of `architectures_schema` that a picture needs: `network`, `architecture`, the
     complexity under its column's name, and `supernet_loss`, which is the loss of the evaluation here.
     """
     if not is_pipeline(run):
@@ -186,7 +186,7 @@ def chosen_configs(run: Run) -> pd.DataFrame:
     rows_by_id: dict[int, dict[Any, Any]] = {int(row["id"]): row for row in met.to_dict("records")}
     rows = [rows_by_id[int(number)] if is_known(number) else None for number in frame["evaluation_id"]]
     return frame.assign(
-        rank=range(len(frame)),
+        network=range(len(frame)),
         architecture=pd.Series([(place,) if row is None else row["architecture"] for place, row in enumerate(rows)]),
         supernet_loss=[np.nan if row is None else float(row["loss"]) for row in rows],
         **{column: [np.nan if row is None else float(row[column]) for row in rows]},
@@ -205,7 +205,7 @@ def configs_table(run: Run, chosen: pd.DataFrame) -> Table | None:
         if not row.get("is_met", True):
             found = f"none is so small; the least is {number(row['nearest_complexity'], 4)}"
         cells = [
-            str(row["rank"]),
+            str(row["network"]),
             *(number(row[name]) for name in shared),
             number(row[metric], 4),
             number(row[label], 4),

@@ -40,7 +40,7 @@ _SECTIONS = {
 
 
 def write_report(
-    run_path: str | os.PathLike[str], *, output: storage.AnyPath | None = None, selection: str | None = None
+    run_path: str | os.PathLike[str], *, output: storage.AnyPath | None = None, label: str | None = None
 ) -> storage.Location:
     """Write the report of a run: one HTML file with all its figures, which opens without a network.
 
@@ -48,29 +48,29 @@ def write_report(
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI such as `s3://bucket/folder/run`.
-        output: The HTML file; None: report.html in the run's folder, or in that of the selection. Written whole or
+        output: The HTML file; None: report.html in the run's folder, or in that of the family. Written whole or
             not at all.
-        selection: Label of an answer to other budgets, whose networks are told of; None: the run's own networks.
+        label: The family that the report is about, such as one chosen for other budgets; None: the run's own.
 
     Returns:
         Where it was written.
 
     Raises:
-        StateError: There is no readable run, or no such selection.
+        StateError: There is no readable run, or no such family.
         ConfigError: The label is no plain folder name.
     """
     path = os.fspath(run_path)
-    page = render_report(path, selection=selection)
-    place = storage.resolve(output or storage.below(family_path(path, selection), REPORT_FILE))
+    page = render_report(path, label=label)
+    place = storage.resolve(output or storage.below(family_path(path, label), REPORT_FILE))
     storage.make_folder(storage.Location(place.fs, place.path.rpartition("/")[0]))
     storage.write_atomic(place, page.encode())
     return place
 
 
-def render_report(path: str, *, selection: str | None = None) -> str:
+def render_report(path: str, *, label: str | None = None) -> str:
     """The report as HTML; arguments and errors as for `write_report`."""
     run = load_run(path)
-    family = load_told_family(run, path, selection)
+    family = load_told_family(run, path, label)
     loader = jinja2.PackageLoader("multinas_ray.report", package_path="")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -86,7 +86,7 @@ def _content(run: Run, path: str, family: ToldFamily) -> dict[str, Any]:
     content = {
         "name": about.name_of(run),
         "path": run.path,
-        "selection": family.label,
+        "label": family.label,
         "is_pipeline": is_pipeline(run),
         "state": about.state_of(run),
         "lead": about.lead_of(run, len(chosen)),

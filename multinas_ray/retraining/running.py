@@ -89,7 +89,7 @@ def retrain_networks(
         run_path: `<storage_path>/<run>`, local or a URI.
         config: the recipe; its defaults if None.
         label: of the selection whose networks are meant; None for the run's own.
-        networks: their ranks; None for all.
+        networks: numbers of the networks to train; None for all.
         overwrite: drop earlier trainings of these networks and start anew.
         trackers: MLflow, Weights & Biases.
         data_path: where the images lie now; None: where they lay when the search ran.
@@ -112,7 +112,7 @@ def retrain_networks(
         opened=opened,
         family=family,
         config=config or RetrainConfig(),
-        networks=checked_ranks(family, networks),
+        networks=checked_networks(family, networks),
         trackers=trackers or Trackers(),
         console=console or Console(),
     )
@@ -122,13 +122,13 @@ def retrain_networks(
     return family
 
 
-def checked_ranks(family: Family, networks: Collection[int] | None) -> list[int]:
-    """The ranks of networks to train, ascending; all of the family's for None.
+def checked_networks(family: Family, networks: Collection[int] | None) -> list[int]:
+    """The numbers of networks to train, ascending; all of the family's for None.
 
     Raises:
         ConfigError: one is not in the family, or there are none.
     """
-    known = family.architectures["rank"].tolist()
+    known = family.architectures["network"].tolist()
     chosen = known if networks is None else sorted(set(networks))
     if not chosen or not set(chosen) <= set(known):
         raise ConfigError(f"{family.path} has the networks {known}, not {chosen}: give some of these")
@@ -156,7 +156,7 @@ class Retraining:
             for job in jobs.values():
                 clear_retraining(job.folders)
             self.record()
-        waiting = {rank: job for rank, job in jobs.items() if not self._is_done(job)}
+        waiting = {network: job for network, job in jobs.items() if not self._is_done(job)}
         for job in waiting.values():
             for folder in job.folders:
                 write_retraining(folder, job.record)
@@ -170,24 +170,24 @@ class Retraining:
             self.record()
 
     def jobs(self) -> dict[int, RetrainJob]:
-        """The trainings, one for each architecture, by the first rank that has it."""
+        """The trainings, one for each architecture, by the number of the first network that has it."""
         table = self.family.architectures
-        ranks_of: dict[tuple[int, ...], list[int]] = {}
-        for rank, architecture in zip(table["rank"], table["architecture"], strict=True):
-            ranks_of.setdefault(architecture, []).append(rank)
-        weights = dict(zip(table["rank"], table["weights_path"], strict=True))
+        numbers_of: dict[tuple[int, ...], list[int]] = {}
+        for network, architecture in zip(table["network"], table["architecture"], strict=True):
+            numbers_of.setdefault(architecture, []).append(network)
+        weights = dict(zip(table["network"], table["weights_path"], strict=True))
         return {
-            ranks[0]: RetrainJob(
+            numbers[0]: RetrainJob(
                 space=self.opened.space,
                 data=self.opened.data,
                 config=self.config,
                 architecture=architecture,
-                folders=tuple(below(self.family.path, network_path(rank)) for rank in ranks),
+                folders=tuple(below(self.family.path, network_path(network)) for network in numbers),
                 work_path=below(self.family.path, WORK_FOLDER, "train"),
-                supernet_weights=None if weights[ranks[0]] is None else below(self.family.path, weights[ranks[0]]),
+                supernet_weights=None if weights[numbers[0]] is None else below(self.family.path, weights[numbers[0]]),
             )
-            for architecture, ranks in ranks_of.items()
-            if set(ranks) & set(self.networks)
+            for architecture, numbers in numbers_of.items()
+            if set(numbers) & set(self.networks)
         }
 
     def _is_done(self, job: RetrainJob) -> bool:
@@ -199,7 +199,7 @@ class Retraining:
         for folder in job.folders:
             record = load_retraining(folder)
             if record is not None and record.architecture != job.architecture:
-                clear_retraining([folder])  # of a network that had this rank in an earlier selection
+                clear_retraining([folder])  # of a network that had this number in an earlier family
             elif record is not None:
                 _check_same_recipe(folder, record.recipe, job.record.recipe)
         return adopt_retrained(job.folders, job.architecture)
@@ -208,12 +208,12 @@ class Retraining:
         config = self.config
         with ray_session():
             check_room(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
-            costs = self.family.architectures.set_index("rank")["complexity"]
-            order = sorted(jobs, key=lambda rank: (-costs[rank], rank))  # the longest first, so that none is late
+            costs = self.family.architectures.set_index("network")["complexity"]
+            longest_first = sorted(jobs, key=lambda network: (-costs[network], network))  # so that none ends late
             with RetrainingView(
-                self._descriptions(jobs), config.epochs, lambda rank: self.record(), self.console
+                self._descriptions(jobs), config.epochs, lambda network: self.record(), self.console
             ) as view:
-                results = self._tuner(order, jobs, [view, TBXLoggerCallback(), *callbacks]).fit()  # type: ignore[no-untyped-call]
+                results = self._tuner(longest_first, jobs, [view, TBXLoggerCallback(), *callbacks]).fit()  # type: ignore[no-untyped-call]
         if results.errors:
             lines = str(results.errors[0]).strip().splitlines()
             raise RunError(
@@ -243,12 +243,15 @@ class Retraining:
         )
 
     def _descriptions(self, jobs: dict[int, RetrainJob]) -> dict[int, str]:
-        """A name for each training: its networks' ranks and their size."""
-        table, name = self.family.architectures.set_index("rank"), self.opened.run.config["complexity"]["name"]
-        ranks = {rank: [r for r in table.index if table["architecture"][r] == jobs[rank].architecture] for rank in jobs}
+        """A name for each training: its networks' numbers and their size."""
+        table, name = self.family.architectures.set_index("network"), self.opened.run.config["complexity"]["name"]
+        numbers = {
+            network: [r for r in table.index if table["architecture"][r] == jobs[network].architecture]
+            for network in jobs
+        }
         return {
-            rank: f"{', '.join(f'#{each}' for each in ranks[rank])}  {format_count(table[name][rank])} {name}"
-            for rank in jobs
+            network: f"{', '.join(f'#{each}' for each in numbers[network])}  {format_count(table[name][network])} {name}"
+            for network in jobs
         }
 
     def record(self) -> None:
@@ -256,7 +259,7 @@ class Retraining:
         folders = [folder for job in self.jobs().values() for folder in job.folders]
         records = {int(name_of(folder)): load_retraining(folder) for folder in folders}
         record_retrained(
-            self.family.path, {rank: None if each is None else each.result for rank, each in records.items()}
+            self.family.path, {network: None if each is None else each.result for network, each in records.items()}
         )
 
 
@@ -313,7 +316,7 @@ def retrained_table(family: Family, costs: Collection[str]) -> Table:
     for row in family.architectures.to_dict("records"):
         is_trained = pd.notna(row["retrained_path"])
         table.add_row(
-            str(row["rank"]),
+            str(row["network"]),
             *(format_count(row[name]) for name in costs),
             _percent(row["supernet_test_accuracy"]),
             _percent(row["retrained_accuracy"]) if is_trained else "-",

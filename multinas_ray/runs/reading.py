@@ -67,8 +67,8 @@ class Run:
         return len(optimizer.get("coefficients") or optimizer.get("targets") or ())
 
     @property
-    def driving_cost(self) -> tuple[str, float] | None:
-        """Column and scale of the cost that drives the search (`complexity` is cost / scale), if the config tells."""
+    def complexity_cost(self) -> tuple[str, float] | None:
+        """Column and scale of the cost that is the complexity of the search (cost / scale), if the configuration tells."""
         told = self.config.get("complexity")
         if isinstance(told, dict) and told.get("name") in self.evaluations and told.get("scale"):
             return str(told["name"]), float(told["scale"])
@@ -76,13 +76,13 @@ class Run:
 
     @property
     def complexities(self) -> npt.NDArray[np.float64]:
-        """(n,) normalised driving cost of each evaluation, NaN for a failed one.
+        """(n,) normalised complexity of each evaluation, NaN for a failed one.
 
         Evaluations recorded before the scale was known get raw cost / scale; NaN while it is not known.
         """
         complexities: npt.NDArray[np.float64] = self.evaluations["complexity"].to_numpy(dtype=np.float64).copy()
-        if self.driving_cost is not None:
-            name, scale = self.driving_cost
+        if self.complexity_cost is not None:
+            name, scale = self.complexity_cost
             late = np.isnan(complexities) & np.isfinite(self.evaluations["loss"].to_numpy())
             complexities[late] = self.evaluations[name].to_numpy(dtype=np.float64)[late] / scale
         return complexities
@@ -157,7 +157,7 @@ def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
         path: `<storage_path>/<run>`.
         config: Plain data (see `storage.encode_plain`). The section `optimizer` holds the keyword arguments of
             `MultiDistributionOptimizer` (`verify_run` needs it), `num_evaluations` the planned total, and
-            `complexity` the driving cost: {"name": its column, "scale": what it is divided by}.
+            `complexity` the cost that is the complexity: {"name": its column, "scale": what it is divided by}.
 
     Raises:
         StateError: Something in it is not plain data, or it has a key `schema_version`.

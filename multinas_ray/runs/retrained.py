@@ -1,6 +1,6 @@
 """The record of networks that are trained after a search: one small file of state and one table each.
 
-`networks/<rank>/retraining.json` says what is trained by which recipe, and its result once there is one. It is the
+`networks/<network>/retraining.json` says what is trained by which recipe, and its result once there is one. It is the
 truth: the columns of architectures.parquet repeat it.
 """
 
@@ -110,24 +110,24 @@ def record_retrained(family_path: str, results: Mapping[int, Retrained | None]) 
 
     Args:
         family_path: the family's folder.
-        results: by the rank of the network; None for one that is not finished.
+        results: by the number of the network; None for one that is not finished.
     """
     file = storage.resolve(family_path).join(ARCHITECTURES_FILE)
     table = pq.read_table(pa.BufferReader(storage.read_bytes(file)))
     columns = {name: table[name].to_pylist() for name in table.column_names}
-    for row, rank in enumerate(columns["rank"]):
-        if rank in results:
-            for name, value in _retrained_columns(rank, results[rank]).items():
+    for row, network in enumerate(columns["network"]):
+        if network in results:
+            for name, value in _retrained_columns(network, results[network]).items():
                 columns[name][row] = value
     write_table(file, table.schema, {}, columns)
 
 
-def _retrained_columns(rank: int, result: Retrained | None) -> dict[str, Any]:
+def _retrained_columns(network: int, result: Retrained | None) -> dict[str, Any]:
     return {
         "retrained_loss": None if result is None else result.loss,
         "retrained_accuracy": None if result is None else result.accuracy,
         "retrained_epochs": None if result is None else result.epochs,
-        "retrained_path": None if result is None else f"{network_path(rank)}/{RETRAINED_FILE}",
+        "retrained_path": None if result is None else f"{network_path(network)}/{RETRAINED_FILE}",
     }
 
 

@@ -55,7 +55,7 @@ def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
         cost_names: A column each for the raw costs, such as `params` (count) or `flops` (multiply-adds).
 
     Returns:
-        The schema. `source` is the distribution a sample was drawn from; `complexity` the driving cost,
+        The schema. `source` is the distribution a sample was drawn from; `complexity` the complexity,
         normalised; `drawn_at_update` the updates done at its draw; `tell_order` its place in the order of
         results, from 0; `update` the update that consumed it, from 1; `wall_time_seconds` counts from the
         start of the search. A failed evaluation has the loss inf and may have a NaN complexity.
@@ -111,7 +111,7 @@ def distributions_schema() -> pa.Schema:
 
     `update` counts from 1 (0, the start, may be recorded too); `round` is the newest round told. `probs` is
     ragged: one list of C_d float64 per variable, exact. Of `coefficient` and `target` (normalised) one is null: the
-    search was driven by the other.
+    search had the other.
     """
     columns = [
         _column("update", pa.int64()),
@@ -157,7 +157,7 @@ def rounds_schema() -> pa.Schema:
 def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
     """One row per chosen network.
 
-    `rank` is its place from small to large, from 0. `selection` says where it came from (`mode`: the mode of its
+    `network` is its place from small to large, from 0. `origin` says where it came from (`mode`: the mode of its
     distribution; `evaluated`: an evaluation of the search; `drawn`: a fresh draw from its distribution; `cheapest`: the
     space's cheapest, where nothing else kept the budgets). `limits` are the budgets it had to keep, as JSON:
     {"params": 2e6}. `evaluation_id` points into evaluations, where there is one.
@@ -171,8 +171,8 @@ def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
         ConfigError: A cost name is not a fresh identifier.
     """
     before = [
-        _column("rank", pa.int32()),
-        _column("selection", pa.string()),
+        _column("network", pa.int32()),
+        _column("origin", pa.string()),
         pa.field("distribution", pa.int32()),
         pa.field("coefficient", pa.float64()),
         pa.field("target", pa.float64()),
@@ -199,7 +199,7 @@ def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
 def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
     """One row per candidate and network it stood for: what a selection weighed, and why it chose.
 
-    `network` is the rank of that network, `origin` where the candidate came from (see `architectures_schema`),
+    `network` is the number of that network, `origin` where the candidate came from (see `architectures_schema`),
     `recorded_loss` its loss during the search; `loss` and `accuracy` are measured with the supernet's weights on all
     validation images. `objective` is loss + coefficient * complexity, or the loss alone where there is a budget: the
     least is chosen, or the largest network not told from it (see `selection.choice`).
@@ -261,7 +261,7 @@ def evaluation_columns(
     Args:
         samples: The round's `Proposals`.
         losses: (N,), minimised; inf for a failed evaluation.
-        complexities: (N,) normalised driving cost.
+        complexities: (N,) normalised complexities.
         costs: Raw cost name -> (N,).
         accuracies: (N,) in 0..1, or None.
         readable: (N) texts of the architectures.

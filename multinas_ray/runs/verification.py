@@ -226,14 +226,14 @@ def _check_totals(run: Run, frame: pd.DataFrame, samples_per_update: int, findin
 
 
 def _check_complexities(run: Run, findings: _Findings) -> None:
-    """The driving cost: its raw column over the scale, and the sum of the cost table where there is one."""
+    """The complexity: its raw column over the scale, and the sum of the cost table where there is one."""
     frame = run.evaluations.assign(complexity=run.complexities)
     frame = frame[np.isfinite(frame["complexity"])]
     if frame.empty:
         return
     ids, complexities = frame["id"].to_numpy(), frame["complexity"].to_numpy()
-    if run.driving_cost is not None:
-        name, scale = run.driving_cost
+    if run.complexity_cost is not None:
+        name, scale = run.complexity_cost
         scaled = frame[name].to_numpy(dtype=float) / scale
         wrong = ids[~np.isclose(complexities, scaled, rtol=_RTOL, atol=_ATOL)]
         findings.require(not len(wrong), f"complexity is not {name} / {scale:g}, ids {_some(wrong)}")

@@ -2,7 +2,7 @@ from .choice import choose
 from .evaluation import CandidateEvaluator, CandidateJob
 from .families import Family, family_labels, family_path, load_family
 from .opening import OpenedRun, open_run
-from .pool import CANDIDATES_PER_NETWORK, Candidate, Goal, Sources, goals_of_run
+from .pool import CANDIDATES_PER_NETWORK, Candidate, Goal, SearchOutcome, goals_of_run
 from .selecting import Selection, select_networks
 from .tables import networks_table
 
@@ -15,7 +15,7 @@ __all__ = [
     "Goal",
     "OpenedRun",
     "Selection",
-    "Sources",
+    "SearchOutcome",
     "choose",
     "family_labels",
     "family_path",

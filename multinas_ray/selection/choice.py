@@ -21,9 +21,9 @@ class Choice:
     """What was chosen among the candidates."""
 
     candidates: list[Candidate]
-    """All, by the rank of the network they stood for; those of goals that nobody met come last."""
+    """All, by the number of the network they stood for; those of goals that nobody met come last."""
     networks: list[Candidate]
-    """The chosen, from small to large; `network` is their rank."""
+    """The chosen, from small to large; `network` is their number."""
     goals: list[Goal]
     """What each was chosen for; those that nobody met come last."""
     unmet: list[str]
@@ -41,7 +41,7 @@ def choose(
     without limits the least complex wins; then a goal's own, then the first. A loss that is not finite is never chosen.
 
     Args:
-        candidates: see `Sources.propose`; their `network` is a position in `goals`.
+        candidates: see `SearchOutcome.propose`; their `network` is a position in `goals`.
         goals: what is wanted.
         results: of every candidate's architecture, on all validation images.
     """
@@ -143,7 +143,9 @@ def _ranked(groups: list[list[Candidate]], winners: list[Candidate | None], goal
         return winner is None, winner.complexity if winner else 0.0, -(goals[number].coefficient or 0.0)
 
     order = sorted(range(len(goals)), key=place)
-    ranked = [dataclasses.replace(each, network=rank) for rank, number in enumerate(order) for each in groups[number]]
+    ranked = [
+        dataclasses.replace(each, network=network) for network, number in enumerate(order) for each in groups[number]
+    ]
     return Choice(
         candidates=ranked,
         networks=[each for each in ranked if each.chosen],

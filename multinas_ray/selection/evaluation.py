@@ -112,7 +112,7 @@ class CandidateEvaluator:
         )
 
 
-class CandidatePool:
+class EvaluatorGroup:
     """Actors that share the candidates. Ray must be running. Use it as a context manager: they end with it.
 
     Args:
@@ -130,7 +130,7 @@ class CandidatePool:
         self._actors: list[Any] = [actor.remote(job) for _ in range(job.num_workers)]
         self._pool = ActorPool(self._actors)
 
-    def __enter__(self) -> CandidatePool:
+    def __enter__(self) -> EvaluatorGroup:
         return self
 
     def __exit__(self, *exception: object) -> None:

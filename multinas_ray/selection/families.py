@@ -1,7 +1,7 @@
 """A family on disk: the networks that were chosen together, and the candidates they were chosen among.
 
 A run's own family answers its coefficients and lies in the run's folder. Answers to other budgets lie in
-`selections/<label>` below it.
+`families/<label>` below it.
 """
 
 import re
@@ -20,7 +20,7 @@ from multinas_ray.runs import (
     read_table,
 )
 
-SELECTIONS = "selections"
+FAMILIES = "families"
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -53,10 +53,10 @@ def family_path(run_path: str, label: str | None = None) -> str:
         return run_path.rstrip("/")
     if not _LABEL.fullmatch(label):
         raise ConfigError(
-            f"the label of a selection is a folder's name of at most 100 letters, digits, '.', '_' and '-', "
+            f"the label of a family is a folder's name of at most 100 letters, digits, '.', '_' and '-', "
             f"the first a letter or digit; got {label!r}"
         )
-    return storage.below(run_path, SELECTIONS, label)
+    return storage.below(run_path, FAMILIES, label)
 
 
 def load_family(run_path: str, label: str | None = None) -> Family:
@@ -84,7 +84,7 @@ def load_family(run_path: str, label: str | None = None) -> Family:
 
 def family_labels(run_path: str) -> list[str]:
     """Labels of a run's answers to other budgets."""
-    folder = storage.resolve(run_path).join(SELECTIONS)
+    folder = storage.resolve(run_path).join(FAMILIES)
     return [name for name in storage.list_folders(folder) if storage.exists(folder.join(name, ARCHITECTURES_FILE))]
 
 
@@ -96,6 +96,6 @@ def _missing(run_path: str, label: str | None) -> str:
         )
     known = ", ".join(family_labels(run_path)) or "none yet"
     return (
-        f"{run_path} has no selection {label!r}, there are: {known}; "
+        f"{run_path} has no family {label!r}, there are: {known}; "
         f"make one by `multinas-ray select {run_path} --max NAME=VALUE --label {label}`"
     )

@@ -20,7 +20,7 @@ from multinas_ray.runs import (
     network_path,
 )
 from multinas_ray.selection.choice import Choice
-from multinas_ray.selection.pool import Candidate, Goal, Sources
+from multinas_ray.selection.pool import Candidate, Goal, SearchOutcome
 from multinas_ray.storage import write_table
 
 _RETRAINED = ("retrained_loss", "retrained_accuracy", "retrained_epochs", "retrained_path")
@@ -33,7 +33,7 @@ class FamilyWriter:
     path: str
     """The family's folder."""
     run: Run
-    sources: Sources
+    outcome: SearchOutcome
     """What it was chosen from."""
     space_name: str
     choice: Choice
@@ -44,8 +44,8 @@ class FamilyWriter:
         """Ranks of retrained networks that this family would lose, since another takes their place or none does."""
         stays = {each.network: each.architecture for each in self.choice.networks}
         rows = self.earlier[self.earlier["retrained_path"].notna()]
-        pairs = zip(rows["rank"], rows["architecture"], strict=True)
-        return [int(rank) for rank, architecture in pairs if stays.get(rank) != architecture]
+        pairs = zip(rows["network"], rows["architecture"], strict=True)
+        return [int(network) for network, architecture in pairs if stays.get(network) != architecture]
 
     def clear(self) -> None:
         """Delete the files of earlier networks that do not stay.
@@ -55,9 +55,9 @@ class FamilyWriter:
         place = storage.resolve(self.path)
         stays = {each.network: each.architecture for each in self.choice.networks}
         storage.delete_file(place.join(ARCHITECTURES_FILE))
-        for rank, architecture in zip(self.earlier["rank"], self.earlier["architecture"], strict=True):
-            if stays.get(rank) != architecture:
-                storage.delete_folder(place.join(network_path(rank)))
+        for network, architecture in zip(self.earlier["network"], self.earlier["architecture"], strict=True):
+            if stays.get(network) != architecture:
+                storage.delete_folder(place.join(network_path(network)))
 
     def write(self, test_accuracies: Sequence[float]) -> None:
         """Write the tables and the readable architectures; the networks' weights are in their folders already.
@@ -65,7 +65,7 @@ class FamilyWriter:
         Args:
             test_accuracies: of the networks, with the supernet's weights.
         """
-        place, metadata, costs = storage.resolve(self.path), config_metadata(self.run.config), list(self.sources.costs)
+        place, metadata, costs = storage.resolve(self.path), config_metadata(self.run.config), list(self.outcome.costs)
         for each in self.choice.networks:
             folder = place.join(network_path(each.network))
             storage.make_folder(folder)
@@ -76,8 +76,8 @@ class FamilyWriter:
         write_table(place.join(ARCHITECTURES_FILE), architectures_schema(costs), metadata, chosen)
 
     def _described(self, network: Candidate) -> str:
-        choices = self.sources.search_space.decode(network.architecture)
-        described = {"space": self.space_name, "indices": list(network.architecture), "choices": choices}
+        blocks = self.outcome.search_space.decode(network.architecture)
+        described = {"space": self.space_name, "indices": list(network.architecture), "blocks": blocks}
         return json.dumps(described, indent=2)
 
     def _considered_columns(self) -> dict[str, Any]:
@@ -88,12 +88,12 @@ class FamilyWriter:
 
     def _chosen_columns(self) -> dict[str, Any]:
         networks, goals = self.choice.networks, self.choice.goals[: len(self.choice.networks)]
-        distributions = [self.sources.distributions_for(goal)[0] for goal in goals]
+        distributions = [self.outcome.distributions_for(goal)[0] for goal in goals]
         newest = self.run.distributions[self.run.distributions["update"] == self.run.distributions["update"].max()]
         mode_probabilities = newest.sort_values("distribution")["mode_probability"].to_numpy()
         return {
-            "rank": [each.network for each in networks],
-            "selection": [each.origin for each in networks],
+            "network": [each.network for each in networks],
+            "origin": [each.origin for each in networks],
             "distribution": distributions,
             "coefficient": [goal.coefficient for goal in goals],
             "target": [self._target(goal) for goal in goals],
@@ -107,15 +107,15 @@ class FamilyWriter:
         }
 
     def _target(self, goal: Goal) -> float | None:
-        """The limit of the driving complexity, in its own unit, where there is one."""
+        """The limit of the complexity, in its own unit, where there is one."""
         return goal.limits.get(self.run.config["complexity"]["name"])
 
     def _shared_columns(self, candidates: Sequence[Candidate]) -> dict[str, Any]:
-        describe = self.sources.search_space.describe
+        describe = self.outcome.search_space.describe
         return {
             "architecture": [list(each.architecture) for each in candidates],
             "architecture_readable": [describe(each.architecture) for each in candidates],
-            **{name: [each.costs[name] for each in candidates] for name in self.sources.costs},
+            **{name: [each.costs[name] for each in candidates] for name in self.outcome.costs},
             "complexity": [each.complexity for each in candidates],
             "evaluation_id": [each.evaluation_id for each in candidates],
         }
@@ -123,7 +123,7 @@ class FamilyWriter:
     def _retrained_columns(self, networks: Sequence[Candidate]) -> dict[str, Any]:
         """What is known of the retraining of networks that stay."""
         known = {
-            (row["rank"], row["architecture"]): row
+            (row["network"], row["architecture"]): row
             for row in self.earlier[self.earlier["retrained_path"].notna()].to_dict("records")
         }
         rows = [known.get((each.network, each.architecture)) for each in networks]

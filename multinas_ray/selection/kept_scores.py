@@ -12,7 +12,7 @@ from multinas_ray.storage import decode_plain, encode_plain
 EVALUATED_FILE = "evaluated.json"
 
 
-class EvaluatedCandidates:
+class KeptScores:
     """Scores of candidates, kept in one small file until their networks are chosen.
 
     Args:

@@ -49,14 +49,14 @@ class Candidate:
     """An architecture that may become a network."""
 
     network: int
-    """The goal it is considered for, later the rank of that goal's network."""
+    """The goal it is considered for, later the network of that goal's network."""
     origin: str
     """"mode", "evaluated", "drawn" or "cheapest"."""
     architecture: Architecture
     costs: Mapping[str, float]
     """In their own units."""
     complexity: float
-    """The driving cost, normalised."""
+    """The cost that the search weighed, normalised."""
     evaluation_id: int | None
     """Its newest evaluation in the record; None where the search never evaluated it."""
     recorded_loss: float | None
@@ -101,14 +101,14 @@ def check_limits(limits: Mapping[str, float], costs: Mapping[str, AdditiveCost])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Sources:
+class SearchOutcome:
     """What a search left to choose from."""
 
     search_space: SearchSpace
     costs: Mapping[str, AdditiveCost]
-    driving: str
-    """Name of the cost that drove the search."""
-    scale: float
+    complexity_name: str
+    """The cost that is the complexity of the search."""
+    complexity_scale: float
     """What it is divided by."""
     probs_KDC: FloatArray
     """The distributions at the end."""
@@ -120,7 +120,7 @@ class Sources:
     """Its newest evaluation."""
 
     @classmethod
-    def of(cls, run: Run, search_space: SearchSpace, costs: Mapping[str, AdditiveCost]) -> "Sources":
+    def of(cls, run: Run, search_space: SearchSpace, costs: Mapping[str, AdditiveCost]) -> "SearchOutcome":
         """Read what a supernet run left.
 
         Raises:
@@ -144,8 +144,8 @@ class Sources:
         return cls(
             search_space=search_space,
             costs=costs,
-            driving=str(run.config["complexity"]["name"]),
-            scale=float(run.config["complexity"]["scale"]),
+            complexity_name=str(run.config["complexity"]["name"]),
+            complexity_scale=float(run.config["complexity"]["scale"]),
             probs_KDC=_newest_probs(run, search_space),
             architectures_AD=architectures_AD,
             losses_A=sums_A / np.maximum(np.bincount(row_of[counted], minlength=len(architectures_AD)), 1),
@@ -164,7 +164,7 @@ class Sources:
         order: list[int] = np.abs(self._excess(expected, goal.limits)).argsort(kind="stable").tolist()
         return sorted(order, key=lambda k: k != goal.distribution)
 
-    def propose(self, goals: Sequence[Goal], number: int, rng: np.random.Generator) -> list[Candidate]:
+    def candidates_for(self, goals: Sequence[Goal], number: int, rng: np.random.Generator) -> list[Candidate]:
         """Candidates of every goal, each architecture once for a goal.
 
         With a coefficient: the mode of its distribution, the best evaluated by loss + coefficient * complexity, draws
@@ -206,7 +206,7 @@ class Sources:
         return [tuple(row) for row in modes_KD[keeps_K].tolist()]
 
     def _best_evaluated(self, goal: Goal, number: int) -> list[Architecture]:
-        complexities_A = self.costs[self.driving](self.architectures_AD) / self.scale
+        complexities_A = self.costs[self.complexity_name](self.architectures_AD) / self.complexity_scale
         scores_A = self.losses_A + (goal.coefficient or 0.0) * complexities_A
         order = np.lexsort((complexities_A, scores_A))
         order = order[self._keeps(self.architectures_AD[order], goal.limits)][:number]
@@ -278,7 +278,7 @@ class Sources:
             origin=origin,
             architecture=architecture,
             costs=costs,
-            complexity=costs[self.driving] / self.scale,
+            complexity=costs[self.complexity_name] / self.complexity_scale,
             evaluation_id=int(self.ids_A[known[0]]) if len(known) else None,
             recorded_loss=float(self.losses_A[known[0]]) if len(known) else None,
             within_budget=bool(self._keeps(row_ND, goal.limits)[0]),

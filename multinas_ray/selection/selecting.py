@@ -13,17 +13,17 @@ from multinas_ray.cluster import check_room, counted_progress, ray_session
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import ARCHITECTURES_FILE, architectures_schema, network_path, read_table
 from multinas_ray.selection.choice import choose
-from multinas_ray.selection.evaluation import CandidateJob, CandidatePool
+from multinas_ray.selection.evaluation import CandidateJob, EvaluatorGroup
 from multinas_ray.selection.families import Family, family_path, load_family
 from multinas_ray.selection.family_writing import FamilyWriter
-from multinas_ray.selection.kept_scores import EvaluatedCandidates
+from multinas_ray.selection.kept_scores import KeptScores
 from multinas_ray.selection.opening import OpenedRun, open_run
 from multinas_ray.selection.pool import (
     CANDIDATES_PER_NETWORK,
     Architecture,
     Candidate,
     Goal,
-    Sources,
+    SearchOutcome,
     check_limits,
     goals_of_run,
 )
@@ -61,7 +61,7 @@ def select_networks(
         limits: largest allowed costs, such as {"params": 2e6, "flops": [1e8, 3e8]}: one network for each value;
             lists are of one length and taken together, a single value holds for all. Never exceeded. None: the
             run's own coefficients.
-        label: folder in `<run>/selections` for the answer; by default named after the limits, and the run's own
+        label: name of the new family and of its folder in `<run>/families`; by default named after the limits, and the run's own
             folder where there are none.
         candidates_per_network: how many are looked at for each network; more where further modes are in the budget.
         num_workers: Ray actors that share the candidates.
@@ -169,16 +169,16 @@ class Selection:
         """
         config, space = self.opened.run.config, self.opened.space
         path = family_path(self.run_path, self.label)
-        sources = Sources.of(self.opened.run, space.search_space, self.opened.costs)
+        outcome = SearchOutcome.of(self.opened.run, space.search_space, self.opened.costs)
         rng = np.random.default_rng((int(config["seed"]), SELECTION_STREAM))
-        candidates = sources.propose(self.goals, self.candidates_per_network, rng)
+        candidates = outcome.candidates_for(self.goals, self.candidates_per_network, rng)
         conditions = {"supernet": self.supernet, "data": dataclasses.asdict(self.opened.data)}
-        evaluated = EvaluatedCandidates(path, conditions)
-        with CandidatePool(self._job(candidates), self.cpus_per_worker) as pool:
+        evaluated = KeptScores(path, conditions)
+        with EvaluatorGroup(self._job(candidates), self.cpus_per_worker) as pool:
             self._evaluate(pool, candidates, evaluated)
             choice = choose(candidates, self.goals, evaluated.results)
             earlier = read_table(resolve(path).join(ARCHITECTURES_FILE), architectures_schema(()))
-            writer = FamilyWriter(path, self.opened.run, sources, space.name, choice, earlier)
+            writer = FamilyWriter(path, self.opened.run, outcome, space.name, choice, earlier)
             if not self.overwrite:
                 self._check_retrained(writer.dropped())
             writer.clear()
@@ -203,7 +203,7 @@ class Selection:
             use_gpu=self.use_gpu,
         )
 
-    def _evaluate(self, pool: CandidatePool, candidates: Sequence[Candidate], evaluated: EvaluatedCandidates) -> None:
+    def _evaluate(self, pool: EvaluatorGroup, candidates: Sequence[Candidate], evaluated: KeptScores) -> None:
         """Each architecture once, whatever it stands for; not those that an interrupted selection has evaluated."""
         missing = list(dict.fromkeys(each.architecture for each in candidates))
         missing = [each for each in missing if each not in evaluated.results]
@@ -213,7 +213,7 @@ class Selection:
             for architecture, result in zip(missing, results, strict=True):
                 evaluated.add(architecture, result)
 
-    def _finish(self, pool: CandidatePool, path: str, networks: Sequence[Candidate]) -> list[float]:
+    def _finish(self, pool: EvaluatorGroup, path: str, networks: Sequence[Candidate]) -> list[float]:
         """Save the networks' weights; their accuracies on the test images, which have chosen nothing."""
         folders: dict[Architecture, list[str]] = {}
         for each in networks:
@@ -226,7 +226,7 @@ class Selection:
 
     def _check_retrained(self, dropped: Sequence[int]) -> None:
         if dropped:
-            numbers = ", ".join(f"#{rank}" for rank in dropped)
+            numbers = ", ".join(f"#{network}" for network in dropped)
             raise StateError(
                 f"this selection would replace the networks {numbers} of {family_path(self.run_path, self.label)}, "
                 "which have been retrained: give --label NAME to write it elsewhere, or --overwrite to lose them"

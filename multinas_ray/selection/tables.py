@@ -27,16 +27,16 @@ def networks_table(architectures: pd.DataFrame) -> Group:
     first: dict[Any, int] = {}
     described = Table.grid(padding=(0, 1))
     for row in architectures.to_dict("records"):
-        same = first.setdefault(row["architecture"], row["rank"])
+        same = first.setdefault(row["architecture"], row["network"])
         table.add_row(
-            str(row["rank"]),
+            str(row["network"]),
             *(format_count(row[name]) for name in costs),
             f"{row['supernet_loss']:.4f}",
             f"{row['supernet_accuracy']:.2%}",
             f"{row['supernet_test_accuracy']:.2%}",
-            row["selection"] + ("" if same == row["rank"] else f" (as #{same})"),
+            row["origin"] + ("" if same == row["network"] else f" (as #{same})"),
         )
-        described.add_row(f"#{row['rank']}", f"for {_goal_text(row)}:", row["architecture_readable"])
+        described.add_row(f"#{row['network']}", f"for {_goal_text(row)}:", row["architecture_readable"])
     return Group(table, described)
 
 
@@ -49,10 +49,10 @@ def _goal_text(row: Any) -> str:
 
 def candidate_tables(family: Family) -> Group:
     """For each network the candidates that were considered, with their figures and why one was chosen."""
-    goals = {row["rank"]: _goal_text(row) for row in family.architectures.to_dict("records")}
+    goals = {row["network"]: _goal_text(row) for row in family.architectures.to_dict("records")}
     tables = []
-    for rank, rows in family.candidates.groupby("network", sort=True):
-        name = f"Network #{rank}, for {goals[rank]}" if rank in goals else "No network"
+    for network, rows in family.candidates.groupby("network", sort=True):
+        name = f"Network #{network}, for {goals[network]}" if network in goals else "No network"
         tables.append(_candidate_table(rows, f"{name}: {len(rows)} candidates"))
     return Group(*tables)
 

@@ -79,7 +79,7 @@ def space_from_dict(description: Mapping[str, Any]) -> NetworkSpace:
             input_shape=tuple(description["input_shape"]),
             stem=block_from_dict(description["stem"]),
             positions=tuple(
-                Position(position["name"], tuple(block_from_dict(choice) for choice in position["choices"]))
+                Position(position["name"], tuple(block_from_dict(block) for block in position["blocks"]))
                 for position in description["positions"]
             ),
             head=block_from_dict(description["head"]),

@@ -1,6 +1,6 @@
 """A network space: stem, positions with candidate blocks, head; all of it data.
 
-Notation: D positions (the variables), C_d choices of position d.
+Notation: D positions (the variables), C_d candidate blocks of position d.
 """
 
 import hashlib
@@ -22,16 +22,16 @@ class Position:
 
     name: str
     """Name of the variable; unique in the space."""
-    choices: tuple[BlockDescription, ...]
+    blocks: tuple[BlockDescription, ...]
     """Candidate blocks with the same output shape, in the order of the indices."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "choices", tuple(self.choices))
+        object.__setattr__(self, "blocks", tuple(self.blocks))
 
 
 @dataclass(frozen=True)
 class NetworkSpace:
-    """All networks ``stem -> one choice of each position -> head``.
+    """All networks ``stem -> one block of each position -> head``.
 
     A space of one's own:
 
@@ -50,7 +50,7 @@ class NetworkSpace:
     3
 
     Raises:
-        ConfigError: a variable's rule is broken, a block cannot take its input, or the choices of a
+        ConfigError: a variable's rule is broken, a block cannot take its input, or the blocks of a
             position differ in their output shape.
     """
 
@@ -77,7 +77,7 @@ class NetworkSpace:
         """The positions as variables, the blocks' names as labels."""
         return SearchSpace(
             tuple(
-                Variable(position.name, tuple(block.name for block in position.choices)) for position in self.positions
+                Variable(position.name, tuple(block.name for block in position.blocks)) for position in self.positions
             )
         )
 
@@ -119,7 +119,7 @@ class NetworkSpace:
         """
         *shapes, head_shape = self.input_shapes
         rows = [
-            [measure(block, shape) for block in position.choices]
+            [measure(block, shape) for block in position.blocks]
             for position, shape in zip(self.positions, shapes, strict=True)
         ]
         base = measure(self.stem, self.input_shape) + measure(self.head, head_shape)
@@ -132,7 +132,7 @@ class NetworkSpace:
             "input_shape": list(self.input_shape),
             "stem": self.stem.to_dict(),
             "positions": [
-                {"name": position.name, "choices": [block.to_dict() for block in position.choices]}
+                {"name": position.name, "blocks": [block.to_dict() for block in position.blocks]}
                 for position in self.positions
             ],
             "head": self.head.to_dict(),
@@ -153,14 +153,14 @@ def _output_shape(where: str, block: BlockDescription, input_shape: Shape) -> Sh
 
 
 def _common_output_shape(position: Position, input_shape: Shape) -> Shape:
-    first, *others = position.choices
-    shape = _output_shape(f"Choice {first.name!r} of position {position.name!r}", first, input_shape)
+    first, *others = position.blocks
+    shape = _output_shape(f"Block {first.name!r} of position {position.name!r}", first, input_shape)
     for other in others:
-        other_shape = _output_shape(f"Choice {other.name!r} of position {position.name!r}", other, input_shape)
+        other_shape = _output_shape(f"Block {other.name!r} of position {position.name!r}", other, input_shape)
         if other_shape != shape:
             raise ConfigError(
-                f"All choices of a position have one output shape; at position {position.name!r}, choice "
-                f"{first.name!r} gives {shape} and choice {other.name!r} gives {other_shape}. "
+                f"All blocks of a position have one output shape; at position {position.name!r}, block "
+                f"{first.name!r} gives {shape} and block {other.name!r} gives {other_shape}. "
                 "Give them the same channels and stride, or leave one out."
             )
     return shape

@@ -36,8 +36,8 @@ def build_subnet(
     Raises:
         ConfigError: the architecture is not of the space.
     """
-    choices = network_space.search_space.check(np.asarray(architecture)[None])[0].tolist()
-    blocks = [position.choices[choice] for position, choice in zip(network_space.positions, choices, strict=True)]
+    indices = network_space.search_space.check(np.asarray(architecture)[None])[0].tolist()
+    blocks = [position.blocks[index] for position, index in zip(network_space.positions, indices, strict=True)]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         modules: dict[str, nn.Module] = {
@@ -65,8 +65,8 @@ def extract_subnet(supernet: Supernet, architecture: Sequence[int] | IntArray) -
         ConfigError: the architecture is not of the space, or a block's module depends on its normalisation.
     """
     subnet = build_subnet(supernet.network_space, architecture)
-    choices = np.asarray(architecture).tolist()
-    path = nn.Sequential(*(supernet.candidate(d, choice) for d, choice in enumerate(choices)))
+    indices = np.asarray(architecture).tolist()
+    path = nn.Sequential(*(supernet.block(d, index) for d, index in enumerate(indices)))
     modules = {"stem": supernet.stem, "blocks": path, "head": supernet.head}
     weights = {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
     example = next(supernet.parameters())

@@ -18,12 +18,12 @@ from multinas_ray.supernets.norm import GhostBatchNorm2d
 class Supernet(nn.Module):
     """Stem, D x C_d candidate blocks and head; an architecture is one path through them.
 
-    A candidate has one set of weights, whatever comes before and after it (Guo et al., Single Path One-Shot,
+    A block has one set of weights, whatever comes before and after it (Guo et al., Single Path One-Shot,
     ECCV 2020). Equal arguments give equal weights: make it on the CPU, then move it. The global random
     generator is left as it was. Mode `eval` changes nothing, since normalisation uses the batch in both.
 
     Args:
-        network_space: the candidates.
+        network_space: the candidate blocks.
         norm_batch_size: images that are normalised together; every batch is a multiple of it.
         seed: seed of the initial weights.
     """
@@ -37,21 +37,21 @@ class Supernet(nn.Module):
             torch.default_generator.manual_seed(seed)
             self.stem = build_block(network_space.stem, norm)
             self.positions = nn.ModuleList(
-                nn.ModuleList(build_block(block, norm) for block in position.choices)
+                nn.ModuleList(build_block(block, norm) for block in position.blocks)
                 for position in network_space.positions
             )
             self.head = build_block(network_space.head, norm)
 
-    def candidate(self, position: int, choice: int) -> nn.Module:
-        """The block of a choice at a position."""
-        candidates = self.positions[position]
-        assert isinstance(candidates, nn.ModuleList)
-        return candidates[choice]
+    def block(self, position: int, index: int) -> nn.Module:
+        """A candidate block of a position."""
+        blocks = self.positions[position]
+        assert isinstance(blocks, nn.ModuleList)
+        return blocks[index]
 
     def forward(self, images: Tensor, architectures: npt.ArrayLike) -> Tensor:
         """Logits of all architectures for the same images.
 
-        Architectures that begin with the same choices share those blocks' computation, forward and backward,
+        Architectures that begin with the same blocks share those blocks' computation, forward and backward,
         and equal architectures share all of it. The tree of prefixes is walked depth first: without gradients
         a feature map lives only until its last branch has been computed.
 
@@ -84,7 +84,7 @@ class Supernet(nn.Module):
                 for row in members:
                     branches.setdefault(rows[row][depth], []).append(row)
                 pending.extend(
-                    (self.candidate(depth, choice), outputs, depth + 1, branch) for choice, branch in branches.items()
+                    (self.block(depth, index), outputs, depth + 1, branch) for index, branch in branches.items()
                 )
         return torch.stack(logits)
 
@@ -92,8 +92,8 @@ class Supernet(nn.Module):
 def touched_parameters(supernet: Supernet, architectures: npt.ArrayLike) -> list[nn.Parameter]:
     """Parameters that have a gradient after a step on the architectures.
 
-    The order depends only on the set of architectures: stem, head, then the chosen candidates by position and
-    choice. So it is the same in every process, as an all-reduce needs.
+    The order depends only on the set of architectures: stem, head, then the chosen blocks by position and
+    index. So it is the same in every process, as an all-reduce needs.
 
     Args:
         supernet: the supernet.
@@ -105,6 +105,6 @@ def touched_parameters(supernet: Supernet, architectures: npt.ArrayLike) -> list
     rows_ND = supernet.network_space.search_space.check(architectures)
     modules = [supernet.stem, supernet.head]
     for position in range(rows_ND.shape[1]):
-        for choice in sorted(set(rows_ND[:, position].tolist())):
-            modules.append(supernet.candidate(position, choice))
+        for index in sorted(set(rows_ND[:, position].tolist())):
+            modules.append(supernet.block(position, index))
     return [parameter for module in modules for parameter in module.parameters()]

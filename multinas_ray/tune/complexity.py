@@ -35,17 +35,17 @@ RTOL = 1e-9
 
 @dataclass(frozen=True)
 class Complexities:
-    """What is measured of each evaluation; the first drives the search."""
+    """What is measured of each evaluation; the first is the complexity of the search."""
 
     measures: Mapping[str, Measure]
     """Column of the record -> where its value comes from."""
 
     @classmethod
-    def of(cls, driving: object, recorded: object) -> Complexities:
+    def of(cls, complexity: object, recorded: object) -> Complexities:
         """Take what the caller gave.
 
         Args:
-            driving: a key of the result or a function.
+            complexity: a key of the result or a function.
             recorded: further ones: a sequence of keys, or a mapping of names to keys and functions.
 
         Raises:
@@ -53,7 +53,7 @@ class Complexities:
         """
         measures: dict[str, Measure] = {}
         further = recorded if isinstance(recorded, Mapping) else _by_key(recorded)
-        named = [("raw_complexity" if callable(driving) else driving, driving), *further.items()]
+        named = [("raw_complexity" if callable(complexity) else complexity, complexity), *further.items()]
         for name, measure in named:
             if not (isinstance(measure, str) or callable(measure)) or not isinstance(name, str) or not name:
                 raise ConfigError(
@@ -67,18 +67,18 @@ class Complexities:
 
     @property
     def column(self) -> str:
-        """Column of the driving one."""
+        """Column of the complexity of the search."""
         return next(iter(self.measures))
 
     @property
-    def driving(self) -> Measure:
-        """Where the driving one comes from."""
+    def measure(self) -> Measure:
+        """Where the complexity of the search comes from."""
         return self.measures[self.column]
 
     @property
     def label(self) -> str:
-        """The driving one's name for people."""
-        return self.driving if isinstance(self.driving, str) else "complexity"
+        """Name of the complexity of the search, for people."""
+        return self.measure if isinstance(self.measure, str) else "complexity"
 
     def of_config(self, config: dict[str, Any]) -> dict[str, float | None]:
         """The values that follow from the configuration; None for the others."""
@@ -97,7 +97,7 @@ class Complexities:
 
 @dataclass(frozen=True)
 class Probe:
-    """What is known of the driving complexity before the first evaluation."""
+    """What is known of the complexity before the first evaluation."""
 
     scale: float | None
     """The space's largest, which will count as 1; None if unknown."""
@@ -109,14 +109,14 @@ def probe(complexities: Complexities, space: ConfigSpace, rng: np.random.Generat
     """Find out beforehand what a function tells of the space's complexity.
 
     Args:
-        complexities: the driving one is probed, if it is a function.
+        complexities: that of the search is probed, if it is a function.
         space: the configurations.
         rng: draws the architectures on which additivity is checked.
 
     Raises:
         ConfigError: The function raises, or gives something other than a finite number from 0.
     """
-    measure = complexities.driving
+    measure = complexities.measure
     if isinstance(measure, str):
         return Probe(None, None)
 

@@ -47,8 +47,8 @@ class MultiNASSearch(Searcher):
     K distributions over the configurations learn together from every result, by importance sampling; the k-th
     minimises loss + coefficient_k * complexity / scale. Results may come late, in any order and from any number of
     trials at once. Each is written to a record on disk before anything is learned from it, so that none is lost when
-    the driver is killed: `Tuner.restore` goes on from the record. One of `coefficients`, `targets` and
-    `num_distributions` drives the search.
+    the driver is killed: `Tuner.restore` goes on from the record. Give one of `coefficients`, `targets` and
+    `num_distributions`.
 
     Args:
         coefficients: (K,) increasing weights of the complexity, whose largest value counts as 1. 0 asks for the best

@@ -49,7 +49,7 @@ class Evaluation:
     """Id of the evaluation whose result this one repeats."""
 
     def raw(self, column: str) -> float:
-        """The driving complexity; NaN if it is not known."""
+        """The complexity of the search; NaN if it is not known."""
         value = (self.costs or {}).get(column)
         return float("nan") if value is None else value
 
@@ -65,7 +65,7 @@ class TrialRecord:
         path: folder of the run; its config.json is written here.
         config: the run's configuration, plain data with a section `optimizer`.
         space: the configurations.
-        columns: columns of the complexities, the driving one first.
+        columns: columns of the complexities, that of the search first.
     """
 
     def __init__(self, path: str, config: dict[str, Any], space: ConfigSpace, columns: list[str]) -> None:

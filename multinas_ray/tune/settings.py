@@ -131,10 +131,10 @@ def _number_of_distributions(
     coefficients: Sequence[float] | None, targets: Sequence[float] | None, num_distributions: int | None
 ) -> int:
     """K, from the one of the three that is given."""
-    drivers = {"coefficients": coefficients, "targets": targets, "num_distributions": num_distributions}
-    given = [name for name, value in drivers.items() if value is not None]
+    goals = {"coefficients": coefficients, "targets": targets, "num_distributions": num_distributions}
+    given = [name for name, value in goals.items() if value is not None]
     if len(given) > 1:
-        raise ConfigError(f"one of coefficients, targets and num_distributions drives a search, got {given}; keep one")
+        raise ConfigError(f"a search takes one of coefficients, targets and num_distributions, got {given}; keep one")
     if coefficients is not None:
         return len(coefficients)
     if targets is not None:

@@ -68,11 +68,11 @@ def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int
     architecture = space.encode(result.config)
     loss = float(result.loss) if np.isfinite(result.loss) else np.inf
     measures, value = settings.complexities, result.complexity
-    if not isinstance(measures.driving, str):
-        value = checked_value(measures.driving, space.decode(architecture))
+    if not isinstance(measures.measure, str):
+        value = checked_value(measures.measure, space.decode(architecture))
     elif value is None and np.isfinite(loss):
         raise ConfigError(
-            f"the complexity {measures.driving!r} of results that are not run is unknown; give evaluated_complexities, "
+            f"the complexity {measures.measure!r} of results that are not run is unknown; give evaluated_complexities, "
             "one for each point (complexity to add_evaluated_point), or the complexity as a function of the config"
         )
     if value is not None and not (np.isfinite(value) and value >= 0):

@@ -19,8 +19,8 @@ def networks():
     """Two final networks, as architectures.parquet holds them."""
     return pd.DataFrame(
         {
-            "rank": [0, 1],
-            "selection": ["mode", "drawn"],
+            "network": [0, 1],
+            "origin": ["mode", "drawn"],
             "coefficient": [0.3, 0.0],
             "limits": [None, None],
             "architecture": [(4, 0), (3, 2)],

@@ -169,8 +169,8 @@ def test_a_state_goes_on() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"targets": None}, "either coefficients or targets drive a search"),
-        ({"coefficients": (0.1, 0.5, 2.0)}, "either coefficients or targets drive a search"),
+        ({"targets": None}, "a search has either coefficients or targets"),
+        ({"coefficients": (0.1, 0.5, 2.0)}, "a search has either coefficients or targets"),
         ({"targets": ()}, "targets must hold at least one number"),
         ({"targets": (0.4, 0.5, 0.5)}, "targets must be strictly increasing"),
         ({"targets": (0.0, 0.4, 0.5)}, "targets[0] must be positive and finite, got 0.0"),

@@ -69,25 +69,25 @@ def write_run(folder, retrained=(0,)):
     splits = load_splits(DATA)
     _, images = check_images(splits)
     paths = {"weights_path": [], "retrained_path": []}
-    for rank, architecture in enumerate(ARCHITECTURES):
-        place = folder / "small" / "networks" / str(rank)
+    for number, architecture in enumerate(ARCHITECTURES):
+        place = folder / "small" / "networks" / str(number)
         place.mkdir(parents=True)
         for seed, (column, name) in enumerate([("weights_path", "weights.pt"), ("retrained_path", "retrained.pt")]):
-            is_there = column == "weights_path" or rank in retrained
-            paths[column].append(f"networks/{rank}/{name}" if is_there else None)
+            is_there = column == "weights_path" or number in retrained
+            paths[column].append(f"networks/{number}/{name}" if is_there else None)
             if is_there:
-                network = build_subnet(SPACE, architecture, seed=10 * seed + rank)
+                network = build_subnet(SPACE, architecture, seed=10 * seed + number)
                 torch.nn.init.normal_(network.head.classifier.weight)
                 recalibrate_batch_norm(network, [images])
                 torch.save(network.state_dict(), place / name)
-        if rank in retrained:
+        if number in retrained:
             write_retraining(
                 place, RetrainingRecord(architecture=architecture, recipe={"epochs": 17, "ema_decay": 0.5})
             )
     rows = np.array(ARCHITECTURES)
     columns = {
-        "rank": [0, 1],
-        "selection": ["mode", "drawn"],
+        "network": [0, 1],
+        "origin": ["mode", "drawn"],
         "distribution": [1, 0],
         "coefficient": [0.3, 0.0],
         "target": [None, None],
@@ -101,9 +101,9 @@ def write_run(folder, retrained=(0,)):
         "supernet_loss": [0.5, 0.4],
         "supernet_accuracy": [0.8123, 0.9012],
         "supernet_test_accuracy": [0.8, 0.9],
-        "retrained_loss": [0.2 if rank in retrained else None for rank in (0, 1)],
-        "retrained_accuracy": [0.9567 if rank in retrained else None for rank in (0, 1)],
-        "retrained_epochs": [17 if rank in retrained else None for rank in (0, 1)],
+        "retrained_loss": [0.2 if number in retrained else None for number in (0, 1)],
+        "retrained_accuracy": [0.9567 if number in retrained else None for number in (0, 1)],
+        "retrained_epochs": [17 if number in retrained else None for number in (0, 1)],
         **paths,
     }
     write_table(folder / "small" / "architectures.parquet", architectures_schema(list(SPACE.costs)), {}, columns)
@@ -114,9 +114,9 @@ def quiet():
     return Console(quiet=True)
 
 
-def network_of(run_path, rank, kind):
+def network_of(run_path, number, kind):
     opened, family = open_run(run_path), load_family(run_path)
-    return load_weights(opened, family, family.architectures.to_dict("records")[rank], kind)
+    return load_weights(opened, family, family.architectures.to_dict("records")[number], kind)
 
 
 @pytest.fixture(scope="module")
@@ -133,15 +133,15 @@ def run_path(tmp_path):
     return write_run(tmp_path)
 
 
-def folder_of(run_path, rank):
-    return Path(run_path) / "networks" / str(rank) / "export"
+def folder_of(run_path, number):
+    return Path(run_path) / "networks" / str(number) / "export"
 
 
 def test_every_network_has_every_file_within_tolerance(exported):
     run_path, networks, _ = exported
-    for rank, network in enumerate(networks):
-        assert network.rank == rank
-        assert sorted(file.name for file in folder_of(run_path, rank).iterdir()) == EVERY_FILE
+    for number, network in enumerate(networks):
+        assert network.network == number
+        assert sorted(file.name for file in folder_of(run_path, number).iterdir()) == EVERY_FILE
         assert [parity.file for parity in network.parities] == ["model.pt2", "model.onnx"]
         assert all(parity.max_abs_difference <= TOLERANCE for parity in network.parities)
     assert not list(folder_of(run_path, 0).parent.glob(".export*"))
@@ -151,10 +151,10 @@ def test_retrained_weights_are_taken_where_there_are_any_and_it_is_told(exported
     run_path, networks, printed = exported
     pixels, images = check_images(load_splits(DATA))
     assert [network.weights for network in networks] == ["retrained", "supernet"]
-    for rank, kind in enumerate(["retrained", "supernet"]):
+    for number, kind in enumerate(["retrained", "supernet"]):
         with torch.no_grad():
-            expected = network_of(run_path, rank, kind)(images)
-            actual = torch.export.load(folder_of(run_path, rank) / "model.pt2").module()(pixels)
+            expected = network_of(run_path, number, kind)(images)
+            actual = torch.export.load(folder_of(run_path, number) / "model.pt2").module()(pixels)
         torch.testing.assert_close(actual, expected, atol=TOLERANCE, rtol=0)
     assert "Weights of the supernet: retrain" in printed
     assert "retrained" in printed
@@ -203,7 +203,7 @@ def test_the_json_and_the_weights_give_the_network_again(exported):
         assert torch.equal(network.eval()(images), network_of(run_path, 1, "supernet")(images))
 
     splits = load_splits(DATA)
-    assert described["choices"] == SPACE.search_space.decode(ARCHITECTURES[1])
+    assert described["blocks"] == SPACE.search_space.decode(ARCHITECTURES[1])
     assert described["input"]["mean"] == list(splits.mean)
     assert described["input"]["std"] == list(splits.std)
     assert described["input"]["shape"] == ["batch", 1, 8, 8]
@@ -262,9 +262,11 @@ def test_a_latency_table_tells_the_device(run_path, tmp_path):
     }
     conditions = LatencyConditions(device="Abacus 3000", batch_size=2, precision="float32", threads=5)
     LatencyTable(tuple(rows.values()), conditions).write(tmp_path / "latency.parquet")
-    export_networks(run_path, ranks=[1], onnx=False, latency_table=str(tmp_path / "latency.parquet"), console=quiet())
+    export_networks(
+        run_path, networks=[1], onnx=False, latency_table=str(tmp_path / "latency.parquet"), console=quiet()
+    )
     card = (folder_of(run_path, 1) / "README.md").read_text()
-    blocks = [SPACE.stem, *(p.choices[i] for p, i in zip(SPACE.positions, ARCHITECTURES[1], strict=True)), SPACE.head]
+    blocks = [SPACE.stem, *(p.blocks[i] for p, i in zip(SPACE.positions, ARCHITECTURES[1], strict=True)), SPACE.head]
     shape, total = SPACE.input_shape, 0.0
     for block in blocks:
         total += rows[describe_block(block), shape].median_ms
@@ -274,7 +276,7 @@ def test_a_latency_table_tells_the_device(run_path, tmp_path):
 
 
 def test_a_failed_export_leaves_the_earlier_one_and_nothing_else(run_path, monkeypatch):
-    export_networks(run_path, ranks=[0], onnx=False, console=quiet())
+    export_networks(run_path, networks=[0], onnx=False, console=quiet())
     before = {file.name: file.read_bytes() for file in folder_of(run_path, 0).iterdir()}
     assert "model.onnx" not in before
     assert "model.onnx" not in before["README.md"].decode()
@@ -300,7 +302,7 @@ def test_an_export_replaces_an_earlier_one_whole(run_path):
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"of an earlier export")
     (folder.parent / ".export.partial").mkdir()  # of one that was killed
-    export_networks(run_path, ranks=[0], onnx=False, console=quiet())
+    export_networks(run_path, networks=[0], onnx=False, console=quiet())
     assert sorted(file.name for file in folder.iterdir()) == [name for name in EVERY_FILE if name != "model.onnx"]
     assert not list(folder.parent.glob(".export*"))
 
@@ -348,7 +350,7 @@ def test_a_network_that_is_trained_meanwhile_is_not_exported(run_path, monkeypat
 
     monkeypatch.setattr(export_module, "export_network", train_meanwhile)
     with pytest.raises(StateError, match="network 0 got other weights while it was exported: export it again"):
-        export_networks(run_path, ranks=[0], onnx=False, console=quiet())
+        export_networks(run_path, networks=[0], onnx=False, console=quiet())
     assert not folder_of(run_path, 0).exists()
 
 
@@ -403,7 +405,7 @@ def test_blocks_of_ones_own_are_named_and_no_code_is_claimed_for_them(exported):
             r"network 1 has not been retrained: run multinas-ray retrain",
         ),
         ({"weights": "best"}, ConfigError, "weights must be one of auto, retrained, supernet, got 'best'"),
-        ({"ranks": [1, 5]}, ConfigError, r"no network 5; it has \[0, 1\]"),
+        ({"networks": [1, 5]}, ConfigError, r"no network 5; it has \[0, 1\]"),
         ({"label": "phones"}, StateError, "phones"),
     ],
 )

@@ -60,7 +60,7 @@ def test_each_distinct_block_and_input_is_measured_once_stem_and_head_included()
     timer = FakeTimer()
     table = profile_space(SPACE, SETTINGS, timer=timer)
     shapes = [(8, 8, 8)] * 5 + [(8, 4, 4)] * 4
-    blocks = [*KEEP, *SPACE.positions[1].choices, *KEEP, SPACE.head]
+    blocks = [*KEEP, *SPACE.positions[1].blocks, *KEEP, SPACE.head]
     expected = [(SPACE.stem, (3, 8, 8)), *zip(blocks, shapes, strict=True)]
     assert [(row.description, row.input_shape) for row in table.rows] == [(describe_block(b), s) for b, s in expected]
     assert [row.median_ms for row in table.rows] == pytest.approx([made_up_milliseconds(b) for b, _ in expected])

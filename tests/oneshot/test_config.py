@@ -48,8 +48,8 @@ def space_without_choices():
             {"samples_per_update": 5},
             "samples_per_update must be a positive multiple of the number of distributions, 2, got 5; use 6",
         ),
-        ({"targets": (5e3, 9e3)}, "either coefficients or targets drive a search; give one of the two"),
-        ({"coefficients": None}, "either coefficients or targets drive a search; give one of the two"),
+        ({"targets": (5e3, 9e3)}, "a search has either coefficients or targets; give one of the two"),
+        ({"coefficients": None}, "a search has either coefficients or targets; give one of the two"),
         (
             {"coefficients": None, "targets": (9e3, 5e3)},
             "targets must be one or more increasing complexities, got (9000.0, 5000.0)",
@@ -176,7 +176,7 @@ def test_curves_of_a_run_in_an_object_store_lie_here(make_config, tmp_path, monk
 
 
 @pytest.mark.parametrize("complexity", ["params", "flops"])
-def test_the_driving_complexity_is_one_for_the_largest_network(make_config, complexity):
+def test_the_complexity_is_one_for_the_largest_network(make_config, complexity):
     config = make_config(complexity=complexity)
     largest = config.space.costs[complexity].argmax()[None]
     assert config.cost(largest)[0] == config.complexity_scale

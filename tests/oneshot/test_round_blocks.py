@@ -1,6 +1,6 @@
 import pytest
 
-from multinas_ray.oneshot.round_blocks import MAX_BLOCKS, MIN_ROUNDS_PER_BLOCK, Block, blocks_of
+from multinas_ray.oneshot.round_blocks import MAX_BLOCKS, MIN_ROUNDS_PER_BLOCK, RoundBlock, cut_rounds
 
 
 def rounds_of(blocks):
@@ -10,14 +10,14 @@ def rounds_of(blocks):
 @pytest.mark.parametrize("num_rounds", [1, 15, 16, 17, 800, 3200, 3201, 12_345])
 @pytest.mark.parametrize("rounds_per_block", [None, 1, 7, 16])
 def test_blocks_hold_every_round_once_and_in_order(num_rounds, rounds_per_block):
-    blocks = blocks_of(0, num_rounds, rounds_per_block)
+    blocks = cut_rounds(0, num_rounds, rounds_per_block)
     assert rounds_of(blocks) == list(range(num_rounds))
     assert [block.number for block in blocks] == list(range(len(blocks)))
 
 
 @pytest.mark.parametrize("first_round", [0, 1, 15, 16, 17, 99])
 def test_a_resumed_session_keeps_the_numbers_and_ends_of_the_blocks(first_round):
-    whole, rest = blocks_of(0, 100, 16), blocks_of(first_round, 100, 16)
+    whole, rest = cut_rounds(0, 100, 16), cut_rounds(first_round, 100, 16)
     assert rounds_of(rest) == list(range(first_round, 100))
     stop_of = {block.number: block.stop for block in whole}
     assert all(stop_of[block.number] == block.stop for block in rest)
@@ -26,28 +26,30 @@ def test_a_resumed_session_keeps_the_numbers_and_ends_of_the_blocks(first_round)
 
 @pytest.mark.parametrize("first_round", [100, 112])
 def test_nothing_is_left_of_a_search_whose_rounds_are_all_done(first_round):
-    assert blocks_of(first_round, 100, 16) == []
+    assert cut_rounds(first_round, 100, 16) == []
 
 
 @pytest.mark.parametrize("num_rounds", [100, 3199, 3200, 3201, 100_000, 1_234_567])
 def test_by_default_there_are_few_blocks_and_none_is_short(num_rounds):
-    blocks = blocks_of(0, num_rounds)
+    blocks = cut_rounds(0, num_rounds)
     assert len(blocks) <= MAX_BLOCKS
     assert all(block.stop - block.start >= MIN_ROUNDS_PER_BLOCK for block in blocks[:-1])
 
 
 def test_by_default_a_block_is_as_short_as_the_limits_allow():
-    assert blocks_of(0, 3200)[0].stop == MIN_ROUNDS_PER_BLOCK
-    assert len(blocks_of(0, 100_000)) == MAX_BLOCKS
+    assert cut_rounds(0, 3200)[0].stop == MIN_ROUNDS_PER_BLOCK
+    assert len(cut_rounds(0, 100_000)) == MAX_BLOCKS
 
 
-@pytest.mark.parametrize("block", [Block(0, 0, 16), Block(12, 200, 216), Block(123_456, 10**9, 10**9 + 1)])
+@pytest.mark.parametrize(
+    "block", [RoundBlock(0, 0, 16), RoundBlock(12, 200, 216), RoundBlock(123_456, 10**9, 10**9 + 1)]
+)
 def test_an_id_holds_the_whole_block(block):
-    assert Block.parse(block.id) == block
+    assert RoundBlock.parse(block.id) == block
 
 
 def test_an_id_is_readable():
-    assert Block(3, 48, 64).id == "block-0003-rounds-48-64"
+    assert RoundBlock(3, 48, 64).id == "block-0003-rounds-48-64"
 
 
 @pytest.mark.parametrize(
@@ -55,5 +57,5 @@ def test_an_id_is_readable():
 )
 def test_a_text_that_is_no_block_id_is_refused(bad):
     with pytest.raises(ValueError, match="'block-NUMBER-rounds-START-STOP', got ") as caught:
-        Block.parse(bad)
+        RoundBlock.parse(bad)
     assert repr(bad) in str(caught.value)

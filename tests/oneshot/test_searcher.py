@@ -7,7 +7,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from multinas_ray.errors import RunError
-from multinas_ray.oneshot.round_blocks import Block, blocks_of
+from multinas_ray.oneshot.round_blocks import RoundBlock, cut_rounds
 from multinas_ray.oneshot.searcher import MAX_BLOCK_FAILURES, OneShotSearch
 
 
@@ -30,7 +30,7 @@ class Tune:
     def __init__(self, made_up, result_of, num_blocks=None):
         self.made_up, self.result_of = made_up, result_of
         self.broker = FakeBroker()
-        blocks = blocks_of(0, made_up.plan.num_rounds, 4)[:num_blocks]
+        blocks = cut_rounds(0, made_up.plan.num_rounds, 4)[:num_blocks]
         self.search = OneShotSearch(made_up.schedule, blocks, self.broker, {"broker": "b", "namespace": "n"})
         self.search.start()
 
@@ -41,10 +41,10 @@ class Tune:
 
     def result(self, number, **changes):
         result = self.result_of(self.broker.rounds[number])
-        block = blocks_of(number, self.made_up.plan.num_rounds, 4)[0]
+        block = cut_rounds(number, self.made_up.plan.num_rounds, 4)[0]
         return {
             "round": number,
-            "block": Block(block.number, block.number * 4, block.stop).id,
+            "block": RoundBlock(block.number, block.number * 4, block.stop).id,
             "loss": 0.0,
             "train_loss": result.train_loss,
             "losses": list(result.losses),
@@ -71,7 +71,7 @@ def run_all(tune):
     """Two trials at a time, each result once and in order; the last of a block comes with the completion."""
     blocks = []
     while (config := tune.search.suggest(f"t{len(blocks)}")) != Searcher.FINISHED:
-        block = Block.parse(config["block"])
+        block = RoundBlock.parse(config["block"])
         for number in range(block.start, block.stop - 1):
             tune.search.on_trial_result(trial_id=f"t{len(blocks)}", result=tune.result(number))
         last = tune.result(block.stop - 1)

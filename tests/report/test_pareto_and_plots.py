@@ -127,7 +127,9 @@ def test_the_picture_shows_every_part_of_a_run(finished_run, tmp_path, drawn):
         np.testing.assert_allclose(marker_places(axes, label), expected)
         places[column] = expected
     for axes, column in ((search, "supernet_accuracy"), (test, "retrained_accuracy")):
-        assert network_labels(axes) == [f"#{rank}: {error:.1f} %" for rank, (_, error) in enumerate(places[column])]
+        assert network_labels(axes) == [
+            f"#{network}: {error:.1f} %" for network, (_, error) in enumerate(places[column])
+        ]
         assert any(np.array_equal(line.get_xydata(), places[column]) for line in axes.lines)  # from small to large
     width, height = (int.from_bytes((tmp_path / "p.png").read_bytes()[o : o + 4], "big") for o in (16, 20))
     assert (width, height) == (1440, 810)
@@ -167,7 +169,7 @@ def test_late_evaluations_stand_out_and_the_line_is_their_lowest(finished_run, t
 
 def test_equal_networks_share_one_label(finished_run, tmp_path, drawn):
     run = load_run(finished_run)
-    twice = run.architectures.iloc[[0, 1, 1, 3]].reset_index(drop=True).assign(rank=range(4), retrained_accuracy=NAN)
+    twice = run.architectures.iloc[[0, 1, 1, 3]].reset_index(drop=True).assign(network=range(4), retrained_accuracy=NAN)
     plots.plot_pareto(dataclasses.replace(run, architectures=twice), tmp_path / "p.png")
     axes = drawn[0].axes[0]
     assert drawn[0].texts[0].get_text() == "4 networks (3 different) from one search"
@@ -267,7 +269,7 @@ def test_distributions_are_drawn_over_the_updates(finished_run, tmp_path, drawn)
     assert top.get_ylabel() == "Expected parameters\n(millions)"
     assert bottom.get_xlabel() == "Update"
     assert bottom.get_ylabel() == "Entropy (nats)"
-    scale = run.driving_cost[1] / 1e6
+    scale = run.complexity_cost[1] / 1e6
     for network, curve in enumerate(top.get_legend_handles_labels()[0]):  # from small to large
         rows = run.distributions[run.distributions["distribution"] == 3 - network]
         np.testing.assert_allclose(curve.get_ydata(), rows["expected_complexity"] * scale)
@@ -277,7 +279,7 @@ def test_distributions_are_drawn_over_the_updates(finished_run, tmp_path, drawn)
 
 def test_targets_are_drawn_and_named(finished_run, tmp_path, drawn):
     run = load_run(finished_run)
-    scale = run.driving_cost[1]
+    scale = run.complexity_cost[1]
     targets = 0.8 - 0.2 * run.distributions["distribution"]
     run = dataclasses.replace(run, distributions=run.distributions.assign(target=targets, coefficient=np.nan))
     plots.plot_distributions(run, tmp_path / "d.png")

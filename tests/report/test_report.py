@@ -39,10 +39,10 @@ def space_of(counts):
     positions = []
     for place, count in enumerate(counts):
         stride = 2 if place == 0 else 1
-        choices = [block(number, (3, 5)[number % 2], 1 + number, stride) for number in range(count)]
+        blocks = [block(number, (3, 5)[number % 2], 1 + number, stride) for number in range(count)]
         if place:
-            choices[-1] = {"type": "Block", "name": "skip", "layers": []}
-        positions.append({"name": f"stage{place // 3 + 1}_{place % 3 + 1}", "choices": choices})
+            blocks[-1] = {"type": "Block", "name": "skip", "layers": []}
+        positions.append({"name": f"stage{place // 3 + 1}_{place % 3 + 1}", "blocks": blocks})
     return {"name": "mine", "fingerprint": "f" * 64, "positions": positions}
 
 
@@ -96,7 +96,7 @@ def test_a_finished_run_is_told_in_full(finished_page, finished_run):
         "#", "coefficient", "parameters", "multiply-adds", "validation", "test, inherited", "test, retrained", "origin",
     ]  # fmt: skip
     for row, told in zip(networks.to_dict("records"), table[1:], strict=True):
-        assert told[0] == str(row["rank"])
+        assert told[0] == str(row["network"])
         assert told[1] == f"{row['coefficient']:.3g}"
         columns = ("supernet_accuracy", "supernet_test_accuracy", "retrained_accuracy")
         assert told[4:] == [*(f"{100 * row[name]:.2f} %" for name in columns), "mode"]
@@ -134,17 +134,17 @@ def test_heat_maps_show_the_newest_probabilities(finished_page, finished_run):
     html = re.search(r'<section id="maps">.*?</section>', finished_page.html, re.DOTALL)[0]
     maps = re.findall(r"<figure>.*?</figure>", html, re.DOTALL)
     assert len(maps) == 4
-    for rank, text in enumerate(maps):  # from small to large: coefficients fall
+    for network, text in enumerate(maps):  # from small to large: coefficients fall
         told = sorted(float(each) for each in re.findall(r"--p: ([\d.]+)", text))
-        probs = np.sort(np.concatenate(list(newest.loc[3 - rank, "probs"])))
+        probs = np.sort(np.concatenate(list(newest.loc[3 - network, "probs"])))
         np.testing.assert_allclose(told, probs, atol=6e-4)
         assert text.count("<b>•</b>") == len(NUM_CATEGORIES)
-        assert f"coefficient {COEFFICIENTS[3 - rank]:.3g}" in text
+        assert f"coefficient {COEFFICIENTS[3 - network]:.3g}" in text
 
 
 def test_nothing_of_a_run_becomes_markup(run, undrawn):
     space = space_of(NUM_CATEGORIES)
-    space["name"] = space["positions"][1]["name"] = space["positions"][2]["choices"][1]["name"] = EVIL
+    space["name"] = space["positions"][1]["name"] = space["positions"][2]["blocks"][1]["name"] = EVIL
     change_config(run, name=EVIL, space=space, data={"source": EVIL}, versions={EVIL: EVIL}, settings={EVIL: EVIL})
     (run / "sessions").mkdir()
     (run / "sessions" / "0000.json").write_text(
@@ -194,13 +194,13 @@ def test_candidates_say_why(run, undrawn):
     section = page.section("choice")
     assert section.index("the mode mode") < section.index("with stage1_1 b") < section.index("over budget: 3 M params")
     assert "Network #0: 2 candidates" in section
-    assert "Wish 1: met by no candidate: 1 candidates" in section
+    assert "Goal 1: no candidate meets it: 1 candidates" in section
     assert len(page.all("tr", **{"class": "chosen"})) == 1
 
 
 def write_files(run):
-    for rank in (0, 2):
-        folder = run / "networks" / str(rank) / "export"
+    for network in (0, 2):
+        folder = run / "networks" / str(network) / "export"
         folder.mkdir(parents=True)
         files = {"model.onnx": {"max_abs_difference": 3e-6}, "model.pt2": {"max_abs_difference": 0.0}}
         (folder / "parity.json").write_text(json.dumps({"files": files}))
@@ -286,20 +286,20 @@ def test_a_run_of_which_every_evaluation_failed_is_told(finished_run, tmp_path):
 
 
 def test_another_selection_has_its_own_networks(run, undrawn):
-    folder = run / "selections" / "small"
+    folder = run / "families" / "small"
     folder.mkdir(parents=True)
     one = load_run(run).architectures.iloc[:1]
     write_table(folder / "architectures.parquet", architectures_schema(["params", "flops"]), {}, columns_of(one))
-    place = write_report(run, selection="small")
+    place = write_report(run, label="small")
     assert place.path == str(folder / "report.html")
     page = checked((folder / "report.html").read_text())
-    assert "selection small" in page.text
+    assert "family small" in page.text
     assert len(rows_of(page, "networks")) == 2
     assert "k=0" in page.section("maps")  # the networks are not those of the four distributions
-    with pytest.raises(StateError, match="has no selection 'large', there are: small"):
-        write_report(run, selection="large")
-    with pytest.raises(ConfigError, match="the label of a selection"):
-        write_report(run, selection="../up")
+    with pytest.raises(StateError, match="has no family 'large', there are: small"):
+        write_report(run, label="large")
+    with pytest.raises(ConfigError, match="the label of a family"):
+        write_report(run, label="../up")
 
 
 def test_the_command_writes_beside_the_run_or_where_it_is_told(run, undrawn, tmp_path, capsys):
@@ -327,7 +327,7 @@ def test_targets_are_told_with_the_distributions_that_are_held_near_them(run, un
     targeted = replace(loaded, distributions=loaded.distributions.assign(target=targets, coefficient=NAN))
     monkeypatch.setattr("multinas_ray.report.writing.load_run", lambda path: targeted)
     page = checked(render_report(str(run)))
-    _, scale = targeted.driving_cost
+    _, scale = targeted.complexity_cost
     assert "Dotted lines are the targets." in page.text
     for k in range(4):
         assert f"target {format_count((0.8 - 0.2 * k) * scale)}, entropy" in page.text

@@ -32,10 +32,10 @@ def trained(monkeypatch):
 
     def train(self, jobs, callbacks):
         calls.append(sorted(jobs))
-        for rank, job in jobs.items():
-            result = Retrained(loss=1.0 + rank, accuracy=0.9 - rank / 10, epochs=job.config.epochs, seconds=1.0)
+        for network, job in jobs.items():
+            result = Retrained(loss=1.0 + network, accuracy=0.9 - network / 10, epochs=job.config.epochs, seconds=1.0)
             for folder in job.folders:
-                (Path(folder) / "retrained.pt").write_bytes(f"{rank}".encode())
+                (Path(folder) / "retrained.pt").write_bytes(f"{network}".encode())
                 write_training(folder, [{**ROW, "images_per_second": 1.0, "seconds": 1.0}])
                 write_retraining(folder, dataclasses.replace(job.record, result=result))
 
@@ -54,7 +54,7 @@ def test_each_architecture_is_trained_once_and_recorded_for_all_its_networks(run
     assert rows["retrained_accuracy"].tolist() == [0.9, 0.8, 0.8]
     assert rows["retrained_loss"].tolist() == [1.0, 2.0, 2.0]
     assert rows["retrained_epochs"].tolist() == [3, 3, 3]
-    assert rows["retrained_path"].tolist() == [f"networks/{rank}/retrained.pt" for rank in range(3)]
+    assert rows["retrained_path"].tolist() == [f"networks/{network}/retrained.pt" for network in range(3)]
     assert all((Path(run_path) / path).exists() for path in rows["retrained_path"])
     others = [name for name in rows if not name.startswith("retrained_")]
     pd.testing.assert_frame_equal(rows[others], before[others])
@@ -104,9 +104,9 @@ def test_overwritten_figures_are_gone_before_the_training_starts(run_path, train
     assert load_retraining(f"{run_path}/networks/1").result is None
 
 
-def export(run_path, rank):
+def export(run_path, network):
     """What an export leaves; returns its folder."""
-    folder = Path(run_path) / "networks" / str(rank) / "export"
+    folder = Path(run_path) / "networks" / str(network) / "export"
     folder.mkdir()
     (folder / "parity.json").write_text("{}")
     return folder
@@ -114,7 +114,7 @@ def export(run_path, rank):
 
 def test_a_networks_exported_files_go_with_the_weights_they_were_made_from(run_path, trained, monkeypatch):
     retrain(run_path)
-    exports = [export(run_path, rank) for rank in range(3)]
+    exports = [export(run_path, network) for network in range(3)]
     retrain(run_path)  # nothing is left to train
     assert all(folder.exists() for folder in exports)
     monkeypatch.setattr(Retraining, "_train", lambda *arguments: 1 / 0)  # as if killed before any new weights
@@ -158,7 +158,7 @@ def test_what_cannot_be_trained_is_told(run_path, trained):
         retrain(run_path, RetrainConfig(batch_size=1439))
     with pytest.raises(DataError, match="set it to 1150 or less"):
         retrain(run_path, RetrainConfig(batch_size=1439, train_on="train"))
-    with pytest.raises(StateError, match="has no selection 'small'"):
+    with pytest.raises(StateError, match="has no family 'small'"):
         retrain(run_path, label="small")
     assert not trained
 

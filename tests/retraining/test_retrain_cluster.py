@@ -78,15 +78,15 @@ def is_alive(process: psutil.Process) -> bool:
     return False
 
 
-def epochs_done(run_path: str, rank: int) -> int:
-    file = Path(run_path, "networks", str(rank), "training.parquet")
+def epochs_done(run_path: str, network: int) -> int:
+    file = Path(run_path, "networks", str(network), "training.parquet")
     return len(pd.read_parquet(file)) if file.exists() else 0
 
 
 def check_trained(run_path: str, epochs: int) -> None:
     """Every network has its table, its record, and weights that load."""
     for row in load_family(run_path).architectures.to_dict("records"):
-        folder = Path(run_path, "networks", str(row["rank"]))
+        folder = Path(run_path, "networks", str(row["network"]))
         assert pd.read_parquet(folder / "training.parquet")["epoch"].tolist() == list(range(1, epochs + 1))
         assert row["retrained_epochs"] == epochs
         record = load_retraining(folder)
@@ -103,15 +103,15 @@ def test_a_killed_driver_and_a_killed_trial_lose_no_epoch(tmp_path: Path) -> Non
     run_path = write_chosen_run(tmp_path, [SMALL, LARGE])
     flags = ("--epochs", "100", "--checkpoint-interval-seconds", "0")
     with retrain(run_path, *flags) as process:
-        wait_until(lambda: min(epochs_done(run_path, rank) for rank in range(2)) >= 2, process)
+        wait_until(lambda: min(epochs_done(run_path, network) for network in range(2)) >= 2, process)
         orphans = trials_of(process)
         process.kill()
     wait_for_end(orphans)
-    before = [epochs_done(run_path, rank) for rank in range(2)]
+    before = [epochs_done(run_path, network) for network in range(2)]
     assert min(before) >= 2
     assert max(before) < 100
     with retrain(run_path, *flags) as process:
-        wait_until(lambda: all(epochs_done(run_path, rank) > before[rank] for rank in range(2)), process)
+        wait_until(lambda: all(epochs_done(run_path, network) > before[network] for network in range(2)), process)
         trials_of(process)[0].kill()
         output = finish(process)
     check_trained(run_path, epochs=100)

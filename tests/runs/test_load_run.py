@@ -30,7 +30,7 @@ def test_a_finished_run_comes_back_whole(finished_run):
     assert len(run.evaluations) == 320
     assert len(run.distributions) == 40 * 4
     assert len(run.architectures) == 4
-    assert run.driving_cost == ("params", run.config["complexity"]["scale"])
+    assert run.complexity_cost == ("params", run.config["complexity"]["scale"])
     assert "schema_version" not in run.config
     np.testing.assert_array_equal(run.evaluations["tell_order"], np.arange(320))
     assert run.evaluations["id"].is_unique
@@ -118,9 +118,9 @@ def test_a_file_uri_names_the_same_run(finished_run):
 
 
 @pytest.mark.parametrize("told", [None, "params", {"name": "watts", "scale": 2.0}, {"name": "params", "scale": 0}])
-def test_a_config_need_not_tell_the_driving_cost(finished_run, told):
+def test_a_config_need_not_tell_the_cost_of_its_complexity(finished_run, told):
     run = load_run(finished_run)
-    assert dataclasses.replace(run, config={"complexity": told}).driving_cost is None
+    assert dataclasses.replace(run, config={"complexity": told}).complexity_cost is None
 
 
 def test_no_run_is_told(tmp_path):

@@ -10,7 +10,7 @@ from multinas_ray.runs import load_run, network_path, write_config
 from multinas_ray.selection import family_labels, family_path, load_family
 from multinas_ray.selection.choice import choose
 from multinas_ray.selection.family_writing import FamilyWriter
-from multinas_ray.selection.pool import Goal, Sources
+from multinas_ray.selection.pool import Goal, SearchOutcome
 from multinas_ray.selection.scores import Score
 from tests.selection.test_pool import COSTS, SPACE, run_of, whole_space
 
@@ -37,14 +37,14 @@ def write(run_path):
         run = run_of(whole_space())
         distributions = run.distributions.assign(mode_probability=[0.1, 0.2, 0.7, 0.6])
         run = replace(run, path=run_path, distributions=distributions)
-        sources = Sources.of(run, SPACE, COSTS)
-        candidates = sources.propose(goals, 6, np.random.default_rng(0))
+        outcome = SearchOutcome.of(run, SPACE, COSTS)
+        candidates = outcome.candidates_for(goals, 6, np.random.default_rng(0))
         scores = {each.architecture: Score(loss(each.architecture), 0.5) for each in candidates}
         choice = choose(candidates, goals, scores)
         path = family_path(run_path, label)
         if earlier is None:
             earlier = load_run(run_path).architectures
-        writer = FamilyWriter(path, run, sources, "the space", choice, earlier)
+        writer = FamilyWriter(path, run, outcome, "the space", choice, earlier)
         writer.clear()
         writer.write([0.25 + 0.125 * each.network for each in choice.networks])
         return writer
@@ -52,13 +52,13 @@ def write(run_path):
     return write
 
 
-def retrain(run_path, rank):
+def retrain(run_path, network):
     """Mark a network of the run's own family as retrained, as its training does; returns the table."""
     table = load_family(run_path).architectures
-    table.loc[table["rank"] == rank, "retrained_accuracy"] = 0.75
-    table.loc[table["rank"] == rank, "retrained_epochs"] = 9
+    table.loc[table["network"] == network, "retrained_accuracy"] = 0.75
+    table.loc[table["network"] == network, "retrained_epochs"] = 9
     table["retrained_path"] = table["retrained_path"].astype(object)
-    table.loc[table["rank"] == rank, "retrained_path"] = f"networks/{rank}/retrained.pt"
+    table.loc[table["network"] == network, "retrained_path"] = f"networks/{network}/retrained.pt"
     return table
 
 
@@ -67,7 +67,7 @@ def test_a_written_family_is_read_again(write, run_path):
     family = load_family(run_path)
     assert family.path == run_path
     table = family.architectures
-    assert table["rank"].tolist() == [0, 1]
+    assert table["network"].tolist() == [0, 1]
     assert table["architecture"].tolist() == [each.architecture for each in choice.networks]
     assert table["coefficient"].tolist() == [goal.coefficient for goal in choice.goals]
     by_goal = dict(zip(table["distribution"], table["mode_probability"], strict=True))
@@ -89,25 +89,25 @@ def test_each_network_is_described_in_json(write, run_path, tmp_path):
     assert described == {
         "space": "the space",
         "indices": list(first.architecture),
-        "choices": SPACE.decode(first.architecture),
+        "blocks": SPACE.decode(first.architecture),
     }
 
 
 def test_an_answer_to_limits_lies_apart_with_its_limits(write, run_path):
     write(goals=[Goal(limits={"params": 1030.0}), Goal(limits={"params": 1100.0})], label="small")
     family = load_family(run_path, "small")
-    assert family.path == f"{run_path}/selections/small"
+    assert family.path == f"{run_path}/families/small"
     assert [json.loads(text) for text in family.architectures["limits"]] == [{"params": 1030.0}, {"params": 1100.0}]
     assert family.architectures["coefficient"].isna().all()
     assert family_labels(run_path) == ["small"]
-    with pytest.raises(StateError, match=r"has no selection 'large', there are: small; make one by `multinas-ray"):
+    with pytest.raises(StateError, match=r"has no family 'large', there are: small; make one by `multinas-ray"):
         load_family(run_path, "large")
 
 
 def test_goals_that_nobody_meets_have_candidates_and_no_network(write, run_path):
     write(goals=[Goal(limits={"params": 1030.0}), Goal(limits={"params": 999.0})], label="x")
     family = load_family(run_path, "x")
-    assert family.architectures["rank"].tolist() == [0]
+    assert family.architectures["network"].tolist() == [0]
     assert set(family.candidates["network"]) == {0, 1}
     assert not family.candidates[family.candidates["network"] == 1]["within_budget"].any()
 
@@ -121,14 +121,14 @@ def test_without_networks_it_is_told_how_to_get_them(run_path, tmp_path):
 
 @pytest.mark.parametrize("label", ["", "../up", "a/b", ".hidden", "a b", "x" * 101])
 def test_a_label_is_a_plain_folder_name(run_path, label):
-    with pytest.raises(ConfigError, match="the label of a selection is a folder's name"):
+    with pytest.raises(ConfigError, match="the label of a family is a folder's name"):
         load_family(run_path, label)
 
 
 def test_retrained_figures_stay_with_networks_that_stay(write, run_path, tmp_path):
     write()
-    for rank in range(2):
-        (tmp_path / "run" / network_path(rank) / "retrained.pt").write_text("")
+    for network in range(2):
+        (tmp_path / "run" / network_path(network) / "retrained.pt").write_text("")
     writer = write(earlier=retrain(run_path, 1))
     assert writer.dropped() == []
     table = load_family(run_path).architectures
@@ -141,8 +141,8 @@ def test_retrained_figures_stay_with_networks_that_stay(write, run_path, tmp_pat
 def test_networks_that_go_are_told_if_retrained_and_their_files_are_deleted(write, run_path, tmp_path):
     write()
     before = load_family(run_path).architectures["architecture"].tolist()
-    for rank in range(2):
-        (tmp_path / "run" / network_path(rank) / "retrained.pt").write_text("")
+    for network in range(2):
+        (tmp_path / "run" / network_path(network) / "retrained.pt").write_text("")
     earlier = retrain(run_path, 0)
     writer = write(loss=lambda row: 100.0 if row == before[0] else falling(row), earlier=earlier)
     after = load_family(run_path).architectures

@@ -46,7 +46,7 @@ def test_the_images_may_lie_elsewhere_now(make_config, tmp_path):
 def test_a_run_of_another_space_is_refused(make_config):
     config = make_config()
     description = config.to_dict()
-    description["space"]["positions"][0]["choices"].pop()
+    description["space"]["positions"][0]["blocks"].pop()
     write_config(config.run_path, description)
     with pytest.raises(StateError, match="fingerprint differs"):
         open_run(config.run_path)
@@ -72,7 +72,7 @@ def test_own_blocks_are_imported_by_file(make_config, tmp_path):
     file.write_text(OWN_BLOCK.format(name="Nothing"))
     config = make_config()
     description = config.to_dict()
-    description["space"]["positions"][0]["choices"][0] = {"type": "Nothing", "name": "nothing"}
+    description["space"]["positions"][0]["blocks"][0] = {"type": "Nothing", "name": "nothing"}
     write_config(config.run_path, description)
     with pytest.raises(ConfigError, match="--import"):
         open_run(config.run_path)

@@ -7,7 +7,7 @@ import pytest
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import Run
 from multinas_ray.selection import pool as candidates_module
-from multinas_ray.selection.pool import Goal, Sources, check_limits, goals_of_run
+from multinas_ray.selection.pool import Goal, SearchOutcome, check_limits, goals_of_run
 from multinas_ray.spaces import AdditiveCost, SearchSpace, Variable
 
 SPACE = SearchSpace((Variable("a", (0, 1, 2)), Variable("b", (0, 1)), Variable("c", (0, 1, 2))))
@@ -50,61 +50,61 @@ def run_of(evaluations, *, probs=(LARGE, SMALL), while_training=False):
     )
 
 
-def sources_of(evaluations, **changes):
-    return Sources.of(run_of(evaluations, **changes), SPACE, COSTS)
+def outcome_of(evaluations, **changes):
+    return SearchOutcome.of(run_of(evaluations, **changes), SPACE, COSTS)
 
 
 def whole_space(loss=lambda row: 1.0):
     return [(tuple(row), loss(row)) for row in SPACE.enumerate().tolist()]
 
 
-def propose(sources, goals, number, seed=0):
-    return sources.propose(goals, number, np.random.default_rng(seed))
+def propose(outcome, goals, number, seed=0):
+    return outcome.candidates_for(goals, number, np.random.default_rng(seed))
 
 
 def by_origin(candidates, origin):
     return [each.architecture for each in candidates if each.origin == origin]
 
 
-def recorded(sources):
-    rows = zip(sources.architectures_AD.tolist(), sources.losses_A, sources.ids_A, strict=True)
+def recorded(outcome):
+    rows = zip(outcome.architectures_AD.tolist(), outcome.losses_A, outcome.ids_A, strict=True)
     return {tuple(row): (loss, number) for row, loss, number in rows}
 
 
 def test_the_newest_distributions_are_read_in_their_order():
-    sources = sources_of(whole_space())
-    np.testing.assert_array_equal(sources.probs_KDC[0, 0], LARGE[0])
-    np.testing.assert_array_equal(sources.probs_KDC[1, 1], [*SMALL[1], 0.0])
+    outcome = outcome_of(whole_space())
+    np.testing.assert_array_equal(outcome.probs_KDC[0, 0], LARGE[0])
+    np.testing.assert_array_equal(outcome.probs_KDC[1, 1], [*SMALL[1], 0.0])
 
 
 def test_a_repeated_architecture_counts_once_with_its_mean_loss_and_newest_evaluation():
-    sources = sources_of([((0, 0, 0), 0.5), ((1, 0, 0), 0.7), ((0, 0, 0), 0.3), ((0, 0, 0), np.inf)])
-    assert recorded(sources) == {(0, 0, 0): (pytest.approx(0.4), 102), (1, 0, 0): (0.7, 101)}
+    outcome = outcome_of([((0, 0, 0), 0.5), ((1, 0, 0), 0.7), ((0, 0, 0), 0.3), ((0, 0, 0), np.inf)])
+    assert recorded(outcome) == {(0, 0, 0): (pytest.approx(0.4), 102), (1, 0, 0): (0.7, 101)}
 
 
 def test_while_weights_train_only_the_newest_part_counts_where_there_is_one():
     rows = [((0, 0, 0), 9.0), ((1, 0, 0), 8.0), *[((2, 0, 0), 5.0)] * 6, ((0, 0, 0), 2.0), ((0, 0, 0), 1.0)]
-    assert recorded(sources_of(rows, while_training=True)) == {
+    assert recorded(outcome_of(rows, while_training=True)) == {
         (0, 0, 0): (1.5, 109),
         (1, 0, 0): (8.0, 101),  # evaluated long ago only
         (2, 0, 0): (5.0, 107),
     }
-    assert recorded(sources_of(rows, while_training=False))[0, 0, 0][0] == pytest.approx(4.0)
+    assert recorded(outcome_of(rows, while_training=False))[0, 0, 0][0] == pytest.approx(4.0)
 
 
 def test_nothing_recorded_yet_is_told():
     run = run_of([])
     empty = run.distributions.iloc[:0]
     with pytest.raises(StateError, match="somewhere has no recorded update to choose from yet"):
-        Sources.of(Run(**{**run.__dict__, "distributions": empty}), SPACE, COSTS)
+        SearchOutcome.of(Run(**{**run.__dict__, "distributions": empty}), SPACE, COSTS)
 
 
 def test_a_coefficients_candidates_are_its_mode_the_best_by_its_sum_and_draws_of_its_own():
     goals = goals_of_run(run_of([]))
     assert [(goal.coefficient, goal.distribution) for goal in goals] == [(0.0, 0), (0.5, 1)]
     # The loss falls with the size: by loss alone the largest are best, with 0.5 * complexity the smallest.
-    sources = sources_of(whole_space(lambda row: 1.0 - 0.1 * float(PARAMS([row])[0]) / PARAMS.maximum))
-    candidates = propose(sources, goals, 10)
+    outcome = outcome_of(whole_space(lambda row: 1.0 - 0.1 * float(PARAMS([row])[0]) / PARAMS.maximum))
+    candidates = propose(outcome, goals, 10)
     large, small = ([each for each in candidates if each.network == k] for k in range(2))
     assert by_origin(large, "mode") == [(2, 1, 2)]
     assert by_origin(large, "evaluated") == [(2, 1, 1), (2, 1, 0), (1, 1, 2), (1, 1, 1), (1, 1, 0)]
@@ -118,13 +118,13 @@ def test_a_coefficients_candidates_are_its_mode_the_best_by_its_sum_and_draws_of
 
 @pytest.mark.parametrize(("number", "expected"), [(1, (1, 0, 0)), (2, (1, 1, 0)), (3, (1, 1, 1)), (6, (1, 3, 2))])
 def test_the_number_of_candidates_is_shared_among_the_kinds(number, expected):
-    candidates = propose(sources_of(whole_space()), [Goal(coefficient=0.0, distribution=0)], number)
+    candidates = propose(outcome_of(whole_space()), [Goal(coefficient=0.0, distribution=0)], number)
     assert tuple(len(by_origin(candidates, kind)) for kind in ("mode", "evaluated", "drawn")) == expected
 
 
 def test_a_candidate_knows_its_costs_and_what_the_record_has_of_it():
-    sources = sources_of([((2, 1, 1), 0.25)])
-    candidates = propose(sources, [Goal(coefficient=0.0, distribution=0)], 3)
+    outcome = outcome_of([((2, 1, 1), 0.25)])
+    candidates = propose(outcome, [Goal(coefficient=0.0, distribution=0)], 3)
     (evaluated,) = [each for each in candidates if each.origin == "evaluated"]
     assert (evaluated.architecture, evaluated.evaluation_id, evaluated.recorded_loss) == ((2, 1, 1), 100, 0.25)
     assert evaluated.costs == {"params": 1121.0, "flops": 0.0}
@@ -135,8 +135,8 @@ def test_a_candidate_knows_its_costs_and_what_the_record_has_of_it():
 
 def test_within_limits_every_candidate_but_the_nearest_mode_keeps_them():
     limits = {"params": 1022.0, "flops": 4.0}
-    sources = sources_of(whole_space(lambda row: 1.0 - 0.1 * float(PARAMS([row])[0]) / PARAMS.maximum))
-    candidates = propose(sources, [Goal(limits=limits)], 9)
+    outcome = outcome_of(whole_space(lambda row: 1.0 - 0.1 * float(PARAMS([row])[0]) / PARAMS.maximum))
+    candidates = propose(outcome, [Goal(limits=limits)], 9)
     over = [each for each in candidates if not each.within_budget]
     assert [each.origin for each in over] == ["mode"]
     kept = [each for each in candidates if each.within_budget]
@@ -149,14 +149,14 @@ def test_within_limits_every_candidate_but_the_nearest_mode_keeps_them():
 
 
 def test_the_distribution_for_limits_is_the_one_whose_expected_costs_are_nearest():
-    sources = sources_of(whole_space())
-    expected = PARAMS.expectation(sources.probs_KDC)
+    outcome = outcome_of(whole_space())
+    expected = PARAMS.expectation(outcome.probs_KDC)
     assert expected[0] > expected[1]
     for k in range(2):
-        assert sources.distributions_for(Goal(limits={"params": expected[k] + 1})) == [k, 1 - k]
-    assert sources.distributions_for(Goal(coefficient=0.0, distribution=1)) == [1]
+        assert outcome.distributions_for(Goal(limits={"params": expected[k] + 1})) == [k, 1 - k]
+    assert outcome.distributions_for(Goal(coefficient=0.0, distribution=1)) == [1]
     small = {"params": expected[1]}
-    assert sources.distributions_for(Goal(limits=small, distribution=0)) == [0, 1]  # its own first
+    assert outcome.distributions_for(Goal(limits=small, distribution=0)) == [0, 1]  # its own first
 
 
 def test_a_target_is_a_hard_limit_that_its_own_distribution_searched_for():
@@ -167,7 +167,7 @@ def test_a_target_is_a_hard_limit_that_its_own_distribution_searched_for():
         ({"params": 1110.0}, 1, None),
     ]
     for goal in goals:
-        proposed = propose(Sources.of(run, SPACE, COSTS), [goal], 4)
+        proposed = propose(SearchOutcome.of(run, SPACE, COSTS), [goal], 4)
         assert {"mode", "evaluated", "drawn"} == {each.origin for each in proposed}
         kept = [each for each in proposed if each.within_budget]
         assert kept
@@ -176,8 +176,8 @@ def test_a_target_is_a_hard_limit_that_its_own_distribution_searched_for():
 
 def test_where_its_own_distribution_draws_nothing_within_the_limits_the_others_do():
     certain = [[0.0, 0.0, 1.0], [0.0, 1.0], [0.0, 0.0, 1.0]]
-    sources = sources_of([], probs=(certain, SMALL))
-    candidates = propose(sources, [Goal(limits={"params": 1022.0}, distribution=0)], 7)
+    outcome = outcome_of([], probs=(certain, SMALL))
+    candidates = propose(outcome, [Goal(limits={"params": 1022.0}, distribution=0)], 7)
     assert by_origin(candidates, "mode") == [(2, 1, 2), (0, 0, 0)]
     assert len(by_origin(candidates, "drawn")) == 3
     assert [each.within_budget for each in candidates] == [False, True, True, True, True]
@@ -191,9 +191,9 @@ def test_if_any_architecture_of_the_space_keeps_a_limit_one_is_proposed(cost):
     """Distributions that draw the dearest alone, and a record of it alone: every limit of the range is met."""
     dearest = tuple(cost.argmax().tolist())
     one_hot = [np.eye(count)[choice].tolist() for count, choice in zip(cost.num_categories, dearest, strict=True)]
-    sources = sources_of([(dearest, 0.1)], probs=(one_hot, one_hot))
+    outcome = outcome_of([(dearest, 0.1)], probs=(one_hot, one_hot))
     for limit in np.unique(cost(SPACE.enumerate())):
-        candidates = propose(sources, [Goal(limits={cost.name: limit})], 10)
+        candidates = propose(outcome, [Goal(limits={cost.name: limit})], 10)
         assert any(each.within_budget and cost([each.architecture])[0] <= limit for each in candidates)
         assert bool(by_origin(candidates, "cheapest")) == (limit < cost.maximum)  # only where nothing else keeps it
 
@@ -208,25 +208,25 @@ def test_of_several_limits_that_the_space_can_keep_hardly_any_are_missed():
         costs = {name: AdditiveCost.from_rows(name, table.tolist(), base=1.0) for name, table in tables.items()}
         costs_N2 = np.stack([cost(all_ND) for cost in costs.values()], axis=1)
         limits_2 = min(rng.choice(costs_N2, 100), key=lambda limits: (costs_N2 <= limits).all(axis=1).sum())
-        sources = Sources(
+        outcome = SearchOutcome(
             search_space=space,
             costs=costs,
-            driving="params",
-            scale=1.0,
+            complexity_name="params",
+            complexity_scale=1.0,
             probs_KDC=np.eye(4)[rows.argmax(axis=1)][None],
             architectures_AD=all_ND[:0],
             losses_A=np.zeros(0),
             ids_A=np.zeros(0, dtype=np.int64),
         )
-        proposed = propose(sources, [Goal(limits=dict(zip(costs, limits_2.tolist(), strict=True)))], 1)
+        proposed = propose(outcome, [Goal(limits=dict(zip(costs, limits_2.tolist(), strict=True)))], 1)
         found.append(any(each.within_budget for each in proposed))
     assert np.mean(found) >= 0.9
 
 
 def test_where_nothing_keeps_the_limits_the_nearest_found_is_proposed_to_be_named():
     limits = {"params": 1002.0, "flops": 0.0}  # (1, 1, 0) has 1110 and 0, (0, 0, 0) has 1000 and 8
-    sources = sources_of([((2, 1, 2), 0.1)], probs=(CERTAIN, CERTAIN))
-    candidates = propose(sources, [Goal(limits=limits)], 10)
+    outcome = outcome_of([((2, 1, 2), 0.1)], probs=(CERTAIN, CERTAIN))
+    candidates = propose(outcome, [Goal(limits=limits)], 10)
     assert by_origin(candidates, "mode") == [(2, 1, 2)]
     assert not any(each.within_budget for each in candidates)
     excess = {row: max((float(PARAMS([row])[0]) - 1002) / 1002, float(FLOPS([row])[0])) for row, _ in whole_space()}
@@ -234,17 +234,17 @@ def test_where_nothing_keeps_the_limits_the_nearest_found_is_proposed_to_be_name
 
 
 def test_equal_seeds_give_equal_candidates():
-    sources = sources_of(whole_space())
+    outcome = outcome_of(whole_space())
     goals = [Goal(coefficient=0.0, distribution=0)]
-    assert propose(sources, goals, 8) == propose(sources, goals, 8)
+    assert propose(outcome, goals, 8) == propose(outcome, goals, 8)
 
 
 def test_draws_follow_their_distribution(monkeypatch):
     """The first draw over many seeds, against the exact law given that it is not the mode; chi-square, p = 0.001."""
     monkeypatch.setattr(candidates_module, "DRAWS", 20)  # fewer are enough for one
-    sources, counts = sources_of([]), {}
+    outcome, counts = outcome_of([]), {}
     for seed in range(3000):
-        (drawn,) = by_origin(propose(sources, [Goal(coefficient=0.0, distribution=1)], 3, seed), "drawn")
+        (drawn,) = by_origin(propose(outcome, [Goal(coefficient=0.0, distribution=1)], 3, seed), "drawn")
         counts[drawn] = counts.get(drawn, 0) + 1
     probs = {row: np.prod([SMALL[d][c] for d, c in enumerate(row)]) for row, _ in whole_space()}
     del probs[0, 0, 0]
@@ -264,4 +264,4 @@ def test_limits_are_checked_against_the_space():
 
 def test_at_least_one_candidate_is_needed():
     with pytest.raises(ConfigError, match="at least 1 candidate, got 0"):
-        propose(sources_of([]), [Goal(coefficient=0.0, distribution=0)], 0)
+        propose(outcome_of([]), [Goal(coefficient=0.0, distribution=0)], 0)

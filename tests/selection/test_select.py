@@ -50,7 +50,7 @@ def replace_ray(monkeypatch):
     class Fresh(Pool):
         jobs, evaluated, finished, cost = [], [], [], None
 
-    monkeypatch.setattr(select_module, "CandidatePool", Fresh)
+    monkeypatch.setattr(select_module, "EvaluatorGroup", Fresh)
     monkeypatch.setattr(select_module, "ray_session", contextlib.nullcontext)
     monkeypatch.setattr(select_module, "check_room", lambda *room, **more: None)
     monkeypatch.setattr(ending, "room_for", lambda *wanted: 1)
@@ -118,7 +118,7 @@ def test_the_end_of_a_search_leaves_its_family_and_the_finished_mark(finished):
     assert run.architectures["complexity"].is_monotonic_increasing
     family = load_family(finished.run_path)
     for row in family.architectures.to_dict("records"):
-        rows = family.candidates[family.candidates["network"] == row["rank"]]
+        rows = family.candidates[family.candidates["network"] == row["network"]]
         objectives = rows["loss"] + row["coefficient"] * rows["complexity"]
         np.testing.assert_allclose(rows["objective"], objectives)
         assert rows[rows["chosen"]]["architecture"].tolist() == [row["architecture"]]
@@ -127,7 +127,7 @@ def test_the_end_of_a_search_leaves_its_family_and_the_finished_mark(finished):
 
 
 def test_a_search_that_is_finished_already_is_chosen_before_it_is_marked(searched, monkeypatch):
-    monkeypatch.setattr(select_module.CandidatePool, "finish", lambda self, work: 1 / 0)
+    monkeypatch.setattr(select_module.EvaluatorGroup, "finish", lambda self, work: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         choose_and_finish(searched, quiet(), restarts=0)
     assert not load_run(searched.run_path).is_finished
@@ -142,7 +142,7 @@ def test_each_architecture_is_evaluated_once_and_only_the_chosen_see_the_test_im
     assert len(tested) == family.architectures["architecture"].nunique()
     folders = {folder: architecture for architecture, folders in tested for folder in folders}
     for row in family.architectures.to_dict("records"):
-        assert folders[f"{finished.run_path}/networks/{row['rank']}"] == row["architecture"]
+        assert folders[f"{finished.run_path}/networks/{row['network']}"] == row["architecture"]
     assert (family.architectures["supernet_test_accuracy"] == 0.25).all()
 
 
@@ -151,13 +151,13 @@ def test_any_budget_is_answered_apart_from_the_runs_own_family(finished, pool):
     cost = finished.cost
     budgets = [0.3 * cost.minimum + 0.7 * cost.maximum, 0.7 * cost.minimum + 0.3 * cost.maximum]
     family = select_networks(finished.run_path, limits={"params": budgets}, label="mine", console=quiet())
-    assert family.path == f"{finished.run_path}/selections/mine"
+    assert family.path == f"{finished.run_path}/families/mine"
     assert [json.loads(text) for text in family.architectures["limits"]] == [{"params": b} for b in budgets[::-1]]
     assert (family.architectures["params"].to_numpy() <= budgets[::-1]).all()
-    for rank, budget in enumerate(budgets[::-1]):
-        rows = family.candidates[family.candidates["network"] == rank]
+    for network, budget in enumerate(budgets[::-1]):
+        rows = family.candidates[family.candidates["network"] == network]
         best = rows[rows["params"] <= budget]["loss"].min()
-        assert family.architectures["supernet_loss"][rank] == best
+        assert family.architectures["supernet_loss"][network] == best
     assert pool.finished[-1][0][1][0].startswith(f"{family.path}/networks/")
     assert load_family(finished.run_path).architectures.equals(before)
 
@@ -165,7 +165,7 @@ def test_any_budget_is_answered_apart_from_the_runs_own_family(finished, pool):
 def test_equal_choices_again_keep_what_was_retrained_and_others_are_refused(finished, monkeypatch):
     path = Path(finished.run_path)
     table = load_family(finished.run_path).architectures
-    table["retrained_path"] = [f"networks/{rank}/retrained.pt" for rank in table["rank"]]
+    table["retrained_path"] = [f"networks/{network}/retrained.pt" for network in table["network"]]
     table["retrained_accuracy"] = 0.75
     columns = {name: table[name].tolist() for name in table}
     for name in ("target", "limits", "retrained_loss", "retrained_epochs", "evaluation_id"):
@@ -174,20 +174,20 @@ def test_equal_choices_again_keep_what_was_retrained_and_others_are_refused(fini
     assert (select_networks(finished.run_path, console=quiet()).architectures["retrained_accuracy"] == 0.75).all()
 
     worst = "evaluate", lambda self, rows: iter([Score(float(self.cost([row])[0]), 0.5) for row in rows])
-    monkeypatch.setattr(select_module.CandidatePool, *worst)
+    monkeypatch.setattr(select_module.EvaluatorGroup, *worst)
     message = r"would replace the networks (#\d(, )?)+ of .*small, which have been retrained: give --label NAME"
     with pytest.raises(StateError, match=message):
         select_networks(finished.run_path, console=quiet())
     assert (load_family(finished.run_path).architectures["retrained_accuracy"] == 0.75).all()
     elsewhere = select_networks(finished.run_path, label="again", console=quiet())
     assert elsewhere.architectures["coefficient"].notna().all()
-    for rank in table["rank"]:
-        (path / f"networks/{rank}/retrained.pt").write_text("")
+    for network in table["network"]:
+        (path / f"networks/{network}/retrained.pt").write_text("")
     replaced = select_networks(finished.run_path, overwrite=True, console=quiet()).architectures
     stays = (replaced["architecture"] == table["architecture"]).tolist()
     assert not all(stays)
     assert replaced["retrained_path"].notna().tolist() == stays
-    assert [(path / f"networks/{rank}/retrained.pt").exists() for rank in table["rank"]] == stays
+    assert [(path / f"networks/{network}/retrained.pt").exists() for network in table["network"]] == stays
 
 
 def test_candidates_are_told_with_their_reasons_and_goals_nobody_meets(finished):
@@ -264,7 +264,7 @@ def test_what_was_evaluated_under_other_conditions_is_evaluated_again(finished, 
     interrupt(pool, monkeypatch, 3, **arguments)
     write_supernet(Supernet(finished.space, norm_batch_size=2, seed=1), finished.run_path)
     interrupt(pool, monkeypatch, 3, **arguments)
-    (Path(finished.run_path) / "selections" / "cut" / "evaluated.json").write_text("{")
+    (Path(finished.run_path) / "families" / "cut" / "evaluated.json").write_text("{")
     select_networks(console=quiet(), **arguments)
     first, *others = pool.evaluated
     assert others == [first] * 2

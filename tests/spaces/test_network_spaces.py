@@ -36,8 +36,8 @@ STEM = Block("stem", (ConvLayer(3, 16, 3),))
 HEAD = Head(16, 10)
 
 
-def one_position(*choices, stem=STEM, head=HEAD, input_shape=(3, 8, 8)) -> NetworkSpace:
-    return NetworkSpace("test", input_shape, stem, (Position("only", choices),), head)
+def one_position(*blocks, stem=STEM, head=HEAD, input_shape=(3, 8, 8)) -> NetworkSpace:
+    return NetworkSpace("test", input_shape, stem, (Position("only", blocks),), head)
 
 
 @pytest.mark.data
@@ -59,11 +59,11 @@ def test_macro_costs_of_three_networks() -> None:
 
 
 @pytest.mark.parametrize("width_multiplier", [0.25, 0.5, 1.0, 1.4])
-def test_mobile_space_has_106_choices(width_multiplier: float) -> None:
+def test_mobile_space_has_106_blocks(width_multiplier: float) -> None:
     space = cifar10_mobile_space(width_multiplier)
     assert sum(space.search_space.num_categories) == 106
     assert space.search_space.num_variables == 16
-    skips = [position.choices[-1].name == "skip" for position in space.positions]
+    skips = [position.blocks[-1].name == "skip" for position in space.positions]
     assert sum(skips) == 10
     assert space.input_shapes[-1][1:] == (4, 4)
 
@@ -73,11 +73,11 @@ def test_largest_mobile_network_takes_expansion_6_and_kernel_7_everywhere() -> N
     for cost in space.costs.values():
         assert space.search_space.describe(cost.argmax()) == " ".join(["mb6_k7"] * 16)
     # By hand: one MBConv of the last stage has (160 + 49 + 320) * 960 weights and 2 * 2240 of BN.
-    assert space.positions[-1].choices[-1].params == 529 * 960 + 2 * 2240
+    assert space.positions[-1].blocks[-1].params == 529 * 960 + 2 * 2240
 
 
 @pytest.mark.parametrize("squeeze_excitation", [False, True])
-def test_imagenet_space_has_141_choices(squeeze_excitation: bool) -> None:
+def test_imagenet_space_has_141_blocks(squeeze_excitation: bool) -> None:
     space = imagenet_mobile_space(squeeze_excitation=squeeze_excitation)
     assert space.input_shape == (3, 224, 224)
     assert sum(space.search_space.num_categories) == 141
@@ -87,7 +87,7 @@ def test_imagenet_space_has_141_choices(squeeze_excitation: bool) -> None:
     ending = "_se" if squeeze_excitation else ""
     mbconvs = [f"mb{expansion}_k{kernel}{ending}" for expansion in (3, 6) for kernel in (3, 5, 7)]
     for index, position in enumerate(space.positions):
-        names = [block.name for block in position.choices]
+        names = [block.name for block in position.blocks]
         assert names == (mbconvs if index in firsts else [*mbconvs, "skip"])
     stem, *shapes = space.input_shapes
     assert stem == (16, 112, 112)
@@ -104,7 +104,7 @@ def test_largest_imagenet_network_takes_expansion_6_and_kernel_7_everywhere() ->
     for cost in space.costs.values():
         assert space.search_space.describe(cost.argmax()) == " ".join(["mb6_k7"] * 21)
     # By hand: the last MBConv has (192 + 49 + 320) * 1152 weights and 2 * 2624 of BN.
-    assert space.positions[-1].choices[-1].params == 561 * 1152 + 2 * 2624
+    assert space.positions[-1].blocks[-1].params == 561 * 1152 + 2 * 2624
 
 
 def test_squeeze_excitation_by_hand() -> None:

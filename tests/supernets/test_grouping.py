@@ -13,7 +13,7 @@ def activations_of_group(space, rows) -> int:
     nodes = {(): space.stem.activations(space.input_shape)}
     for row in rows.tolist():
         for depth, choice in enumerate(row):
-            block = space.positions[depth].choices[choice]
+            block = space.positions[depth].blocks[choice]
             nodes[tuple(row[: depth + 1])] = block.activations(space.input_shapes[depth])
         nodes[(*row, "head")] = space.head.activations(space.input_shapes[-1])
     return sum(nodes.values())

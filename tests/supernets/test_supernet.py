@@ -69,7 +69,7 @@ def test_each_node_of_the_prefix_tree_is_computed_once(tiny_space, rows, with_gr
     supernet = Supernet(tiny_space, 8, seed=1)
     forward, backward = Counter(), Counter()
     names = {"stem": supernet.stem, "head": supernet.head}
-    names |= {(d, c): supernet.candidate(d, c) for d, k in enumerate((2, 3, 3)) for c in range(k)}
+    names |= {(d, c): supernet.block(d, c) for d, k in enumerate((2, 3, 3)) for c in range(k)}
     for name, module in names.items():
         module.register_forward_hook(lambda *_, name=name: forward.update([name]))
         if with_gradients and not isinstance(module, nn.Identity) and name != "head":
@@ -164,7 +164,7 @@ def test_weights_are_a_function_of_the_seed_alone(tiny_space) -> None:
 
 def test_initial_scales() -> None:
     # 64 * 6 * 49 depthwise and 64 * 384 pointwise weights: the sample deviation is within 4 % at 5 sigma.
-    position = cifar10_mobile_space().positions[5].choices[5]
+    position = cifar10_mobile_space().positions[5].blocks[5]
     block = build_block(position, nn.BatchNorm2d)
     hidden, width = position.layers[1].in_channels, position.layers[2].out_channels
     assert block[1].conv.weight.std().item() == pytest.approx((2 / 49) ** 0.5, rel=0.04)
@@ -251,8 +251,8 @@ def test_a_block_that_builds_itself_needs_no_registration() -> None:
 
 
 def test_a_block_of_ones_own(tiny_space) -> None:
-    choices = (SqueezeBlock("squeeze", 8), mbconv(8, 8, 3, 2))
-    space = replace(tiny_space, positions=(*tiny_space.positions, Position("fourth", choices)))
+    blocks = (SqueezeBlock("squeeze", 8), mbconv(8, 8, 3, 2))
+    space = replace(tiny_space, positions=(*tiny_space.positions, Position("fourth", blocks)))
     with pytest.raises(ConfigError, match=r"block type SqueezeBlock\. Give it a method build\(norm\), or register"):
         Supernet(space, 8, seed=0)
 
@@ -264,7 +264,7 @@ def test_a_block_of_ones_own(tiny_space) -> None:
     images, labels = batch(space)
     rows = [[0, 0, 0, 0], [0, 0, 0, 1]]
     accumulate_gradients(supernet, images, labels, rows)
-    assert supernet.candidate(3, 0).gate.weight.grad is not None
+    assert supernet.block(3, 0).gate.weight.grad is not None
     assert torch.allclose(extract_subnet(supernet, rows[0])(images), supernet(images, rows)[0], atol=1e-5)
     counted = sum(parameter.numel() for parameter in build_subnet(space, rows[0]).parameters())
     assert space.costs["params"](rows)[0] == counted

@@ -126,7 +126,7 @@ def test_results_are_float32_for_float32_weights_with_and_without_autocast(tiny_
 def test_losses_that_are_not_finite_pass_through(supernet, batch) -> None:
     images, labels = batch
     with torch.no_grad():
-        supernet.candidate(2, 1)[0].conv.weight.fill_(math.nan)
+        supernet.block(2, 1)[0].conv.weight.fill_(math.nan)
     losses, accuracies = evaluate(supernet, images, labels, ROWS)
     assert losses.isnan().tolist() == [row[2] == 1 for row in ROWS]
     assert accuracies.isfinite().all()

@@ -40,16 +40,16 @@ def write_family(path: str, architectures: Sequence[tuple[int, ...]]) -> None:
     costs = {name: [float(cost([each])[0]) for each in architectures] for name, cost in space.costs.items()}
     columns |= {
         **costs,
-        "rank": list(range(number)),
-        "selection": ["mode"] * number,
+        "network": list(range(number)),
+        "origin": ["mode"] * number,
         "architecture": [list(each) for each in architectures],
         "architecture_readable": [space.search_space.describe(each) for each in architectures],
         "complexity": [value / space.costs["params"].maximum for value in costs["params"]],
         "supernet_test_accuracy": [0.5] * number,
-        "weights_path": [f"networks/{rank}/weights.pt" for rank in range(number)],
+        "weights_path": [f"networks/{network}/weights.pt" for network in range(number)],
     }
     write_table(resolve(path).join(ARCHITECTURES_FILE), schema, {}, columns)
-    for rank, architecture in enumerate(architectures):
-        (Path(path) / "networks" / str(rank)).mkdir(parents=True, exist_ok=True)
+    for network, architecture in enumerate(architectures):
+        (Path(path) / "networks" / str(network)).mkdir(parents=True, exist_ok=True)
         weights = build_subnet(space, architecture, seed=7).state_dict()
-        torch.save(weights, Path(path) / "networks" / str(rank) / "weights.pt")
+        torch.save(weights, Path(path) / "networks" / str(network) / "weights.pt")

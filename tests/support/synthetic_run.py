@@ -116,8 +116,8 @@ class SyntheticRun:
             architectures_schema(["params", "flops"]),
             {},
             {
-                "rank": np.arange(count),
-                "selection": ["mode"] * count,
+                "network": np.arange(count),
+                "origin": ["mode"] * count,
                 "distribution": np.arange(count)[::-1],
                 "coefficient": np.array(COEFFICIENTS[::-1]),
                 "target": [None] * count,

@@ -64,7 +64,7 @@ def test_a_bad_function_is_refused_at_the_start(function, problem):
 
 
 @pytest.mark.parametrize(
-    ("driving", "recorded", "columns"),
+    ("complexity", "recorded", "columns"),
     [
         ("params", (), ["params"]),
         ("Eval/Latency ms", ["params"], ["eval_latency_ms", "params"]),
@@ -72,12 +72,12 @@ def test_a_bad_function_is_refused_at_the_start(function, problem):
         (len, {"depth": len, "flops": "FLOPs"}, ["raw_complexity", "depth", "flops"]),
     ],
 )
-def test_columns_of_the_record(driving, recorded, columns):
-    assert list(Complexities.of(driving, recorded).measures) == columns
+def test_columns_of_the_record(complexity, recorded, columns):
+    assert list(Complexities.of(complexity, recorded).measures) == columns
 
 
 @pytest.mark.parametrize(
-    ("driving", "recorded", "problem"),
+    ("complexity", "recorded", "problem"),
     [
         (3, (), "a key of the result or a function"),
         ("a b", ["a_b"], "share the column a_b"),
@@ -85,9 +85,9 @@ def test_columns_of_the_record(driving, recorded, columns):
         ("", (), "a key of the result or a function"),
     ],
 )
-def test_bad_complexities_are_refused(driving, recorded, problem):
+def test_bad_complexities_are_refused(complexity, recorded, problem):
     with pytest.raises(ConfigError, match=problem):
-        Complexities.of(driving, recorded)
+        Complexities.of(complexity, recorded)
 
 
 def test_unseen_architectures_come_by_falling_probability_and_each_once():

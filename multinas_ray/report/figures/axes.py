@@ -81,7 +81,7 @@ def scale_of(run: Run, cost: str | None) -> Scale:
     """
     frame = run.evaluations
     if cost is None:
-        cost = "complexity" if run.driving_cost is None else run.driving_cost[0]
+        cost = "complexity" if run.complexity_cost is None else run.complexity_cost[0]
     if cost not in frame or not pd.api.types.is_float_dtype(frame[cost]):
         numbers = [str(name) for name in frame if pd.api.types.is_float_dtype(frame[name])]
         raise ConfigError(f"the evaluations have no cost {cost!r}: choose one of {', '.join(numbers)}")

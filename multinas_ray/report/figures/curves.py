@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from multinas_ray.errors import ConfigError
 from multinas_ray.report.figures.axes import cost_axis, metric_sign, number_ticks
 from multinas_ray.report.figures.look import Look, dress, new_figure, settle
-from multinas_ray.report.goals import driver_of
+from multinas_ray.report.goals import goal_of
 from multinas_ray.runs import Run
 
 MOST_DRAWN = 400
@@ -58,7 +58,7 @@ def distributions_by_size(run: Run, networks: pd.DataFrame) -> dict[int, str]:
     chosen = networks["distribution"] if "distribution" in networks else pd.Series(dtype=float)
     known = set(run.distributions["distribution"].tolist())
     if len(chosen) and chosen.notna().all() and chosen.is_unique and set(chosen.astype(int)) == known:
-        return {int(number): f"#{rank}" for number, rank in zip(chosen, networks["rank"], strict=True)}
+        return {int(number): f"#{network}" for number, network in zip(chosen, networks["network"], strict=True)}
     newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]
     return {int(number): f"k={number}" for number in newest.sort_values("expected_complexity")["distribution"]}
 
@@ -90,7 +90,7 @@ def convergence_figure(
         _draw_quantity(axes, run, networks, quantity, look)
         axes.xaxis.label.set_visible(axes.get_subplotspec().is_last_row())
     if look.is_picture:
-        _driver_legend(panels[0], run, look)
+        _goal_legend(panels[0], run, look)
     else:
         label_ends(panels, look)
     return figure
@@ -141,30 +141,30 @@ def _moving_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np
 
 def _complexity_axis(run: Run) -> tuple[str, float]:
     """Axis label of the expected complexity, and what turns the recorded one into the label's unit."""
-    cost, scale = run.driving_cost or ("complexity", 1.0)
+    cost, scale = run.complexity_cost or ("complexity", 1.0)
     label, divisor = cost_axis(cost, scale * run.distributions["expected_complexity"].to_numpy(dtype=float))
     return f"Expected {label[0].lower()}{label[1:]}".replace(" (", "\n(", 1), scale / divisor
 
 
-def _driver_legend(axes: Axes, run: Run, look: Look) -> None:
+def _goal_legend(axes: Axes, run: Run, look: Look) -> None:
     newest = run.distributions.drop_duplicates("distribution", keep="last").set_index("distribution")
     handles, names = axes.get_legend_handles_labels()
     order = distributions_by_size(run, run.architectures)
     notes = [f" (network {name})" if name.startswith("#") else "" for name in names]
-    drivers = [driver_of(run, newest.loc[number]) for number in order]
-    texts = [f"{value}{note}" for (_, value), note in zip(drivers, notes, strict=True)]
+    goals = [goal_of(run, newest.loc[number]) for number in order]
+    texts = [f"{value}{note}" for (_, value), note in zip(goals, notes, strict=True)]
     axes.legend(  # as the curves end
-        handles[::-1], texts[::-1], title=drivers[0][0].capitalize(), alignment="left", fontsize=look.font * 0.96,
+        handles[::-1], texts[::-1], title=goals[0][0].capitalize(), alignment="left", fontsize=look.font * 0.96,
         title_fontsize=look.font, loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False,
     )  # fmt: skip
 
 
-def training_figure(training: Mapping[int, pd.DataFrame], ranks: Sequence[int], look: Look) -> Figure:
+def training_figure(training: Mapping[int, pd.DataFrame], numbers: Sequence[int], look: Look) -> Figure:
     """Draw how the chosen networks were trained: a panel for each of loss, accuracy and learning rate that is known.
 
     Args:
         training: Rank of a network -> its epochs, with a column `epoch` and further ones.
-        ranks: All ranks of the family, from small to large; they decide the colours.
+        numbers: The numbers of all networks of the family, from small to large; they decide the colours.
         look: Sizes and colours.
 
     Raises:
@@ -176,11 +176,11 @@ def training_figure(training: Mapping[int, pd.DataFrame], ranks: Sequence[int], 
     figure = new_figure(look, len(panels))
     num_columns = min(look.num_columns, len(panels))
     grid = list(figure.subplots(-(-len(panels) // num_columns), num_columns, squeeze=False).flat)
-    colours = dict(zip(ranks, look.network_colours(len(ranks)), strict=True))
+    colours = dict(zip(numbers, look.network_colours(len(numbers)), strict=True))
     for axes, (label, columns) in zip(grid, panels.items(), strict=False):
         curves = [
-            Curve(f"#{rank}", colours[rank], _floats(frame, "epoch"), _floats(frame, column), style)
-            for rank, frame in training.items()
+            Curve(f"#{network}", colours[network], _floats(frame, "epoch"), _floats(frame, column), style)
+            for network, frame in training.items()
             for column, style in columns.items()
             if column in frame
         ]

@@ -38,7 +38,7 @@ def pareto_figure(run: Run, networks: pd.DataFrame, look: Look, *, cost: str | N
     Left panel: the vertical axis is the error where every evaluation has an accuracy, else the loss.
     Networks, joined from small to large: with the weights of the finished supernet, on all validation images. Equal
     networks share one label. Before they are chosen: each distribution's expected cost (and loss, where that is
-    drawn) at the newest update, on the axis of the driving cost.
+    drawn) at the newest update, on the axis of the complexity.
 
     Evaluations of a supernet: each is one subnet on one batch of validation images, with the weights of that moment.
     The last fifth, made with nearly the final weights, is dark, the others pale. The thin line is the lowest of that
@@ -248,7 +248,7 @@ def _mark(axes: Axes, points: Points, networks: pd.DataFrame, look: Look, *, lab
 
 def _draw_expectations(axes: Axes, run: Run, scale: Scale, look: Look) -> npt.NDArray[np.float64]:
     """Mark where the distributions stand, while no network is chosen; their error is unknown, so it is drawn as 0."""
-    name, factor = run.driving_cost or ("complexity", 1.0)
+    name, factor = run.complexity_cost or ("complexity", 1.0)
     if run.distributions.empty or scale.cost not in (name, "complexity"):
         return np.empty(0)
     newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]
@@ -299,7 +299,9 @@ def _label_tests(
 def _groups(networks: pd.DataFrame) -> list[tuple[int, str]]:
     """Row of each different network, and the numbers of all that are equal to it."""
     groups = networks.reset_index(drop=True).groupby("architecture", sort=False).groups.values()
-    return [(int(group[0]), "#" + ", ".join(str(networks["rank"].iloc[int(one)]) for one in group)) for group in groups]
+    return [
+        (int(group[0]), "#" + ", ".join(str(networks["network"].iloc[int(one)]) for one in group)) for group in groups
+    ]
 
 
 def _limits(scale: Scale, late: npt.NDArray[np.float64], networks: npt.NDArray[np.float64]) -> tuple[float, float]:
