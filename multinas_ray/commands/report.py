@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from multinas_ray.commands.common import Subparsers, add_run, add_label
+from multinas_ray.commands.common import Subparsers, add_label, add_run
 
 
 def add_parser(commands: Subparsers) -> None:

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from typing import Any
 
-from multinas_ray.commands.common import Subparsers, add_build_arguments, add_run, add_label
+from multinas_ray.commands.common import Subparsers, add_build_arguments, add_label, add_run
 from multinas_ray.retraining import AUGMENTATIONS, INITS, PRECISIONS, SCALINGS, TRAINED_ON, RetrainConfig
 
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(RetrainConfig)}

@@ -245,12 +245,9 @@ class Retraining:
     def _descriptions(self, jobs: dict[int, RetrainJob]) -> dict[int, str]:
         """A name for each training: its networks' numbers and their size."""
         table, name = self.family.architectures.set_index("network"), self.opened.run.config["complexity"]["name"]
-        numbers = {
-            network: [r for r in table.index if table["architecture"][r] == jobs[network].architecture]
-            for network in jobs
-        }
+        equal = {network: table.index[table["architecture"] == job.architecture] for network, job in jobs.items()}
         return {
-            network: f"{', '.join(f'#{each}' for each in numbers[network])}  {format_count(table[name][network])} {name}"
+            network: f"{', '.join(f'#{each}' for each in equal[network])}  {format_count(table[name][network])} {name}"
             for network in jobs
         }
 

@@ -68,7 +68,7 @@ class Run:
 
     @property
     def complexity_cost(self) -> tuple[str, float] | None:
-        """Column and scale of the cost that is the complexity of the search (cost / scale), if the configuration tells."""
+        """Column and scale of the cost that the complexity is made of (cost / scale), if the configuration names it."""
         told = self.config.get("complexity")
         if isinstance(told, dict) and told.get("name") in self.evaluations and told.get("scale"):
             return str(told["name"]), float(told["scale"])

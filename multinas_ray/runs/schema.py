@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the files of a run; readers refuse another."""
 
 VERSION_KEY = "multinas_ray.schema_version"
@@ -55,8 +55,8 @@ def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
         cost_names: A column each for the raw costs, such as `params` (count) or `flops` (multiply-adds).
 
     Returns:
-        The schema. `source` is the distribution a sample was drawn from; `complexity` the complexity,
-        normalised; `drawn_at_update` the updates done at its draw; `tell_order` its place in the order of
+        The schema. `source` is the distribution a sample was drawn from; `complexity` the cost that the search
+        weighs, normalised; `drawn_at_update` the updates done at its draw; `tell_order` its place in the order of
         results, from 0; `update` the update that consumed it, from 1; `wall_time_seconds` counts from the
         start of the search. A failed evaluation has the loss inf and may have a NaN complexity.
 

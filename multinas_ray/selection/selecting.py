@@ -61,8 +61,8 @@ def select_networks(
         limits: largest allowed costs, such as {"params": 2e6, "flops": [1e8, 3e8]}: one network for each value;
             lists are of one length and taken together, a single value holds for all. Never exceeded. None: the
             run's own coefficients.
-        label: name of the new family and of its folder in `<run>/families`; by default named after the limits, and the run's own
-            folder where there are none.
+        label: name of the new family, and of its folder in `<run>/families`. None: the family is named after the
+            limits; where there are none, it is the run's own.
         candidates_per_network: how many are looked at for each network; more where further modes are in the budget.
         num_workers: Ray actors that share the candidates.
         use_gpu: one GPU each.

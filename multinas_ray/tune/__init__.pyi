@@ -1,4 +1,4 @@
-from .answers import best_configs, pareto_front
+from .best import best_configs, pareto_front
 from .multinas import MultiNASSearch
 
 __all__ = [

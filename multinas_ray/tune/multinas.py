@@ -19,7 +19,7 @@ from multinas_ray.cluster import SearchMetrics
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import CONFIG_FILE, ConfigSpace, Run, load_config, load_run
 from multinas_ray.storage import decode_plain, encode_plain, exists, read_bytes, resolve, write_atomic
-from multinas_ray.tune import answers as choices
+from multinas_ray.tune import best
 from multinas_ray.tune.domains import config_space, has_domains
 from multinas_ray.tune.figures import TrialFigures
 from multinas_ray.tune.idle import IdleWatch
@@ -232,11 +232,11 @@ class MultiNASSearch(Searcher):
 
     def best_configs(self) -> pd.DataFrame:
         """The best configuration for each coefficient, or within each target; see `tune.best_configs`."""
-        return choices.best_configs(self._run())
+        return best.best_configs(self._run())
 
     def pareto_front(self) -> pd.DataFrame:
         """The evaluations that no other beats in metric and complexity; see `tune.pareto_front`."""
-        return choices.pareto_front(self._run())
+        return best.pareto_front(self._run())
 
     def save(self, checkpoint_path: str) -> None:
         """Write what the record does not hold, as plain JSON."""

@@ -138,7 +138,7 @@ def copy(finished_run, tmp_path):
 def test_another_schema_version_is_told(copy):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "schema_version": 99}))
-    with pytest.raises(StateError, match=r"config.json has schema version 99, this package reads version 1: use"):
+    with pytest.raises(StateError, match=r"config.json has schema version 99, this package reads version 2: use"):
         load_run(copy)
     del config["schema_version"]
     (copy / "config.json").write_text(json.dumps(config))
@@ -146,12 +146,12 @@ def test_another_schema_version_is_told(copy):
         load_run(copy)
 
 
-@pytest.mark.parametrize("version", [b"2", None, b"x"])
+@pytest.mark.parametrize("version", [b"1", None, b"x"])
 def test_a_table_of_another_version_is_told(copy, version):
     file = copy / "distributions" / "part-00000.parquet"
     metadata = {} if version is None else {b"multinas_ray.schema_version": version}
     pq.write_table(pq.read_table(file).replace_schema_metadata(metadata), file)
-    with pytest.raises(StateError, match=r"part-00000.parquet has schema version (2|none|x), this package"):
+    with pytest.raises(StateError, match=r"part-00000.parquet has schema version (1|none|x), this package"):
         load_run(copy)
 
 
@@ -218,7 +218,13 @@ def test_schemas_are_pinned():
     )
     assert distributions_schema().names == names.split()
     assert distributions_schema().field("probs").type == pa.list_(pa.list_(pa.float64()))
-    assert SCHEMA_VERSION == 1
+    names = (
+        "network origin distribution coefficient target limits architecture architecture_readable params complexity "
+        "mode_probability evaluation_id supernet_loss supernet_accuracy supernet_test_accuracy weights_path "
+        "retrained_loss retrained_accuracy retrained_epochs retrained_path"
+    )
+    assert architectures_schema(["params"]).names == names.split()
+    assert SCHEMA_VERSION == 2
 
 
 def test_snapshots_continue_an_optimiser_exactly(make_run, tmp_path):

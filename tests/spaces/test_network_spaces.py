@@ -228,15 +228,15 @@ def test_fingerprint_is_equal_in_another_process_and_no_torch_is_loaded() -> Non
     [
         (
             lambda: one_position(mbconv(16, 16, 3, 3), mbconv(16, 16, 3, 6, stride=2)),
-            "at position 'only', choice 'mb3_k3' gives (16, 8, 8) and choice 'mb6_k3' gives (16, 4, 4)",
+            "at position 'only', block 'mb3_k3' gives (16, 8, 8) and block 'mb6_k3' gives (16, 4, 4)",
         ),
         (
             lambda: one_position(skip(), mbconv(16, 24, 3, 3)),
-            "choice 'skip' gives (16, 8, 8) and choice 'mb3_k3' gives (24, 8, 8). Give them the same",
+            "block 'skip' gives (16, 8, 8) and block 'mb3_k3' gives (24, 8, 8). Give them the same",
         ),
         (
             lambda: one_position(mbconv(24, 24, 3, 3)),
-            "Choice 'mb3_k3' of position 'only' cannot take its input of the shape (16, 8, 8): "
+            "Block 'mb3_k3' of position 'only' cannot take its input of the shape (16, 8, 8): "
             "A layer of in_channels=24 meets an input of 16 channels.",
         ),
         (
@@ -267,6 +267,6 @@ def test_fingerprint_is_equal_in_another_process_and_no_torch_is_loaded() -> Non
         (lambda: cifar10_mobile_space(width_multiplier=0.0), "positive; got width_multiplier=0.0"),
     ],
 )
-def test_errors_name_position_choice_and_shapes(make, text) -> None:
+def test_errors_name_position_block_and_shapes(make, text) -> None:
     with pytest.raises(ConfigError, match=re.escape(text)):
         make()

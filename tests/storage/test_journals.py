@@ -134,8 +134,8 @@ def test_a_second_writer_is_refused(run):
 def test_a_journal_of_another_version_is_refused(run):
     writer(run).append(row(0))
     file = run / "evaluations" / files(run, "jsonl")[0]
-    file.write_text(file.read_text().replace('"schema_version":1', '"schema_version":2'))
-    with pytest.raises(StateError, match="schema version 2"):
+    file.write_text(file.read_text().replace('"schema_version":2', '"schema_version":3'))
+    with pytest.raises(StateError, match="schema version 3"):
         load_run(run)
 
 

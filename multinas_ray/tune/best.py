@@ -51,7 +51,7 @@ def best_configs(run: Run) -> pd.DataFrame:
     scale = run.config["complexity"]["scale"] or float(raw.max()) or 1.0
     coefficients = _coefficients_of(run, losses, raw / scale)
     newest = _newest_distributions(run, coefficients)
-    choose = _Choice(space, names, int(run.config["optimizer"]["samples_per_update"]), tried, losses, raw, scale)
+    choose = _Chooser(space, names, int(run.config["optimizer"]["samples_per_update"]), tried, losses, raw, scale)
     settings = run.config["settings"]
     if settings["targets"] is not None:
         return pd.DataFrame([choose.within(target, newest) for target in settings["targets"]])
@@ -82,7 +82,7 @@ def pareto_front(run: Run) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Choice:
+class _Chooser:
     """Chooses among the n successful evaluations."""
 
     space: ConfigSpace
