@@ -28,7 +28,7 @@ class IdentityRun:
     stop: int
     """The position after the last."""
     identity: int
-    """Index of the identity among the choices."""
+    """Index of the identity among the blocks."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Equivalence:
     """
 
     num_categories: tuple[int, ...]
-    """Number of choices of each position, (D,)."""
+    """Number of candidate blocks of each position, (D,)."""
     runs: tuple[IdentityRun, ...]
     """Runs that do not overlap, from the first position to the last."""
 
@@ -49,10 +49,10 @@ class Equivalence:
     def of(cls, space: NetworkSpace) -> "Equivalence":
         """The equivalence of a network space: its longest runs, of at least two positions."""
         runs, start = [], 0
-        for _, group in itertools.groupby(space.positions, key=lambda position: position.choices):
+        for _, group in itertools.groupby(space.positions, key=lambda position: position.blocks):
             positions = list(group)
-            stop, choices = start + len(positions), positions[0].choices
-            identities = [index for index, block in enumerate(choices) if _is_identity(block)]
+            stop, blocks = start + len(positions), positions[0].blocks
+            identities = [index for index, block in enumerate(blocks) if _is_identity(block)]
             if len(positions) > 1 and identities:
                 runs.append(IdentityRun(start, stop, identities[0]))
             start = stop

@@ -19,7 +19,7 @@ from multinas_ray.spaces import (
 
 def built(space, row):
     """What the architecture builds: its blocks, without identities."""
-    blocks = [position.choices[choice] for position, choice in zip(space.positions, row, strict=True)]
+    blocks = [position.blocks[index] for position, index in zip(space.positions, row, strict=True)]
     return tuple((block.layers, block.residual) for block in blocks if block.layers)
 
 
