@@ -3,7 +3,7 @@ from .ending import PARETO_FILE, choose_and_finish, latest_distributions_table
 from .estimate import dry_run
 from .figures import RoundFigures
 from .job import WorkerJob
-from .messages import Round, RoundResult, Traffic
+from .messages import Round, RoundResult
 from .rounds import RoundWorker, average_gradients
 from .running import run_search
 from .schedule import Plan, Schedule
@@ -21,7 +21,6 @@ __all__ = [
     "RoundResult",
     "RoundWorker",
     "Schedule",
-    "Traffic",
     "WorkerJob",
     "average_gradients",
     "choose_and_finish",

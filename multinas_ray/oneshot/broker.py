@@ -179,8 +179,8 @@ class Broker:
         if attempt != self._attempt:
             return
         for result in results:
-            if result.number in self._rounds:
-                self._results[result.number] = result
+            if result.round in self._rounds:
+                self._results[result.round] = result
         while self._first_undone in self._results:
             self._rounds.pop(self._first_undone, None)
             self._first_undone += 1

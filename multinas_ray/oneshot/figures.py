@@ -23,7 +23,7 @@ class RoundFigures:
 
     def note(self, finished: FinishedRound) -> None:
         """Notice whether a checkpoint follows a round."""
-        if finished.result.checkpoint:
+        if finished.result.checkpoint_follows:
             self._checkpoint_seconds = time.monotonic()
 
     def figures(self) -> Figures:

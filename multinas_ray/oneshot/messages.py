@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,32 +28,44 @@ class Round:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Traffic:
-    """Gradients that every rank gave to a round's all-reduces: bytes of their values, however these travel."""
-
-    reduced_bytes: int = 0
-    """Of the parameters that the training subnets touch; 0 with one worker or without a weight step."""
-    saved_bytes: int = 0
-    """Of all others, which an all-reduce of the whole supernet would have sent too."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class RoundResult:
-    """What the workers found in one round, averaged over ranks."""
+    """What the workers found in one round, averaged over ranks.
 
-    number: int
+    A worker makes it from what its device computed; the broker and the trial pass it on, Tune's result holds its fields
+    under their names, and the record's tables take their columns from it.
+    """
+
+    round: int
+    """Number of the round."""
     train_loss: float
     """Mean training loss before the step; NaN where the round had no weight step."""
     losses: tuple[float, ...]
-    """Validation loss of each evaluated subnet, in the round's order; minimised."""
+    """Validation loss of each evaluated subnet, in the round's order; minimised, inf where it was not finite."""
     accuracies: tuple[float, ...]
     """Share of the validation batch classified right, in the same order."""
     compute_seconds: float
     """Time from the start of the round's work on rank 0 until its results were there."""
-    traffic: Traffic = Traffic()
-    """What the weight step sent between the workers."""
-    checkpoint: bool = False
+    reduced_bytes: int = 0
+    """Gradients that every rank gave to the round's all-reduces: bytes of the parameters that the training subnets
+    touch, however they travel; 0 with one worker or without a weight step."""
+    saved_bytes: int = 0
+    """Bytes of all other parameters, which an all-reduce of the whole supernet would have sent too."""
+    checkpoint_follows: bool = False
     """Whether the workers save a checkpoint right after this round."""
+
+    @classmethod
+    def from_report(cls, report: Mapping[str, Any]) -> RoundResult:
+        """Read the result out of one that Tune passed on, which holds further keys.
+
+        Raises:
+            KeyError: a field is missing.
+        """
+        return cls(**{field.name: report[field.name] for field in fields(cls)})
+
+    def to_report(self) -> dict[str, Any]:
+        """The fields by their names, and as `loss` what Tune shows for the round."""
+        loss = sum(self.losses) / len(self.losses) if self.losses else self.train_loss
+        return {**vars(self), "loss": loss}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,7 +75,7 @@ class SearchRecord:
         self._evaluations.append(
             evaluation_columns(
                 finished.proposals,
-                losses=finished.losses,
+                losses=np.array(finished.result.losses),
                 complexities=finished.complexities,
                 costs={name: cost(architectures) for name, cost in self._config.costs.items()},
                 accuracies=np.array(finished.result.accuracies),
@@ -94,20 +94,20 @@ class SearchRecord:
         result = finished.result
         self._rounds.buffer(
             {
-                "round": [result.number],
+                "round": [result.round],
                 "block": [finished.block],
                 "trial_id": [finished.trial_id],
                 "train_loss": [None if np.isnan(result.train_loss) else result.train_loss],
                 "num_evaluations": [len(result.losses)],
                 "compute_seconds": [result.compute_seconds],
-                "reduced_bytes": [result.traffic.reduced_bytes],
-                "saved_bytes": [result.traffic.saved_bytes],
+                "reduced_bytes": [result.reduced_bytes],
+                "saved_bytes": [result.saved_bytes],
                 "wall_time_seconds": [self.elapsed_seconds],
             }
         )
-        self.note_update(result.number)
+        self.note_update(result.round)
         if time.monotonic() - self._saved_seconds > SNAPSHOT_INTERVAL_SECONDS:
-            self.save(result.number + 1)
+            self.save(result.round + 1)
 
     def note_update(self, round_number: int) -> None:
         """Note the distributions if a round has moved them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 MAX_BLOCKS = 200
@@ -14,24 +13,11 @@ MIN_ROUNDS_PER_BLOCK = 16
 
 @dataclass(frozen=True, order=True)
 class RoundBlock:
-    """Rounds [start, stop) that one trial reports. Its id is all that a trial's config carries."""
+    """Rounds [start, stop) that one trial reports."""
 
     number: int
     start: int
     stop: int
-
-    @property
-    def id(self) -> str:
-        """Readable id that holds all there is to know of the block."""
-        return f"block-{self.number:04d}-rounds-{self.start}-{self.stop}"
-
-    @classmethod
-    def parse(cls, block_id: str) -> RoundBlock:
-        """The block of an id made by `RoundBlock.id`."""
-        match = re.fullmatch(r"block-(\d+)-rounds-(\d+)-(\d+)", block_id)
-        if match is None:
-            raise ValueError(f"a block id is 'block-NUMBER-rounds-START-STOP', got {block_id!r}")
-        return cls(*map(int, match.groups()))
 
 
 def cut_rounds(first_round: int, num_rounds: int, rounds_per_block: int | None = None) -> list[RoundBlock]:

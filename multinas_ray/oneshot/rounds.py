@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -11,11 +11,18 @@ from torch import nn
 from multinas_ray.data import Batches, DataSplits, open_stream, standard_augmentation
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.memory_estimate import activation_limit
-from multinas_ray.oneshot.messages import Round, Traffic
+from multinas_ray.oneshot.messages import Round
 from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, touched_parameters
 
 BUCKET_ELEMENTS = 8 * 2**20
 """Gradient elements of one all-reduce: large enough for bandwidth, small enough that several are under way."""
+
+
+class Traffic(NamedTuple):
+    """Gradients that every rank gave to a round's all-reduces; see `RoundResult`."""
+
+    reduced_bytes: int = 0
+    saved_bytes: int = 0
 
 
 class RoundWorker:

@@ -73,12 +73,6 @@ class FinishedRound:
     trial_id: str
     """Tune's id of the trial that reported it."""
 
-    @property
-    def losses(self) -> NDArray[np.float64]:
-        """(N,) losses as the optimiser is told them: inf where the evaluation failed."""
-        losses = np.array(self.result.losses, dtype=np.float64)
-        return np.where(np.isfinite(losses), losses, np.inf)
-
 
 class DivergenceCheck:
     """Stops a search whose weights are lost: rounds in a row without a single finite loss."""
@@ -97,7 +91,7 @@ class DivergenceCheck:
         self._rounds_without = 0 if is_finite.any() else self._rounds_without + 1
         if self._rounds_without >= DIVERGED_ROUNDS:
             raise RunError(
-                f"the training diverged: no finite loss in the {DIVERGED_ROUNDS} rounds up to {result.number}; "
+                f"the training diverged: no finite loss in the {DIVERGED_ROUNDS} rounds up to {result.round}; "
                 "lower learning_rate or gradient_clip_norm and start the run under another name"
             )
 
@@ -178,13 +172,13 @@ class Schedule:
 
         A round that is already recorded, or was never drawn, is ignored.
         """
-        if result.number in self._drawn:
-            self._early.setdefault(result.number, (result, block, trial_id))
+        if result.round in self._drawn:
+            self._early.setdefault(result.round, (result, block, trial_id))
         while self.next_round in self._early:
             self._finish(*self._early.pop(self.next_round))
 
     def _finish(self, result: RoundResult, block: int, trial_id: str) -> None:
-        drawn, proposals = self._drawn[result.number]
+        drawn, proposals = self._drawn[result.round]
         finished = FinishedRound(
             round=drawn,
             result=result,
@@ -195,8 +189,8 @@ class Schedule:
         )
         self._record(finished)
         if proposals is not None and finished.complexities is not None:
-            self.optimizer.tell(proposals, finished.losses, finished.complexities)
-        del self._drawn[result.number]
-        self.next_round = result.number + 1
+            self.optimizer.tell(proposals, result.losses, finished.complexities)
+        del self._drawn[result.round]
+        self.next_round = result.round + 1
         self._draw_ahead()
         self._observe(finished)

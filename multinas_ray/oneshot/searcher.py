@@ -10,7 +10,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from multinas_ray.errors import RunError
-from multinas_ray.oneshot.messages import RoundResult, Traffic
+from multinas_ray.oneshot.messages import RoundResult
 from multinas_ray.oneshot.round_blocks import RoundBlock
 from multinas_ray.oneshot.schedule import Schedule
 
@@ -62,22 +62,22 @@ class OneShotSearch(Searcher):
     def _submit(self) -> None:
         self._broker.submit.remote(self._schedule.draw(), self._schedule.next_round)
 
-    def suggest(self, trial_id: str) -> dict[str, str] | str | None:  # type: ignore[override]  # FINISHED is a str
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
         """The next block, or FINISHED; None only while blocks that may come back are running."""
         if self._stopped or self.error or self._schedule.is_complete:
             return str(Searcher.FINISHED)
         if not self._blocks:
             return None if self._block_of else str(Searcher.FINISHED)
         self._block_of[trial_id] = block = self._blocks.popleft()
-        return {"block": block.id, **self._trial_config}
+        return {"block": block.number, "start": block.start, "stop": block.stop, **self._trial_config}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take one round's result. Never raises: an error stops the search and is kept in `error`."""
-        if "round" not in result or self.error:
+        block = self._block_of.get(trial_id)
+        if block is None or "round" not in result or self.error:
             return
         try:
-            block = RoundBlock.parse(result["block"])
-            self._schedule.take(_round_result(result), block.number, trial_id)
+            self._schedule.take(RoundResult.from_report(result), block.number, trial_id)
             self._submit()
         except Exception as error:
             logger.exception("The search stops: round %s could not be taken.", result["round"])
@@ -85,6 +85,8 @@ class OneShotSearch(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take a block's last round, or hand the block of a failed trial out again."""
+        if result:
+            self.on_trial_result(trial_id, result)
         block = self._block_of.pop(trial_id, None)
         if error and block is not None:
             self._failures += 1
@@ -93,8 +95,6 @@ class OneShotSearch(Searcher):
                 self.error = self.error or RunError(
                     f"{self._failures} trials failed; see their error.txt under the run's tune folder"
                 )
-        if result:
-            self.on_trial_result(trial_id, result)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the run's own record and state.json hold all there is."""
@@ -106,15 +106,3 @@ class OneShotSearch(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles the searcher into tuner.pkl; keep that to a name."""
         return {}
-
-
-def _round_result(result: dict[str, Any]) -> RoundResult:
-    return RoundResult(
-        number=int(result["round"]),
-        train_loss=float(result["train_loss"]),
-        losses=tuple(map(float, result["losses"])),
-        accuracies=tuple(map(float, result["accuracies"])),
-        compute_seconds=float(result["compute_seconds"]),
-        traffic=Traffic(reduced_bytes=int(result["reduced_bytes"]), saved_bytes=int(result["saved_bytes"])),
-        checkpoint=bool(result["checkpoint_follows"]),
-    )

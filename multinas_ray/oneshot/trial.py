@@ -13,8 +13,8 @@ from multinas_ray.oneshot.round_blocks import RoundBlock
 class OneShotTrial(tune.Trainable):
     """Reports each round of its block as one Tune result; the work itself is done by the worker group.
 
-    Config: `block`, the block's id; `broker` and `namespace`, where the run's broker is found. Actors are reused
-    from block to block, since starting one takes seconds.
+    Config: `block`, `start` and `stop`, the number and the rounds of the block; `broker` and `namespace`, where the
+    run's broker is found. Actors are reused from block to block, since starting one takes seconds.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -25,7 +25,7 @@ class OneShotTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next block over in the same actor."""
-        self._block = RoundBlock.parse(new_config["block"])
+        self._block = RoundBlock(new_config["block"], new_config["start"], new_config["stop"])
         self._after = self._block.start - 1
         return True
 
@@ -34,20 +34,8 @@ class OneShotTrial(tune.Trainable):
         result: Any = ray.get(self._broker.next_result.remote(self._after, self._block.stop))
         if result is None:
             return {"done": True}
-        self._after = result.number
-        return {
-            "round": result.number,
-            "block": self._block.id,
-            "loss": sum(result.losses) / len(result.losses) if result.losses else result.train_loss,
-            "train_loss": result.train_loss,
-            "losses": list(result.losses),
-            "accuracies": list(result.accuracies),
-            "compute_seconds": result.compute_seconds,
-            "reduced_bytes": result.traffic.reduced_bytes,
-            "saved_bytes": result.traffic.saved_bytes,
-            "checkpoint_follows": result.checkpoint,
-            "done": result.number == self._block.stop - 1,
-        }
+        self._after = result.round
+        return {**result.to_report(), "block": self._block.number, "done": result.round == self._block.stop - 1}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """Nothing to keep: the broker and the record hold all there is."""

@@ -141,13 +141,12 @@ class Curves:
         if math.isfinite(finished.result.train_loss):
             self._writer.add_scalar("round/train_loss", finished.result.train_loss, number)
         self._writer.add_scalar("round/compute_seconds", finished.result.compute_seconds, number)
-        traffic = finished.result.traffic
-        if traffic.reduced_bytes:
-            self._writer.add_scalar("round/reduced_bytes", traffic.reduced_bytes, number)
-            self._writer.add_scalar("round/saved_bytes", traffic.saved_bytes, number)
+        if finished.result.reduced_bytes:
+            self._writer.add_scalar("round/reduced_bytes", finished.result.reduced_bytes, number)
+            self._writer.add_scalar("round/saved_bytes", finished.result.saved_bytes, number)
         if finished.proposals is None:
             return
-        self._writer.add_scalar("round/median_validation_loss", float(np.median(finished.losses)), number)
+        self._writer.add_scalar("round/median_validation_loss", float(np.median(finished.result.losses)), number)
         for name in diagnostics.keys() - NO_CURVES:
             for k, value in enumerate(diagnostics[name]):
                 self._writer.add_scalar(f"{name}/{k}", float(value), number)

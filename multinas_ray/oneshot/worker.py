@@ -11,7 +11,7 @@ import uuid
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import ray.train
@@ -24,8 +24,8 @@ from multinas_ray.cluster import SpotNotice, SpotWatch
 from multinas_ray.data import load_splits
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot.job import WorkerJob
-from multinas_ray.oneshot.messages import Ending, Round, RoundResult, Traffic
-from multinas_ray.oneshot.rounds import RoundWorker
+from multinas_ray.oneshot.messages import Ending, Round, RoundResult
+from multinas_ray.oneshot.rounds import RoundWorker, Traffic
 from multinas_ray.storage import make_folder, resolve, write_atomic
 from multinas_ray.supernets import write_supernet
 
@@ -123,7 +123,7 @@ class WorkerLoop:
     def _carry_out(self, work: Round) -> None:
         started_seconds = time.perf_counter()
         packed = self._worker.run(work)
-        self._outbox.add(work.number, packed, started_seconds, traffic=self._worker.traffic, checkpoint=work.checkpoint)
+        self._outbox.add(work, packed, started_seconds, self._worker.traffic)
         if work.checkpoint:
             # Weights first: the training's last round counts as done only once its weights are stored.
             training_ends = self._worker.job.weights_first and work.number + 1 == self._worker.job.num_weight_steps
@@ -137,25 +137,29 @@ class WorkerLoop:
             self._broker.post.remote(self._attempt, results)
 
 
+class Underway(NamedTuple):
+    """A round whose results are still on their way from the device."""
+
+    work: Round
+    packed: torch.Tensor
+    """See RoundWorker.run."""
+    event: torch.cuda.Event | None
+    """Happens when the copy on the host is there; None where the result was computed there."""
+    started_seconds: float
+    traffic: Traffic
+
+
 class Outbox:
     """Results on their way from the device, in order. On a GPU they are copied without making the host wait."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[int, torch.Tensor, torch.cuda.Event | None, float, Traffic, bool]] = deque()
+        self._waiting: deque[Underway] = deque()
         self._last_arrival_seconds = -math.inf
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(
-        self,
-        number: int,
-        packed: torch.Tensor,
-        started_seconds: float,
-        *,
-        traffic: Traffic = Traffic(),  # noqa: B008 - frozen
-        checkpoint: bool = False,
-    ) -> None:
+    def add(self, work: Round, packed: torch.Tensor, started_seconds: float, traffic: Traffic) -> None:
         """Take the packed result of a round (see RoundWorker.run) and start its copy to the host."""
         event = None
         if packed.is_cuda:
@@ -163,13 +167,13 @@ class Outbox:
             packed = on_host.copy_(packed, non_blocking=True)
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record()
-        self._waiting.append((number, packed, event, started_seconds, traffic, checkpoint))
+        self._waiting.append(Underway(work, packed, event, started_seconds, traffic))
 
     def ready(self) -> list[RoundResult]:
         """Those results that have arrived."""
         results = []
-        while self._waiting and self._has_arrived(self._waiting[0][2]):
-            results.append(self._unpack(*self._waiting.popleft()))
+        while self._waiting and self._has_arrived(self._waiting[0].event):
+            results.append(self._unpack(self._waiting.popleft()))
         return results
 
     @staticmethod
@@ -178,39 +182,32 @@ class Outbox:
 
     def wait_for_one(self) -> RoundResult:
         """The oldest result, waiting for it."""
-        event = self._waiting[0][2]
+        event = self._waiting[0].event
         if event is not None:
             event.synchronize()
-        return self._unpack(*self._waiting.popleft())
+        return self._unpack(self._waiting.popleft())
 
     def drain(self) -> list[RoundResult]:
         """All results, waiting for those under way."""
-        if self._waiting and self._waiting[-1][2] is not None:
-            self._waiting[-1][2].synchronize()
+        if self._waiting and (event := self._waiting[-1].event) is not None:
+            event.synchronize()
         return self.ready()
 
-    def _unpack(
-        self,
-        number: int,
-        packed: torch.Tensor,
-        event: torch.cuda.Event | None,
-        started_seconds: float,
-        traffic: Traffic,
-        checkpoint: bool,
-    ) -> RoundResult:
-        values = packed.tolist()
+    def _unpack(self, arrived: Underway) -> RoundResult:
+        train_loss, *values = arrived.packed.tolist()
+        losses, accuracies = values[: len(values) // 2], values[len(values) // 2 :]
         # A device carries rounds out one after the other: this one had it since the last one's arrival.
-        now, since = time.perf_counter(), max(started_seconds, self._last_arrival_seconds)
+        now, since = time.perf_counter(), max(arrived.started_seconds, self._last_arrival_seconds)
         self._last_arrival_seconds = now
-        half = 1 + len(values) // 2
         return RoundResult(
-            number=number,
-            train_loss=values[0],
-            losses=tuple(values[1:half]),
-            accuracies=tuple(values[half:]),
+            round=arrived.work.number,
+            train_loss=train_loss,
+            losses=tuple(loss if math.isfinite(loss) else math.inf for loss in losses),
+            accuracies=tuple(accuracies),
             compute_seconds=now - since,
-            traffic=traffic,
-            checkpoint=checkpoint,
+            reduced_bytes=arrived.traffic.reduced_bytes,
+            saved_bytes=arrived.traffic.saved_bytes,
+            checkpoint_follows=arrived.work.checkpoint,
         )
 
 

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import torch
 
-from multinas_ray.oneshot.messages import Round, Traffic
-from multinas_ray.oneshot.worker import Outbox
+from multinas_ray.oneshot.messages import Round
+from multinas_ray.oneshot.rounds import Traffic
+from multinas_ray.oneshot.worker import Outbox, Underway
 
 
 class Event:
@@ -39,8 +40,8 @@ class SlowOutbox(Outbox):
         super().__init__()
         self.stream = Stream()
 
-    def add(self, number, packed, started_seconds, *, traffic=Traffic(), checkpoint=False):  # noqa: B008
-        self._waiting.append((number, packed, self.stream.event(), started_seconds, traffic, checkpoint))
+    def add(self, work, packed, started_seconds, traffic):
+        self._waiting.append(Underway(work, packed, self.stream.event(), started_seconds, traffic))
 
 
 def packed_of(number):
@@ -72,7 +73,7 @@ class FakeBroker:
 
     def _post(self, attempt, results):
         self.results += results
-        self.note("post", attempt, [each.number for each in results])
+        self.note("post", attempt, [each.round for each in results])
 
     def note(self, *what):
         self.calls.append(what)

@@ -20,7 +20,7 @@ def rounds_of(start, stop):
 
 
 def result_of(number, train_loss=0.0):
-    return RoundResult(number=number, train_loss=train_loss, losses=(), accuracies=(), compute_seconds=0.1)
+    return RoundResult(round=number, train_loss=train_loss, losses=(), accuracies=(), compute_seconds=0.1)
 
 
 def results_of(*numbers):
@@ -139,11 +139,11 @@ def test_results_reach_the_trial_one_by_one(play):
         await broker.begin_attempt("a", alive())
         waiting = await is_waiting(broker.next_result(-1, 4))
         await broker.post("a", results_of(0, 1))
-        assert (await soon(waiting)).number == 0
-        assert (await soon(broker.next_result(0, 4))).number == 1
+        assert (await soon(waiting)).round == 0
+        assert (await soon(broker.next_result(0, 4))).round == 1
         waiting = await is_waiting(broker.next_result(1, 4))
         await broker.post("a", results_of(2))
-        assert (await soon(waiting)).number == 2
+        assert (await soon(waiting)).round == 2
         assert await soon(broker.next_result(3, 4)) is None
 
     play(scenario)
@@ -232,7 +232,7 @@ def test_a_resumed_session_begins_at_its_first_round(play):
         assert start == 37
         assert numbers(await soon(broker.take(start))) == [37, 38, 39, 40]
         await broker.post("a", results_of(37))
-        assert (await soon(broker.next_result(31, 48))).number == 37
+        assert (await soon(broker.next_result(31, 48))).round == 37
 
     play(scenario, first_round=37)
 
@@ -244,9 +244,9 @@ def test_acknowledged_results_are_dropped_and_not_given_again(play):
         await broker.post("a", results_of(0, 1, 2))
         await broker.submit([], 2)
         assert sorted(broker._results) == [2]
-        assert (await soon(broker.next_result(-1, 4))).number == 2  # a trial that starts its block over
+        assert (await soon(broker.next_result(-1, 4))).round == 2  # a trial that starts its block over
         await broker.submit([], 1)  # overtaken on its way
-        assert (await soon(broker.next_result(-1, 4))).number == 2
+        assert (await soon(broker.next_result(-1, 4))).round == 2
 
     play(scenario)
 
@@ -257,8 +257,8 @@ def test_results_not_acknowledged_are_given_again(play):
         await broker.begin_attempt("a", alive())
         await broker.post("a", results_of(0, 1))
         for _ in range(2):
-            assert (await soon(broker.next_result(-1, 4))).number == 0
-            assert (await soon(broker.next_result(0, 4))).number == 1
+            assert (await soon(broker.next_result(-1, 4))).round == 0
+            assert (await soon(broker.next_result(0, 4))).round == 1
 
     play(scenario)
 
@@ -272,7 +272,7 @@ def test_a_block_that_is_in_the_record_is_over(play):
         await soon(waiting)
         await broker.submit([], 4)
         assert await soon(broker.next_result(-1, 4)) is None
-        assert (await soon(broker.next_result(3, 8))).number == 4
+        assert (await soon(broker.next_result(3, 8))).round == 4
 
     play(scenario)
 
@@ -286,7 +286,7 @@ def test_first_results_wait_for_all_trials(play):
         await broker.trial_ready("one")
         waiting = await is_waiting(broker.next_result(-1, 2))
         await broker.trial_ready("two")
-        assert (await soon(waiting)).number == 0
+        assert (await soon(waiting)).round == 0
 
     play(scenario, num_trials=2)
 
@@ -298,7 +298,7 @@ def test_the_start_gate_opens_by_itself(play, clock):
         await broker.post("a", results_of(0))
         await is_waiting(broker.next_result(-1, 2))
         clock.now += START_GATE_SECONDS
-        assert (await soon(broker.next_result(-1, 2))).number == 0
+        assert (await soon(broker.next_result(-1, 2))).round == 0
 
     play(scenario, num_trials=2)
 
@@ -308,7 +308,7 @@ def test_a_trial_at_the_gate_is_let_in_after_the_time(play, monkeypatch):
         await broker.submit(rounds_of(0, 2), 0)
         await broker.begin_attempt("a", alive())
         await broker.post("a", results_of(0))
-        assert (await soon(broker.next_result(-1, 2))).number == 0
+        assert (await soon(broker.next_result(-1, 2))).round == 0
 
     monkeypatch.setattr(broker_module, "START_GATE_SECONDS", 0.05)
     play(scenario, num_trials=2)
@@ -339,8 +339,8 @@ def test_a_stop_withdraws_what_no_worker_has_and_lets_the_rest_finish(play):
         assert other_trial is None
         await broker.stop()  # once more, as the driver does
         await broker.post("a", results_of(0, 1))
-        assert (await soon(trial)).number == 0
-        assert (await soon(broker.next_result(0, 4))).number == 1
+        assert (await soon(trial)).round == 0
+        assert (await soon(broker.next_result(0, 4))).round == 1
         assert await soon(broker.next_result(1, 4)) is None
         await broker.end(Ending())
         assert isinstance(await soon(worker), Ending)
@@ -367,7 +367,7 @@ def test_a_stop_without_workers_gives_up_what_is_not_done(play):
         await broker.begin_attempt("a", alive())
         await soon(broker.take(0))
         await broker.post("a", results_of(0))
-        assert (await soon(broker.next_result(-1, 4))).number == 0
+        assert (await soon(broker.next_result(-1, 4))).round == 0
         trial = await is_waiting(broker.next_result(0, 4))
         await broker.stop()  # interrupted first, then the workers die
         assert not trial.done()
@@ -384,7 +384,7 @@ def test_a_result_that_was_done_before_the_workers_went_is_still_given(play):
         await soon(broker.take(0))
         await broker.post("a", results_of(0, 1))
         await broker.stop(workers_are_gone=True)
-        assert (await soon(broker.next_result(0, 4))).number == 1
+        assert (await soon(broker.next_result(0, 4))).round == 1
         assert await soon(broker.next_result(1, 4)) is None
 
     play(scenario)
@@ -517,7 +517,7 @@ def test_only_the_workers_of_the_present_attempt_are_asked(play):
         trial = await is_waiting(broker.next_result(-1, 4))
         await soon(broker.stop())
         await broker.post("b", results_of(0))
-        assert (await soon(trial)).number == 0
+        assert (await soon(trial)).round == 0
         assert await soon(broker.end(Ending())) is True
 
     play(scenario)

@@ -7,7 +7,7 @@ import pytest
 
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot import record as record_module
-from multinas_ray.oneshot.messages import RoundResult, Traffic
+from multinas_ray.oneshot.messages import RoundResult
 from multinas_ray.oneshot.record import SearchRecord, resume_record
 from multinas_ray.oneshot.schedule import Schedule
 from multinas_ray.runs import load_run, load_snapshot, proposals_of, verify_run, write_config, write_finished
@@ -60,14 +60,15 @@ class Session:
         noise = np.random.default_rng((self.number, drawn.number)).normal(0, 0.05, len(rows))
         losses = 1.0 - 0.3 * self.config.cost(rows) / self.config.complexity_scale + noise
         if drawn.number == 5:
-            losses[:1] = np.nan
+            losses[:1] = np.inf
         return RoundResult(
-            number=drawn.number,
+            round=drawn.number,
             train_loss=1.0,
             losses=tuple(losses.tolist()),
             accuracies=tuple([0.5] * len(rows)),
             compute_seconds=0.02,
-            traffic=Traffic(reduced_bytes=1000 + drawn.number, saved_bytes=5000),
+            reduced_bytes=1000 + drawn.number,
+            saved_bytes=5000,
         )
 
     def draw(self):
@@ -346,7 +347,7 @@ def test_a_row_holds_what_the_round_gave(make_config):
     assert row["flops"] == config.space.costs["flops"](architecture[None])[0]
     assert row["complexity"] == row["params"] / config.complexity_scale
     assert (row["tell_order"], row["update"]) == (13, 4)
-    assert np.isposinf(load_run(config.run_path).evaluations["loss"][12])  # the NaN of round 5
+    assert np.isposinf(load_run(config.run_path).evaluations["loss"][12])  # the failure of round 5
 
 
 def test_evaluations_are_durable_before_the_optimiser_is_told(make_config):

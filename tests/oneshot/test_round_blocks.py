@@ -1,6 +1,6 @@
 import pytest
 
-from multinas_ray.oneshot.round_blocks import MAX_BLOCKS, MIN_ROUNDS_PER_BLOCK, RoundBlock, cut_rounds
+from multinas_ray.oneshot.round_blocks import MAX_BLOCKS, MIN_ROUNDS_PER_BLOCK, cut_rounds
 
 
 def rounds_of(blocks):
@@ -39,23 +39,3 @@ def test_by_default_there_are_few_blocks_and_none_is_short(num_rounds):
 def test_by_default_a_block_is_as_short_as_the_limits_allow():
     assert cut_rounds(0, 3200)[0].stop == MIN_ROUNDS_PER_BLOCK
     assert len(cut_rounds(0, 100_000)) == MAX_BLOCKS
-
-
-@pytest.mark.parametrize(
-    "block", [RoundBlock(0, 0, 16), RoundBlock(12, 200, 216), RoundBlock(123_456, 10**9, 10**9 + 1)]
-)
-def test_an_id_holds_the_whole_block(block):
-    assert RoundBlock.parse(block.id) == block
-
-
-def test_an_id_is_readable():
-    assert RoundBlock(3, 48, 64).id == "block-0003-rounds-48-64"
-
-
-@pytest.mark.parametrize(
-    "bad", ["", "block-1", "block-0003-rounds-48-64 ", "block-x-rounds-1-2", "block--1-rounds-1-2"]
-)
-def test_a_text_that_is_no_block_id_is_refused(bad):
-    with pytest.raises(ValueError, match="'block-NUMBER-rounds-START-STOP', got ") as caught:
-        RoundBlock.parse(bad)
-    assert repr(bad) in str(caught.value)

@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from multinas_ray.oneshot import rounds as rounds_module
-from multinas_ray.oneshot.messages import Round, Traffic
-from multinas_ray.oneshot.rounds import RoundWorker, average_gradients
+from multinas_ray.oneshot.messages import Round
+from multinas_ray.oneshot.rounds import RoundWorker, Traffic, average_gradients
 from multinas_ray.supernets import Supernet, touched_parameters
 
 

@@ -5,6 +5,8 @@ from multinas_ray.errors import ConfigError, RunError
 from multinas_ray.oneshot.messages import Round, RoundResult
 from multinas_ray.oneshot.schedule import DIVERGED_ROUNDS, DivergenceCheck, FinishedRound, Plan
 
+NAN, INF = float("nan"), float("inf")
+
 
 def play(search, order_of, extra=lambda number: 1):
     """Deliver results as `order_of(numbers that are out and not delivered)` says, each `extra` times."""
@@ -40,7 +42,7 @@ def test_the_warm_up_evaluates_nothing_and_leaves_the_distributions_alone(make_s
         (finished,) = search.take(number)
         assert finished.proposals is None
         assert finished.complexities is None
-        assert finished.losses.shape == (0,)
+        assert finished.result.losses == ()
     assert np.array_equal(search.optimizer.probs, start)
     assert np.allclose(start[:, 0], 1 / np.array([3, 3, 3, np.inf]))
     assert search.optimizer.num_told == 0
@@ -144,7 +146,7 @@ def test_of_two_results_of_a_waiting_round_the_first_counts(make_search):
 def test_results_of_rounds_that_are_not_out_are_ignored(make_search, number):
     search = make_search()
     search.draw()
-    assert search.take(0, number=number) == []
+    assert search.take(0, round=number) == []
     assert search.record == []
     for known in range(4):
         assert [each.round.number for each in search.take(known)] == [known]
@@ -194,13 +196,12 @@ def test_an_exception_while_recording_leaves_the_optimiser_untold(make_search):
     assert search.optimizer.num_told == 8
 
 
-def test_losses_that_are_not_finite_are_told_as_inf(make_search, made_up_result):
+def test_failed_evaluations_are_told_and_move_the_distributions(make_search, made_up_result):
     search = make_search(warmup_rounds=0)
     search.draw()
     good = made_up_result(search.drawn[0]).losses
-    (finished,) = search.take(0, losses=(float("nan"), float("-inf"), float("inf"), *good[3:]))
-    assert np.isposinf(finished.losses[:3]).all()
-    assert finished.losses[3:].tolist() == list(good[3:])
+    (finished,) = search.take(0, losses=(INF, INF, INF, *good[3:]))
+    assert finished.result.losses == (INF, INF, INF, *good[3:])
     assert np.isfinite(search.optimizer.probs).all()
     assert search.optimizer.num_updates == 1
 
@@ -230,9 +231,6 @@ def test_a_plan_has_no_positional_arguments():
         Plan(1, 2, 3)
 
 
-NAN, INF = float("nan"), float("inf")
-
-
 def finished_of(number, train_loss, losses=(), trains=True):
     """A finished round with these losses; the warm-up's without any, weights first without training."""
     rows = np.zeros((max(1, len(losses)), 3), int)
@@ -241,7 +239,7 @@ def finished_of(number, train_loss, losses=(), trains=True):
             number=number, train_architectures=rows if trains else None, architectures=rows if losses else None
         ),
         result=RoundResult(
-            number=number, train_loss=train_loss, losses=losses, accuracies=(0.1,) * len(losses), compute_seconds=0.0
+            round=number, train_loss=train_loss, losses=losses, accuracies=(0.1,) * len(losses), compute_seconds=0.0
         ),
         proposals=None,
         complexities=None,

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from multinas_ray.oneshot.messages import Traffic
 from multinas_ray.oneshot.views import MAX_CURVE_POINTS, Curves, ProgressView, distribution_table
 from multinas_ray.runs import format_count
 
@@ -189,7 +188,7 @@ def test_a_round_without_a_weight_step_has_no_training_loss(rounds, show_all):
 
 
 def test_with_one_worker_there_is_no_curve_of_what_travels(rounds, show_all):
-    alone = [replace(each, result=replace(each.result, traffic=Traffic())) for each in rounds]
+    alone = [replace(each, result=replace(each.result, reduced_bytes=0, saved_bytes=0)) for each in rounds]
     assert not any(name.endswith("_bytes") for name in show_all(alone))
 
 

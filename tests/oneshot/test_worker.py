@@ -64,12 +64,12 @@ def test_the_loop_carries_out_all_rounds_and_posts_each_once(run_loop):
 def test_a_result_tells_what_its_own_round_sent_and_whether_a_checkpoint_follows(run_loop, monkeypatch, outbox):
     monkeypatch.setattr(worker_module, "Outbox", outbox)
     broker = run_loop([rounds_of(1, 2, 3, checkpoint={2}), INTERRUPTED], start=1)
-    assert [(each.traffic.reduced_bytes, each.traffic.saved_bytes) for each in broker.results] == [
+    assert [(each.reduced_bytes, each.saved_bytes) for each in broker.results] == [
         (1, 10),
         (2, 20),
         (3, 30),
     ]
-    assert [each.checkpoint for each in broker.results] == [False, True, False]
+    assert [each.checkpoint_follows for each in broker.results] == [False, True, False]
 
 
 def test_the_loop_begins_where_it_is_told(run_loop):

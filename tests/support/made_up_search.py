@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multinas_ray.core import MultiDistributionOptimizer
-from multinas_ray.oneshot import Plan, RoundResult, Schedule, Traffic
+from multinas_ray.oneshot import Plan, RoundResult, Schedule
 
 NUM_CATEGORIES = [3, 4, 2]
 COEFFICIENTS = [0.0, 0.3]
@@ -24,13 +24,14 @@ def result_of(drawn):
     rows = np.zeros((0, 3)) if drawn.architectures is None else drawn.architectures
     losses = 1.0 - 0.5 * complexity_of(rows) + noise.normal(0, 0.05, len(rows))
     return RoundResult(
-        number=drawn.number,
+        round=drawn.number,
         train_loss=float("nan") if drawn.train_architectures is None else 2.0 + noise.normal(),
         losses=tuple(losses.tolist()),
         accuracies=tuple(np.exp(-losses).tolist()),
         compute_seconds=0.02,
-        traffic=Traffic(reduced_bytes=1000 + drawn.number, saved_bytes=5000),
-        checkpoint=drawn.checkpoint,
+        reduced_bytes=1000 + drawn.number,
+        saved_bytes=5000,
+        checkpoint_follows=drawn.checkpoint,
     )
 
 
