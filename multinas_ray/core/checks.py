@@ -49,19 +49,6 @@ def checked_evaluations(
     return told
 
 
-def checked_kept(pending: Proposals, keep_ids: npt.ArrayLike) -> Proposals:
-    """Returns the pending proposals of these ids.
-
-    Raises:
-        ConfigError: An id is not pending.
-    """
-    kept = pending[np.isin(pending.ids, keep_ids)]
-    if len(kept) != np.size(keep_ids):
-        unknown = np.setdiff1d(keep_ids, pending.ids)
-        raise ConfigError(f"only pending proposals can be kept, these ids are not: {unknown.tolist()}")
-    return kept
-
-
 def _check_architectures(proposals: Proposals, layout: CategoryLayout) -> None:
     architectures_ND, counts = proposals.architectures, layout.num_categories
     if architectures_ND.shape[1] != len(counts):

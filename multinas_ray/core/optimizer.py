@@ -206,20 +206,20 @@ class MultiDistributionOptimizer:
         """
         self._state.outstanding.forget(proposals_or_ids)
 
-    def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep_ids: npt.ArrayLike = ()) -> None:
+    def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep: Proposals | None = None) -> None:
         """Goes on after a crash: drops what was drawn and not told, and draws anew under new ids.
 
         Args:
             first_id: ids go on from here or from the next unused one, whichever is larger. All below count as
                 settled but those kept, so fold in every result on record first.
             seed: of the draws from now on.
-            keep_ids: pending proposals whose results may still come.
+            keep: proposals whose results may still come; those that were told or forgotten are left out.
 
         Raises:
-            ConfigError: `first_id` is negative, the seed is not one, or an id to keep is not pending.
+            ConfigError: `first_id` is negative, or the seed is not one.
         """
         state, rng = self._state, new_generator(seed)
-        state.outstanding.restart(first_id, keep_ids)
+        state.outstanding.restart(first_id, keep)
         state.rng, state.queue = rng, Proposals.empty(len(self._config.num_categories))
 
     def set_coefficients(self, coefficients: Iterable[float]) -> None:

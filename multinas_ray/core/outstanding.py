@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.core.arrays import IntArray
-from multinas_ray.core.checks import check_complexities, checked_first_id, checked_ids, checked_kept
+from multinas_ray.core.checks import check_complexities, checked_first_id, checked_ids
 from multinas_ray.core.ledger import Ledger
 from multinas_ray.core.proposals import Evaluations, Proposals
 
@@ -64,14 +64,19 @@ class Outstanding:
         ids = proposals_or_ids.ids if isinstance(proposals_or_ids, Proposals) else proposals_or_ids
         self._settle(checked_ids(ids))
 
-    def restart(self, first_id: int, keep_ids: npt.ArrayLike) -> None:
-        """Settles all below `first_id` and below the next unused id but `keep_ids`, which stay out.
+    def restart(self, first_id: int, keep: Proposals | None) -> None:
+        """Settles all below `first_id` and below the next unused id but what is kept, which stays out.
+
+        Args:
+            first_id: the least id that may be given next.
+            keep: proposals that stay out, unless they are settled.
 
         Raises:
-            ConfigError: `first_id` is negative, or an id to keep is not out. Nothing is changed then.
+            ConfigError: `first_id` is negative.
         """
-        first, kept = checked_first_id(first_id), checked_kept(self.pending, keep_ids)
-        self.next_id = max(self.next_id, first)
+        first = checked_first_id(first_id)
+        kept = self.pending[:0] if keep is None else keep[self.ledger.is_new(keep.ids)]
+        self.next_id = max(self.next_id, first, int(kept.ids.max(initial=-1)) + 1)
         self.ledger = self.ledger.settle_below(self.next_id, kept.ids)
         self._parts = [kept]
 

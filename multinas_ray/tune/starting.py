@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from multinas_ray.core import Proposals
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import ConfigSpace, Run, load_config, load_run, proposals_of
 from multinas_ray.tune.complexity import Probe, checked_value, probe
@@ -171,16 +172,13 @@ def _fold(
         search.remember(each)
     for each in live:
         search.run(each)
-    first_id = max(numbers, default=-1) + 1
-    kept = [each.number for each in live if each.number >= 0]
+    held = [] if is_calibrated else [each for each in evaluations if each.proposal is not None]
+    draws = [each.proposal for each in (*live, *held) if each.proposal is not None]
     if is_calibrated:
         _tell_newer(search, run)
-        optimizer.restart(first_id=first_id, seed=seed, keep_ids=kept)
-    else:  # draws of the start are all from the same distributions: ask as often, and keep what may be told
-        held = [each for each in evaluations if each.proposal is not None]
-        optimizer.ask(max(first_id, 1))
-        optimizer.restart(first_id=first_id, seed=seed, keep_ids=[*kept, *(each.number for each in held)])
-        search.hold(held)
+    keep = Proposals.concatenate(draws) if draws else None
+    optimizer.restart(first_id=max(numbers, default=-1) + 1, seed=seed, keep=keep)
+    search.hold(held)
     record_earlier(search, points, numbers)
     return search
 

@@ -225,11 +225,11 @@ def test_restart_drops_what_is_out_and_goes_on_under_new_ids():
     assert optimizer.ask(1).ids[0] == 56, "ids never go back"
 
 
-def test_restart_keeps_the_pending_proposals_it_is_told_to():
+def test_restart_keeps_the_proposals_it_is_told_to():
     optimizer = new_optimizer()
     proposals = optimizer.ask(9)
     tell(optimizer, proposals[[0, 5]])
-    optimizer.restart(first_id=20, seed=1, keep_ids=[2, 7])
+    optimizer.restart(first_id=20, seed=1, keep=proposals[[2, 7]])
     np.testing.assert_array_equal(optimizer.pending().ids, [2, 7])
     assert optimizer.ask(1).ids[0] == 20
     tell(optimizer, proposals)
@@ -239,12 +239,26 @@ def test_restart_keeps_the_pending_proposals_it_is_told_to():
     np.testing.assert_array_equal(restored.pending().ids, [20])
 
 
-def test_restart_keeps_only_what_is_pending():
+def test_restart_keeps_nothing_that_is_settled():
     optimizer = new_optimizer()
-    tell(optimizer, optimizer.ask(3)[:1])
-    with pytest.raises(ConfigError, match=r"not: \[0, 9\]"):
-        optimizer.restart(first_id=20, seed=1, keep_ids=[0, 2, 9])
-    assert optimizer.ask(1).ids[0] == 3, "nothing changed"
+    proposals = optimizer.ask(9)
+    tell(optimizer, proposals[:2])
+    optimizer.forget([3])
+    optimizer.restart(first_id=20, seed=1, keep=proposals[[0, 2, 3]])
+    np.testing.assert_array_equal(optimizer.pending().ids, [2])
+    tell(optimizer, proposals[[2, 3]])
+    assert (optimizer.num_told, optimizer.num_ignored) == (3, 1)
+
+
+def test_restart_keeps_proposals_that_it_has_not_handed_out_itself():
+    """A resumed search knows them from its record; its optimiser is one that has not drawn them."""
+    proposals = new_optimizer().ask(30)
+    optimizer = new_optimizer()
+    optimizer.restart(first_id=7, seed=1, keep=proposals[[2, 29]])
+    np.testing.assert_array_equal(optimizer.pending().ids, [2, 29])
+    assert optimizer.ask(1).ids[0] == 30
+    assert tell(optimizer, proposals) == 0
+    assert (optimizer.num_told, optimizer.num_ignored) == (2, 28)
 
 
 def test_coefficients_set_before_the_first_result_are_as_if_given_at_the_start():

@@ -312,8 +312,8 @@ def test_results_told_again_are_ignored_and_failures_can_be_mended():
         optimizer.tell(Proposals(**{**vars(asked[0]), "ids": [51]}), [1.0], [np.nan])
     with pytest.raises(ConfigError, match="coefficients can be set before the first result"):
         optimizer.set_coefficients([1.0, 2.0, 3.0])
-    with pytest.raises(ConfigError, match=r"only pending proposals can be kept, these ids are not: \[1\]"):
-        optimizer.restart(first_id=60, seed=1, keep_ids=[1])
+    optimizer.restart(first_id=60, seed=1, keep=asked)
+    assert len(optimizer.pending()) == 0  # one was told, the other forgotten
 
 
 def test_a_cost_table_makes_predicted_complexities_exact():

@@ -210,19 +210,19 @@ class ScreenedOptimizer:
         """
         self._state.outstanding.forget(proposals_or_ids)
 
-    def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep_ids: npt.ArrayLike = ()) -> None:
+    def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep: Proposals | None = None) -> None:
         """Goes on after a crash under new ids, as MultiDistributionOptimizer does; the updates' pools stay theirs.
 
         Args:
             first_id: ids go on from here or from the next unused one, whichever is larger.
             seed: of the proposals from now on.
-            keep_ids: pending proposals whose results may still come.
+            keep: proposals whose results may still come; those that were told or forgotten are left out.
 
         Raises:
-            ConfigError: `first_id` is negative, the seed is not one, or an id to keep is not pending.
+            ConfigError: `first_id` is negative, or the seed is not one.
         """
         rng = new_generator(seed)
-        self._state.outstanding.restart(first_id, keep_ids)
+        self._state.outstanding.restart(first_id, keep)
         self._state.rng, self._state.queue = rng, self._state.queue[:0]
 
     def set_coefficients(self, coefficients: Iterable[float]) -> None:
