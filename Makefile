@@ -1,0 +1,65 @@
+# On a machine with Python 3.10 or newer, `make quickstart` and `make test` do everything, set-up included.
+#
+#   make test PYTHON=python3.12      with another interpreter
+#   make test VENV=/tmp/multinas     with a virtual environment in another place
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install quickstart test check format lint types imports docs docs-serve fast cluster clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/installed-all ## make the virtual environment with everything for development
+
+quickstart: $(VENV)/installed-demo ## find, train, export and report 4 networks for handwritten digits (minutes, on a CPU)
+	$(BIN)/python experiments/quickstart.py
+
+test: check docs fast cluster ## run every check and test, as the continuous integration does
+
+check: lint format types imports ## run the checks that need no test: ruff, mypy and import-linter
+
+lint: $(VENV)/installed-all
+	$(BIN)/ruff check .
+
+format: $(VENV)/installed-all
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-all
+	$(BIN)/mypy
+
+imports: $(VENV)/installed-all
+	$(BIN)/lint-imports
+
+docs: $(VENV)/installed-all ## build the documentation site in site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs-serve: $(VENV)/installed-all ## show the documentation site at http://127.0.0.1:8000 while you edit it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+fast: $(VENV)/installed-all ## run the tests that start no Ray
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not cluster" -n 2 --dist loadfile --durations=15
+
+# The tests that lose whole nodes (marker `nodes`) need an idle machine and are run by hand: pytest -m nodes
+cluster: $(VENV)/installed-all ## run the tests that start (and kill) a real local Ray
+	$(BIN)/pytest -m "cluster and not nodes" --durations=0
+
+clean: ## remove the virtual environment, caches and the built site; results in runs/ stay
+	rm -rf .venv site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+# A stamp tells which extras are installed; a change of pyproject.toml installs again.
+$(VENV)/installed-demo: EXTRAS = demo
+$(VENV)/installed-all: EXTRAS = demo,docs,tests
+$(VENV)/installed-demo $(VENV)/installed-all: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo 'Python 3.10 or newer is needed; name one: make PYTHON=python3.12'; exit 1; }
+	$(PYTHON) -m venv $(VENV)

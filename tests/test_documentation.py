@@ -1,0 +1,267 @@
+"""README and guides: their Python runs as written, and their commands exist with the flags that they are given.
+
+Only what takes long is shortened: a search itself, the number of trials, the epochs of a training.
+"""
+
+import argparse
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from multinas_ray.__main__ import main
+from multinas_ray.oneshot import OneShotSearchConfig, run_search
+from multinas_ray.runs import verify_run
+from multinas_ray.supernets import build_subnet
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", ".github/PULL_REQUEST_TEMPLATE.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+PROGRAMS_OF_OTHERS = {"cd", "git", "mypy", "pre-commit", "ruff", "lint-imports", "source", "tensorboard"}
+"""Programs whose arguments are not looked at."""
+
+
+def blocks_of(language: str, page: Path) -> list[str]:
+    """The fenced blocks of a language, without the indentation that a list gives them."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+PYTHON = [(page.relative_to(ROOT).as_posix(), block) for page in PAGES for block in blocks_of("python", page)]
+
+
+def python_with(text: str, page: str) -> str:
+    (block,) = [block for name, block in PYTHON if name == page and text in block]
+    return block
+
+
+def run_python(block: str, page: str) -> dict[str, object]:
+    names: dict[str, object] = {"__name__": "__main__"}
+    exec(compile(block, page, "exec"), names)
+    return names
+
+
+def test_every_python_block_is_run_by_one_of_these_tests() -> None:
+    """A new block needs a place in this file."""
+    kinds = ("run_search(config)", "MultiDistributionOptimizer(", "MultiNASSearch(", '"runs/quickstart"')
+    assert len(PYTHON) >= 6
+    for page, block in PYTHON:
+        assert sum(kind in block for kind in kinds) == 1, f"{page}:\n{block}"
+
+
+def test_a_space_of_ones_own_takes_under_30_lines_and_builds(monkeypatch: pytest.MonkeyPatch) -> None:
+    configs: list[OneShotSearchConfig] = []
+
+    def searched(config: OneShotSearchConfig) -> SimpleNamespace:
+        configs.append(config)
+        columns = ["flops", "supernet_test_accuracy", "architecture_readable"]
+        return SimpleNamespace(architectures=pd.DataFrame({name: [] for name in columns}))
+
+    monkeypatch.setattr("multinas_ray.oneshot.run_search", searched)
+    page = "docs/guides/custom.md"
+    block = python_with("run_search(config)", page)
+    run_python(block, page)
+    (config,) = configs
+    assert config.space.search_space.num_architectures == 2 * 4 * 3
+    assert block.index("config = ") > 0
+    assert len(block[: block.index("config = ")].splitlines()) < 30
+    for architecture in config.space.search_space.enumerate():
+        build_subnet(config.space, architecture)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guides/custom.md"])
+def test_the_core_alone_finds_a_large_and_a_small_answer(page: str) -> None:
+    names = run_python(python_with("MultiDistributionOptimizer(", page), page)
+    modes = names["optimizer"].modes()  # type: ignore[attr-defined]
+    sizes = modes.sum(axis=1)
+    assert all(sizes[:-1] >= sizes[1:])
+    assert sizes[0] > sizes[-1]
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize(("page", "cost"), [("README.md", "params"), ("docs/guides/tune.md", "latency_ms")])
+def test_the_tune_pipeline_gives_a_row_for_each_answer(page: str, cost: str, tmp_path: Path) -> None:
+    script = tmp_path / "pipeline.py"
+    script.write_text(python_with("MultiNASSearch(", page).replace("num_samples=64", "num_samples=12"))
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONWARNINGS": "default", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout[done.stdout.rindex(f" {cost} ") :].splitlines()
+    assert [line.split()[0] for line in table[1:5]] == ["0", "1", "2", "3"]
+    (record,) = tmp_path.glob("ray_results/multinas/*")
+    assert verify_run(record).num_evaluations == 12
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(400)
+def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quickstart = importlib.import_module("quickstart")
+    arguments = argparse.Namespace(**vars(flags_of(quickstart.main, ["--storage", str(tmp_path / "runs")])))
+    config = replace(quickstart.quickstart_config(arguments), warmup_rounds=20, search_rounds=10)
+    from multinas_ray.__main__ import main
+from multinas_ray.oneshot import run_search
+
+    run_search(config)
+    monkeypatch.chdir(tmp_path)
+    run_python(python_with("load_run(", "docs/guides/quickstart.md"), "docs/guides/quickstart.md")
+    page = "docs/guides/after.md"
+    run_python(python_with("retrain_networks(", page).replace("epochs=25", "epochs=1"), page)
+    assert "report.html" in capsys.readouterr().out
+    folder = tmp_path / "runs/quickstart/families/phones/networks"
+    for network in range(2):
+        assert (folder / str(network) / "export/model.onnx").is_file()
+
+
+class Parsed(BaseException):
+    """A command line was read without an error."""
+
+    def __init__(self, namespace: argparse.Namespace) -> None:
+        self.namespace = namespace
+
+
+def flags_of(main: Callable[[list[str]], int], arguments: list[str]) -> argparse.Namespace:
+    """What a program's own parser makes of arguments, without carrying them out.
+
+    Raises:
+        AssertionError: the parser refuses them.
+    """
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_only(parser: argparse.ArgumentParser, *given: object, **named: object) -> argparse.Namespace:
+        raise Parsed(parse(parser, *given, **named))  # type: ignore[call-overload]
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed) as parsed:
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+        try:
+            main(arguments)
+        except SystemExit as ended:
+            assert ended.code == 0, f"{main.__module__} refuses {arguments}"
+            raise Parsed(argparse.Namespace()) from None  # --help
+    return parsed.value.namespace
+
+
+def commands_of(page: Path) -> Iterator[list[str]]:
+    """Commands of the shell blocks of a page, and those that stand in its text between backticks."""
+    lines = [line for block in blocks_of("bash", page) for line in block.replace("\\\n", " ").splitlines()]
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines += re.findall(r"`((?:(?:time )?python experiments/|multinas-ray [a-z]+ |make |ray [a-z]+ |pip )[^`|]*)`", text)
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words:
+            yield words[1:] if words[0] == "time" else words
+
+
+COMMANDS = [(page.relative_to(ROOT).as_posix(), command) for page in PAGES for command in commands_of(page)]
+
+
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page}: {shlex.join(each)}" for page, each in COMMANDS])
+def test_a_command_exists_and_takes_its_flags(page: str, command: list[str]) -> None:
+    program, *arguments = command
+    if program in PROGRAMS_OF_OTHERS:
+        return
+    CHECKS[program](arguments)
+
+
+def check_python(arguments: list[str]) -> None:
+    script, *rest = arguments
+    if script == "-m":
+        return
+    assert (ROOT / script).is_file(), script
+    assert script.startswith("experiments/")
+    flags_of(script_of(script).main, rest)
+
+
+@cache
+def script_of(path: str) -> Any:
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(f"documented_{Path(path).stem}", ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def check_multinas_ray(arguments: list[str]) -> None:
+    flags_of(main, arguments)
+
+
+def check_make(arguments: list[str]) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    done = subprocess.run(["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def check_ray(arguments: list[str]) -> None:
+    """A command of Ray's own, whose files exist; what stands after -- is for the script that it names."""
+    from ray.scripts.scripts import cli
+
+    verb, *words = arguments
+    own, for_script = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
+    known = {option for parameter in cli.commands[verb].params for option in parameter.opts}
+    assert {word for word in own if word.startswith("-")} <= known
+    for word in own:
+        if word.endswith((".yaml", ".py")):
+            assert (ROOT / word).is_file(), word
+    if verb == "submit":
+        check_python([own[-1], *for_script])
+
+
+def check_pytest(arguments: list[str]) -> None:
+    for word in arguments:
+        if word.startswith("tests"):
+            assert (ROOT / word).exists(), word
+
+
+def check_pip(arguments: list[str]) -> None:
+    """Extras of this package that are named exist."""
+    project = (ROOT / "pyproject.toml").read_text()
+    for word in arguments:
+        if extras := re.fullmatch(r"\.\[(.*)\]", word):
+            for extra in extras.group(1).split(","):
+                assert f"\n{extra} = [" in project, extra
+
+
+CHECKS: dict[str, Callable[[list[str]], None]] = {
+    "make": check_make,
+    "multinas-ray": check_multinas_ray,
+    "pip": check_pip,
+    "pytest": check_pytest,
+    "python": check_python,
+    "ray": check_ray,
+}
+
+
+def test_a_wrong_flag_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="refuses"):
+        check_python(["experiments/quickstart.py", "--no-such-flag"])
+    with pytest.raises(AssertionError, match="refuses"):
+        check_multinas_ray(["report"])
+    with pytest.raises(AssertionError):
+        check_ray(["up", "no_such_cluster.yaml"])
+    with pytest.raises(AssertionError):
+        check_make(["no-such-target"])
+
+
+def test_the_commands_are_found() -> None:
+    found = [shlex.join(command) for _, command in COMMANDS]
+    for command in ("make quickstart", "make test", "ray down cluster.yaml", "multinas-ray export runs/quickstart"):
+        assert command in found
