@@ -111,13 +111,9 @@ def test_the_tune_pipeline_gives_a_row_for_each_answer(page: str, cost: str, tmp
 def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    quickstart = importlib.import_module("quickstart")
-    arguments = argparse.Namespace(**vars(flags_of(quickstart.main, ["--storage", str(tmp_path / "runs")])))
-    config = replace(quickstart.quickstart_config(arguments), warmup_rounds=20, search_rounds=10)
-    from multinas_ray.__main__ import main
-from multinas_ray.oneshot import run_search
-
-    run_search(config)
+    quickstart = script_of("experiments/quickstart.py")
+    arguments = flags_of(quickstart.main, ["--storage", str(tmp_path / "runs")])
+    run_search(replace(quickstart.quickstart_config(arguments), warmup_rounds=20, search_rounds=10))
     monkeypatch.chdir(tmp_path)
     run_python(python_with("load_run(", "docs/guides/quickstart.md"), "docs/guides/quickstart.md")
     page = "docs/guides/after.md"
@@ -135,32 +131,34 @@ class Parsed(BaseException):
         self.namespace = namespace
 
 
-def flags_of(main: Callable[[list[str]], int], arguments: list[str]) -> argparse.Namespace:
-    """What a program's own parser makes of arguments, without carrying them out.
+def flags_of(program: Callable[[list[str]], int], arguments: list[str]) -> argparse.Namespace:
+    """What a program's own parser makes of arguments, without carrying them out; nothing of --help.
 
     Raises:
-        AssertionError: the parser refuses them.
+        AssertionError: the parser refuses them, or is never asked.
     """
     parse = argparse.ArgumentParser.parse_args
 
-    def parse_only(parser: argparse.ArgumentParser, *given: object, **named: object) -> argparse.Namespace:
-        raise Parsed(parse(parser, *given, **named))  # type: ignore[call-overload]
+    def parse_only(parser: argparse.ArgumentParser, *given: Any, **named: Any) -> Any:
+        raise Parsed(parse(parser, *given, **named))
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed) as parsed:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
         try:
-            main(arguments)
+            program(arguments)
+        except Parsed as parsed:
+            return parsed.namespace
         except SystemExit as ended:
-            assert ended.code == 0, f"{main.__module__} refuses {arguments}"
-            raise Parsed(argparse.Namespace()) from None  # --help
-    return parsed.value.namespace
+            if ended.code == 0:
+                return argparse.Namespace()
+    raise AssertionError(f"{program.__module__} refuses {shlex.join(arguments)}")
 
 
 def commands_of(page: Path) -> Iterator[list[str]]:
     """Commands of the shell blocks of a page, and those that stand in its text between backticks."""
     lines = [line for block in blocks_of("bash", page) for line in block.replace("\\\n", " ").splitlines()]
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    lines += re.findall(r"`((?:(?:time )?python experiments/|multinas-ray [a-z]+ |make |ray [a-z]+ |pip )[^`|]*)`", text)
+    lines += re.findall(r"`((?:(?:time )?python experiments/|multinas-ray \w+ |make |ray \w+ |pip )[^`|]*)`", text)
     for line in lines:
         words = shlex.split(line, comments=True)
         if words:
