@@ -131,7 +131,7 @@ class Parsed(BaseException):
         self.namespace = namespace
 
 
-def flags_of(program: Callable[[list[str]], int], arguments: list[str]) -> argparse.Namespace:
+def flags_of(program: Callable[[], int], arguments: list[str]) -> argparse.Namespace:
     """What a program's own parser makes of arguments, without carrying them out; nothing of --help.
 
     Raises:
@@ -144,8 +144,9 @@ def flags_of(program: Callable[[list[str]], int], arguments: list[str]) -> argpa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+        patch.setattr(sys, "argv", [program.__module__, *arguments])
         try:
-            program(arguments)
+            program()
         except Parsed as parsed:
             return parsed.namespace
         except SystemExit as ended:
@@ -154,7 +155,7 @@ def flags_of(program: Callable[[list[str]], int], arguments: list[str]) -> argpa
     raise AssertionError(f"{program.__module__} refuses {shlex.join(arguments)}")
 
 
-def commands_of(page: Path) -> Iterator[list[str]]:
+def commands_of(page: Path) -> Iterator[str]:
     """Commands of the shell blocks of a page, and those that stand in its text between backticks."""
     lines = [line for block in blocks_of("bash", page) for line in block.replace("\\\n", " ").splitlines()]
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
@@ -162,15 +163,15 @@ def commands_of(page: Path) -> Iterator[list[str]]:
     for line in lines:
         words = shlex.split(line, comments=True)
         if words:
-            yield words[1:] if words[0] == "time" else words
+            yield shlex.join(words[1:] if words[0] == "time" else words)
 
 
-COMMANDS = [(page.relative_to(ROOT).as_posix(), command) for page in PAGES for command in commands_of(page)]
+COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands_of(page)))
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=[f"{page}: {shlex.join(each)}" for page, each in COMMANDS])
-def test_a_command_exists_and_takes_its_flags(page: str, command: list[str]) -> None:
-    program, *arguments = command
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_exists_and_takes_its_flags(command: str) -> None:
+    program, *arguments = shlex.split(command)
     if program in PROGRAMS_OF_OTHERS:
         return
     CHECKS[program](arguments)
@@ -260,6 +261,5 @@ def test_a_wrong_flag_is_noticed() -> None:
 
 
 def test_the_commands_are_found() -> None:
-    found = [shlex.join(command) for _, command in COMMANDS]
     for command in ("make quickstart", "make test", "ray down cluster.yaml", "multinas-ray export runs/quickstart"):
-        assert command in found
+        assert command in COMMANDS
