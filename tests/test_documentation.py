@@ -57,8 +57,14 @@ def run_python(block: str, page: str) -> dict[str, object]:
 
 def test_every_python_block_is_run_by_one_of_these_tests() -> None:
     """A new block needs a place in this file."""
-    kinds = ("run_search(config)", "MultiDistributionOptimizer(", "MultiNASSearch(", '"runs/quickstart"')
-    assert len(PYTHON) >= 6
+    kinds = (
+        "run_search(config)",
+        "MultiDistributionOptimizer(",
+        "MultiNASSearch(",
+        "profile_space(",
+        '"runs/quickstart"',
+    )
+    assert len(PYTHON) >= 7
     for page, block in PYTHON:
         assert sum(kind in block for kind in kinds) == 1, f"{page}:\n{block}"
 
@@ -92,6 +98,18 @@ def test_the_core_alone_finds_a_large_and_a_small_answer(page: str) -> None:
     assert sizes[0] > sizes[-1]
 
 
+def test_a_latency_table_becomes_a_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = "docs/guides/latency.md"
+    block = python_with("profile_space(", page)
+    run_python(block.replace("batch_size=32", "batch_size=32, least_passes=2, max_seconds=0.1"), page)
+    least, _, most, unit = capsys.readouterr().out.split()
+    assert 0 < float(least) < float(most)
+    assert unit == "ms"
+
+
 @pytest.mark.cluster
 @pytest.mark.parametrize(("page", "cost"), [("README.md", "params"), ("docs/guides/tune.md", "latency_ms")])
 def test_the_tune_pipeline_gives_a_row_for_each_answer(page: str, cost: str, tmp_path: Path) -> None:
@@ -113,7 +131,8 @@ def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
 ) -> None:
     quickstart = script_of("experiments/quickstart.py")
     arguments = flags_of(quickstart.main, ["--storage", str(tmp_path / "runs")])
-    run_search(replace(quickstart.quickstart_config(arguments), warmup_rounds=20, search_rounds=10))
+    config = quickstart.quickstart_config(arguments)
+    run_search(replace(config, warmup_rounds=4, search_rounds=4, candidates_per_network=3, threads_per_worker=1))
     monkeypatch.chdir(tmp_path)
     run_python(python_with("load_run(", "docs/guides/quickstart.md"), "docs/guides/quickstart.md")
     page = "docs/guides/after.md"
