@@ -4,6 +4,7 @@ Only what takes long is shortened: a search itself, the number of trials, the ep
 """
 
 import argparse
+import importlib
 import importlib.util
 import os
 import re
@@ -33,6 +34,10 @@ PAGES = [
 ]
 PROGRAMS_OF_OTHERS = {"cd", "git", "mypy", "pre-commit", "ruff", "lint-imports", "source", "tensorboard"}
 """Programs whose arguments are not looked at."""
+
+
+INLINE = r"(?:(?:time )?python (?:-m )?experiments[./]|multinas-ray \w+ |make |ray \w+ |pip )[^`|]*"
+"""How commands in the midst of a text begin."""
 
 
 def blocks_of(language: str, page: Path) -> list[str]:
@@ -178,7 +183,7 @@ def commands_of(page: Path) -> Iterator[str]:
     """Commands of the shell blocks of a page, and those that stand in its text between backticks."""
     lines = [line for block in blocks_of("bash", page) for line in block.replace("\\\n", " ").splitlines()]
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
-    lines += re.findall(r"`((?:(?:time )?python experiments/|multinas-ray \w+ |make |ray \w+ |pip )[^`|]*)`", text)
+    lines += re.findall(rf"`({INLINE})`", text)
     for line in lines:
         words = shlex.split(line, comments=True)
         if words:
@@ -197,11 +202,15 @@ def test_a_command_exists_and_takes_its_flags(command: str) -> None:
 
 
 def check_python(arguments: list[str]) -> None:
-    script, *rest = arguments
-    if script == "-m":
+    """`python experiments/NAME.py`, or `python -m experiments.NAME` where a script imports its neighbours."""
+    if arguments[0] == "-m":
+        module, *rest = arguments[1:]
+        file = ROOT / module.replace(".", "/") / "__main__.py"
+        flags_of(importlib.import_module(f"{module}.__main__" if file.is_file() else module).main, rest)
         return
-    assert (ROOT / script).is_file(), script
-    assert script.startswith("experiments/")
+    script, *rest = arguments
+    assert re.fullmatch(r"experiments/\w+\.py", script)
+    assert "from experiments" not in (ROOT / script).read_text(), f"{script} runs as a module alone"
     flags_of(script_of(script).main, rest)
 
 
