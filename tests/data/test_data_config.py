@@ -31,13 +31,13 @@ def test_bad_fields_are_refused_with_a_remedy(fields, text):
 def test_digits_are_never_mirrored_and_photos_are():
     assert not standard_augmentation(DataConfig(source="digits")).horizontal_flip
     photos = standard_augmentation(DataConfig(source="cifar10", path="x"))
-    assert (photos.crop_padding, photos.horizontal_flip) == (4, True)
+    assert photos == Augmentation(crop_padding=4, horizontal_flip=True)
 
 
 @pytest.mark.parametrize(("size", "padding"), [(16, 2), (8, 1), (4, 1), (24, 3)])
 def test_the_border_shrinks_with_the_image(size, padding):
     config = DataConfig(source="cifar10", path="x", image_size=size)
-    assert standard_augmentation(config).crop_padding == padding
+    assert standard_augmentation(config) == Augmentation(crop_padding=padding, horizontal_flip=True)
 
 
 def test_negative_padding_is_refused():

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multinas_ray.data import DataConfig, inspect_folder, load_splits, standard_augmentation
+from multinas_ray.data import Augmentation, DataConfig, inspect_folder, load_splits, standard_augmentation
 from multinas_ray.data import folder as folder_module
 from multinas_ray.data.decoding import read_square
 from multinas_ray.data.folder import available_memory_bytes
 from multinas_ray.data.tree import ImageFiles
 from multinas_ray.errors import ConfigError, DataError
 from tests.data.trees import picture, write_class, write_tree
+from tests.support.narrow import pixels_of
 
 
 def config(path, **fields):
@@ -90,7 +91,7 @@ def test_grey_trees_have_one_channel_and_one_colour_image_makes_three(tmp_path):
     picture(5).save(tmp_path / "b" / "09.png")
     colour = load_splits(config(tmp_path))
     assert colour.image_shape == (3, 8, 8)
-    channels = np.concatenate([part.images for part in (colour.train, colour.validation, colour.test)])
+    channels = np.concatenate([pixels_of(part) for part in (colour.train, colour.validation, colour.test)])
     is_grey = (channels == channels[..., :1]).all((1, 2, 3))
     assert is_grey.sum() == 19
 
@@ -158,7 +159,7 @@ def test_damaged_files_are_named_and_left_out_or_stop_a_strict_run(tmp_path, cap
     assert sorted(splits.skipped_files) == [str(path) for path in damaged]
     assert "2 of 24 images are left out" in caplog.text
     assert all(f"{path} {reason}" in caplog.text for path in damaged)
-    images = np.concatenate([splits.train.images, splits.validation.images])
+    images = np.concatenate([pixels_of(splits.train), pixels_of(splits.validation)])
     assert {image.tobytes() for image in images} <= {np.asarray(picture(n)).tobytes() for n in range(2000)}
     with pytest.raises(DataError, match=re.escape(f"train/a/03.png {reason}")):
         load_splits(config(tmp_path, strict=True))
@@ -188,8 +189,9 @@ def test_the_memory_available_is_the_machines_or_less():
 @pytest.mark.parametrize(("size", "padding"), [(64, 8), (32, 4)])
 def test_folders_are_flipped_unless_told_not_to_be(size, padding):
     found = standard_augmentation(config("x"), image_size=size)
-    assert (found.crop_padding, found.horizontal_flip) == (padding, True)
-    assert standard_augmentation(config("x", image_size=16), image_size=size).crop_padding == 2
+    assert found == Augmentation(crop_padding=padding, horizontal_flip=True)
+    small = standard_augmentation(config("x", image_size=16), image_size=size)
+    assert small == Augmentation(crop_padding=2, horizontal_flip=True)
     assert not standard_augmentation(config("x", horizontal_flip=False)).horizontal_flip
 
 
@@ -204,4 +206,4 @@ def test_tiny_imagenet_is_read_as_it_is():
         np.testing.assert_array_equal(np.bincount(part.labels), np.full(20, per_class))
     first = sorted((path / "val" / splits.class_names[0]).iterdir())[0]
     with Image.open(first) as image:
-        np.testing.assert_array_equal(splits.test.images[0], np.asarray(image.convert("RGB")))
+        np.testing.assert_array_equal(pixels_of(splits.test)[0], np.asarray(image.convert("RGB")))

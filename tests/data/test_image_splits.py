@@ -6,6 +6,7 @@ import pytest
 from multinas_ray.data import DataConfig, ImageSet, load_splits
 from multinas_ray.data.images import channel_statistics, divide, stratified_choice
 from multinas_ray.errors import ConfigError, DataError
+from tests.support.narrow import pixels_of
 
 
 def rows(image_set):
@@ -23,11 +24,11 @@ def test_digits_have_the_sizes_of_the_source(digits):
     assert digits.image_shape == (1, 8, 8)
     assert digits.num_classes == 10
     assert digits.class_names[3] == "3"
-    assert digits.train.images.max() == 255
+    assert pixels_of(digits.train).max() == 255
 
 
 def test_digits_are_scaled_to_the_full_range_without_losing_a_level(digits):
-    levels = np.unique(digits.train.images)
+    levels = np.unique(pixels_of(digits.train))
     assert len(levels) == 17
     np.testing.assert_array_equal(levels, np.rint(np.arange(17) * 255 / 16))
 
@@ -54,30 +55,33 @@ def test_equal_configs_give_equal_splits_whatever_the_global_seed():
     np.random.seed(1)  # noqa: NPY002
     first = load_splits(DataConfig(split_seed=5))
     np.random.seed(2)  # noqa: NPY002
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    before = np.random.get_state(legacy=False)["state"]["key"].copy()  # noqa: NPY002
     second = load_splits(DataConfig(split_seed=5))
-    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
-    np.testing.assert_array_equal(first.train.images, second.train.images)
+    after = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
+    np.testing.assert_array_equal(after, before)
+    np.testing.assert_array_equal(pixels_of(first.train), pixels_of(second.train))
     np.testing.assert_array_equal(first.validation.labels, second.validation.labels)
 
 
 def test_the_split_seed_moves_validation_and_not_the_test_images(digits):
     other = load_splits(DataConfig(split_seed=1))
-    np.testing.assert_array_equal(other.test.images, digits.test.images)
-    assert not np.array_equal(other.validation.images, digits.validation.images)
+    np.testing.assert_array_equal(pixels_of(other.test), pixels_of(digits.test))
+    assert not np.array_equal(pixels_of(other.validation), pixels_of(digits.validation))
 
 
 def test_a_subset_is_stratified_and_leaves_the_test_images(digits):
     small = load_splits(DataConfig(max_train_images=200, validation_fraction=0.25))
     assert (len(small.train), len(small.validation)) == (150, 50)
-    np.testing.assert_array_equal(small.test.images, digits.test.images)
+    np.testing.assert_array_equal(pixels_of(small.test), pixels_of(digits.test))
     counts = np.bincount(np.concatenate([small.train.labels, small.validation.labels]), minlength=10)
     assert counts.min() >= 19
     assert counts.max() <= 21
 
 
 def test_a_subset_of_more_than_all_is_all(digits):
-    np.testing.assert_array_equal(load_splits(DataConfig(max_train_images=9999)).train.images, digits.train.images)
+    np.testing.assert_array_equal(
+        pixels_of(load_splits(DataConfig(max_train_images=9999)).train), pixels_of(digits.train)
+    )
 
 
 def test_a_subset_must_hold_every_class_twice():
@@ -86,7 +90,7 @@ def test_a_subset_must_hold_every_class_twice():
 
 
 def test_statistics_are_those_of_the_training_split(digits):
-    pixels = digits.train.images / 255.0
+    pixels = pixels_of(digits.train) / 255.0
     np.testing.assert_allclose(digits.mean, pixels.mean(), rtol=1e-12)
     np.testing.assert_allclose(digits.std, pixels.std(), rtol=1e-12)
 
@@ -107,11 +111,11 @@ def test_a_constant_channel_is_refused(small_set):
 def test_images_are_scaled_down_by_averaging():
     splits, full = load_splits(DataConfig(image_size=4)), load_splits(DataConfig())
     assert splits.image_shape == (1, 4, 4)
-    assert splits.test.images.shape == (359, 4, 4, 1)
+    assert pixels_of(splits.test).shape == (359, 4, 4, 1)
     # antialiased scaling keeps the mean; picking every second pixel would not
-    np.testing.assert_allclose(splits.test.images.mean(), full.test.images.mean(), rtol=0.03)
+    np.testing.assert_allclose(pixels_of(splits.test).mean(), pixels_of(full.test).mean(), rtol=0.03)
     np.testing.assert_array_equal(splits.train.labels, full.train.labels)
-    assert not np.array_equal(splits.test.images, full.test.images[:, ::2, ::2])
+    assert not np.array_equal(pixels_of(splits.test), pixels_of(full.test)[:, ::2, ::2])
 
 
 def test_images_are_not_scaled_up():
@@ -120,7 +124,7 @@ def test_images_are_not_scaled_up():
 
 
 def test_the_own_size_changes_nothing(digits):
-    np.testing.assert_array_equal(load_splits(DataConfig(image_size=8)).train.images, digits.train.images)
+    np.testing.assert_array_equal(pixels_of(load_splits(DataConfig(image_size=8)).train), pixels_of(digits.train))
 
 
 def test_missing_scikit_learn_is_told_with_the_command_that_mends_it(monkeypatch):

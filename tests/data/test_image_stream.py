@@ -22,6 +22,7 @@ from multinas_ray.data import (
 from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError, DataError
 from tests.data.trees import picture, write_tree
+from tests.support.narrow import present
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -248,17 +249,16 @@ def test_splits_are_those_in_memory(tree):
 
 def test_images_that_are_none_are_told_before_anything_starts(tree, tmp_path):
     folder = copied(tree, tmp_path)
-    config = {"source": "folder", "path": str(folder), "in_memory": False}
     for path in folder.glob("*/*"):
         path.write_text("no image")
     with pytest.raises(DataError, match="cannot be read as an image"):
-        load_splits(DataConfig(**config))
+        load_splits(DataConfig(source="folder", path=str(folder), in_memory=False))
 
 
 @pytest.mark.data
 def test_grey_photos_are_streamed_as_rgb():
     found = scan_tree(str(Path(os.environ["MULTINAS_DATA"], "tiny_imagenet")))
-    a_stream = stream(StreamedImages(found.test, 56, strict=True, num_processes=2), batch_size=128)
+    a_stream = stream(StreamedImages(present(found.test), 56, strict=True, num_processes=2), batch_size=128)
     seen = [pixels(batch) for batch, _ in a_stream.all_batches()]
     assert sum(len(batch) for batch in seen) == 1000
     assert any((batch == batch[..., :1]).all((1, 2, 3)).any() for batch in seen)  # a grey one was among them

@@ -11,7 +11,10 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
-        self.html, self.open, self.elements, self.pieces = html, [], [], []
+        self.html = html
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
         self.feed(html)
         self.close()
         assert self.open == []

@@ -35,7 +35,8 @@ def test_labels_cover_neither_each_other_nor_a_network_nor_a_line(spread):
 def test_labels_avoid_the_cloud_where_they_can():
     cloud = np.stack(np.meshgrid(np.linspace(0, 1, 60), np.linspace(0, 0.5, 60)), axis=2).reshape(-1, 2)
     places = []
-    for background in (cloud, [0, 1] - [0, 1] * cloud + cloud * [1, 0]):  # below the point, then above it
+    mirrored = np.array([0, 1]) + cloud * [1, -1]
+    for background in (cloud, mirrored):  # below the point, then above it
         axes = panel()
         figure = axes.figure
         axes.set_xlim(0, 1)

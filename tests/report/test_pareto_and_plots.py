@@ -16,6 +16,7 @@ from multinas_ray.report.figures import look
 from multinas_ray.report.figures.look import network_colours
 from multinas_ray.runs import best_subset, format_count, load_run, nondominated
 from tests.report.label_checks import assert_labels_are_clear
+from tests.support.narrow import present
 
 INF, NAN = float("inf"), float("nan")
 INHERITED, ALONE = "networks, supernet's weights", "networks, trained alone"
@@ -53,7 +54,7 @@ def test_the_best_subset_dominates_as_much_as_the_best_of_all_subsets(seed):
         return float(moocore.hypervolume(points[usable], ref=reference)) if usable else 0.0
 
     for size in (1, 2, 3, 5, 9):
-        chosen = best_subset(*points.T, size, reference)
+        chosen = best_subset(points[:, 0], points[:, 1], size, reference)
         assert len(chosen) <= size
         assert np.all(np.diff(points[chosen, 1]) > 0)
         best = max(area(rows) for count in range(size + 1) for rows in itertools.combinations(range(9), count))
@@ -74,7 +75,12 @@ def drawn(monkeypatch):
     """The figures that were saved."""
     figures = []
     real = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: (figures.append(figure), real(figure, path)))
+
+    def noted(figure, path):
+        figures.append(figure)
+        real(figure, path)
+
+    monkeypatch.setattr(plots, "_save", noted)
     return figures
 
 
@@ -269,7 +275,7 @@ def test_distributions_are_drawn_over_the_updates(finished_run, tmp_path, drawn)
     assert top.get_ylabel() == "Expected parameters\n(millions)"
     assert bottom.get_xlabel() == "Update"
     assert bottom.get_ylabel() == "Entropy (nats)"
-    scale = run.complexity_cost[1] / 1e6
+    scale = present(run.complexity_cost)[1] / 1e6
     for network, curve in enumerate(top.get_legend_handles_labels()[0]):  # from small to large
         rows = run.distributions[run.distributions["distribution"] == 3 - network]
         np.testing.assert_allclose(curve.get_ydata(), rows["expected_complexity"] * scale)
@@ -279,7 +285,7 @@ def test_distributions_are_drawn_over_the_updates(finished_run, tmp_path, drawn)
 
 def test_targets_are_drawn_and_named(finished_run, tmp_path, drawn):
     run = load_run(finished_run)
-    scale = run.complexity_cost[1]
+    scale = present(run.complexity_cost)[1]
     targets = 0.8 - 0.2 * run.distributions["distribution"]
     run = dataclasses.replace(run, distributions=run.distributions.assign(target=targets, coefficient=np.nan))
     plots.plot_distributions(run, tmp_path / "d.png")

@@ -18,6 +18,7 @@ from multinas_ray.report.writing import render_report
 from multinas_ray.runs import architectures_schema, candidates_schema, format_count, load_run
 from multinas_ray.storage import decode_plain, encode_plain, write_table
 from tests.report.pages import checked
+from tests.support.narrow import present
 from tests.support.synthetic_run import COEFFICIENTS, NUM_CATEGORIES
 
 NAN = float("nan")
@@ -79,7 +80,7 @@ def columns_of(table):
 
 
 def rows_of(page, section):
-    html = re.search(rf'<section id="{section}">.*?</section>', page.html, re.DOTALL)[0]
+    html = present(re.search(rf'<section id="{section}">.*?</section>', page.html, re.DOTALL))[0]
     rows = re.findall(r"<tr[^>]*>(.*?)</tr>", html, re.DOTALL)
     return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
 
@@ -131,12 +132,12 @@ def test_networks_are_drawn_block_by_block(finished_page, finished_run):
 
 def test_heat_maps_show_the_newest_probabilities(finished_page, finished_run):
     newest = load_run(finished_run).distributions.tail(4).set_index("distribution")
-    html = re.search(r'<section id="maps">.*?</section>', finished_page.html, re.DOTALL)[0]
+    html = present(re.search(r'<section id="maps">.*?</section>', finished_page.html, re.DOTALL))[0]
     maps = re.findall(r"<figure>.*?</figure>", html, re.DOTALL)
     assert len(maps) == 4
     for network, text in enumerate(maps):  # from small to large: coefficients fall
         told = sorted(float(each) for each in re.findall(r"--p: ([\d.]+)", text))
-        probs = np.sort(np.concatenate(list(newest.loc[3 - network, "probs"])))
+        probs = np.sort(np.concatenate(list(newest["probs"].loc[3 - network])))
         np.testing.assert_allclose(told, probs, atol=6e-4)
         assert text.count("<b>•</b>") == len(NUM_CATEGORIES)
         assert f"coefficient {COEFFICIENTS[3 - network]:.3g}" in text
@@ -173,13 +174,14 @@ def test_equal_networks_and_budgets_are_told(run, undrawn):
 
 
 def candidates_of(networks):
+    mode: list[int] = list(networks["architecture"].iloc[0])
     row = {
-        "network": 0, "origin": "drawn", "architecture": list(networks["architecture"].iloc[0]),
+        "network": 0, "origin": "drawn", "architecture": mode,
         "architecture_readable": "the mode", "params": 1.0, "flops": 2.0, "complexity": 0.5, "evaluation_id": None,
         "recorded_loss": None, "loss": 0.25, "accuracy": 0.75, "objective": 0.5, "within_budget": True, "chosen": False,
         "reason": "worse",
     }  # fmt: skip
-    other = list(row["architecture"])
+    other = mode.copy()
     other[0] = (other[0] + 1) % NUM_CATEGORIES[0]
     chosen = {**row, "origin": "mode", "chosen": True, "objective": 0.4, "reason": "chosen: least"}
     unmet = {**row, "network": 1, "within_budget": False, "reason": "over budget: 3 M params"}
@@ -327,7 +329,7 @@ def test_targets_are_told_with_the_distributions_that_are_held_near_them(run, un
     targeted = replace(loaded, distributions=loaded.distributions.assign(target=targets, coefficient=NAN))
     monkeypatch.setattr("multinas_ray.report.writing.load_run", lambda path: targeted)
     page = checked(render_report(str(run)))
-    _, scale = targeted.complexity_cost
+    _, scale = present(targeted.complexity_cost)
     assert "Dotted lines are the targets." in page.text
     for k in range(4):
         assert f"target {format_count((0.8 - 0.2 * k) * scale)}, entropy" in page.text

@@ -13,6 +13,7 @@ from multinas_ray.report.figures import curves, pareto
 from multinas_ray.report.figures.look import NARROW, WIDE, network_keys, new_figure
 from multinas_ray.report.figures.svg import svg_of
 from multinas_ray.runs import load_run, nondominated
+from tests.support.narrow import present
 
 
 def rounds(*rows):
@@ -38,7 +39,7 @@ def run(finished_run):
 
 def figures_of(run, table, workers=1):
     settings = {**run.config, "settings": {"num_workers": workers}}
-    told = accounting_of(dataclasses.replace(run, rounds=table, config=settings))
+    told = present(accounting_of(dataclasses.replace(run, rounds=table, config=settings)))
     return {row[0]: row[1:] for row in told.table.rows}, " ".join(told.measured), " ".join(told.extrapolated)
 
 
@@ -99,14 +100,16 @@ def test_columns_of_which_nothing_is_known_are_left_out():
 def test_a_cloud_becomes_one_path_with_a_dot_for_each_point():
     figure = Figure(figsize=(4, 3))
     axes = figure.subplots()
-    points = np.random.default_rng(0).uniform(size=(500, 2))
-    axes.scatter(*points.T, s=9, color=WIDE.palette.late, linewidths=0, label="dots").set_gid(pareto.CLOUD)
+    xs, ys = np.random.default_rng(0).uniform(size=(2, 500))
+    axes.scatter(xs, ys, s=9, color=WIDE.palette.late, linewidths=0, label="dots").set_gid(pareto.CLOUD)
     axes.legend()
     svg = svg_of(figure, label='a "cloud" <of> dots', prefix="p")
     assert svg.count("h0") == 500
     assert 'aria-label="a &quot;cloud&quot; &lt;of&gt; dots"' in svg
     assert "var(--late)" in svg
-    shape = re.search(r'<use [^>]*href="#([\w-]+)"[^>]*var\(--late\)|<use [^>]*var\(--late\)[^>]*href="#([\w-]+)"', svg)
+    shape = present(
+        re.search(r'<use [^>]*href="#([\w-]+)"[^>]*var\(--late\)|<use [^>]*var\(--late\)[^>]*href="#([\w-]+)"', svg)
+    )
     assert f'id="{shape[1] or shape[2]}"' in svg  # the legend's mark
     assert "font-family" not in svg
     assert len(svg) < 25_000

@@ -46,7 +46,7 @@ def test_relu_and_relu6_differ_where_it_matters() -> None:
     for name in ("relu", "relu6"):
         layer = ConvLayer(1, 1, activation=name)
         module = build_block(Block(name, (layer,)), nn.BatchNorm2d)
-        nn.init.ones_(module[0].conv.weight)
+        nn.init.ones_(module.get_parameter("0.conv.weight"))
         highest[name] = module(images).max().item()
     assert highest["relu"] == pytest.approx(63**0.5, rel=0.01)
     assert highest["relu6"] == 6.0
@@ -60,8 +60,8 @@ def test_squeeze_excitation() -> None:
         nn.init.normal_(bias)
     images = torch.randn(64, 8, 5, 5, generator=torch.Generator().manual_seed(0)) * 5  # some beyond the sigmoid's bend
     before = images.clone()
-    squeezed = images.mean((2, 3)) @ narrow[:, :, 0, 0].T + module[0].fc1.bias
-    scale = ((squeezed.clamp(0.0) @ wide[:, :, 0, 0].T + module[0].fc2.bias + 3) / 6).clamp(0.0, 1.0)
+    squeezed = images.mean((2, 3)) @ narrow[:, :, 0, 0].T + module.get_parameter("0.fc1.bias")
+    scale = ((squeezed.clamp(0.0) @ wide[:, :, 0, 0].T + module.get_parameter("0.fc2.bias") + 3) / 6).clamp(0.0, 1.0)
     torch.testing.assert_close(module(images), images * scale[:, :, None, None])
     assert images.equal(before)
     assert scale.unique().numel() > 2
@@ -77,7 +77,8 @@ def test_head() -> None:
     module = build_block(Head(6, 3, features), nn.BatchNorm2d)
     images = torch.randn(8, 4, 5, 5, generator=torch.Generator().manual_seed(0))
     pooled = by_hand(images, module.features, (1,), (1,), (torch.relu,)).mean((2, 3))
-    nn.init.normal_(module.classifier.bias)
-    expected = pooled @ module.classifier.weight.T + module.classifier.bias
+    weight, bias = (module.get_parameter(f"classifier.{name}") for name in ("weight", "bias"))
+    nn.init.normal_(bias)
+    expected = pooled @ weight.T + bias
     torch.testing.assert_close(module(images), expected, rtol=1e-4, atol=1e-5)
-    assert module.classifier.weight.std() < 0.02
+    assert weight.std() < 0.02

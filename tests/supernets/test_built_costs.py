@@ -1,5 +1,6 @@
 """Costs of the description against the modules that are built from it."""
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from multinas_ray.spaces import (
     Block,
+    NetworkSpace,
     SqueezeExcitation,
     cifar10_mobile_space,
     digits_space,
@@ -19,7 +21,10 @@ from multinas_ray.spaces import (
 from multinas_ray.supernets import Supernet, build_block, build_subnet
 
 SMALL = [digits_space, nas_bench_macro_space, cifar10_mobile_space]
-IMAGENET = [imagenet_mobile_space, partial(imagenet_mobile_space, squeeze_excitation=True)]
+IMAGENET: list[Callable[..., NetworkSpace]] = [
+    imagenet_mobile_space,
+    partial(imagenet_mobile_space, squeeze_excitation=True),
+]
 
 
 def built_costs(module, input_shape) -> tuple[int, int]:
@@ -58,7 +63,7 @@ def test_200_random_networks_as_sums_of_their_modules(factory) -> None:
     *shapes, head_shape = space.input_shapes
     stem, head = built_costs(supernet.stem, space.input_shape), built_costs(supernet.head, head_shape)
     candidates = [
-        [built_costs(block, shape) for block in position]
+        [built_costs(block, shape) for block in position.children()]
         for position, shape in zip(supernet.positions, shapes, strict=True)
     ]
     rows = space.search_space.random(200, np.random.default_rng(1))

@@ -31,7 +31,7 @@ def test_extracted_subnet_has_copies_and_ordinary_modules(tiny_space) -> None:
     supernet = Supernet(tiny_space, 8, seed=1).double()
     subnet = extract_subnet(supernet, (0, 2, 1))
     assert [name for name, _ in subnet.named_children()] == ["stem", "blocks", "head"]
-    assert isinstance(subnet.blocks[1], nn.Identity)
+    assert isinstance(subnet.get_submodule("blocks.1"), nn.Identity)
     assert not any(isinstance(module, GhostBatchNorm2d) for module in subnet.modules())
     assert {parameter.dtype for parameter in subnet.parameters()} == {torch.float64}
     before = {key: value.clone() for key, value in supernet.state_dict().items()}
@@ -47,7 +47,7 @@ def test_built_subnet_is_a_function_of_its_seed(tiny_space) -> None:
     first, again, other = (build_subnet(tiny_space, (0, 0, 0), seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
     assert first.training
-    weights = [subnet.stem[0].conv.weight for subnet in (first, again, other)]
+    weights = [subnet.get_parameter("stem.0.conv.weight") for subnet in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
 
@@ -94,7 +94,9 @@ def test_recalibration_needs_a_batch(tiny_space) -> None:
 
 def test_weights_that_depend_on_the_normalisation_are_told(tiny_space) -> None:
     supernet = Supernet(tiny_space, 8, seed=1)
-    supernet.positions[0][0].append(nn.Conv2d(8, 8, 1))
+    block = supernet.block(0, 0)
+    assert isinstance(block, nn.Sequential)
+    block.append(nn.Conv2d(8, 8, 1))
     with pytest.raises(ConfigError, match=r"blocks\.0\.3\.weight"):
         extract_subnet(supernet, (0, 0, 0))
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.spaces import Position, cifar10_mobile_space, digits_space, mbconv
+from multinas_ray.spaces import Block, Position, cifar10_mobile_space, digits_space, mbconv
 from multinas_ray.supernets import (
     Supernet,
     accumulate_gradients,
@@ -67,8 +67,9 @@ def test_shared_prefixes_equal_one_by_one(tiny_space, rows, dtype, tolerance) ->
 @pytest.mark.parametrize("with_gradients", [True, False])
 def test_each_node_of_the_prefix_tree_is_computed_once(tiny_space, rows, with_gradients) -> None:
     supernet = Supernet(tiny_space, 8, seed=1)
-    forward, backward = Counter(), Counter()
-    names = {"stem": supernet.stem, "head": supernet.head}
+    forward: Counter[object] = Counter()
+    backward: Counter[object] = Counter()
+    names: dict[object, nn.Module] = {"stem": supernet.stem, "head": supernet.head}
     names |= {(d, c): supernet.block(d, c) for d, k in enumerate((2, 3, 3)) for c in range(k)}
     for name, module in names.items():
         module.register_forward_hook(lambda *_, name=name: forward.update([name]))
@@ -83,7 +84,7 @@ def test_each_node_of_the_prefix_tree_is_computed_once(tiny_space, rows, with_gr
     else:
         with torch.no_grad():
             supernet(images, rows)
-    expected = Counter({"stem": 1, "head": len({tuple(row) for row in rows})})
+    expected: Counter[object] = Counter({"stem": 1, "head": len({tuple(row) for row in rows})})
     for depth in range(3):
         prefixes = {tuple(row[: depth + 1]) for row in rows}
         expected.update((depth, prefix[-1]) for prefix in prefixes)
@@ -104,7 +105,7 @@ def test_feature_maps_are_released_depth_first_without_gradients() -> None:
         alive[id(output)] = weakref.ref(output)
         most, calls = max(most, sum(ref() is not None for ref in alive.values())), calls + 1
 
-    for module in (supernet.stem, *(block for position in supernet.positions for block in position)):
+    for module in (supernet.stem, *(block for position in supernet.positions for block in position.children())):
         module.register_forward_hook(count)
     # All part at the first position: a node's output is needed by its one child only.
     rows = np.zeros((5, 6), dtype=int)
@@ -159,17 +160,19 @@ def test_weights_are_a_function_of_the_seed_alone(tiny_space) -> None:
     again, other = Supernet(tiny_space, 4, seed=3), Supernet(tiny_space, 8, seed=4)
     for key, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
-    assert not torch.equal(first.stem[0].conv.weight, other.stem[0].conv.weight)
+    weights = [supernet.stem.get_parameter("0.conv.weight") for supernet in (first, other)]
+    assert not torch.equal(*weights)
 
 
 def test_initial_scales() -> None:
     # 64 * 6 * 49 depthwise and 64 * 384 pointwise weights: the sample deviation is within 4 % at 5 sigma.
-    position = cifar10_mobile_space().positions[5].blocks[5]
-    block = build_block(position, nn.BatchNorm2d)
-    hidden, width = position.layers[1].in_channels, position.layers[2].out_channels
-    assert block[1].conv.weight.std().item() == pytest.approx((2 / 49) ** 0.5, rel=0.04)
-    assert block[2].conv.weight.std().item() == pytest.approx((2 / width) ** 0.5, rel=0.04)
-    assert block[0].conv.weight.std().item() == pytest.approx((2 / hidden) ** 0.5, rel=0.04)
+    described = cifar10_mobile_space().positions[5].blocks[5]
+    assert isinstance(described, Block)
+    block = build_block(described, nn.BatchNorm2d)
+    hidden, width = described.layers[1].in_channels, described.layers[2].out_channels
+    assert block.get_parameter("1.conv.weight").std().item() == pytest.approx((2 / 49) ** 0.5, rel=0.04)
+    assert block.get_parameter("2.conv.weight").std().item() == pytest.approx((2 / width) ** 0.5, rel=0.04)
+    assert block.get_parameter("0.conv.weight").std().item() == pytest.approx((2 / hidden) ** 0.5, rel=0.04)
     supernet = Supernet(digits_space(), 8, seed=0)
     images, _ = batch(digits_space())
     logits = supernet(images, digits_space().search_space.random(20, np.random.default_rng(0)))
@@ -191,7 +194,7 @@ def test_touched_parameters_are_those_with_gradients_in_a_fixed_order(tiny_space
     assert len(names(supernet, rows)) == len(with_gradients)
     assert 0 < len(with_gradients) < len(list(supernet.parameters()))
     assert names(supernet, rows) == names(other, rows[::-1]) == names(other, rows[:2])
-    modules = list(dict.fromkeys(re.match(r"stem|head|positions\.\d\.\d", n)[0] for n in names(other, rows)))
+    modules = list(dict.fromkeys(re.findall(r"^(?:stem|head|positions\.\d\.\d)", "\n".join(names(other, rows)), re.M)))
     # The skip, choice 2 of the second position, has no parameters.
     assert modules == ["stem", "head", "positions.0.1", "positions.1.1", "positions.2.0", "positions.2.1"]
 
@@ -264,7 +267,7 @@ def test_a_block_of_ones_own(tiny_space) -> None:
     images, labels = batch(space)
     rows = [[0, 0, 0, 0], [0, 0, 0, 1]]
     accumulate_gradients(supernet, images, labels, rows)
-    assert supernet.block(3, 0).gate.weight.grad is not None
+    assert supernet.block(3, 0).get_parameter("gate.weight").grad is not None
     assert torch.allclose(extract_subnet(supernet, rows[0])(images), supernet(images, rows)[0], atol=1e-5)
     counted = sum(parameter.numel() for parameter in build_subnet(space, rows[0]).parameters())
     assert space.costs["params"](rows)[0] == counted

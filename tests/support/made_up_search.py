@@ -1,6 +1,7 @@
 """A search on a made-up task: the real optimiser and schedule, losses from a formula, no Ray."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,9 +42,9 @@ class MadeUpSearch:
 
     plan: Plan
     memory: int = 0
-    record: list = field(default_factory=list)
-    observed: list = field(default_factory=list)
-    drawn: dict = field(default_factory=dict)
+    record: list[Any] = field(default_factory=list)
+    observed: list[Any] = field(default_factory=list)
+    drawn: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         self.optimizer = MultiDistributionOptimizer(

@@ -1,0 +1,22 @@
+"""Values of a narrower type than the code that gives them promises; a test fails here where they are not."""
+
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from multinas_ray.data import Images, ImageSet
+
+Value = TypeVar("Value")
+
+
+def present(value: Value | None) -> Value:
+    """A value that may be None in general and is not here."""
+    assert value is not None
+    return value
+
+
+def pixels_of(images: Images) -> npt.NDArray[np.uint8]:
+    """(n, S, S, C) pixels of images that are in memory."""
+    assert isinstance(images, ImageSet)
+    return images.images
