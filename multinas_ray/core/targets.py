@@ -10,7 +10,7 @@ from multinas_ray.core.arrays import FloatArray
 
 TARGET_WEIGHT = 7.0
 """Default weight of the distance from a target. It keeps the modes of NAS-Bench-Macro near theirs; at 2 they stay a
-third above. docs/METHOD.md, "Targets". [ours]"""
+third above. docs/experiments.md, "Targets". [ours]"""
 BELOW_SHARE = 0.5
 """What a complexity below its target costs, as a share of what one as far above costs: a network as good and smaller is
 welcome, one above cannot be used. At 1 the choices were no better, and more modes above their targets. [ours]"""

@@ -19,7 +19,7 @@ DEFAULT_NUM_DISTRIBUTIONS = 8
 """K where neither coefficients nor targets nor a number are given."""
 
 MEMORY_FOR_FIXED_LOSSES = 4
-"""Default of `memory` with reuse_results (docs/METHOD.md's measurements). 0 otherwise: losses may age, and screened
+"""Default of `memory` with reuse_results (docs/experiments.md). 0 otherwise: losses may age, and screened
 updates draw afresh."""
 
 

@@ -1,7 +1,7 @@
 """An optimiser for FIXED losses that lets a surrogate choose which proposals are worth an evaluation.
 
 Notation: K distributions, D variables, C categories (padded), N samples, P samples of a pool step.
-docs/METHOD.md, "How far sample efficiency was pushed". The rules here are [ours].
+docs/METHOD.md, "The screened search". The rules here are [ours].
 """
 
 from collections.abc import Iterable, Sequence

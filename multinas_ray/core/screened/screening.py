@@ -1,7 +1,7 @@
 """Which candidates are worth an evaluation, by a surrogate's optimistic predictions.
 
-Notation: K distributions, N candidates, F points of the front. All [ours]; docs/METHOD.md, "How far sample efficiency
-was pushed".
+Notation: K distributions, N candidates, F points of the front. All [ours]; docs/METHOD.md, "The screened
+search".
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """A Gaussian process with a fixed family of kernels, that predicts loss and complexity of architectures not evaluated.
 
 Notation: D variables, X = D * C columns of the one-hot code, M points fitted on, N points asked for.
-All of it is [ours]; docs/METHOD.md, "How far sample efficiency was pushed".
+All of it is [ours]; docs/METHOD.md, "The screened search".
 """
 
 from collections.abc import Sequence
