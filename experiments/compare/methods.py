@@ -121,10 +121,10 @@ def within(config: OneShotSearchConfig, above: float, target: float) -> Keeps:
     return lambda rows_ND: (flops(rows_ND) <= target) & (flops(rows_ND) > above)
 
 
-def _candidate(network: int, architecture: Architecture, config: OneShotSearchConfig) -> Candidate:
+def _candidate(place: int, architecture: Architecture, config: OneShotSearchConfig) -> Candidate:
     costs = {name: float(cost(np.array([architecture]))[0]) for name, cost in config.costs.items()}
     return Candidate(
-        network=network,
+        goal=place,
         origin="evaluated",
         architecture=architecture,
         costs=costs,
@@ -147,9 +147,9 @@ def _choose(
     scores = {
         each: evaluator.evaluate(each) for each in dict.fromkeys(candidate.architecture for candidate in candidates)
     }
-    choice = choose(candidates, goals, scores)
+    family = choose(candidates, goals, scores)
     rows = [
-        (goal.limits["flops"], each.architecture, each.costs["flops"], each.loss, each.accuracy)
-        for goal, each in zip(choice.goals, choice.networks, strict=False)
+        (goal.limits["flops"], each.candidate.architecture, each.candidate.costs["flops"], *each.score[:2])
+        for goal, each in zip(family.goals, family.networks, strict=False)
     ]
     return pd.DataFrame(rows, columns=["target", "architecture", "flops", "loss", "accuracy"])

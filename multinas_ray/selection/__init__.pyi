@@ -1,8 +1,9 @@
 from .choice import choose
 from .evaluation import CandidateEvaluator, CandidateJob
 from .families import Family, family_labels, family_path, load_family
+from .goals import Goal, goals_of_run
 from .opening import OpenedRun, open_run
-from .pool import CANDIDATES_PER_NETWORK, Candidate, Goal, SearchOutcome, goals_of_run
+from .pool import CANDIDATES_PER_NETWORK, Candidate, SearchOutcome
 from .selecting import Selection, select_networks
 from .tables import networks_table
 

@@ -1,9 +1,9 @@
-"""Which candidate becomes the network, and why, in words.
+"""The choice: which candidate becomes the network of a goal, and the reason in words.
 
-Budgets are hard: a candidate above a limit is never chosen, whatever its loss. Below, the room is used: of those that
-the validation images cannot tell from the best, by one standard error of the difference (the rule of Breiman et al.,
-Classification and Regression Trees, 1984, there for the simplest), the one nearest to the limits is taken. Trained
-alone, capacity gains more than shared weights show. [ours]
+Budgets are hard: a candidate above a limit is never chosen, whatever its loss. Below the limits their room is used.
+Among the candidates that the validation images cannot tell from the best one, by one standard error of the difference
+(the rule of Breiman et al., Classification and Regression Trees, 1984, which there takes the simplest), the one nearest
+to the limits is chosen, because trained alone, networks gain more from capacity than shared weights show. [ours]
 """
 
 import dataclasses
@@ -12,169 +12,168 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from multinas_ray.runs import format_count
-from multinas_ray.selection.pool import Architecture, Candidate, Goal
+from multinas_ray.selection.goals import Goal
+from multinas_ray.selection.pool import Architecture, Candidate
 from multinas_ray.selection.scores import Score, standard_error
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Choice:
-    """What was chosen among the candidates."""
+    """The decision for one candidate."""
 
-    candidates: list[Candidate]
-    """All, by the number of the network they stood for; those of goals that nobody met come last."""
-    networks: list[Candidate]
-    """The chosen, from small to large; `network` is their number."""
+    candidate: Candidate
+    score: Score
+    objective: float
+    """Loss + coefficient * complexity, or the loss alone if the goal is a budget."""
+    network: int = -1
+    """Number of the network that the candidate was considered for."""
+    is_chosen: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenFamily:
+    """The choices that make a family."""
+
+    choices: list[Choice]
+    """All choices, by the number of the network; those of goals without a network come last."""
+    networks: list[Choice]
+    """The choices of the chosen candidates, from the smallest network to the largest."""
     goals: list[Goal]
-    """What each was chosen for; those that nobody met come last."""
+    """The goal of each network; goals without a network come last."""
     unmet: list[str]
-    """For each goal that nobody met: what was wanted, and the nearest candidate with its figures."""
+    """For each goal without a network: what was wanted, and the nearest candidate with its figures."""
 
 
 def choose(
-    candidates: Sequence[Candidate],
-    goals: Sequence[Goal],
-    results: Mapping[Architecture, Score],
-) -> Choice:
-    """Choose a network for each goal: the least objective; within limits, of those not told from it, the nearest.
+    candidates: Sequence[Candidate], goals: Sequence[Goal], scores: Mapping[Architecture, Score]
+) -> ChosenFamily:
+    """Choose a network for each goal.
 
-    Every candidate that was evaluated competes for every goal: they have been paid for [ours]. Of equal objectives
-    without limits the least complex wins; then a goal's own, then the first. A loss that is not finite is never chosen.
+    For a coefficient the candidate of least objective is chosen. For a budget it is the nearest to the limits among the
+    candidates within them that cannot be told from the one of least loss. Every evaluated candidate competes for every
+    goal, since its evaluation has been paid for [ours]. Of candidates with equal objectives the least complex wins if
+    there are no limits; then the goal's own candidates come before others, then the first. A candidate whose loss is
+    not finite is never chosen.
 
     Args:
-        candidates: see `SearchOutcome.propose`; their `network` is a position in `goals`.
-        goals: what is wanted.
-        results: of every candidate's architecture, on all validation images.
+        candidates: see `SearchOutcome.candidates_for`.
+        goals: what the networks are wanted for.
+        scores: of every candidate's architecture, on all validation images.
     """
-    measured = [_measured(each, goals[each.network], results) for each in candidates]
     groups, winners = [], []
-    for number, goal in enumerate(goals):
-        own = [each for each in measured if each.network == number]
-        guests = [_as_guest(each, number, goal, results) for each in measured if each.network != number]
-        able = [each for each in own + guests if each.within_budget and math.isfinite(each.objective)]
-        best = min(able, key=lambda each: (each.objective, each.complexity), default=None)
-        winner = best if best is None or not goal.limits else _nearest_of_the_good(able, best, goal, results)
+    for place, goal in enumerate(goals):
+        own = [_scored(each, goal, scores) for each in candidates if each.goal == place]
+        guests = [_scored(_as_guest(each, place, goal), goal, scores) for each in candidates if each.goal != place]
+        able = [each for each in own + guests if each.candidate.within_budget and math.isfinite(each.objective)]
+        best = min(able, key=lambda each: (each.objective, each.candidate.complexity), default=None)
+        winner = best if best is None or not goal.limits else _nearest_of_the_good(able, best, goal)
         if winner is not None and all(winner is not each for each in own):
             own.append(winner)
-        groups.append([_explained(each, winner, best, goal, results) for each in own])
+        groups.append([_explained(each, winner, best, goal) for each in own])
         winners.append(winner)
-    return _ranked(groups, winners, goals)
+    return _from_small_to_large(groups, winners, goals)
 
 
-def _nearest_of_the_good(
-    able: Sequence[Candidate], best: Candidate, goal: Goal, results: Mapping[Architecture, Score]
-) -> Candidate:
-    """The nearest to the limits of those not told from the best, and of those better than one of them."""
-    bound = max(each.objective for each in able if each.objective - best.objective <= _error(each, best, results))
-    good = [each for each in able if each.objective <= bound]
-    return max(good, key=lambda each: (_excess(each, goal), -each.objective))
-
-
-def _measured(candidate: Candidate, goal: Goal, results: Mapping[Architecture, Score]) -> Candidate:
-    score = results[candidate.architecture]
-    objective = score.loss + (goal.coefficient or 0.0) * candidate.complexity
-    return dataclasses.replace(candidate, loss=score.loss, accuracy=score.accuracy, objective=objective)
-
-
-def _error(candidate: Candidate, other: Candidate, results: Mapping[Architecture, Score]) -> float:
-    """Standard error of the difference of their losses."""
-    return standard_error(results[candidate.architecture].part_losses, results[other.architecture].part_losses)
-
-
-def _as_guest(candidate: Candidate, number: int, goal: Goal, results: Mapping[Architecture, Score]) -> Candidate:
+def _as_guest(candidate: Candidate, place: int, goal: Goal) -> Candidate:
     """A candidate of another goal, considered for this one."""
-    keeps = all(candidate.costs[name] <= limit for name, limit in goal.limits.items())
-    return _measured(dataclasses.replace(candidate, network=number, within_budget=keeps), goal, results)
+    return dataclasses.replace(candidate, goal=place, within_budget=goal.is_kept_by(candidate.costs))
 
 
-def _explained(
-    candidate: Candidate,
-    winner: Candidate | None,
-    best: Candidate | None,
-    goal: Goal,
-    results: Mapping[Architecture, Score],
-) -> Candidate:
-    if not candidate.within_budget:
-        reason = f"over budget: {_excesses(candidate, goal)}"
-    elif winner is None or best is None or not math.isfinite(candidate.objective):
+def _scored(candidate: Candidate, goal: Goal, scores: Mapping[Architecture, Score]) -> Choice:
+    score = scores[candidate.architecture]
+    objective = score.loss + (goal.coefficient or 0.0) * candidate.complexity
+    return Choice(candidate=candidate, score=score, objective=objective)
+
+
+def _nearest_of_the_good(able: Sequence[Choice], best: Choice, goal: Goal) -> Choice:
+    """The nearest to the limits of those that cannot be told from the best, and of those better than one of them."""
+    bound = max(each.objective for each in able if each.objective - best.objective <= _error(each, best))
+    good = [each for each in able if each.objective <= bound]
+    return max(good, key=lambda each: (goal.excess(each.candidate.costs), -each.objective))
+
+
+def _error(one: Choice, other: Choice) -> float:
+    """Standard error of the difference of their losses."""
+    return standard_error(one.score.part_losses, other.score.part_losses)
+
+
+def _explained(choice: Choice, winner: Choice | None, best: Choice | None, goal: Goal) -> Choice:
+    if not choice.candidate.within_budget:
+        reason = f"it exceeds the budget: {_excesses(choice.candidate, goal)}"
+    elif winner is None or best is None or not math.isfinite(choice.objective):
         reason = "its loss is not finite"
-    elif candidate is winner:
-        reason = _reason_of_winner(winner, best, goal, results)
+    elif choice is winner:
+        reason = _reason_of_winner(winner, best, goal)
     else:
-        reason = _reason_of_loser(candidate, winner, goal)
-    return dataclasses.replace(candidate, chosen=candidate is winner, reason=reason)
+        reason = _reason_of_loser(choice, winner, goal)
+    return dataclasses.replace(choice, is_chosen=choice is winner, reason=reason)
 
 
-def _reason_of_winner(winner: Candidate, best: Candidate, goal: Goal, results: Mapping[Architecture, Score]) -> str:
+def _reason_of_winner(winner: Choice, best: Choice, goal: Goal) -> str:
     difference = winner.objective - best.objective
     if difference == 0:
-        return f"chosen: least {objective_text(goal)}"
+        return f"chosen: it has the least {goal.objective_text}"
     return (
-        f"chosen: nearest to the limit of those not told from the least {objective_text(goal)} "
-        f"(loss {difference:.4f} above it, standard error {_error(winner, best, results):.4f})"
+        "chosen: it is the nearest to the limit among those that the validation images cannot tell from the one of "
+        f"least {goal.objective_text} (its loss is {difference:.4f} higher, with a standard error of "
+        f"{_error(winner, best):.4f})"
     )
 
 
-def _reason_of_loser(candidate: Candidate, winner: Candidate, goal: Goal) -> str:
+def _reason_of_loser(choice: Choice, winner: Choice, goal: Goal) -> str:
     what = "objective" if goal.coefficient else "loss"
-    difference = candidate.objective - winner.objective
+    difference = choice.objective - winner.objective
     if difference > 0:
-        return f"{what} {difference:.4f} above the chosen one's"
+        return f"its {what} is {difference:.4f} higher than that of the chosen one"
     if difference < 0:
-        return f"loss {-difference:.4f} below the chosen one's, too little to tell, and further below the limit"
-    if goal.limits and _excess(candidate, goal) < _excess(winner, goal):
-        return f"{what} equal to the chosen one's, which is nearer to the limit"
-    if candidate.complexity > winner.complexity:
-        return f"{what} equal to the chosen one's, which is smaller"
-    return f"{what} and size equal to the chosen one's, which came first"
+        return (
+            f"its loss is {-difference:.4f} lower than that of the chosen one, which is too little to tell them apart, "
+            "and it is further below the limit"
+        )
+    if goal.limits and goal.excess(choice.candidate.costs) < goal.excess(winner.candidate.costs):
+        return f"its {what} equals that of the chosen one, which is nearer to the limit"
+    if choice.candidate.complexity > winner.candidate.complexity:
+        return f"its {what} equals that of the chosen one, which is smaller"
+    return f"its {what} and size equal those of the chosen one, which came first"
 
 
-def objective_text(goal: Goal) -> str:
-    """What is minimised for a goal, in words."""
-    if goal.coefficient:
-        return f"loss + {goal.coefficient:g} * complexity"
-    return "validation loss" + (f" within {_limits(goal)}" if goal.limits else "")
+def _from_small_to_large(
+    groups: list[list[Choice]], winners: list[Choice | None], goals: Sequence[Goal]
+) -> ChosenFamily:
+    """Number the goals by the size of their networks.
 
+    Of equal sizes the larger coefficient comes first; goals without a network come last.
+    """
 
-def _ranked(groups: list[list[Candidate]], winners: list[Candidate | None], goals: Sequence[Goal]) -> Choice:
-    """Number goals by their networks' size; at equal sizes the larger coefficient first, goals nobody met last."""
+    def key(place: int) -> tuple[bool, float, float]:
+        winner = winners[place]
+        return winner is None, winner.candidate.complexity if winner else 0.0, -(goals[place].coefficient or 0.0)
 
-    def place(number: int) -> tuple[bool, float, float]:
-        winner = winners[number]
-        return winner is None, winner.complexity if winner else 0.0, -(goals[number].coefficient or 0.0)
-
-    order = sorted(range(len(goals)), key=place)
-    ranked = [
-        dataclasses.replace(each, network=network) for network, number in enumerate(order) for each in groups[number]
+    order = sorted(range(len(goals)), key=key)
+    choices = [
+        dataclasses.replace(each, network=network) for network, place in enumerate(order) for each in groups[place]
     ]
-    return Choice(
-        candidates=ranked,
-        networks=[each for each in ranked if each.chosen],
-        goals=[goals[number] for number in order],
-        unmet=[_unmet(groups[number], goals[number]) for number in order if winners[number] is None],
+    return ChosenFamily(
+        choices=choices,
+        networks=[each for each in choices if each.is_chosen],
+        goals=[goals[place] for place in order],
+        unmet=[_unmet(groups[place], goals[place]) for place in order if winners[place] is None],
     )
 
 
-def _unmet(group: list[Candidate], goal: Goal) -> str:
-    wanted = f"no candidate is within {_limits(goal)}" if goal.limits else "no candidate has a finite loss"
-    finite = [each for each in group if math.isfinite(each.loss)]
+def _unmet(group: list[Choice], goal: Goal) -> str:
+    wanted = f"no candidate is within {goal.limits_text}" if goal.limits else "no candidate has a finite loss"
+    finite = [each for each in group if math.isfinite(each.score.loss)]
     if not finite or not goal.limits:
         return wanted
-    nearest = min(finite, key=lambda each: (_excess(each, goal), each.loss))
-    figures = ", ".join(f"{name} {format_count(nearest.costs[name])}" for name in goal.limits)
-    return f"{wanted}; the nearest has {figures}, loss {nearest.loss:.4f}, accuracy {nearest.accuracy:.2%}"
-
-
-def _excess(candidate: Candidate, goal: Goal) -> float:
-    """How far the worst of the costs is above its limit, as a share of the limit; negative: the room that is left."""
-    return max((candidate.costs[name] - limit) / (abs(limit) or 1.0) for name, limit in goal.limits.items())
-
-
-def _limits(goal: Goal) -> str:
-    return ", ".join(f"{name} <= {format_count(limit)}" for name, limit in goal.limits.items())
+    nearest = min(finite, key=lambda each: (goal.excess(each.candidate.costs), each.score.loss))
+    figures = ", ".join(f"{name} {format_count(nearest.candidate.costs[name])}" for name in goal.limits)
+    return f"{wanted}; the nearest has {figures}, loss {nearest.score.loss:.4f}, accuracy {nearest.score.accuracy:.2%}"
 
 
 def _excesses(candidate: Candidate, goal: Goal) -> str:
-    """Each cost above its limit, with as many digits as tell the two apart."""
+    """Each cost above its limit, with as many digits as show the difference."""
     texts = []
     for name, limit in goal.limits.items():
         cost = candidate.costs[name]

@@ -1,7 +1,8 @@
-"""Candidates of a selection, evaluated with the supernet's weights by Ray actors.
+"""The evaluation of candidates with the supernet's weights, by Ray actors.
 
-The search compared subnets on one batch, normalised by that batch. Here each candidate stands alone: its own
-batch-normalisation statistics, every validation image. The test images are looked at for chosen networks only.
+The search compares subnets on one batch and normalises by the statistics of that batch. Here each candidate is a
+network of its own: it has its own batch-normalisation statistics and is evaluated on every validation image. The test
+images are used for chosen networks only.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from multinas_ray.supernets import WeightTraining
 
 RECALIBRATION_IMAGES = 20_000
-"""Most training images used for batch-normalisation statistics by default; their error falls with the root of it."""
+"""Default number of training images, at most, for batch-normalisation statistics, whose error falls with its root."""
 MAX_RETRIES = 3
-"""Times that an actor is started again, and its evaluation repeated, when its process dies."""
+"""How often an actor whose process dies is started again and its evaluation repeated."""
 
 Architecture = tuple[int, ...]
 
@@ -42,24 +43,24 @@ class CandidateJob:
     """What an actor needs to evaluate candidates."""
 
     run_path: str
-    """Folder of the run, with its supernet.pt."""
+    """Folder of the run, which holds supernet.pt."""
     space: NetworkSpace
     data: DataConfig
     training: WeightTraining
     seed: int
-    """Of the order of the training images, whose batches give the normalisation statistics."""
+    """Seed of the order of the training images, whose batches give the normalisation statistics."""
     num_threads: int | None
-    """CPU threads of torch; None: this node's cores shared by `num_workers`."""
+    """CPU threads of torch; None: the cores of the node are shared by `num_workers` actors."""
     num_workers: int
-    """Actors that share the candidates."""
+    """Number of actors that share the candidates."""
     use_gpu: bool = False
-    """One GPU each."""
+    """Whether each actor has one GPU."""
     recalibration_images: int = RECALIBRATION_IMAGES
-    """Most training images used for batch-normalisation statistics."""
+    """Number of training images, at most, for batch-normalisation statistics."""
 
 
 class CandidateEvaluator:
-    """Holds the supernet and the images, and evaluates one architecture after the other. Run it as a Ray actor."""
+    """Holds the supernet and the images, and evaluates one architecture after the other; it runs as a Ray actor."""
 
     def __init__(self, job: CandidateJob) -> None:
         device = torch.device("cuda" if job.use_gpu else "cpu")
@@ -73,12 +74,12 @@ class CandidateEvaluator:
         self._training, self._validation = self._stream("train"), self._stream("validation")
 
     def evaluate(self, architecture: Architecture) -> Score:
-        """Its score on every validation image."""
+        """Return the score of an architecture on all validation images."""
         losses_N, hits_N = image_scores(self._subnet(architecture), self._validation.all_batches())
         return Score(float(losses_N.mean()), float(hits_N.mean()), part_means(losses_N))
 
     def finish(self, architecture: Architecture, folders: Sequence[str]) -> float:
-        """Save a chosen network's weights into folders, and return its accuracy on every test image."""
+        """Save the weights of a chosen network into folders, and return its accuracy on all test images."""
         subnet = self._subnet(architecture)
         buffer = io.BytesIO()
         torch.save(subnet.state_dict(), buffer)
@@ -89,7 +90,7 @@ class CandidateEvaluator:
         return float(hits_N.mean())
 
     def _subnet(self, architecture: Architecture) -> nn.Module:
-        """The network with inherited weights and its own normalisation statistics."""
+        """The network with the supernet's weights and its own normalisation statistics."""
         subnet = extract_subnet(self._supernet, architecture)
         subnet.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         num_batches = min(self._training.batches_per_epoch, self._recalibration_batches)
@@ -97,7 +98,7 @@ class CandidateEvaluator:
         return subnet
 
     def _stream(self, split: str) -> Batches:
-        """Batches of a whole split, shuffled once, not augmented."""
+        """Batches of a whole split in one shuffled order, without augmentation."""
         images = getattr(self._splits, split)
         return open_stream(
             images,
@@ -113,11 +114,11 @@ class CandidateEvaluator:
 
 
 class EvaluatorGroup:
-    """Actors that share the candidates. Ray must be running. Use it as a context manager: they end with it.
+    """Actors that share the candidates. Ray must be running. Use it as a context manager, which ends the actors.
 
     Args:
-        job: what they evaluate with.
-        cpus_per_worker: logical CPUs that each asks Ray for.
+        job: what the actors need.
+        cpus_per_worker: logical CPUs that each actor asks Ray for.
     """
 
     def __init__(self, job: CandidateJob, cpus_per_worker: float) -> None:
@@ -138,7 +139,7 @@ class EvaluatorGroup:
             ray.kill(actor)
 
     def evaluate(self, architectures: Sequence[Architecture]) -> Iterator[Score]:
-        """The score of each on every validation image, in their order, as they come.
+        """Evaluate architectures; yields the score of each on all validation images, in their order.
 
         Raises:
             RunError: an evaluation failed; the message says why.
@@ -146,10 +147,10 @@ class EvaluatorGroup:
         return self._map(lambda actor, architecture: actor.evaluate.remote(architecture), architectures)
 
     def finish(self, work: Sequence[tuple[Architecture, Sequence[str]]]) -> Iterator[float]:
-        """Save chosen networks into their folders; the accuracy of each on every test image.
+        """Save chosen networks into their folders; yields the accuracy of each on all test images.
 
         Raises:
-            RunError: one failed; the message says why.
+            RunError: a network could not be saved or tested; the message says why.
         """
         return self._map(lambda actor, each: actor.finish.remote(*each), work)
 
@@ -158,4 +159,6 @@ class EvaluatorGroup:
             yield from self._pool.map(call, list(work))
         except ray.exceptions.RayError as error:
             lines = str(error).strip().splitlines() or [repr(error)]
-            raise RunError(f"a candidate could not be evaluated: {lines[-1]}; mend the cause and try again") from error
+            raise RunError(
+                f"a candidate could not be evaluated ({lines[-1]}): remove the cause and try again"
+            ) from error

@@ -1,7 +1,7 @@
-"""A family on disk: the networks that were chosen together, and the candidates they were chosen among.
+"""A family on disk: the networks that were chosen together, and the candidates among which they were chosen.
 
-A run's own family answers its coefficients and lies in the run's folder. Answers to other budgets lie in
-`families/<label>` below it.
+A run's own family is the one chosen for the goals of its search; it lies in the run's folder. Families chosen for other
+budgets lie in `families/<label>` below it.
 """
 
 import re
@@ -33,44 +33,44 @@ class Family:
     """Its folder, a local path or a URI; the paths in `architectures` are relative to it."""
 
     architectures: pd.DataFrame
-    """The networks, from small to large; see `architectures_schema`. Architectures are tuples."""
+    """The networks, from small to large, with the columns of `architectures_schema`; architectures are tuples."""
 
     candidates: pd.DataFrame
-    """All that were considered, by network; see `candidates_schema`. Architectures are tuples."""
+    """All candidates, by network, with the columns of `candidates_schema`; architectures are tuples."""
 
 
 def family_path(run_path: str, label: str | None = None) -> str:
-    """Where a family lies.
+    """The folder of a family.
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI.
-        label: that of an answer to other budgets; None for the run's own family.
+        label: the family's label; None for the run's own family.
 
     Raises:
-        ConfigError: the label is no plain folder name.
+        ConfigError: the label is not a plain folder name.
     """
     if label is None:
         return run_path.rstrip("/")
     if not _LABEL.fullmatch(label):
         raise ConfigError(
-            f"the label of a family is a folder's name of at most 100 letters, digits, '.', '_' and '-', "
-            f"the first a letter or digit; got {label!r}"
+            "the label of a family names a folder, so it must be 1 to 100 letters, digits, '.', '_' or '-' of which "
+            f"the first is a letter or digit, got {label!r}: choose another label"
         )
     return storage.below(run_path, FAMILIES, label)
 
 
 def load_family(run_path: str, label: str | None = None) -> Family:
-    """Read the networks of a run, or of one of its answers to other budgets.
+    """Read a family of a run.
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI such as `s3://bucket/folder/run`.
-        label: that of the answer; None for the run's own family.
+        label: the family's label; None for the run's own family.
 
     Raises:
-        StateError: there is no run or no such family, or a file is damaged; the message names the families there are.
-        ConfigError: the label is no plain folder name.
+        StateError: there is no run or no such family, or a file is damaged. The message names the families that exist.
+        ConfigError: the label is not a plain folder name.
     """
-    load_config(run_path)  # that it is a run
+    load_config(run_path)  # checks that there is a run
     path = family_path(run_path, label)
     place = storage.resolve(path)
     if not storage.exists(place.join(ARCHITECTURES_FILE)):
@@ -83,7 +83,7 @@ def load_family(run_path: str, label: str | None = None) -> Family:
 
 
 def family_labels(run_path: str) -> list[str]:
-    """Labels of a run's answers to other budgets."""
+    """The labels of the families of a run, without its own family."""
     folder = storage.resolve(run_path).join(FAMILIES)
     return [name for name in storage.list_folders(folder) if storage.exists(folder.join(name, ARCHITECTURES_FILE))]
 
@@ -91,11 +91,11 @@ def family_labels(run_path: str) -> list[str]:
 def _missing(run_path: str, label: str | None) -> str:
     if label is None:
         return (
-            f"{run_path} has no chosen networks: its search has not ended, so resume it; "
-            f"if it has, choose them by `multinas-ray select {run_path}`"
+            f"{run_path} has no chosen networks yet: resume its search if it has not ended, or choose them with "
+            f"`multinas-ray select {run_path}`"
         )
     known = ", ".join(family_labels(run_path)) or "none yet"
     return (
-        f"{run_path} has no family {label!r}, there are: {known}; "
-        f"make one by `multinas-ray select {run_path} --max NAME=VALUE --label {label}`"
+        f"{run_path} has no family {label!r}, its families are: {known}; "
+        f"choose one with `multinas-ray select {run_path} --max NAME=VALUE --label {label}`"
     )

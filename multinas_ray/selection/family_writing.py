@@ -1,4 +1,4 @@
-"""Writing a family: its two tables, and each network's architecture for readers of JSON."""
+"""Writing a family: its two tables, and the architecture of each network as JSON."""
 
 import json
 from collections.abc import Hashable, Mapping, Sequence
@@ -19,8 +19,9 @@ from multinas_ray.runs import (
     config_metadata,
     network_path,
 )
-from multinas_ray.selection.choice import Choice
-from multinas_ray.selection.pool import Candidate, Goal, SearchOutcome
+from multinas_ray.selection.choice import Choice, ChosenFamily
+from multinas_ray.selection.goals import Goal
+from multinas_ray.selection.pool import Architecture, SearchOutcome
 from multinas_ray.storage import write_table
 
 _RETRAINED = ("retrained_loss", "retrained_accuracy", "retrained_epochs", "retrained_path")
@@ -28,21 +29,21 @@ _RETRAINED = ("retrained_loss", "retrained_accuracy", "retrained_epochs", "retra
 
 @dataclass(frozen=True, eq=False)
 class FamilyWriter:
-    """Writes a family in the place of an earlier one, if there is one."""
+    """Writes a family, in the place of an earlier one if there is one."""
 
     path: str
     """The family's folder."""
     run: Run
     outcome: SearchOutcome
-    """What it was chosen from."""
+    """What the family was chosen from."""
     space_name: str
-    choice: Choice
+    family: ChosenFamily
     earlier: pd.DataFrame
-    """The networks of the family that was there before; empty if there was none."""
+    """The networks of the earlier family in the same folder; empty if there is none."""
 
     def dropped(self) -> list[int]:
-        """Ranks of retrained networks that this family would lose, since another takes their place or none does."""
-        stays = {each.network: each.architecture for each in self.choice.networks}
+        """Numbers of retrained networks that would be lost, since another network or none takes their place."""
+        stays = self._architectures()
         rows = self.earlier[self.earlier["retrained_path"].notna()]
         pairs = zip(rows["network"], rows["architecture"], strict=True)
         return [int(network) for network, architecture in pairs if stays.get(network) != architecture]
@@ -50,23 +51,23 @@ class FamilyWriter:
     def clear(self) -> None:
         """Delete the files of earlier networks that do not stay.
 
-        The table of the networks goes first: from here until `write`, there is no family rather than a wrong one.
+        The table of the networks is deleted first. So there is no family, rather than a wrong one, until `write`.
         """
         place = storage.resolve(self.path)
-        stays = {each.network: each.architecture for each in self.choice.networks}
+        stays = self._architectures()
         storage.delete_file(place.join(ARCHITECTURES_FILE))
         for network, architecture in zip(self.earlier["network"], self.earlier["architecture"], strict=True):
             if stays.get(network) != architecture:
                 storage.delete_folder(place.join(network_path(network)))
 
     def write(self, test_accuracies: Sequence[float]) -> None:
-        """Write the tables and the readable architectures; the networks' weights are in their folders already.
+        """Write the tables and the architectures; the weights of the networks are in their folders already.
 
         Args:
-            test_accuracies: of the networks, with the supernet's weights.
+            test_accuracies: accuracy of each network on the test images, with the supernet's weights.
         """
         place, metadata, costs = storage.resolve(self.path), config_metadata(self.run.config), list(self.outcome.costs)
-        for each in self.choice.networks:
+        for each in self.family.networks:
             folder = place.join(network_path(each.network))
             storage.make_folder(folder)
             storage.write_atomic(folder.join(ARCHITECTURE_FILE), self._described(each).encode())
@@ -75,44 +76,58 @@ class FamilyWriter:
         chosen = {**self._chosen_columns(), "supernet_test_accuracy": list(test_accuracies)}
         write_table(place.join(ARCHITECTURES_FILE), architectures_schema(costs), metadata, chosen)
 
-    def _described(self, network: Candidate) -> str:
-        blocks = self.outcome.search_space.decode(network.architecture)
-        described = {"space": self.space_name, "indices": list(network.architecture), "blocks": blocks}
+    def _architectures(self) -> dict[int, Architecture]:
+        return {each.network: each.candidate.architecture for each in self.family.networks}
+
+    def _described(self, network: Choice) -> str:
+        architecture = network.candidate.architecture
+        blocks = self.outcome.search_space.decode(architecture)
+        described = {"space": self.space_name, "indices": list(architecture), "blocks": blocks}
         return json.dumps(described, indent=2)
 
     def _considered_columns(self) -> dict[str, Any]:
-        candidates = self.choice.candidates
-        names = ("network", "origin", "recorded_loss", "loss", "accuracy", "objective", "within_budget", "chosen")
-        columns = {name: [getattr(each, name) for each in candidates] for name in (*names, "reason")}
-        return {**columns, **self._shared_columns(candidates)}
+        choices = self.family.choices
+        return {
+            "network": [each.network for each in choices],
+            "recorded_loss": [each.candidate.recorded_loss for each in choices],
+            "loss": [each.score.loss for each in choices],
+            "accuracy": [each.score.accuracy for each in choices],
+            "objective": [each.objective for each in choices],
+            "within_budget": [each.candidate.within_budget for each in choices],
+            "chosen": [each.is_chosen for each in choices],
+            "reason": [each.reason for each in choices],
+            **self._shared_columns(choices),
+        }
 
     def _chosen_columns(self) -> dict[str, Any]:
-        networks, goals = self.choice.networks, self.choice.goals[: len(self.choice.networks)]
+        networks = self.family.networks
+        goals = self.family.goals[: len(networks)]
         distributions = [self.outcome.distributions_for(goal)[0] for goal in goals]
         newest = self.run.distributions[self.run.distributions["update"] == self.run.distributions["update"].max()]
         mode_probabilities = newest.sort_values("distribution")["mode_probability"].to_numpy()
         return {
             "network": [each.network for each in networks],
-            "origin": [each.origin for each in networks],
             "distribution": distributions,
             "coefficient": [goal.coefficient for goal in goals],
             "target": [self._target(goal) for goal in goals],
             "limits": [json.dumps(dict(goal.limits)) if goal.limits else None for goal in goals],
             **self._shared_columns(networks),
             "mode_probability": [float(mode_probabilities[k]) for k in distributions],
-            "supernet_loss": [each.loss for each in networks],
-            "supernet_accuracy": [each.accuracy for each in networks],
+            "supernet_loss": [each.score.loss for each in networks],
+            "supernet_accuracy": [each.score.accuracy for each in networks],
             "weights_path": [f"{network_path(each.network)}/{WEIGHTS_FILE}" for each in networks],
             **self._retrained_columns(networks),
         }
 
     def _target(self, goal: Goal) -> float | None:
-        """The limit of the complexity, in its own unit, where there is one."""
+        """The limit of the complexity in its own unit; None if the goal has none."""
         return goal.limits.get(self.run.config["complexity"]["name"])
 
-    def _shared_columns(self, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    def _shared_columns(self, choices: Sequence[Choice]) -> dict[str, Any]:
         describe = self.outcome.search_space.describe
+        candidates = [each.candidate for each in choices]
         return {
+            "origin": [each.origin for each in candidates],
             "architecture": [list(each.architecture) for each in candidates],
             "architecture_readable": [describe(each.architecture) for each in candidates],
             **{name: [each.costs[name] for each in candidates] for name in self.outcome.costs},
@@ -120,13 +135,13 @@ class FamilyWriter:
             "evaluation_id": [each.evaluation_id for each in candidates],
         }
 
-    def _retrained_columns(self, networks: Sequence[Candidate]) -> dict[str, Any]:
-        """What is known of the retraining of networks that stay."""
+    def _retrained_columns(self, networks: Sequence[Choice]) -> dict[str, Any]:
+        """The results of retraining, for networks that stay."""
         known = {
             (row["network"], row["architecture"]): row
             for row in self.earlier[self.earlier["retrained_path"].notna()].to_dict("records")
         }
-        rows = [known.get((each.network, each.architecture)) for each in networks]
+        rows = [known.get((each.network, each.candidate.architecture)) for each in networks]
         return {name: [_known(row, name) for row in rows] for name in _RETRAINED}
 
 

@@ -1,4 +1,4 @@
-"""What a selection has evaluated so far, on disk, so that one that was cut off goes on with what is missing."""
+"""Scores that a selection keeps on disk, so that after an interruption it evaluates only what is missing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,32 +13,32 @@ EVALUATED_FILE = "evaluated.json"
 
 
 class KeptScores:
-    """Scores of candidates, kept in one small file until their networks are chosen.
+    """The scores of candidates, kept in one small file until the networks are chosen.
 
     Args:
-        folder: that of the family to be; created if needed.
-        conditions: plain data that decides the results. What was kept under others, or cannot be read, is dropped:
-            it is evaluated again.
+        folder: the folder of the family; it is created if needed.
+        conditions: plain data that the scores depend on. Scores that were kept under other conditions or cannot be
+            read are dropped, and their candidates are evaluated again.
     """
 
     def __init__(self, folder: storage.AnyPath, conditions: Mapping[str, Any]) -> None:
         place = storage.resolve(folder)
         storage.make_folder(place)
         self._file, self._conditions = place.join(EVALUATED_FILE), decode_plain(encode_plain(conditions))
-        self.results: dict[Architecture, Score] = self._read()
-        """Those known."""
+        self.scores: dict[Architecture, Score] = self._read()
+        """The scores known so far."""
 
-    def add(self, architecture: Architecture, result: Score) -> None:
-        """Keep a result; it is durable on return."""
-        self.results[architecture] = result
+    def add(self, architecture: Architecture, score: Score) -> None:
+        """Keep a score; it is durable on return."""
+        self.scores[architecture] = score
         rows = [
-            [list(each), found.loss, found.accuracy, list(found.part_losses)] for each, found in self.results.items()
+            [list(each), found.loss, found.accuracy, list(found.part_losses)] for each, found in self.scores.items()
         ]
-        content = encode_plain({"conditions": self._conditions, "results": rows})
+        content = encode_plain({"conditions": self._conditions, "scores": rows})
         storage.write_atomic(self._file, content.encode())
 
     def remove(self) -> None:
-        """Delete the file: the candidates' table has it all now."""
+        """Delete the file, once the table of candidates holds all scores."""
         storage.delete_file(self._file)
 
     def _read(self) -> dict[Architecture, Score]:
@@ -46,7 +46,7 @@ class KeptScores:
             return {}
         try:
             content: Any = decode_plain(storage.read_bytes(self._file))
-            rows = content["results"] if content["conditions"] == self._conditions else []
+            rows = content["scores"] if content["conditions"] == self._conditions else []
             return {
                 tuple(architecture): Score(float(loss), float(accuracy), tuple(map(float, part_losses)))
                 for architecture, loss, accuracy, part_losses in rows

@@ -1,4 +1,4 @@
-"""A run of a supernet search, opened again from its record: its space, its images' configuration, its costs."""
+"""Opening the run of a supernet search again: its space, its costs and the configuration of its images."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class OpenedRun:
     """What is needed to build, train and measure the networks of a run."""
 
     run: Run
-    """Its record."""
+    """The run's record."""
     space: NetworkSpace
-    """The networks that could be found."""
+    """The space that was searched."""
     data: DataConfig
-    """The images it searched with, and how they are divided."""
+    """The images of the search, and how they are divided."""
     training: WeightTraining
-    """How the supernet's weights were trained."""
+    """How the weights of the supernet were trained."""
     costs: dict[str, AdditiveCost]
-    """Every recorded cost, by name."""
+    """Every cost that the run records, by name."""
 
     @property
     def seed(self) -> int:
-        """The search's seed."""
+        """The seed of the search."""
         return int(self.run.config["seed"])
 
 
@@ -43,31 +43,31 @@ def open_run(path: AnyPath, *, data_path: str | None = None, imports: Sequence[s
 
     Args:
         path: `<storage_path>/<run>`, local or a URI.
-        data_path: Where the images lie now; None: where they lay when the search ran.
-        imports: Modules or .py files that define blocks of one's own with `register_block`.
+        data_path: Where the images are now; None: where they were during the search.
+        imports: Modules or .py files that define your own blocks with `register_block`.
 
     Returns:
-        The run, as far as it has come.
+        The run, as far as it has progressed.
 
     Raises:
-        ConfigError: Its blocks are not registered.
-        StateError: There is no run, it is damaged, or it is not one of a supernet search.
+        ConfigError: A block type of its space is not registered.
+        StateError: There is no run, it is damaged, or it is not the run of a supernet search.
     """
     run = load_run(path)
     config = run.config
     if "space" not in config or "training" not in config:
         raise StateError(
-            f"{run.path} is not the run of a supernet search and has no weights: for a search in a Tune pipeline, "
-            "`multinas_ray.tune.best_configs` and `multinas_ray.tune.pareto_front` give its configs, to be trained by "
-            "your own trainable"
+            f"{run.path} is not the run of a supernet search, so it has no weights: if it is a search in a Tune "
+            "pipeline, `multinas_ray.tune.best_configs` and `multinas_ray.tune.pareto_front` give its configurations, "
+            "which your own trainable can train"
         )
     for name in imports:
         load_module(name)
     space = space_from_dict(config["space"])
     if space.fingerprint != config["space"].get("fingerprint"):
         raise StateError(
-            f"the space of {run.path} is not the one that was searched (its fingerprint differs): its blocks' "
-            "definitions have changed since, or config.json was edited; restore either"
+            f"the space of {run.path} is not the one that was searched (its fingerprint differs): restore the "
+            "definitions of its blocks, or config.json, as they were during the search"
         )
     settings = config["settings"]
     path_now = settings["data_path"] if data_path is None else data_path
@@ -89,6 +89,6 @@ def _read(kind: type[Settings], path: str, fields: Mapping[str, Any]) -> Setting
         return kind(**fields)
     except TypeError as error:
         raise StateError(
-            f"the settings in {path} are not those of a {kind.__name__} ({error}): use the version of multinas-ray "
+            f"the settings in {path} do not describe a {kind.__name__} ({error}): use the version of multinas-ray "
             "that wrote them"
         ) from error

@@ -1,13 +1,13 @@
-"""Which architectures may become a network: modes, the best evaluated, and fresh draws.
+"""The pool: which architectures may become a network. They are modes, the best evaluated, and fresh draws.
 
 "Selection is more than the mode" (docs/METHOD.md): weighted sums skip the concave parts of a front, and the best
-of everything evaluated reach more of it than the K modes. How many of each kind are looked at is ours. [ours]
+of everything evaluated reach more of it than the K modes. How many of each kind are considered is ours. [ours]
 
 Notation: K distributions, D variables, C categories (padded), A distinct architectures of the record.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from multinas_ray.core import CategoryLayout, modes, sample_architectures
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import Run
+from multinas_ray.selection.goals import Goal
 from multinas_ray.spaces import AdditiveCost, SearchSpace
 
 Architecture = tuple[int, ...]
@@ -22,112 +23,67 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 CANDIDATES_PER_NETWORK = 10
-"""By default: the mode, 5 of the best evaluated and 4 fresh draws. [ours]"""
+"""The default: the mode, 5 of the best evaluated and 4 fresh draws. [ours]"""
 RECENT_SHARE = 0.2
-"""While weights train, losses age: where an architecture has evaluations in this last part of the record, only they
-count. [ours]"""
+"""While the shared weights train, recorded losses age. If an architecture has evaluations in this last part of the
+record, only they count. [ours]"""
 DRAWS = 1000
-"""Draws from a distribution in which architectures within the limits are looked for. [ours]"""
+"""Draws from each distribution among which architectures within the limits are sought. [ours]"""
 WEIGHTINGS = 100
-"""Weighted sums of costs from whose cheapest networks one within several limits is looked for. [ours]"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Goal:
-    """What one network is chosen for: a weighted sum of loss and complexity, or the loss within limits."""
-
-    coefficient: float | None = None
-    """Weight of the complexity; None: the loss alone counts, within the limits."""
-    distribution: int | None = None
-    """The distribution that searched for it; None: the one whose expected costs are nearest to the limits."""
-    limits: Mapping[str, float] = field(default_factory=dict)
-    """Largest allowed value of each cost named, in its own unit. Never exceeded."""
+"""Weighted sums of costs; from the cheapest network of each, one within several limits is sought. [ours]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An architecture that may become a network."""
+    """An architecture that is considered for a goal."""
 
-    network: int
-    """The goal it is considered for, later the network of that goal's network."""
+    goal: int
+    """Position of the goal in the list of goals."""
     origin: str
-    """"mode", "evaluated", "drawn" or "cheapest"."""
+    """Where it comes from: "mode", "evaluated", "drawn" or "cheapest"."""
     architecture: Architecture
     costs: Mapping[str, float]
-    """In their own units."""
+    """Every cost of the network, in its own unit."""
     complexity: float
-    """The cost that the search weighed, normalised."""
+    """The cost that the search weighed, divided by its scale."""
     evaluation_id: int | None
-    """Its newest evaluation in the record; None where the search never evaluated it."""
+    """Id of its newest evaluation in the record; None if the search never evaluated it."""
     recorded_loss: float | None
-    """Mean of its losses as the search saw them."""
+    """Mean of its losses during the search; None if the search never evaluated it."""
     within_budget: bool
-    loss: float = np.nan
-    """With the supernet's weights, on all validation images; minimised."""
-    accuracy: float = np.nan
-    objective: float = np.nan
-    """Loss + coefficient * complexity, or the loss within limits."""
-    chosen: bool = False
-    reason: str = ""
-
-
-def goals_of_run(run: Run) -> list[Goal]:
-    """A run's own goals: one for each of its coefficients, or within each of its targets."""
-    targets = run.config.get("targets")
-    if targets is not None:
-        name = run.config["complexity"]["name"]
-        return [Goal(limits={name: float(target)}, distribution=k) for k, target in enumerate(targets)]
-    return [
-        Goal(coefficient=float(eps), distribution=k) for k, eps in enumerate(run.config["optimizer"]["coefficients"])
-    ]
-
-
-def check_limits(limits: Mapping[str, float], costs: Mapping[str, AdditiveCost]) -> None:
-    """Check that limits name costs and lie within what the space offers.
-
-    Raises:
-        ConfigError: one does not; the message names the costs, or the range.
-    """
-    for name, limit in limits.items():
-        if name not in costs:
-            raise ConfigError(f"there is no cost {name!r} to limit: choose from {', '.join(costs)}")
-        least, most = costs[name].minimum, costs[name].maximum
-        if not least <= limit <= most:
-            raise ConfigError(
-                f"a limit of {name} must lie within what the space's networks have, {least:.10g} to {most:.10g} "
-                f"{costs[name].unit}".rstrip()
-                + f"; got {limit:.10g}"
-            )
+    """Whether it keeps every limit of the goal."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SearchOutcome:
-    """What a search left to choose from."""
+    """What a search has found: its last distributions, and every architecture that it evaluated."""
 
     search_space: SearchSpace
     costs: Mapping[str, AdditiveCost]
     complexity_name: str
     """The cost that is the complexity of the search."""
     complexity_scale: float
-    """What it is divided by."""
+    """The value of that cost which counts as a complexity of 1."""
     probs_KDC: FloatArray
-    """The distributions at the end."""
+    """The distributions after the last update."""
     architectures_AD: IntArray
-    """Every architecture that was evaluated with success."""
+    """Every architecture that was evaluated successfully, each once."""
     losses_A: FloatArray
-    """The mean of its losses as the search saw them; see RECENT_SHARE."""
+    """Mean of its losses during the search; see RECENT_SHARE."""
     ids_A: IntArray
-    """Its newest evaluation."""
+    """Id of its newest evaluation."""
 
     @classmethod
     def of(cls, run: Run, search_space: SearchSpace, costs: Mapping[str, AdditiveCost]) -> "SearchOutcome":
-        """Read what a supernet run left.
+        """Read the outcome of the run of a supernet search.
 
         Raises:
-            StateError: it has no update yet.
+            StateError: the run has no update yet.
         """
         if run.distributions.empty:
-            raise StateError(f"{run.path} has no recorded update to choose from yet: let its search go on")
+            raise StateError(
+                f"{run.path} has no update of its distributions yet: let its search run on before choosing networks"
+            )
         rows = run.evaluations[np.isfinite(run.evaluations["loss"])]
         losses, ids = rows["loss"].to_numpy(np.float64), rows["id"].to_numpy(np.int64)
         is_recent = np.ones(len(rows), dtype=bool)
@@ -153,10 +109,11 @@ class SearchOutcome:
         )
 
     def distributions_for(self, goal: Goal) -> list[int]:
-        """The distributions to take modes and draws from, the likeliest first.
+        """The distributions from which modes and draws are taken for a goal, the most suitable first.
 
-        With a coefficient the goal's own alone. Within limits all: the goal's own, if it has one, then by how near they
-        are. Near is a distribution whose expected costs meet the limits with the least room, or miss them by least.
+        For a coefficient this is the goal's own distribution alone. For a budget it is all of them: the goal's own
+        first, if it has one, then the others by their distance, which is how far the expected costs lie from the
+        limits, above or below.
         """
         if not goal.limits:
             return [goal.distribution] if goal.distribution is not None else list(range(len(self.probs_KDC)))
@@ -165,27 +122,28 @@ class SearchOutcome:
         return sorted(order, key=lambda k: k != goal.distribution)
 
     def candidates_for(self, goals: Sequence[Goal], number: int, rng: np.random.Generator) -> list[Candidate]:
-        """Candidates of every goal, each architecture once for a goal.
+        """Collect the candidates of every goal, each architecture once for a goal.
 
-        With a coefficient: the mode of its distribution, the best evaluated by loss + coefficient * complexity, draws
-        from its distribution. Within limits: every distribution's mode that keeps them (and the nearest one's, if it
-        does not, so that one sees why not), the best evaluated that keep them, draws that keep them. If nothing does,
-        the cheapest of the space, see `_cheapest`.
+        For a coefficient they are the mode of its distribution, the evaluated architectures of least
+        loss + coefficient * complexity, and draws from its distribution. For a budget they are the mode of every
+        distribution that keeps it (and that of the first distribution in any case, so that one sees why it is not
+        chosen), the best evaluated architectures that keep it, and draws that keep it. If no candidate keeps it, the
+        cheapest architectures of the space are added, see `_cheapest`.
 
         Args:
-            goals: what networks are wanted.
-            number: candidates of each goal: a mode, and of the others half (rounded up) evaluated and half drawn.
-                Fewer where fewer keep the limits, or where DRAWS from each distribution give no more.
-            rng: of the draws.
+            goals: the goals.
+            number: candidates for each goal: a mode, and of the others half (rounded up) evaluated and half drawn.
+                There are fewer if fewer keep the limits, or if DRAWS from each distribution give no more.
+            rng: generator of the draws.
 
         Raises:
             ConfigError: number is below 1.
         """
         if number < 1:
-            raise ConfigError(f"a network needs at least 1 candidate, got {number}")
+            raise ConfigError(f"candidates_per_network must be at least 1, got {number}")
         num_evaluated, num_drawn = number // 2, (number - 1) // 2
         candidates = []
-        for network, goal in enumerate(goals):
+        for place, goal in enumerate(goals):
             kinds: dict[Architecture, str] = dict.fromkeys(self._modes(goal), "mode")
             for architecture in self._best_evaluated(goal, num_evaluated + len(kinds)):
                 if sum(kind == "evaluated" for kind in kinds.values()) < num_evaluated:
@@ -196,13 +154,13 @@ class SearchOutcome:
                 kinds.setdefault(architecture, "drawn")
             if not any(self._keeps(np.array([architecture]), goal.limits)[0] for architecture in kinds):
                 kinds = {**dict.fromkeys(self._cheapest(goal, rng), "cheapest"), **kinds}
-            candidates += [self._candidate(network, goal, *item) for item in kinds.items()]
+            candidates += [self._candidate(place, goal, *item) for item in kinds.items()]
         return candidates
 
     def _modes(self, goal: Goal) -> list[Architecture]:
         modes_KD = modes(self.probs_KDC)[self.distributions_for(goal)]
         keeps_K = self._keeps(modes_KD, goal.limits)
-        keeps_K[0] = True  # the nearest distribution's, or the goal's own
+        keeps_K[0] = True  # the mode of the goal's own distribution, or of the nearest one
         return [tuple(row) for row in modes_KD[keeps_K].tolist()]
 
     def _best_evaluated(self, goal: Goal, number: int) -> list[Architecture]:
@@ -219,11 +177,12 @@ class SearchOutcome:
             yield from (tuple(row) for row in rows_ND[self._keeps(rows_ND, goal.limits)].tolist())
 
     def _cheapest(self, goal: Goal, rng: np.random.Generator) -> list[Architecture]:
-        """The architectures [ours] likeliest to keep limits that no other candidate keeps.
+        """The architectures that are most likely to keep limits which no other candidate keeps.
 
-        The cheapest network by each limited cost: with a single limit one keeps it if any of the space does. With
-        several limits also the nearest that a search finds: by single changes that lower the worst cost / limit, from
-        the cheapest by many weighted sums of these, and from the nearest evaluation.
+        [ours] They are the cheapest architecture by each limited cost; a single limit is kept by it if the space has
+        any network that keeps it. For several limits the nearest architecture that a local search finds is added. The
+        search changes one block at a time so that the worst cost / limit falls; it starts from the cheapest
+        architectures by many weighted sums of cost / limit and from the nearest evaluated one.
         """
         limits, counts = goal.limits, self.search_space.num_categories
         shares_DCL = np.stack([self.costs[name].table / (abs(limit) or 1.0) for name, limit in limits.items()], axis=-1)
@@ -237,7 +196,7 @@ class SearchOutcome:
         return list(dict.fromkeys(tuple(row) for row in rows_ND.tolist()))
 
     def _descend(self, row_ND: IntArray, limits: Mapping[str, float]) -> IntArray:
-        """(1, D) where single changes lead that lower the worst cost / limit."""
+        """(1, D) the architecture at which no change of one block lowers the worst cost / limit any further."""
         counts = self.search_space.num_categories
         places, choices = np.repeat(np.arange(len(counts)), counts), np.concatenate([np.arange(n) for n in counts])
         while True:
@@ -249,7 +208,7 @@ class SearchOutcome:
             row_ND = nearer_ND
 
     def _nearest(self, rows_ND: IntArray, limits: Mapping[str, float]) -> IntArray:
-        """(1, D) the first of those that miss the limits by least; (0, D) of none."""
+        """(1, D) the first architecture that misses the limits by least; (0, D) if there are no architectures."""
         if not len(rows_ND):
             return rows_ND
         excess_N = self._excess({name: self.costs[name](rows_ND) for name in limits}, limits)
@@ -263,18 +222,18 @@ class SearchOutcome:
         return keeps_N
 
     def _excess(self, values: Mapping[str, FloatArray], limits: Mapping[str, float]) -> FloatArray:
-        """How far the worst of the costs is above its limit (negative: below), as a share of the limit."""
+        """How far the worst cost of each lies above its limit, as a share of it; negative if it lies below."""
         excess: FloatArray = np.max(
             [(values[name] - limit) / (abs(limit) or 1.0) for name, limit in limits.items()], axis=0
         )
         return excess
 
-    def _candidate(self, network: int, goal: Goal, architecture: Architecture, origin: str) -> Candidate:
+    def _candidate(self, place: int, goal: Goal, architecture: Architecture, origin: str) -> Candidate:
         row_ND = np.array([architecture], dtype=np.int64)
         costs = {name: float(cost(row_ND)[0]) for name, cost in self.costs.items()}
         (known,) = np.nonzero((self.architectures_AD == row_ND).all(axis=1))
         return Candidate(
-            network=network,
+            goal=place,
             origin=origin,
             architecture=architecture,
             costs=costs,

@@ -1,4 +1,4 @@
-"""How good candidates are, and whether two of them can be told apart."""
+"""How good candidates are, and whether the validation images can tell two of them apart."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,28 +7,31 @@ import numpy as np
 import numpy.typing as npt
 
 NUM_PARTS = 20
-"""Parts of the validation images whose mean losses are kept: enough for an error, few enough to keep. [ours]"""
+"""Parts of the validation images whose mean losses are kept: enough for a standard error, few to store. [ours]"""
 
 
 class Score(NamedTuple):
-    """A network on all validation images."""
+    """How good a network is on all validation images."""
 
     loss: float
     """Mean over the images; minimised."""
     accuracy: float
-    """Share of right answers."""
+    """Share of the images that are classified correctly."""
     part_losses: tuple[float, ...] = ()
-    """Mean losses of parts of the images, the same parts for all networks compared; empty: not known."""
+    """Mean loss of each part of the images, the same parts for all networks; empty if they are not known."""
 
 
 def part_means(values: npt.ArrayLike) -> tuple[float, ...]:
-    """Means of the NUM_PARTS parts of per-image values: every NUM_PARTS-th image; fewer parts of fewer images."""
+    """The mean of each of NUM_PARTS parts of per-image values; a part is every NUM_PARTS-th image.
+
+    There are fewer parts if there are fewer images.
+    """
     array = np.asarray(values, dtype=np.float64)
     return tuple(float(array[part::NUM_PARTS].mean()) for part in range(min(NUM_PARTS, len(array))))
 
 
 def standard_error(losses: Sequence[float], others: Sequence[float]) -> float:
-    """Standard error of the difference of two networks' losses, from those of the same parts; 0 if not known."""
+    """Standard error of the difference of two networks' losses, from their part losses; 0 if these are not known."""
     if len(losses) < 2 or len(losses) != len(others):
         return 0.0
     differences = np.asarray(losses) - np.asarray(others)

@@ -1,4 +1,4 @@
-"""Tables for the terminal: the chosen networks, and the candidates they were chosen among."""
+"""Tables for the terminal: the chosen networks, and the candidates among which they were chosen."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from multinas_ray.selection.families import Family
 
 
 def networks_table(architectures: pd.DataFrame) -> Group:
-    """Chosen networks for the terminal: a table of figures, then what each was chosen for and its architecture.
+    """The chosen networks for the terminal: a table of figures, then the goal and the architecture of each.
 
     Args:
-        architectures: those of a run or a family; see `architectures_schema`.
+        architectures: the networks of a family, with the columns of `architectures_schema`.
     """
     costs = _costs_of(architectures)
     table = Table(title=f"{len(architectures)} networks, from small to large", title_justify="left")
     for name in ("#", *costs, "val. loss", "val. acc.", "test acc."):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("chosen from")
+    table.add_column("origin")
     first: dict[Any, int] = {}
     described = Table.grid(padding=(0, 1))
     for row in architectures.to_dict("records"):
@@ -41,30 +41,32 @@ def networks_table(architectures: pd.DataFrame) -> Group:
 
 
 def _goal_text(row: Any) -> str:
-    """What a network was chosen for: its coefficient, or its limits."""
+    """The goal of a network in words: its coefficient, or its limits."""
     if pd.isna(row["limits"]):
         return f"coefficient {row['coefficient']:.3g}"
     return ", ".join(f"{name} <= {format_count(limit)}" for name, limit in json.loads(row["limits"]).items())
 
 
 def candidate_tables(family: Family) -> Group:
-    """For each network the candidates that were considered, with their figures and why one was chosen."""
+    """One table for each network: its candidates, their figures, and why each was chosen or not."""
     goals = {row["network"]: _goal_text(row) for row in family.architectures.to_dict("records")}
     tables = []
     for network, rows in family.candidates.groupby("network", sort=True):
-        name = f"Network #{network}, for {goals[network]}" if network in goals else "No network"
+        name = (
+            f"Network #{network}, for {goals[network]}" if network in goals else f"Goal {network}, met by no candidate"
+        )
         tables.append(_candidate_table(rows, f"{name}: {len(rows)} candidates"))
     return Group(*tables)
 
 
 def _candidate_table(rows: pd.DataFrame, title: str) -> Table:
-    """Without lines, so that the reasons fit into 80 columns."""
+    """A table without lines, so that the reasons fit into 80 columns."""
     costs = _costs_of(rows)
     table = Table(title=title, title_justify="left", box=None, collapse_padding=True, pad_edge=False)
-    for name in (*costs, "search", "loss", "acc."):
+    for name in (*costs, "search loss", "loss", "acc."):
         table.add_column(name, justify="right", overflow="fold")
-    table.add_column("from", no_wrap=True)
-    table.add_column("why")
+    table.add_column("origin", no_wrap=True)
+    table.add_column("reason")
     for row in rows.to_dict("records"):
         table.add_row(
             *(format_count(row[name]) for name in costs),
@@ -79,6 +81,6 @@ def _candidate_table(rows: pd.DataFrame, title: str) -> Table:
 
 
 def _costs_of(frame: pd.DataFrame) -> list[str]:
-    """The columns of costs, which lie between the architecture's text and the complexity."""
+    """The columns of costs, which lie between the text of the architecture and the complexity."""
     names = list(frame.columns)
     return names[names.index("architecture_readable") + 1 : names.index("complexity")]

@@ -10,7 +10,8 @@ from multinas_ray.runs import load_run, network_path, write_config
 from multinas_ray.selection import family_labels, family_path, load_family
 from multinas_ray.selection.choice import choose
 from multinas_ray.selection.family_writing import FamilyWriter
-from multinas_ray.selection.pool import Goal, SearchOutcome
+from multinas_ray.selection.goals import Goal
+from multinas_ray.selection.pool import SearchOutcome
 from multinas_ray.selection.scores import Score
 from tests.selection.test_pool import COSTS, SPACE, run_of, whole_space
 
@@ -40,13 +41,13 @@ def write(run_path):
         outcome = SearchOutcome.of(run, SPACE, COSTS)
         candidates = outcome.candidates_for(goals, 6, np.random.default_rng(0))
         scores = {each.architecture: Score(loss(each.architecture), 0.5) for each in candidates}
-        choice = choose(candidates, goals, scores)
+        family = choose(candidates, goals, scores)
         path = family_path(run_path, label)
         if earlier is None:
             earlier = load_run(run_path).architectures
-        writer = FamilyWriter(path, run, outcome, "the space", choice, earlier)
+        writer = FamilyWriter(path, run, outcome, "the space", family, earlier)
         writer.clear()
-        writer.write([0.25 + 0.125 * each.network for each in choice.networks])
+        writer.write([0.25 + 0.125 * each.network for each in family.networks])
         return writer
 
     return write
@@ -63,44 +64,46 @@ def retrain(run_path, network):
 
 
 def test_a_written_family_is_read_again(write, run_path):
-    choice = write().choice
+    chosen = write().family
     family = load_family(run_path)
     assert family.path == run_path
     table = family.architectures
     assert table["network"].tolist() == [0, 1]
-    assert table["architecture"].tolist() == [each.architecture for each in choice.networks]
-    assert table["coefficient"].tolist() == [goal.coefficient for goal in choice.goals]
+    assert table["architecture"].tolist() == [each.candidate.architecture for each in chosen.networks]
+    assert table["coefficient"].tolist() == [goal.coefficient for goal in chosen.goals]
     by_goal = dict(zip(table["distribution"], table["mode_probability"], strict=True))
     assert by_goal == {0: 0.6, 1: 0.7}
     assert table["supernet_test_accuracy"].tolist() == [0.25, 0.375]
     assert table["weights_path"].tolist() == ["networks/0/weights.pt", "networks/1/weights.pt"]
     assert table["limits"].isna().all()
     assert table["retrained_path"].isna().all()
-    assert family.candidates["reason"].tolist() == [each.reason for each in choice.candidates]
-    assert family.candidates["architecture"].tolist() == [each.architecture for each in choice.candidates]
-    chosen = family.candidates[family.candidates["chosen"]]
-    assert chosen["loss"].tolist() == table["supernet_loss"].tolist()
+    assert family.candidates["reason"].tolist() == [each.reason for each in chosen.choices]
+    assert family.candidates["architecture"].tolist() == [each.candidate.architecture for each in chosen.choices]
+    winners = family.candidates[family.candidates["chosen"]]
+    assert winners["loss"].tolist() == table["supernet_loss"].tolist()
     pd.testing.assert_frame_equal(load_run(run_path).architectures, table)
 
 
 def test_each_network_is_described_in_json(write, run_path, tmp_path):
-    (first, _) = write().choice.networks
+    (first, _) = write().family.networks
     described = json.loads((tmp_path / "run" / network_path(0) / "architecture.json").read_text())
     assert described == {
         "space": "the space",
-        "indices": list(first.architecture),
-        "blocks": SPACE.decode(first.architecture),
+        "indices": list(first.candidate.architecture),
+        "blocks": SPACE.decode(first.candidate.architecture),
     }
 
 
-def test_an_answer_to_limits_lies_apart_with_its_limits(write, run_path):
+def test_a_family_within_limits_lies_apart_with_its_limits(write, run_path):
     write(goals=[Goal(limits={"params": 1030.0}), Goal(limits={"params": 1100.0})], label="small")
     family = load_family(run_path, "small")
     assert family.path == f"{run_path}/families/small"
     assert [json.loads(text) for text in family.architectures["limits"]] == [{"params": 1030.0}, {"params": 1100.0}]
     assert family.architectures["coefficient"].isna().all()
     assert family_labels(run_path) == ["small"]
-    with pytest.raises(StateError, match=r"has no family 'large', there are: small; make one by `multinas-ray"):
+    with pytest.raises(
+        StateError, match=r"has no family 'large', its families are: small; choose one with `multinas-ray"
+    ):
         load_family(run_path, "large")
 
 
@@ -113,7 +116,9 @@ def test_goals_that_nobody_meets_have_candidates_and_no_network(write, run_path)
 
 
 def test_without_networks_it_is_told_how_to_get_them(run_path, tmp_path):
-    with pytest.raises(StateError, match=r"has no chosen networks: its search has not ended, so resume it; .*select"):
+    with pytest.raises(
+        StateError, match=r"has no chosen networks yet: resume its search if it has not ended, .*select"
+    ):
         load_family(run_path)
     with pytest.raises(StateError, match="there is no run at"):
         load_family(str(tmp_path / "elsewhere"))
@@ -121,7 +126,7 @@ def test_without_networks_it_is_told_how_to_get_them(run_path, tmp_path):
 
 @pytest.mark.parametrize("label", ["", "../up", "a/b", ".hidden", "a b", "x" * 101])
 def test_a_label_is_a_plain_folder_name(run_path, label):
-    with pytest.raises(ConfigError, match="the label of a family is a folder's name"):
+    with pytest.raises(ConfigError, match="the label of a family names a folder"):
         load_family(run_path, label)
 
 

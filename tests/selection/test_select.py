@@ -15,14 +15,13 @@ from multinas_ray.runs import architectures_schema, load_run, write_config
 from multinas_ray.selection import load_family, select_networks
 from multinas_ray.selection import selecting as select_module
 from multinas_ray.selection.scores import Score
-from multinas_ray.selection.selecting import goals_of_limits, label_of
 from multinas_ray.storage import write_table
 from multinas_ray.supernets import Supernet, write_supernet
 from tests.oneshot.test_record import Session
 from tests.support.small_search import small_config
 
 
-class Pool:
+class Actors:
     """Stands in for the actors: the loss falls with the size. Notes what it was asked for."""
 
     def __init__(self, job, cpus_per_worker):
@@ -47,7 +46,7 @@ class Pool:
 def replace_ray(monkeypatch):
     """Put a stand-in in the place of the actors; returns its class."""
 
-    class Fresh(Pool):
+    class Fresh(Actors):
         jobs, evaluated, finished, cost = [], [], [], None
 
     monkeypatch.setattr(select_module, "EvaluatorGroup", Fresh)
@@ -58,7 +57,7 @@ def replace_ray(monkeypatch):
 
 
 @pytest.fixture
-def pool(monkeypatch):
+def actors(monkeypatch):
     return replace_ray(monkeypatch)
 
 
@@ -86,11 +85,11 @@ def templates(tmp_path_factory):
 
 
 @pytest.fixture
-def copy(templates, tmp_path, pool):
+def copy(templates, tmp_path, actors):
     def copy(name):
         shutil.copytree(templates / name, tmp_path / name)
         config = small_config(tmp_path / name, coefficients=COEFFICIENTS)
-        pool.cost = config.cost
+        actors.cost = config.cost
         return config
 
     return copy
@@ -133,9 +132,9 @@ def test_a_search_that_is_finished_already_is_chosen_before_it_is_marked(searche
     assert not load_run(searched.run_path).is_finished
 
 
-def test_each_architecture_is_evaluated_once_and_only_the_chosen_see_the_test_images(finished, pool):
+def test_each_architecture_is_evaluated_once_and_only_the_chosen_see_the_test_images(finished, actors):
     family = select_networks(finished.run_path, console=quiet())
-    (evaluated,), (tested,) = pool.evaluated, pool.finished
+    (evaluated,), (tested,) = actors.evaluated, actors.finished
     assert len(set(evaluated)) == len(evaluated)
     assert set(evaluated) == set(family.candidates["architecture"])
     assert {architecture for architecture, _ in tested} == set(family.architectures["architecture"])
@@ -146,7 +145,7 @@ def test_each_architecture_is_evaluated_once_and_only_the_chosen_see_the_test_im
     assert (family.architectures["supernet_test_accuracy"] == 0.25).all()
 
 
-def test_any_budget_is_answered_apart_from_the_runs_own_family(finished, pool):
+def test_any_budget_is_answered_apart_from_the_runs_own_family(finished, actors):
     before = load_family(finished.run_path).architectures
     cost = finished.cost
     budgets = [0.3 * cost.minimum + 0.7 * cost.maximum, 0.7 * cost.minimum + 0.3 * cost.maximum]
@@ -158,7 +157,7 @@ def test_any_budget_is_answered_apart_from_the_runs_own_family(finished, pool):
         rows = family.candidates[family.candidates["network"] == network]
         best = rows[rows["params"] <= budget]["loss"].min()
         assert family.architectures["supernet_loss"][network] == best
-    assert pool.finished[-1][0][1][0].startswith(f"{family.path}/networks/")
+    assert actors.finished[-1][0][1][0].startswith(f"{family.path}/networks/")
     assert load_family(finished.run_path).architectures.equals(before)
 
 
@@ -204,7 +203,7 @@ def test_candidates_are_told_with_their_reasons_and_goals_nobody_meets(finished)
 
 
 def test_runs_that_cannot_be_chosen_from_say_why(searched, tmp_path):
-    with pytest.raises(StateError, match="is not finished: go on with its search by --resume"):
+    with pytest.raises(StateError, match="is not finished: resume its search with --resume"):
         select_networks(searched.run_path)
     choose_and_finish(searched, quiet(), restarts=0)
     (Path(searched.run_path) / "supernet.pt").unlink()
@@ -215,7 +214,7 @@ def test_runs_that_cannot_be_chosen_from_say_why(searched, tmp_path):
         select_networks(str(tmp_path / "tuned"))
 
 
-def test_a_damaged_supernet_is_one_line_before_anything_starts(finished, pool, capsys, monkeypatch):
+def test_a_damaged_supernet_is_one_line_before_anything_starts(finished, actors, capsys, monkeypatch):
     monkeypatch.setattr(select_module, "ray_session", lambda: 1 / 0)
     file = Path(finished.run_path) / "supernet.pt"
     file.write_bytes(file.read_bytes()[:-100])
@@ -225,10 +224,10 @@ def test_a_damaged_supernet_is_one_line_before_anything_starts(finished, pool, c
     assert told.err.count("\n") == 1
     assert "supernet.pt cannot be read (" in told.err
     assert "restore a copy" in told.err
-    assert pool.evaluated == []
+    assert actors.evaluated == []
 
 
-def interrupt(pool, monkeypatch, number, **arguments):
+def interrupt(actors, monkeypatch, number, **arguments):
     """A selection that ends after so many evaluations."""
 
     def evaluate(self, architectures):
@@ -237,18 +236,18 @@ def interrupt(pool, monkeypatch, number, **arguments):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patches:
-        patches.setattr(pool, "evaluate", evaluate)
+        patches.setattr(actors, "evaluate", evaluate)
         with pytest.raises(KeyboardInterrupt):
             select_networks(console=quiet(), **arguments)
 
 
-def test_an_interrupted_selection_goes_on_with_the_candidates_that_are_missing(finished, pool, monkeypatch):
+def test_an_interrupted_selection_goes_on_with_the_candidates_that_are_missing(finished, actors, monkeypatch):
     limits = {"params": finished.cost.maximum}
     arguments = {"run_path": finished.run_path, "limits": limits, "label": "cut"}
-    interrupt(pool, monkeypatch, 3, **arguments)
-    interrupt(pool, monkeypatch, 2, **arguments)
+    interrupt(actors, monkeypatch, 3, **arguments)
+    interrupt(actors, monkeypatch, 2, **arguments)
     family = select_networks(console=quiet(), **arguments)
-    first, second, third = pool.evaluated
+    first, second, third = actors.evaluated
     assert second == first[3:]
     assert third == first[5:]
     kept = family.candidates[family.candidates["architecture"].isin(first[:5])]
@@ -256,55 +255,40 @@ def test_an_interrupted_selection_goes_on_with_the_candidates_that_are_missing(f
     assert (kept["accuracy"] == 0.125).all()
     assert len(kept) == 5
     select_networks(console=quiet(), **arguments)
-    assert pool.evaluated[-1] == first  # a finished selection leaves nothing behind
+    assert actors.evaluated[-1] == first  # a finished selection leaves nothing behind
 
 
-def test_what_was_evaluated_under_other_conditions_is_evaluated_again(finished, pool, monkeypatch):
+def test_what_was_evaluated_under_other_conditions_is_evaluated_again(finished, actors, monkeypatch):
     arguments = {"run_path": finished.run_path, "label": "cut"}
-    interrupt(pool, monkeypatch, 3, **arguments)
+    interrupt(actors, monkeypatch, 3, **arguments)
     write_supernet(Supernet(finished.space, norm_batch_size=2, seed=1), finished.run_path)
-    interrupt(pool, monkeypatch, 3, **arguments)
+    interrupt(actors, monkeypatch, 3, **arguments)
     (Path(finished.run_path) / "families" / "cut" / "evaluated.json").write_text("{")
     select_networks(console=quiet(), **arguments)
-    first, *others = pool.evaluated
+    first, *others = actors.evaluated
     assert others == [first] * 2
 
 
-def test_wrong_budgets_are_told_before_anything_is_evaluated(finished, pool):
+def test_wrong_budgets_are_told_before_anything_is_evaluated(finished, actors):
     for limits, message in (
-        ({"latency": 3.0}, "there is no cost 'latency' to limit: choose from params, flops"),
-        ({"params": 1.0}, r"a limit of params must lie within .*; got 1$"),
-        ({"params": [1e4, 2e4], "flops": [1e5] * 3}, "lists of one length; got 2 of params, 3 of flops"),
-        ({}, "lists of one length; got none"),
-        ({"params": []}, "lists of one length; got 0 of params"),
+        ({"latency": 3.0}, "a limit must name a cost of the run, got 'latency': choose from params, flops"),
+        ({"params": 1.0}, r"a limit of params must lie within .*, got 1$"),
+        ({"params": [1e4, 2e4], "flops": [1e5] * 3}, "lists of one length, got 2 of params, 3 of flops"),
+        ({}, "lists of one length, got none"),
+        ({"params": []}, "lists of one length, got 0 of params"),
     ):
         with pytest.raises(ConfigError, match=message):
             select_networks(finished.run_path, limits=limits)
-    assert pool.evaluated == []
+    assert actors.evaluated == []
 
 
-def test_the_threads_of_each_worker_reach_it_and_less_than_one_is_told(finished, pool, capsys):
+def test_the_threads_of_each_worker_reach_it_and_less_than_one_is_told(finished, actors, capsys):
     argv = ["select", finished.run_path, "--threads-per-worker"]
     assert main([*argv, "0"]) == 2
     assert "threads_per_worker must be at least 1 or None, got 0" in capsys.readouterr().err
-    assert pool.jobs == []
+    assert actors.jobs == []
     assert main([*argv, "3"]) == 0
-    assert [job.num_threads for job in pool.jobs] == [3]
-
-
-def test_lists_are_taken_together_and_single_values_hold_for_all():
-    goals = goals_of_limits({"params": [1.0, 2.0], "flops": 7, "latency_ms": [3.0]})
-    assert [dict(goal.limits) for goal in goals] == [
-        {"params": 1.0, "flops": 7.0, "latency_ms": 3.0},
-        {"params": 2.0, "flops": 7.0, "latency_ms": 3.0},
-    ]
-    assert all(goal.coefficient is None for goal in goals)
-
-
-def test_labels_tell_the_limits_and_are_folder_names():
-    assert label_of({"params": 2e6}) == "params-2000000"
-    assert label_of({"params": [2e6, 4e6], "latency_ms": 1.5}) == "params-2000000-4000000_latency_ms-1.5"
-    assert label_of({"flops": 1e30}) == "flops-1e30"
+    assert [job.num_threads for job in actors.jobs] == [3]
 
 
 def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
