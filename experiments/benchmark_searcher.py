@@ -1,10 +1,10 @@
 """What MultiNASSearch itself costs: time of suggest plus on_trial_complete, and memory, as a search grows.
 
 Drives the searcher as Tune does, without Ray, with two trials in flight and made-up losses that do not repeat: as it is
-by default, with reuse_results and with screened. Beside each the optimiser alone, asked and told one by one: the same
-without record, decoding and the looking up of trials. Each runs in a process of its own, whose memory is told; the
-record is what lies on the disk. With reuse_results a search that has settled draws several known configurations for
-each new one; they are recorded and learned from without a run, and are part of the new one's time.
+by default, with reuse_results and with the screened optimiser. Beside each the optimiser alone, asked and told one by
+one: the same without record, decoding and the looking up of trials. Each runs in a process of its own, whose memory is
+told; the record is what lies on the disk. With reuse_results a search that has settled draws several known
+configurations for each new one; they are recorded and learned from without a run, and are part of the new one's time.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from multinas_ray.core import default_coefficients, make_optimizer
+from multinas_ray.core import default_coefficients, make_optimizer, optimizer_kind
 from multinas_ray.tune import MultiNASSearch
 
 SEARCHES: dict[str, dict[str, Any]] = {
     "default": {},
     "reuse_results": {"reuse_results": True},
-    "screened": {"screened": True},
+    "screened": {"optimizer": "screened"},
 }
 """Name -> the searcher's options."""
 
@@ -83,14 +83,13 @@ class OptimizerTrials:
     def __init__(self, args: argparse.Namespace, name: str) -> None:
         self._rng = np.random.default_rng(0)
         losses, complexities = self._rng.random((2, 100))
-        self._optimizer = make_optimizer(
-            num_categories=[args.categories] * args.variables,
+        settings = optimizer_kind("screened" if name == "screened" else "distributions")(
+            num_categories=(args.categories,) * args.variables,
             coefficients=default_coefficients(losses, complexities, args.distributions),
-            seed=0,
             memory=4 if name == "reuse_results" else 0,
             margin_scale=0.5,
-            screened=name == "screened",
         )
+        self._optimizer = make_optimizer(settings, seed=0)
 
     def one(self) -> float:
         """Returns the seconds of one ask and one tell."""

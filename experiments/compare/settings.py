@@ -182,7 +182,7 @@ def config_of(supernet: str, seed: int, settings: Settings, out: Path, num_threa
 def spent_by(config: OneShotSearchConfig) -> Budget:
     """What a search spends."""
     steps = config.plan.num_weight_steps * config.plan.num_train_architectures
-    samples = int(config.optimizer_arguments()["samples_per_update"])
+    samples = config.optimizer_settings.update_size
     return Budget(weight_steps=steps, evaluations=config.search_rounds * samples)
 
 

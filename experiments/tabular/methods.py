@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.parts.tables import FloatArray, IntArray, Table
 from experiments.tabular.measures import NUM_ANSWERS
-from multinas_ray.core import Proposals, default_coefficients, make_optimizer
+from multinas_ray.core import Proposals, default_coefficients, make_optimizer, optimizer_kind
 
 POPULATION = 40
 """Of pymoo's NSGA-II. Optuna's samplers keep their own defaults."""
@@ -202,9 +202,11 @@ def _separate(table: Table, seed: int) -> Searcher:
     return Distributions([_optimizer(table, 1, [seed, k]) for k in range(NUM_ANSWERS)])
 
 
-def _optimizer(table: Table, num_distributions: int, seed: int | list[int], **settings: Any) -> Any:
-    placeholders = range(1, num_distributions + 1)
-    return make_optimizer(num_categories=table.num_categories, coefficients=placeholders, seed=seed, **settings)
+def _optimizer(
+    table: Table, num_distributions: int, seed: int | list[int], kind: str = "distributions", **settings: Any
+) -> Any:
+    fields = {"num_categories": table.num_categories, "num_distributions": num_distributions, **settings}
+    return make_optimizer(optimizer_kind(kind)(**fields), seed=seed)
 
 
 def _optuna(name: str) -> Callable[[Table, int], Searcher]:
@@ -217,14 +219,14 @@ def _optuna(name: str) -> Callable[[Table, int], Searcher]:
 
 
 CORE = ("core",)
-# The variants of this method have the settings that MultiNASSearch takes by default for reuse_results and screened.
+# The variants of this method have the settings that MultiNASSearch takes by default.
 METHODS = {
     "multinas": Method("MultiNAS, plain", _ours(), 0.5, "the paper's: memory 0, margin 1", CORE),
     "multinas-reuse": Method(
         "MultiNAS, reuse", _ours(memory=4, margin_scale=0.5), 0.5, "memory 4, margin 0.5, fixed losses", CORE
     ),
     "multinas-screened": Method(
-        "MultiNAS, screened", _ours(screened=True, margin_scale=0.5), 2.0, "surrogate, margin 0.5", CORE
+        "MultiNAS, screened", _ours(kind="screened", margin_scale=0.5), 2.0, "surrogate, margin 0.5", CORE
     ),
     "separate-asng": Method("8 separate ASNG runs", _separate, 2.0, "K = 1, 2 samples an update, round robin", CORE),
     "pymoo-nsga2": Method(

@@ -79,7 +79,7 @@ def _ours(**options: Any) -> Callable[[int, str], Any]:
 SEARCHES: dict[str, Callable[[int, str], Any]] = {
     "multinas": _ours(),
     "multinas-reuse": _ours(reuse_results=True),
-    "multinas-screened": _ours(screened=True),
+    "multinas-screened": _ours(optimizer="screened"),
     "optuna-nsga2": _optuna("NSGAIISampler"),
     "optuna-tpe": _optuna("TPESampler"),
     "random": lambda seed, record: BasicVariantGenerator(random_state=seed),

@@ -2,18 +2,29 @@ from .asng import one_hot
 from .best import best_evaluated
 from .coefficients import default_coefficients
 from .distributions import CategoryLayout, log_mixture, log_prob, modes, sample_architectures
-from .making import make_optimizer
-from .optimizer import MultiDistributionOptimizer
+from .optimizer import DistributionSettings, MultiDistributionOptimizer
 from .proposals import Proposals
-from .screened.optimizer import ScreenedOptimizer
+from .protocol import Optimizer
+from .screened.optimizer import ScreenedOptimizer, ScreenedSettings
+from .settings import (
+    OptimizerSettings,
+    make_optimizer,
+    optimizer_kind,
+    register_optimizer,
+    settings_from_dict,
+)
 from .targets import TARGET_WEIGHT
 
 __all__ = [
     "TARGET_WEIGHT",
     "CategoryLayout",
+    "DistributionSettings",
     "MultiDistributionOptimizer",
+    "Optimizer",
+    "OptimizerSettings",
     "Proposals",
     "ScreenedOptimizer",
+    "ScreenedSettings",
     "best_evaluated",
     "default_coefficients",
     "log_mixture",
@@ -21,5 +32,8 @@ __all__ = [
     "make_optimizer",
     "modes",
     "one_hot",
+    "optimizer_kind",
+    "register_optimizer",
     "sample_architectures",
+    "settings_from_dict",
 ]

@@ -4,23 +4,58 @@ Notation: K distributions, D variables, C categories (padded), N samples. docs/M
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Ge, Gt
 
 from multinas_ray.core import distributions
 from multinas_ray.core.arrays import FloatArray, IntArray
-from multinas_ray.core.asng import asng_step, natural_gradient
+from multinas_ray.core.asng import ASNGSettings, asng_step, natural_gradient
 from multinas_ray.core.checks import checked_count, checked_evaluations
-from multinas_ray.core.config import checked_base_cost, checked_config, checked_cost_table, new_generator
 from multinas_ray.core.importance import effective_sample_sizes, importance_weights, weighted_means
+from multinas_ray.core.margin import margin_floors
 from multinas_ray.core.proposals import Evaluations, Proposals
+from multinas_ray.core.protocol import Optimizer
+from multinas_ray.core.seeds import new_generator
+from multinas_ray.core.settings import OptimizerSettings, register_optimizer
 from multinas_ray.core.state import LastUpdate, read_state, start_state, write_state
-from multinas_ray.core.targets import TARGET_WEIGHT, targeted_losses
+from multinas_ray.core.targets import targeted_losses
 from multinas_ray.core.utility import quantile_utilities, scalarised_losses
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import checked
+
+
+@register_optimizer
+@checked
+@dataclass(frozen=True, kw_only=True)
+class DistributionSettings(OptimizerSettings):
+    """Settings of a `MultiDistributionOptimizer`."""
+
+    kind: ClassVar[str] = "distributions"
+
+    delta_init: Annotated[float, Gt(0)] = 1.0
+    """Initial step size."""
+    alpha: Annotated[float, Gt(0)] = 1.5
+    """Signal-to-noise threshold of the step-size rule."""
+    delta_max: Annotated[float, Ge(1)] | None = None
+    """Bound of the step divisor, so that the step size stays at least delta_init / delta_max; None: no bound."""
+
+    def asng_settings(self) -> ASNGSettings:
+        """Returns the constants of the ASNG step."""
+        return ASNGSettings(
+            delta_init=self.delta_init,
+            alpha=self.alpha,
+            delta_max=np.inf if self.delta_max is None else self.delta_max,
+            floor_D=margin_floors(self.layout, self.margin_scale),
+            layout=self.layout,
+        )
+
+    def make(self, seed: int | Sequence[int] | None) -> Optimizer:
+        """Returns the optimiser at its start."""
+        return MultiDistributionOptimizer(**self.fields(), seed=seed)
 
 
 class MultiDistributionOptimizer:
@@ -33,20 +68,9 @@ class MultiDistributionOptimizer:
     give the same state too.
 
     Args:
-        num_categories: number of categories of each of the D variables; 1 for a fixed one.
-        coefficients: eps_k, finite, not negative, strictly increasing; their number is K. Either these or `targets`.
-        samples_per_update: N, results per update, a multiple of K; 2 K if None.
         seed: of the draws; a whole number, a sequence of them, or None for one from the operating system.
-        memory: each update uses the samples of this many earlier updates again; for losses that do not drift.
-        cost_table: (D, C) costs of an additive complexity, in the unit of the told complexities, entries
-            beyond a variable's categories ignored. Makes the expected complexities of `diagnostics` exact.
-        base_cost: constant part of that complexity.
-        delta_init: initial step size.
-        alpha: signal-to-noise threshold of the step-size rule.
-        delta_max: bound of the step divisor, so that the step size stays at least delta_init / delta_max.
-        margin_scale: factor on the smallest probability a category may have.
-        targets: T_k, wanted complexities, positive, strictly increasing; see `targets.targeted_losses`.
-        target_weight: what being far from a target weighs there, positive.
+        **settings: the fields of `DistributionSettings`: `num_categories`, either `coefficients` or `targets`, and
+            what else is not to have its default.
 
     Raises:
         ConfigError: An argument breaks its rule.
@@ -55,50 +79,21 @@ class MultiDistributionOptimizer:
     docs/METHOD.md.
     """
 
-    def __init__(
-        self,
-        *,
-        num_categories: Iterable[int],
-        coefficients: Iterable[float] | None = None,
-        samples_per_update: int | None = None,
-        seed: int | Sequence[int] | None,
-        memory: int = 0,
-        cost_table: npt.ArrayLike | None = None,
-        base_cost: float = 0.0,
-        delta_init: float = 1.0,
-        alpha: float = 1.5,
-        delta_max: float = float("inf"),
-        margin_scale: float = 1.0,
-        targets: Iterable[float] | None = None,
-        target_weight: float = TARGET_WEIGHT,
-    ) -> None:
-        self._config = checked_config(
-            num_categories=num_categories,
-            coefficients=coefficients,
-            samples_per_update=samples_per_update,
-            memory=memory,
-            delta_init=delta_init,
-            alpha=alpha,
-            delta_max=delta_max,
-            margin_scale=margin_scale,
-            targets=targets,
-            target_weight=target_weight,
-        )
-        self._layout = distributions.CategoryLayout.from_num_categories(self._config.num_categories)
-        self._settings = self._config.asng_settings(self._layout)
-        self._cost_table_DC = None if cost_table is None else checked_cost_table(cost_table, self._layout)
-        self._base_cost = checked_base_cost(base_cost)
-        self._state = start_state(self._settings, self._config, new_generator(seed))
+    def __init__(self, *, seed: int | Sequence[int] | None, **settings: Any) -> None:
+        self._settings = DistributionSettings(**settings)
+        self._layout, self._asng_settings = self._settings.layout, self._settings.asng_settings()
+        self._costs_DC = self._settings.costs_DC
+        self._state = start_state(self._asng_settings, self._settings, new_generator(seed))
 
     @property
     def num_distributions(self) -> int:
         """K."""
-        return self._config.num_distributions
+        return self._settings.size
 
     @property
     def samples_per_update(self) -> int:
         """N, how many told results make an update."""
-        return self._config.samples_per_update
+        return self._settings.update_size
 
     @property
     def probs(self) -> FloatArray:
@@ -127,13 +122,13 @@ class MultiDistributionOptimizer:
 
     @property
     def coefficients(self) -> FloatArray:
-        """(K,) eps_k; NaN where the search has targets."""
-        return _row_of(self._config.coefficients, self.num_distributions)
+        """(K,) eps_k; NaN where the search has targets, or where coefficients are not set yet."""
+        return _row_of(self._settings.coefficients, self.num_distributions)
 
     @property
     def targets(self) -> FloatArray:
         """(K,) T_k; NaN where the search has coefficients."""
-        return _row_of(self._config.targets, self.num_distributions)
+        return _row_of(self._settings.targets, self.num_distributions)
 
     def modes(self) -> IntArray:
         """Returns (K, D): the likeliest architecture of each distribution, in the order of coefficients or targets."""
@@ -183,10 +178,11 @@ class MultiDistributionOptimizer:
             The number of updates made.
 
         Raises:
-            ConfigError: Shapes do not match, an architecture is not of this space, or a complexity is not
-                finite or negative though its loss is finite. Nothing is taken in then.
+            ConfigError: Coefficients are not set yet, shapes do not match, an architecture is not of this space, or a
+                complexity is not finite or negative though its loss is finite. Nothing is taken in then.
         """
         state = self._state
+        self._settings.check_goals()
         fresh = state.outstanding.take_in(checked_evaluations(proposals, losses, complexities, self._layout))
         state.num_told += len(fresh)
         waiting = Evaluations.concatenate([state.batch, fresh])
@@ -220,7 +216,7 @@ class MultiDistributionOptimizer:
         """
         state, rng = self._state, new_generator(seed)
         state.outstanding.restart(first_id, keep)
-        state.rng, state.queue = rng, Proposals.empty(len(self._config.num_categories))
+        state.rng, state.queue = rng, Proposals.empty(len(self._settings.num_categories))
 
     def set_coefficients(self, coefficients: Iterable[float]) -> None:
         """Gives the K distributions other coefficients, before anything was told.
@@ -236,7 +232,7 @@ class MultiDistributionOptimizer:
             raise ConfigError(f"coefficients can be set before the first result, {self._state.num_told} were told")
         if len(values) != self.num_distributions:
             raise ConfigError(f"coefficients must be K = {self.num_distributions} numbers, got {len(values)}")
-        self._config = checked_config(**{**asdict(self._config), "coefficients": values})
+        self._settings = replace(self._settings, coefficients=values)
 
     def diagnostics(self) -> dict[str, npt.NDArray[Any]]:
         """Reports on each distribution (docs/METHOD.md step 9).
@@ -255,7 +251,7 @@ class MultiDistributionOptimizer:
             "expected_complexity": self._expected_complexities(),
             "expected_loss": last.mean_loss_K.copy(),
             "entropy": distributions.entropies(asng.probs_KDC),
-            "step_size": self._config.delta_init / asng.step_divisor_K,
+            "step_size": self._settings.delta_init / asng.step_divisor_K,
             "effective_sample_size": last.effective_sample_size_K.copy(),
             "mode": self.modes(),
             "mode_probability": distributions.mode_probabilities(asng.probs_KDC),
@@ -263,13 +259,13 @@ class MultiDistributionOptimizer:
 
     def _expected_complexities(self) -> FloatArray:
         """(K,), exact with a cost table, otherwise as the last update's samples tell."""
-        if self._cost_table_DC is None:
+        if self._costs_DC is None:
             return self._state.last_update.mean_complexity_K.copy()
-        return distributions.expected_costs(self._state.asng.probs_KDC, self._cost_table_DC, self._base_cost)
+        return distributions.expected_costs(self._state.asng.probs_KDC, self._costs_DC, self._settings.base_cost)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the whole state as nested dicts of numbers, strings, lists, None and new numpy arrays."""
-        return write_state(self._state, self._config)
+        return write_state(self._state, self._settings)
 
     def load_state_dict(self, state: object) -> None:
         """Takes over a state that `state_dict` of an optimiser with the same settings gave.
@@ -278,7 +274,7 @@ class MultiDistributionOptimizer:
             StateError: The state is damaged, of another version or of other settings. This optimiser is then
                 unchanged.
         """
-        self._state = read_state(state, self._config, self._layout, self._settings)
+        self._state = read_state(state, self._settings, self._asng_settings)
 
     def _draw(self, count: int) -> tuple[IntArray, IntArray]:
         """Returns (N, D) architectures and their (N,) sources, stratified, from the present mixture.
@@ -288,7 +284,7 @@ class MultiDistributionOptimizer:
         """
         state = self._state
         sources_N = distributions.stratified_sources(count, self.num_distributions, state.rng)
-        if self._config.targets is not None:
+        if self._settings.targets is not None:
             sources_N = self.num_distributions - 1 - sources_N
         probs_KDC = state.asng.probs_KDC
         return distributions.sample_architectures(probs_KDC, sources_N, self._layout, state.rng), sources_N
@@ -317,7 +313,7 @@ class MultiDistributionOptimizer:
         gradient_KDC, moves_K = natural_gradient(  # METHOD step 6
             weights_KN, utilities_KN, architectures_ND, state.asng, self._layout
         )
-        state.asng = asng_step(state.asng, gradient_KDC, moves_K, self._settings)  # METHOD steps 7 and 8
+        state.asng = asng_step(state.asng, gradient_KDC, moves_K, self._asng_settings)  # METHOD steps 7 and 8
         state.num_updates += 1
         state.memory = state.memory.after_update(pool, len(batch), state.asng.probs_KDC)
         state.last_update = LastUpdate(
@@ -328,9 +324,9 @@ class MultiDistributionOptimizer:
 
     def _scores(self, pool: Evaluations) -> FloatArray:
         """(K, N) what each distribution minimises."""
-        config = self._config
-        if config.targets is not None:
-            return targeted_losses(pool.losses, pool.complexities, config.targets, config.target_weight)
+        targets = self._settings.targets
+        if targets is not None:
+            return targeted_losses(pool.losses, pool.complexities, targets, self._settings.target_weight)
         return scalarised_losses(pool.losses, pool.complexities, self.coefficients)
 
 

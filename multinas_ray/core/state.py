@@ -4,23 +4,24 @@ Notation: K distributions, D variables, C categories (padded), N samples, H kept
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from multinas_ray.core.arrays import FloatArray
 from multinas_ray.core.asng import ASNGSettings, ASNGState, initial_state
-from multinas_ray.core.config import OptimizerConfig
 from multinas_ray.core.distributions import CategoryLayout
 from multinas_ray.core.ledger import Ledger
 from multinas_ray.core.outstanding import Outstanding
 from multinas_ray.core.proposals import Evaluations, Proposals
 from multinas_ray.core.reader import StateReader
 from multinas_ray.core.reuse import LATENESS, SampleMemory
+from multinas_ray.core.seeds import plain_generator, read_generator
+from multinas_ray.core.settings import OptimizerSettings
 from multinas_ray.errors import ConfigError, StateError
 
-VERSION = 3
+VERSION = 4
 COUNTERS = ("num_updates", "num_told")
 
 
@@ -50,15 +51,15 @@ class OptimizerState:
     num_told: int = 0
 
 
-def start_state(settings: ASNGSettings, config: OptimizerConfig, rng: np.random.Generator) -> OptimizerState:
+def start_state(constants: ASNGSettings, settings: OptimizerSettings, rng: np.random.Generator) -> OptimizerState:
     """Returns the state before anything was asked or told."""
-    num_variables, num_distributions = len(config.num_categories), config.num_distributions
-    asng = initial_state(settings, num_distributions)
-    unknown_K = np.full(num_distributions, np.nan)
+    num_variables = len(settings.num_categories)
+    asng = initial_state(constants, settings.size)
+    unknown_K = np.full(settings.size, np.nan)
     return OptimizerState(
         asng=asng,
         rng=rng,
-        memory=SampleMemory.start(config.memory, asng.probs_KDC),
+        memory=SampleMemory.start(settings.memory, asng.probs_KDC),
         outstanding=Outstanding(Proposals.empty(num_variables)),
         queue=Proposals.empty(num_variables),
         batch=Evaluations.empty(num_variables),
@@ -66,11 +67,11 @@ def start_state(settings: ASNGSettings, config: OptimizerConfig, rng: np.random.
     )
 
 
-def write_state(state: OptimizerState, config: OptimizerConfig) -> dict[str, Any]:
+def write_state(state: OptimizerState, settings: OptimizerSettings) -> dict[str, Any]:
     """Returns the state as nested dicts of plain values and freshly copied numpy arrays."""
     return {
         "version": VERSION,
-        "config": _plain_config(config),
+        "settings": settings.identity(),
         **plain_outstanding(state.outstanding, {name: getattr(state, name) for name in COUNTERS}),
         "distributions": {
             "probs": state.asng.probs_KDC.copy(),
@@ -90,48 +91,44 @@ def write_state(state: OptimizerState, config: OptimizerConfig) -> dict[str, Any
     }
 
 
-def read_state(data: object, config: OptimizerConfig, layout: CategoryLayout, settings: ASNGSettings) -> OptimizerState:
+def read_state(data: object, settings: OptimizerSettings, constants: ASNGSettings) -> OptimizerState:
     """Builds the state from what `write_state` returned.
 
     Raises:
-        StateError: Something is missing, unknown, of another version or configuration, or damaged; names the
+        StateError: Something is missing, unknown, of another version or other settings, or damaged; names the
             path.
     """
     root = StateReader(data, "state")
     root.expect("version", VERSION)
-    config_reader = root.section("config")
-    for name, value in _plain_config(config).items():
-        config_reader.expect(name, value)
-    config_reader.finish()
+    layout = constants.layout
+    settings_reader = root.section("settings")
+    for name, value in settings.identity().items():
+        settings_reader.expect(name, value)
+    settings_reader.finish()
     outstanding, counts = read_outstanding(root, layout, COUNTERS)
     state = OptimizerState(
-        asng=_read_distributions(root.section("distributions"), config, layout, settings),
+        asng=_read_distributions(root.section("distributions"), settings.size, constants),
         rng=read_generator(root.section("rng")),
-        memory=_read_memory(root.section("memory"), config, layout, counts["num_updates"]),
+        memory=_read_memory(root.section("memory"), settings, layout, counts["num_updates"]),
         outstanding=outstanding,
         queue=read_proposals(root.section("queue"), layout),
         batch=_read_evaluations(root.section("batch"), layout),
-        last_update=_read_last_update(root.section("last_update"), config.num_distributions),
+        last_update=_read_last_update(root.section("last_update"), settings.size),
         **counts,
     )
     root.finish()
-    _check_together(state, config)
+    _check_together(state, settings.update_size)
     return state
 
 
-def _check_together(state: OptimizerState, config: OptimizerConfig) -> None:
+def _check_together(state: OptimizerState, samples_per_update: int) -> None:
     """Checks what holds between the parts."""
-    num_batch = state.num_told - state.num_updates * config.samples_per_update
-    if len(state.batch) != num_batch or not 0 <= num_batch < config.samples_per_update:
+    num_batch = state.num_told - state.num_updates * samples_per_update
+    if len(state.batch) != num_batch or not 0 <= num_batch < samples_per_update:
         raise StateError(
             f"state.batch: expected {num_batch} rows, those told after update {state.num_updates} and fewer "
-            f"than {config.samples_per_update}, found {len(state.batch)}"
+            f"than {samples_per_update}, found {len(state.batch)}"
         )
-
-
-def _plain_config(config: OptimizerConfig) -> dict[str, Any]:
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
-    return {**plain, "delta_max": None if np.isinf(config.delta_max) else config.delta_max}
 
 
 def plain_proposals(proposals: Proposals) -> dict[str, Any]:
@@ -157,32 +154,6 @@ def _plain_evaluations(evaluations: Evaluations) -> dict[str, Any]:
     }
 
 
-def plain_generator(rng: np.random.Generator) -> dict[str, Any]:
-    """Returns a PCG64 generator's state as plain data."""
-    raw = rng.bit_generator.state
-    return {
-        "bit_generator": raw["bit_generator"],
-        "state": str(raw["state"]["state"]),  # 128 bits: more than other readers of JSON hold in a number
-        "inc": str(raw["state"]["inc"]),
-        "has_uint32": int(raw["has_uint32"]),
-        "uinteger": int(raw["uinteger"]),
-    }
-
-
-def read_generator(reader: StateReader) -> np.random.Generator:
-    """Reads a PCG64 generator; StateError if it is damaged."""
-    reader.expect("bit_generator", "PCG64")
-    bit_generator = np.random.PCG64(0)
-    bit_generator.state = {
-        "bit_generator": "PCG64",
-        "state": {"state": reader.digits("state", 2**128), "inc": reader.digits("inc", 2**128)},
-        "has_uint32": reader.integer("has_uint32", below=2),
-        "uinteger": reader.integer("uinteger", below=2**32),
-    }
-    reader.finish()
-    return np.random.Generator(bit_generator)
-
-
 def _read_probs(reader: StateReader, shape: tuple[int | None, ...], layout: CategoryLayout) -> FloatArray:
     probs = reader.floats("probs", shape)
     sums_to_one = np.allclose(probs.sum(axis=-1), 1.0, rtol=0.0, atol=1e-9)
@@ -194,10 +165,8 @@ def _read_probs(reader: StateReader, shape: tuple[int | None, ...], layout: Cate
     return probs
 
 
-def _read_distributions(
-    reader: StateReader, config: OptimizerConfig, layout: CategoryLayout, settings: ASNGSettings
-) -> ASNGState:
-    num_distributions = config.num_distributions
+def _read_distributions(reader: StateReader, num_distributions: int, constants: ASNGSettings) -> ASNGState:
+    layout = constants.layout
     shape_KDC = (num_distributions, *layout.valid_DC.shape)
     state = ASNGState(
         probs_KDC=_read_probs(reader, shape_KDC, layout),
@@ -205,9 +174,9 @@ def _read_distributions(
         path_weight_K=reader.floats("path_weight", (num_distributions,)),
         step_divisor_K=reader.floats("step_divisor", (num_distributions,)),
     )
-    if (state.step_divisor_K < settings.least_divisor).any():
+    if (state.step_divisor_K < constants.least_divisor).any():
         raise StateError(
-            f"{reader.path}.step_divisor: expected at least {settings.least_divisor}, "
+            f"{reader.path}.step_divisor: expected at least {constants.least_divisor}, "
             f"found {state.step_divisor_K.min()}"
         )
     reader.finish()
@@ -279,13 +248,13 @@ def _read_last_update(reader: StateReader, num_distributions: int) -> LastUpdate
 
 
 def _read_memory(
-    reader: StateReader, config: OptimizerConfig, layout: CategoryLayout, num_updates: int
+    reader: StateReader, settings: OptimizerSettings, layout: CategoryLayout, num_updates: int
 ) -> SampleMemory:
     evaluations = _read_evaluations(reader, layout, finish=False)
-    num_rows = min(config.memory, num_updates) * config.samples_per_update
+    num_rows = min(settings.memory, num_updates) * settings.update_size
     if len(evaluations) != num_rows:
         raise StateError(f"{reader.path}: expected {num_rows} remembered samples, found {len(evaluations)}")
-    num_kept = min(num_updates, config.memory + LATENESS) + 1 if config.memory else 0
-    probs = _read_probs(reader, (num_kept, config.num_distributions, *layout.valid_DC.shape), layout)
+    num_kept = min(num_updates, settings.memory + LATENESS) + 1 if settings.memory else 0
+    probs = _read_probs(reader, (num_kept, settings.size, *layout.valid_DC.shape), layout)
     reader.finish()
-    return SampleMemory(config.memory, evaluations, probs)
+    return SampleMemory(settings.memory, evaluations, probs)

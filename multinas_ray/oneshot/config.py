@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from multinas_ray.core import TARGET_WEIGHT, MultiDistributionOptimizer
+from multinas_ray.core import TARGET_WEIGHT, Optimizer, OptimizerSettings, make_optimizer, optimizer_kind
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot.schedule import Plan
@@ -73,6 +71,10 @@ class OneShotSearchConfig:
     margin_scale: float = 0.5
     """Multiplies the least probability of each category (docs/METHOD.md, step 8). Half is our default: with few
     variables the whole margin keeps even a decided distribution's mode wandering. More explores longer."""
+    optimizer: str = "distributions"
+    """Kind of the optimiser that moves the distributions; see `core.register_optimizer` for one of your own."""
+    optimizer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Settings that only this kind has, by name, such as {"alpha": 1.2}; see its settings' class."""
     training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
     """How the weights are trained."""
 
@@ -136,7 +138,12 @@ class OneShotSearchConfig:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
         self.training.check_num_workers(self.num_workers)
-        self.new_optimizer()  # checks coefficients, samples_per_update and the space's variables
+        if self.optimizer_settings.needs_fixed_losses:
+            raise ConfigError(
+                f"the optimiser {self.optimizer!r} needs losses that do not change, and a supernet's do from batch to "
+                "batch; choose another"
+            )
+        self.new_optimizer()  # checks the seed
         _ = self.plan
 
     def _check_goals(self) -> None:
@@ -206,31 +213,26 @@ class OneShotSearchConfig:
         """The complexity that counts as 1: the space's largest."""
         return self.cost.maximum
 
-    def optimizer_arguments(self) -> dict[str, Any]:
-        """Arguments of the optimiser but its seed; with the record they give its distributions again."""
-        return {
-            "num_categories": list(self.space.search_space.num_categories),
-            **self._goal_arguments(),
-            "samples_per_update": _default(self.samples_per_update, 2 * max(1, self.num_distributions)),
-            "memory": self.memory,
-            "margin_scale": self.margin_scale,
-            "cost_table": (self.cost.table / self.complexity_scale).tolist(),
-            "base_cost": self.cost.base / self.complexity_scale,
-        }
-
-    def _goal_arguments(self) -> dict[str, Any]:
-        """Coefficients, or targets as shares of the largest complexity."""
-        if self.targets is None:
-            return {"coefficients": list(self.coefficients or ())}
-        shares = [target / self.complexity_scale for target in self.targets]
-        return {"targets": shares, "target_weight": self.target_weight}
-
-    def new_optimizer(self) -> MultiDistributionOptimizer:
-        """The K distributions at their start."""
-        arguments = self.optimizer_arguments()
-        return MultiDistributionOptimizer(
-            seed=self.seed, **(arguments | {"cost_table": np.array(arguments["cost_table"])})
+    @property
+    def optimizer_settings(self) -> OptimizerSettings:
+        """Settings of the K distributions; with the record they give the distributions again."""
+        scale, targets = self.complexity_scale, self.targets
+        return optimizer_kind(self.optimizer)(
+            num_categories=self.space.search_space.num_categories,
+            coefficients=None if self.coefficients is None else tuple(self.coefficients),
+            targets=None if targets is None else tuple(target / scale for target in targets),
+            target_weight=self.target_weight,
+            samples_per_update=self.samples_per_update,
+            memory=self.memory,
+            margin_scale=self.margin_scale,
+            cost_table=self.cost.table / scale,
+            base_cost=self.cost.base / scale,
+            **self.optimizer_options,
         )
+
+    def new_optimizer(self) -> Optimizer:
+        """The K distributions at their start."""
+        return make_optimizer(self.optimizer_settings, seed=self.seed)
 
     def identity(self) -> dict[str, Any]:
         """What a resumed run must share with its start: all that decides what is searched and how."""
@@ -250,7 +252,7 @@ class OneShotSearchConfig:
             "complexity": {"name": self.complexity, "scale": self.complexity_scale, "unit": self.cost.unit},
             "extra_costs": [cost.to_dict() for cost in self.extra_costs],
             "targets": None if self.targets is None else list(self.targets),
-            "optimizer": self.optimizer_arguments(),
+            "optimizer": self.optimizer_settings.to_dict(),
         }
 
     def to_dict(self) -> dict[str, Any]:
@@ -266,7 +268,7 @@ class OneShotSearchConfig:
             **self.identity(),
             "name": self.name,
             "settings": settings,
-            "num_evaluations": self.search_rounds * int(self.optimizer_arguments()["samples_per_update"]),
+            "num_evaluations": self.search_rounds * self.optimizer_settings.update_size,
             "versions": {
                 "python": platform.python_version(),
                 **{name: version(name) for name in RECORDED_PACKAGES},

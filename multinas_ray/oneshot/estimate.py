@@ -68,7 +68,7 @@ class Estimate:
     def of(cls, config: OneShotSearchConfig) -> Estimate:
         """Count what a configuration asks for."""
         plan, training = config.plan, config.training
-        evaluations = plan.search_rounds * int(config.optimizer_arguments()["samples_per_update"])
+        evaluations = plan.search_rounds * config.optimizer_settings.update_size
         training_images = plan.num_weight_steps * training.batch_size
         memory = estimate_memory(config.space, training, config.num_workers)
         return cls(

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from multinas_ray.core import MultiDistributionOptimizer
+from multinas_ray.core import Optimizer
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.schedule import FinishedRound
@@ -47,7 +47,7 @@ class SearchRecord:
     def __init__(
         self,
         config: OneShotSearchConfig,
-        optimizer: MultiDistributionOptimizer,
+        optimizer: Optimizer,
         elapsed_seconds: float = 0.0,
         last_update: int = 0,
     ) -> None:
@@ -139,9 +139,7 @@ class SearchRecord:
         )
 
 
-def resume_record(
-    config: OneShotSearchConfig, optimizer: MultiDistributionOptimizer, restarts: int
-) -> tuple[SearchRecord, int]:
+def resume_record(config: OneShotSearchConfig, optimizer: Optimizer, restarts: int) -> tuple[SearchRecord, int]:
     """Take a run up from its record: the snapshot, and every evaluation since, folded into `optimizer`.
 
     The draws go on from the seed (seed, restarts): the snapshot's own generator has already drawn the rounds that came

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from multinas_ray.core import MultiDistributionOptimizer, Proposals
+from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.errors import ConfigError, RunError
 from multinas_ray.oneshot.messages import Round, RoundResult
 
@@ -117,7 +117,7 @@ class Schedule:
         self,
         *,
         plan: Plan,
-        optimizer: MultiDistributionOptimizer,
+        optimizer: Optimizer,
         complexity: Callable[[NDArray[np.int64]], NDArray[np.float64]],
         record: Callable[[FinishedRound], None],
         observe: Callable[[FinishedRound], None],

@@ -2,30 +2,20 @@
 
 # K distributions, D variables, C categories (padded), N samples, U updates
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from multinas_ray import storage
-from multinas_ray.core import (
-    MultiDistributionOptimizer,
-    Proposals,
-    ScreenedOptimizer,
-    log_mixture,
-    log_prob,
-    make_optimizer,
-)
+from multinas_ray.core import Optimizer, Proposals, log_mixture, log_prob, make_optimizer, settings_from_dict
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs.layout import CONFIG_FILE
 from multinas_ray.runs.reading import Run, load_run, proposals_of
 from multinas_ray.runs.schema import consuming_update
-
-Optimizer: TypeAlias = MultiDistributionOptimizer | ScreenedOptimizer
 
 _RTOL = 1e-9
 _ATOL = 1e-12  # for entropies and probabilities that reach 0
@@ -106,7 +96,7 @@ def verify_run(path: storage.AnyPath) -> Verification:
     """Check that a run's record is complete and that it explains the distributions.
 
     Every evaluation must be there once, in an unbroken tell order; folded in this order through a new
-    `MultiDistributionOptimizer` they must give each recorded update again: probabilities and diagnostics
+    optimiser they must give each recorded update again: probabilities and diagnostics
     within a relative 1e-9, modes exactly. So must the density that each sample was drawn with and, where there
     is a cost table, its complexity. Accuracies, times and sources are not used by the algorithm: a change of
     those cannot be found. A run that was killed may lack its newest distribution rows; a finished one may lack
@@ -150,19 +140,15 @@ def verify_run(path: storage.AnyPath) -> Verification:
 
 def _new_optimizer(run: Run) -> Optimizer:
     section = run.config.get("optimizer")
-    remedy = "verify needs the keyword arguments that the search gave to MultiDistributionOptimizer"
     if not isinstance(section, dict):
-        raise StateError(f"{CONFIG_FILE} of {run.path} has no section 'optimizer': {remedy}")
-    known = (set(inspect.signature(MultiDistributionOptimizer.__init__).parameters) | {"screened"}) - {"self"}
-    unknown = sorted(set(section) - known)
-    if unknown:
-        raise StateError(f"section 'optimizer' of {run.path} has unknown keys {', '.join(unknown)}: {remedy}")
-    if section.get("coefficients", ()) is None:  # not known yet: nothing was told
-        section = {**section, "coefficients": range(run.config["settings"]["num_distributions"])}
+        raise StateError(f"{CONFIG_FILE} of {run.path} has no section 'optimizer', which verify needs; restore a copy")
     try:
-        return make_optimizer(**{**section, "seed": run.config.get("seed", 0)})  # screened updates draw, others do not
-    except (ConfigError, TypeError) as error:
-        raise StateError(f"section 'optimizer' of {run.path} is not usable ({error}): {remedy}") from error
+        # The seed matters to optimisers that draw while they are told.
+        return make_optimizer(settings_from_dict(section), seed=run.config.get("seed", 0))
+    except ConfigError as error:
+        raise StateError(
+            f"section 'optimizer' of {run.path} does not describe an optimiser ({error}); restore a copy"
+        ) from error
 
 
 def _told(run: Run) -> pd.DataFrame:
@@ -174,7 +160,8 @@ def _told(run: Run) -> pd.DataFrame:
 def _is_calibrated(run: Run) -> bool:
     """Whether coefficients and scale are known, without which nothing was told yet."""
     scale = run.config.get("complexity", {}).get("scale", 1.0)
-    return run.config["optimizer"].get("coefficients", ()) is not None and scale is not None
+    optimizer = run.config["optimizer"]
+    return scale is not None and (optimizer.get("coefficients") or optimizer.get("targets")) is not None
 
 
 def _check_ids(run: Run, told: pd.DataFrame, findings: _Findings) -> None:

@@ -7,7 +7,7 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from multinas_ray.tune.figures import TrialFigures
 from multinas_ray.tune.idle import IdleWatch
 from multinas_ray.tune.reading import architecture_of, read_result
 from multinas_ray.tune.record import Evaluation
-from multinas_ray.tune.settings import SETTINGS, checked_settings
+from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.starting import (
     EarlierResult,
     Points,
@@ -66,12 +66,15 @@ class MultiNASSearch(Searcher):
         evaluated_rewards: their results, if known: they are not run then.
         evaluated_complexities: their complexities, where `complexity` is a key. These points are part of the record
             and of the results; as they were not drawn with a known density, the distributions do not learn from them.
-        samples_per_update: results an update of the distributions takes; a multiple of K, 2 K if None.
-        memory: earlier updates whose results each update uses again; 4 with `reuse_results` or `screened`, else 0,
-            as losses that change with time must not be used for long.
+        samples_per_update: results an update of the distributions takes; a multiple of K, 2 K if None (K where the
+            optimiser is "screened").
+        memory: earlier updates whose results each update uses again; 4 with `reuse_results` (0 where the optimiser is
+            "screened"), else 0, as losses that change with time must not be used for long.
         margin_scale: scales the least probability of each choice.
         reuse_results: for losses that are always the same for a configuration: a known one is not run again.
-        screened: choose what to run with a surrogate of the loss; for such losses only.
+        optimizer: kind of the optimiser. "distributions" draws what to run; "screened" chooses it with a surrogate of
+            the loss, for such losses only; see `core.register_optimizer` for one of your own.
+        optimizer_options: settings that only this kind has, by name.
         seed: of the draws; drawn by the operating system if None, and recorded.
         record_path: folder of the run's record, local or a URI; a fresh one under ~/ray_results/multinas if None.
 
@@ -101,23 +104,40 @@ class MultiNASSearch(Searcher):
         memory: int | None = None,
         margin_scale: float = 0.5,
         reuse_results: bool = False,
-        screened: bool = False,
+        optimizer: str = "distributions",
+        optimizer_options: Mapping[str, Any] | None = None,
         seed: int | None = None,
         record_path: str | None = None,
     ) -> None:
-        arguments = {name: value for name, value in locals().items() if name not in ("self", "__class__")}
         _check_mode(mode)
         super().__init__(metric=metric, mode=mode)
-        self._seed = arguments["seed"] = secrets.randbits(63) if seed is None else seed
-        self._record_path = arguments["record_path"] = _record_path(record_path)
-        self._arguments = arguments
-        self._settings = checked_settings(**{name: arguments[name] for name in SETTINGS})
+        self._settings = SearchSettings(
+            complexity=complexity,
+            recorded_complexities=recorded_complexities,
+            coefficients=coefficients,  # type: ignore[arg-type]  # checked, and kept as a tuple
+            targets=targets,  # type: ignore[arg-type]
+            num_distributions=num_distributions,
+            samples_per_update=samples_per_update,
+            memory=memory,
+            margin_scale=margin_scale,
+            reuse_results=reuse_results,
+            optimizer=optimizer,
+            optimizer_options=optimizer_options or {},
+            seed=secrets.randbits(63) if seed is None else seed,
+        )
+        self._given = _Given(metric, mode, space, () if evaluated_rewards is not None else points_to_evaluate or ())
         self._earlier = _earlier_results(points_to_evaluate, evaluated_rewards, evaluated_complexities)
+        self._record_path = _record_path(record_path)
+        self._begin(goes_on=False)
+
+    def _begin(self, *, goes_on: bool) -> None:
+        """Set what changes while the search runs to its start."""
+        space = self._given.space
         self._space = None if space is None else config_space(space)
         self._search: TrialSearch | None = None
         self._metrics: SearchMetrics | None = None
         self._snapshot: Any = None
-        self._goes_on = False
+        self._goes_on = goes_on
         self._max_concurrent: int | None = None
         self._idle = IdleWatch()
         self._warned: set[str] = set()
@@ -259,17 +279,24 @@ class MultiNASSearch(Searcher):
         state = decode_plain(read_bytes(checkpoint_path))
         if not isinstance(state, dict) or state.get("state_version") != STATE_VERSION:
             raise StateError(f"{checkpoint_path} is no state of MultiNASSearch version {STATE_VERSION}: restore a copy")
-        self._record_path = self._arguments["record_path"] = state["record_path"]
+        self._record_path = state["record_path"]
         self._max_concurrent = state["max_concurrent"] or self._max_concurrent
         self._snapshot, self._search, self._metrics, self._goes_on = state["search"], None, None, True
 
     def __getstate__(self) -> dict[str, Any]:
-        """What Tune puts into tuner.pkl: the arguments and what was added before the search alone."""
-        return {"arguments": dict(self._arguments), "earlier": list(self._earlier)}
+        """What Tune puts into tuner.pkl: what was given, and what was added before the search, alone."""
+        return {
+            "settings": self._settings,
+            "given": self._given,
+            "earlier": list(self._earlier),
+            "record_path": self._record_path,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state["arguments"])  # type: ignore[misc]  # the same object made anew
-        self._earlier, self._goes_on = state["earlier"], True
+        self._settings, self._given = state["settings"], state["given"]
+        self._earlier, self._record_path = state["earlier"], state["record_path"]
+        self._metric, self._mode = self._given.metric, self._given.mode
+        self._begin(goes_on=True)
 
     def _run(self) -> Run:
         if self._search is not None and self.error is None:
@@ -302,16 +329,14 @@ class MultiNASSearch(Searcher):
         if self._mode is None:
             raise ConfigError("mode is not set; give metric and mode to the TuneConfig or to MultiNASSearch")
         self._metric = self._metric or DEFAULT_METRIC
-        logger.info("MultiNASSearch records to %s (seed %d).", self._record_path, self._seed)
+        logger.info("MultiNASSearch records to %s (seed %d).", self._record_path, self._settings.seed)
         points = self._points_in(self._space)
         self._search = start_search(self._record_path, self._settings, self._space, points, self._metric, self._mode)
         return self._search
 
     def _points_in(self, space: ConfigSpace) -> Points:
-        is_known = self._arguments["evaluated_rewards"] is not None
-        to_run = () if is_known else self._arguments["points_to_evaluate"] or ()
         known = [self._minimised(each) for each in self._earlier]
-        return checked_points(space, self._settings, to_run, known)
+        return checked_points(space, self._settings, self._given.points_to_run, known)
 
     def _minimised(self, result: EarlierResult) -> EarlierResult:
         return replace(result, loss=self._loss_of(result.loss))
@@ -354,6 +379,16 @@ class MultiNASSearch(Searcher):
         if kind not in self._warned:
             self._warned.add(kind)
             logger.warning(message, *values)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a search was given beside its settings."""
+
+    metric: str | None
+    mode: str | None
+    space: dict[str, Any] | None
+    points_to_run: Sequence[dict[str, Any]]
 
 
 def _check_mode(mode: object) -> None:

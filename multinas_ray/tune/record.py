@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from multinas_ray.core import Proposals
+from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.runs import (
     DISTRIBUTIONS,
     EVALUATIONS,
@@ -22,7 +22,6 @@ from multinas_ray.runs import (
     write_config,
 )
 from multinas_ray.storage import JournaledWriter, TableWriter, resolve
-from multinas_ray.tune.settings import Optimizer
 
 DISTRIBUTION_ROWS_PER_PART = 1024
 """A search moves its distributions often; small parts keep the rewriting of the open one cheap."""

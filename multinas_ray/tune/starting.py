@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multinas_ray.core import Proposals
+from multinas_ray.core import Optimizer, Proposals, make_optimizer, settings_from_dict
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import ConfigSpace, Run, load_config, load_run, proposals_of
 from multinas_ray.tune.complexity import Probe, checked_value, probe
 from multinas_ray.tune.record import Evaluation, TrialRecord
-from multinas_ray.tune.settings import Optimizer, SearchSettings, build_optimizer
+from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.trial_search import TrialSearch, evaluation_of
 
 RECORDED_PACKAGES = ("multinas-ray", "ray", "numpy", "pyarrow")
@@ -86,7 +86,7 @@ def start_search(
 ) -> TrialSearch:
     """Open a new search and its record."""
     found = probe(settings.complexities, space, np.random.default_rng([settings.seed, 0]))
-    coefficients, counts = settings.coefficients, space.search_space.num_categories
+    counts = space.search_space.num_categories
     config = {
         "searcher": "MultiNASSearch",
         "seed": settings.seed,
@@ -98,13 +98,13 @@ def start_search(
             "label": settings.complexities.label,
             "scale": found.scale,
         },
-        "optimizer": settings.optimizer_arguments(counts, coefficients, found.cost, found.scale),
+        "optimizer": settings.optimizer_settings(counts, found.cost, found.scale).to_dict(),
         "settings": settings.identity(),
         "space": space.to_plain(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED_PACKAGES}},
     }
     record = TrialRecord(path, config, space, list(settings.complexities.measures))
-    search = _search(settings, space, record, _optimizer_of(config, coefficients), found, points, set())
+    search = _search(settings, space, record, _optimizer_of(config), found, points, set())
     record_earlier(search, points, set())
     if search.is_calibrated:
         record.note_update(search.optimizer)
@@ -159,9 +159,9 @@ def _fold(
     seed = (int(config["seed"]), int(config["restarts"]))
     coefficients, scale = config["optimizer"]["coefficients"], config["complexity"]["scale"]
     is_calibrated = coefficients is not None and scale is not None
-    optimizer = _optimizer_of(config, coefficients)
+    optimizer = _optimizer_of(config)
     if is_calibrated and snapshot is not None:
-        optimizer = _loaded(config, coefficients, snapshot)
+        optimizer = _loaded(config, settings, snapshot)
     live = _still_live(snapshot, rows)
     numbers = {*rows["id"], *(each.number for each in live)}
     _go_on(record, run, optimizer)
@@ -237,21 +237,21 @@ def _search(
     )
 
 
-def _optimizer_of(config: dict[str, Any], coefficients: Sequence[float] | None) -> Optimizer:
-    """The optimiser at its start, with stand-ins for coefficients that are not known."""
-    known = range(config["settings"]["num_distributions"]) if coefficients is None else coefficients
-    return build_optimizer(
-        {**config["optimizer"], "coefficients": [float(value) for value in known]}, int(config["seed"])
-    )
+def _optimizer_of(config: dict[str, Any]) -> Optimizer:
+    """The optimiser of recorded settings at its start."""
+    return make_optimizer(settings_from_dict(config["optimizer"]), seed=int(config["seed"]))
 
 
-def _loaded(config: dict[str, Any], coefficients: Sequence[float], snapshot: Any) -> Optimizer:
+def _loaded(config: dict[str, Any], settings: SearchSettings, snapshot: Any) -> Optimizer:
     """The optimiser of a snapshot, which may be older than the coefficients."""
-    given = config["settings"]["coefficients"]
-    optimizer = _optimizer_of(config, coefficients if snapshot["is_calibrated"] else given)
+    if snapshot["is_calibrated"]:
+        optimizer = _optimizer_of(config)
+        optimizer.load_state_dict(snapshot["optimizer"])
+        return optimizer
+    given = None if settings.coefficients is None else list(settings.coefficients)
+    optimizer = _optimizer_of({**config, "optimizer": {**config["optimizer"], "coefficients": given}})
     optimizer.load_state_dict(snapshot["optimizer"])
-    if not snapshot["is_calibrated"]:
-        optimizer.set_coefficients(coefficients)
+    optimizer.set_coefficients(config["optimizer"]["coefficients"])
     return optimizer
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from multinas_ray.core import Proposals, default_coefficients
+from multinas_ray.core import Optimizer, Proposals, default_coefficients
 from multinas_ray.runs import ConfigSpace
 from multinas_ray.tune.known import KnownResults
 from multinas_ray.tune.record import Evaluation, TrialRecord
-from multinas_ray.tune.settings import Optimizer, SearchSettings
+from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.unseen import most_probable
 
 MAX_KNOWN_DRAWS = 100
@@ -31,7 +31,7 @@ class TrialSearch:
         settings: of the search.
         space: the configurations.
         record: where evaluations are written before the optimiser is told.
-        optimizer: the distributions, with stand-ins for coefficients that are not known yet.
+        optimizer: the distributions, without coefficients that are not known yet.
         coefficients: None until known.
         scale: the complexity that counts as 1, None until known.
         points: architectures to run first, with their (negative) ids.
@@ -157,7 +157,7 @@ class TrialSearch:
         scale = self.scale or float(raw_N.max()) or 1.0
         coefficients = self.coefficients
         if coefficients is None:
-            coefficients = default_coefficients(losses_N, raw_N / scale, self.settings.num_distributions)
+            coefficients = default_coefficients(losses_N, raw_N / scale, self.settings.size)
         self.record.update_config(
             optimizer={**self.record.config["optimizer"], "coefficients": list(coefficients)},
             complexity={**self.record.config["complexity"], "scale": scale},

@@ -11,8 +11,8 @@ import pytest
 
 from multinas_ray import MultiDistributionOptimizer, Proposals
 from multinas_ray.core.asng import ASNGState, asng_step, natural_gradient
-from multinas_ray.core.config import checked_config
 from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.optimizer import DistributionSettings
 from multinas_ray.core.utility import quantile_utilities
 
 
@@ -115,17 +115,8 @@ def random_update(seed, num_categories, num_distributions=3, num_samples=20):
     """Returns layout, state, settings, architectures, weights and scores of one update at random values."""
     rng = np.random.default_rng(seed)
     layout = CategoryLayout.from_num_categories(num_categories)
-    config = checked_config(
-        num_categories=num_categories,
-        coefficients=range(num_distributions),
-        samples_per_update=None,
-        memory=0,
-        delta_init=1.0,
-        alpha=1.5,
-        delta_max=math.inf,
-        margin_scale=0.3,
-        targets=None,
-        target_weight=7.0,
+    settings = DistributionSettings(
+        num_categories=num_categories, num_distributions=num_distributions, margin_scale=0.3
     )
     shape = (num_distributions, *layout.valid_DC.shape)
     probs_KDC = np.where(layout.valid_DC, rng.gamma(2.0, size=shape) + 0.3, 0.0)
@@ -139,7 +130,7 @@ def random_update(seed, num_categories, num_distributions=3, num_samples=20):
     architectures_ND = rng.integers(0, num_categories, size=(num_samples, len(num_categories)))
     weights_KN = rng.gamma(1.0, size=(num_distributions, num_samples))
     scores_KN = rng.normal(size=(num_distributions, num_samples)).round(1)
-    return layout, state, config.asng_settings(layout), architectures_ND, weights_KN, scores_KN
+    return layout, state, settings.asng_settings(), architectures_ND, weights_KN, scores_KN
 
 
 def one_update(layout, state, settings, architectures_ND, weights_KN, scores_KN):

@@ -97,11 +97,11 @@ def test_the_round_trips_meet_every_part_of_the_state():
         assert len(state[part]["ids"]), part
 
 
-def test_an_infinite_bound_is_strict_json():
+def test_the_plain_parts_are_strict_json():
     state = new_optimizer().state_dict()
-    assert state["config"]["delta_max"] is None
-    assert new_optimizer(delta_max=2.0).state_dict()["config"]["delta_max"] == 2.0
-    json.dumps({name: state[name] for name in ("version", "config", "counters", "rng")}, allow_nan=False)
+    assert state["settings"]["delta_max"] is None
+    assert new_optimizer(delta_max=2.0).state_dict()["settings"]["delta_max"] == 2.0
+    json.dumps({name: state[name] for name in ("version", "settings", "counters", "rng")}, allow_nan=False)
 
 
 def test_a_loaded_state_is_copied():
@@ -151,22 +151,22 @@ def with_entry(value, index=0):
 
 
 DAMAGES = [
-    ("version", 2, r"state\.version: expected 3, found int 2"),
-    ("version", True, r"state\.version: expected 3, found bool True"),
+    ("version", 2, r"state\.version: expected 4, found int 2"),
+    ("version", True, r"state\.version: expected 4, found bool True"),
     ("version", DELETE, r"state\.version: expected, found nothing"),
     ("extra", 1, r"state: expected only .*, found also \['extra'\]"),
     ("counters.extra", 1, r"state\.counters: expected only .*, found also \['extra'\]"),
     ("rng", [1], r"state\.rng: expected a dict, found list \[1\]"),
     (
-        "config.coefficients",
+        "settings.coefficients",
         [0.0, 0.2, 0.8],
-        r"state\.config\.coefficients: expected \[0\.0, 0\.2, 0\.9\], found",
+        r"state\.settings\.coefficients: expected \[0\.0, 0\.2, 0\.9\], found",
     ),
-    ("config.coefficients", [0.0, 0.2], r"state\.config\.coefficients: expected"),
-    ("config.num_categories", [4, 3, 1, 4], r"state\.config\.num_categories: expected \[4, 3, 1, 5\], found"),
-    ("config.samples_per_update", 9, r"state\.config\.samples_per_update: expected 6, found int 9"),
-    ("config.memory", 0, r"state\.config\.memory: expected 2, found int 0"),
-    ("config.margin_scale", 1.0, r"state\.config\.margin_scale: expected 0\.5, found float 1\.0"),
+    ("settings.coefficients", [0.0, 0.2], r"state\.settings\.coefficients: expected"),
+    ("settings.num_categories", [4, 3, 1, 4], r"state\.settings\.num_categories: expected \[4, 3, 1, 5\], found"),
+    ("settings.samples_per_update", 9, r"state\.settings\.samples_per_update: expected 6, found int 9"),
+    ("settings.memory", 0, r"state\.settings\.memory: expected 2, found int 0"),
+    ("settings.margin_scale", 1.0, r"state\.settings\.margin_scale: expected 0\.5, found float 1\.0"),
     ("counters.num_told", -1, r"state\.counters\.num_told: expected a whole number from 0, found int -1"),
     (
         "counters.num_told",

@@ -169,13 +169,13 @@ def test_a_state_goes_on() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"targets": None}, "a search has either coefficients or targets"),
+        ({"targets": None}, "coefficients, targets or num_distributions must tell how many distributions there are"),
         ({"coefficients": (0.1, 0.5, 2.0)}, "a search has either coefficients or targets"),
-        ({"targets": ()}, "targets must hold at least one number"),
+        ({"targets": ()}, "targets must have at least 1 items or None"),
         ({"targets": (0.4, 0.5, 0.5)}, "targets must be strictly increasing"),
-        ({"targets": (0.0, 0.4, 0.5)}, "targets[0] must be positive and finite, got 0.0"),
-        ({"targets": (0.4, 0.5, float("inf"))}, "targets[2] must be positive and finite, got inf"),
-        ({"target_weight": 0.0}, "target_weight must be positive and finite, got 0.0"),
+        ({"targets": (0.0, 0.4, 0.5)}, "targets[0] must be positive, got 0.0"),
+        ({"targets": (0.4, 0.5, float("inf"))}, "targets[2] must be finite, got inf"),
+        ({"target_weight": 0.0}, "target_weight must be positive, got 0.0"),
     ],
 )
 def test_what_targets_cannot_be(changes, text) -> None:

@@ -22,7 +22,7 @@ def test_the_defaults_are_those_of_the_sources() -> None:
     assert training.learning_rate == pytest.approx(0.1)
     assert (training.weight_decay, training.label_smoothing, training.precision) == (4e-5, 0.1, "bfloat16")
     assert config.plan.num_train_architectures == 1
-    assert config.optimizer_arguments()["samples_per_update"] == 16
+    assert config.optimizer_settings.update_size == 16
 
 
 def test_flags_change_what_they_say() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from multinas_ray.core import MultiDistributionOptimizer
+from multinas_ray.core import make_optimizer, settings_from_dict
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import config_metadata, load_run, write_config
@@ -26,27 +26,30 @@ def space_without_choices():
     [
         (
             {"coefficients": ()},
-            "coefficients must hold at least one number, one per distribution, got none",
+            "DistributionSettings: coefficients must have at least 1 items or None, got ()",
         ),
         (
             {"coefficients": (-0.1, 0.3)},
-            "coefficients[0] must be finite and not negative, got -0.1",
+            "DistributionSettings: coefficients[0] must be at least 0, got -0.1",
         ),
         (
             {"coefficients": (0.0, float("nan"))},
-            "coefficients[1] must be finite and not negative, got nan",
+            "DistributionSettings: coefficients[1] must be finite, got nan",
         ),
         (
             {"coefficients": (0.3, 0.1)},
-            "coefficients must be strictly increasing, got 0.3 then 0.1 at 1; sort them and drop repeats",
+            "DistributionSettings: coefficients must be strictly increasing, got 0.3 then 0.1 at 1; sort them "
+            "and drop repeats",
         ),
         (
             {"coefficients": (0.0, 0.1, 0.1)},
-            "coefficients must be strictly increasing, got 0.1 then 0.1 at 2; sort them and drop repeats",
+            "DistributionSettings: coefficients must be strictly increasing, got 0.1 then 0.1 at 2; sort them "
+            "and drop repeats",
         ),
         (
             {"samples_per_update": 5},
-            "samples_per_update must be a positive multiple of the number of distributions, 2, got 5; use 6",
+            "DistributionSettings: samples_per_update must be a positive multiple of the number of distributions, "
+            "2, got 5; use 6",
         ),
         ({"targets": (5e3, 9e3)}, "a search has either coefficients or targets; give one of the two"),
         ({"coefficients": None}, "a search has either coefficients or targets; give one of the two"),
@@ -56,7 +59,7 @@ def space_without_choices():
         ),
         (
             {"coefficients": None, "targets": (9e3,), "target_weight": 0.0},
-            "target_weight must be positive and finite, got 0.0; its default is a good start",
+            "DistributionSettings: target_weight must be positive, got 0.0",
         ),
         (
             {"coefficients": None, "targets": (9e3, 9e9)},
@@ -82,8 +85,19 @@ def space_without_choices():
         ({"cpus_per_worker": float("nan")}, "cpus_per_worker must be positive, got nan"),
         ({"checkpoint_interval_seconds": 0.0}, "checkpoint_interval_seconds must be positive, got 0.0"),
         ({"seed": -1}, "seed must be a whole number from 0, or a sequence of them, got -1"),
-        ({"memory": -1}, "memory must be 0 (off) or a number of updates, got -1"),
-        ({"margin_scale": 0.0}, "margin_scale must be positive and finite, got 0.0; its default is a good start"),
+        ({"memory": -1}, "DistributionSettings: memory must be at least 0, got -1"),
+        ({"margin_scale": 0.0}, "DistributionSettings: margin_scale must be positive, got 0.0"),
+        ({"optimizer_options": {"alpha": 0}}, "DistributionSettings: alpha must be positive, got 0"),
+        (
+            {"optimizer": "screened"},
+            "the optimiser 'screened' needs losses that do not change, and a supernet's do from batch to batch; choose "
+            "another",
+        ),
+        (
+            {"optimizer": "asng"},
+            "no kind of optimiser is registered by the name 'asng'; known are distributions, screened. Import the "
+            "module that registers your own (on the command line: --import my_module.py)",
+        ),
         ({"warmup_rounds": -1}, "warmup_rounds must be at least 0, got -1"),
         ({"search_rounds": 0}, "search_rounds must be at least 1, got 0"),
         ({"rounds_ahead": 0}, "rounds_ahead must be at least 1, got 0"),
@@ -195,7 +209,7 @@ def test_the_description_is_plain_json_and_rebuilds_the_optimizer(make_config, t
     config = make_config(memory=2, margin_scale=0.5)
     description = json.loads(json.dumps(config.to_dict(), allow_nan=False))
     assert description == json.loads(json.dumps(description))
-    rebuilt = MultiDistributionOptimizer(**description["optimizer"], seed=description["seed"])
+    rebuilt = make_optimizer(settings_from_dict(description["optimizer"]), seed=description["seed"])
     original = config.new_optimizer()
     for _ in range(3):
         ours, theirs = original.ask(), rebuilt.ask()
@@ -288,11 +302,11 @@ def test_what_the_identity_leaves_out_is_described_all_the_same(make_config):
 def test_targets_are_told_to_the_optimiser_as_shares_of_the_largest(make_config):
     config = make_config(coefficients=None, targets=[9e3, 1.2e4, 2e4])
     assert config.num_distributions == 3
-    arguments, scale = config.optimizer_arguments(), config.complexity_scale
-    assert arguments["targets"] == [9e3 / scale, 1.2e4 / scale, 2e4 / scale]
-    assert "coefficients" not in arguments
-    assert arguments["samples_per_update"] == 6
+    settings, scale = config.optimizer_settings, config.complexity_scale
+    assert settings.targets == (9e3 / scale, 1.2e4 / scale, 2e4 / scale)
+    assert settings.coefficients is None
+    assert settings.update_size == 6
     assert config.plan.num_train_architectures == 3
     assert config.to_dict()["targets"] == [9e3, 1.2e4, 2e4]
     assert make_config().to_dict()["targets"] is None
-    assert "targets" not in make_config().optimizer_arguments()
+    assert make_config().optimizer_settings.targets is None

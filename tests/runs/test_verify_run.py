@@ -226,10 +226,17 @@ def test_the_start_may_be_recorded_too(make_run, tmp_path):
 @pytest.mark.parametrize(
     ("section", "text"),
     [
-        (None, "has no section 'optimizer': verify needs the keyword arguments"),
-        ({"num_categories": [3], "colour": 1}, "has unknown keys colour: verify needs"),
-        ({"num_categories": [3]}, "is not usable .*coefficients.*: verify needs"),
-        ({"num_categories": [0], "coefficients": [0.0]}, r"is not usable \(num_categories\[0\] must be at least 1"),
+        (None, "has no section 'optimizer', which verify needs; restore a copy"),
+        ({"num_categories": [3]}, "does not describe an optimiser .*registered by the name ''.*; restore a copy"),
+        ({"kind": "distributions", "num_categories": [3], "colour": 1}, "colour is unknown"),
+        (
+            {"kind": "distributions", "num_categories": [3]},
+            "does not describe an optimiser .*coefficients, targets or",
+        ),
+        (
+            {"kind": "distributions", "num_categories": [0], "coefficients": [0.0]},
+            r"does not describe an optimiser \(DistributionSettings: num_categories\[0\] must be at least 1",
+        ),
     ],
 )
 def test_unusable_settings_are_told(copy, section, text):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from multinas_ray.core import MultiDistributionOptimizer
+from multinas_ray.core import DistributionSettings, make_optimizer
 from multinas_ray.runs import (
     architectures_schema,
     config_metadata,
@@ -45,15 +45,16 @@ class SyntheticRun:
         )
         self.params *= 2e6 * np.logspace(-1.5, 0, 6)[:, None]
         self.scale = self.params.max(axis=1).sum()
-        self.settings = {
-            "num_categories": NUM_CATEGORIES,
-            "coefficients": COEFFICIENTS,
-            "samples_per_update": SAMPLES,
-            "memory": self.memory,
-            "margin_scale": 0.5,
-            "cost_table": self.params / self.scale,
-        }
-        self.optimizer = MultiDistributionOptimizer(**self.settings, seed=3)
+        settings = DistributionSettings(
+            num_categories=NUM_CATEGORIES,
+            coefficients=COEFFICIENTS,
+            samples_per_update=SAMPLES,
+            memory=self.memory,
+            margin_scale=0.5,
+            cost_table=self.params / self.scale,
+        )
+        self.settings = settings.to_dict()
+        self.optimizer = make_optimizer(settings, seed=3)
         self.noise = np.random.default_rng(11)
 
     def start(self):

@@ -334,12 +334,14 @@ BAD = [
     ({"coefficients": [0, 1], "targets": [1.0]}, "keep one"),
     ({"coefficients": [1, 0]}, "strictly increasing"),
     ({"targets": [3.0, 2.0]}, "increasing order"),
-    ({"targets": []}, "increasing order"),
-    ({"num_distributions": 0}, "whole number from 1"),
+    ({"targets": []}, "targets must have at least 1 items or None"),
+    ({"num_distributions": 0}, "num_distributions must be at least 1 or None, got 0"),
     ({"num_distributions": 3, "samples_per_update": 4}, "multiple"),
     ({"mode": "maximum"}, '"min" or "max"'),
     ({"evaluated_rewards": [1.0]}, "needs points_to_evaluate"),
-    ({"seed": -1}, "seed"),
+    ({"seed": -1}, "seed must be at least 0, got -1"),
+    ({"optimizer": "asng"}, "no kind of optimiser is registered by the name 'asng'"),
+    ({"optimizer_options": {"alpha": 0}}, "alpha must be positive, got 0"),
     ({"space": {"x": tune.uniform(0, 1)}}, "continuous"),
 ]
 
@@ -354,9 +356,9 @@ def test_seed_0_is_a_seed_and_none_is_drawn_and_kept(tmp_path):
     runs = [Pipeline(tmp_path / str(number), seed=0) for number in range(2)]
     assert runs[0].run(20) == runs[1].run(20)
     free = [MultiNASSearch(complexity="size") for _ in range(2)]
-    assert free[0]._seed != free[1]._seed
+    assert free[0]._settings.seed != free[1]._settings.seed
     assert free[0].record_path != free[1].record_path
-    assert pickle.loads(pickle.dumps(free[0]))._seed == free[0]._seed
+    assert pickle.loads(pickle.dumps(free[0]))._settings.seed == free[0]._settings.seed
 
 
 def test_space_metric_and_mode_may_come_from_the_constructor_or_be_missing(tmp_path):

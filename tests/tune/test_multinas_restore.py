@@ -311,7 +311,7 @@ def test_bad_points_are_refused_before_the_run(make, arguments, problem):
 
 @pytest.mark.parametrize("with_snapshot", [True, False])
 def test_a_screened_search_runs_each_config_once_and_its_record_holds(make, tmp_path, with_snapshot):
-    pipeline = make(screened=True, complexity=size_of, num_distributions=2, samples_per_update=4)
+    pipeline = make(optimizer="screened", complexity=size_of, num_distributions=2, samples_per_update=4)
     configs = pipeline.run(12)
     assert pipeline.search._search.optimizer.num_told == 12
     configs += pipeline.run(1)
@@ -322,4 +322,4 @@ def test_a_screened_search_runs_each_config_once_and_its_record_holds(make, tmp_
     assert len(configs) == len({str(config) for config in configs}) == 18
     again.search.best_configs()
     assert holds(again).num_updates >= 4
-    assert load_run(again.path).config["optimizer"]["screened"] is True
+    assert load_run(again.path).config["optimizer"]["kind"] == "screened"

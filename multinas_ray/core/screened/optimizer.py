@@ -5,8 +5,8 @@ docs/METHOD.md, "The screened search". The rules here are [ours].
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,17 @@ import numpy.typing as npt
 from multinas_ray.core import distributions
 from multinas_ray.core.arrays import FloatArray, IntArray
 from multinas_ray.core.checks import checked_count, checked_evaluations
-from multinas_ray.core.config import new_generator
-from multinas_ray.core.optimizer import MultiDistributionOptimizer
+from multinas_ray.core.optimizer import DistributionSettings, MultiDistributionOptimizer
 from multinas_ray.core.proposals import Proposals
+from multinas_ray.core.protocol import Optimizer
 from multinas_ray.core.screened import proposing as candidates
 from multinas_ray.core.screened.screening import Criteria
 from multinas_ray.core.screened.state import ScreenedState, read_screened, write_screened
 from multinas_ray.core.screened.surrogate import KERNELS, Kernel, Prediction, Surrogate, fit_surrogate
+from multinas_ray.core.seeds import new_generator
+from multinas_ray.core.settings import register_optimizer
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import checked
 
 POOL_STRATA = 16
 """P / K: samples each distribution draws from itself for a pool step."""
@@ -35,6 +38,28 @@ KERNEL_SHARE = 8
 
 NUM_RANDOM = 10
 """Evaluations before the surrogate chooses; they are drawn from the mixture."""
+
+
+@register_optimizer
+@checked
+@dataclass(frozen=True, kw_only=True)
+class ScreenedSettings(DistributionSettings):
+    """Settings of a `ScreenedOptimizer`: those of the distributions, which take N = K results an update by default."""
+
+    kind: ClassVar[str] = "screened"
+    needs_fixed_losses: ClassVar[bool] = True
+    memory_for_fixed_losses: ClassVar[int] = 0
+    """An update draws its samples afresh, from the surrogate."""
+    default_strata: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.targets is not None:
+            raise ConfigError("a screened optimiser weighs complexities; give it coefficients in place of targets")
+
+    def make(self, seed: int | Sequence[int] | None) -> Optimizer:
+        """Returns the optimiser at its start."""
+        return ScreenedOptimizer(**self.fields(), seed=seed)
 
 
 class ScreenedOptimizer:
@@ -51,46 +76,19 @@ class ScreenedOptimizer:
     that telling does. The archive grows with the record, the work per evaluation does not. Not thread-safe.
 
     Args:
-        num_categories: as MultiDistributionOptimizer's, like all that follow but these:
-        samples_per_update: results per update, a multiple of K; K if None.
-        seed: of the proposals and of the pools of the updates.
-        **inner_options: `cost_table`, which makes predicted complexities exact, and the other options.
+        seed: of the proposals and of the pools of the updates; see MultiDistributionOptimizer.
+        **settings: the fields of `ScreenedSettings`, those of MultiDistributionOptimizer but for targets. A cost table
+            makes predicted complexities exact too.
 
     Raises:
         ConfigError: An argument breaks its rule.
     """
 
-    def __init__(
-        self,
-        *,
-        num_categories: Iterable[int],
-        coefficients: Iterable[float],
-        samples_per_update: int | None = None,
-        seed: int | Sequence[int] | None,
-        cost_table: npt.ArrayLike | None = None,
-        base_cost: float = 0.0,
-        **inner_options: Any,
-    ) -> None:
-        counts, epsilons = tuple(num_categories), tuple(coefficients)
-        checked = MultiDistributionOptimizer(
-            num_categories=counts,
-            coefficients=epsilons,
-            samples_per_update=len(epsilons) if samples_per_update is None else samples_per_update,
-            seed=0,
-        )
-        self._samples_per_update = checked.samples_per_update
-        self._inner = MultiDistributionOptimizer(
-            num_categories=counts,
-            coefficients=epsilons,
-            samples_per_update=POOL_STRATA * len(epsilons),
-            seed=0,  # never drawn from
-            cost_table=cost_table,
-            base_cost=base_cost,
-            **inner_options,
-        )
-        self._layout = distributions.CategoryLayout.from_num_categories(counts)
-        self._cost_table_DC = None if cost_table is None else np.asarray(cost_table, dtype=np.float64)
-        self._base_cost = float(base_cost)
+    def __init__(self, *, seed: int | Sequence[int] | None, **settings: Any) -> None:
+        self._settings = ScreenedSettings(**settings)
+        inner = {**self._settings.fields(), "samples_per_update": POOL_STRATA * self._settings.size}
+        self._inner = MultiDistributionOptimizer(**inner, seed=0)  # never drawn from
+        self._layout, self._costs_DC = self._settings.layout, self._settings.costs_DC
         rng = new_generator(seed)
         self._state = ScreenedState.start(self._layout, rng, int(rng.integers(2**62)))
         self._surrogate: Surrogate | None = None
@@ -103,7 +101,7 @@ class ScreenedOptimizer:
     @property
     def samples_per_update(self) -> int:
         """N, how many told results make an update."""
-        return self._samples_per_update
+        return self._settings.update_size
 
     @property
     def probs(self) -> FloatArray:
@@ -186,10 +184,11 @@ class ScreenedOptimizer:
             The number of updates made.
 
         Raises:
-            ConfigError: Shapes do not match, an architecture is not of this space, or a complexity is not
-                finite or negative though its loss is finite. Nothing is taken in then.
+            ConfigError: Coefficients are not set yet, shapes do not match, an architecture is not of this space, or a
+                complexity is not finite or negative though its loss is finite. Nothing is taken in then.
         """
         state, before = self._state, self.num_updates
+        self._settings.check_goals()
         fresh = state.outstanding.take_in(checked_evaluations(proposals, losses, complexities, self._layout))
         architectures_ND = fresh.proposals.architectures
         for architecture_D, loss, complexity in zip(architectures_ND, fresh.losses, fresh.complexities, strict=True):
@@ -234,6 +233,7 @@ class ScreenedOptimizer:
         if self.num_told:
             raise ConfigError(f"coefficients can be set before the first result, {self.num_told} were told")
         self._inner.set_coefficients(coefficients)
+        self._settings = replace(self._settings, coefficients=tuple(self._inner.coefficients.tolist()))
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the whole state as nested dicts of numbers, strings, lists, None and new numpy arrays."""
@@ -312,10 +312,10 @@ class ScreenedOptimizer:
         if self._surrogate is None:
             self._surrogate = self._fit([KERNELS[self._state.kernel_number]])
         prediction = self._surrogate.predict(architectures_ND, with_deviations=with_deviations)
-        if self._cost_table_DC is None:
+        if self._costs_DC is None:
             return prediction
         variable_D = np.arange(architectures_ND.shape[1])
-        costs_N = self._base_cost + self._cost_table_DC[variable_D, architectures_ND].sum(axis=1)
+        costs_N = self._settings.base_cost + self._costs_DC[variable_D, architectures_ND].sum(axis=1)
         return replace(prediction, complexities_N=costs_N)
 
     def _fit(self, kernels: Sequence[Kernel]) -> Surrogate:

@@ -15,14 +15,8 @@ from multinas_ray.core.proposals import Proposals
 from multinas_ray.core.reader import StateReader
 from multinas_ray.core.screened.archive import Archive
 from multinas_ray.core.screened.surrogate import KERNELS
-from multinas_ray.core.state import (
-    plain_generator,
-    plain_outstanding,
-    plain_proposals,
-    read_generator,
-    read_outstanding,
-    read_proposals,
-)
+from multinas_ray.core.seeds import plain_generator, read_generator
+from multinas_ray.core.state import plain_outstanding, plain_proposals, read_outstanding, read_proposals
 from multinas_ray.errors import StateError
 
 VERSION = 2

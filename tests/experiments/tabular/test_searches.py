@@ -11,6 +11,7 @@ from experiments.tabular import __main__ as tabular
 from experiments.tabular import methods, plots, report, searching, versions
 from experiments.tabular.measures import Measures, Trace
 from experiments.tabular.runs import Task, frame_of, run_searcher, run_task
+from multinas_ray import MultiDistributionOptimizer
 
 
 class Scripted:
@@ -88,7 +89,7 @@ def test_methods_learn_from_the_loss(name: str, num_rounds: int) -> None:
 
 def test_separate_runs_are_one_optimiser_for_each_coefficient(table: Table) -> None:
     optimizers = [
-        methods.make_optimizer(num_categories=table.num_categories, coefficients=[1.0], seed=k)
+        MultiDistributionOptimizer(num_categories=table.num_categories, num_distributions=1, seed=k)
         for k in range(methods.NUM_ANSWERS)
     ]
     searcher = methods.Distributions(optimizers)

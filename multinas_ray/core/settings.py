@@ -1,0 +1,250 @@
+"""What an optimiser is told of a search, and how one is made from it: the extension point of optimisers.
+
+Notation: K distributions, D variables, C categories (padded), N samples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Gt, MinLen
+
+from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.targets import TARGET_WEIGHT
+from multinas_ray.errors import ConfigError
+from multinas_ray.registry import Registry
+from multinas_ray.settings import Unchecked
+
+if TYPE_CHECKING:
+    from multinas_ray.core.arrays import FloatArray
+    from multinas_ray.core.protocol import Optimizer
+
+CostTable = tuple[tuple[float, ...], ...]
+SettingsClass = TypeVar("SettingsClass", bound="type[OptimizerSettings]")
+
+_kinds: Registry[type[OptimizerSettings]] = Registry(
+    "kind of optimiser",
+    {"distributions": "multinas_ray.core.optimizer", "screened": "multinas_ray.core.screened.optimizer"},
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """Everything that decides how results move the distributions: plain data, checked.
+
+    A kind of optimiser has a subclass of its own, with the fields that only this kind has:
+
+        @register_optimizer
+        @checked
+        @dataclass(frozen=True, kw_only=True)
+        class MySettings(OptimizerSettings):
+            kind: ClassVar[str] = "mine"
+            learning_rate: Annotated[float, Gt(0)] = 0.1
+
+            def make(self, seed):
+                return MyOptimizer(self, seed)
+
+    Raises:
+        ConfigError: a setting breaks a rule; the message says which.
+    """
+
+    kind: ClassVar[str]
+    """Name of the kind, in settings and records."""
+    needs_fixed_losses: ClassVar[bool] = False
+    """Whether an architecture must have the same loss at every evaluation, as in a table or a finished training."""
+    memory_for_fixed_losses: ClassVar[int] = 4
+    """The best `memory` where losses are fixed (docs/experiments.md)."""
+    default_strata: ClassVar[int] = 2
+    """samples_per_update / K where samples_per_update is not given."""
+
+    num_categories: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
+    """(D,) number of categories of each variable; 1 for a fixed one."""
+    coefficients: Annotated[tuple[Annotated[float, Ge(0)], ...], MinLen(1)] | None = None
+    """(K,) eps_k, strictly increasing weights of the complexity. A search has either these or `targets`."""
+    targets: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
+    """(K,) T_k, strictly increasing complexities near which the distributions search; see `targets.targeted_losses`."""
+    target_weight: Annotated[float, Gt(0)] = TARGET_WEIGHT
+    """What being far from a target weighs there."""
+    num_distributions: Annotated[int, Ge(1)] | None = None
+    """K. Needed where coefficients are set later, by `set_coefficients`; else their number, or that of the targets."""
+    samples_per_update: int | None = None
+    """N, results that an update takes, a multiple of K; None: the kind's default, 2 K for most."""
+    memory: Annotated[int, Ge(0)] = 0
+    """Each update uses the samples of this many earlier updates again; for losses that do not drift. 0: off."""
+    margin_scale: Annotated[float, Gt(0)] = 1.0
+    """Factor on the smallest probability that a category may have."""
+    cost_table: Annotated[npt.ArrayLike | None, Unchecked()] = None
+    """(D, C) costs of an additive complexity, in the unit of the told complexities, entries beyond a variable's
+    categories ignored. It makes expected complexities exact. Kept as rows of numbers, zero in the padding."""
+    base_cost: float = 0.0
+    """Constant part of that complexity."""
+
+    def make(self, seed: int | Sequence[int] | None) -> Optimizer:
+        """Returns the optimiser of these settings; see `make_optimizer`."""
+        raise NotImplementedError(f"{type(self).__name__} must have a method make, which returns its optimiser")
+
+    def __post_init__(self) -> None:
+        if self.coefficients is not None and self.targets is not None:
+            raise ConfigError("a search has either coefficients or targets; give one of the two")
+        goals = self.coefficients or self.targets
+        if goals is None and self.num_distributions is None:
+            raise ConfigError(
+                "coefficients, targets or num_distributions must tell how many distributions there are; give one"
+            )
+        for name in ("coefficients", "targets"):
+            _check_rising(name, getattr(self, name) or ())
+        if goals is not None and self.num_distributions not in (None, len(goals)):
+            raise ConfigError(
+                f"num_distributions must be the number of coefficients or targets, {len(goals)}, "
+                f"got {self.num_distributions}; leave it out"
+            )
+        self._fill_in("num_distributions", len(goals or ()) or self.num_distributions)
+        self._fill_in("samples_per_update", self._checked_samples())
+        if self.cost_table is not None:
+            self._fill_in("cost_table", _checked_costs(self.cost_table, self.num_categories))
+
+    def _fill_in(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _checked_samples(self) -> int:
+        """N, a multiple of K."""
+        if self.samples_per_update is None:
+            return self.default_strata * self.size
+        if self.samples_per_update < 1 or self.samples_per_update % self.size:
+            above = self.size * (max(self.samples_per_update, 0) // self.size + 1)
+            raise ConfigError(
+                f"samples_per_update must be a positive multiple of the number of distributions, {self.size}, "
+                f"got {self.samples_per_update}; use {above}"
+            )
+        return self.samples_per_update
+
+    def check_goals(self) -> None:
+        """Check that it is known what the distributions search for.
+
+        Raises:
+            ConfigError: coefficients are to be set and are not yet.
+        """
+        if self.coefficients is None and self.targets is None:
+            raise ConfigError("results can be told once coefficients are known; call set_coefficients first")
+
+    @property
+    def size(self) -> int:
+        """K, as a number that is known."""
+        assert self.num_distributions is not None
+        return self.num_distributions
+
+    @property
+    def update_size(self) -> int:
+        """N, as a number that is known."""
+        assert self.samples_per_update is not None
+        return self.samples_per_update
+
+    @property
+    def layout(self) -> CategoryLayout:
+        """The variables' categories."""
+        return CategoryLayout.from_num_categories(self.num_categories)
+
+    @property
+    def costs_DC(self) -> FloatArray | None:
+        """(D, C) the cost table as an array."""
+        return None if self.cost_table is None else np.array(self.cost_table, dtype=np.float64)
+
+    def fields(self) -> dict[str, Any]:
+        """All settings by name, as arguments that make them again."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description; `settings_from_dict` gives the settings again."""
+        return {"kind": self.kind, **{name: _listed(value) for name, value in self.fields().items()}}
+
+    def identity(self) -> dict[str, Any]:
+        """What a saved state must share with the optimiser that loads it: all but what only reports are made of."""
+        return {name: value for name, value in self.to_dict().items() if name not in ("cost_table", "base_cost")}
+
+
+def register_optimizer(settings: SettingsClass) -> SettingsClass:
+    """Make a kind of optimiser known by its settings' `kind`; use it as a decorator of the settings' class.
+
+    A search then takes the optimiser by this name (`optimizer=` of `OneShotSearchConfig` and of `MultiNASSearch`).
+
+    Returns:
+        The class, unchanged.
+
+    Raises:
+        ConfigError: another kind has the name already.
+    """
+    _kinds.add(settings.kind, settings)
+    return settings
+
+
+def optimizer_kind(name: str) -> type[OptimizerSettings]:
+    """Returns the settings' class of a kind of optimiser.
+
+    Raises:
+        ConfigError: no kind of this name is registered.
+    """
+    return _kinds.find(name)
+
+
+def settings_from_dict(description: Mapping[str, Any]) -> OptimizerSettings:
+    """Returns the settings that `OptimizerSettings.to_dict` described.
+
+    Raises:
+        ConfigError: no kind of its name is registered, or a setting breaks its rule.
+    """
+    fields = dict(description)
+    return optimizer_kind(fields.pop("kind", ""))(**fields)
+
+
+def make_optimizer(settings: OptimizerSettings, *, seed: int | Sequence[int] | None) -> Optimizer:
+    """Returns the optimiser of these settings at its start.
+
+    Args:
+        settings: of any registered kind.
+        seed: of the draws; a whole number, a sequence of them, or None for one from the operating system.
+
+    Raises:
+        ConfigError: the seed breaks its rule.
+    """
+    return settings.make(seed)
+
+
+def _check_rising(name: str, values: Sequence[float]) -> None:
+    for k, (low, high) in enumerate(itertools.pairwise(values), start=1):
+        if not low < high:
+            raise ConfigError(
+                f"{name} must be strictly increasing, got {low:.10g} then {high:.10g} at {k}; sort them and drop "
+                "repeats"
+            )
+
+
+def _checked_costs(cost_table: npt.ArrayLike, num_categories: Sequence[int]) -> CostTable:
+    """The (D, C) costs with zeros in the padding."""
+    valid_DC = CategoryLayout.from_num_categories(num_categories).valid_DC
+    try:
+        table = np.array(cost_table, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"cost_table must be numbers in rows of equal length, pad short rows with 0: {error}"
+        ) from error
+    if table.ndim != 2 or len(table) != len(valid_DC) or table.shape[1] < valid_DC.shape[1]:
+        raise ConfigError(
+            f"cost_table must have shape (D, C) = {valid_DC.shape}, a row per variable, padded to the widest, "
+            f"got {table.shape}"
+        )
+    costs_DC = np.where(valid_DC, table[:, : valid_DC.shape[1]], 0.0)
+    if not np.isfinite(costs_DC).all():
+        d, c = np.argwhere(~np.isfinite(costs_DC))[0]
+        raise ConfigError(f"cost_table[{d}, {c}] must be finite, got {costs_DC[d, c]}")
+    return tuple(tuple(row) for row in costs_DC.tolist())
+
+
+def _listed(value: Any) -> Any:
+    """Tuples as the lists that JSON gives back."""
+    return [_listed(each) for each in value] if isinstance(value, tuple) else value
