@@ -19,6 +19,7 @@ from multinas_ray.core import (
     register_optimizer,
     settings_from_dict,
 )
+from multinas_ray.core.settings import _kinds as kinds
 from multinas_ray.settings import checked
 
 OPTIONS: dict[str, Any] = {"num_categories": (4, 3, 1, 5), "margin_scale": 0.5}
@@ -102,7 +103,6 @@ class SlowOptimizer(MultiDistributionOptimizer):
         super().__init__(delta_init=1 / settings.slowness, **fields, seed=seed)
 
 
-@register_optimizer
 @checked
 @dataclass(frozen=True, kw_only=True)
 class SlowSettings(OptimizerSettings):
@@ -113,7 +113,9 @@ class SlowSettings(OptimizerSettings):
         return SlowOptimizer(self, seed)
 
 
-def test_a_kind_of_ones_own_is_made_by_its_name() -> None:
+def test_a_kind_of_ones_own_is_made_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kinds, "_classes", dict(kinds._classes))
+    assert register_optimizer(SlowSettings) is SlowSettings
     settings = optimizer_kind("slow")(coefficients=COEFFICIENTS, slowness=5, **OPTIONS)
     assert settings_from_dict(settings.to_dict()) == settings
     slow = make_optimizer(settings, seed=0)
