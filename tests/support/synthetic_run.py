@@ -46,8 +46,8 @@ class SyntheticRun:
         self.params *= 2e6 * np.logspace(-1.5, 0, 6)[:, None]
         self.scale = self.params.max(axis=1).sum()
         settings = DistributionSettings(
-            num_categories=NUM_CATEGORIES,
-            coefficients=COEFFICIENTS,
+            num_categories=tuple(NUM_CATEGORIES),
+            coefficients=tuple(COEFFICIENTS),
             samples_per_update=SAMPLES,
             memory=self.memory,
             margin_scale=0.5,
@@ -99,7 +99,7 @@ class SyntheticRun:
                 update=self.optimizer.num_updates,
                 round_number=round_number,
                 probs=self.optimizer.probs,
-                num_categories=NUM_CATEGORIES,
+                num_categories=tuple(NUM_CATEGORIES),
                 diagnostics=self.optimizer.diagnostics(),
                 readable=readable,
             )
