@@ -48,7 +48,7 @@ def write_photos(folder: Path, count: int) -> None:
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
 
 
-def reference(folder: Path, size: int, batch_size: int, num_processes: int) -> Loader:
+def reference(path: str, size: int, batch_size: int, num_processes: int) -> Loader:
     """Torchvision's way, epoch after epoch."""
     transform = v2.Compose([
         v2.RandomResizedCrop(size, antialias=True),
@@ -58,7 +58,7 @@ def reference(folder: Path, size: int, batch_size: int, num_processes: int) -> L
         v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
     ])  # fmt: skip
     loader = DataLoader(
-        ImageFolder(str(folder), transform),
+        ImageFolder(path, transform),
         batch_size,
         shuffle=True,
         num_workers=num_processes,
@@ -120,7 +120,7 @@ def _spread(values: np.ndarray, form: str) -> str:
     return f"{np.median(values):{form}} ({values.min():{form}}-{values.max():{form}})"
 
 
-def _warmed(make: Callable[..., Loader], path: object, arguments: argparse.Namespace) -> Loader:
+def _warmed(make: Callable[[str, int, int, int], Loader], path: str, arguments: argparse.Namespace) -> Loader:
     loader = make(path, arguments.image_size, arguments.batch_size, arguments.processes)
     next(loader)
     return loader
@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
             if arguments.data is None:
                 write_photos(folder, arguments.photos)
             loaders = {
-                "torchvision": _warmed(reference, folder / "train", arguments),
+                "torchvision": _warmed(reference, str(folder / "train"), arguments),
                 "files": _warmed(ours, str(folder), arguments),
             }
             if arguments.shards:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.compare.evolution import Architecture, Keeps, evolve, random_within
+from experiments.compare.evolution import Architecture, Keeps, LossesOf, evolve, random_within
 from experiments.compare.scoring import BatchLosses, open_evaluator
 from experiments.compare.settings import CANDIDATES, Budget, Settings, config_of, spent_by
 from multinas_ray.oneshot import OneShotSearchConfig
@@ -100,7 +100,7 @@ def _candidates(
 
 def search_fixed(
     kind: str,
-    losses_of: BatchLosses,
+    losses_of: LossesOf,
     config: OneShotSearchConfig,
     target: float,
     evaluations: int,

@@ -1,11 +1,12 @@
 """When the notices of a training's nodes want a checkpoint. Several real ranks: see test_network_training.py."""
 
 import logging
+import time
 
 import pytest
 import torch
+import torch.distributed as dist
 
-from multinas_ray.cluster import notices
 from multinas_ray.cluster.notices import GPU_STEPS, NoticedCheckpoints
 from multinas_ray.cluster.spot import LAST_CHECKPOINT_SECONDS, SpotNotice
 
@@ -17,7 +18,7 @@ def clock(monkeypatch):
     class Clock:
         now = 1000.0
 
-    monkeypatch.setattr(notices.time, "monotonic", lambda: Clock.now)
+    monkeypatch.setattr(time, "monotonic", lambda: Clock.now)
     return Clock
 
 
@@ -47,8 +48,8 @@ def test_a_step_that_outlasts_both_times_is_followed_by_one(clock):
 def test_ranks_with_gpus_ask_each_other_now_and_then(clock, monkeypatch):
     asked = []
     tensor = torch.tensor
-    monkeypatch.setattr(notices.torch, "tensor", lambda value, device: tensor(value))
-    monkeypatch.setattr(notices.dist, "all_reduce", lambda told, operation: asked.append(bool(told)))
+    monkeypatch.setattr(torch, "tensor", lambda value, device: tensor(value))
+    monkeypatch.setattr(dist, "all_reduce", lambda told, operation: asked.append(bool(told)))
     checkpoints = NoticedCheckpoints(torch.device("cuda"), world_size=2)
     checkpoints.tell(SpotNotice("10.0.0.7", 30.0))
     is_due = [checkpoints.is_due() for _ in range(3 * GPU_STEPS)]

@@ -38,7 +38,7 @@ def watch(monkeypatch):
 
     def start(url):
         monkeypatch.setenv(spot.URL_VARIABLE, url)
-        told = []
+        told: list[float] = []
         thread = SpotWatch(told.append)
         thread.start()
         return thread, told
@@ -150,7 +150,8 @@ def test_a_question_without_answer_is_asked_again(watch, monkeypatch):
 
 def test_a_context_that_is_left_is_told_of_nothing(monkeypatch):
     """Not even of a notice that was asked for within it and is answered after it."""
-    asked, left, told = threading.Event(), threading.Event(), []
+    asked, left = threading.Event(), threading.Event()
+    told: list[float] = []
 
     def cloud(url):
         asked.set()

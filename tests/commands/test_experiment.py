@@ -57,10 +57,10 @@ def experiment(make_config, monkeypatch, tmp_path):
     def config_of(arguments):
         return with_run_arguments(make_config(), arguments)
 
-    def run(search, *argv, as_program=False, complete=None):
+    def run(search, *flags, as_program=False, complete=None):
         parser = argparse.ArgumentParser(prog="experiment")
         add_run_arguments(parser, name="small")
-        argv = ["--storage", str(tmp_path), *argv]
+        argv = ["--storage", str(tmp_path), *flags]
         monkeypatch.setattr(cli, "run_search", lambda config, resume, console: search(config, resume))
         monkeypatch.setattr(sys, "argv", ["experiment.py", *(argv if as_program else ["--of-the-caller"])])
         return run_experiment(parser, config_of, None if as_program else argv, complete=complete)

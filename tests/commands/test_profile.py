@@ -29,7 +29,8 @@ def nothing():
 @pytest.fixture
 def profile(monkeypatch, tmp_path):
     """Runs `profile` where a module takes a millisecond for each parameter, and `noise` times as much at random."""
-    rng, noises = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    noises: list[float] = []
 
     def seconds(module: nn.Module) -> float:
         return 1e-3 * (1 + sum(each.numel() for each in module.parameters())) * (1 + noises[0] * rng.random())

@@ -13,7 +13,7 @@ from multinas_ray.data.decoding import read_square
 from multinas_ray.data.folder import available_memory_bytes
 from multinas_ray.data.tree import ImageFiles
 from multinas_ray.errors import ConfigError, DataError
-from tests.data.trees import picture, write_class, write_tree
+from tests.support.image_trees import picture, write_class, write_tree
 from tests.support.narrow import pixels_of
 
 

@@ -20,7 +20,7 @@ from multinas_ray.data import shards as shards_module
 from multinas_ray.data.shards import ImageShards, scan_images
 from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError, DataError, RunError
-from tests.data.trees import write_tree
+from tests.support.image_trees import write_tree
 from tests.support.narrow import pixels_of, present
 
 

@@ -21,7 +21,7 @@ from multinas_ray.data import (
 )
 from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError, DataError
-from tests.data.trees import picture, write_tree
+from tests.support.image_trees import picture, write_tree
 from tests.support.narrow import present
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)

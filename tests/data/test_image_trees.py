@@ -7,7 +7,7 @@ import pytest
 from multinas_ray.data import DataConfig
 from multinas_ray.data.tree import scan_tree, split_files
 from multinas_ray.errors import ConfigError, DataError
-from tests.data.trees import write_class, write_tree
+from tests.support.image_trees import write_class, write_tree
 
 
 def names(files):

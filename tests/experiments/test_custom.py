@@ -16,7 +16,7 @@ from multinas_ray.runs import load_run
 from multinas_ray.selection import open_run
 from multinas_ray.spaces import space_from_dict
 from multinas_ray.supernets import build_subnet
-from tests.data.trees import write_tree
+from tests.support.image_trees import write_tree
 
 OWN_BLOCKS = str(Path(__file__).parents[2] / "experiments" / "own_blocks.py")
 own_blocks = load_module(OWN_BLOCKS)  # as the flags do
@@ -80,7 +80,8 @@ def test_own_cost_is_the_bytes_of_every_block_that_is_there():
         moved += sum(tensor.numel() for tensor in (inputs[0], output, *module.parameters()))
 
     for module in subnet.modules():
-        if type(module).__name__ == "Sequential" and any(isinstance(each, torch.nn.Hardswish) for each in module):
+        is_chain = isinstance(module, torch.nn.Sequential)
+        if is_chain and any(isinstance(each, torch.nn.Hardswish) for each in module.children()):
             module.register_forward_hook(count)
     with torch.no_grad():
         subnet(torch.zeros(1, 3, 32, 32))
@@ -166,6 +167,6 @@ def test_a_search_with_own_images_blocks_and_cost(tree, tmp_path):
     assert main(["--data", str(tree), *own, *size, "--storage", str(tmp_path), "--name", "own"]) == 0
     run = load_run(tmp_path / "own")
     opened = open_run(tmp_path / "own")
-    rows = np.stack(run.evaluations["architecture"].to_numpy())
+    rows = np.stack(run.evaluations["architecture"].tolist())
     np.testing.assert_array_equal(run.evaluations["traffic_bytes"], own_blocks.memory_traffic(opened.space)(rows))
     assert run.is_finished

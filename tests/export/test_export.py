@@ -31,14 +31,15 @@ from multinas_ray.export import description, export_networks
 from multinas_ray.export import exporting as export_module
 from multinas_ray.export.card import model_card
 from multinas_ray.export.exporting import check_images, load_weights
-from multinas_ray.export.formats import TOLERANCE, FileParity
+from multinas_ray.export.formats import TOLERANCE, FileParity, export_network
 from multinas_ray.latency import BlockLatency, LatencyConditions, LatencyTable, blocks_of, describe_block
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import Retrained, RetrainingRecord, architectures_schema, write_config, write_retraining
 from multinas_ray.selection import load_family, open_run
 from multinas_ray.spaces import digits_space, space_from_dict
-from multinas_ray.storage import Location, write_table
+from multinas_ray.storage import Location, write_atomic, write_table
 from multinas_ray.supernets import build_subnet, recalibrate_batch_norm
+from tests.support.narrow import pixels_of
 
 SPACE = digits_space(width_multiplier=0.5)
 DATA = DataConfig(source="digits", validation_fraction=0.25)
@@ -68,7 +69,7 @@ def write_run(folder, retrained=(0,)):
     write_config(config.run_path, config.to_dict())
     splits = load_splits(DATA)
     _, images = check_images(splits)
-    paths = {"weights_path": [], "retrained_path": []}
+    paths: dict[str, list[str | None]] = {"weights_path": [], "retrained_path": []}
     for number, architecture in enumerate(ARCHITECTURES):
         place = folder / "small" / "networks" / str(number)
         place.mkdir(parents=True)
@@ -77,7 +78,7 @@ def write_run(folder, retrained=(0,)):
             paths[column].append(f"networks/{number}/{name}" if is_there else None)
             if is_there:
                 network = build_subnet(SPACE, architecture, seed=10 * seed + number)
-                torch.nn.init.normal_(network.head.classifier.weight)
+                torch.nn.init.normal_(network.get_parameter("head.classifier.weight"))
                 recalibrate_batch_norm(network, [images])
                 torch.save(network.state_dict(), place / name)
         if number in retrained:
@@ -169,7 +170,7 @@ def test_the_cards_own_code_runs_without_this_package_and_gives_the_networks_log
     without_package, _, _ = card.partition("Or with multinas-ray:")
     read, pt2, onnx, rebuild = re.findall(r"```python\n(.*?)```", without_package, re.DOTALL)
     splits = load_splits(DATA)
-    Image.fromarray(splits.validation.images[3, ..., 0]).save(folder / "photo.png")
+    Image.fromarray(pixels_of(splits.validation)[3, ..., 0]).save(folder / "photo.png")
     told = "import json\nprint(json.dumps(logits.tolist()))\n"
     script = PREAMBLE + "\n".join([read, pt2, told, onnx, told, rebuild, told])
     script += "assert not [name for name in sys.modules if name.startswith('multinas_ray')]\n"
@@ -184,7 +185,7 @@ def test_the_cards_own_code_runs_without_this_package_and_gives_the_networks_log
     (folder / "photo.png").unlink()
     assert answer.returncode == 0, answer.stderr
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (splits.mean, splits.std))
-    image = torch.from_numpy(splits.validation.images[3]).permute(2, 0, 1)[None]
+    image = torch.from_numpy(pixels_of(splits.validation)[3]).permute(2, 0, 1)[None]
     with torch.no_grad():
         expected = network_of(run_path, 0, "retrained")((image / 255 - mean) / std)
     for line in answer.stdout.splitlines():
@@ -326,10 +327,12 @@ def test_an_object_store_gets_the_card_last(tmp_path, monkeypatch):
     order = []
     (tmp_path / "bucket" / "0").mkdir(parents=True)
     (tmp_path / "bucket" / "0" / "model.onnx.data").write_bytes(b"of an earlier export")
-    write = export_module.write_atomic
-    monkeypatch.setattr(
-        export_module, "write_atomic", lambda place, data: (order.append(place.path), write(place, data))
-    )
+
+    def noted(place, data):
+        order.append(place.path)
+        write_atomic(place, data)
+
+    monkeypatch.setattr(export_module, "write_atomic", noted)
     with export_module._folder_for(Location(store, "bucket/0")) as folder:
         for name in EVERY_FILE:
             (folder / name).write_text(name)
@@ -341,12 +344,11 @@ def test_an_object_store_gets_the_card_last(tmp_path, monkeypatch):
 
 def test_a_network_that_is_trained_meanwhile_is_not_exported(run_path, monkeypatch):
     place = folder_of(run_path, 0).parent
-    write = export_module.export_network
 
     def train_meanwhile(*arguments, **more):
         result = Retrained(loss=0.1, accuracy=0.98, epochs=17, seconds=1.0)
         write_retraining(place, RetrainingRecord(architecture=ARCHITECTURES[0], recipe={}, result=result))
-        return write(*arguments, **more)
+        return export_network(*arguments, **more)
 
     monkeypatch.setattr(export_module, "export_network", train_meanwhile)
     with pytest.raises(StateError, match="network 0 got other weights while it was exported: export it again"):
@@ -355,6 +357,20 @@ def test_a_network_that_is_trained_meanwhile_is_not_exported(run_path, monkeypat
 
 
 class OneFile:
+    """The photo.png of the working directory."""
+
+    labels = np.zeros(1, dtype=np.int64)
+    groups = None
+
+    def __len__(self):
+        return 1
+
+    def select(self, index):
+        raise NotImplementedError
+
+    def join(self, other):
+        raise NotImplementedError
+
     def name(self, index):
         return "photo.png"
 

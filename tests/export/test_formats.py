@@ -73,7 +73,8 @@ def draw_pixels(number, seed=0):
 
 def make_network():
     network = build_subnet(SPACE, [0, 0, 0])
-    nn.init.normal_(network.head.classifier.weight, generator=torch.Generator().manual_seed(1))  # logits of some size
+    weight = network.get_parameter("head.classifier.weight")
+    nn.init.normal_(weight, generator=torch.Generator().manual_seed(1))  # logits of some size
     recalibrate_batch_norm(network, [normalise(draw_pixels(64, seed)) for seed in range(3)])
     return network
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 
 from multinas_ray.data import Augmentation
 from multinas_ray.errors import DataError, RunError
@@ -14,6 +14,7 @@ from multinas_ray.retraining import RetrainConfig
 from multinas_ray.retraining.network_training import NetworkTraining, moving_average, schedule, sgd
 from multinas_ray.supernets import build_subnet
 from tests.retraining.two_ranks import NOTICED_STEP, pause_on_a_rank, train_on_a_rank, without_normalisation
+from tests.support.narrow import present
 from tests.support.tiny_search import tiny_space
 
 CROPS = Augmentation(crop_padding=1, horizontal_flip=False)
@@ -81,7 +82,7 @@ def test_the_learning_rate_rises_linearly_and_falls_on_a_half_cosine():
 
 def test_the_average_follows_its_law():
     network = nn.Linear(1, 1, bias=False)
-    ema = moving_average(network, RetrainConfig(ema_decay=0.9, ema_warmup_power=0.5))
+    ema = present(moving_average(network, RetrainConfig(ema_decay=0.9, ema_warmup_power=0.5)))
     expected, rng = float(network.weight.detach()), np.random.default_rng(0)
     for step in range(1, 201):
         value = rng.normal()
@@ -171,8 +172,13 @@ def test_going_on_from_a_step_of_an_epoch_gives_the_training_that_was_never_stop
     torch.manual_seed(99)
     second, steps = make(seed=5), []
     second.load_state_dict(torch.load(file, weights_only=True))
+
+    def count() -> bool:
+        steps.append(second.step)
+        return False
+
     while not second.is_finished:
-        second.run_epoch(lambda: bool(steps.append(second.step)))
+        second.run_epoch(count)
     assert len(steps) == 12 - num_steps, "no step is trained twice"
     assert_equal_states(whole, second)
     for name in ("epoch", "learning_rate", "train_loss"):
@@ -223,9 +229,9 @@ def test_the_score_is_the_mean_over_every_image(make_training, few):
 
 
 def test_a_diverged_training_is_told(make_training):
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    nn.init.constant_(network[1].weight, math.nan)
-    training = make_training(network)
+    linear = nn.Linear(64, 10)
+    nn.init.constant_(linear.weight, math.nan)
+    training = make_training(nn.Sequential(nn.Flatten(), linear))
     with pytest.raises(RunError, match=r"the training loss is nan in epoch 1: lower learning_rate=0\.1, or lengthen"):
         training.run_epoch()
 
@@ -236,22 +242,22 @@ def test_a_batch_larger_than_the_set_is_told(make_training):
 
 
 def test_two_ranks_train_as_one_on_the_joined_batch(few, tmp_path):
-    mp.spawn(train_on_a_rank, (2, tmp_path / "store", few, tmp_path / "result.pt"), nprocs=2)
+    spawn(train_on_a_rank, (2, tmp_path / "store", few, tmp_path / "result.pt"), nprocs=2)
     two = torch.load(tmp_path / "result.pt", weights_only=True)
     one = without_normalisation(few)
-    row = one.run_epoch()
+    row = present(one.run_epoch())
     for name, value in one.network.state_dict().items():
         torch.testing.assert_close(two["state"][name], value, rtol=1e-4, atol=1e-6)
     assert two["row"] == pytest.approx((row["train_loss"], *one.score(few.test)), rel=1e-5)
 
 
 def test_ranks_pause_after_the_same_step_whichever_has_the_notice(few, tmp_path):
-    mp.spawn(pause_on_a_rank, (2, tmp_path / "store", few, tmp_path), nprocs=2)
+    spawn(pause_on_a_rank, (2, tmp_path / "store", few, tmp_path), nprocs=2)
     states = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert [state["step"] for state in states] == [NOTICED_STEP] * 2
     whole, alone = without_normalisation(few), without_normalisation(few)
-    expected = whole.run_epoch()["train_loss"]
+    expected = present(whole.run_epoch())["train_loss"]
     alone.load_state_dict(states[0])  # fewer workers go on with the first rank's state
-    assert alone.run_epoch()["train_loss"] == pytest.approx(expected, rel=1e-5)
+    assert present(alone.run_epoch())["train_loss"] == pytest.approx(expected, rel=1e-5)
     for name, value in whole.network.state_dict().items():
         torch.testing.assert_close(alone.network.state_dict()[name], value, rtol=1e-4, atol=1e-6)

@@ -15,6 +15,7 @@ from multinas_ray.retraining.running import Retraining
 from multinas_ray.runs import CHECKPOINT_FILE, Retrained, load_retraining, write_retraining, write_training
 from multinas_ray.selection import load_family
 from tests.support.chosen_run import LARGE, SMALL, write_chosen_run, write_family
+from tests.support.narrow import present
 
 RECIPE = RetrainConfig(epochs=3, batch_size=64)
 ROW = {"epoch": 3, "learning_rate": 0.0, "train_loss": 1.0, "validation_loss": None, "validation_accuracy": None}
@@ -101,7 +102,7 @@ def test_overwritten_figures_are_gone_before_the_training_starts(run_path, train
     with pytest.raises(KeyboardInterrupt):
         retrain(run_path, overwrite=True, networks=[1])
     assert seen == [[True, False, False]]
-    assert load_retraining(f"{run_path}/networks/1").result is None
+    assert present(load_retraining(f"{run_path}/networks/1")).result is None
 
 
 def export(run_path, network):

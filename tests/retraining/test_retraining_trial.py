@@ -1,7 +1,8 @@
-"""The trial that trains a network, without Ray; on Ray: tests/search/test_retrain_cluster.py."""
+"""The trial that trains a network, without Ray; on Ray: test_retrain_cluster.py."""
 
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
@@ -12,7 +13,7 @@ from tests.support.metadata import FakeMetadata, aws_notice_of
 
 
 def test_a_trial_that_trains_by_itself_watches_for_its_nodes_notice(monkeypatch):
-    jobs = {7: SimpleNamespace(config=RetrainConfig())}
+    jobs: dict[int, Any] = {7: SimpleNamespace(config=RetrainConfig())}
 
     def train(job, report, report_seconds, device, *, is_checkpoint_wanted):
         assert (job, device) == (jobs[7], torch.device("cpu"))

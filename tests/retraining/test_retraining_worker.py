@@ -2,12 +2,15 @@ import json
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
+import ray.train.torch
 import torch
+import torch.distributed as dist
 
-from multinas_ray.cluster import notices, spot
+from multinas_ray.cluster import spot
 from multinas_ray.data import DataConfig, load_splits
 from multinas_ray.errors import StateError
 from multinas_ray.retraining import RetrainConfig
@@ -22,8 +25,10 @@ from multinas_ray.retraining.worker import (
     train_network,
 )
 from multinas_ray.runs import load_retraining, training_schema
+from multinas_ray.storage import write_atomic
 from multinas_ray.supernets import build_subnet
 from tests.support.metadata import FakeMetadata, aws_notice_of
+from tests.support.narrow import present
 from tests.support.tiny_search import tiny_space
 
 CPU = torch.device("cpu")
@@ -52,7 +57,7 @@ def make_job(tmp_path):
 
 def train(job):
     """Train to the end; what was reported."""
-    reports = []
+    reports: list[dict[str, Any]] = []
     train_network(job, reports.append, 0.0, CPU)
     return reports
 
@@ -81,13 +86,14 @@ def test_a_training_leaves_weights_that_give_the_recorded_figures(make_job):
     training = start_training(job, CPU)
     training.network.load_state_dict(network.state_dict())
     training._ema = None  # the kept weights are now the network's own
-    record = load_retraining(job.folders[0])
+    record = present(load_retraining(job.folders[0]))
+    result = present(record.result)
     assert record.architecture == ARCHITECTURE
     assert record.recipe == job.config.identity()
-    assert (record.result.loss, record.result.accuracy) == pytest.approx(training.score(load_splits(job.data).test))
-    assert record.result.accuracy > 0.3, "three times what guessing gives"
-    assert record.result.epochs == 4
-    assert reports[-1]["test_accuracy"] == record.result.accuracy
+    assert (result.loss, result.accuracy) == pytest.approx(training.score(load_splits(job.data).test))
+    assert result.accuracy > 0.3, "three times what guessing gives"
+    assert result.epochs == 4
+    assert reports[-1]["test_accuracy"] == result.accuracy
     assert [each["epoch"] for each in reports] == [1, 2, 3, 4]
     assert [each["timesteps_total"] for each in reports] == [1, 2, 3, 4]
     for name in ("retrained.pt", "training.parquet", "retraining.json"):
@@ -138,7 +144,7 @@ def test_a_node_that_goes_after_its_notice_costs_no_step(make_job, cloud):
     """The notice comes after step 14 of 44, and the node goes one step after the checkpoint."""
     whole, taken = make_job("whole"), make_job("taken", checkpoint_interval_seconds=1e6)
     train(whole)
-    steps = []
+    steps: list[None] = []
 
     with noticed_checkpoints(CPU) as is_wanted:
 
@@ -155,7 +161,12 @@ def test_a_node_that_goes_after_its_notice_costs_no_step(make_job, cloud):
         with pytest.raises(KilledError):
             train_network(taken, lambda row: None, 0.0, CPU, is_checkpoint_wanted=is_wanted_or_gone)
     assert len(pd.read_parquet(Path(taken.folders[0]) / "training.parquet")) == 1
-    train_network(taken, lambda row: None, 0.0, CPU, is_checkpoint_wanted=lambda: bool(steps.append(None)))
+
+    def count() -> bool:
+        steps.append(None)
+        return False
+
+    train_network(taken, lambda row: None, 0.0, CPU, is_checkpoint_wanted=count)
     assert len(steps) == 44 + 1, "the one after the checkpoint is trained again"
     expected, found = weights_of(whole.folders[0]), weights_of(taken.folders[0])
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
@@ -166,7 +177,7 @@ def test_a_node_that_goes_after_its_notice_costs_no_step(make_job, cloud):
 
 def test_only_the_first_rank_of_a_node_watches(monkeypatch):
     started = []
-    monkeypatch.setattr(retraining.SpotWatch, "start", lambda watch: started.append(watch))
+    monkeypatch.setattr(spot.SpotWatch, "start", lambda watch: started.append(watch))
     for local_rank in (1, 0, 2):
         with noticed_checkpoints(CPU, local_rank=local_rank) as is_wanted:
             assert not is_wanted()
@@ -178,9 +189,9 @@ def test_a_worker_of_a_group_asks_for_notices_after_its_steps(make_job, cloud, m
     cloud.notice = aws_notice_of(60)
     ranks = {"get_world_rank": 2, "get_world_size": 4, "get_local_rank": local_rank}
     context = SimpleNamespace(**{name: lambda value=value: value for name, value in ranks.items()})
-    monkeypatch.setattr(retraining.ray.train, "get_context", lambda: context)
-    monkeypatch.setattr(retraining.ray.train.torch, "get_device", lambda: CPU)
-    monkeypatch.setattr(notices.dist, "all_reduce", lambda told, operation: None)  # the other ranks heard nothing
+    monkeypatch.setattr(ray.train, "get_context", lambda: context)
+    monkeypatch.setattr(ray.train.torch, "get_device", lambda: CPU)
+    monkeypatch.setattr(dist, "all_reduce", lambda told, operation: None)  # the other ranks heard nothing
     job = make_job(num_workers=4, batch_size=128)
 
     def train(trained, report, report_seconds, device, rank, world_size, is_wanted):
@@ -202,11 +213,11 @@ def test_a_training_killed_in_its_last_test_is_not_trained_again(make_job, monke
         with pytest.raises(KilledError):
             train(job)
     train_network(job, lambda row: None, 0.0, CPU, is_checkpoint_wanted=lambda: pytest.fail("a step was trained"))
-    assert load_retraining(job.folders[0]).result.epochs == 2
+    assert present(present(load_retraining(job.folders[0])).result).epochs == 2
 
 
 def test_exported_files_of_earlier_weights_are_gone_before_new_ones_are_there(make_job, monkeypatch):
-    job, seen, write = make_job("0", "1", epochs=1), [], retraining.write_atomic
+    job, seen = make_job("0", "1", epochs=1), []
     for folder in map(Path, job.folders):
         (folder / "export").mkdir()
         (folder / "export" / "model.pt2").write_bytes(b"old weights")
@@ -214,7 +225,7 @@ def test_exported_files_of_earlier_weights_are_gone_before_new_ones_are_there(ma
     def look_and_write(place, data):
         if place.path.endswith("retrained.pt"):
             seen.append([each.name for each in Path(place.path).parent.iterdir() if "export" in each.name])
-        write(place, data)
+        write_atomic(place, data)
 
     monkeypatch.setattr(retraining, "write_atomic", look_and_write)
     train(job)
@@ -223,7 +234,7 @@ def test_exported_files_of_earlier_weights_are_gone_before_new_ones_are_there(ma
 
 def test_checkpoints_and_reports_keep_their_pace(make_job):
     job = make_job(checkpoint_interval_seconds=1e6)
-    reports = []
+    reports: list[dict[str, Any]] = []
     with pytest.raises(KilledError):
         train_network(job, kill_in_epoch(2), 0.0, CPU)
     assert not (Path(job.folders[0]) / "checkpoint.pt").exists()
@@ -271,4 +282,4 @@ def test_the_record_is_plain_json(make_job):
     assert content["architecture"] == list(ARCHITECTURE)
     assert content["recipe"]["epochs"] == 4
     assert set(content["result"]) == {"loss", "accuracy", "epochs", "seconds"}
-    assert load_retraining(job.folders[0]).recipe == job.config.identity()
+    assert present(load_retraining(job.folders[0])).recipe == job.config.identity()

@@ -16,7 +16,8 @@ def trial(network, **last_result):
 @pytest.fixture
 def watched():
     """A view of two networks, the numbers it was told are finished, and what it has printed."""
-    output, finished = io.StringIO(), []
+    output = io.StringIO()
+    finished: list[int] = []
     view = RetrainingView(
         {0: "#0  1 k params", 2: "#2, #3  5 k params"}, 4, finished.append, Console(file=output, width=80)
     )

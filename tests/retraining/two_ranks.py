@@ -10,6 +10,7 @@ from multinas_ray.cluster import NoticedCheckpoints, SpotNotice
 from multinas_ray.data import Augmentation, DataSplits
 from multinas_ray.retraining import RetrainConfig
 from multinas_ray.retraining.network_training import NetworkTraining
+from tests.support.narrow import present
 
 NOTICED_STEP = 2
 """Steps done when the last rank's node gets its notice."""
@@ -20,7 +21,7 @@ def train_on_a_rank(rank: int, world_size: int, store: Path, splits: DataSplits,
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
     training = without_normalisation(splits, rank, world_size)
-    row = training.run_epoch()
+    row = present(training.run_epoch())
     loss, accuracy = training.score(splits.test)
     if rank == world_size - 1:
         torch.save({"state": training.network.state_dict(), "row": (row["train_loss"], loss, accuracy)}, file)
@@ -46,9 +47,10 @@ def pause_on_a_rank(rank: int, world_size: int, store: Path, splits: DataSplits,
 
 def without_normalisation(splits: DataSplits, rank: int = 0, world_size: int = 1) -> NetworkTraining:
     """The training of a network without batch normalisation, so that nothing depends on how a batch is shared."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    nn.init.zeros_(network[1].weight)
-    nn.init.zeros_(network[1].bias)
+    linear = nn.Linear(64, 10)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    network = nn.Sequential(nn.Flatten(), linear)
     config = RetrainConfig(epochs=2, batch_size=32, augmentation="standard", num_workers=world_size)
     crops = Augmentation(crop_padding=1, horizontal_flip=False)
     return NetworkTraining(network, config, splits, crops, torch.device("cpu"), rank, world_size)

@@ -20,6 +20,7 @@ from experiments.parts.tables import Table
 from multinas_ray.data import ImageSet
 from multinas_ray.errors import ConfigError, DataError
 from multinas_ray.supernets import Supernet, write_supernet
+from tests.support.narrow import present
 
 # A toy of 4**5 architectures that can be enumerated: its loss is smallest far from the random architectures
 CATEGORIES = (4,) * 5
@@ -67,7 +68,7 @@ def test_evolution_ends_where_the_limit_leaves_too_few():
 
 
 def test_random_draws_are_uniform_among_the_allowed():
-    counts = {}
+    counts: dict[tuple[int, ...], int] = {}
     for seed in range(1000):
         (one,) = random_within(lambda rows: rows.sum(axis=1) <= 1, CATEGORIES, 1, (), np.random.default_rng(seed))
         counts[one] = counts.get(one, 0) + 1
@@ -92,9 +93,10 @@ def test_all_methods_have_one_budget(settings, tmp_path):
 def test_separate_searches_differ_from_ours_in_targets_and_length_only(tmp_path):
     settings = Settings()
     ours = config_of("ours", 3, settings, tmp_path, 1)
+    targets = present(ours.targets)
     for place in range(4):
         one = config_of(f"separate-{place}", 3, settings, tmp_path, 1)
-        assert one.targets == (ours.targets[place],)
+        assert one.targets == (targets[place],)
         assert 4 * one.search_rounds == ours.search_rounds
         assert 4 * one.warmup_rounds == ours.warmup_rounds
         assert (one.space, one.data, one.training, one.seed) == (ours.space, ours.data, ours.training, ours.seed)
@@ -138,7 +140,7 @@ class _AtOnce(Executor):
     """Does everything where it stands."""
 
     def submit(self, fn, /, *args, **kwargs):
-        future: Future = Future()
+        future: Future[object] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
         except Exception as error:
@@ -175,7 +177,8 @@ def test_pieces_run_once_and_after_what_they_need(tmp_path):
 
 
 def test_a_restart_does_only_what_is_missing(tmp_path):
-    pieces, done = pieces_of(SUPERNETS, [0]), []
+    pieces = pieces_of(SUPERNETS, [0])
+    done: list[Piece] = []
     for piece in pieces[:3]:
         _finish(piece, tmp_path)
 
@@ -334,7 +337,7 @@ def test_a_fixed_supernet_is_searched_within_the_targets(tmp_path):
     write_supernet(Supernet(config.space, norm_batch_size=64, seed=0), config.run_path)
     piece = Piece("networks", "spos", 0)
     run_piece(piece, settings, tmp_path, 1)
-    networks = load_piece(piece.path(tmp_path))
+    networks = present(load_piece(piece.path(tmp_path)))
     assert networks["target"].tolist() == sorted(settings.targets)
     assert (networks["flops"] <= networks["target"]).all()
     assert config.costs["flops"](np.array(networks["architecture"].tolist())).tolist() == networks["flops"].tolist()

@@ -2,7 +2,7 @@
 # docs/cluster-local.yaml for real, on this one machine: ray up, a small search by ray submit, its folder fetched and
 # reported, ray down.
 #
-#   sudo --preserve-env=PATH tests/cluster/local_up.sh
+#   sudo --preserve-env=PATH tests/deployment/local_up.sh
 #
 # Needs root, openssh-server, rsync, iproute2 and an environment with this package on the PATH. `ray up` and `ray down`
 # stop every Ray process that they see, and a Ray head takes the machine's well-known places: so all of it happens in

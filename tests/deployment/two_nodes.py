@@ -13,6 +13,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ |= {
     "RAY_TMPDIR": tempfile.mkdtemp(prefix="nodes-", dir="/tmp"),  # ray.init() of others must not find this cluster
@@ -104,7 +105,7 @@ def main() -> int:
     given = arguments.parse_args()
     head = {"num_cpus": 0, "include_dashboard": False}
     # Hooks for the exit could be set by the main thread only.
-    cluster = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
+    cluster: Any = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
     try:
         with FakeMetadata("aws") as metadata:
             cluster.add_node(num_cpus=1, node_ip_address=ADDRESSES[0])
