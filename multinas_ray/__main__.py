@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from multinas_ray.commands import export, plot, profile, report, retrain, select, verify
+from multinas_ray.commands.common import OneLineParser, VerbParser
 from multinas_ray.errors import MultiNASError
 
 VERBS = (verify, select, retrain, export, report, profile, plot)
@@ -32,12 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="multinas-ray",
         description="What comes after a multinas_ray search (one search that finds K networks, small to large): "
         "choose its networks, train, measure, export and report them. A record can be read while the search goes on.",
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=VerbParser)
     for verb in VERBS:
         verb.add_parser(commands)
     return parser

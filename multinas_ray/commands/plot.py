@@ -9,34 +9,37 @@ from multinas_ray.commands.common import Subparsers, add_run
 
 def add_parser(commands: Subparsers) -> None:
     """Describe the verb."""
-    parser = commands.add_parser(
+    commands.add_parser(
         "plot",
+        fill=_add_flags,
+        command=run,
         help="draw a run: its networks over their cost, and how its distributions moved",
         description="Write pareto.png (every evaluation, the best ones and the K networks) and "
         "distributions.png (expected complexity and entropy over the updates) into a folder.",
     )
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    from multinas_ray.commands.flags import add_settings
+    from multinas_ray.commands.outputs import PlotConfig
+
     add_run(parser)
-    parser.add_argument("--output", default=".", metavar="FOLDER", help="where to write the pictures (default: here)")
-    parser.add_argument(
-        "--cost",
-        default=None,
-        metavar="NAME",
-        help="column of the evaluations for the horizontal axis, such as params or flops (default: the cost "
-        "that drove the search)",
-    )
-    parser.set_defaults(command=run)
+    add_settings(parser, {"what is drawn": PlotConfig})
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw; returns the exit status."""
+    from multinas_ray.commands.flags import read_settings
+    from multinas_ray.commands.outputs import PlotConfig
     from multinas_ray.report import plot_distributions, plot_pareto
     from multinas_ray.runs import load_run
     from multinas_ray.storage import make_folder, resolve
 
+    config = read_settings(arguments, PlotConfig)
     loaded = load_run(arguments.run)
-    folder = resolve(arguments.output)
+    folder = resolve(config.output)
     make_folder(folder)
-    plot_pareto(loaded, folder.join("pareto.png"), cost=arguments.cost)
+    plot_pareto(loaded, folder.join("pareto.png"), cost=config.cost)
     plot_distributions(loaded, folder.join("distributions.png"))
     print(folder.join("pareto.png"), folder.join("distributions.png"), sep="\n")
     return 0

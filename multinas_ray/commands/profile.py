@@ -22,8 +22,10 @@ EXIT_STATUS = {"good": 0, "poor": 1, "noisy": 3}
 
 def add_parser(commands: Subparsers) -> None:
     """Describe the verb."""
-    parser = commands.add_parser(
+    commands.add_parser(
         "profile",
+        fill=_add_flags,
+        command=run,
         help="measure the blocks of a space on this machine: a latency table for searches",
         description="Measure each block of a search space on this machine, within whole networks, and write a table "
         "of latencies that a search takes as its complexity (--complexity latency --latency-table FILE). Then measure "
@@ -32,6 +34,12 @@ def add_parser(commands: Subparsers) -> None:
         "tau 0.9 or more), 1 it predicts them poorly, 2 nothing could be measured, 3 the machine is too noisy to tell: "
         "even two measurements of the same networks disagree.",
     )
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    from multinas_ray.commands.flags import add_settings
+    from multinas_ray.latency import ProfileSettings
+
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--space",
@@ -43,51 +51,19 @@ def add_parser(commands: Subparsers) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help="the table (default: latency.parquet here, or in the run's folder with --run)"
     )
-    _add_settings(parser)
-    parser.set_defaults(command=run)
-
-
-def _add_settings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batch-size", type=int, default=1, metavar="B", help="images at once (default: 1)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to measure (default: cpu)")
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=1,
-        metavar="N",
-        help="CPU threads (default: 1). With 1 the thread's own CPU time is read, so that other processes disturb "
-        "less; with more, wall time",
-    )
-    parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32", help="number format (default: float32)"
-    )
-    parser.add_argument(
-        "--repeats",
-        type=int,
-        default=10,
-        metavar="N",
-        help="passes over all blocks, and over the 30 networks, at least (default: 10); more follow until the medians "
-        "are steady",
-    )
-    parser.add_argument(
-        "--max-seconds",
-        type=float,
-        default=180.0,
-        metavar="S",
-        help="no further passes after this time, in each of the two stages (default: 180)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="decides which networks are measured (default: 0)")
+    add_settings(parser, {"how it is measured": ProfileSettings})
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, write and compare; returns the exit status."""
     from rich.console import Console
 
-    from multinas_ray.latency import profile_space, validate_table, validation_file
+    from multinas_ray.commands.flags import read_settings
+    from multinas_ray.latency import ProfileSettings, profile_space, validate_table, validation_file
     from multinas_ray.report import plot_latency
     from multinas_ray.storage import make_folder, resolve
 
-    space, output, settings = _space(arguments), _output(arguments), _settings(arguments)
+    space, output, settings = _space(arguments), _output(arguments), read_settings(arguments, ProfileSettings)
     make_folder(output.rpartition("/")[0] or ".")  # now, and not after minutes of measuring
     console = Console()
     with _progress(console, settings) as stage:
@@ -136,21 +112,6 @@ def _output(arguments: argparse.Namespace) -> str:
     if not arguments.output.endswith(".parquet"):
         raise ConfigError(f"--output is a Parquet file and ends in .parquet; got {arguments.output!r}")
     return str(arguments.output)
-
-
-def _settings(arguments: argparse.Namespace) -> ProfileSettings:
-    from multinas_ray.latency import ProfileSettings
-
-    return ProfileSettings(
-        batch_size=arguments.batch_size,
-        device=arguments.device,
-        threads=arguments.threads,
-        precision=arguments.precision,
-        least_passes=arguments.repeats,
-        most_passes=max(ProfileSettings.most_passes, arguments.repeats),
-        max_seconds=arguments.max_seconds,
-        seed=arguments.seed,
-    )
 
 
 @contextmanager

@@ -9,25 +9,33 @@ from multinas_ray.commands.common import Subparsers, add_label, add_run
 
 def add_parser(commands: Subparsers) -> None:
     """Describe the verb."""
-    parser = commands.add_parser(
+    commands.add_parser(
         "report",
+        fill=_add_flags,
+        command=run,
         help="write one HTML file that shows a run: its networks, figures and cost",
         description="Write a report of a run as one HTML file that opens in any browser without a network: the K "
         "networks, the Pareto picture, the networks block by block, how the distributions converged, what the search "
         "cost, why each network was chosen, latency and retraining where known, and the configuration. It can be "
         "written while the search goes on, and for a MultiNASSearch in a Tune pipeline.",
     )
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    from multinas_ray.commands.flags import add_settings
+    from multinas_ray.commands.outputs import ReportConfig
+
     add_run(parser)
-    parser.add_argument(
-        "--output", metavar="FILE", help="the HTML file, local or a URI (default: report.html in the folder of the run)"
-    )
     add_label(parser)
-    parser.set_defaults(command=run)
+    add_settings(parser, {"what is written": ReportConfig})
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the report; returns the exit status."""
+    from multinas_ray.commands.flags import read_settings
+    from multinas_ray.commands.outputs import ReportConfig
     from multinas_ray.report import write_report
 
-    print(write_report(arguments.run, output=arguments.output, label=arguments.label))
+    config = read_settings(arguments, ReportConfig)
+    print(write_report(arguments.run, output=config.output, label=arguments.label))
     return 0

@@ -9,15 +9,15 @@ from multinas_ray.commands.common import Subparsers, add_run
 
 def add_parser(commands: Subparsers) -> None:
     """Describe the verb."""
-    parser = commands.add_parser(
+    commands.add_parser(
         "verify",
+        fill=add_run,
+        command=run,
         help="check that a run's record is complete and explains its result",
         description="Check that every evaluation of a run is recorded exactly once, and that telling them "
         "again, in order, to a new optimiser gives every recorded distribution again. Exit status: 0 the "
         "record holds, 1 it does not, 2 there is no readable run.",
     )
-    add_run(parser)
-    parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,14 +1,18 @@
 """Which images a run uses and how they are divided."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import NonNegativeInt, checked
 from multinas_ray.storage import refuse_credentials
 
 Source = Literal["digits", "cifar10", "folder"]
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Names a source of images and fixes its splits; equal configs give equal splits on every machine.
@@ -31,14 +35,14 @@ class DataConfig:
     """Share of the training images set apart for validation, above 0 and below 1. The search judges
     architectures on these images only; DARTS uses 0.5. Not used where a folder holds train, val and test."""
 
-    split_seed: int = 0
+    split_seed: NonNegativeInt = 0
     """Seed of the validation split and of `max_train_images`, at least 0. Apart from the search's seed."""
 
-    max_train_images: int | None = None
+    max_train_images: Annotated[int, Ge(2)] | None = None
     """Keep at most this many training images, the same share of each class, before the validation split;
     at least 2. None keeps all. The test images are never reduced."""
 
-    image_size: int | None = None
+    image_size: Annotated[int, Ge(4)] | None = None
     """Height and width in pixels to scale the images down to (antialiased), at least 4. None keeps them.
     Images of a folder differ in size: the shorter side is scaled, up or down, and the middle square cut out;
     None takes the median of the shorter sides, at most 64."""
@@ -55,7 +59,7 @@ class DataConfig:
     their own (RGB, random crops of random size, image_size 224 unless set): for sets that do not fit, as ImageNet.
     `path` may then also be that of `write_image_shards`, local or s3://."""
 
-    decode_processes: int | None = None
+    decode_processes: NonNegativeInt | None = None
     """Processes that decode images for each stream of a worker, where they are not in memory; 0: the worker itself;
     None: the machine's cores shared by the workers on it."""
 
@@ -63,9 +67,7 @@ class DataConfig:
     """Let torchvision download CIFAR-10 (170 MB) into `path` if it is not there."""
 
     def __post_init__(self) -> None:
-        """Check every field before anything is read."""
-        if self.source not in get_args(Source):
-            raise ConfigError(f"source must be one of {', '.join(get_args(Source))}, not {self.source!r}")
+        """Check what belongs together before anything is read."""
         if self.source == "cifar10" and self.path is None:
             raise ConfigError("source='cifar10' needs path: the folder that holds (or is to hold) CIFAR-10")
         if self.source == "folder" and self.path is None:
@@ -76,20 +78,10 @@ class DataConfig:
             raise ConfigError("source='folder' is on disk already: leave download=False")
         if not self.in_memory and self.source != "folder":
             raise ConfigError(f"in_memory=False needs source='folder', {self.source} is kept in memory: leave it True")
-        if self.decode_processes is not None and self.decode_processes < 0:
-            raise ConfigError(f"decode_processes must be at least 0 or None, not {self.decode_processes}")
         if self.source == "digits" and (self.path is not None or self.download):
             raise ConfigError("source='digits' comes with scikit-learn: leave path=None and download=False")
         if not 0 < self.validation_fraction < 1:
             raise ConfigError(
-                f"validation_fraction must lie above 0 and below 1, not {self.validation_fraction}: "
+                f"validation_fraction must lie above 0 and below 1, got {self.validation_fraction}; "
                 "0.2 keeps four images in five for training"
             )
-        if self.split_seed < 0:
-            raise ConfigError(f"split_seed must be at least 0, not {self.split_seed}")
-        if self.max_train_images is not None and self.max_train_images < 2:
-            raise ConfigError(
-                f"max_train_images must be at least 2, not {self.max_train_images}; None keeps all images"
-            )
-        if self.image_size is not None and self.image_size < 4:
-            raise ConfigError(f"image_size must be at least 4 pixels, not {self.image_size}; None keeps them")

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from pyarrow import fs as pafs
@@ -23,6 +23,7 @@ from multinas_ray.cluster import counted_progress
 from multinas_ray.data import DataSplits, load_splits, open_stream
 from multinas_ray.errors import ConfigError, StateError, first_line
 from multinas_ray.export.card import ARCHITECTURE_FILE, CARD_FILE, model_card
+from multinas_ray.export.config import ExportConfig
 from multinas_ray.export.description import describe_network, embedded_texts
 from multinas_ray.export.formats import (
     BATCH_SIZES,
@@ -36,10 +37,9 @@ from multinas_ray.export.formats import (
 from multinas_ray.latency import LatencyTable
 from multinas_ray.runs import EXPORT_FOLDER, Retrained, RetrainingRecord, format_count, load_retraining, network_path
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import Location, delete_folder, make_folder, read_bytes, resolve, write_atomic
 from multinas_ray.supernets import build_subnet
-
-Weights = Literal["auto", "retrained", "supernet"]
 
 _PARTIAL_FOLDER, _OLD_FOLDER = ".export.partial", ".export.old"
 
@@ -60,15 +60,13 @@ class ExportedNetwork:
     """How near model.pt2 and model.onnx come to the network."""
 
 
+@checked_arguments
 def export_networks(
     run_path: str,
+    config: ExportConfig | None = None,
     *,
     label: str | None = None,
-    networks: Collection[int] | None = None,
-    weights: Weights = "auto",
-    output: str | None = None,
-    onnx: bool = True,
-    latency_table: str | None = None,
+    networks: Sequence[int] | None = None,
     data_path: str | None = None,
     imports: Sequence[str] = (),
     console: Console | None = None,
@@ -80,12 +78,9 @@ def export_networks(
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI.
+        config: which weights are written, and where; its defaults if None.
         label: of the selection whose networks are meant; None for the run's own.
         networks: numbers of the networks to export; None for all.
-        weights: "retrained"; "supernet": those it had in the search; "auto": retrained where there are any.
-        output: folder for `<network>/`, local or a URI; None: `networks/<network>/export` in the family's folder.
-        onnx: whether ONNX files are written.
-        latency_table: file of `multinas-ray profile`, to tell each network's predicted latency on that device.
         data_path: where the images lie now; None: where they lay when the search ran.
         imports: modules or .py files that define blocks of one's own.
         console: where progress and the table are printed; the standard output by default.
@@ -99,16 +94,15 @@ def export_networks(
         ExportError: a network cannot be traced, or a file differs from it.
         MissingPackageError: a package of the extra "export" is missing.
     """
-    check_packages(onnx=onnx)
-    if weights not in get_args(Weights):
-        raise ConfigError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights!r}")
+    config = config or ExportConfig()
+    check_packages(onnx=config.onnx)
     console = console or Console()
     opened = open_run(run_path, data_path=data_path, imports=imports)
     family = load_family(run_path, label)
     rows = _chosen_rows(family, networks)
-    kinds = [_weights_of(row, weights, run_path) for row in rows]
-    table = None if latency_table is None else LatencyTable.read(latency_table)
-    exporter = _Exporter(opened, family, load_splits(opened.data), label, output, onnx, table)
+    kinds = [_weights_of(row, config.weights, run_path) for row in rows]
+    table = None if config.latency_table is None else LatencyTable.read(config.latency_table)
+    exporter = _Exporter(opened, family, load_splits(opened.data), label, config.output, config.onnx, table)
     exported = []
     with counted_progress(console) as progress:
         for row, kind in progress.track(list(zip(rows, kinds, strict=True)), description="exporting networks"):

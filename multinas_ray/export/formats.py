@@ -93,7 +93,7 @@ def check_packages(*, onnx: bool) -> None:
     """
     require("safetensors.torch", extra="export", purpose="safetensors files")
     for module in ("onnx", "onnxscript", "onnxruntime") if onnx else ():
-        require(module, extra="export", purpose="ONNX files (--skip-onnx leaves them out)")
+        require(module, extra="export", purpose="ONNX files (--no-onnx leaves them out)")
 
 
 def export_network(
@@ -196,7 +196,7 @@ def _write_onnx(program: Any, file: Path, texts: Mapping[str, str]) -> None:
     except _TRACE_ERRORS as error:
         raise ExportError(
             f"torch.onnx cannot write this network ({first_line(error)}): a block uses an operation that ONNX does "
-            "not have; leave ONNX out (--skip-onnx) and use model.pt2"
+            "not have; leave ONNX out (--no-onnx) and use model.pt2"
         ) from error
     assert converted is not None
     for node in converted.model.graph:

@@ -1,7 +1,8 @@
+from .config import ProfileSettings
 from .foreign_tables import read_latency_table, read_proxyless_table
 from .profiling import profile_space, validate_table
 from .table import TABLE_FILE, BlockLatency, LatencyConditions, LatencyTable, blocks_of, describe_block
-from .timing import OnPass, ProfileSettings
+from .timing import OnPass
 from .validation import LatencyValidation, validation_file
 
 __all__ = [

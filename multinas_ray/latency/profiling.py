@@ -18,9 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.latency.config import ProfileSettings
 from multinas_ray.latency.table import BlockLatency, LatencyConditions, LatencyTable, blocks_of, describe_block
-from multinas_ray.latency.timing import LapTimer, OnPass, ProfileSettings, repeat_until_steady, robust_spread
+from multinas_ray.latency.timing import (
+    LapTimer,
+    OnPass,
+    check_device,
+    device_name,
+    in_force,
+    place,
+    random_images,
+    repeat_until_steady,
+    robust_spread,
+    timer_of,
+)
 from multinas_ray.latency.validation import LatencyValidation
+from multinas_ray.settings import PositiveInt, checked_arguments
 from multinas_ray.spaces import BlockDescription, FloatArray, IntArray, NetworkSpace, Shape
 from multinas_ray.supernets import build_block, build_subnet
 
@@ -31,6 +44,7 @@ TIMED_RUNS = 2
 _MS = 1000.0
 
 
+@checked_arguments
 def profile_space(
     network_space: NetworkSpace,
     settings: ProfileSettings,
@@ -52,11 +66,15 @@ def profile_space(
 
     Returns:
         The table, with medians over all passes.
+
+    Raises:
+        ConfigError: an argument breaks its rule, or there is no such device.
     """
+    check_device(settings)
     bench = _Bench(network_space, settings)
-    timer = timer or settings.timer()
+    timer = timer or timer_of(settings)
     rng = np.random.default_rng(settings.seed)
-    with settings.in_force():
+    with in_force(settings):
         bench.run(covering_architectures(network_space, rng), timer)  # warms up: memory, kernels, their choice
         times_PB = repeat_until_steady(
             lambda: bench.run(covering_architectures(network_space, rng), timer), settings, on_pass
@@ -64,12 +82,13 @@ def profile_space(
     return LatencyTable(bench.rows(times_PB), _conditions(network_space, settings))
 
 
+@checked_arguments
 def validate_table(
     table: LatencyTable,
     network_space: NetworkSpace,
     settings: ProfileSettings,
     *,
-    num_networks: int = NUM_VALIDATION_NETWORKS,
+    num_networks: PositiveInt = NUM_VALIDATION_NETWORKS,
     timer: LapTimer | None = None,
     on_pass: OnPass = lambda passes, error: None,
 ) -> LatencyValidation:
@@ -89,12 +108,13 @@ def validate_table(
         ConfigError: the table lacks a block, or was measured for another batch or precision.
     """
     _check_conditions(table.conditions, settings)
+    check_device(settings)
     rng = np.random.default_rng([settings.seed, 1])
     architectures_ND = distinct_architectures(network_space, num_networks, rng)
     predicted_N = table.cost(network_space)(architectures_ND)
-    networks = [settings.place(build_subnet(network_space, architecture)) for architecture in architectures_ND]
-    images = settings.images(network_space.input_shape)
-    times_PN = _MS * _measure_whole(networks, images, settings, rng, timer or settings.timer(), on_pass)
+    networks = [place(build_subnet(network_space, architecture), settings) for architecture in architectures_ND]
+    images = random_images(settings, network_space.input_shape)
+    times_PN = _MS * _measure_whole(networks, images, settings, rng, timer or timer_of(settings), on_pass)
     half = len(times_PN) // 2
     return LatencyValidation(
         architectures=architectures_ND,
@@ -124,7 +144,7 @@ def _measure_whole(
             (seconds_N[index],) = timer([networks[index]], images)
         return seconds_N
 
-    with settings.in_force():
+    with in_force(settings):
         return repeat_until_steady(measure, settings, on_pass)
 
 
@@ -151,7 +171,7 @@ class _Bench:
 
     def __init__(self, network_space: NetworkSpace, settings: ProfileSettings) -> None:
         self._space, self._settings = network_space, settings
-        self._images = settings.images(network_space.input_shape)
+        self._images = random_images(settings, network_space.input_shape)
         *shapes, head_shape = network_space.input_shapes
         self._stem = self._step(network_space.stem, network_space.input_shape)
         self._steps = [
@@ -162,7 +182,7 @@ class _Bench:
         self._named = {(describe_block(block), shape): block.name for _, block, shape in blocks_of(network_space)}
 
     def _step(self, block: BlockDescription, shape: Shape) -> tuple[tuple[str, Shape], nn.Module]:
-        return (describe_block(block), shape), self._settings.place(build_block(block, nn.BatchNorm2d))
+        return (describe_block(block), shape), place(build_block(block, nn.BatchNorm2d), self._settings)
 
     def run(self, architectures_ND: IntArray, timer: LapTimer) -> FloatArray:
         """(B,) seconds of each distinct block, the median over the places where it stands in some networks."""
@@ -196,7 +216,7 @@ class _Bench:
 
 def _conditions(network_space: NetworkSpace, settings: ProfileSettings) -> LatencyConditions:
     return LatencyConditions(
-        device=settings.device_name(),
+        device=device_name(settings),
         batch_size=settings.batch_size,
         precision=settings.precision,
         threads=settings.threads,

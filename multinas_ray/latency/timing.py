@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.latency.config import ProfileSettings
 from multinas_ray.spaces import FloatArray, Shape
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -23,7 +23,6 @@ NORMAL_SPREAD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 MEDIAN_ERROR = 1.2533
 """Standard error of a median over that of a mean, for normal errors (sqrt(pi / 2))."""
-_FINE_CLOCK_SECONDS = 1e-6
 
 LapTimer = Callable[[Sequence[nn.Module], Tensor], list[float]]
 """Runs modules in a row on an input and returns the seconds that each took."""
@@ -32,93 +31,59 @@ OnPass = Callable[[int, float], None]
 """Is told, after each pass, how many are done and the relative error of the medians so far."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProfileSettings:
-    """How to measure.
+def check_device(settings: ProfileSettings) -> None:
+    """Make sure that torch can use the device.
 
     Raises:
-        ConfigError: a setting is out of range, or there is no such device.
+        ConfigError: there is no GPU.
     """
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device='cuda' needs a GPU that this torch can use; there is none: use device='cpu'")
 
-    batch_size: int = 1
-    """Images that pass at once."""
-    device: str = "cpu"
-    """"cpu" or "cuda"."""
-    threads: int = 1
-    """Threads of the CPU. With 1, the thread's own CPU time is read: waiting for other processes does not count."""
-    precision: str = "float32"
-    """"float32" or "bfloat16", for weights and activations."""
-    least_passes: int = 10
-    """Passes over all blocks (over all networks, when validating) at least; 2 or more."""
-    most_passes: int = 400
-    """Passes at most."""
-    tolerance: float = 0.003
-    """Passes end when the standard errors of all medians are together below this share of the medians."""
-    max_seconds: float = 180.0
-    """Passes beyond `least_passes` begin only before this time."""
-    seed: int = 0
-    """Decides which networks are measured, and in what order."""
 
-    def __post_init__(self) -> None:
-        if min(self.batch_size, self.threads) < 1 or not 2 <= self.least_passes <= self.most_passes:
-            raise ConfigError(
-                f"batch_size and threads are 1 or more, and passes 2 or more; got batch_size={self.batch_size}, "
-                f"threads={self.threads}, least_passes={self.least_passes}, most_passes={self.most_passes}"
-            )
-        if self.precision not in PRECISIONS:
-            raise ConfigError(f"precision is one of {', '.join(PRECISIONS)}; got {self.precision!r}")
-        if self.device not in ("cpu", "cuda"):
-            raise ConfigError(f"device is 'cpu' or 'cuda'; got {self.device!r}")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device='cuda' needs a GPU that this torch can use; there is none: use device='cpu'")
+def timer_of(settings: ProfileSettings) -> LapTimer:
+    """The timer for these conditions."""
+    if settings.device == "cuda":
+        return _time_by_events
+    return clock_timer(time.thread_time if settings.clock == "cpu" else time.perf_counter)
 
-    @property
-    def clock(self) -> str:
-        """What is read: "cuda" events, "cpu" time of the one computing thread, or "wall" time."""
-        if self.device == "cuda":
-            return "cuda"
-        is_fine = time.get_clock_info("thread_time").resolution <= _FINE_CLOCK_SECONDS
-        return "cpu" if self.threads == 1 and is_fine else "wall"
 
-    def timer(self) -> LapTimer:
-        """The timer for these conditions."""
-        if self.device == "cuda":
-            return _time_by_events
-        return clock_timer(time.thread_time if self.clock == "cpu" else time.perf_counter)
+def place(module: nn.Module, settings: ProfileSettings) -> nn.Module:
+    """The module as it is measured: mode `eval`, on the device, channels_last."""
+    dtype = PRECISIONS[settings.precision]
+    return module.eval().to(settings.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-    def place(self, module: nn.Module) -> nn.Module:
-        """The module as it is measured: mode `eval`, on the device, channels_last."""
-        dtype = PRECISIONS[self.precision]
-        return module.eval().to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
-    def images(self, shape: Shape) -> Tensor:
-        """A batch of random images."""
-        generator = torch.Generator().manual_seed(self.seed)
-        images = torch.randn(self.batch_size, *shape, generator=generator)
-        return images.to(self.device, PRECISIONS[self.precision], memory_format=torch.channels_last)
+def random_images(settings: ProfileSettings, shape: Shape) -> Tensor:
+    """A batch of random images."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    images = torch.randn(settings.batch_size, *shape, generator=generator)
+    return images.to(settings.device, PRECISIONS[settings.precision], memory_format=torch.channels_last)
 
-    @contextmanager
-    def in_force(self) -> Iterator[None]:
-        """Inference with these threads, and without the garbage collector in between."""
-        threads, collects = torch.get_num_threads(), gc.isenabled()
-        torch.set_num_threads(self.threads)
-        gc.disable()
-        try:
-            with torch.inference_mode():
-                yield
-        finally:
-            torch.set_num_threads(threads)
-            if collects:
-                gc.enable()
 
-    def device_name(self) -> str:
-        """The processor, for people."""
-        if self.device == "cuda":
-            return torch.cuda.get_device_name()
-        facts = Path("/proc/cpuinfo")
-        lines = facts.read_text().splitlines() if facts.exists() else []
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        return names[0] if names else platform.processor() or platform.machine()
+@contextmanager
+def in_force(settings: ProfileSettings) -> Iterator[None]:
+    """Inference with these threads, and without the garbage collector in between."""
+    threads, collects = torch.get_num_threads(), gc.isenabled()
+    torch.set_num_threads(settings.threads)
+    gc.disable()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        if collects:
+            gc.enable()
+
+
+def device_name(settings: ProfileSettings) -> str:
+    """The processor, for people."""
+    if settings.device == "cuda":
+        return torch.cuda.get_device_name()
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text().splitlines() if facts.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def clock_timer(clock: Callable[[], float]) -> LapTimer:

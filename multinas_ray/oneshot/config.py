@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from multinas_ray.core import TARGET_WEIGHT, Optimizer, OptimizerSettings, make_optimizer, optimizer_kind
 from multinas_ray.data import DataConfig
@@ -17,6 +19,7 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot.schedule import Plan
 from multinas_ray.runs import evaluations_schema
 from multinas_ray.selection import CANDIDATES_PER_NETWORK
+from multinas_ray.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, checked
 from multinas_ray.spaces import AdditiveCost, NetworkSpace, all_costs
 from multinas_ray.storage import below
 from multinas_ray.supernets import WeightTraining
@@ -24,6 +27,7 @@ from multinas_ray.supernets import WeightTraining
 RECORDED_PACKAGES = ("multinas-ray", "ray", "torch", "torchvision", "numpy", "pyarrow")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class OneShotSearchConfig:
     """One search: K networks from one supernet.
@@ -43,7 +47,7 @@ class OneShotSearchConfig:
     """(K,) increasing complexities in their own unit, in place of coefficients: the best network within each. Each
     distribution is held near its target (docs/METHOD.md); the choice of the networks at the end keeps every target as
     a hard limit."""
-    target_weight: float = TARGET_WEIGHT
+    target_weight: PositiveFloat = TARGET_WEIGHT
     """What being far from a target weighs against the loss, see `core.targets.targeted_losses`. [ours]"""
     complexity: str = "params"
     """Which cost they are about: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
@@ -53,22 +57,22 @@ class OneShotSearchConfig:
     """Folder of all runs; a shared or s3:// one where the cluster has several nodes."""
     name: str
     """Name of the run, and of its folder in storage_path."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Decides the weights' start, the batches and every draw."""
 
-    warmup_rounds: int
+    warmup_rounds: NonNegativeInt
     """Weight steps on uniformly drawn subnets before the distributions move."""
-    search_rounds: int
+    search_rounds: PositiveInt
     """Rounds that evaluate subnets and move the distributions."""
     train_during_search: bool = True
     """False: weights first. The warm-up is then the whole training, and the distributions move on fixed weights."""
-    num_train_architectures: int | None = None
+    num_train_architectures: PositiveInt | None = None
     """Subnets of one weight step; None: K."""
-    samples_per_update: int | None = None
+    samples_per_update: PositiveInt | None = None
     """N, the subnets evaluated in a round, a multiple of K; None: 2 K."""
-    memory: int = 0
+    memory: NonNegativeInt = 0
     """Earlier draws that an update uses again. For fixed weights: losses age while weights train."""
-    margin_scale: float = 0.5
+    margin_scale: PositiveFloat = 0.5
     """Multiplies the least probability of each category (docs/METHOD.md, step 8). Half is our default: with few
     variables the whole margin keeps even a decided distribution's mode wandering. More explores longer."""
     optimizer: str = "distributions"
@@ -78,38 +82,34 @@ class OneShotSearchConfig:
     training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
     """How the weights are trained."""
 
-    candidates_per_network: int = CANDIDATES_PER_NETWORK
+    candidates_per_network: PositiveInt = CANDIDATES_PER_NETWORK
     """Architectures that are evaluated on all validation images for each network before one is chosen: the mode of
     its distribution, the best evaluated and fresh draws."""
 
-    num_workers: int = 1
+    num_workers: PositiveInt = 1
     """Workers that hold the supernet, each with its shard of every batch."""
-    min_workers: int | None = None
+    min_workers: PositiveInt | None = None
     """Workers with which the search goes on when nodes are lost, until they are back; None: it waits for all."""
-    node_wait_seconds: float = 0.0
+    node_wait_seconds: NonNegativeFloat = 0.0
     """Longest wait at the start for nodes that an autoscaler is asked for. 0: the nodes must be there."""
     use_gpu: bool = False
     """One GPU a worker."""
-    cpus_per_worker: float = 1.0
+    cpus_per_worker: PositiveFloat = 1.0
     """Logical CPUs each worker asks Ray for."""
-    threads_per_worker: int | None = None
+    threads_per_worker: PositiveInt | None = None
     """CPU threads of torch in each worker; None: the node's cores shared by its workers."""
-    max_worker_failures: int = 3
+    max_worker_failures: Annotated[int, Ge(-1)] = 3
     """Restarts of the worker group before the search is given up; -1: no limit."""
-    rounds_ahead: int = 4
+    rounds_ahead: PositiveInt = 4
     """Rounds that are out at any time, so that workers never wait for the driver. 1: strictly one after the other."""
-    rounds_per_block: int | None = None
+    rounds_per_block: PositiveInt | None = None
     """Rounds that one Tune trial stands for; None: at least 16, and at most 200 trials."""
-    blocks_in_flight: int = 2
+    blocks_in_flight: PositiveInt = 2
     """Tune trials at a time."""
-    checkpoint_interval_seconds: float = 120.0
+    checkpoint_interval_seconds: PositiveFloat = 120.0
     """Least time between two checkpoints of the supernet: what a crash may cost in weight steps."""
 
     def __post_init__(self) -> None:
-        for name in ("coefficients", "targets"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-        object.__setattr__(self, "extra_costs", tuple(self.extra_costs))
         check_extra_costs(self.space, self.extra_costs)
         if self.complexity not in self.costs:
             known = ", ".join(self.costs)
@@ -119,24 +119,8 @@ class OneShotSearchConfig:
         self._check_goals()
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
-        for name, least in (
-            ("num_workers", 1),
-            ("candidates_per_network", 1),
-            ("blocks_in_flight", 1),
-            ("max_worker_failures", -1),
-        ):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
         if not 1 <= self.fewest_workers <= self.num_workers:
             raise ConfigError(f"min_workers must be from 1 to num_workers={self.num_workers}, got {self.min_workers}")
-        if not self.node_wait_seconds >= 0:
-            raise ConfigError(f"node_wait_seconds must be 0 or more, got {self.node_wait_seconds}")
-        for name in ("rounds_per_block", "threads_per_worker"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1 or None, got {getattr(self, name)}")
-        for name in ("checkpoint_interval_seconds", "cpus_per_worker"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
         self.training.check_num_workers(self.num_workers)
         if self.optimizer_settings.needs_fixed_losses:
             raise ConfigError(

@@ -11,36 +11,29 @@ from numpy.typing import NDArray
 from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.errors import ConfigError, RunError
 from multinas_ray.oneshot.messages import Round, RoundResult
+from multinas_ray.settings import NonNegativeInt, PositiveInt, checked
 
 DIVERGED_ROUNDS = 5
 """Rounds in a row without a finite loss after which a search is given up."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How many rounds a search has and what they hold."""
 
-    warmup_rounds: int
+    warmup_rounds: NonNegativeInt
     """Weight steps on uniformly drawn subnets before the distributions move; nothing is evaluated."""
-    search_rounds: int
+    search_rounds: PositiveInt
     """Rounds with an evaluation, each of which moves the distributions once."""
-    num_train_architectures: int
+    num_train_architectures: PositiveInt
     """Subnets whose mean loss one weight step minimises."""
     train_during_search: bool = True
     """False: weights first. The warm-up is then the whole training, and search rounds leave the weights alone."""
-    rounds_ahead: int = 4
+    rounds_ahead: PositiveInt = 4
     """Rounds that are out at any time: waiting at the broker or being worked on."""
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("warmup_rounds", 0),
-            ("search_rounds", 1),
-            ("num_train_architectures", 1),
-            ("rounds_ahead", 1),
-        ):
-            value = getattr(self, name)
-            if value < least:
-                raise ConfigError(f"{name} must be at least {least}, got {value}")
         if not self.train_during_search and self.warmup_rounds == 0:
             raise ConfigError(
                 "train_during_search=False with warmup_rounds=0 would never train the supernet; "

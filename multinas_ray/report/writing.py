@@ -22,6 +22,7 @@ from multinas_ray.report.networks import ToldFamily, load_told_family
 from multinas_ray.report.positions import positions_of
 from multinas_ray.runs import Run, load_run
 from multinas_ray.selection import family_path
+from multinas_ray.settings import checked_arguments
 
 REPORT_FILE = "report.html"
 LATENCY_FILE = "latency_validation.parquet"
@@ -39,6 +40,7 @@ _SECTIONS = {
 }
 
 
+@checked_arguments
 def write_report(
     run_path: str | os.PathLike[str], *, output: storage.AnyPath | None = None, label: str | None = None
 ) -> storage.Location:

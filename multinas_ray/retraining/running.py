@@ -30,6 +30,7 @@ from multinas_ray.runs import (
     write_retraining,
 )
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
+from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.storage import below, list_folders, name_of, resolve
 
 WORK_FOLDER = "retraining"
@@ -38,6 +39,7 @@ SYNC_SECONDS = 20
 """How often Tune copies the curves into the run's folder."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Trackers:
     """Services that follow the trainings, beside TensorBoard's files."""
@@ -67,12 +69,13 @@ class Trackers:
         return found
 
 
+@checked_arguments
 def retrain_networks(
     run_path: str,
     config: RetrainConfig | None = None,
     *,
     label: str | None = None,
-    networks: Collection[int] | None = None,
+    networks: Sequence[int] | None = None,
     overwrite: bool = False,
     trackers: Trackers | None = None,
     data_path: str | None = None,

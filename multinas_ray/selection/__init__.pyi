@@ -1,9 +1,10 @@
 from .choice import choose
+from .config import CANDIDATES_PER_NETWORK, SelectConfig
 from .evaluation import CandidateEvaluator, CandidateJob
 from .families import Family, family_labels, family_path, load_family
 from .goals import Goal, goals_of_run
 from .opening import OpenedRun, open_run
-from .pool import CANDIDATES_PER_NETWORK, Candidate, SearchOutcome
+from .pool import Candidate, SearchOutcome
 from .selecting import Selection, select_networks
 from .tables import networks_table
 
@@ -16,6 +17,7 @@ __all__ = [
     "Goal",
     "OpenedRun",
     "SearchOutcome",
+    "SelectConfig",
     "Selection",
     "choose",
     "family_labels",

@@ -1,14 +1,12 @@
 """Goals: what each network is wanted for, a coefficient of the complexity or a budget of limits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import Run, format_count
+from multinas_ray.selection.config import Limits
 from multinas_ray.spaces import AdditiveCost
-
-Limits = Mapping[str, float | Sequence[float]]
-"""Largest allowed value of each cost named; several values ask for several networks."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from multinas_ray.cluster import load_module
 from multinas_ray.data import DataConfig
-from multinas_ray.errors import StateError
+from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import Run, load_run
 from multinas_ray.spaces import AdditiveCost, NetworkSpace, all_costs, space_from_dict
 from multinas_ray.storage import AnyPath
@@ -87,7 +87,7 @@ def open_run(path: AnyPath, *, data_path: str | None = None, imports: Sequence[s
 def _read(kind: type[Settings], path: str, fields: Mapping[str, Any]) -> Settings:
     try:
         return kind(**fields)
-    except TypeError as error:
+    except ConfigError as error:
         raise StateError(
             f"the settings in {path} do not describe a {kind.__name__} ({error}): use the version of multinas-ray "
             "that wrote them"

@@ -22,8 +22,6 @@ Architecture = tuple[int, ...]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-CANDIDATES_PER_NETWORK = 10
-"""The default: the mode, 5 of the best evaluated and 4 fresh draws. [ours]"""
 RECENT_SHARE = 0.2
 """While the shared weights train, recorded losses age. If an architecture has evaluations in this last part of the
 record, only they count. [ours]"""

@@ -10,17 +10,19 @@ import numpy as np
 from rich.console import Console
 
 from multinas_ray.cluster import check_room, counted_progress, ray_session
-from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.errors import StateError
 from multinas_ray.runs import ARCHITECTURES_FILE, architectures_schema, network_path, read_table
 from multinas_ray.selection.choice import Choice, choose
+from multinas_ray.selection.config import SelectConfig
 from multinas_ray.selection.evaluation import CandidateJob, EvaluatorGroup
 from multinas_ray.selection.families import Family, family_path, load_family
 from multinas_ray.selection.family_writing import FamilyWriter
-from multinas_ray.selection.goals import Goal, Limits, check_limits, goals_of_limits, goals_of_run, label_of
+from multinas_ray.selection.goals import Goal, check_limits, goals_of_limits, goals_of_run, label_of
 from multinas_ray.selection.kept_scores import KeptScores
 from multinas_ray.selection.opening import OpenedRun, open_run
-from multinas_ray.selection.pool import CANDIDATES_PER_NETWORK, Architecture, Candidate, SearchOutcome
+from multinas_ray.selection.pool import Architecture, Candidate, SearchOutcome
 from multinas_ray.selection.tables import candidate_tables
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import below, resolve
 from multinas_ray.supernets import check_supernet
 
@@ -28,15 +30,12 @@ SELECTION_STREAM = 7
 """Keeps the draws of a selection independent of those of the search, which has the same seed."""
 
 
+@checked_arguments
 def select_networks(
     run_path: str,
+    config: SelectConfig | None = None,
     *,
-    limits: Limits | None = None,
     label: str | None = None,
-    candidates_per_network: int = CANDIDATES_PER_NETWORK,
-    num_workers: int = 1,
-    use_gpu: bool = False,
-    threads_per_worker: int | None = None,
     overwrite: bool = False,
     data_path: str | None = None,
     imports: Sequence[str] = (),
@@ -50,16 +49,9 @@ def select_networks(
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI.
-        limits: largest allowed costs, such as {"params": 2e6, "flops": [1e8, 3e8]}. One network is chosen for each
-            value; lists must have one length and are taken together, a single value holds for all networks. No
-            network exceeds its limits. None: the goals that the search had.
+        config: the limits, the candidates and the workers; None: its defaults, with the goals that the search had.
         label: name of the new family, and of its folder in `<run>/families`. None: the family is named after the
             limits; where there are none, it is the run's own.
-        candidates_per_network: number of candidates for each network. There are more if the modes of further
-            distributions are within the budget.
-        num_workers: number of Ray actors that share the candidates.
-        use_gpu: give each actor one GPU.
-        threads_per_worker: CPU threads of each actor; None: the actors share the cores of their node.
         overwrite: allow networks to be replaced that have been retrained.
         data_path: where the images are now; None: where they were during the search.
         imports: modules or .py files that define your own blocks.
@@ -69,36 +61,37 @@ def select_networks(
         The family that was written: its networks and all their candidates.
 
     Raises:
-        ConfigError: a limit names no cost of the run or lies outside the range of the space, lists differ in length, or
-            threads_per_worker is below 1.
+        ConfigError: a limit names no cost of the run or lies outside the range of the space, or lists differ in length.
         StateError: the run is not a finished supernet search, or retrained networks would be lost.
         RunError: the cluster lacks resources, or an evaluation failed.
     """
+    config = config or SelectConfig()
     opened = open_run(run_path, data_path=data_path, imports=imports)
     if not opened.run.is_finished:
         raise StateError(
             f"{run_path} is not finished: resume its search with --resume; at its end the networks are chosen"
         )
-    goals = goals_of_run(opened.run) if limits is None else goals_of_limits(limits)
+    goals = goals_of_run(opened.run) if config.limits is None else goals_of_limits(config.limits)
     for goal in goals:
         check_limits(goal.limits, opened.costs)
-    if limits is not None and label is None:
-        label = label_of(limits)
+    if config.limits is not None and label is None:
+        label = label_of(config.limits)
     selection = Selection(
         opened=opened,
         run_path=run_path,
         supernet=check_supernet(run_path, opened.space, opened.training.norm_batch_size),
         label=label,
         goals=goals,
-        candidates_per_network=candidates_per_network,
-        num_workers=num_workers,
-        use_gpu=use_gpu,
-        threads_per_worker=threads_per_worker,
+        candidates_per_network=config.candidates_per_network,
+        num_workers=config.num_workers,
+        use_gpu=config.use_gpu,
+        threads_per_worker=config.threads_per_worker,
+        cpus_per_worker=config.cpus_per_worker,
         overwrite=overwrite,
         console=console or Console(),
     )
     with ray_session():
-        check_room(num_workers, cpus_per_worker=selection.cpus_per_worker, use_gpu=use_gpu)
+        check_room(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
         return selection.run()
 
 
@@ -116,15 +109,11 @@ class Selection:
     num_workers: int
     use_gpu: bool
     threads_per_worker: int | None
-    cpus_per_worker: float = 1.0
+    cpus_per_worker: float
     overwrite: bool = False
     explain: bool = True
     """Print every candidate and why it was chosen or not. The report shows this too."""
     console: Console
-
-    def __post_init__(self) -> None:
-        if self.threads_per_worker is not None and self.threads_per_worker < 1:
-            raise ConfigError(f"threads_per_worker must be at least 1 or None, got {self.threads_per_worker}")
 
     def run(self) -> Family:
         """Choose the networks and write the family. Ray must be running.

@@ -6,14 +6,18 @@ layers for one image. Activations are the elements that autograd keeps for one i
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+
+from annotated_types import Ge
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import PositiveInt, checked
 
 Shape = tuple[int, int, int]
 Activation = Literal["relu", "relu6"] | None
 
 
+@runtime_checkable
 class BlockDescription(Protocol):
     """What a network space needs to know of a block; implement it (a frozen dataclass) to add your own.
 
@@ -44,6 +48,7 @@ class BlockDescription(Protocol):
         """Plain JSON description, with everything that changes the module."""
 
 
+@checked
 @dataclass(frozen=True)
 class ConvLayer:
     """Convolution without bias, batch normalisation, activation; padded by ``kernel_size // 2``.
@@ -52,27 +57,27 @@ class ConvLayer:
         ConfigError: a size is below 1, `groups` does not divide the channels, or the activation is unknown.
     """
 
-    in_channels: int
+    in_channels: PositiveInt
     """Channels of the input."""
-    out_channels: int
+    out_channels: PositiveInt
     """Channels of the output."""
-    kernel_size: int = 1
+    kernel_size: PositiveInt = 1
     """Height and width of the kernel; odd, so that stride 1 keeps the shape."""
-    stride: int = 1
+    stride: PositiveInt = 1
     """Step in height and width."""
-    groups: int = 1
+    groups: PositiveInt = 1
     """Groups of channels; `in_channels` for a depthwise convolution."""
     activation: Activation = "relu"
     """What follows the normalisation; None for nothing."""
 
     def __post_init__(self) -> None:
-        sizes = (self.in_channels, self.out_channels, self.kernel_size, self.stride, self.groups)
-        if min(sizes) < 1 or self.kernel_size % 2 == 0:
-            raise ConfigError(f"Sizes of a ConvLayer are 1 or more and its kernel_size is odd; got {self}.")
+        if self.kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size must be odd, so that stride 1 keeps the shape; got {self.kernel_size}")
         if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ConfigError(f"The groups of a ConvLayer divide both its channels; got {self}.")
-        if self.activation not in ("relu", "relu6", None):
-            raise ConfigError(f"The activation of a ConvLayer is 'relu', 'relu6' or None; got {self}.")
+            raise ConfigError(
+                f"groups must divide in_channels={self.in_channels} and out_channels={self.out_channels}, "
+                f"got {self.groups}"
+            )
 
     @property
     def params(self) -> int:
@@ -114,6 +119,7 @@ class ConvLayer:
         return asdict(self)
 
 
+@checked
 @dataclass(frozen=True)
 class SqueezeExcitation:
     """Scales each channel by what the pooled image says (Hu et al., CVPR 2018), as MobileNetV3 does it.
@@ -125,14 +131,10 @@ class SqueezeExcitation:
         ConfigError: a size is below 1.
     """
 
-    channels: int
+    channels: PositiveInt
     """Channels of input and output."""
-    squeeze_channels: int
+    squeeze_channels: PositiveInt
     """Channels between the two convolutions; MobileNetV3 takes a quarter of `channels`."""
-
-    def __post_init__(self) -> None:
-        if min(self.channels, self.squeeze_channels) < 1:
-            raise ConfigError(f"Sizes of a SqueezeExcitation are 1 or more; got {self}.")
 
     @property
     def in_channels(self) -> int:
@@ -181,6 +183,7 @@ class SqueezeExcitation:
 Layer = ConvLayer | SqueezeExcitation
 
 
+@checked
 @dataclass(frozen=True)
 class Block:
     """Layers in a row, with a shortcut around them where `residual`; no layers: the identity.
@@ -197,7 +200,6 @@ class Block:
     """Whether the input is added to the last layer's output."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
         if self.residual and not self._keeps_shape:
             raise ConfigError(
                 f"A residual block has layers that keep channels and size; block {self.name!r} does not. "
@@ -254,6 +256,7 @@ class Block:
         return cls(**{**fields, "layers": tuple(_layer_from_dict(layer) for layer in fields["layers"])})
 
 
+@checked
 @dataclass(frozen=True)
 class Head:
     """Features, global average pool, linear layer with bias: from a feature map to `num_classes` logits.
@@ -262,18 +265,14 @@ class Head:
         ConfigError: there are fewer than two classes.
     """
 
-    in_channels: int
+    in_channels: PositiveInt
     """Channels that the linear layer takes: those of the features' output."""
-    num_classes: int
+    num_classes: Annotated[int, Ge(2)]
     """Number of logits."""
     features: Block = field(default_factory=lambda: Block("features"))
     """Layers before the pool; none by default."""
     name: str = "head"
     """Only for messages."""
-
-    def __post_init__(self) -> None:
-        if self.num_classes < 2:
-            raise ConfigError(f"A head tells at least two classes apart; got num_classes={self.num_classes}.")
 
     @property
     def params(self) -> int:

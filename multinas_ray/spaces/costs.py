@@ -5,17 +5,19 @@ Notation: K distributions, D variables, C categories (padded), N architectures.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.settings import Unchecked, checked
 from multinas_ray.spaces.search_space import IntArray
 
 FloatArray = npt.NDArray[np.float64]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class AdditiveCost:
     """``base + sum_d table[d, a_d]`` of an architecture `a`; integers below 2**53 are exact.
@@ -26,7 +28,7 @@ class AdditiveCost:
 
     name: str
     """What is counted, e.g. ``params``; the name of its column in the records."""
-    table: FloatArray
+    table: Annotated[FloatArray, Unchecked()]
     """Cost of each choice, (D, C), zero in the places beyond a variable's choices."""
     num_categories: tuple[int, ...]
     """Number of choices of each variable, (D,)."""
@@ -36,17 +38,17 @@ class AdditiveCost:
     """Unit for reports, e.g. ``ms``; empty for a count."""
 
     def __post_init__(self) -> None:
-        table_DC = np.array(self.table, dtype=np.float64)
+        table_DC = _numbers(self.table, f"the table of cost {self.name!r}")
         shape = (len(self.num_categories), max(self.num_categories, default=0))
         if table_DC.shape != shape:
             raise ConfigError(
-                f"The table of cost {self.name!r} has one row for each variable and one column for each "
+                f"the table of cost {self.name!r} has one row for each variable and one column for each "
                 f"choice, {shape} here; got {table_DC.shape}."
             )
-        if not (np.isfinite(table_DC).all() and np.isfinite(self.base)):
+        if not np.isfinite(table_DC).all():
             raise ConfigError(
-                f"Costs are finite; the table or base of {self.name!r} is not. "
-                "Pad missing choices with 0 and leave choices that cannot run out of the space."
+                f"costs must be finite, the table of {self.name!r} is not; "
+                "pad missing choices with 0 and leave choices that cannot run out of the space"
             )
         table_DC[~self._valid_DC] = 0.0
         table_DC.setflags(write=False)
@@ -58,7 +60,7 @@ class AdditiveCost:
         num_categories = tuple(len(row) for row in rows)
         table_DC = np.zeros((len(rows), max(num_categories, default=0)))
         for d, row in enumerate(rows):
-            table_DC[d, : len(row)] = row
+            table_DC[d, : len(row)] = _numbers(row, f"row {d} of cost {name!r}")
         return cls(name, table_DC, num_categories, base, unit)
 
     def to_dict(self) -> dict[str, Any]:
@@ -137,3 +139,10 @@ class AdditiveCost:
             )
         expected_K: FloatArray = self.base + np.einsum("kdc,dc->k", probs_KDC, self.table)
         return expected_K
+
+
+def _numbers(values: object, name: str) -> FloatArray:
+    try:
+        return np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} must hold numbers, in rows of equal length: {error}") from error

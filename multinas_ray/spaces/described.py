@@ -59,9 +59,9 @@ def block_from_dict(description: Mapping[str, Any]) -> BlockDescription:
         block: BlockDescription = (
             block_type.from_dict(fields) if hasattr(block_type, "from_dict") else block_type(**fields)
         )
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, ConfigError) as error:
         raise StateError(
-            f"{fields} does not describe a {name} ({error}): was it recorded by another version?"
+            f"a block's description does not describe a {name} ({error}): was it recorded by another version?"
         ) from error
     return block
 

@@ -11,11 +11,13 @@ from functools import cached_property
 from typing import Any
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import PositiveInt, checked
 from multinas_ray.spaces.blocks import BlockDescription, Shape
 from multinas_ray.spaces.costs import AdditiveCost
 from multinas_ray.spaces.search_space import SearchSpace, Variable
 
 
+@checked
 @dataclass(frozen=True)
 class Position:
     """One place of the network and the blocks that can stand there."""
@@ -25,10 +27,8 @@ class Position:
     blocks: tuple[BlockDescription, ...]
     """Candidate blocks with the same output shape, in the order of the indices."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "blocks", tuple(self.blocks))
 
-
+@checked
 @dataclass(frozen=True)
 class NetworkSpace:
     """All networks ``stem -> one block of each position -> head``.
@@ -56,7 +56,7 @@ class NetworkSpace:
 
     name: str
     """Name in reports and records."""
-    input_shape: Shape
+    input_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     """(channels, height, width) of an image."""
     stem: BlockDescription
     """What comes before the first position."""
@@ -66,10 +66,6 @@ class NetworkSpace:
     """What comes after the last position; its output is (num_classes, 1, 1)."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "positions", tuple(self.positions))
-        object.__setattr__(self, "input_shape", tuple(self.input_shape))
-        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
-            raise ConfigError(f"input_shape is (channels, height, width), each 1 or more; got {self.input_shape}.")
         _ = self.search_space, self.num_classes  # the checks of names and shapes
 
     @cached_property

@@ -7,16 +7,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import Unchecked, checked
 
 IntArray = npt.NDArray[np.int64]
 
 
+@checked
 @dataclass(frozen=True)
 class Variable:
     """One categorical decision.
@@ -27,10 +29,12 @@ class Variable:
 
     name: str
     """What is decided; unique in its space."""
-    choices: tuple[Any, ...]
+    choices: Annotated[tuple[Any, ...], Unchecked()]
     """Labels of the choices, no two equal; strings or any values that compare with ``==``."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.choices, str) or not isinstance(self.choices, Sequence):
+            raise ConfigError(f"choices must be a list, got {self.choices!r}")
         object.__setattr__(self, "choices", tuple(self.choices))
         if not self.choices:
             raise ConfigError(
@@ -55,6 +59,7 @@ class Variable:
         return self.choices.index(label)
 
 
+@checked
 @dataclass(frozen=True)
 class SearchSpace:
     """The product of its variables; an architecture is one choice's index for each, in this order.
@@ -67,7 +72,6 @@ class SearchSpace:
     """The D variables, in the order of an architecture's indices."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "variables", tuple(self.variables))
         if not self.variables:
             raise ConfigError("A search space needs at least one variable; it has none. Give it variables.")
         names = [variable.name for variable in self.variables]

@@ -19,6 +19,7 @@ from .parquet import TABLE_KEY, VERSION_KEY, PathOrUri, check_form, read_parquet
 from .plain import decode_plain, encode_plain
 from .tables import TableWriter, write_table
 from .uris import refuse_credentials
+from .yaml_files import read_yaml, write_yaml
 
 __all__ = [
     "TABLE_KEY",
@@ -43,9 +44,11 @@ __all__ = [
     "read_bytes",
     "read_journals",
     "read_parquet",
+    "read_yaml",
     "refuse_credentials",
     "resolve",
     "write_atomic",
     "write_parquet",
     "write_table",
+    "write_yaml",
 ]

@@ -7,7 +7,7 @@ from torch import nn
 
 from multinas_ray.__main__ import main
 from multinas_ray.data import DataConfig
-from multinas_ray.latency import LatencyTable, ProfileSettings
+from multinas_ray.latency import LatencyTable, profiling
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import write_config
 from multinas_ray.spaces import digits_space
@@ -35,7 +35,7 @@ def profile(monkeypatch, tmp_path):
     def seconds(module: nn.Module) -> float:
         return 1e-3 * (1 + sum(each.numel() for each in module.parameters())) * (1 + noises[0] * rng.random())
 
-    monkeypatch.setattr(ProfileSettings, "timer", lambda self: lambda modules, images: [seconds(m) for m in modules])
+    monkeypatch.setattr(profiling, "timer_of", lambda settings: lambda modules, images: [seconds(m) for m in modules])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_profiled_space.py").write_text(MINE)
     monkeypatch.delitem(sys.modules, "my_profiled_space", raising=False)
@@ -65,7 +65,9 @@ def test_a_space_of_ones_own_is_measured_compared_and_drawn(profile, tmp_path, c
 
 
 def test_noise_is_not_laid_to_the_table(profile, capsys):
-    assert profile("--space", "my_profiled_space.py:small", "--repeats", "2", "--max-seconds", "0", noise=30.0) == 3
+    assert (
+        profile("--space", "my_profiled_space.py:small", "--least-passes", "2", "--max-seconds", "0", noise=30.0) == 3
+    )
     assert "This machine is too noisy to judge the table" in capsys.readouterr().out
 
 
@@ -81,13 +83,13 @@ def test_a_run_gets_the_table_of_its_space(profile, tmp_path):
         training=WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32),
     )
     write_config(config.run_path, config.to_dict())
-    profile("--run", f"{tmp_path}/small/", "--repeats", "2")
+    profile("--run", f"{tmp_path}/small/", "--least-passes", "2")
     assert LatencyTable.read(tmp_path / "small" / "latency.parquet").missing(config.space) == []
     assert (tmp_path / "small" / "latency_validation.parquet").exists()
 
 
 def test_a_shipped_space_by_name_goes_to_the_default_file(profile, tmp_path):
-    profile("--space", "digits", "--repeats", "2")
+    profile("--space", "digits", "--least-passes", "2")
     assert LatencyTable.read(tmp_path / "latency.parquet").missing(digits_space()) == []
     assert LatencyTable.read(tmp_path / "latency.parquet").conditions.space_fingerprint == digits_space().fingerprint
 
@@ -109,7 +111,7 @@ def test_an_impossible_file_is_told_before_minutes_of_measuring(profile, monkeyp
         (["--space", "my_profiled_space.py:absent"], "defines no 'absent'"),
         (["--space", "digits", "--output", "x.csv"], "ends in .parquet; got 'x.csv'"),
         (["--space", "digits", "--import", "x.py"], "--import goes with --run"),
-        (["--space", "digits", "--repeats", "1"], "2 or more"),
+        (["--space", "digits", "--least-passes", "1"], "least_passes must be at least 2, got 1"),
         (["--run", "absent"], "absent"),
     ],
 )

@@ -7,19 +7,21 @@ from multinas_ray.errors import ConfigError
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"source": "mnist"}, "source must be one of digits, cifar10, folder, not 'mnist'"),
+        ({"source": "mnist"}, "source must be one of digits, cifar10, folder, got 'mnist'"),
         ({"source": "folder"}, "source='folder' needs path"),
         ({"source": "folder", "path": "x", "download": True}, "leave download=False"),
         ({"source": "cifar10"}, "source='cifar10' needs path"),
         ({"source": "folder", "path": "s3://key:secret@bucket/images"}, "would bring its secret into logs and results"),
         ({"path": "/data"}, "leave path=None and download=False"),
         ({"download": True}, "leave path=None and download=False"),
-        ({"validation_fraction": 0.0}, "validation_fraction must lie above 0 and below 1, not 0.0"),
-        ({"validation_fraction": 1}, "validation_fraction must lie above 0 and below 1, not 1"),
-        ({"validation_fraction": float("nan")}, "validation_fraction must lie above 0 and below 1, not nan"),
-        ({"split_seed": -1}, "split_seed must be at least 0, not -1"),
-        ({"max_train_images": 1}, "max_train_images must be at least 2, not 1; None keeps all images"),
-        ({"image_size": 3}, "image_size must be at least 4 pixels, not 3; None keeps them"),
+        ({"validation_fraction": 0.0}, "validation_fraction must lie above 0 and below 1, got 0.0"),
+        ({"validation_fraction": 1}, "validation_fraction must lie above 0 and below 1, got 1.0"),
+        ({"validation_fraction": float("nan")}, "validation_fraction must be finite, got nan"),
+        ({"split_seed": -1}, "split_seed must be at least 0, got -1"),
+        ({"max_train_images": 1}, "max_train_images must be at least 2 or None, got 1"),
+        ({"strict": "no"}, "DataConfig: strict must be True or False, got 'no'"),
+        ({"image_size": 8.5}, "DataConfig: image_size must be a whole number or None, got 8.5"),
+        ({"image_size": 3}, "image_size must be at least 4 or None, got 3"),
     ],
 )
 def test_bad_fields_are_refused_with_a_remedy(fields, text):

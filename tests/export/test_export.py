@@ -27,7 +27,7 @@ from multinas_ray.data import (
     read_square,
 )
 from multinas_ray.errors import ConfigError, ExportError, StateError
-from multinas_ray.export import description, export_networks
+from multinas_ray.export import ExportConfig, description, export_networks
 from multinas_ray.export import exporting as export_module
 from multinas_ray.export.card import model_card
 from multinas_ray.export.exporting import check_images, load_weights
@@ -277,7 +277,7 @@ def test_a_latency_table_tells_the_device(run_path, tmp_path):
 
 
 def test_a_failed_export_leaves_the_earlier_one_and_nothing_else(run_path, monkeypatch):
-    export_networks(run_path, networks=[0], onnx=False, console=quiet())
+    export_networks(run_path, ExportConfig(onnx=False), networks=[0], console=quiet())
     before = {file.name: file.read_bytes() for file in folder_of(run_path, 0).iterdir()}
     assert "model.onnx" not in before
     assert "model.onnx" not in before["README.md"].decode()
@@ -288,7 +288,7 @@ def test_a_failed_export_leaves_the_earlier_one_and_nothing_else(run_path, monke
 
     monkeypatch.setattr(export_module, "export_network", fail)
     with pytest.raises(ExportError):
-        export_networks(run_path, onnx=False, console=quiet())
+        export_networks(run_path, ExportConfig(onnx=False), console=quiet())
     assert {file.name: file.read_bytes() for file in folder_of(run_path, 0).iterdir()} == before
     assert sorted(file.name for file in folder_of(run_path, 0).parent.iterdir()) == [
         "export",
@@ -303,7 +303,7 @@ def test_an_export_replaces_an_earlier_one_whole(run_path):
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"of an earlier export")
     (folder.parent / ".export.partial").mkdir()  # of one that was killed
-    export_networks(run_path, networks=[0], onnx=False, console=quiet())
+    export_networks(run_path, ExportConfig(onnx=False), networks=[0], console=quiet())
     assert sorted(file.name for file in folder.iterdir()) == [name for name in EVERY_FILE if name != "model.onnx"]
     assert not list(folder.parent.glob(".export*"))
 
@@ -352,7 +352,7 @@ def test_a_network_that_is_trained_meanwhile_is_not_exported(run_path, monkeypat
 
     monkeypatch.setattr(export_module, "export_network", train_meanwhile)
     with pytest.raises(StateError, match="network 0 got other weights while it was exported: export it again"):
-        export_networks(run_path, networks=[0], onnx=False, console=quiet())
+        export_networks(run_path, ExportConfig(onnx=False), networks=[0], console=quiet())
     assert not folder_of(run_path, 0).exists()
 
 
@@ -420,14 +420,15 @@ def test_blocks_of_ones_own_are_named_and_no_code_is_claimed_for_them(exported):
             StateError,
             r"network 1 has not been retrained: run multinas-ray retrain",
         ),
-        ({"weights": "best"}, ConfigError, "weights must be one of auto, retrained, supernet, got 'best'"),
+        ({"networks": 1}, ConfigError, "export_networks: networks must be a list or None, got 1"),
         ({"networks": [1, 5]}, ConfigError, r"no network 5; it has \[0, 1\]"),
         ({"label": "phones"}, StateError, "phones"),
     ],
 )
 def test_wrong_arguments_are_told(run_path, changes, error, message):
+    weights = changes.pop("weights", "auto")
     with pytest.raises(error, match=message):
-        export_networks(run_path, onnx=False, console=quiet(), **changes)
+        export_networks(run_path, ExportConfig(onnx=False, weights=weights), console=quiet(), **changes)
 
 
 @pytest.mark.parametrize("damage", [b"", b"no weights", None])
@@ -438,19 +439,19 @@ def test_missing_or_damaged_weights_are_told(run_path, damage):
     else:
         file.write_bytes(damage)
     with pytest.raises(StateError, match=r"retrained\.pt"):
-        export_networks(run_path, onnx=False, console=quiet())
+        export_networks(run_path, ExportConfig(onnx=False), console=quiet())
 
 
 def test_weights_of_another_network_are_refused(run_path):
     place = folder_of(run_path, 0).parent
     torch.save(build_subnet(SPACE, ARCHITECTURES[1]).state_dict(), place / "retrained.pt")
     with pytest.raises(StateError, match="does not hold the weights of network 0"):
-        export_networks(run_path, onnx=False, console=quiet())
+        export_networks(run_path, ExportConfig(onnx=False), console=quiet())
 
 
 def test_command_writes_where_it_is_told(run_path, tmp_path, capsys):
     output = tmp_path / "out"
-    arguments = ["export", run_path, "--networks", "0", "--weights", "supernet", "--skip-onnx", "--output", str(output)]
+    arguments = ["export", run_path, "--networks", "0", "--weights", "supernet", "--no-onnx", "--output", str(output)]
     assert main(arguments) == 0
     assert sorted(file.name for file in (output / "0").iterdir()) == [n for n in EVERY_FILE if n != "model.onnx"]
     assert "left out" in capsys.readouterr().out
@@ -463,4 +464,4 @@ def test_command_without_onnx_is_one_line_with_its_remedy(run_path, capsys, monk
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert 'pip install "multinas-ray[export]"' in error
-    assert "--skip-onnx" in error
+    assert "--no-onnx" in error

@@ -252,6 +252,6 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 
 def test_a_missing_package_is_one_line_with_its_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(MissingPackageError, match=r'--skip-onnx.*pip install "multinas-ray\[export\]"'):
+    with pytest.raises(MissingPackageError, match=r'--no-onnx.*pip install "multinas-ray\[export\]"'):
         export_to(tmp_path)
     assert export_to(tmp_path, onnx=False)[0].file == "model.pt2"

@@ -217,7 +217,7 @@ def test_threads_are_as_before():
     before = torch.get_num_threads()
     settings = ProfileSettings(threads=before + 1)
     assert settings.clock == "wall"
-    with settings.in_force():
+    with timing.in_force(settings):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
     assert not torch.is_inference_mode_enabled()
@@ -233,12 +233,12 @@ def test_a_real_measurement_gives_times():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"batch_size": 0}, "1 or more"),
-        ({"threads": 0}, "1 or more"),
-        ({"least_passes": 1}, "2 or more"),
-        ({"least_passes": 500}, "2 or more"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"threads": 0}, "threads must be at least 1, got 0"),
+        ({"least_passes": 1}, "least_passes must be at least 2, got 1"),
+        ({"least_passes": 500}, "least_passes must be at most most_passes=400, got 500"),
         ({"precision": "float16"}, "one of float32, bfloat16"),
-        ({"device": "tpu"}, "'cpu' or 'cuda'"),
+        ({"device": "tpu"}, "device must be one of cpu, cuda, got 'tpu'"),
     ],
 )
 def test_settings_are_checked(change, text):

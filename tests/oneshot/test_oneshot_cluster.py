@@ -19,7 +19,7 @@ import torch
 from multinas_ray.errors import RunError
 from multinas_ray.oneshot import run_search
 from multinas_ray.runs import Run, load_run, verify_run
-from multinas_ray.selection import load_family, select_networks
+from multinas_ray.selection import SelectConfig, load_family, select_networks
 from multinas_ray.supernets import build_subnet
 from tests.support.tiny_search import parser, tiny_config, tiny_space
 
@@ -94,7 +94,7 @@ def test_a_driver_killed_before_the_networks_were_chosen_goes_on_with_that_alone
 
 
 def test_a_finished_run_answers_other_budgets(one_worker: Run) -> None:
-    family = select_networks(one_worker.path, limits={"params": [4000, 1500], "flops": 3e4})
+    family = select_networks(one_worker.path, SelectConfig(limits={"params": [4000, 1500], "flops": 3e4}))
     assert (family.architectures["params"].to_numpy() <= [1500, 4000]).all()
     assert (family.architectures["flops"] <= 3e4).all()
     weights = torch.load(Path(family.path) / family.architectures["weights_path"][1], weights_only=True)

@@ -156,7 +156,7 @@ def test_a_killed_search_goes_on_from_the_bucket_and_its_networks_are_trained_an
     assert run.evaluations["tell_order"].tolist() == list(range(6 * 80))
 
     assert main(["retrain", run_path, "--epochs", "2", "--batch-size", "64"]) == 0
-    for verb in (["export", run_path, "--skip-onnx"], ["report", run_path], ["verify", run_path]):
+    for verb in (["export", run_path, "--no-onnx"], ["report", run_path], ["verify", run_path]):
         assert main(verb) == 0, verb
     assert verify_run(run_path).holds
     assert load_family(run_path).architectures["retrained_accuracy"].notna().all()

@@ -12,7 +12,7 @@ from multinas_ray.__main__ import main
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.oneshot import choose_and_finish, ending
 from multinas_ray.runs import architectures_schema, load_run, write_config
-from multinas_ray.selection import load_family, select_networks
+from multinas_ray.selection import SelectConfig, load_family, select_networks
 from multinas_ray.selection import selecting as select_module
 from multinas_ray.selection.scores import Score
 from multinas_ray.storage import write_table
@@ -149,7 +149,7 @@ def test_any_budget_is_answered_apart_from_the_runs_own_family(finished, actors)
     before = load_family(finished.run_path).architectures
     cost = finished.cost
     budgets = [0.3 * cost.minimum + 0.7 * cost.maximum, 0.7 * cost.minimum + 0.3 * cost.maximum]
-    family = select_networks(finished.run_path, limits={"params": budgets}, label="mine", console=quiet())
+    family = select_networks(finished.run_path, SelectConfig(limits={"params": budgets}), label="mine", console=quiet())
     assert family.path == f"{finished.run_path}/families/mine"
     assert [json.loads(text) for text in family.architectures["limits"]] == [{"params": b} for b in budgets[::-1]]
     assert (family.architectures["params"].to_numpy() <= budgets[::-1]).all()
@@ -193,7 +193,7 @@ def test_candidates_are_told_with_their_reasons_and_goals_nobody_meets(finished)
     told = quiet()
     least = finished.space.costs["flops"].minimum
     limits = {"params": finished.cost.maximum, "flops": [least, finished.space.costs["flops"].maximum]}
-    family = select_networks(finished.run_path, limits=limits, console=told)
+    family = select_networks(finished.run_path, SelectConfig(limits=limits), console=told)
     text = " ".join(told.file.getvalue().split())
     for reason in family.candidates["reason"]:
         assert reason in text
@@ -242,8 +242,8 @@ def interrupt(actors, monkeypatch, number, **arguments):
 
 
 def test_an_interrupted_selection_goes_on_with_the_candidates_that_are_missing(finished, actors, monkeypatch):
-    limits = {"params": finished.cost.maximum}
-    arguments = {"run_path": finished.run_path, "limits": limits, "label": "cut"}
+    config = SelectConfig(limits={"params": finished.cost.maximum})
+    arguments = {"run_path": finished.run_path, "config": config, "label": "cut"}
     interrupt(actors, monkeypatch, 3, **arguments)
     interrupt(actors, monkeypatch, 2, **arguments)
     family = select_networks(console=quiet(), **arguments)
@@ -278,7 +278,7 @@ def test_wrong_budgets_are_told_before_anything_is_evaluated(finished, actors):
         ({"params": []}, "lists of one length, got 0 of params"),
     ):
         with pytest.raises(ConfigError, match=message):
-            select_networks(finished.run_path, limits=limits)
+            select_networks(finished.run_path, SelectConfig(limits=limits))
     assert actors.evaluated == []
 
 
@@ -295,7 +295,7 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
     seen = {}
     family = load_family(finished.run_path)
     monkeypatch.setattr(
-        "multinas_ray.selection.select_networks", lambda path, **more: seen.update(path=path, **more) or family
+        "multinas_ray.selection.select_networks", lambda *path, **more: seen.update(path=path, **more) or family
     )
     argv = ["select", "RUN", "--max", "params=2e6,4e6", "--max", "flops=3e8", "--label", "x", "--candidates", "4"]
     argv += ["--num-workers", "2", "--threads-per-worker", "3", "--use-gpu"]
@@ -303,22 +303,26 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
     assert main(argv) == 0
     del seen["console"]
     assert seen == {
-        "path": "RUN",
-        "limits": {"params": [2e6, 4e6], "flops": [3e8]},
+        "path": (
+            "RUN",
+            SelectConfig(
+                limits={"params": [2e6, 4e6], "flops": [3e8]},
+                candidates_per_network=4,
+                num_workers=2,
+                threads_per_worker=3,
+                use_gpu=True,
+            ),
+        ),
         "label": "x",
-        "candidates_per_network": 4,
-        "num_workers": 2,
-        "threads_per_worker": 3,
-        "use_gpu": True,
         "overwrite": True,
         "data_path": "D",
         "imports": ["M"],
     }
     assert "3 networks, from small to large" in capsys.readouterr().out
     assert main(["select", "RUN"]) == 0
-    assert (seen["limits"], seen["candidates_per_network"], seen["threads_per_worker"]) == (None, 10, None)
+    assert seen["path"] == ("RUN", SelectConfig())
     assert main(["select", "RUN", "--max", "params=1", "--max", "params=2"]) == 2
-    assert "each cost is limited once" in capsys.readouterr().err
+    assert "--max takes each name once: give several values as NAME=VALUE,VALUE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["params", "params=", "=3", "params=3,,4", "params=many"])

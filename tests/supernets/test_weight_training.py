@@ -15,22 +15,25 @@ from multinas_ray.supernets import WeightTraining
         ({"batch_size": 100}, "batch_size must be a multiple of norm_batch_size=64, got 100"),
         ({"validation_batch_size": 65}, "validation_batch_size must be a multiple of norm_batch_size=64, got 65"),
         ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
-        ({"learning_rate": math.nan}, "learning_rate must be positive, got nan"),
+        ({"learning_rate": math.nan}, "learning_rate must be finite, got nan"),
         ({"gradient_clip_norm": 0}, "gradient_clip_norm must be positive, got 0"),
         ({"gradient_clip_norm": -1.0}, "gradient_clip_norm must be positive, got -1.0"),
         ({"learning_rate_rise": 1.0}, "learning_rate_rise must be in [0, 1), got 1.0"),
         ({"momentum": 1}, "momentum must be in [0, 1), got 1"),
-        ({"momentum": math.nan}, "momentum must be in [0, 1), got nan"),
+        ({"momentum": math.nan}, "momentum must be finite, got nan"),
         ({"weight_decay": -1e-4}, "weight_decay must be in [0, 1), got -0.0001"),
         ({"label_smoothing": 1.5}, "label_smoothing must be in [0, 1), got 1.5"),
         ({"precision": "float16"}, "precision must be one of float32, bfloat16, got 'float16'"),
-        ({"activation_bytes_limit": 0}, "activation_bytes_limit must be positive or None, got 0"),
+        ({"gradient_clip_norm": math.nan}, "gradient_clip_norm must be a number, got nan"),
+        ({"augment": "no"}, "augment must be True or False, got 'no'"),
+        ({"batch_size": 64.0}, "batch_size must be a whole number, got 64.0"),
+        ({"activation_bytes_limit": 0}, "activation_bytes_limit must be at least 1 or None, got 0"),
     ],
 )
 def test_a_setting_that_breaks_a_rule_says_which(settings, text):
     with pytest.raises(ConfigError) as caught:
         WeightTraining(**settings)
-    assert str(caught.value) == text
+    assert str(caught.value) == f"WeightTraining: {text}"
 
 
 @pytest.mark.parametrize(

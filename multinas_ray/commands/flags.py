@@ -1,0 +1,255 @@
+"""Flags and configuration files of settings: names, types, choices, defaults and help come from the fields.
+
+A field `batch_size` has the flag --batch-size; a field of nested settings has it too unless another field has the name,
+and is called --training.batch-size then. The keys of a file are the fields' names, nested settings are mappings. Flags
+go over the file, the file over the defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import functools
+import inspect
+import itertools
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.settings import Flag, changed, made, nested_settings
+
+Settings = TypeVar("Settings")
+
+CONFIG_HELP = "settings from a YAML file, by the names of the fields; flags go over it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A field that a flag can set."""
+
+    path: tuple[str, ...]
+    """Names from the outer settings to the field."""
+    owner: type
+    """The class that has the field."""
+    hint: Any
+    """Its type without marks; without None where that is allowed."""
+    is_optional: bool
+    """Whether it may be None."""
+    default: Any
+    """`dataclasses.MISSING` where there is none, or where it is made anew for each object."""
+    mark: Flag
+    """What its flag has of its own."""
+
+    @property
+    def flag(self) -> str:
+        """Its flag, should no other field have it."""
+        return f"--{self.mark.name or self.path[-1].replace('_', '-')}"
+
+    @property
+    def dest(self) -> str:
+        """Its place among parsed arguments."""
+        return ".".join(self.path)
+
+
+def settings_of(owner: type, path: tuple[str, ...] = ()) -> Iterator[Setting]:
+    """The fields of a class of settings, nested ones included, that text can tell."""
+    hints = typing.get_type_hints(owner, include_extras=True)
+    for field in dataclasses.fields(owner):
+        hint, marks, is_optional = _bare(hints[field.name])
+        nested = nested_settings(hint)
+        if nested is not None:
+            yield from settings_of(nested, (*path, field.name))
+        elif _is_text(hint):
+            yield Setting(
+                path=(*path, field.name),
+                owner=owner,
+                hint=hint,
+                is_optional=is_optional,
+                default=field.default,
+                mark=next((mark for mark in marks if isinstance(mark, Flag)), Flag()),
+            )
+
+
+def add_settings(parser: argparse.ArgumentParser, owners: Mapping[str, type], *, tells_defaults: bool = True) -> None:
+    """Add --config and a flag for each field.
+
+    Args:
+        parser: the command's parser.
+        owners: the classes of settings by the titles of their flags in the help text; nested settings have groups of
+            their own. A field of the same path in two classes has one flag.
+        tells_defaults: whether the help tells the fields' defaults; False where something else decides them.
+    """
+    parser.add_argument("--config", metavar="FILE.yaml", help=CONFIG_HELP)
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    settings = {setting.path: (title, setting) for title, owner in owners.items() for setting in settings_of(owner)}
+    flags: set[str] = set()
+    for path, (title, setting) in sorted(settings.items(), key=lambda item: len(item[0])):
+        outer = ".".join(path[:-1])
+        group = groups.get(outer or title)
+        if group is None:
+            group = groups[outer or title] = parser.add_argument_group(outer or title)
+        flag = f"--{outer}.{setting.flag[2:]}" if setting.flag in flags else setting.flag
+        flags.add(flag)
+        text = _docstrings(setting.owner).get(path[-1], "")
+        if tells_defaults and setting.default not in (None, dataclasses.MISSING, ()):
+            text = f"{text.rstrip('.')} (default: {_told(setting.default)})"
+        _add_flag(group, flag, setting, text.replace("%", "%%"))
+
+
+def given_settings(arguments: argparse.Namespace, owner: type) -> dict[str, Any]:
+    """What flags have set, as plain data by field; nested settings are mappings."""
+    given: dict[str, Any] = {}
+    for setting in settings_of(owner):
+        if setting.dest not in arguments:
+            continue
+        value, inner = getattr(arguments, setting.dest), given
+        for name in setting.path[:-1]:
+            inner = inner.setdefault(name, {})
+        if _is_mapping(setting.hint):
+            inner[setting.path[-1]] = _joined(value, setting.flag)
+        elif isinstance(value, Mapping):
+            inner.update(value)
+        else:
+            inner[setting.path[-1]] = value
+    return given
+
+
+def read_settings(arguments: argparse.Namespace, owner: type[Settings]) -> Settings:
+    """The settings of a command: its flags over its file over the defaults.
+
+    Raises:
+        ConfigError: a key is unknown, or a value breaks its rule; one line that names the file, if it is the file's.
+    """
+    settings = made(owner, {})
+    if arguments.config is not None:
+        settings = apply_file(arguments.config, functools.partial(changed, settings))
+    return changed(settings, given_settings(arguments, owner))
+
+
+Applied = TypeVar("Applied")
+
+
+def apply_file(file: str, apply: Callable[[dict[str, Any]], Applied]) -> Applied:
+    """Do something with the content of a configuration file; errors in it name the file.
+
+    Raises:
+        ConfigError: the file cannot be read, or its content breaks a rule.
+    """
+    from multinas_ray.storage import read_yaml
+
+    values = read_yaml(file)
+    try:
+        return apply(values)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _bare(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
+    """A type without its marks and None, the marks, and whether None is allowed."""
+    marks: tuple[Any, ...] = ()
+    is_optional = False
+    while True:
+        if typing.get_origin(hint) is typing.Annotated:
+            hint, *found = typing.get_args(hint)
+            marks = (*marks, *found)
+            continue
+        members = typing.get_args(hint)
+        if typing.get_origin(hint) in (typing.Union, types.UnionType) and types.NoneType in members:
+            is_optional = True
+            hint = functools.reduce(lambda a, b: a | b, [each for each in members if each is not types.NoneType])
+            continue
+        return hint, marks, is_optional
+
+
+def _is_text(hint: Any) -> bool:
+    """Whether a flag can tell a value of this type."""
+    if _is_mapping(hint):
+        return True
+    if _is_list(hint):
+        return _is_text(_item(hint))
+    return hint in (bool, int, float, str) or typing.get_origin(hint) is typing.Literal
+
+
+def _is_list(hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Collection) and not issubclass(origin, Mapping)
+
+
+def _is_mapping(hint: Any) -> bool:
+    """Whether it is of numbers by name: NAME=VALUE[,VALUE...]."""
+    origin = typing.get_origin(hint)
+    return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _item(hint: Any) -> Any:
+    return _bare(typing.get_args(hint)[0])[0]
+
+
+def _add_flag(group: argparse._ArgumentGroup, flag: str, setting: Setting, text: str) -> None:
+    hint = setting.hint
+    common: dict[str, Any] = {"dest": setting.dest, "default": argparse.SUPPRESS, "help": text}
+    if hint is bool:
+        group.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+    elif _is_mapping(hint):
+        group.add_argument(flag, action="append", type=_pair, metavar="NAME=VALUE[,VALUE...]", **common)
+    elif _is_list(hint):
+        item = _item(hint)
+        group.add_argument(flag, nargs="+", type=_reader(item, False), metavar=_metavar(item), **common)
+    elif typing.get_origin(hint) is typing.Literal:
+        group.add_argument(flag, choices=typing.get_args(hint), **common)
+    else:
+        read = setting.mark.read or _reader(hint, setting.is_optional)
+        group.add_argument(flag, type=read, metavar=setting.mark.metavar or _metavar(hint), **common)
+
+
+def _metavar(hint: Any) -> str:
+    return {int: "N", float: "X"}.get(hint, "TEXT")
+
+
+def _reader(kind: type, is_optional: bool) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        return None if is_optional and kind is not str and text == "none" else kind(text)
+
+    read.__name__ = {int: "whole number", float: "number"}.get(kind, kind.__name__)  # for argparse's errors
+    return read
+
+
+def _pair(text: str) -> tuple[str, list[float]]:
+    name, equals, values = text.partition("=")
+    try:
+        numbers = [float(value) for value in values.split(",")]
+    except ValueError:
+        numbers = []
+    if not name or not equals or not numbers:
+        raise argparse.ArgumentTypeError(f"give NAME=VALUE or NAME=VALUE,VALUE, such as params=2e6, not {text!r}")
+    return name, numbers
+
+
+def _joined(pairs: Sequence[tuple[str, list[float]]], flag: str) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ConfigError(f"{flag} takes each name once: give several values as NAME=VALUE,VALUE")
+    return values
+
+
+def _told(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@functools.cache
+def _docstrings(owner: type) -> dict[str, str]:
+    """The texts under the fields of a class and of those it derives from, each in one line."""
+    texts: dict[str, str] = {}
+    for each in reversed(owner.__mro__[:-1]):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(each)))
+        body = typing.cast(ast.ClassDef, tree.body[0]).body
+        for field, text in itertools.pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                name = typing.cast(ast.Name, field.target).id
+                texts[name] = " ".join(str(text.value.value).replace("`", "").split())
+    return texts

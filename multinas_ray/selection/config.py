@@ -1,0 +1,42 @@
+"""What a choice of networks is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from multinas_ray.settings import Flag, PositiveFloat, PositiveInt, checked
+
+CANDIDATES_PER_NETWORK = 10
+"""The default: the mode, 5 of the best evaluated and 4 fresh draws. [ours]"""
+
+Limits: TypeAlias = Mapping[str, float | Sequence[float]]
+"""Largest allowed value of each cost named; several values ask for several networks."""
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class SelectConfig:
+    """For what networks are chosen, and with how many candidates and workers.
+
+    Raises:
+        ConfigError: a setting breaks a rule; the message says which.
+    """
+
+    limits: Annotated[Limits | None, Flag("max")] = None
+    """Largest allowed costs, such as {"params": 2e6, "flops": [1e8, 3e8]}, each in its own unit: params, flops
+    (multiply-adds of one image) or another recorded cost. No network exceeds its limits. One network is chosen for each
+    value; lists must have one length and are taken together, a single value holds for all networks. None: the goals
+    that the search had."""
+    candidates_per_network: Annotated[PositiveInt, Flag("candidates")] = CANDIDATES_PER_NETWORK
+    """Candidates for each network: the mode of its distribution, the best evaluated and fresh draws. There are more if
+    the modes of further distributions are within the limits."""
+    num_workers: PositiveInt = 1
+    """Workers that share the candidates."""
+    use_gpu: bool = False
+    """One GPU for each worker."""
+    cpus_per_worker: PositiveFloat = 1.0
+    """Logical CPUs that each worker asks Ray for."""
+    threads_per_worker: PositiveInt | None = None
+    """CPU threads of each worker; None: its node's cores shared by its workers. Set 1 where other work runs there."""

@@ -1,0 +1,67 @@
+"""What the annotations of settings are made of: bounds by name, and marks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from annotated_types import Ge, Gt, Lt
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core.core_schema import CoreSchema
+
+PositiveInt: TypeAlias = Annotated[int, Ge(1)]
+NonNegativeInt: TypeAlias = Annotated[int, Ge(0)]
+PositiveFloat: TypeAlias = Annotated[float, Gt(0)]
+NonNegativeFloat: TypeAlias = Annotated[float, Ge(0)]
+Fraction: TypeAlias = Annotated[float, Ge(0), Lt(1)]
+"""A share in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """Mark of a field whose flag on the command line is its own: `Annotated[str, Flag("storage", metavar="DIR")]`."""
+
+    name: str | None = None
+    """The flag's name without its dashes; None for the field's."""
+    metavar: str | None = None
+    """What stands for the value in the help text."""
+    read: Callable[[str], Any] | None = None
+    """From the flag's text to the value, or to a mapping of this and other fields to their values."""
+
+
+@dataclass(frozen=True)
+class ReadBy:
+    """Mark of a field whose value is not plain data, and is read from plain data by a function."""
+
+    read: Callable[[Any], Any]
+    """From plain data, as a file holds it, to the value."""
+
+
+class InfinityAllowed:
+    """Mark of a float that may be infinite, but never NaN: `Annotated[float, InfinityAllowed()]`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema of the float, told to pydantic."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(_not_nan, core_schema.float_schema(allow_inf_nan=True))
+
+
+class Unchecked:
+    """Mark of a field that its class checks by itself, such as an array: `Annotated[FloatArray, Unchecked()]`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema of anything, told to pydantic."""
+        from pydantic_core import core_schema
+
+        return core_schema.any_schema()
+
+
+def _not_nan(value: float) -> float:
+    if math.isnan(value):
+        raise ValueError("must be a number")
+    return value
