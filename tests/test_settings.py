@@ -148,12 +148,17 @@ def test_positions_and_names_may_be_mixed() -> None:
     ("row", "named", "told"),
     [
         ((), {}, "Layer: name is missing; it has no default"),
+        (
+            (),
+            {"name": "a", "sizes": 1, "b": 2},
+            "Layer: sizes must be a list, got 1; b is unknown; known are name, sizes, recipe, table",
+        ),
         (("a", 3), {}, "Layer: sizes must be a list, got 3"),
         (("a", (1, 2.5)), {}, "Layer: sizes[1] must be a whole number, got 2.5"),
         (("a", (), {"epochs": 1}), {}, "Layer: recipe must be a Recipe, got {'epochs': 1}"),
         (("a", (), None), {}, "Layer: recipe must be a Recipe, got None"),
         (("a",), {"name": "b"}, "Layer: name is given twice"),
-        (("a", (), Recipe(), None, 4), {}, "Layer: 4 is one argument too many; name the arguments"),
+        (("a", (), Recipe(), None, 4), {}, "Layer: 4 is one argument too many by position: give arguments by name"),
     ],
 )
 def test_wrong_arguments_by_position_are_told_by_name(row: Any, named: Any, told: str) -> None:
@@ -220,7 +225,7 @@ def test_arguments_are_checked_before_the_body() -> None:
         ),
         (("a",), {"workers": 0}, "choose: workers must be at least 1, got 0"),
         (("a",), {"worker": 1}, "choose: worker is unknown; is workers meant?"),
-        (("a", None, 3), {}, "choose: 3 is one argument too many; name the arguments"),
+        (("a", None, 3), {}, "choose: 3 is one argument too many by position: give arguments by name"),
     ],
 )
 def test_wrong_arguments_are_told_in_one_line(row: Any, named: Any, told: str) -> None:

@@ -95,9 +95,9 @@ def add_settings(parser: argparse.ArgumentParser, owners: Mapping[str, type], *,
             group = groups[outer or title] = parser.add_argument_group(outer or title)
         flag = f"--{outer}.{setting.flag[2:]}" if setting.flag in flags else setting.flag
         flags.add(flag)
-        text = _docstrings(setting.owner).get(path[-1], "")
+        text = _docstrings(setting.owner).get(path[-1], "").rstrip(".")
         if tells_defaults and setting.default not in (None, dataclasses.MISSING, ()):
-            text = f"{text.rstrip('.')} (default: {_told(setting.default)})"
+            text = f"{text} (default: {_told(setting.default)})"
         _add_flag(group, flag, setting, text.replace("%", "%%"))
 
 

@@ -1,5 +1,6 @@
 from .recipe import RetrainConfig
-from .running import Trackers, retrain_networks
+from .running import retrain_networks
+from .trackers import Trackers
 
 __all__ = [
     "RetrainConfig",

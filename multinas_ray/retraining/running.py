@@ -15,8 +15,9 @@ from rich.table import Table
 
 from multinas_ray.cluster import check_room, ray_session
 from multinas_ray.data import load_splits
-from multinas_ray.errors import ConfigError, DataError, RunError, StateError, require
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.retraining.recipe import RetrainConfig
+from multinas_ray.retraining.trackers import Trackers
 from multinas_ray.retraining.trial import retrain_trial, training_resources, trial_resources
 from multinas_ray.retraining.view import RetrainingView
 from multinas_ray.retraining.worker import RetrainJob
@@ -30,43 +31,13 @@ from multinas_ray.runs import (
     write_retraining,
 )
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
-from multinas_ray.settings import checked, checked_arguments
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import below, list_folders, name_of, resolve
 
 WORK_FOLDER = "retraining"
 """Folder below a family for the trials' curves and worker groups."""
 SYNC_SECONDS = 20
 """How often Tune copies the curves into the run's folder."""
-
-
-@checked
-@dataclass(frozen=True, kw_only=True)
-class Trackers:
-    """Services that follow the trainings, beside TensorBoard's files."""
-
-    mlflow: str | None = None
-    """MLflow's tracking URI, such as http://server:5000 or sqlite:///runs.db; the experiment has the run's name."""
-    wandb: str | None = None
-    """Project in Weights & Biases; its key is read from WANDB_API_KEY or from `wandb login`."""
-
-    def callbacks(self, name: str) -> list[tune.Callback]:
-        """Tune's own callbacks for them.
-
-        Raises:
-            MissingPackageError: a package is not installed.
-        """
-        found: list[tune.Callback] = []
-        if self.mlflow is not None:
-            require("mlflow", extra="tracking", purpose="curves in MLflow")
-            from ray.air.integrations.mlflow import MLflowLoggerCallback
-
-            found.append(MLflowLoggerCallback(tracking_uri=self.mlflow, experiment_name=name))
-        if self.wandb is not None:
-            require("wandb", extra="tracking", purpose="curves in Weights & Biases")
-            from ray.air.integrations.wandb import WandbLoggerCallback
-
-            found.append(WandbLoggerCallback(project=self.wandb, group=name))
-        return found
 
 
 @checked_arguments

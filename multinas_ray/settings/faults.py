@@ -60,7 +60,9 @@ def config_error(error: ValidationError, owner: Any, given: Mapping[str, Any]) -
         given: its arguments by name, those given by position first.
     """
     faults: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
-    for each in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    surplus = [each for each in found if each["type"] == "unexpected_positional_argument"]
+    for each in surplus or found:
         faults.setdefault(_place(each["loc"], given), []).append(each)
     texts = []
     for place, details in faults.items():
@@ -109,7 +111,7 @@ def _fault(place: tuple[int | str, ...], details: Sequence[ErrorDetails], owner:
         close = difflib.get_close_matches(name, hints, n=1, cutoff=0.8)
         return f"{name} is unknown; " + (f"is {close[0]} meant?" if close else f"known are {', '.join(hints)}")
     if kind == "unexpected_positional_argument":
-        return f"{_shown(value)} is one argument too many; name the arguments"
+        return f"{_shown(value)} is one argument too many by position: give arguments by name"
     if kind == "multiple_argument_values":
         return f"{name} is given twice"
     rules = list(dict.fromkeys(_rule(each) for each in details))

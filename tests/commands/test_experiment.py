@@ -86,7 +86,9 @@ def test_an_error_is_one_line_on_standard_error(experiment, capsys, kind):
 
 def test_a_wrong_setting_is_told_in_the_same_way(experiment, capsys):
     assert experiment(lambda config, resume: None, "--num-workers", "3") == 2
-    assert capsys.readouterr().err.startswith("error: batch_size=64 is 2 groups of norm_batch_size=32, fewer ")
+    assert capsys.readouterr().err.startswith(
+        "error: OneShotSearchConfig: batch_size=64 is 2 groups of norm_batch_size=32, fewer "
+    )
 
 
 def test_other_errors_keep_their_traceback(experiment):

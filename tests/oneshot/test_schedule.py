@@ -223,11 +223,11 @@ def test_failed_evaluations_are_told_and_move_the_distributions(make_search, mad
 def test_a_plan_that_breaks_a_rule_says_which(make_plan, changes, text):
     with pytest.raises(ConfigError) as caught:
         make_plan(**changes)
-    assert str(caught.value) == text
+    assert str(caught.value) == f"Plan: {text}"
 
 
 def test_a_plan_has_no_positional_arguments():
-    with pytest.raises(TypeError):
+    with pytest.raises(ConfigError, match="1 is one argument too many by position: give arguments by name"):
         Plan(1, 2, 3)
 
 

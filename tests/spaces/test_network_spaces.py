@@ -264,12 +264,12 @@ def test_fingerprint_is_equal_in_another_process_and_no_torch_is_loaded() -> Non
         ),
         (lambda: ConvLayer(8, 8, kernel_size=2), "kernel_size must be odd, so that stride 1 keeps the shape; got 2"),
         (lambda: ConvLayer(8, 0), "ConvLayer: out_channels must be at least 1, got 0"),
-        (lambda: ConvLayer(8, 8.0), "ConvLayer: out_channels must be a whole number, got 8.0"),
-        (lambda: Block("b", (3,)), "Block: layers[0] must be a ConvLayer or must be a SqueezeExcitation, got 3"),
-        (lambda: Block("b", residual="no"), "Block: residual must be True or False, got 'no'"),
-        (lambda: Position("p", (3,)), "Position: blocks[0] must be a BlockDescription, got 3"),
+        (lambda: ConvLayer(8, 8.0), "ConvLayer: out_channels must be a whole number, got 8.0"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: Block("b", (3,)), "Block: layers[0] must be a ConvLayer or must be a SqueezeExcitation, got 3"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: Block("b", residual="no"), "Block: residual must be True or False, got 'no'"),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: Position("p", (3,)), "Position: blocks[0] must be a BlockDescription, got 3"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: ConvLayer(8, 12, groups=8), "groups must divide in_channels=8 and out_channels=12, got 8"),
-        (lambda: ConvLayer(8, 8, activation="gelu"), "activation must be one of relu, relu6 or None, got 'gelu'"),
+        (lambda: ConvLayer(8, 8, activation="gelu"), "activation must be one of relu, relu6 or None, got 'gelu'"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: cifar10_mobile_space(width_multiplier=0.0), "positive; got width_multiplier=0.0"),
     ],
 )
