@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
 from types import NoneType
@@ -108,8 +109,9 @@ def _fault(place: tuple[int | str, ...], details: Sequence[ErrorDetails], owner:
     if kind == "unexpected_keyword_argument":
         import difflib
 
-        close = difflib.get_close_matches(name, hints, n=1, cutoff=0.8)
-        return f"{name} is unknown; " + (f"is {close[0]} meant?" if close else f"known are {', '.join(hints)}")
+        known = [each.name for each in dataclasses.fields(owner)] if isinstance(owner, type) else list(hints)
+        close = difflib.get_close_matches(name, known, n=1)
+        return f"{name} is unknown; " + (f"is {close[0]} meant?" if close else f"known are {', '.join(known)}")
     if kind == "unexpected_positional_argument":
         return f"{_shown(value)} is one argument too many by position: give arguments by name"
     if kind == "multiple_argument_values":
