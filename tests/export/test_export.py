@@ -264,7 +264,10 @@ def test_a_latency_table_tells_the_device(run_path, tmp_path):
     conditions = LatencyConditions(device="Abacus 3000", batch_size=2, precision="float32", threads=5)
     LatencyTable(tuple(rows.values()), conditions).write(tmp_path / "latency.parquet")
     export_networks(
-        run_path, networks=[1], onnx=False, latency_table=str(tmp_path / "latency.parquet"), console=quiet()
+        run_path,
+        ExportConfig(onnx=False, latency_table=str(tmp_path / "latency.parquet")),
+        networks=[1],
+        console=quiet(),
     )
     card = (folder_of(run_path, 1) / "README.md").read_text()
     blocks = [SPACE.stem, *(p.blocks[i] for p, i in zip(SPACE.positions, ARCHITECTURES[1], strict=True)), SPACE.head]
