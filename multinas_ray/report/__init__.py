@@ -1,4 +1,4 @@
-"""The report of a run as one HTML page, and every picture."""
+"""The report of a run as one HTML page, and all pictures."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What a run was: its state, configuration, versions and sessions."""
+"""The facts about a run: its state, configuration, versions and sessions."""
 
 from __future__ import annotations
 
@@ -32,42 +32,45 @@ _SECTIONS = {
 
 @dataclass(frozen=True)
 class State:
-    """How far a run is."""
+    """How far a run has progressed."""
 
     word: str
-    """One or two words."""
+    """One or two words for it."""
     text: str
+    """The same in sentences."""
     is_finished: bool
 
 
 def name_of(run: Run) -> str:
-    """The run's name, else that of its folder."""
+    """The name of the run, or that of its folder if none is recorded."""
     return str(run.config.get("name") or run.path.rstrip("/").rpartition("/")[2])
 
 
 def state_of(run: Run) -> State:
-    """How far a run is, in words."""
+    """Describe how far a run has progressed."""
     count, planned = len(run.evaluations), run.config.get("num_evaluations")
     if run.finished is not None:
         reason = run.finished.get("stop_reason")
-        early = f" It ended before its plan of {int(planned):,}: {reason}." if reason and planned else ""
+        early = f" It ended before its plan of {int(planned):,} evaluations: {reason}." if reason and planned else ""
         return State("finished", f"The search is finished.{early}", True)
     of = f" of {int(planned):,} planned" if isinstance(planned, int) else ""
     text = f"The search has not ended: {plural(count, 'evaluation')}{of} are recorded"
     if is_pipeline(run):
-        text = f"The record of a Tune pipeline does not tell its end: {plural(count, 'trial')} are recorded"
+        text = f"The record of a Tune search does not say whether it has ended: {plural(count, 'trial')} are recorded"
     if count:
         newest = run.evaluations["timestamp"].max()
         text += f", the newest at {newest:%Y-%m-%d %H:%M} UTC"
     elif len(run.rounds):
         text += f", {plural(len(run.rounds), 'round')} of training"
     return State(
-        "Tune pipeline" if is_pipeline(run) else "not finished", f"{text}. What follows is what is known so far.", False
+        "Tune search" if is_pipeline(run) else "not finished",
+        f"{text}. This report shows what is known so far.",
+        False,
     )
 
 
 def summary_of(run: Run, positions: Sequence[Position], num_networks: int) -> list[tuple[str, str]]:
-    """Headline figures: what, and its value."""
+    """The headline figures of a run, each with its name."""
     facts = (
         [(f"{'configurations' if is_pipeline(run) else 'networks'} chosen", whole(num_networks))]
         if num_networks
@@ -89,7 +92,7 @@ def _place_word(run: Run) -> str:
 
 
 def _size(count: int) -> str:
-    """A number of architectures, however large."""
+    """A number of architectures, in powers of ten if it is large."""
     if count < 10_000_000:
         return f"{count:,}"
     exponent = len(str(count)) - 1
@@ -97,7 +100,7 @@ def _size(count: int) -> str:
 
 
 def lead_of(run: Run, num_networks: int) -> str:
-    """One sentence of what was searched for."""
+    """Describe in one sentence what was searched for."""
     told = run.config.get("complexity") or {}
     cost = cost_name(str(told.get("label") or told.get("name") or "complexity"))
     count = num_networks or run.num_distributions
@@ -110,7 +113,7 @@ def lead_of(run: Run, num_networks: int) -> str:
 
 
 def configuration_of(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The recorded settings by section; tables of costs and the space are left out."""
+    """The recorded settings by section, without the tables of costs and the space."""
     sections = []
     for key, title in _SECTIONS.items():
         content = run.config.get(key)
@@ -126,7 +129,7 @@ def configuration_of(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 def sessions_of(run: Run, path: str) -> Table | None:
-    """Each start of the run's driver; None where none is recorded."""
+    """Every start of the run's driver; None if none is recorded."""
     folder = storage.resolve(path).join("sessions")
     rows = []
     for name in storage.list_files(folder, ".json"):

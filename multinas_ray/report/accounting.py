@@ -1,4 +1,4 @@
-"""What a search cost, and what K separate searches would have cost."""
+"""The cost of a search, and what K separate searches would have cost."""
 
 # K networks, N evaluations of an update, U updates
 
@@ -15,7 +15,7 @@ from multinas_ray.runs import Run, format_count
 
 @dataclass(frozen=True)
 class Accounting:
-    """A table, and how its figures come about."""
+    """A table of the cost, and how its figures were obtained."""
 
     table: Table
     measured: list[str]
@@ -24,28 +24,28 @@ class Accounting:
 
 @dataclass(frozen=True)
 class _Spent:
-    """Worker seconds of the recorded rounds."""
+    """The worker seconds of the recorded rounds."""
 
     training: float
     evaluating: float
     num_steps: int
     """Rounds with a weight step."""
     num_split: int
-    """Rounds that did both: their seconds were split by the mean of the rounds that only trained."""
+    """Rounds that trained and evaluated. Their seconds were split by the mean of the rounds that only trained."""
     is_split_known: bool
-    """Whether there were such."""
+    """Whether there were rounds that only trained."""
 
 
 def accounting_of(run: Run) -> Accounting | None:
-    """Account for a run: its recorded figures, and their multiples for K searches of one network each.
+    """Account for a run: the recorded figures, and their multiples for K searches of one network each.
 
-    A separate search is taken to do what this one did for one of its networks: train a supernet of its own by as many
-    weight steps, and make as many updates. Between how many evaluations it would need lie two bounds: only the N / K
-    of an update that this search drew from that network's own distribution, or all N, of which every distribution
-    learned here.
+    A separate search is assumed to do what this one did for one of its networks: to train a supernet of its own with
+    as many weight steps, and to make as many updates. The number of evaluations that it would need has two bounds. The
+    lower one is the N / K evaluations of an update that this search drew from that network's own distribution; the
+    upper one is all N, from which every distribution learned here.
 
     Returns:
-        None while nothing was evaluated.
+        The account; None as long as nothing was evaluated.
     """
     settings = run.config.get("optimizer", {})
     num_networks = run.num_distributions
@@ -87,7 +87,7 @@ def _spent(run: Run) -> _Spent:
 
 
 def num_workers(run: Run) -> int:
-    """Workers that held the supernet."""
+    """Number of workers that held the supernet."""
     return int(run.config.get("settings", {}).get("num_workers") or 1)
 
 
@@ -103,8 +103,8 @@ def _seconds_rows(spent: _Spent, count: int) -> list[list[str]]:
     return [
         ["Weight training, worker time", about + seconds(training), about + seconds(count * training)],
         ["Evaluations, worker time", about + seconds(evaluating), _between(evaluating, count * evaluating)],
-        ["In all, worker time", seconds(total), _between(least, count * total)],
-        ["In all, over this search's", "1", f"{number(least / total)} to {count}" if total else ""],
+        ["Total, worker time", seconds(total), _between(least, count * total)],
+        ["Total, relative to this search", "1", f"{number(least / total)} to {count}" if total else ""],
     ]
 
 
@@ -115,56 +115,57 @@ def _between(least: float, most: float) -> str:
 def _measured(run: Run, spent: _Spent | None, num_evaluations: int) -> list[str]:
     if spent is None:
         reused = len(run.evaluations) - num_evaluations
-        again = f"; {plural(reused, 'further result')} repeated an earlier trial's and cost nothing" if reused else ""
-        return [f"Each evaluation is a trial that was run{again}. How long the trials took is not in the record."]
+        again = f"; {plural(reused, 'further result')} repeated earlier trials and cost nothing" if reused else ""
+        return [f"Each evaluation is a trial that was run{again}. The record does not say how long the trials took."]
     workers = num_workers(run)
     rounds = run.rounds
     trained = int((rounds["num_evaluations"] == 0).sum())
-    times = "Worker time is the recorded compute time of every round on the first worker"
+    times = "The worker time is the recorded compute time of all rounds on the first worker"
     texts = [
         f"{plural(len(rounds), 'round')} are recorded: {trained:,} only trained weights, "
         f"{len(rounds) - trained:,} evaluated subnets.",
-        times + (f", times {workers} workers." if workers > 1 else ". There was one worker."),
+        times + (f", times the {workers} workers." if workers > 1 else ". There was one worker."),
     ]
     if workers > 1:
         reduced, saved = (format_count(float(rounds[name].sum())) for name in ("reduced_bytes", "saved_bytes"))
         texts.append(
-            f"Every worker gave {reduced}B of gradients to the sums over all workers; another {saved}B, of parameters "
-            "that no subnet of their round touched, were left out."
+            f"Every worker contributed {reduced}B of gradients to the sums over all workers; another {saved}B were not "
+            "sent, because no subnet of their round used those parameters."
         )
     if spent.num_split and spent.is_split_known:
         texts.append(
-            f"{plural(spent.num_split, 'round')} did both; a weight step in them is taken to have cost the mean of the "
-            "rounds that only trained, the rest is counted as evaluation."
+            f"{plural(spent.num_split, 'round')} did both. A weight step in them is assumed to have taken the mean "
+            "time of the rounds that only trained; the rest of their time is counted as evaluation."
         )
     if not spent.is_split_known:
-        texts.append("Every round trained and evaluated, so their time cannot be parted and is left out.")
+        texts.append("Every round trained and evaluated. The time of the two cannot be told apart, so it is left out.")
     return texts
 
 
 def _extrapolated(run: Run, spent: _Spent | None, count: int, samples: int) -> list[str]:
     own = samples // count
     if is_pipeline(run):
-        equal = f"as many updates, {own} or {samples} trials each"
+        equal = f"as many updates of {own} or {samples} trials each"
     else:
         equal = (
-            f"a supernet of its own, trained by as many weight steps of the same cost, and as many updates, {own} or "
+            "a supernet of its own, trained with as many weight steps of the same cost, and as many updates of "
+            f"{own} or {samples} evaluations each"
         )
-        equal += f"{samples} evaluations each"
     searches = plural(count, "search", "searches")
     texts = [
-        f"No separate search was run. The right column multiplies what was counted: {searches} of one network "
-        f"each, each with {equal}.",
-        f"The first bound gives each separate search only the {plural(own, 'evaluation')} of an update that this "
-        f"search drew from its distribution; the second all {samples} that each distribution learned from here.",
+        f"No separate search was run. The right column multiplies the figures of this one: it stands for {searches} "
+        f"for one network each, each with {equal}.",
+        f"The lower bound gives each separate search only the {plural(own, 'evaluation')} of an update that this "
+        f"search drew from one distribution; the upper bound gives it all {samples}, from which each distribution "
+        "learned here.",
     ]
     if spent is not None:
-        texts.append("Choosing, retraining and exporting the networks come on top either way and are not counted.")
+        texts.append("Choosing, retraining and exporting the networks are needed in both cases and are not counted.")
     return texts
 
 
 def wall_seconds(run: Run) -> float | None:
-    """Wall time of the run over all its sessions, as far as it is recorded."""
+    """Wall time of the run over all its sessions, in seconds; None if it is not recorded."""
     if run.finished is not None and "elapsed_seconds" in run.finished:
         return float(run.finished["elapsed_seconds"])
     tables: list[pd.DataFrame] = [table for table in (run.evaluations, run.rounds) if len(table)]

@@ -1,4 +1,4 @@
-"""The chosen networks block by block: a row a network, a column a position."""
+"""The chosen networks block by block: one row for each network, one column for each position."""
 
 # K networks, D positions
 
@@ -15,14 +15,14 @@ from multinas_ray.report.figures.look import network_keys
 from multinas_ray.report.positions import Option, Position
 
 NUM_TONES = 6
-"""Colours of blocks; further kinds share the last."""
+"""Number of colours of blocks; all further kinds share the last colour."""
 
 _LEAST_HEIGHT = 0.55  # of a box, as a share of the row
 
 
 @dataclass(frozen=True)
 class Group:
-    """Neighbouring positions of one stage."""
+    """Adjacent positions of one stage."""
 
     name: str
     span: int
@@ -30,7 +30,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Head:
-    """Above a column."""
+    """The head of a column."""
 
     name: str
     title: str
@@ -46,7 +46,7 @@ class Box:
     is_skip: bool
     tone: int
     height: int
-    """Percent of the row."""
+    """Height in percent of the row."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ class Diagram:
     heads: list[Head]
     rows: list[Row]
     tones: list[tuple[int, str]]
-    """What the colours stand for."""
+    """What each colour stands for."""
     heights_tell: bool
-    """Whether a box's height tells how much its block expands."""
+    """Whether the height of a box shows the expansion of its block."""
 
 
 def diagram_of(networks: pd.DataFrame, positions: Sequence[Position]) -> Diagram | None:
-    """Lay the networks out; None where there are none, or the positions are not those of the networks.
+    """Lay out the networks; None if there are none, or if the positions are not theirs.
 
     Args:
         networks: rows of `architectures_schema`, from small to large.
-        positions: (D,) of the run.
+        positions: (D,) the positions of the run.
     """
     if networks.empty or any(len(row) != len(positions) for row in networks["architecture"]):
         return None
@@ -100,7 +100,7 @@ def diagram_of(networks: pd.DataFrame, positions: Sequence[Position]) -> Diagram
 
 
 def _heads(positions: Sequence[Position]) -> tuple[list[Group], list[Head]]:
-    """Stages above the numbers of their positions, where the names have that form: stage1_1, stage1_2, ..."""
+    """The heads in two lines, stage above number, if the names have the form stage1_1, stage1_2, ..."""
     parts = [re.fullmatch(r"(.+)[_.-](\d+)", each.name) for each in positions]
     if all(parts) and len(positions) > 1:
         stages = [found[1] for found in parts if found]
@@ -116,7 +116,7 @@ def _kind(option: Option, by_kernel: bool) -> str:
 
 
 def _tones(positions: Sequence[Position]) -> dict[str, int]:
-    """What a colour stands for -> its number: kernels where every block has one, else labels."""
+    """The number of each colour by what it stands for: a kernel size if every block has one, else a label."""
     blocks = [option for each in positions for option in each.options if not option.is_skip]
     if all(option.kernel_size is not None for option in blocks):
         sizes = sorted({option.kernel_size or 0 for option in blocks})
@@ -134,7 +134,7 @@ def _key(tones: dict[str, int]) -> list[tuple[int, str]]:
 
 def _box(position: Position, option: Option, tones: dict[str, int], largest: float) -> Box:
     if option.is_skip:
-        return Box(option.label, f"{position.name}: {option.label}, left out", True, 0, 0)
+        return Box(option.label, f"{position.name}: {option.label}, the position is left out", True, 0, 0)
     tone = tones.get(_kind(option, True), tones.get(option.label, NUM_TONES - 1))
     share = (option.expansion or 0.0) / largest if largest else 1.0
     details = [f"kernel {option.kernel_size}"] if option.kernel_size else []

@@ -1,4 +1,4 @@
-"""The report's figures, each in a wide and a narrow layout; the style sheet shows the one that fits."""
+"""The figures of the report, each in a wide and a narrow layout; the style sheet shows the one that fits."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from multinas_ray.report.figures.latency import latency_figure
 from multinas_ray.report.figures.look import NARROW, WIDE, Look
 from multinas_ray.report.figures.pareto import pareto_figure
 from multinas_ray.report.figures.svg import svg_of
-from multinas_ray.report.networks import ToldFamily
+from multinas_ray.report.networks import ReportedFamily
 from multinas_ray.report.wording import plural
 from multinas_ray.runs import Run
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure."""
+    """One figure in both layouts."""
 
     wide: Markup
     narrow: Markup
 
 
 def pareto_drawing(run: Run, networks: pd.DataFrame) -> Drawing | None:
-    """The networks over all evaluations; None while no evaluation succeeded."""
+    """The networks over all evaluations; None as long as no evaluation has succeeded."""
     label = (
         f"Scatter plot of {plural(len(run.evaluations), 'evaluation')} and {plural(len(networks), 'chosen network')}"
     )
@@ -40,19 +40,19 @@ def pareto_drawing(run: Run, networks: pd.DataFrame) -> Drawing | None:
 
 
 def convergence_drawing(run: Run, networks: pd.DataFrame) -> Drawing | None:
-    """How the distributions moved; None before the first recorded update."""
+    """The convergence of the distributions; None before the first recorded update."""
     if run.distributions.empty:
         return None
-    label = "Curves over the updates, one line a distribution: expected loss, expected complexity, entropy, ESS"
+    label = "Curves over the updates, one line for each distribution: expected loss, expected complexity, entropy, ESS"
     return _drawn("convergence", label, lambda look: convergence_figure(run, networks, look))
 
 
-def training_drawing(family: ToldFamily) -> Drawing | None:
-    """How the networks were retrained; None where none was."""
+def training_drawing(family: ReportedFamily) -> Drawing | None:
+    """The retraining of the networks; None if none was retrained."""
     numbers = [int(network) for network in family.networks["network"]] if len(family.networks) else []
     if not is_training_known(family.training):
         return None
-    label = "Curves over the epochs, one line a network: training loss, validation, learning rate"
+    label = "Curves over the epochs, one line for each network: training loss, validation, learning rate"
     return _drawn("training", label, lambda look: training_figure(family.training, numbers, look))
 
 

@@ -8,7 +8,7 @@ from multinas_ray.runs import Run, format_count
 
 
 def goal_of(run: Run, row: Any) -> tuple[str, str]:
-    """What a distribution is after.
+    """The goal that a distribution searches for.
 
     Args:
         run: The search.

@@ -1,4 +1,4 @@
-"""Maps of each distribution's probabilities: positions by options."""
+"""Maps of the probabilities of each distribution: positions by options."""
 
 # K distributions, D positions, C options
 
@@ -26,7 +26,7 @@ class Cell:
     """One option of one position."""
 
     probability: float | None
-    """None: the position has no such option."""
+    """None if the position has no such option."""
     is_mode: bool
     title: str
     label: str
@@ -49,26 +49,27 @@ class HeatMap:
     """Key of its colour, see `network_keys`."""
     subtitle: str
     description: str
-    """For those who do not see it."""
+    """Text for readers who cannot see the map."""
     columns: list[str]
-    """Names above the columns; empty where each cell has its own label."""
+    """Names above the columns; empty if each cell has its own label."""
     rows: list[MapRow]
 
     @property
     def is_labelled(self) -> bool:
-        """Whether each cell tells its option: rows are positions then, else columns are."""
+        """Whether each cell shows its option. Then the rows are positions, else the columns are."""
         return not self.columns
 
     @property
     def is_small(self) -> bool:
-        """Whether three of them fit side by side."""
+        """Whether three such maps fit side by side."""
         return 0 < len(self.columns) <= _SMALL
 
 
 def heat_maps(run: Run, networks: pd.DataFrame, positions: Sequence[Position]) -> list[HeatMap]:
     """The newest recorded probabilities of each distribution, from the smallest network to the largest.
 
-    Rows are labels where the positions share them; else rows are positions and each cell tells its option.
+    If the positions share most options, each option has a row; else each position has a row, and its cells show their
+    options.
     """
     if run.distributions.empty:
         return []
@@ -98,7 +99,7 @@ def _cell(position: Position, option: int, probs: np.ndarray) -> Cell:
 
 
 def _shared_rows(probs: Sequence[np.ndarray], positions: Sequence[Position]) -> tuple[list[str], list[MapRow]] | None:
-    """A row for each label, where positions share most of them."""
+    """One row for each label; None if the positions do not share most of them."""
     labels = list(dict.fromkeys(option.label for each in positions for option in each.options))
     if 2 * len(labels) > sum(len(each.options) for each in positions):
         return None
@@ -116,7 +117,7 @@ def _shared_rows(probs: Sequence[np.ndarray], positions: Sequence[Position]) -> 
 
 
 def _own_rows(probs: Sequence[np.ndarray], positions: Sequence[Position]) -> list[MapRow]:
-    """A row for each position; its options side by side."""
+    """One row for each position, with its options side by side."""
     return [
         MapRow(position.name, [_cell(position, option, each) for option in range(len(each))])
         for position, each in zip(positions, probs, strict=True)

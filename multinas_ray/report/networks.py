@@ -1,4 +1,4 @@
-"""The networks a report tells of, and what lies beside them."""
+"""The family that a report is about, with the files of its networks."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ PARITY_FILE = "parity.json"
 
 
 @dataclass(frozen=True, eq=False)
-class ToldFamily:
-    """What is known of a run's networks, or of those of an answer to other budgets."""
+class ReportedFamily:
+    """What is known of a family and of the files of its networks."""
 
     label: str | None
-    """That of the answer; None for the run's own networks."""
+    """The label of the family; None for the run's own."""
     networks: pd.DataFrame
     """Rows of `architectures_schema`, from small to large; empty until they are chosen."""
     candidates: pd.DataFrame
     """Rows of `candidates_schema`."""
     training: Mapping[int, pd.DataFrame]
-    """Rank -> the epochs of its retraining."""
+    """The epochs of its retraining, by network."""
     parity: Mapping[int, Mapping[str, Any]]
-    """Rank -> the record of its export's check."""
+    """The record of the parity check of its export, by network."""
     unreadable: tuple[str, ...]
-    """Files that are there and cannot be read, with the reason."""
+    """Files that exist but cannot be read, each with the reason."""
 
 
-def load_told_family(run: Run, path: str, label: str | None) -> ToldFamily:
-    """Read a family and the files of its networks; what is missing or cannot be read is left out and told.
+def load_reported_family(run: Run, path: str, label: str | None) -> ReportedFamily:
+    """Read a family and the files of its networks. Missing files are left out; unreadable ones are listed.
 
     Args:
         run: the run.
-        path: where it lies, a local path or a URI.
-        label: that of an answer to other budgets; None for the run's own networks.
+        path: the folder of the run, a local path or a URI.
+        label: the label of the family; None for the run's own.
 
     Raises:
-        StateError: there is no selection `label`.
-        ConfigError: the label is no plain folder name.
+        StateError: there is no such family.
+        ConfigError: the label is not a plain folder name.
     """
     place = storage.resolve(path)
     if label is None and not storage.exists(place.join(ARCHITECTURES_FILE)):
@@ -70,7 +70,7 @@ def load_told_family(run: Run, path: str, label: str | None) -> ToldFamily:
                 parity[network] = _read_json(file)
         except StateError as error:
             unreadable.append(str(error))
-    return ToldFamily(label, networks, candidates, training, parity, tuple(unreadable))
+    return ReportedFamily(label, networks, candidates, training, parity, tuple(unreadable))
 
 
 def _read_json(file: storage.Location) -> Mapping[str, Any]:
@@ -79,7 +79,7 @@ def _read_json(file: storage.Location) -> Mapping[str, Any]:
     except StateError as error:
         raise StateError(f"{file}: {error}") from error
     if not isinstance(content, Mapping):
-        raise StateError(f"{file} holds no object: write it again by `multinas-ray export`")
+        raise StateError(f"{file} does not hold a JSON object: write it again with `multinas-ray export`")
     return content
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a run as PNG files, drawn without touching matplotlib's global state."""
+"""Pictures of a run as PNG files, drawn without changing matplotlib's global state."""
 
 import io
 
@@ -18,24 +18,24 @@ def plot_pareto(run: Run, path: storage.AnyPath, *, cost: str | None = None) -> 
 
     Args:
         run: The run.
-        path: The PNG; its folder exists.
-        cost: Column for the horizontal axis; None takes the cost that drove the search.
+        path: The PNG file; its folder must exist.
+        cost: Column for the horizontal axis; None: the complexity of the search.
 
     Raises:
-        ConfigError: There is no such column, or no evaluation succeeded yet.
+        ConfigError: There is no such column, or no evaluation has succeeded yet.
     """
     _save(pareto_figure(run, run.architectures, PICTURE, cost=cost), path)
 
 
 def plot_distributions(run: Run, path: storage.AnyPath) -> None:
-    """Draw expected cost and entropy of each distribution over the updates; see `convergence_figure`.
+    """Draw the expected cost and the entropy of each distribution over the updates; see `convergence_figure`.
 
     Args:
         run: The run.
-        path: The PNG; its folder exists.
+        path: The PNG file; its folder must exist.
 
     Raises:
-        ConfigError: No update was recorded yet.
+        ConfigError: No update is recorded yet.
     """
     figure = convergence_figure(run, run.architectures, PICTURE, quantities=("expected_complexity", "entropy"))
     _save(figure, path)
@@ -45,8 +45,8 @@ def plot_latency(validation: pd.DataFrame, path: storage.AnyPath) -> None:
     """Draw predicted against measured latency; see `latency_figure`.
 
     Args:
-        validation: One row a network, with the columns `predicted_ms`, `measured_ms` and `spread`.
-        path: The PNG; its folder exists.
+        validation: One row for each network, with the columns `predicted_ms`, `measured_ms` and `spread`.
+        path: The PNG file; its folder must exist.
     """
     _save(latency_figure(validation, PICTURE), path)
 

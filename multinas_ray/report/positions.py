@@ -1,4 +1,4 @@
-"""What a run chooses among: its positions or variables, and their options, for a reader."""
+"""The positions of a network space, or the variables of a Tune search, with the options of each."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from multinas_ray.runs import ConfigSpace, Run
 
 @dataclass(frozen=True)
 class Option:
-    """One candidate of a position."""
+    """One candidate block of a position, or one value of a variable."""
 
     label: str
     layers: tuple[Mapping[str, Any], ...] | None = None
-    """Its convolution layers as recorded; None where it is no plain block of them."""
+    """Its convolution layers as recorded; None if it is not a plain block of them."""
 
     @property
     def is_skip(self) -> bool:
-        """Whether it leaves its position out of the network."""
+        """Whether the network has nothing at this position if this option is chosen."""
         return self.layers == ()
 
     @cached_property
     def kernel_size(self) -> int | None:
-        """Largest kernel of its layers."""
+        """The largest kernel size of its layers; None if it has none."""
         return max((int(layer["kernel_size"]) for layer in self.layers or ()), default=None)
 
     @cached_property
     def expansion(self) -> float | None:
-        """Most channels inside it, over those of its input."""
+        """The largest number of channels inside the block, divided by that of its input."""
         layers = self.layers or ()
         return max((int(layer["out_channels"]) / int(layers[0]["in_channels"]) for layer in layers), default=None)
 
     @cached_property
     def stride(self) -> int:
-        """By what it divides height and width."""
+        """The factor by which the block divides height and width."""
         stride = 1
         for layer in self.layers or ():
             stride *= int(layer["stride"])
@@ -53,12 +53,12 @@ class Position:
 
     @property
     def halves(self) -> bool:
-        """Whether every option makes the map smaller."""
+        """Whether every option makes the feature map smaller."""
         return all(option.stride > 1 for option in self.options)
 
 
 def positions_of(run: Run) -> list[Position]:
-    """(D,) positions of a run; where its configuration does not describe them, numbered."""
+    """The (D,) positions of a run; they are numbered if its configuration does not describe them."""
     space = run.config.get("space")
     if is_pipeline(run) and space is not None:
         variables = ConfigSpace.from_plain(space).search_space.variables
@@ -79,7 +79,7 @@ def _value(value: Any) -> str:
 
 
 def _block(description: Mapping[str, Any]) -> Option:
-    """A block of the shipped kind has `layers` of convolutions; any other is known by its name."""
+    """A shipped block has `layers` of convolutions; any other block is known by its name only."""
     layers = description.get("layers")
     needed = {"in_channels", "out_channels", "kernel_size", "stride"}
     is_plain = isinstance(layers, list) and all(isinstance(each, Mapping) and needed <= set(each) for each in layers)

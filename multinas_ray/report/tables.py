@@ -1,4 +1,4 @@
-"""Tables of the chosen networks and of what they were chosen among."""
+"""Tables of the chosen networks, and of the candidates among which they were chosen."""
 
 # K networks
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from multinas_ray.errors import StateError
 from multinas_ray.report.figures.pareto import is_pipeline
-from multinas_ray.report.networks import ToldFamily
+from multinas_ray.report.networks import ReportedFamily
 from multinas_ray.report.positions import Position
 from multinas_ray.report.wording import (
     UNKNOWN,
@@ -31,27 +31,27 @@ from multinas_ray.runs import Run, architectures_schema, candidates_schema
 from multinas_ray.tune import best_configs, pareto_front
 
 _ORIGINS = {"mode": "mode", "evaluated": "evaluated", "drawn": "fresh draw", "cheapest": "cheapest"}
-_MOST_CHANGES = 4  # positions in which a candidate may differ to be told by them
-_MOST_FRONT = 60  # configurations of a front
+_MOST_CHANGES = 4  # a candidate that differs in more positions is written out in full
+_MOST_FRONT = 60  # configurations of a front that are shown
 
 
 @dataclass(frozen=True)
 class CandidateGroup:
-    """What one network was chosen among."""
+    """The candidates of one network."""
 
     title: str
     table: Table
     chosen: int | None
-    """Its row."""
+    """The row of the chosen candidate; None if none was chosen."""
 
 
 def cost_columns(frame: pd.DataFrame, known: Sequence[str]) -> list[str]:
-    """Columns of raw costs: numbers that the schema does not know."""
+    """The columns of raw costs: numbers whose names are not in the schema."""
     return [str(name) for name in frame if name not in known and pd.api.types.is_numeric_dtype(frame[name])]
 
 
-def networks_table(run: Run, family: ToldFamily) -> Table | None:
-    """The K networks, small to large; None until they are chosen."""
+def networks_table(run: Run, family: ReportedFamily) -> Table | None:
+    """The K networks from small to large; None until they are chosen."""
     networks = family.networks
     if networks.empty:
         return None
@@ -59,20 +59,22 @@ def networks_table(run: Run, family: ToldFamily) -> Table | None:
     complexity = str((run.config.get("complexity") or {}).get("name"))
     columns = [
         Column("#"),
-        Column("coefficient", hint="weight of the normalised complexity"),
-        Column("target", hint="wanted complexity"),
-        Column("budget", is_number=False),
+        Column("coefficient", hint="weight of the complexity in the objective"),
+        Column("target", hint="the complexity near which the distribution searched"),
+        Column("budget", is_number=False, hint="the limits that the network had to keep"),
         *(Column(cost_name(name)) for name in costs),
         Column("validation", hint="accuracy on all validation images, with the supernet's weights"),
         Column("test, inherited", hint="accuracy on the test images, with the supernet's weights"),
-        Column("test, retrained", hint="accuracy on the test images after training alone"),
+        Column("test, retrained", hint="accuracy on the test images after the network was trained alone"),
         Column(
             "origin",
             is_number=False,
-            hint="mode: the likeliest of its distribution; evaluated: best in the search; fresh draw: drawn at the end"
-            "; cheapest: of the space",
+            hint="mode: the likeliest architecture of a distribution; evaluated: among the best that the search "
+            "evaluated; fresh draw: drawn from a distribution at the end; cheapest: the cheapest of the space",
         ),
-        Column("export", is_number=False, hint="largest difference of a logit between a file and the network"),
+        Column(
+            "export", is_number=False, hint="largest difference between a logit of the exported file and of the network"
+        ),
     ]
     twins = _twins(networks)
     rows = [
@@ -94,7 +96,7 @@ def networks_table(run: Run, family: ToldFamily) -> Table | None:
 
 
 def _twins(networks: pd.DataFrame) -> list[str]:
-    """For each network that equals an earlier one, which."""
+    """A note for each network that equals an earlier one."""
     first: dict[Any, int] = {}
     notes = []
     for network, architecture in zip(networks["network"], networks["architecture"], strict=True):
@@ -103,7 +105,7 @@ def _twins(networks: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _parity_text(family: ToldFamily, network: int) -> str:
+def _parity_text(family: ReportedFamily, network: int) -> str:
     files = family.parity.get(network, {}).get("files")
     if not isinstance(files, dict) or not files:
         return UNKNOWN
@@ -111,10 +113,10 @@ def _parity_text(family: ToldFamily, network: int) -> str:
     return "\n".join(f"{name.rpartition('.')[2]} {number(value, 2)}" for name, value in worst.items())
 
 
-def candidate_groups(family: ToldFamily, positions: Sequence[Position]) -> list[CandidateGroup]:
+def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> list[CandidateGroup]:
     """Every candidate of every network, and why it was chosen or not.
 
-    A candidate that differs from the chosen one in few positions is told by these.
+    A candidate that differs from the chosen one in few positions is described by these positions.
     """
     frame = family.candidates
     costs = cost_columns(frame, candidates_schema(()).names)
@@ -122,11 +124,11 @@ def candidate_groups(family: ToldFamily, positions: Sequence[Position]) -> list[
         Column("candidate", is_number=False, wraps=True),
         Column("origin", is_number=False),
         *(Column(cost_name(name)) for name in costs),
-        Column("loss in the search"),
-        Column("loss", hint="on all validation images"),
-        Column("accuracy", hint="on all validation images"),
-        Column("objective", hint="loss + coefficient * complexity, or the loss within limits"),
-        Column("why", is_number=False, wraps=True),
+        Column("search loss", hint="mean of its losses during the search"),
+        Column("loss", hint="with the supernet's weights, on all validation images"),
+        Column("accuracy", hint="with the supernet's weights, on all validation images"),
+        Column("objective", hint="loss + coefficient * complexity, or the loss alone within a budget"),
+        Column("reason", is_number=False, wraps=True),
     ]
     groups = []
     for network, rows in frame.groupby("network", sort=True):
@@ -147,13 +149,13 @@ def candidate_groups(family: ToldFamily, positions: Sequence[Position]) -> list[
             for row in ordered.to_dict("records")
         ]
         is_met = bool(rows["chosen"].any())
-        title = f"Network #{network}" if is_met else f"Goal {network}: no candidate meets it"
+        title = f"Network #{network}" if is_met else f"Goal {network}, met by no candidate"
         groups.append(CandidateGroup(title, Table(columns, cells).known(), 0 if is_met else None))
     return groups
 
 
 def _candidate_text(row: Mapping[Any, Any], reference: Sequence[int], positions: Sequence[Position]) -> str:
-    """The architecture, or where it differs from the chosen one."""
+    """The architecture, or the positions in which it differs from the chosen one."""
     architecture = row["architecture"]
     full = str(row["architecture_readable"])
     if row["chosen"] or not len(architecture) == len(reference) == len(positions):
@@ -169,7 +171,7 @@ def _candidate_text(row: Mapping[Any, Any], reference: Sequence[int], positions:
 
 
 def chosen_configs(run: Run) -> pd.DataFrame:
-    """The answers of a search in a Tune pipeline, from small to large; empty for other runs, and while there is none.
+    """The best configurations of a Tune search, from small to large; empty for other runs and before the first result.
 
     Columns of `best_configs`, and those of `architectures_schema` that a picture needs: `network`, `architecture`, the
     complexity under its column's name, and `supernet_loss`, which is the loss of the evaluation here.
@@ -194,7 +196,7 @@ def chosen_configs(run: Run) -> pd.DataFrame:
 
 
 def configs_table(run: Run, chosen: pd.DataFrame) -> Table | None:
-    """The answers of a search in a Tune pipeline, see `chosen_configs`; None where there are none."""
+    """The best configurations of a Tune search, see `chosen_configs`; None if there are none."""
     if chosen.empty:
         return None
     metric, label = str(run.config["metric"]), str(run.config["complexity"]["label"])
@@ -203,7 +205,7 @@ def configs_table(run: Run, chosen: pd.DataFrame) -> Table | None:
     for row in chosen.to_dict("records"):
         found = config_text(row["config"])
         if not row.get("is_met", True):
-            found = f"none is so small; the least is {number(row['nearest_complexity'], 4)}"
+            found = f"no trial is within the target; the smallest has {number(row['nearest_complexity'], 4)}"
         cells = [
             str(row["network"]),
             *(number(row[name]) for name in shared),
@@ -218,7 +220,7 @@ def configs_table(run: Run, chosen: pd.DataFrame) -> Table | None:
 
 
 def front_table(run: Run) -> Table | None:
-    """The evaluations that no other beats; None for runs that are no search in a Tune pipeline."""
+    """The evaluations on the Pareto front of a Tune search; None for other runs."""
     if not is_pipeline(run) or run.evaluations.empty:
         return None
     frame = pareto_front(run)
@@ -234,12 +236,16 @@ def front_table(run: Run) -> Table | None:
         Column("trial", is_number=False),
         Column("configuration", is_number=False, wraps=True),
     ]
-    caption = "" if len(shown) == len(frame) else f"{len(shown)} of {len(frame)}, evenly along the front"
+    caption = (
+        ""
+        if len(shown) == len(frame)
+        else f"{len(shown)} of {len(frame)} configurations, spread evenly along the front"
+    )
     return Table(columns, rows, caption) if rows else None
 
 
 def config_text(config: Any, prefix: str = "") -> str:
-    """A configuration flat: depth=2, net/width=8."""
+    """A configuration in one line, such as depth=2, net/width=8."""
     if not isinstance(config, dict):
         return str(config)
     parts = [

@@ -1,4 +1,4 @@
-"""Values as a reader of the report sees them."""
+"""Values as the report shows them."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 from multinas_ray.runs import format_count
 
-UNKNOWN = "–"  # noqa: RUF001  what a cell says where nothing is known
+UNKNOWN = "–"  # noqa: RUF001  the text of a cell whose value is unknown
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Column:
     name: str
     is_number: bool = True
     hint: str = ""
-    """What it means, where the name does not tell."""
+    """An explanation of the name."""
     wraps: bool = False
-    """Whether its texts are long and may be broken into lines."""
+    """Whether its texts are long and may be wrapped."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Table:
     caption: str = ""
 
     def known(self) -> "Table":
-        """This table without the columns of which nothing is known."""
+        """This table without the columns in which no value is known."""
         kept = [
             place for place in range(len(self.columns)) if any(row[place] not in ("", UNKNOWN) for row in self.rows)
         ]
@@ -41,12 +41,12 @@ class Table:
 
 
 def is_known(value: Any) -> bool:
-    """Whether a cell of a frame holds something."""
+    """Whether a cell of a frame holds a value."""
     return value is not None and not (isinstance(value, float) and math.isnan(value)) and str(value) != "<NA>"
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number with so many significant digits."""
+    """A number with the given significant digits."""
     return f"{float(value):.{digits}g}" if is_known(value) else UNKNOWN
 
 
@@ -56,30 +56,30 @@ def whole(value: Any) -> str:
 
 
 def fixed(value: Any, digits: int = 4) -> str:
-    """A number with so many digits after the point."""
+    """A number with the given digits after the decimal point."""
     return f"{float(value):.{digits}f}" if is_known(value) else UNKNOWN
 
 
 def percent(share: Any, digits: int = 2) -> str:
-    """A share of 0..1 in percent."""
+    """A share between 0 and 1 in percent."""
     return f"{100 * float(share):.{digits}f} %" if is_known(share) else UNKNOWN
 
 
 def cost(name: str, value: Any) -> str:
-    """A cost in a person's unit: counts shortened, milliseconds as they are."""
+    """A cost in a readable unit: counts are shortened, milliseconds are not."""
     if not is_known(value):
         return UNKNOWN
     return f"{float(value):.3g} ms" if name.endswith("_ms") or name == "latency" else format_count(float(value))
 
 
 def cost_name(name: str) -> str:
-    """What a cost's column is called."""
+    """The readable name of a cost's column."""
     known = {"params": "parameters", "flops": "multiply-adds", "latency_ms": "latency"}
     return known.get(name, name.removesuffix("_ms").replace("_", " "))
 
 
 def seconds(value: Any) -> str:
-    """A time in its two largest units."""
+    """A duration in its two largest units."""
     if not is_known(value) or not math.isfinite(float(value)):
         return UNKNOWN
     value = float(value)
@@ -93,23 +93,23 @@ def seconds(value: Any) -> str:
 
 
 def limits(text: Any) -> dict[str, float]:
-    """The hard budgets of a network, from their JSON."""
+    """The limits of a network, read from JSON."""
     return {str(name): float(most) for name, most in json.loads(text).items()} if is_known(text) else {}
 
 
 def limits_text(text: Any) -> str:
-    """The hard budgets of a network, one a line: at most 2 M parameters."""
+    """The limits of a network in words, one per line, such as: at most 2 M parameters."""
     told = [f"at most {cost(name, most)} {cost_name(name)}" for name, most in limits(text).items()]
     return "\n".join(told) or UNKNOWN
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """A count and what is counted."""
+    """A count and the noun in the right number."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def value_text(value: Any) -> str:
-    """A setting: lists short, nothing else changed."""
+    """A setting as text; lists and mappings are written without brackets."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):

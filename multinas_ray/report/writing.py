@@ -18,7 +18,7 @@ from multinas_ray.report.figures.curves import smoothing_window
 from multinas_ray.report.figures.look import DARK, LIGHT, colour_of, network_keys
 from multinas_ray.report.figures.pareto import is_pipeline
 from multinas_ray.report.heatmaps import heat_maps
-from multinas_ray.report.networks import ToldFamily, load_told_family
+from multinas_ray.report.networks import ReportedFamily, load_reported_family
 from multinas_ray.report.positions import positions_of
 from multinas_ray.runs import Run, load_run
 from multinas_ray.selection import family_path
@@ -44,13 +44,13 @@ _SECTIONS = {
 def write_report(
     run_path: str | os.PathLike[str], *, output: storage.AnyPath | None = None, label: str | None = None
 ) -> storage.Location:
-    """Write the report of a run: one HTML file with all its figures, which opens without a network.
+    """Write the report of a run: one HTML file that holds all its figures and needs no internet connection.
 
-    A run that goes on is reported as far as it has come; what is not there yet is named and left out.
+    The run may still be going on. The report then shows what is recorded so far and names what is missing.
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI such as `s3://bucket/folder/run`.
-        output: The HTML file; None: report.html in the run's folder, or in that of the family. Written whole or
+        output: The HTML file; None: report.html in the folder of the run, or of the family. It is written completely or
             not at all.
         label: The family that the report is about, such as one chosen for other budgets; None: the run's own.
 
@@ -59,7 +59,7 @@ def write_report(
 
     Raises:
         StateError: There is no readable run, or no such family.
-        ConfigError: The label is no plain folder name.
+        ConfigError: The label is not a plain folder name.
     """
     path = os.fspath(run_path)
     page = render_report(path, label=label)
@@ -70,9 +70,9 @@ def write_report(
 
 
 def render_report(path: str, *, label: str | None = None) -> str:
-    """The report as HTML; arguments and errors as for `write_report`."""
+    """Return the report as HTML. Arguments and errors are those of `write_report`."""
     run = load_run(path)
-    family = load_told_family(run, path, label)
+    family = load_reported_family(run, path, label)
     loader = jinja2.PackageLoader("multinas_ray.report", package_path="")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -80,7 +80,7 @@ def render_report(path: str, *, label: str | None = None) -> str:
     return environment.get_template("page.html").render(_content(run, path, family))
 
 
-def _content(run: Run, path: str, family: ToldFamily) -> dict[str, Any]:
+def _content(run: Run, path: str, family: ReportedFamily) -> dict[str, Any]:
     positions = positions_of(run)
     configs = tables.chosen_configs(run)
     chosen = configs if is_pipeline(run) else family.networks
@@ -115,7 +115,7 @@ def _content(run: Run, path: str, family: ToldFamily) -> dict[str, Any]:
 
 
 def _sections(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Ids and titles of the sections that the page has."""
+    """The ids and titles of the sections of the page."""
     left_out = {"blocks", "choice", "training"} if content["is_pipeline"] else set()
     if content["latency"] is None:
         left_out.add("latency")
@@ -123,7 +123,7 @@ def _sections(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _palettes(counts: Sequence[int]) -> list[tuple[str, dict[str, str]]]:
-    """Variables of the style sheet, on light and on dark paper, with colours for so many networks."""
+    """The variables of the style sheet for a light and a dark page, with colours for so many networks."""
     keys = sorted({key for count in counts for key in network_keys(count)})
     return [
         (scheme, {**vars(palette), **{f"network-{key}": colour_of(key, on_dark=palette is DARK) for key in keys}})
@@ -132,7 +132,7 @@ def _palettes(counts: Sequence[int]) -> list[tuple[str, dict[str, str]]]:
 
 
 def _latency_validation(path: str) -> tuple[LatencyValidation | None, tuple[str, ...]]:
-    """Predicted and measured latencies, where the run has them; and why they cannot be read."""
+    """The predicted and measured latencies if the run has them, or the reason why they cannot be read."""
     if not storage.exists(storage.resolve(path).join(LATENCY_FILE)):
         return None, ()
     try:

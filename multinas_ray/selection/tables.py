@@ -55,7 +55,7 @@ def candidate_tables(family: Family) -> Group:
         name = (
             f"Network #{network}, for {goals[network]}" if network in goals else f"Goal {network}, met by no candidate"
         )
-        tables.append(_candidate_table(rows, f"{name}: {len(rows)} candidates"))
+        tables.append(_candidate_table(rows, f"{name}: {len(rows)} candidate{'' if len(rows) == 1 else 's'}"))
     return Group(*tables)
 
 

@@ -312,13 +312,13 @@ def test_nothing_to_draw_is_told(make_run, tmp_path):
     run = load_run(tmp_path / "run")
     with pytest.raises(ConfigError, match="has no successful evaluation to draw yet: wait for the first round"):
         plots.plot_pareto(run, tmp_path / "p.png", cost="complexity")
-    with pytest.raises(ConfigError, match="has no recorded update to draw yet: wait for the first flush"):
+    with pytest.raises(ConfigError, match="has no recorded update to draw yet: wait for the first one"):
         plots.plot_distributions(run, tmp_path / "p.png")
 
 
 @pytest.mark.parametrize("cost", ["watts", "id", "trial_id"])
 def test_an_unknown_cost_is_told(finished_run, tmp_path, cost):
-    with pytest.raises(ConfigError, match=f"no cost '{cost}': choose one of .*params, flops, complexity"):
+    with pytest.raises(ConfigError, match=f"no cost '{cost}': choose from .*params, flops, complexity"):
         plots.plot_pareto(load_run(finished_run), tmp_path / "p.png", cost=cost)
 
 

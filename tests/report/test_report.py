@@ -196,7 +196,7 @@ def test_candidates_say_why(run, undrawn):
     section = page.section("choice")
     assert section.index("the mode mode") < section.index("with stage1_1 b") < section.index("over budget: 3 M params")
     assert "Network #0: 2 candidates" in section
-    assert "Goal 1: no candidate meets it: 1 candidates" in section
+    assert "Goal 1, met by no candidate: 1 candidate" in section
     assert len(page.all("tr", **{"class": "chosen"})) == 1
 
 
@@ -232,7 +232,7 @@ def test_exports_trainings_and_latencies_are_shown_where_there_are_any(run, fini
     assert "Measured, whole network (ms)" in latency
     assert "#latency" in page.attributes("href")
     assert "#latency" not in finished_page.attributes("href")
-    assert "No network was trained alone yet." in finished_page.section("training")
+    assert "No network has been retrained yet." in finished_page.section("training")
 
 
 def test_what_cannot_be_read_is_told_and_left_out(run, undrawn):
@@ -253,7 +253,7 @@ def test_a_running_search_is_told_as_far_as_it_came(make_run, tmp_path):
     recorder.distributions.flush()
     page = checked(render_report(str(tmp_path / "run")))
     assert "The search has not ended: 48 evaluations of 320 planned are recorded" in page.text
-    assert "Not chosen yet." in page.section("networks")
+    assert "The networks are not chosen yet." in page.section("networks")
     assert len(page.all("svg")) == 4
     assert "k=3" in page.section("convergence")
     assert page.html.count('class="map"') == 4  # without a described space the positions are numbered
@@ -265,10 +265,10 @@ def test_a_run_without_any_record_is_told(make_run, tmp_path):
     page = checked(render_report(str(tmp_path / "run")))
     assert page.all("svg") == []
     texts = (
-        "Not chosen yet.",
+        "The networks are not chosen yet.",
         "No evaluation has succeeded yet.",
         "No update is recorded yet.",
-        "Nothing was evaluated",
+        "Nothing has been evaluated yet.",
     )
     assert all(text in page.text for text in texts)
 
@@ -287,7 +287,7 @@ def test_a_run_of_which_every_evaluation_failed_is_told(finished_run, tmp_path):
     assert "No evaluation has succeeded yet." in checked(render_report(str(copy))).section("pareto")
 
 
-def test_another_selection_has_its_own_networks(run, undrawn):
+def test_another_family_has_its_own_networks(run, undrawn):
     folder = run / "families" / "small"
     folder.mkdir(parents=True)
     one = load_run(run).architectures.iloc[:1]
@@ -298,7 +298,7 @@ def test_another_selection_has_its_own_networks(run, undrawn):
     assert "family small" in page.text
     assert len(rows_of(page, "networks")) == 2
     assert "k=0" in page.section("maps")  # the networks are not those of the four distributions
-    with pytest.raises(StateError, match="has no family 'large', there are: small"):
+    with pytest.raises(StateError, match="has no family 'large', its families are: small"):
         write_report(run, label="large")
     with pytest.raises(ConfigError, match="the label of a family"):
         write_report(run, label="../up")

@@ -56,7 +56,7 @@ def test_configurations_take_the_place_of_networks(tmp_path):
 def test_a_target_that_nothing_meets_is_told(tmp_path):
     record(tmp_path / "run", 40, num_distributions=None, targets=[1.0, 1e6])
     section = checked(render_report(str(tmp_path / "run"))).section("networks")
-    assert "none is so small; the least is 10" in section
+    assert "no trial is within the target; the smallest has 10" in section
 
 
 @pytest.mark.parametrize("num_trials", [1, 5])

@@ -50,11 +50,11 @@ def test_weights_first_is_accounted_exactly(run):
     assert told["Evaluations"] == ["320", "320 to 1,280"]
     assert told["Weight training, worker time"] == ["2 min 0 s", "8 min 0 s"]
     assert told["Evaluations, worker time"] == ["40 s", "40 s to 2 min 40 s"]
-    assert told["In all, worker time"] == ["2 min 40 s", "8 min 40 s to 10 min 40 s"]
-    assert told["In all, over this search's"] == ["1", "3.25 to 4"]
+    assert told["Total, worker time"] == ["2 min 40 s", "8 min 40 s to 10 min 40 s"]
+    assert told["Total, relative to this search"] == ["1", "3.25 to 4"]
     assert "70 rounds are recorded: 30 only trained weights, 40 evaluated subnets." in measured
-    assert "times 2 workers" in measured
-    assert "gave 120 MB of gradients" in measured
+    assert "times the 2 workers" in measured
+    assert "contributed 120 MB of gradients" in measured
     assert "another 300 MB" in measured
     assert "did both" not in measured
     assert "No separate search was run." in extrapolated
@@ -71,10 +71,10 @@ def test_rounds_that_do_both_are_split_by_the_mean_of_those_that_train(run):
     assert "gradients" not in measured
 
 
-def test_time_that_cannot_be_parted_is_not_guessed(run):
+def test_time_that_cannot_be_told_apart_is_not_guessed(run):
     told, measured, _ = figures_of(run, rounds((True, 8, 5.0), (True, 8, 1.5)))
     assert list(told) == ["Weight steps", "Evaluations"]
-    assert "cannot be parted" in measured
+    assert "cannot be told apart" in measured
 
 
 def test_without_a_record_nothing_is_accounted(run):

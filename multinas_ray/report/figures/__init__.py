@@ -1,1 +1,1 @@
-"""Figures of a run: each drawn by one function, for a picture file and for a page alike."""
+"""The figures of a run. One function draws each of them, for a picture file as well as for a page."""

@@ -1,4 +1,4 @@
-"""What an axis shows: which quantity, in which unit."""
+"""What an axis shows: the quantity and its unit."""
 
 # n evaluations or networks
 
@@ -16,7 +16,7 @@ from multinas_ray.report.figures.labels import Points
 from multinas_ray.runs import Run
 
 _COSTS = {
-    # column: (what it is, whether it is a count: then its unit follows its size)
+    # column: (its name, whether it is a count, whose unit depends on its size)
     "params": ("Parameters", True),
     "flops": ("Multiply-adds for one image", True),
     "latency": ("Latency (ms)", False),
@@ -35,46 +35,46 @@ class Scale:
     cost_label: str
     """Its axis label, with the unit."""
     divisor: float
-    """What a cost is divided by for that unit."""
+    """The value by which a cost is divided for that unit."""
     is_error: bool
-    """The other axis shows the error in percent, else the loss."""
+    """Whether the vertical axis shows the error in percent; else it shows the loss."""
     metric: str = "Loss"
-    """What the loss is called."""
+    """The name of the loss."""
     sign: float = 1.0
-    """-1 where the metric is maximised: the loss is its negative."""
+    """-1 if the metric is maximised, since the loss is then its negative."""
 
     def cost_of(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-        """(n,) costs in the axis's unit."""
+        """The (n,) costs in the unit of the axis."""
         return frame[self.cost].to_numpy(dtype=float) / self.divisor
 
     def quality_of(self, frame: pd.DataFrame, loss: str, accuracy: str) -> npt.NDArray[np.float64]:
-        """(n,) errors in percent from column `accuracy`, or losses from column `loss`; lower is better."""
+        """The (n,) errors in percent from the column `accuracy`, or losses from `loss`; lower is better."""
         if self.is_error:
             return error_percent(frame, accuracy)
         return frame[loss].to_numpy(dtype=float) if loss in frame else np.full(len(frame), np.nan)
 
     def points_of(self, frame: pd.DataFrame, loss: str, accuracy: str) -> Points:
-        """(n, 2) places in the picture: cost, then error or loss."""
+        """The (n, 2) points of the picture: cost, then error or loss."""
         return np.stack([self.cost_of(frame), self.quality_of(frame, loss, accuracy)], axis=1)
 
     def describe(self, quality: float) -> str:
-        """An error or a loss as a label shows it."""
+        """The text of an error or a loss in a label."""
         return f"{quality:.1f} %" if self.is_error else f"{self.sign * quality:.3g}"
 
 
 def error_percent(frame: pd.DataFrame, accuracy: str) -> npt.NDArray[np.float64]:
-    """(n,) errors in percent from a column of accuracies; NaN where the column or its value is missing."""
+    """The (n,) errors in percent from a column of accuracies; NaN if the column or its value is missing."""
     if accuracy not in frame:
         return np.full(len(frame), np.nan)
     return 100 * (1 - frame[accuracy].to_numpy(dtype=float))
 
 
 def scale_of(run: Run, cost: str | None) -> Scale:
-    """The axes for a run's evaluations.
+    """The axes for the evaluations of a run.
 
     Args:
         run: The run.
-        cost: Column for the horizontal axis; None takes the cost that drove the search.
+        cost: Column for the horizontal axis; None: the complexity of the search.
 
     Raises:
         ConfigError: The evaluations have no such cost.
@@ -84,7 +84,7 @@ def scale_of(run: Run, cost: str | None) -> Scale:
         cost = "complexity" if run.complexity_cost is None else run.complexity_cost[0]
     if cost not in frame or not pd.api.types.is_float_dtype(frame[cost]):
         numbers = [str(name) for name in frame if pd.api.types.is_float_dtype(frame[name])]
-        raise ConfigError(f"the evaluations have no cost {cost!r}: choose one of {', '.join(numbers)}")
+        raise ConfigError(f"the evaluations have no cost {cost!r}: choose from {', '.join(numbers)}")
     label, divisor = cost_axis(cost, frame[cost].to_numpy(dtype=float))
     told = run.config.get("complexity") or {}
     if told.get("name") == cost and told.get("label"):  # as the user of a Tune pipeline named it
@@ -95,12 +95,12 @@ def scale_of(run: Run, cost: str | None) -> Scale:
 
 
 def metric_sign(run: Run) -> float:
-    """-1 where a Tune pipeline maximises its metric, of which the recorded loss is the negative; else 1."""
+    """-1 if a Tune search maximises its metric, since the recorded loss is then its negative; else 1."""
     return -1.0 if run.config.get("mode") == "max" else 1.0
 
 
 def cost_axis(cost: str, values: npt.NDArray[np.float64]) -> tuple[str, float]:
-    """Return an axis label with the unit that suits the values, and what to divide them by."""
+    """Return an axis label with a unit that suits the values, and the divisor for that unit."""
     label, is_count = _COSTS.get(cost, (_spelled(cost), False))
     finite = values[np.isfinite(values)]
     middle = float(np.median(finite)) if is_count and len(finite) else 0.0
@@ -109,17 +109,17 @@ def cost_axis(cost: str, values: npt.NDArray[np.float64]) -> tuple[str, float]:
 
 
 def number_ticks(axis: XAxis | YAxis, *, divisor: float = 1.0, sign: float = 1.0) -> None:
-    """Write an axis's numbers in full, with commas, in a unit of `divisor`."""
+    """Write the numbers of an axis in full, with commas, in units of `divisor`."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{_plain(sign * value / divisor):,.6g}"))
 
 
 def _plain(value: float) -> float:
-    """No minus before a zero."""
+    """The value, with 0 in place of -0."""
     return 0.0 if math.isclose(value, 0.0, abs_tol=1e-12) else value
 
 
 def _spelled(name: str) -> str:
-    """A column's name for a person: `cpu_latency_ms` is "cpu latency (ms)"."""
+    """The readable name of a column: `cpu_latency_ms` becomes "Cpu latency (ms)"."""
     words = name.split("_")
     units = {"ms": "ms", "seconds": "s", "bytes": "bytes", "joules": "J", "mb": "MB"}
     if len(words) > 1 and words[-1] in units:

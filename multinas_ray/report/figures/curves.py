@@ -20,14 +20,14 @@ from multinas_ray.report.goals import goal_of
 from multinas_ray.runs import Run
 
 MOST_DRAWN = 400
-"""Points of one curve; of a longer one every so-manieth is drawn, and the last."""
+"""Points of one curve. Of a longer curve every n-th point and the last one are drawn."""
 
 NOISY = ("expected_loss", "effective_sample_size")
-"""Quantities that are estimated from one update's samples: drawn pale, and their moving mean over them."""
+"""Quantities that are estimated from the samples of one update. They are drawn pale, with their moving mean on top."""
 
-_SMOOTHED_PARTS = 25  # a moving mean spans about so manieth part of the updates
-_MOST_LABELS = 16  # more curves than that: only the first and the last are labelled
-_GAP = 1.1  # fonts between two labels
+_SMOOTHED_PARTS = 25  # a moving mean spans about one part in so many of the updates
+_MOST_LABELS = 16  # of more curves, only the first and the last are labelled
+_GAP = 1.1  # distance of two labels, in font sizes
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,14 @@ QUANTITIES = {
     "entropy": "Entropy (nats)",
     "effective_sample_size": "Effective sample size\n(evaluations)",
 }
-"""What is drawn of the distributions -> its axis label; the complexity's follows from the run."""
+"""The quantities that are drawn, with their axis labels; that of the complexity depends on the run."""
 
 
 def distributions_by_size(run: Run, networks: pd.DataFrame) -> dict[int, str]:
-    """Distributions from the smallest network to the largest -> what they are called.
+    """The names of the distributions, from the smallest network to the largest.
 
-    By the network each one gave (#0, #1, ...); before that, by their expected cost at the newest update (k = 0, ...).
+    A distribution is named after the network that it led to (#0, #1, ...). Before the networks are chosen, it is named
+    by its index (k=0, ...), and the order is that of the expected cost at the newest update.
     """
     chosen = networks["distribution"] if "distribution" in networks else pd.Series(dtype=float)
     known = set(run.distributions["distribution"].tolist())
@@ -66,22 +67,21 @@ def distributions_by_size(run: Run, networks: pd.DataFrame) -> dict[int, str]:
 def convergence_figure(
     run: Run, networks: pd.DataFrame, look: Look, *, quantities: Sequence[str] = tuple(QUANTITIES)
 ) -> Figure:
-    """Draw how the distributions moved over the updates, a panel for each quantity.
+    """Draw how the distributions moved over the updates, with one panel for each quantity.
 
-    A distribution has the colour that its network has in the Pareto picture. Dotted lines are the targets, where
-    there are any.
+    A distribution has the colour of its network in the Pareto picture. Dotted lines are the targets, if there are any.
 
     Args:
         run: The run.
         networks: Rows of `architectures_schema`, from small to large; may be empty.
-        look: Sizes and colours; a picture has a legend with the coefficients or targets, a page labels the lines' ends.
+        look: Sizes and colours. A picture has a legend of the goals; on a page the ends of the lines are labelled.
         quantities: Some of `QUANTITIES`.
 
     Raises:
-        ConfigError: No update was recorded yet.
+        ConfigError: No update is recorded yet.
     """
     if run.distributions.empty:
-        raise ConfigError(f"{run.path} has no recorded update to draw yet: wait for the first flush")
+        raise ConfigError(f"{run.path} has no recorded update to draw yet: wait for the first one")
     figure = new_figure(look, len(quantities), stacked=look.is_picture)
     num_columns = 1 if look.is_picture else look.num_columns
     grid = figure.subplots(-(-len(quantities) // num_columns), num_columns, sharex=True, squeeze=False)
@@ -121,17 +121,17 @@ def _draw_quantity(axes: Axes, run: Run, networks: pd.DataFrame, quantity: str, 
             axes.axhline(target, color=curve.colour, linestyle=":")
     axes.set_xlabel("Update")
     axes.set_ylabel(label)
-    if quantity != "expected_loss":  # whose zero says nothing
+    if quantity != "expected_loss":  # the zero of a loss has no meaning
         axes.set_ylim(bottom=0)
 
 
 def smoothing_window(run: Run) -> int:
-    """Updates over which the noisy quantities are averaged; odd, 1 for none."""
+    """The number of updates over which noisy quantities are averaged; it is odd, and 1 means no averaging."""
     return 2 * (run.distributions["update"].nunique() // (2 * _SMOOTHED_PARTS)) + 1
 
 
 def _moving_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
-    """Mean of the values around each place that are finite; narrower at the ends."""
+    """The mean of the finite values around each place; the window is narrower at the ends."""
     finite = np.isfinite(values)
     kernel = np.ones(window)
     counts = np.convolve(finite, kernel, mode="same")
@@ -140,7 +140,7 @@ def _moving_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np
 
 
 def _complexity_axis(run: Run) -> tuple[str, float]:
-    """Axis label of the expected complexity, and what turns the recorded one into the label's unit."""
+    """The axis label of the expected complexity, and the factor from the recorded value to its unit."""
     cost, scale = run.complexity_cost or ("complexity", 1.0)
     label, divisor = cost_axis(cost, scale * run.distributions["expected_complexity"].to_numpy(dtype=float))
     return f"Expected {label[0].lower()}{label[1:]}".replace(" (", "\n(", 1), scale / divisor
@@ -160,19 +160,19 @@ def _goal_legend(axes: Axes, run: Run, look: Look) -> None:
 
 
 def training_figure(training: Mapping[int, pd.DataFrame], numbers: Sequence[int], look: Look) -> Figure:
-    """Draw how the chosen networks were trained: a panel for each of loss, accuracy and learning rate that is known.
+    """Draw how the chosen networks were retrained, with a panel for each quantity that is known.
 
     Args:
-        training: Rank of a network -> its epochs, with a column `epoch` and further ones.
-        numbers: The numbers of all networks of the family, from small to large; they decide the colours.
+        training: The epochs of each network by its number, with a column `epoch` and further ones.
+        numbers: The numbers of all networks of the family, from small to large, which decide the colours.
         look: Sizes and colours.
 
     Raises:
-        ConfigError: Nothing is known, see `is_training_known`.
+        ConfigError: No quantity is known, see `is_training_known`.
     """
     panels = {label: columns for label, columns in _TRAINING.items() if _is_known(training, columns)}
     if not panels:
-        raise ConfigError("no network was trained alone yet: `multinas-ray retrain` does it")
+        raise ConfigError("no network has been retrained yet: run `multinas-ray retrain` first")
     figure = new_figure(look, len(panels))
     num_columns = min(look.num_columns, len(panels))
     grid = list(figure.subplots(-(-len(panels) // num_columns), num_columns, squeeze=False).flat)
@@ -219,7 +219,7 @@ def _floats(frame: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:
 
 
 def draw_curves(axes: Axes, curves: Sequence[Curve], look: Look) -> None:
-    """Draw lines, thinned where they have more points than can be seen."""
+    """Draw lines; those with more points than can be seen are thinned."""
     dress(axes, look)
     for curve in curves:
         kept = _kept(len(curve.x))
@@ -236,7 +236,7 @@ def _kept(length: int) -> npt.NDArray[np.int64]:
 
 
 def label_ends(panels: Sequence[Axes], look: Look) -> None:
-    """Write each line's name at its right end, none over another, with a short line that leads there."""
+    """Write the name of each line beside its right end, without overlaps, and join them by a short line."""
     settle(panels[0])
     for axes in panels:
         lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
@@ -268,9 +268,9 @@ def _end(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _spread(heights: npt.NDArray[np.float64], gap: float, most: float) -> npt.NDArray[np.float64]:
-    """Move heights apart, as little as need be in turn, so that they keep their order and the gap, from 0 to `most`."""
+    """Move heights apart so that they keep their order and have the gap, as little as possible, within 0 to `most`."""
     order = np.argsort(heights, kind="stable")
-    groups: list[list[float]] = []  # (sum of the wished first heights, number): pool adjacent ones that collide
+    groups: list[list[float]] = []  # (sum of the first heights, number): adjacent groups that collide are joined
     for index, height in enumerate(heights[order].tolist()):
         groups.append([height - index * gap, 1])
         while len(groups) > 1 and groups[-2][0] / groups[-2][1] > groups[-1][0] / groups[-1][1]:

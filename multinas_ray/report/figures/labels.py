@@ -1,4 +1,4 @@
-"""Texts beside points, none over another."""
+"""Labels beside points, without overlaps."""
 
 import itertools
 import math
@@ -17,14 +17,14 @@ from multinas_ray.report.figures.look import Look, settle
 _RADIUS = 8.0  # points, room for a marker
 _DISTANCES = (10.0, 17.0, 26.0, 38.0, 54.0, 74.0, 98.0, 126.0)  # points, from the marker to the text's edge
 _LEADER_FROM = 13.0  # points; nearer texts need no line
-_ANGLES = np.radians([*range(225, 585, 15)])  # from below left: there no network is better
+_ANGLES = np.radians([*range(225, 585, 15)])  # the search starts at the lower left, where no network is better
 _STEP = 4.0  # lines are kept clear at points this far apart
-# Penalties, in points of distance: the text leaves the axes, covers something, covers one of the cloud; its line
-# strikes a text through, runs over a marker
+# Penalties, in points of distance: the text leaves the axes, covers something, covers a point of the cloud; its line
+# crosses a text, or passes over a marker
 _OUTSIDE, _HIT, _COVERED, _STRUCK, _PASSED = 1e7, 1e5, 0.5, 1e4, 1e3
 
 HALO = "halo"
-"""Id of texts that need a rim in the paper's colour."""
+"""Id of texts that need a rim in the colour of the paper."""
 
 Points = npt.NDArray[np.float64]
 """(m, 2) positions."""
@@ -42,7 +42,7 @@ def place_labels(
     lines: Sequence[Points] = (),
     cloud: Points = _NONE,
 ) -> None:
-    """Write each text near its point, clear of the other texts, points and lines, with a thin line where it is far.
+    """Write each text near its point, clear of other texts, points and lines; a thin line joins distant ones.
 
     Args:
         axes: Their limits and scales must be final.
@@ -125,7 +125,7 @@ def _count(points: Points, low: Points, high: Points) -> int:
 
 
 def _num_passed(leader: Points, anchor: Points, markers: Points, radius: float) -> int:
-    """Return how many markers a line runs over after it left its own."""
+    """Return how many markers, other than its own, a line passes over."""
     outside = leader[np.hypot(*(leader - anchor).T) > radius]
     gaps = outside[:, None] - markers[None]
     return int((np.hypot(gaps[..., 0], gaps[..., 1]) < radius).any(axis=0).sum())

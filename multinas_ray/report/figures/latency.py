@@ -11,16 +11,16 @@ from matplotlib.figure import Figure
 from multinas_ray.report.figures.axes import number_ticks
 from multinas_ray.report.figures.look import Look, dress, new_figure
 
-_ASPECT = 0.62  # a panel's height over its width, at most
+_ASPECT = 0.62  # largest height of a panel, divided by its width
 _MOST_WIDTH = 6.4  # inches
 
 
 def latency_figure(validation: pd.DataFrame, look: Look) -> Figure:
-    """Draw the latency that a table of blocks predicts against that of whole networks, as measured.
+    """Draw the latency that a table of blocks predicts against the measured latency of whole networks.
 
     Args:
-        validation: One row a network: `predicted_ms`, `measured_ms` and, where known, `spread`, the measurement's own
-            spread in milliseconds.
+        validation: One row for each network: `predicted_ms`, `measured_ms` and, if known, `spread`, which is the
+            spread of the measurement in milliseconds.
         look: Sizes and colours.
     """
     look = look if look.is_picture else dataclasses.replace(look, width=min(look.width, _MOST_WIDTH))

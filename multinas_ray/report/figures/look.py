@@ -1,4 +1,4 @@
-"""How figures look: sizes and colours for a picture file, and for a page in its wide and its narrow layout."""
+"""The look of figures: sizes and colours for a picture file, and for the wide and narrow layouts of a page."""
 
 # K networks or distributions
 
@@ -14,17 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 PICTURE_DPI = 150
-"""Of a picture file."""
+"""Resolution of a picture file."""
 
 _DARK_ON_LIGHT, _LIGHT_ON_DARK = (0.16, 0.68), (0.48, 0.92)  # parts of the colour map with contrast to the paper
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours by what they are for, as #rrggbb."""
+    """Colours by their purpose, as #rrggbb."""
 
     paper: str
-    """Background; edges of markers."""
+    """The background, and the edges of markers."""
     ink: str
     """Texts."""
     muted: str
@@ -32,43 +32,43 @@ class Palette:
     grid: str
     """Grid lines."""
     early: str
-    """Evaluations of the first four fifths."""
+    """Evaluations in the first four fifths of the search."""
     late: str
-    """Those of the last fifth, and the front."""
+    """Evaluations in the last fifth of the search, and their front."""
 
 
 LIGHT = Palette(paper="#ffffff", ink="#1b1f24", muted="#57606a", grid="#e9ebee", early="#d3d9e2", late="#8297ae")
 DARK = Palette(paper="#15181d", ink="#e8ebef", muted="#a2abb6", grid="#2b313a", early="#39434f", late="#647b93")
 MARKERS = Palette(paper="#00f001", ink="#00f002", muted="#00f003", grid="#00f004", early="#00f005", late="#00f006")
-"""Stand-ins in a drawing whose colours a page's style sheet decides."""
+"""Stand-ins in a drawing for colours that the style sheet of a page decides."""
 
 _TITLE_INCHES = 0.8
 MARKED_NETWORK = "#f0"
-"""Begins the stand-in of a network's colour; its key follows in four hexadecimal digits."""
+"""Prefix of the stand-in for the colour of a network; its key follows in four hexadecimal digits."""
 
 
 def variables_of_markers() -> dict[str, str]:
-    """Stand-in colour -> the style sheet's variable, networks left out."""
+    """The variable of the style sheet for each stand-in, without those of networks."""
     return {getattr(MARKERS, name): f"var(--{name})" for name in Palette.__dataclass_fields__}
 
 
 def network_keys(count: int) -> list[int]:
-    """(K,) places in the range of colours, in thousandths, from the smallest network to the largest."""
+    """The (K,) places in the range of colours, in thousandths, from the smallest network to the largest."""
     return [round(1000 * index / max(1, count - 1)) for index in range(count)]
 
 
 def colour_of(key: int, *, on_dark: bool = False) -> str:
-    """The colour at a place of `network_keys`: warm, from dark to bright, also apart in grey and for the colour-blind.
+    """The colour at a place of `network_keys`.
 
-    The brightest are the largest networks. On light paper the colours end, on dark paper they begin, where they would
-    come too near to it: they keep a contrast of about 3 : 1.
+    Colours go from dark for small networks to bright for large ones. They can be told apart in grey and by colour-blind
+    readers. They leave out the part of the map that is too near to the paper, and keep a contrast of about 3 : 1.
     """
     start, end = _LIGHT_ON_DARK if on_dark else _DARK_ON_LIGHT
     return to_hex(colormaps["inferno"](start + (end - start) * key / 1000))
 
 
 def network_colours(count: int, *, on_dark: bool = False) -> list[str]:
-    """(K,) colours from the smallest network to the largest, see `colour_of`."""
+    """The (K,) colours from the smallest network to the largest, see `colour_of`."""
     return [colour_of(key, on_dark=on_dark) for key in network_keys(count)]
 
 
@@ -78,18 +78,18 @@ class Look:
 
     palette: Palette
     width: float
-    """Inches."""
+    """Width in inches."""
     panel_height: float
-    """Inches."""
+    """Height of a panel in inches."""
     font: float
     """Size of texts in points."""
     num_columns: int
-    """Panels side by side at most."""
+    """The largest number of panels side by side."""
     is_picture: bool
-    """A picture stands alone: it has a title and its own colours. Else a page gives both."""
+    """Whether the figure is a picture of its own, with a title and colours. Else the page provides both."""
 
     def network_colours(self, count: int) -> list[str]:
-        """(K,) colours from the smallest network to the largest."""
+        """The (K,) colours from the smallest network to the largest."""
         if self.is_picture:
             return network_colours(count)
         return [f"{MARKED_NETWORK}{key:04x}" for key in network_keys(count)]
@@ -101,13 +101,13 @@ NARROW = Look(MARKERS, width=4.0, panel_height=2.8, font=9.0, num_columns=1, is_
 
 
 def new_figure(look: Look, num_panels: int, *, stacked: bool = False, height: float | None = None) -> Figure:
-    """An empty figure for so many panels of one kind.
+    """Create an empty figure for panels of one kind.
 
     Args:
-        look: its sizes and colours.
-        num_panels: how many panels it will hold.
-        stacked: they stand one above the other, whatever the look.
-        height: inches in all; None: from the look.
+        look: sizes and colours of the figure.
+        num_panels: number of panels.
+        stacked: whether the panels stand one above the other, whatever the look.
+        height: total height in inches; None: the look decides.
     """
     num_rows = num_panels if stacked else math.ceil(num_panels / look.num_columns)
     if height is None:
@@ -119,14 +119,14 @@ def new_figure(look: Look, num_panels: int, *, stacked: bool = False, height: fl
 
 
 def settle(axes: Axes) -> None:
-    """Fix limits and sizes of a panel's figure, on which the places of texts depend."""
+    """Fix the limits and sizes in the figure of a panel, on which the places of texts depend."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()
 
 
 def dress(axes: Axes, look: Look) -> None:
-    """Give a panel the look: colours, sizes, a quiet grid and no frame above and at the right."""
+    """Apply the look to a panel: colours, sizes, a light grid, and no frame at the top and right."""
     palette = look.palette
     axes.set_facecolor("none")
     axes.spines[["top", "right"]].set_visible(False)
@@ -140,12 +140,12 @@ def dress(axes: Axes, look: Look) -> None:
 
 
 def panel_title(axes: Axes, look: Look, text: str) -> None:
-    """Say above a panel what it shows."""
+    """Write a title above a panel."""
     axes.set_title(text, loc="left", fontsize=look.font * 1.06, fontweight="bold", color=look.palette.ink)
 
 
 def picture_title(figure: Figure, look: Look, headline: str, subtitle: str) -> None:
-    """Write a headline and a subtitle across the top of a picture, and keep the panels below them."""
+    """Write a headline and a subtitle across the top of a picture, and keep the panels below."""
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0, 0, 1, 1 - _TITLE_INCHES / look.panel_height))
@@ -159,7 +159,7 @@ def picture_title(figure: Figure, look: Look, headline: str, subtitle: str) -> N
 
 
 def legend_below(figure: Figure, panels: Sequence[Axes], look: Look) -> None:
-    """Explain the marks of the panels below the figure, each once."""
+    """Write a legend below the figure that explains each mark once."""
     named = {}
     for axes in panels:
         handles, texts = axes.get_legend_handles_labels()

@@ -1,4 +1,4 @@
-"""The K networks over all evaluations of a search, and their test error."""
+"""The K networks over all evaluations of a search, and their test errors."""
 
 # n evaluations, K networks; points are (n, 2): cost, then error or loss
 
@@ -19,7 +19,7 @@ from multinas_ray.report.figures.look import Look, dress, legend_below, new_figu
 from multinas_ray.runs import Run, nondominated
 
 CLOUD = "cloud"
-"""Id of the many small points in a drawing; a page draws them as one path."""
+"""Id of the cloud of small points in a drawing; a page draws it as one path."""
 
 _LOG_RATIO = 20  # a cost that spans more than this gets a logarithmic axis
 _LATE_PART = 5  # the last evaluations, one in so many, were made with nearly the final weights
@@ -35,27 +35,29 @@ _MARKERS = {_INHERITED: "o", _ALONE: "D", _TRIALS: "o"}
 def pareto_figure(run: Run, networks: pd.DataFrame, look: Look, *, cost: str | None = None) -> Figure:
     """Draw the networks over all evaluations of the search and, where known, their errors on the test images.
 
-    Left panel: the vertical axis is the error where every evaluation has an accuracy, else the loss.
-    Networks, joined from small to large: with the weights of the finished supernet, on all validation images. Equal
-    networks share one label. Before they are chosen: each distribution's expected cost (and loss, where that is
-    drawn) at the newest update, on the axis of the complexity.
+    In the left panel the vertical axis is the error if every evaluation has an accuracy, else the loss. The networks
+    are joined from small to large; they are measured with the weights of the finished supernet, on all validation
+    images. Equal networks share one label. Before the networks are chosen, the panel shows the expected cost of each
+    distribution (and its expected loss, if losses are drawn) at the newest update, if the axis is that of the
+    complexity.
 
-    Evaluations of a supernet: each is one subnet on one batch of validation images, with the weights of that moment.
-    The last fifth, made with nearly the final weights, is dark, the others pale. The thin line is the lowest of that
-    fifth at each cost. It is no promise: a minimum over noisy batches lies below what its subnets reach on all images.
-    Evaluations in a Tune pipeline are trials of their own: the line is the front of them all.
+    An evaluation of a supernet is one subnet on one batch of validation images, with the weights of that moment. The
+    last fifth of the evaluations, made with nearly the final weights, is dark; the others are pale. The thin line is
+    the lowest value of that fifth at each cost. It is too optimistic, since a minimum over noisy batches lies below
+    what the same subnets reach on all images. In a Tune search the evaluations are trials, and the line is the front
+    of all of them.
 
-    Right panel, only where a test error is known: the networks on the test images, with the supernet's weights
-    (circles) and trained alone (diamonds). The test images chose nothing.
+    The right panel is drawn only if a test error is known. It shows the networks on the test images, with the
+    supernet's weights (circles) and trained alone (diamonds). The test images were not used for any choice.
 
     Args:
         run: The run.
         networks: Rows of `architectures_schema`, from small to large; may be empty.
         look: Sizes and colours.
-        cost: Column for the horizontal axis; None takes the cost that drove the search.
+        cost: Column for the horizontal axis; None: the complexity of the search.
 
     Raises:
-        ConfigError: There is no such column, or no evaluation succeeded yet.
+        ConfigError: There is no such column, or no evaluation has succeeded yet.
     """
     scale = scale_of(run, cost)
     points = scale.points_of(run.evaluations, "loss", "accuracy")
@@ -84,7 +86,7 @@ def pareto_figure(run: Run, networks: pd.DataFrame, look: Look, *, cost: str | N
 
 
 def _height(look: Look, num_panels: int) -> float:
-    """Inches; this picture is the tallest of a page."""
+    """The height in inches; this picture is the tallest of a page."""
     if look.is_picture:
         return look.panel_height
     return look.panel_height * (1.3 if look.num_columns > 1 else 1.2 * num_panels)
@@ -99,7 +101,7 @@ def _ratios(look: Look, has_tests: bool) -> list[int]:
 
 
 def _test_errors(networks: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
-    """What is known on the test images -> (K,) errors in percent."""
+    """The (K,) errors in percent on the test images, for each kind of weights that was tested."""
     columns = {_INHERITED: "supernet_test_accuracy", _ALONE: "retrained_accuracy"}
     errors = {name: error_percent(networks, column) for name, column in columns.items()}
     return {name: error for name, error in errors.items() if np.isfinite(error).any()}
@@ -160,12 +162,12 @@ def _subtitle(run: Run, num_drawn: int, num_hidden: int) -> str:
 
 
 def _late(run: Run, points: Points) -> Points:
-    """The evaluations that tell most: the last fifth of a supernet's, all of a pipeline's."""
+    """The evaluations that count: the last fifth of a one-shot search, all of a Tune search."""
     return points if is_pipeline(run) else points[-math.ceil(len(points) / _LATE_PART) :]
 
 
 def _front(late: Points) -> Points:
-    """Corners of the line under the late evaluations."""
+    """The corners of the line below the late evaluations."""
     front = late[nondominated(late[:, 1], late[:, 0])]
     return np.stack([np.repeat(front[:, 0], 2)[1:], np.repeat(front[:, 1], 2)[:-1]], axis=1)
 
@@ -187,7 +189,7 @@ def _scatter(axes: Axes, points: Points, size: float, colour: str, label: str, z
 
 
 def _thinned(points: Points) -> Points:
-    """One point of each cell of a fine grid, the last, where there are too many to tell apart; the front stays."""
+    """The last point of each cell of a fine grid, and the front; all points if they are few."""
     if len(points) <= _MOST_POINTS:
         return points
     shown = points[:, 1] <= np.quantile(points[:, 1], 0.995)
@@ -199,7 +201,7 @@ def _thinned(points: Points) -> Points:
 
 
 def _draw_networks(axes: Axes, networks: pd.DataFrame, scale: Scale, look: Look, label: str) -> npt.NDArray[np.float64]:
-    """Draw the networks and return their places on the vertical axis."""
+    """Draw the networks; returns their positions on the vertical axis."""
     points = scale.points_of(networks, "supernet_loss", "supernet_accuracy")
     _mark(axes, points, networks, look, label=label)
     axes.plot(*points[np.isfinite(points).all(axis=1)].T, color=look.palette.ink, linewidth=1.6, zorder=4)
@@ -209,7 +211,7 @@ def _draw_networks(axes: Axes, networks: pd.DataFrame, scale: Scale, look: Look,
 def _draw_tests(
     axes: Axes, networks: pd.DataFrame, scale: Scale, tests: dict[str, npt.NDArray[np.float64]], look: Look
 ) -> None:
-    """Draw each network's errors on the test images, one mark for each way its weights were made."""
+    """Draw the errors of each network on the test images, with one mark for each kind of weights."""
     dress(axes, look)
     panel_title(axes, look, "Test images")
     costs = scale.cost_of(networks)
@@ -231,7 +233,7 @@ def _draw_tests(
 
 
 def _mark(axes: Axes, points: Points, networks: pd.DataFrame, look: Look, *, label: str) -> None:
-    """Draw one mark a network, and one in the middle colour for the legend."""
+    """Draw one mark for each network, and one in the middle colour for the legend."""
     colours = look.network_colours(len(networks))
     size = _SIZE * look.font**2 * (0.5 if label == _ALONE else 1.0)
     # equal networks lie on each other: the later ones are drawn smaller, as rings
@@ -247,7 +249,7 @@ def _mark(axes: Axes, points: Points, networks: pd.DataFrame, look: Look, *, lab
 
 
 def _draw_expectations(axes: Axes, run: Run, scale: Scale, look: Look) -> npt.NDArray[np.float64]:
-    """Mark where the distributions stand, while no network is chosen; their error is unknown, so it is drawn as 0."""
+    """Mark the distributions as long as no network is chosen. Their error is unknown, so it is drawn as 0."""
     name, factor = run.complexity_cost or ("complexity", 1.0)
     if run.distributions.empty or scale.cost not in (name, "complexity"):
         return np.empty(0)
@@ -266,7 +268,7 @@ def _draw_expectations(axes: Axes, run: Run, scale: Scale, look: Look) -> npt.ND
 
 
 def _label_search(axes: Axes, run: Run, networks: pd.DataFrame, scale: Scale, points: Points, look: Look) -> None:
-    """Write each network's number and error beside it; equal networks share one text."""
+    """Write the number and the error of each network beside it; equal networks share one text."""
     if networks.empty:
         return
     places = scale.points_of(networks, "supernet_loss", "supernet_accuracy")
@@ -297,7 +299,7 @@ def _label_tests(
 
 
 def _groups(networks: pd.DataFrame) -> list[tuple[int, str]]:
-    """Row of each different network, and the numbers of all that are equal to it."""
+    """The row of each distinct network, and the numbers of all networks that equal it."""
     groups = networks.reset_index(drop=True).groupby("architecture", sort=False).groups.values()
     return [
         (int(group[0]), "#" + ", ".join(str(networks["network"].iloc[int(one)]) for one in group)) for group in groups
@@ -305,7 +307,7 @@ def _groups(networks: pd.DataFrame) -> list[tuple[int, str]]:
 
 
 def _limits(scale: Scale, late: npt.NDArray[np.float64], networks: npt.NDArray[np.float64]) -> tuple[float, float]:
-    """Show every network and most of the late evaluations."""
+    """The limits of the vertical axis, so that it shows every network and most of the late evaluations."""
     shown = np.concatenate([[np.quantile(late, _SHOWN_SHARE), late.min()], networks[np.isfinite(networks)]])
     low, high = float(shown.min()), float(shown.max())
     margin = 0.08 * (high - low) or 0.5

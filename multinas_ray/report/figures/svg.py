@@ -1,4 +1,4 @@
-"""A figure as SVG inside a page: small, coloured by the page's style sheet, its texts texts."""
+"""A figure as SVG inside a page: it is small, its style sheet gives the colours, and its texts remain texts."""
 
 import io
 import re
@@ -24,13 +24,13 @@ def svg_of(figure: Figure, *, label: str, prefix: str) -> str:
     """Draw a figure as an `svg` element to stand in a page.
 
     The stand-in colours of a look become variables of the style sheet: `--paper`, `--ink`, `--muted`, `--grid`,
-    `--early`, `--late` and `--network-0`, ...; texts have the page's font and, where they lie over marks, the class
-    `halo`. A cloud of points is one path of dots. The element has a viewBox and no size.
+    `--early`, `--late` and `--network-0`, .... Texts have the font of the page; texts that lie over marks have the
+    class `halo`. A cloud of points becomes one path of dots. The element has a viewBox and no size.
 
     Args:
-        figure: It.
-        label: What it shows, for those who do not see it.
-        prefix: Begins every id, so that figures of one page do not meet.
+        figure: The figure.
+        label: A description for readers who cannot see the figure.
+        prefix: Prefix of every id, so that the ids of one page differ.
     """
     drawn = io.StringIO()
     figure.draw_without_rendering()
@@ -50,7 +50,7 @@ def svg_of(figure: Figure, *, label: str, prefix: str) -> str:
 
 
 def _join_points(group: ElementTree.Element, shapes: Mapping[str, ElementTree.Element]) -> None:
-    """Draw the marks of a cloud as dots of one path; shapes stay, since a legend may use them too."""
+    """Draw the marks of a cloud as the dots of one path. Their shapes stay, since a legend may use them too."""
     marks = list(group.iter(f"{_SVG}use"))
     if not marks:
         return
@@ -74,7 +74,7 @@ def _fill(style: str) -> str:
 
 
 def _clean(root: ElementTree.Element, prefix: str) -> None:
-    """Take out what a page has no use for, and bring colours, ids, numbers and texts into the page's form."""
+    """Remove what a page does not need, and convert colours, ids, numbers and texts to the form of the page."""
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag.rpartition("}")[2] in ("metadata", "style"):
@@ -106,7 +106,7 @@ def _attribute(key: str, value: str, prefix: str) -> str:
 
 
 def _style(style: str) -> str:
-    """Variables for colours; of a font only its size and weight."""
+    """Replace colours by variables, and keep only the size and weight of fonts."""
     rules = [rule.strip() for rule in style.split(";") if rule.strip()]
     kept: list[str] = []
     for rule in rules:
