@@ -59,7 +59,7 @@ def test_weights_first_is_accounted_exactly(run):
     assert "did both" not in measured
     assert "No separate search was run." in extrapolated
     assert "only the 2 evaluations of an update" in extrapolated
-    assert "all 8 that each distribution learned from" in extrapolated
+    assert "gives it all 8, from which each distribution learned here" in extrapolated
 
 
 def test_rounds_that_do_both_are_split_by_the_mean_of_those_that_train(run):
