@@ -216,7 +216,7 @@ def test_the_limit_that_is_given_is_the_one_whose_room_is_used():
         candidate((0,), 90_000, flops=100, limits=limits),
         candidate((1,), 10_000, flops=290, limits=limits),
     ]
-    scores = {(0,): Score(0.5, 0.8), (1,): Score(0.5, 0.8)}
+    scores: dict[tuple[int, ...], Score] = {(0,): Score(0.5, 0.8), (1,): Score(0.5, 0.8)}
     assert choose(candidates, [Goal(limits=limits)], scores).networks[0].candidate.architecture == (1,)
 
 
@@ -239,7 +239,8 @@ def test_without_parts_only_equal_losses_are_not_told_apart():
 
 def test_a_coefficient_says_what_size_is_worth():
     spread = (0.1, -0.1) * 10
-    scores = {(0,): Score(0.5, 0.8, (0.5,) * 20), (1,): Score(0.501, 0.8, tuple(0.501 + each for each in spread))}
+    large = Score(0.501, 0.8, tuple(0.501 + each for each in spread))
+    scores: dict[tuple[int, ...], Score] = {(0,): Score(0.5, 0.8, (0.5,) * 20), (1,): large}
     candidates = [candidate((0,), 10_000), candidate((1,), 12_000)]
     (network,) = choose(candidates, [Goal(coefficient=0.0, distribution=0)], scores).networks
     assert network.candidate.architecture == (0,)

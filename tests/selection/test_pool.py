@@ -243,7 +243,8 @@ def test_equal_seeds_give_equal_candidates():
 def test_draws_follow_their_distribution(monkeypatch):
     """The first draw over many seeds, against the exact law given that it is not the mode; chi-square, p = 0.001."""
     monkeypatch.setattr(pool_module, "DRAWS", 20)  # fewer are enough for one
-    outcome, counts = outcome_of([]), {}
+    outcome = outcome_of([])
+    counts: dict[tuple[int, ...], int] = {}
     for seed in range(3000):
         (drawn,) = by_origin(propose(outcome, [Goal(coefficient=0.0, distribution=1)], 3, seed), "drawn")
         counts[drawn] = counts.get(drawn, 0) + 1

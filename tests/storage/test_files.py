@@ -1,5 +1,6 @@
 import os
 import threading
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -228,6 +229,11 @@ def test_readers_see_the_old_or_the_new_file_whole(tmp_path):
 def test_both_folders_and_files_are_synced_before_the_return(tmp_path, monkeypatch):
     synced = []
     real = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.path.isdir(f"/proc/self/fd/{fd}")), real(fd)))  # noqa: PTH112
+
+    def noted(descriptor):
+        synced.append(Path(f"/proc/self/fd/{descriptor}").is_dir())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
     write_atomic(tmp_path / "a", b"1")
     assert synced == [False, True]

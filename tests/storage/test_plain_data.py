@@ -116,7 +116,7 @@ def test_other_values_are_refused_with_their_place(value, text):
 
 
 def test_a_value_that_holds_itself_is_refused():
-    value = []
+    value: list[object] = []
     value.append(value)
     with pytest.raises(StateError, match="nested deeper than 100 levels"):
         encode_plain(value)

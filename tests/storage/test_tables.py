@@ -89,7 +89,9 @@ def test_pandas_and_datasets_read_the_folder(tmp_path):
     frame = pd.read_parquet(tmp_path)
     np.testing.assert_array_equal(frame["id"], np.arange(27))
     np.testing.assert_array_equal(frame["value"], np.arange(27) / 7)
-    np.testing.assert_array_equal(np.stack(frame["choices"]), np.stack([np.arange(27) % 5, np.arange(27) % 3], 1))
+    np.testing.assert_array_equal(
+        np.stack(frame["choices"].tolist()), np.stack([np.arange(27) % 5, np.arange(27) % 3], 1)
+    )
 
 
 def test_metadata_is_in_every_part_beside_the_schemas_own(tmp_path):
@@ -251,6 +253,7 @@ def test_a_killed_writer_loses_and_repeats_nothing(tmp_path):
         with subprocess.Popen(
             [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
         ) as child:
+            assert child.stdout is not None
             assert child.stdout.readline() == "ready\n"
             stop = time.monotonic() + generator.uniform(0.0, 0.5)
             while time.monotonic() < stop:

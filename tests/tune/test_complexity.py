@@ -96,7 +96,8 @@ def test_unseen_architectures_come_by_falling_probability_and_each_once():
     probs = np.zeros((4, 4))
     for d, count in enumerate(counts):
         probs[d, :count] = rng.dirichlet(np.ones(count))
-    seen, looked_at = [], []
+    seen: list[tuple[int, ...]] = []
+    looked_at: list[tuple[int, ...]] = []
 
     def is_seen(architecture):
         looked_at.append(architecture)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from ray import tune
@@ -117,7 +119,8 @@ def test_two_paths_of_one_name_are_refused():
 
 
 def test_a_space_comes_back_from_plain_data():
-    space = config_space({**NESTED, 7: tune.choice([(1, 2), [3], {"k": None}, True])})
+    keyed: dict[Any, Any] = {7: tune.choice([(1, 2), [3], {"k": None}, True])}
+    space = config_space({**NESTED, **keyed})
     again = ConfigSpace.from_plain(space.to_plain())
     assert again.is_whole
     architecture = (1, 1, 2, 0, 0)

@@ -1,6 +1,7 @@
 """MultiNASSearch in a real Tune on a real local Ray: every row of what a Searcher is told, and what it is not."""
 
 import contextlib
+import logging
 import math
 import os
 import signal
@@ -31,7 +32,7 @@ SPACE = {"a": tune.choice([1, 2, 3]), "net": {"b": tune.choice([0, 1]), "c": tun
 @pytest.fixture(scope="module", autouse=True)
 def local_ray():
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
     del os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"]
@@ -309,7 +310,7 @@ def trial(config):
 
 if __name__ == "__main__":
     path, resume = sys.argv[1], sys.argv[2] == "resume"
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     if resume:
         tuner = tune.Tuner.restore(path + "/run", trainable=trial)
     else:

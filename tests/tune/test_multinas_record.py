@@ -30,7 +30,8 @@ def record(tmp_path):
     search.set_search_properties("loss", "min", SPACE)
     for number in range(25):
         config = search.suggest(f"t{number}")
-        if config == "FINISHED":
+        if not isinstance(config, dict):
+            assert config == "FINISHED"
             break
         size = float(sum(config.values()))
         search.on_trial_complete(f"t{number}", result={"loss": 1 / (1 + size), "size": size}, error=number == 7)
@@ -112,17 +113,20 @@ def test_a_loaded_run_gives_the_same_choices_as_the_search(record):
 
 def test_each_result_is_synced_and_a_repeat_of_it_is_not(tmp_path, monkeypatch):
     synced, real = [], os.fsync
-    monkeypatch.setattr(
-        os,
-        "fsync",
-        lambda descriptor: (synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink())), real(descriptor))[1],
-    )
+
+    def noted(descriptor):
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
     search = MultiNASSearch(
         complexity="size", num_distributions=2, seed=0, reuse_results=True, record_path=str(tmp_path / "record")
     )
     search.set_search_properties("loss", "min", SPACE)
     for number in range(20):
-        size = float(sum(search.suggest(f"t{number}").values()))
+        config = search.suggest(f"t{number}")
+        assert isinstance(config, dict)
+        size = float(sum(config.values()))
         search.on_trial_complete(f"t{number}", result={"loss": 1 / (1 + size), "size": size})
     rows = load_run(tmp_path / "record").evaluations  # read from the journal, unsynced rows too
     assert rows["reused_id"].isna().sum() == 20

@@ -1,5 +1,6 @@
 """A MultiNASSearch whose record lies in an object store: a real S3 client against moto's server."""
 
+import logging
 import os
 import pickle
 
@@ -80,7 +81,7 @@ def test_tune_and_the_record_share_a_bucket_and_failed_trials_are_run_again(buck
 
     points = [{"a": a, "net": {"b": 0, "c": 2}} for a in (1, 2)]
     search = MultiNASSearch(complexity="size", points_to_evaluate=points, record_path=bucket("record"))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         tuner = tune.Tuner(
             train,
