@@ -17,7 +17,7 @@ from multinas_ray.commands.experiment import add_run_arguments, run_experiment, 
 from multinas_ray.data import DataConfig, FolderFacts, inspect_folder
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import OneShotSearchConfig
-from multinas_ray.spaces import AdditiveCost, Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
+from multinas_ray.spaces import Block, ConvLayer, Cost, Head, NetworkSpace, Position, mbconv, skip
 from multinas_ray.supernets import WeightTraining
 
 # All numbers here are ours: small enough for a first run on a laptop, to be raised by flags.
@@ -92,7 +92,10 @@ def custom_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         load_module(name)
     make_space: Callable[..., Any] = load_object(arguments.space) if arguments.space else mobile_space
     space = _checked(make_space(facts.image_shape, len(facts.class_names)), NetworkSpace, arguments.space)
-    costs = [_checked(load_object(name)(space), AdditiveCost, name) for name in arguments.cost]
+    costs = [
+        _checked(load_object(name)(space), Cost, name)  # type: ignore[type-abstract]
+        for name in arguments.cost
+    ]
     batches = batch_settings(facts, arguments.num_workers, arguments.batch_size)
     epoch = facts.num_train // batches["batch_size"]
     config = OneShotSearchConfig(
@@ -133,7 +136,7 @@ def custom_parser() -> argparse.ArgumentParser:
     group("--strict", action="store_true", help="stop at the first damaged image instead of leaving it out")
     group = parser.add_argument_group("what is searched").add_argument
     group("--space", metavar="FILE.py:FUNCTION", help="own space: a function of (image_shape, num_classes)")
-    text = "own cost: a function of the space that returns an AdditiveCost; repeatable; the first is the complexity"
+    text = "own cost: a function of the space that returns a Cost; repeatable; the first is the complexity"
     group("--cost", metavar="FILE.py:FUNCTION", action="append", default=[], help=text)
     text = "further module or .py file that registers own blocks; may be repeated"
     group("--import", metavar="MODULE", dest="imports", action="append", default=[], help=text)

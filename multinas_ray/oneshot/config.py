@@ -20,7 +20,7 @@ from multinas_ray.oneshot.schedule import Plan
 from multinas_ray.runs import evaluations_schema
 from multinas_ray.selection import CANDIDATES_PER_NETWORK
 from multinas_ray.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, checked
-from multinas_ray.spaces import AdditiveCost, NetworkSpace, all_costs
+from multinas_ray.spaces import Cost, NetworkSpace, all_costs
 from multinas_ray.storage import below
 from multinas_ray.supernets import WeightTraining
 
@@ -51,7 +51,7 @@ class OneShotSearchConfig:
     """What being far from a target weighs against the loss, see `core.targets.targeted_losses`. [ours]"""
     complexity: str = "params"
     """Which cost they are about: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
-    extra_costs: Sequence[AdditiveCost] = ()
+    extra_costs: Sequence[Cost] = ()
     """Costs of your own beside the space's, such as the latency of a `LatencyTable`; all are recorded."""
     storage_path: str = "runs"
     """Folder of all runs; a shared or s3:// one where the cluster has several nodes."""
@@ -183,12 +183,12 @@ class OneShotSearchConfig:
         )
 
     @property
-    def costs(self) -> dict[str, AdditiveCost]:
+    def costs(self) -> dict[str, Cost]:
         """All costs by name: the space's, then those of one's own."""
         return all_costs(self.space, self.extra_costs)
 
     @property
-    def cost(self) -> AdditiveCost:
+    def cost(self) -> Cost:
         """The complexity of the search, in its own unit."""
         return self.costs[self.complexity]
 
@@ -200,7 +200,7 @@ class OneShotSearchConfig:
     @property
     def optimizer_settings(self) -> OptimizerSettings:
         """Settings of the K distributions; with the record they give the distributions again."""
-        scale, targets = self.complexity_scale, self.targets
+        scale, targets, additive = self.complexity_scale, self.targets, self.cost.additive
         return optimizer_kind(self.optimizer)(
             num_categories=self.space.search_space.num_categories,
             coefficients=None if self.coefficients is None else tuple(self.coefficients),
@@ -209,8 +209,8 @@ class OneShotSearchConfig:
             samples_per_update=self.samples_per_update,
             memory=self.memory,
             margin_scale=self.margin_scale,
-            cost_table=self.cost.table / scale,
-            base_cost=self.cost.base / scale,
+            cost_table=None if additive is None else additive.table / scale,
+            base_cost=0.0 if additive is None else additive.base / scale,
             **self.optimizer_options,
         )
 
@@ -260,7 +260,7 @@ class OneShotSearchConfig:
         }
 
 
-def check_extra_costs(space: NetworkSpace, extra_costs: Sequence[AdditiveCost]) -> None:
+def check_extra_costs(space: NetworkSpace, extra_costs: Sequence[Cost]) -> None:
     """Check that costs of one's own belong to a space.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import Run, format_count
 from multinas_ray.selection.config import Limits
-from multinas_ray.spaces import AdditiveCost
+from multinas_ray.spaces import Cost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ def label_of(limits: Limits) -> str:
     return "_".join(texts)
 
 
-def check_limits(limits: Mapping[str, float], costs: Mapping[str, AdditiveCost]) -> None:
+def check_limits(limits: Mapping[str, float], costs: Mapping[str, Cost]) -> None:
     """Check that limits name costs of the run and lie within what the networks of its space have.
 
     Raises:

@@ -10,7 +10,7 @@ from multinas_ray.cluster import load_module
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import Run, load_run
-from multinas_ray.spaces import AdditiveCost, NetworkSpace, all_costs, space_from_dict
+from multinas_ray.spaces import Cost, NetworkSpace, all_costs, cost_from_dict, space_from_dict
 from multinas_ray.storage import AnyPath
 from multinas_ray.supernets import WeightTraining
 
@@ -29,7 +29,7 @@ class OpenedRun:
     """The images of the search, and how they are divided."""
     training: WeightTraining
     """How the weights of the supernet were trained."""
-    costs: dict[str, AdditiveCost]
+    costs: dict[str, Cost]
     """Every cost that the run records, by name."""
 
     @property
@@ -80,7 +80,7 @@ def open_run(path: AnyPath, *, data_path: str | None = None, imports: Sequence[s
             run.path,
             {**config["training"], "activation_bytes_limit": settings["activation_bytes_limit"]},
         ),
-        costs=all_costs(space, [AdditiveCost.from_dict(cost) for cost in config["extra_costs"]]),
+        costs=all_costs(space, [cost_from_dict(cost) for cost in config["extra_costs"]]),
     )
 
 

@@ -16,7 +16,7 @@ from multinas_ray.core import CategoryLayout, modes, sample_architectures
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import Run
 from multinas_ray.selection.goals import Goal
-from multinas_ray.spaces import AdditiveCost, SearchSpace
+from multinas_ray.spaces import AdditiveCost, Cost, SearchSpace, descend
 
 Architecture = tuple[int, ...]
 FloatArray = npt.NDArray[np.float64]
@@ -57,7 +57,7 @@ class SearchOutcome:
     """What a search has found: its last distributions, and every architecture that it evaluated."""
 
     search_space: SearchSpace
-    costs: Mapping[str, AdditiveCost]
+    costs: Mapping[str, Cost]
     complexity_name: str
     """The cost that is the complexity of the search."""
     complexity_scale: float
@@ -72,7 +72,7 @@ class SearchOutcome:
     """Id of its newest evaluation."""
 
     @classmethod
-    def of(cls, run: Run, search_space: SearchSpace, costs: Mapping[str, AdditiveCost]) -> "SearchOutcome":
+    def of(cls, run: Run, search_space: SearchSpace, costs: Mapping[str, Cost]) -> "SearchOutcome":
         """Read the outcome of the run of a supernet search.
 
         Raises:
@@ -178,40 +178,40 @@ class SearchOutcome:
         """The architectures that are most likely to keep limits which no other candidate keeps.
 
         [ours] They are the cheapest architecture by each limited cost; a single limit is kept by it if the space has
-        any network that keeps it. For several limits the nearest architecture that a local search finds is added. The
-        search changes one block at a time so that the worst cost / limit falls; it starts from the cheapest
-        architectures by many weighted sums of cost / limit and from the nearest evaluated one.
+        any network that keeps it (by a cost whose cheapest architecture is known). For several limits the nearest
+        architecture that a local search finds is added. The search changes one block at a time so that the worst
+        cost / limit falls; it starts from the cheapest architectures by many weighted sums of those cost / limit that
+        are sums over the blocks, and from the nearest evaluated one.
         """
         limits, counts = goal.limits, self.search_space.num_categories
-        shares_DCL = np.stack([self.costs[name].table / (abs(limit) or 1.0) for name, limit in limits.items()], axis=-1)
-        weights_SL = rng.dirichlet(np.ones(len(limits)), WEIGHTINGS)
-        sums_SD = [AdditiveCost("sum", shares_DCL @ weights_L, counts).argmin() for weights_L in weights_SL]
         cheapest_LD = np.array([self.costs[name].argmin() for name in limits])
-        starts_SD = np.unique(np.concatenate([cheapest_LD, sums_SD]), axis=0)
+        starts_SD = np.unique(np.concatenate([cheapest_LD, self._cheapest_by_sums(limits, rng)]), axis=0)
         starts_SD = np.concatenate([starts_SD, self._nearest(self.architectures_AD, limits)])
-        ends_SD = np.concatenate([self._descend(start_D[None], limits) for start_D in starts_SD])
+        ends_SD = np.array([descend(start_D, counts, lambda rows: self._misses(rows, limits)) for start_D in starts_SD])
         rows_ND = np.concatenate([cheapest_LD, self._nearest(ends_SD, limits)])
         return list(dict.fromkeys(tuple(row) for row in rows_ND.tolist()))
 
-    def _descend(self, row_ND: IntArray, limits: Mapping[str, float]) -> IntArray:
-        """(1, D) the architecture at which no change of one block lowers the worst cost / limit any further."""
+    def _cheapest_by_sums(self, limits: Mapping[str, float], rng: np.random.Generator) -> IntArray:
+        """(S, D) the cheapest architectures by weighted sums of cost / limit; (0, D) if no limited cost is a sum."""
         counts = self.search_space.num_categories
-        places, choices = np.repeat(np.arange(len(counts)), counts), np.concatenate([np.arange(n) for n in counts])
-        while True:
-            rows_ND = np.repeat(row_ND, 1 + len(places), axis=0)
-            rows_ND[1 + np.arange(len(places)), places] = choices
-            nearer_ND = self._nearest(rows_ND, limits)
-            if (nearer_ND == row_ND).all():
-                return row_ND
-            row_ND = nearer_ND
+        parts = [(self.costs[name].additive, limit) for name, limit in limits.items()]
+        shares = [cost.table / (abs(limit) or 1.0) for cost, limit in parts if cost is not None]
+        if not shares:
+            return np.zeros((0, len(counts)), dtype=np.int64)
+        shares_DCL = np.stack(shares, axis=-1)
+        weights_SL = rng.dirichlet(np.ones(len(shares)), WEIGHTINGS)
+        return np.array([AdditiveCost("sum", shares_DCL @ weights_L, counts).argmin() for weights_L in weights_SL])
 
     def _nearest(self, rows_ND: IntArray, limits: Mapping[str, float]) -> IntArray:
         """(1, D) the first architecture that misses the limits by least; (0, D) if there are no architectures."""
         if not len(rows_ND):
             return rows_ND
-        excess_N = self._excess({name: self.costs[name](rows_ND) for name in limits}, limits)
-        nearest = int(excess_N.argmin())
+        nearest = int(self._misses(rows_ND, limits).argmin())
         return rows_ND[nearest : nearest + 1]
+
+    def _misses(self, rows_ND: IntArray, limits: Mapping[str, float]) -> FloatArray:
+        """(N,) how far the worst cost of each architecture lies above its limit."""
+        return self._excess({name: self.costs[name](rows_ND) for name in limits}, limits)
 
     def _keeps(self, architectures_ND: IntArray, limits: Mapping[str, float]) -> npt.NDArray[np.bool_]:
         keeps_N = np.ones(len(architectures_ND), dtype=bool)

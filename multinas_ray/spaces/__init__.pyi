@@ -1,5 +1,6 @@
 from .blocks import Block, BlockDescription, ConvLayer, Head, Layer, Shape, SqueezeExcitation, mbconv, scale_width, skip
-from .costs import AdditiveCost, FloatArray
+from .costs import AdditiveCost, Cost, FloatArray, cost_from_dict, register_cost
+from .descent import descend
 from .described import block_from_dict, register_block, space_from_dict
 from .equivalence import Equivalence
 from .network import NetworkSpace, Position, all_costs
@@ -12,6 +13,7 @@ __all__ = [
     "Block",
     "BlockDescription",
     "ConvLayer",
+    "Cost",
     "CostSlice",
     "Equivalence",
     "FloatArray",
@@ -27,11 +29,14 @@ __all__ = [
     "all_costs",
     "block_from_dict",
     "cifar10_mobile_space",
+    "cost_from_dict",
+    "descend",
     "digits_space",
     "imagenet_mobile_space",
     "mbconv",
     "nas_bench_macro_space",
     "register_block",
+    "register_cost",
     "scale_width",
     "skip",
     "space_from_dict",

@@ -1,29 +1,165 @@
-"""Costs that are sums over the choices: parameters, FLOPs, latency by look-up table.
+"""What an architecture costs: parameters, FLOPs, latency by look-up table, and kinds of one's own.
 
 Notation: K distributions, D variables, C categories (padded), N architectures.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from multinas_ray.core import CategoryLayout, sample_architectures
 from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.registry import Registry
 from multinas_ray.settings import Unchecked, checked
+from multinas_ray.spaces.descent import descend
 from multinas_ray.spaces.search_space import IntArray
 
 FloatArray = npt.NDArray[np.float64]
+CostClass = TypeVar("CostClass", bound="type[Cost]")
+CostT = TypeVar("CostT", bound="Cost")
+TableCostT = TypeVar("TableCostT", bound="TableCost")
+
+NUM_DRAWS = 1000
+"""Architectures drawn to estimate an expected cost that has no formula, or to look for a cheap architecture. [ours]"""
+
+_kinds: Registry[type["Cost"]] = Registry("kind of cost")
 
 
-@checked
-@dataclass(frozen=True, eq=False)
-class AdditiveCost:
-    """``base + sum_d table[d, a_d]`` of an architecture `a`; integers below 2**53 are exact.
+class Cost(ABC):
+    """What architectures cost. A kind of one's own is a subclass under `register_cost`, often a frozen dataclass.
+
+    A search can minimise it, keep it within limits, and record it. Where it is no sum over the choices, expected costs
+    are estimated from draws, and networks within a limit are found by drawing and by local search.
+    """
+
+    kind: ClassVar[str]
+    """Name of the kind in records."""
+    name: str
+    """What is counted, e.g. ``params``; the name of its column in the records."""
+    unit: str
+    """Unit for reports, e.g. ``ms``; empty for a count."""
+    num_categories: tuple[int, ...]
+    """Number of choices of each variable, (D,)."""
+
+    @abstractmethod
+    def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
+        """Costs of (N, D) architectures, (N,) float64; `checked` refuses what is not of the space."""
+
+    @property
+    @abstractmethod
+    def minimum(self) -> float:
+        """Cost of the cheapest architecture, or a lower bound of it."""
+
+    @property
+    @abstractmethod
+    def maximum(self) -> float:
+        """Cost of the dearest architecture, or an upper bound of it; it counts as 1 in a search."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description with the kind's name under "kind", for the record of a run."""
+
+    @classmethod
+    @abstractmethod
+    def from_dict(cls: type[CostT], fields: Mapping[str, Any]) -> CostT:
+        """The cost of `to_dict`'s fields but the kind; KeyError, TypeError or ConfigError if they are not of it."""
+
+    @property
+    def additive(self) -> "AdditiveCost | None":
+        """The same cost as a sum over the choices, if it is one."""
+        return None
+
+    def argmin(self) -> IntArray:
+        """A cheap architecture, (D,): what a local search finds from the cheapest of NUM_DRAWS random ones."""
+        shape = (NUM_DRAWS, len(self.num_categories))
+        rows_ND = np.random.default_rng(0).integers(0, np.asarray(self.num_categories), size=shape)
+        return descend(rows_ND[self(rows_ND).argmin()], self.num_categories, self)
+
+    def expectation(self, probs: npt.ArrayLike) -> FloatArray:
+        """Expected cost under each of K independent categorical distributions, (K,): the mean of NUM_DRAWS draws.
+
+        Args:
+            probs: (K, D, C), zero in the padded places.
+
+        Raises:
+            ConfigError: the shape is another.
+        """
+        probs_KDC = self.checked_probs(probs)
+        layout, rng = CategoryLayout.from_num_categories(self.num_categories), np.random.default_rng(0)
+        draws_KND = [sample_architectures(probs_KDC, np.full(NUM_DRAWS, k), layout, rng) for k in range(len(probs_KDC))]
+        return np.array([self(draws_ND).mean() for draws_ND in draws_KND])
+
+    def checked(self, architectures: npt.ArrayLike) -> IntArray:
+        """The architectures as (N, D) indices of the space.
+
+        Raises:
+            ConfigError: the shape is another or an index is out of range.
+        """
+        rows_ND = np.asarray(architectures)
+        if rows_ND.ndim != 2 or rows_ND.shape[1] != len(self.num_categories):
+            raise ConfigError(
+                f"Cost {self.name!r} takes architectures of the shape (N, {len(self.num_categories)}); "
+                f"got {rows_ND.shape}."
+            )
+        if ((rows_ND < 0) | (rows_ND >= np.asarray(self.num_categories))).any():
+            raise ConfigError(
+                f"Cost {self.name!r} takes indices below {self.num_categories}, one bound for each variable; "
+                "an index is out of range. Is it an architecture of another space?"
+            )
+        return rows_ND
+
+    def checked_probs(self, probs: npt.ArrayLike) -> FloatArray:
+        """The probabilities as (K, D, C) numbers.
+
+        Raises:
+            ConfigError: the shape is another.
+        """
+        probs_KDC = np.asarray(probs, dtype=np.float64)
+        shape = (len(self.num_categories), max(self.num_categories, default=0))
+        if probs_KDC.ndim != 3 or probs_KDC.shape[1:] != shape:
+            raise ConfigError(
+                f"Cost {self.name!r} takes probs of the shape (K, {shape[0]}, {shape[1]}); got {probs_KDC.shape}."
+            )
+        return probs_KDC
+
+
+def register_cost(cost: CostClass) -> CostClass:
+    """Make a kind of cost known by its `kind`, so that a recorded one can be read again; use it as a decorator.
+
+    Returns:
+        The class, unchanged.
 
     Raises:
-        ConfigError: the shapes disagree or a number is not finite.
+        ConfigError: another kind has the name already.
+    """
+    _kinds.add(cost.kind, cost)
+    return cost
+
+
+def cost_from_dict(description: Mapping[str, Any]) -> Cost:
+    """The cost that `Cost.to_dict` described.
+
+    Raises:
+        ConfigError: no cost of its kind is registered.
+        StateError: the description is not of its kind's form.
+    """
+    fields = dict(description)
+    kind = _kinds.find(fields.pop("kind", ""))
+    try:
+        return kind.from_dict(fields)
+    except (KeyError, TypeError, ConfigError) as error:
+        raise StateError(f"{description} does not describe a cost ({error}): restore a copy") from error
+
+
+@dataclass(frozen=True, eq=False)
+class TableCost(Cost):
+    """A cost that follows from a table with the cost of each choice. Abstract: a kind says how they come together.
+
+    More at any variable is never less in all, so that the cheapest choices together are the cheapest architecture.
     """
 
     name: str
@@ -55,7 +191,9 @@ class AdditiveCost:
         object.__setattr__(self, "table", table_DC)
 
     @classmethod
-    def from_rows(cls, name: str, rows: Sequence[Sequence[float]], base: float = 0.0, unit: str = "") -> "AdditiveCost":
+    def from_rows(
+        cls: type[TableCostT], name: str, rows: Sequence[Sequence[float]], base: float = 0.0, unit: str = ""
+    ) -> TableCostT:
         """A cost from one row for each variable, as long as the variable has choices."""
         num_categories = tuple(len(row) for row in rows)
         table_DC = np.zeros((len(rows), max(num_categories, default=0)))
@@ -66,43 +204,22 @@ class AdditiveCost:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON description, for the record of a run."""
         rows = [self.table[d, :count].tolist() for d, count in enumerate(self.num_categories)]
-        return {"name": self.name, "rows": rows, "base": self.base, "unit": self.unit}
+        return {"kind": self.kind, "name": self.name, "rows": rows, "base": self.base, "unit": self.unit}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> "AdditiveCost":
-        """The cost of `to_dict`'s description.
-
-        Raises:
-            StateError: the description is not of this form.
-        """
-        try:
-            return cls.from_rows(**fields)
-        except TypeError as error:
-            raise StateError(f"{fields} does not describe a cost ({error}): restore a copy") from error
+    def from_dict(cls: type[TableCostT], fields: Mapping[str, Any]) -> TableCostT:
+        """The cost of `to_dict`'s fields."""
+        return cls.from_rows(**fields)
 
     @property
     def _valid_DC(self) -> npt.NDArray[np.bool_]:
         return np.arange(max(self.num_categories, default=0)) < np.asarray(self.num_categories)[:, None]
 
-    def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
-        """Costs of (N, D) architectures, (N,) float64.
-
-        Raises:
-            ConfigError: the shape is another or an index is out of range.
-        """
-        rows_ND = np.asarray(architectures)
-        if rows_ND.ndim != 2 or rows_ND.shape[1] != len(self.num_categories):
-            raise ConfigError(
-                f"Cost {self.name!r} takes architectures of the shape (N, {len(self.num_categories)}); "
-                f"got {rows_ND.shape}."
-            )
-        if ((rows_ND < 0) | (rows_ND >= np.asarray(self.num_categories))).any():
-            raise ConfigError(
-                f"Cost {self.name!r} takes indices below {self.num_categories}, one bound for each variable; "
-                "an index is out of range. Is it an architecture of another space?"
-            )
-        costs_N: FloatArray = self.base + self.table[np.arange(rows_ND.shape[1]), rows_ND].sum(axis=1)
-        return costs_N
+    def _chosen(self, architectures: npt.ArrayLike) -> FloatArray:
+        """(N, D) costs of the choices."""
+        rows_ND = self.checked(architectures)
+        chosen_ND: FloatArray = self.table[np.arange(rows_ND.shape[1]), rows_ND]
+        return chosen_ND
 
     def argmin(self) -> IntArray:
         """The cheapest architecture, (D,); the first choice where some tie."""
@@ -122,6 +239,33 @@ class AdditiveCost:
         """Cost of the dearest architecture."""
         return float(self(self.argmax()[None])[0])
 
+
+@register_cost
+@checked
+@dataclass(frozen=True, eq=False)
+class AdditiveCost(TableCost):
+    """``base + sum_d table[d, a_d]`` of an architecture `a`; integers below 2**53 are exact.
+
+    Raises:
+        ConfigError: the shapes disagree or a number is not finite.
+    """
+
+    kind: ClassVar[str] = "additive"
+
+    def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
+        """Costs of (N, D) architectures, (N,) float64.
+
+        Raises:
+            ConfigError: the shape is another or an index is out of range.
+        """
+        costs_N: FloatArray = self.base + self._chosen(architectures).sum(axis=1)
+        return costs_N
+
+    @property
+    def additive(self) -> "AdditiveCost":
+        """This cost."""
+        return self
+
     def expectation(self, probs: npt.ArrayLike) -> FloatArray:
         """Exact expected cost under each of K independent categorical distributions, (K,).
 
@@ -131,13 +275,7 @@ class AdditiveCost:
         Raises:
             ConfigError: the shape is another.
         """
-        probs_KDC = np.asarray(probs, dtype=np.float64)
-        if probs_KDC.ndim != 3 or probs_KDC.shape[1:] != self.table.shape:
-            raise ConfigError(
-                f"Cost {self.name!r} takes probs of the shape (K, {self.table.shape[0]}, "
-                f"{self.table.shape[1]}); got {probs_KDC.shape}."
-            )
-        expected_K: FloatArray = self.base + np.einsum("kdc,dc->k", probs_KDC, self.table)
+        expected_K: FloatArray = self.base + np.einsum("kdc,dc->k", self.checked_probs(probs), self.table)
         return expected_K
 
 

@@ -10,13 +10,14 @@ A block of one's own takes part by one decorator:
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.errors import StateError
+from multinas_ray.registry import Registry
 from multinas_ray.spaces.blocks import Block, BlockDescription, Head
 from multinas_ray.spaces.network import NetworkSpace, Position
 
 BlockType = TypeVar("BlockType", bound=type)
 
-_block_types: dict[str, type] = {}
+_block_types: Registry[type] = Registry("block type")
 
 
 def register_block(block_type: BlockType) -> BlockType:
@@ -32,11 +33,7 @@ def register_block(block_type: BlockType) -> BlockType:
     Raises:
         ConfigError: another class has the name already.
     """
-    name = block_type.__name__
-    known = _block_types.setdefault(name, block_type)
-    if (known.__module__, known.__qualname__) != (block_type.__module__, block_type.__qualname__):
-        raise ConfigError(f"a block type {name} is registered already, by {known.__module__}: choose another name")
-    _block_types[name] = block_type  # a module that is imported anew makes its classes anew
+    _block_types.add(block_type.__name__, block_type)
     return block_type
 
 
@@ -48,13 +45,8 @@ def block_from_dict(description: Mapping[str, Any]) -> BlockDescription:
         StateError: the description is not of its type's form.
     """
     fields = dict(description)
-    name = fields.pop("type", None)
-    if name not in _block_types:
-        raise ConfigError(
-            f"the space has blocks of the type {name!r}, which nothing registers: import the module that defines it "
-            "with @register_block (on the command line: --import my_blocks.py)"
-        )
-    block_type = _block_types[name]
+    name = fields.pop("type", "")
+    block_type: Any = _block_types.find(name)
     try:
         block: BlockDescription = (
             block_type.from_dict(fields) if hasattr(block_type, "from_dict") else block_type(**fields)

@@ -13,7 +13,7 @@ from typing import Any
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import PositiveInt, checked
 from multinas_ray.spaces.blocks import BlockDescription, Shape
-from multinas_ray.spaces.costs import AdditiveCost
+from multinas_ray.spaces.costs import AdditiveCost, Cost
 from multinas_ray.spaces.search_space import SearchSpace, Variable
 
 
@@ -162,6 +162,6 @@ def _common_output_shape(position: Position, input_shape: Shape) -> Shape:
     return shape
 
 
-def all_costs(space: NetworkSpace, extra_costs: Sequence[AdditiveCost]) -> dict[str, AdditiveCost]:
+def all_costs(space: NetworkSpace, extra_costs: Sequence[Cost]) -> dict[str, Cost]:
     """The costs of a space and those added to it, by name."""
     return {**space.costs, **{cost.name: cost for cost in extra_costs}}

@@ -11,8 +11,9 @@ from multinas_ray.oneshot.messages import RoundResult
 from multinas_ray.oneshot.record import SearchRecord, resume_record
 from multinas_ray.oneshot.schedule import Schedule
 from multinas_ray.runs import load_run, load_snapshot, proposals_of, verify_run, write_config, write_finished
-from multinas_ray.selection import goals_of_run
+from multinas_ray.selection import goals_of_run, open_run
 from multinas_ray.storage import files
+from tests.support.uneven_cost import Unevenness
 
 
 class Crash(BaseException):
@@ -408,3 +409,19 @@ def test_the_record_of_a_search_for_targets_holds_across_a_crash(make_config):
         ({"params": 9e3}, 0),
         ({"params": 2e4}, 1),
     ]
+
+
+@pytest.mark.parametrize("goals", [{"coefficients": (0.0, 0.3)}, {"coefficients": None, "targets": (1.0, 3.0)}])
+def test_a_search_for_a_cost_that_is_no_sum_is_recorded_and_holds(make_config, goals):
+    uneven = Unevenness("unevenness", make_config().space.search_space.num_categories)
+    config = make_config(extra_costs=[uneven], complexity="unevenness", **goals)
+    assert config.optimizer_settings.cost_table is None
+    Session(config, 0).run().finish()
+    verification = verify_run(config.run_path)
+    assert verification.holds, verification.problems
+    opened = open_run(config.run_path)
+    rows = opened.run.evaluations
+    recorded = opened.costs["unevenness"](np.array(rows["architecture"].tolist()))
+    np.testing.assert_array_equal(rows["unevenness"], recorded)
+    np.testing.assert_array_equal(rows["complexity"], recorded / uneven.maximum)
+    assert np.isfinite(opened.run.distributions["expected_complexity"]).all()

@@ -10,6 +10,7 @@ from multinas_ray.selection import pool as pool_module
 from multinas_ray.selection.goals import Goal, goals_of_run
 from multinas_ray.selection.pool import SearchOutcome
 from multinas_ray.spaces import AdditiveCost, SearchSpace, Variable
+from tests.support.uneven_cost import Unevenness
 
 SPACE = SearchSpace((Variable("a", (0, 1, 2)), Variable("b", (0, 1)), Variable("c", (0, 1, 2))))
 PARAMS = AdditiveCost.from_rows("params", [[0, 10, 20], [0, 100], [0, 1, 2]], base=1000.0)
@@ -222,6 +223,22 @@ def test_of_several_limits_that_the_space_can_keep_hardly_any_are_missed():
         proposed = propose(outcome, [Goal(limits=dict(zip(costs, limits_2.tolist(), strict=True)))], 1)
         found.append(any(each.within_budget for each in proposed))
     assert np.mean(found) >= 0.9
+
+
+def test_limits_of_a_cost_that_is_no_sum_are_kept_by_drawing_and_by_local_search():
+    uneven = Unevenness("unevenness", SPACE.num_categories)
+    outcome = replace(outcome_of([((2, 0, 2), 0.1)]), costs={**COSTS, "unevenness": uneven})
+    candidates = propose(outcome, [Goal(limits={"unevenness": 1.0})], 12)
+    assert len(by_origin(candidates, "drawn")) >= 5
+    assert all(each.within_budget == (uneven([each.architecture])[0] <= 1) for each in candidates)
+    certain = replace(outcome, probs_KDC=np.array([CERTAIN_UNEVEN, CERTAIN_UNEVEN]))
+    for limits in ({"unevenness": 0.0}, {"unevenness": 0.0, "params": 1000.0}):
+        kept = [each.architecture for each in propose(certain, [Goal(limits=limits)], 4) if each.within_budget]
+        assert kept
+        assert all(uneven([row])[0] == 0.0 for row in kept)
+
+
+CERTAIN_UNEVEN = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
 
 
 def test_where_nothing_keeps_the_limits_the_nearest_found_is_proposed_to_be_named():

@@ -1,11 +1,14 @@
 import itertools
+import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 
-from multinas_ray.errors import ConfigError
-from multinas_ray.spaces import AdditiveCost
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.spaces import AdditiveCost, Cost, cost_from_dict, descend
+from tests.support.uneven_cost import Unevenness
 
 ROWS = [[4.0, 1.0, 2.0], [10.0, 30.0], [7.0]]
 COST = AdditiveCost.from_rows("ms", ROWS, base=100.0, unit="ms")
@@ -74,3 +77,50 @@ def test_the_table_is_a_copy_that_cannot_change() -> None:
 def test_errors_name_rule_and_value(make, text) -> None:
     with pytest.raises(ConfigError, match=re.escape(text)):
         make()
+
+
+UNEVENNESS = Unevenness("unevenness", (3, 2, 4, 4))
+
+
+def test_a_cost_of_ones_own_has_estimates_for_what_it_does_not_know() -> None:
+    assert UNEVENNESS.additive is None
+    assert UNEVENNESS([UNEVENNESS.argmin()]) == 0.0
+    sure_KDC = np.zeros((2, 4, 4))
+    sure_KDC[0, :, 0] = sure_KDC[1, [0, 1, 2, 3], [2, 1, 3, 0]] = 1.0
+    np.testing.assert_array_equal(UNEVENNESS.expectation(sure_KDC), [0.0, 3.0])
+    even_KDC = np.array([[[1 / count] * count + [0.0] * (4 - count) for count in UNEVENNESS.num_categories]])
+    every = np.array(list(itertools.product(*map(range, UNEVENNESS.num_categories))))
+    costs = UNEVENNESS(every)
+    assert UNEVENNESS.expectation(even_KDC)[0] == pytest.approx(costs.mean(), abs=4 * costs.std() / 1000**0.5)
+    with pytest.raises(ConfigError, match=r"takes probs of the shape \(K, 4, 4\); got \(4, 4\)"):
+        UNEVENNESS.expectation(even_KDC[0])
+    with pytest.raises(ConfigError, match="an index is out of range"):
+        UNEVENNESS([[3, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("cost", [COST, UNEVENNESS])
+def test_a_recorded_cost_is_read_again(cost: Cost) -> None:
+    again = cost_from_dict(json.loads(json.dumps(cost.to_dict())))
+    assert type(again) is type(cost)
+    rows = np.random.default_rng(0).integers(0, cost.num_categories, (20, len(cost.num_categories)))
+    np.testing.assert_array_equal(again(rows), cost(rows))
+    assert (again.name, again.unit, again.maximum) == (cost.name, cost.unit, cost.maximum)
+
+
+def test_what_describes_no_cost_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no kind of cost is registered by the name 'colour'; known are additive, "):
+        cost_from_dict({"kind": "colour"})
+    with pytest.raises(StateError, match="does not describe a cost"):
+        cost_from_dict({"kind": "additive", "name": "latency", "table": []})
+    with pytest.raises(StateError, match="does not describe a cost"):
+        cost_from_dict({"kind": "unevenness", "name": "x"})
+
+
+def test_descent_ends_where_no_single_change_is_lower() -> None:
+    def bumpy(rows: Any) -> Any:
+        return np.sin(3.0 * rows.sum(axis=1)) + np.abs(rows - 2).sum(axis=1)
+
+    end = descend((0, 0, 3), (4, 4, 4), bumpy)
+    changed = np.array([[*end[:d], c, *end[d + 1 :]] for d in range(3) for c in range(4)])
+    assert bumpy(end[None])[0] == bumpy(changed).min()
+    assert bumpy(end[None]) < bumpy(np.array([[0, 0, 3]]))
