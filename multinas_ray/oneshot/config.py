@@ -127,7 +127,6 @@ class OneShotSearchConfig:
                 f"the optimiser {self.optimizer!r} needs losses that do not change, and a supernet's do from batch to "
                 "batch; choose another"
             )
-        self.new_optimizer()  # checks the seed
         _ = self.plan
 
     def _check_goals(self) -> None:

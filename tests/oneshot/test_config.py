@@ -105,7 +105,7 @@ def space_without_choices():
         ({"seed": None}, "seed must be a whole number, got None"),
         ({"space": "digits"}, "space must be a NetworkSpace, got 'digits'"),
         ({"data": None}, "data must be a DataConfig, got None"),
-        ({"extra_costs": ["latency"]}, "extra_costs[0] must be a AdditiveCost, got 'latency'"),
+        ({"extra_costs": ["latency"]}, "extra_costs[0] must be a Cost, got 'latency'"),
         ({"coefficients": 0.1}, "coefficients must be a list or None, got 0.1"),
         ({"warm_up_rounds": 3}, "warm_up_rounds is unknown; is warmup_rounds meant?"),
         (
