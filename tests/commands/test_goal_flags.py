@@ -7,7 +7,7 @@ import pytest
 from multinas_ray.commands.experiment import add_run_arguments, keep_latency_table, with_run_arguments
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.latency import BlockLatency, LatencyConditions, LatencyTable, blocks_of, describe_block
-from multinas_ray.spaces import AdditiveCost
+from multinas_ray.spaces import cost_from_dict
 
 
 def table_of(space):
@@ -52,9 +52,7 @@ def test_latency_drives_the_search_and_is_recorded(make_config, file):
 
 
 def test_a_table_alone_is_recorded_and_drives_nothing(make_config, file):
-    before = make_config(
-        extra_costs=[AdditiveCost.from_dict(make_config().space.costs["params"].to_dict() | {"name": "mine"})]
-    )
+    before = make_config(extra_costs=[cost_from_dict(make_config().space.costs["params"].to_dict() | {"name": "mine"})])
     config = configured(before, "--latency-table", str(file))
     assert config.complexity == before.complexity != "latency"
     assert [cost.name for cost in config.extra_costs] == ["mine", "latency"]
