@@ -175,7 +175,8 @@ def test_folding_the_record_gives_the_distributions_again(memory):
     folded = new_optimizer(seed=1234, memory=memory)
     losses, complexities = evaluate(record)
     for start in range(0, len(rows), 7):
-        ids, architectures, log_q, sources, drawn_at = zip(*rows[start : start + 7], strict=True)
+        columns = map(np.array, zip(*rows[start : start + 7], strict=True))
+        ids, architectures, log_q, sources, drawn_at = columns
         proposals = Proposals(architectures=architectures, log_q=log_q, sources=sources, ids=ids, drawn_at=drawn_at)
         folded.tell(proposals, losses[start : start + 7], complexities[start : start + 7])
     found, expected = folded.state_dict(), optimizer.state_dict()

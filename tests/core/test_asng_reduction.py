@@ -225,9 +225,9 @@ def test_a_rounding_gradient_moves_nothing():
     same = Proposals(
         architectures=np.zeros((6, 3), int),
         log_q=np.log(rng.random(6)),
-        sources=[0] * 6,
-        ids=range(1000, 1006),
-        drawn_at=[-1] * 6,
+        sources=np.zeros(6, int),
+        ids=np.arange(1000, 1006),
+        drawn_at=np.full(6, -1),
     )
     assert optimizer.tell(same, rng.random(6), rng.random(6)) == 1
     after = optimizer.state_dict()["distributions"]

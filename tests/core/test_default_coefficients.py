@@ -1,6 +1,7 @@
 """Default coefficients: in the units of the results, whatever those look like."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from multinas_ray import ConfigError, MultiDistributionOptimizer
@@ -9,7 +10,7 @@ from multinas_ray.core import default_coefficients
 LOSSES = np.random.default_rng(3).normal(5.0, 2.0, 16)
 COMPLEXITIES = np.random.default_rng(4).random(16)
 
-UGLY = {
+UGLY: dict[str, tuple[npt.ArrayLike, npt.ArrayLike]] = {
     "equal losses": (np.full(8, 3.0), COMPLEXITIES[:8]),
     "equal complexities": (LOSSES, np.full(16, 0.5)),
     "all equal": (np.full(8, 3.0), np.full(8, 0.0)),
@@ -27,7 +28,8 @@ UGLY = {
 @pytest.mark.parametrize("num_distributions", [1, 2, 8, 64])
 @pytest.mark.parametrize("name", UGLY)
 def test_any_results_give_coefficients_that_the_optimiser_takes(name, num_distributions):
-    coefficients = default_coefficients(*UGLY[name], num_distributions)
+    losses, complexities = UGLY[name]
+    coefficients = default_coefficients(losses, complexities, num_distributions)
     assert len(coefficients) == num_distributions
     assert min(coefficients) > 0.0
     MultiDistributionOptimizer(num_categories=[2], coefficients=coefficients, seed=0)

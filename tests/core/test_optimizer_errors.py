@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import multinas_ray
 from multinas_ray import ConfigError, MultiDistributionOptimizer, Proposals
 
-GOOD = {"num_categories": [3, 2], "coefficients": [0.0, 0.5], "seed": 35}
+GOOD: dict[str, Any] = {"num_categories": [3, 2], "coefficients": [0.0, 0.5], "seed": 35}
 NAN = float("nan")
 INF = float("inf")
 
@@ -70,14 +71,15 @@ def test_constructor_names_the_rule_and_the_value(name, value, message):
 
 
 def test_arrays_and_numpy_numbers_are_welcome():
-    optimizer = MultiDistributionOptimizer(
-        num_categories=np.array([3, 2]),
-        coefficients=np.array([0, 1]),
-        samples_per_update=np.int64(4),
-        seed=np.int32(0),
-        cost_table=np.arange(10).reshape(2, 5),
-        base_cost=np.float32(1.0),
-    )
+    given: dict[str, Any] = {
+        "num_categories": np.array([3, 2]),
+        "coefficients": np.array([0, 1]),
+        "samples_per_update": np.int64(4),
+        "seed": np.int32(0),
+        "cost_table": np.arange(10).reshape(2, 5),
+        "base_cost": np.float32(1.0),
+    }
+    optimizer = MultiDistributionOptimizer(**given)
     assert (optimizer.num_distributions, optimizer.samples_per_update) == (2, 4)
     assert MultiDistributionOptimizer(**GOOD).samples_per_update == 4, "the default is 2 K"
 

@@ -116,7 +116,8 @@ class SlowSettings(OptimizerSettings):
 def test_a_kind_of_ones_own_is_made_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kinds, "_classes", dict(kinds._classes))
     assert register_optimizer(SlowSettings) is SlowSettings
-    settings = optimizer_kind("slow")(coefficients=COEFFICIENTS, slowness=5, **OPTIONS)
+    slow_settings: Any = optimizer_kind("slow")
+    settings = slow_settings(coefficients=COEFFICIENTS, slowness=5, **OPTIONS)
     assert settings_from_dict(settings.to_dict()) == settings
     slow = make_optimizer(settings, seed=0)
     usual = MultiDistributionOptimizer(coefficients=COEFFICIENTS, **OPTIONS, seed=0)
@@ -124,9 +125,9 @@ def test_a_kind_of_ones_own_is_made_by_its_name(monkeypatch: pytest.MonkeyPatch)
         tell(optimizer, 1)
     assert (slow.diagnostics()["step_size"] < usual.diagnostics()["step_size"]).all()
     with pytest.raises(ConfigError, match="SlowSettings: slowness must be positive, got -1"):
-        optimizer_kind("slow")(coefficients=COEFFICIENTS, slowness=-1, **OPTIONS)
+        slow_settings(coefficients=COEFFICIENTS, slowness=-1, **OPTIONS)
     with pytest.raises(ConfigError, match="SlowSettings: alpha is unknown"):
-        optimizer_kind("slow")(coefficients=COEFFICIENTS, alpha=1.0, **OPTIONS)
+        slow_settings(coefficients=COEFFICIENTS, alpha=1.0, **OPTIONS)
 
 
 def test_a_name_is_taken_once() -> None:

@@ -2,6 +2,7 @@
 alive."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,10 +105,11 @@ def test_draws_never_fall_into_the_padding():
         def random(self, shape):
             return np.full(shape, np.nextafter(1.0, 0.0))
 
+    largest: Any = LargestUniform()
     layout = CategoryLayout.from_num_categories([10, 6])
     probs_KDC = uniform_probs(layout, 2)
     assert probs_KDC[0, 1].cumsum()[5] < 1.0
-    drawn_ND = distributions.sample_architectures(probs_KDC, np.array([0, 1]), layout, LargestUniform())
+    drawn_ND = distributions.sample_architectures(probs_KDC, np.array([0, 1]), layout, largest)
     np.testing.assert_array_equal(drawn_ND, [[9, 5], [9, 5]])
 
 
@@ -185,7 +187,7 @@ def test_a_space_of_one_architecture_runs():
 
 def test_diagnostics_by_hand():
     cost_DC = [[0.1, 0.2, np.nan, 9.0], [0.0, 0.3, 0.6, 9.0]]  # NaN and 9.0 are padding and must not count
-    options = {"num_categories": [2, 3], "coefficients": [0.0, 1.0], "seed": 23}
+    options: dict[str, Any] = {"num_categories": [2, 3], "coefficients": [0.0, 1.0], "seed": 23}
     exact = MultiDistributionOptimizer(**options, cost_table=cost_DC, base_cost=0.5).diagnostics()
     np.testing.assert_allclose(exact["expected_complexity"], 0.5 + 0.15 + 0.3)
     np.testing.assert_allclose(exact["entropy"], np.log(6.0))

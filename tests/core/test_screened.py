@@ -1,6 +1,7 @@
 """The screened optimiser: what it proposes, and what its state depends on."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from multinas_ray.core import distributions
 from multinas_ray.core.screened import archive as archive_module
 from multinas_ray.core.screened import optimizer as screened
 from multinas_ray.core.screened import proposing as candidates
-from multinas_ray.core.screened.surrogate import KERNELS
+from multinas_ray.core.screened.surrogate import KERNELS, fit_surrogate
 
 COUNTS = [3, 2, 1, 4]
 ALL = np.array(list(itertools.product(*map(range, COUNTS))))
-OPTIONS = {"num_categories": COUNTS, "coefficients": [0.1, 0.4, 1.6], "seed": 7}
+OPTIONS: dict[str, Any] = {"num_categories": COUNTS, "coefficients": [0.1, 0.4, 1.6], "seed": 7}
 
 
 def values(architectures):
@@ -159,7 +160,7 @@ def test_a_damaged_state_is_refused_and_changes_nothing():
         ScreenedOptimizer(**OPTIONS, samples_per_update=6).load_state_dict(good)
 
 
-def test_a_pool_of_known_values_steps_as_the_plain_optimiser_does():
+def test_a_pool_of_known_values_steps_as_the_plain_optimiser_does(monkeypatch):
     coefficients = [0.1, 0.4, 1.6]
     optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [3, 2, 1, 2]}, samples_per_update=12)
     everything = np.array(list(itertools.product(range(3), range(2), range(1), range(2))))
@@ -169,7 +170,12 @@ def test_a_pool_of_known_values_steps_as_the_plain_optimiser_does():
         num_categories=[3, 2, 1, 2], coefficients=coefficients, samples_per_update=48, seed=0
     )
     pools = []
-    optimizer._inner.tell = lambda *told: (pools.append(told), plain.tell(*told))[1]
+
+    def noted(*told):
+        pools.append(told)
+        return plain.tell(*told)
+
+    monkeypatch.setattr(optimizer._inner, "tell", noted)
     tell(optimizer, one)
     pool, losses, complexities = pools[0]
     known_losses, known_complexities = values(pool.architectures)
@@ -203,9 +209,18 @@ def test_a_fit_serves_for_a_share_of_the_results_and_as_many_choices(monkeypatch
     monkeypatch.setattr(screened, "MOST_AHEAD", 4)
     monkeypatch.setattr(screened, "KERNEL_SHARE", 1)
     sizes, drawn = [], []
-    fit, pool = screened.fit_surrogate, candidates.candidate_pool
-    monkeypatch.setattr(screened, "fit_surrogate", lambda *given: (sizes.append(len(given[0])), fit(*given))[1])
-    monkeypatch.setattr(candidates, "candidate_pool", lambda *given: (drawn.append(1), pool(*given))[1])
+    pool = candidates.candidate_pool
+
+    def noted_fit(*given):
+        sizes.append(len(given[0]))
+        return fit_surrogate(*given)
+
+    def noted_pool(*given):
+        drawn.append(1)
+        return pool(*given)
+
+    monkeypatch.setattr(screened, "fit_surrogate", noted_fit)
+    monkeypatch.setattr(candidates, "candidate_pool", noted_pool)
     optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [5, 5, 5, 5]})
     search(optimizer, 16, outstanding=1)
     assert len(drawn) == 16
@@ -267,10 +282,13 @@ def test_results_may_be_held_until_they_make_a_difference(kind):
 @pytest.mark.parametrize("kernel", [KERNELS[0], KERNELS[1], KERNELS[-1]])
 def test_the_kernel_is_chosen_at_updates_and_kept_between(monkeypatch, kernel):
     optimizer = ScreenedOptimizer(**OPTIONS)
-    tried, fit = [], screened.fit_surrogate
-    monkeypatch.setattr(
-        screened, "fit_surrogate", lambda *given: (tried.append(given[4]), fit(*given[:4], [kernel]))[1]
-    )
+    tried = []
+
+    def fit_one(points, values, more, scale, kernels):
+        tried.append(kernels)
+        return fit_surrogate(points, values, more, scale, [kernel])
+
+    monkeypatch.setattr(screened, "fit_surrogate", fit_one)
     search(optimizer, 24, outstanding=1)
     assert tried.count(KERNELS) == optimizer.num_updates == 8
     assert tried[-1] == KERNELS

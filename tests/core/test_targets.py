@@ -42,7 +42,7 @@ def test_scores_by_hand() -> None:
     complexities = np.array([0.2, 0.4, 0.6, 0.8, 0.4])
     scores = targeted_losses(losses, complexities, (0.4, 0.8), weight=10.0)
     expected = [
-        [0.5 + 10 * BELOW_SHARE * 0.5, 1.0, 1.5 + 10 * 0.5, 2.0 + 10 * 1.0, 2.5],
+        np.array([0.5 + 10 * BELOW_SHARE * 0.5, 1.0, 1.5 + 10 * 0.5, 2.0 + 10 * 1.0, 2.5]),
         np.array([0.5, 1.0, 1.5, 2.0, 2.5]) + 10 * BELOW_SHARE * np.array([0.75, 0.5, 0.25, 0.0, 0.5]),
     ]
     np.testing.assert_allclose(scores, expected, rtol=1e-12)

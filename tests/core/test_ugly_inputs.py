@@ -112,7 +112,11 @@ def test_a_distribution_whose_weights_all_underflow_does_not_move():
     architectures = np.ones((4, num_variables), int)
     architectures[0, :3] = architectures[1, 5:8] = 2
     told = Proposals(
-        architectures=architectures, log_q=[-1e-3] * 4, sources=[1] * 4, ids=[0, 1, 2, 3], drawn_at=[0] * 4
+        architectures=architectures,
+        log_q=np.full(4, -1e-3),
+        sources=np.ones(4, int),
+        ids=np.arange(4),
+        drawn_at=np.zeros(4, int),
     )
     optimizer.tell(told, [1.0, 2.0, 3.0, 4.0], [1.0] * 4)
     found = optimizer.state_dict()["distributions"]

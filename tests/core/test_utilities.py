@@ -13,7 +13,7 @@ INF = np.inf
 def utilities_by_loops(scores, weights):
     """Returns u by docs/METHOD.md step 5, with the integral of s by its three pieces."""
     total = sum(weights)
-    result = []
+    result: list[float | None] = []
     for own in scores:
         low = sum(w for f, w in zip(scores, weights, strict=True) if f < own) / total
         high = sum(w for f, w in zip(scores, weights, strict=True) if f <= own) / total

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray.train
 import torch
 from ray.train import Checkpoint, CheckpointUploadMode
 
@@ -20,7 +21,7 @@ def reports(monkeypatch):
         files = {} if checkpoint is None else {file.name: file for file in Path(checkpoint.path).iterdir()}
         reports.append((metrics, files, options))
 
-    monkeypatch.setattr(worker_module.ray.train, "report", report)
+    monkeypatch.setattr(ray.train, "report", report)
     return reports
 
 
@@ -37,7 +38,7 @@ def test_a_checkpoint_is_plain_data_that_restores_the_worker(make_worker, report
     assert (state["version"], state["next_round"]) == (CHECKPOINT_VERSION, 5)
     restored = make_worker()
     folder = Checkpoint.from_directory(str(files[CHECKPOINT_FILE].parent))
-    monkeypatch.setattr(worker_module.ray.train, "get_checkpoint", lambda: folder)
+    monkeypatch.setattr(ray.train, "get_checkpoint", lambda: folder)
     assert worker_module._restore(restored) == 5
     following = Round(number=1, train_architectures=np.zeros((1, 6), int), architectures=np.ones((2, 6), int))
     assert torch.equal(worker.run(following), restored.run(following))
@@ -71,7 +72,7 @@ def test_only_the_first_rank_writes_and_every_rank_reports(reports, make_worker)
 
 
 def test_without_a_checkpoint_the_weights_start_anew(make_worker, monkeypatch):
-    monkeypatch.setattr(worker_module.ray.train, "get_checkpoint", lambda: None)
+    monkeypatch.setattr(ray.train, "get_checkpoint", lambda: None)
     worker, fresh = make_worker(), make_worker()
     assert worker_module._restore(worker) == 0
     for one, other in zip(worker.supernet.parameters(), fresh.supernet.parameters(), strict=True):
@@ -82,7 +83,7 @@ def test_a_checkpoint_of_another_version_is_refused(make_worker, tmp_path, monke
     worker = make_worker()
     torch.save({"version": 99, "next_round": 0, **worker.state_dict()}, tmp_path / CHECKPOINT_FILE)
     checkpoint = Checkpoint.from_directory(str(tmp_path))
-    monkeypatch.setattr(worker_module.ray.train, "get_checkpoint", lambda: checkpoint)
+    monkeypatch.setattr(ray.train, "get_checkpoint", lambda: checkpoint)
     with pytest.raises(StateError) as caught:
         worker_module._restore(worker)
     assert str(caught.value) == "checkpoint of version 99, expected 1; start the run anew"

@@ -1,5 +1,6 @@
+import ray
+
 from multinas_ray.cluster import SpotNotice
-from multinas_ray.oneshot import group as group_module
 from multinas_ray.oneshot.group import NoticeReader
 from tests.oneshot.fakes import call
 
@@ -20,8 +21,8 @@ def test_notices_are_read_in_turn_and_never_waited_for(monkeypatch):
         is_there = questions[0] < len(broker.notices)
         return (questions, []) if is_there else ([], questions)
 
-    monkeypatch.setattr(group_module.ray, "wait", wait)
-    monkeypatch.setattr(group_module.ray, "get", lambda question: broker.notices[question])
+    monkeypatch.setattr(ray, "wait", wait)
+    monkeypatch.setattr(ray, "get", lambda question: broker.notices[question])
     reader = NoticeReader(broker)
     assert reader.read() is None
     broker.notices = [SpotNotice("10.0.0.7", 120.0), SpotNotice("10.0.0.8", 30.0)]

@@ -1,6 +1,7 @@
 """The memory of a round, and the groups that it makes on a GPU. No GPU is needed: its free memory is told."""
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from multinas_ray.oneshot.memory_estimate import ACTIVATION_SHARE, activation_li
 from multinas_ray.spaces import digits_space, imagenet_mobile_space
 from multinas_ray.supernets import Supernet, WeightTraining, group_by_memory
 
+Precision = Literal["float32", "bfloat16"]
 TRAINING = WeightTraining(batch_size=256, validation_batch_size=256, norm_batch_size=64)
 
 
@@ -22,7 +24,7 @@ def test_the_weights_are_the_supernets() -> None:
 
 @pytest.mark.parametrize(("num_workers", "images"), [(1, 256), (2, 128), (3, 128), (4, 64)])
 @pytest.mark.parametrize(("precision", "bytes_each"), [("float32", 4), ("bfloat16", 2)])
-def test_a_subnet_takes_the_largest_shard(num_workers: int, images: int, precision: str, bytes_each: int) -> None:
+def test_a_subnet_takes_the_largest_shard(num_workers: int, images: int, precision: Precision, bytes_each: int) -> None:
     space, training = digits_space(), dataclasses.replace(TRAINING, precision=precision)
     largest = space.activations.argmax()
     elements = int(space.activations(largest[None])[0])

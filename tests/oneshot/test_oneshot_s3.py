@@ -66,7 +66,12 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     server.start()
     bucket = Bucket("{}:{}".format(*server.get_host_and_port()))
     log = logging.getLogger("werkzeug")
-    log.addFilter(lambda record: bucket.requests.append(record.getMessage()))  # and nothing is printed
+
+    def note(record: logging.LogRecord) -> bool:
+        bucket.requests.append(record.getMessage())
+        return False  # nothing is printed
+
+    log.addFilter(note)
     yield bucket
     log.filters.clear()
     server.stop()

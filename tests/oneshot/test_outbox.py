@@ -1,9 +1,9 @@
 import math
+import time
 
 import pytest
 import torch
 
-from multinas_ray.oneshot import worker as worker_module
 from multinas_ray.oneshot.rounds import Traffic
 from multinas_ray.oneshot.worker import Outbox, Underway
 from tests.oneshot.fakes import SlowOutbox, Stream, packed_of, rounds_of
@@ -47,8 +47,8 @@ def test_a_loss_that_is_not_finite_is_a_failed_evaluation(bad):
 @pytest.fixture
 def clock(monkeypatch):
     """Sets the time that an outbox reads next."""
-    now = {}
-    monkeypatch.setattr(worker_module.time, "perf_counter", lambda: now["seconds"])
+    now: dict[str, float] = {}
+    monkeypatch.setattr(time, "perf_counter", lambda: now["seconds"])
     return lambda seconds: now.update(seconds=seconds)
 
 
@@ -77,7 +77,8 @@ def test_a_round_that_waited_for_another_counts_from_that_ones_arrival(clock):
 def test_a_result_that_has_not_arrived_holds_the_later_ones_back():
     outbox, streams = Outbox(), [Stream() for _ in range(3)]
     for number, stream in enumerate(streams):
-        outbox._waiting.append(Underway(*rounds_of(number), packed_of(number), stream.event(), 0.0, Traffic()))
+        (work,) = rounds_of(number)
+        outbox._waiting.append(Underway(work, packed_of(number), stream.event(), 0.0, Traffic()))
     assert outbox.ready() == []
     streams[1].num_done = 1
     assert outbox.ready() == []

@@ -2,6 +2,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import ray
 from rich.console import Console
 
 from multinas_ray.cluster import resources
@@ -154,7 +155,7 @@ def cluster(monkeypatch):
     def of(*nodes):
         alive = [{"Alive": True, "Resources": dict(zip(("CPU", "GPU"), node, strict=True))} for node in nodes]
         dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
-        monkeypatch.setattr(resources.ray, "nodes", lambda: [*alive, dead])
+        monkeypatch.setattr(ray, "nodes", lambda: [*alive, dead])
 
     return of
 

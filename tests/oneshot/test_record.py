@@ -10,9 +10,18 @@ from multinas_ray.oneshot import record as record_module
 from multinas_ray.oneshot.messages import RoundResult
 from multinas_ray.oneshot.record import SearchRecord, resume_record
 from multinas_ray.oneshot.schedule import Schedule
-from multinas_ray.runs import load_run, load_snapshot, proposals_of, verify_run, write_config, write_finished
+from multinas_ray.runs import (
+    load_run,
+    load_snapshot,
+    proposals_of,
+    save_snapshot,
+    verify_run,
+    write_config,
+    write_finished,
+)
 from multinas_ray.selection import goals_of_run, open_run
 from multinas_ray.storage import files
+from tests.support.narrow import present
 from tests.support.uneven_cost import Unevenness
 
 
@@ -119,7 +128,6 @@ def snapshots(request, monkeypatch):
 
 def crash_while_saving(monkeypatch, number):
     """Die between the distributions' flush and the snapshot of a round."""
-    save_snapshot = record_module.save_snapshot
 
     def save(path, state):
         if state["next_round"] == number + 1:
@@ -177,7 +185,7 @@ def test_a_crash_between_distributions_and_snapshot_doubles_no_update(make_confi
         with pytest.raises(Crash):
             Session(config, 0).run()
     assert load_run(config.run_path).distributions["update"].max() == 5
-    assert load_snapshot(config.run_path)["next_round"] == 6
+    assert present(load_snapshot(config.run_path))["next_round"] == 6
     Session(config, 1).run().finish()
     found = verify_run(config.run_path)
     assert found.holds, found.summary()
@@ -362,7 +370,7 @@ def test_evaluations_are_durable_before_the_optimiser_is_told(make_config):
 
 def test_snapshots_come_now_and_then(make_config, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(record_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     config = make_config()
     saved = []
     monkeypatch.setattr(record_module, "save_snapshot", lambda path, state: saved.append(state["next_round"]))

@@ -1,19 +1,21 @@
 import copy
 import io
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
 from multinas_ray.oneshot import rounds as rounds_module
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.oneshot.rounds import RoundWorker, Traffic, average_gradients
 from multinas_ray.supernets import Supernet, touched_parameters
+from tests.support.narrow import present
 
 
 def round_of(number, space, *, trains=True, evaluates=True, num_samples=4):
@@ -62,7 +64,7 @@ def test_a_round_packs_the_training_loss_the_losses_and_the_accuracies(make_work
 def test_a_weight_step_is_clipped_nesterov_sgd_with_decay_on_the_weights_alone(make_worker, draw):
     worker = make_worker(gradient_clip_norm=0.1, weight_decay=0.01, momentum=0.9, learning_rate=0.2)
     by_hand = copy.deepcopy(worker)
-    momenta = {}
+    momenta: dict[str, torch.Tensor] = {}
     for number in range(3):
         work = draw(number, evaluates=False)
         worker.run(work)
@@ -230,12 +232,12 @@ def gradient_of(index, rank, shape):
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory, splits):
     """A function that runs two processes once; what they saved."""
-    results = {}
+    results: dict[int, Any] = {}
 
     def run(job):
         if not results:
             folder = tmp_path_factory.mktemp("gloo")
-            torch.multiprocessing.spawn(run_rank, args=(2, job, splits, str(folder)), nprocs=2)
+            spawn(run_rank, args=(2, job, splits, str(folder)), nprocs=2)
             results.update({rank: torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)})
         return results
 
@@ -303,11 +305,11 @@ def test_gradients_go_in_as_few_buckets_as_fit(monkeypatch):
         sent.append(flat.numel())
         return Done()
 
-    monkeypatch.setattr(rounds_module.dist, "all_reduce", all_reduce)
+    monkeypatch.setattr(dist, "all_reduce", all_reduce)
     monkeypatch.setattr(rounds_module, "BUCKET_ELEMENTS", 20)
     parameters = [nn.Parameter(torch.zeros(size)) for size in (12, 8, 1, 30, 5, 15, 1)]
     for parameter in parameters:
         parameter.grad = torch.full_like(parameter, 6.0)
     assert average_gradients(parameters, 1 / 3) == 4 * 72
     assert sent == [20, 1, 30, 20, 1]
-    assert all(torch.allclose(parameter.grad, torch.tensor(2.0)) for parameter in parameters)
+    assert all(torch.allclose(present(parameter.grad), torch.tensor(2.0)) for parameter in parameters)

@@ -2,22 +2,25 @@ import io
 import threading
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import ray
 from rich.console import Console
 
 from multinas_ray.cluster import SpotNotice
 from multinas_ray.oneshot import running as run_module
 from multinas_ray.oneshot.messages import Ending
 from multinas_ray.oneshot.running import _Session
+from tests.support.narrow import printed
 
 
 class WatchedSession:
     """What `_watch` looks at and whom it tells; `stops` holds what was told, the console what is printed."""
 
     def __init__(self):
-        self.stops = []
-        self.notices = []
+        self.stops: list[str] = []
+        self.notices: list[SpotNotice] = []
         self._console = Console(file=io.StringIO(), width=200)
         self._notices = SimpleNamespace(read=lambda: self.notices.pop(0) if self.notices else None)
         self._group = SimpleNamespace(is_running=True)
@@ -33,8 +36,9 @@ class WatchedSession:
     def watch(self):
         """Some steps of Tune's loop; returns who was told to stop in them."""
         self.stops.clear()
+        watched: Any = self
         for _ in range(5):
-            _Session._watch(self)
+            _Session._watch(watched)
         return self.stops
 
 
@@ -78,7 +82,7 @@ def test_workers_that_go_after_an_interrupt_are_told_too(session):
 def test_a_nodes_notice_is_printed_in_a_line_and_stops_nothing(session):
     session.notices = [SpotNotice("10.0.0.7", 118.0), SpotNotice("10.0.0.8", 30.0)]
     assert session.watch() == []
-    lines = session._console.file.getvalue().splitlines()
+    lines = printed(session._console).splitlines()
     assert [line.split(" back ")[0] for line in lines] == [
         "Spot notice: the cloud takes the node 10.0.0.7",
         "Spot notice: the cloud takes the node 10.0.0.8",
@@ -90,15 +94,21 @@ def dismiss(monkeypatch):
     """Ends a session; returns whether the group was waited for and what was printed."""
 
     def run(*, are_workers_there, is_interrupted):
-        monkeypatch.setattr(run_module.ray, "get", lambda value: value)
-        session, waits = WatchedSession(), []
+        monkeypatch.setattr(ray, "get", lambda value: value)
+        session: Any = WatchedSession()
+        waits = []
+
+        def join(timeout_seconds):
+            waits.append(timeout_seconds)
+            return True
+
         session._curves = SimpleNamespace(close=lambda: None)
         session._broker.end = SimpleNamespace(remote=lambda ending: are_workers_there)
-        session._group.join = lambda timeout_seconds: waits.append(timeout_seconds) or True
+        session._group.join = join
         if is_interrupted:
             session._interrupted.set()
         _Session._dismiss_workers(session, Ending())
-        return bool(waits), session._console.file.getvalue().strip()
+        return bool(waits), printed(session._console).strip()
 
     return run
 
@@ -130,12 +140,15 @@ def phases(monkeypatch, make_config):
             if choosing is not None:
                 raise choosing
 
-        session = SimpleNamespace(run=lambda: done.append("search") or search_ends)
-        monkeypatch.setattr(run_module, "_Session", lambda *arguments: session)
+        def search():
+            done.append("search")
+            return search_ends
+
+        monkeypatch.setattr(run_module, "_Session", lambda *arguments: SimpleNamespace(run=search))
         monkeypatch.setattr(run_module, "choose_and_finish", choose)
         console = Console(file=io.StringIO())
         run_module._search_and_choose(config, console)
-        return [*done, *console.file.getvalue().split(";")[:1]]
+        return [*done, *printed(console).split(";")[:1]]
 
     return run
 

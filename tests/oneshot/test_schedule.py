@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -228,7 +230,7 @@ def test_a_plan_that_breaks_a_rule_says_which(make_plan, changes, text):
 
 def test_a_plan_has_no_positional_arguments():
     with pytest.raises(ConfigError, match="1 is one argument too many by position: give arguments by name"):
-        Plan(1, 2, 3)
+        Plan(1, 2, 3)  # type: ignore[call-arg]  # wrong on purpose
 
 
 def finished_of(number, train_loss, losses=(), trains=True):
@@ -248,7 +250,9 @@ def finished_of(number, train_loss, losses=(), trains=True):
     )
 
 
-WARMUP, SEARCH, FIXED = {}, {"losses": (NAN, INF)}, {"losses": (INF, NAN), "trains": False}
+WARMUP: dict[str, Any] = {}
+SEARCH: dict[str, Any] = {"losses": (NAN, INF)}
+FIXED: dict[str, Any] = {"losses": (INF, NAN), "trains": False}
 
 
 @pytest.mark.parametrize("train_loss", [NAN, INF, -INF])

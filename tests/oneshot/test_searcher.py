@@ -61,7 +61,7 @@ def make_tune(make_search, made_up_result):
 
 def run_all(tune):
     """Two trials at a time, each result once and in order; the last of a block comes with the completion."""
-    blocks = []
+    blocks: list[int] = []
     while (config := tune.search.suggest(f"t{len(blocks)}")) != Searcher.FINISHED:
         for number in range(config["start"], config["stop"] - 1):
             tune.search.on_trial_result(trial_id=f"t{len(blocks)}", result=tune.result(number))

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from multinas_ray.oneshot.views import MAX_CURVE_POINTS, Curves, ProgressView, distribution_table
 from multinas_ray.runs import format_count
+from tests.support.narrow import present, printed
 
 
 def diagnostics_of(**changes):
@@ -28,7 +29,7 @@ def diagnostics_of(**changes):
 def text_of(renderable, width=120):
     console = Console(file=io.StringIO(), width=width)
     console.print(renderable)
-    return console.file.getvalue()
+    return printed(console)
 
 
 def plain_console():
@@ -65,7 +66,7 @@ def test_targets_are_shown_in_their_own_unit():
     diagnostics = diagnostics_of() | {"coefficient": np.full(2, np.nan), "target": np.array([0.75, 0.125])}
     console = plain_console()
     console.print(distribution_table(diagnostics, "params", 2e6))
-    text = console.file.getvalue()
+    text = printed(console)
     assert "target" in text
     assert "coefficient" not in text
     assert "1.5 M" in text
@@ -83,23 +84,23 @@ def test_without_a_terminal_tables_are_printed_now_and_then(make_plan, rounds, m
     monkeypatch.setattr("multinas_ray.oneshot.views.time.monotonic", lambda: now[0])
     console = plain_console()
     with ProgressView(make_plan(), 0, "params", 2e6, console) as view:
-        assert "starting workers" in console.file.getvalue()
+        assert "starting workers" in printed(console)
         view.show(rounds[0], diagnostics_of())
-        first = console.file.getvalue()
+        first = printed(console)
         assert "warm-up" in first
         assert "1/15" in first
         now[0] += 29.0
         view.show(rounds[3], diagnostics_of())
-        assert console.file.getvalue() == first
+        assert printed(console) == first
         now[0] += 1.0
         view.show(rounds[4], diagnostics_of())
-    second = console.file.getvalue().removeprefix(first)
+    second = printed(console).removeprefix(first)
     assert "5/15" in second
     assert "search" in second
     assert "warm-up" not in second
     assert "The K distributions" in second
     assert "1.5 M" in second
-    assert "\x1b" not in console.file.getvalue()
+    assert "\x1b" not in printed(console)
 
 
 def test_without_a_terminal_the_last_state_is_printed_once_at_the_end(make_plan, rounds, monkeypatch):
@@ -109,27 +110,28 @@ def test_without_a_terminal_the_last_state_is_printed_once_at_the_end(make_plan,
     with ProgressView(make_plan(), 0, "params", 2e6, console) as view:
         view.show(rounds[0], diagnostics_of())
         view.show(rounds[4], diagnostics_of())
-    assert console.file.getvalue().count("5/15") == 1
+    assert printed(console).count("5/15") == 1
     with ProgressView(make_plan(), 0, "params", 2e6, console) as view:
         view.show(rounds[6], diagnostics_of())
-    assert console.file.getvalue().count("7/15") == 1
+    assert printed(console).count("7/15") == 1
 
 
 def test_a_resumed_view_starts_where_the_session_does(make_plan, rounds):
     console = plain_console()
     with ProgressView(make_plan(), 7, "params", 1.0, console) as view:
         view.show(rounds[7], diagnostics_of())
-    assert "8/15" in console.file.getvalue()
+    assert "8/15" in printed(console)
 
 
 def test_a_terminal_shows_the_state_live(make_plan, rounds):
     console = Console(file=io.StringIO(), width=120, height=40, force_terminal=True)
     with ProgressView(make_plan(), 0, "params", 2e6, console) as view:
         view.show(rounds[3], diagnostics_of())
-        assert view._live.is_started
-    assert not view._live.is_started
-    assert "The K distributions" in console.file.getvalue()
-    assert "4/15" in console.file.getvalue()
+        live = present(view._live)
+        assert live.is_started
+    assert not live.is_started
+    assert "The K distributions" in printed(console)
+    assert "4/15" in printed(console)
 
 
 def curves_of(folder):

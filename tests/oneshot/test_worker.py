@@ -1,6 +1,9 @@
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import ray
+import ray.train.torch
 import torch
 
 from multinas_ray.cluster import SpotNotice
@@ -24,8 +27,8 @@ def ray_of(monkeypatch):
             assert timeout == 0  # the device is waited for, not the broker
             return (references, []) if next(left, True) else ([], references)
 
-        monkeypatch.setattr(worker_module.ray, "get", lambda value: value)
-        monkeypatch.setattr(worker_module.ray, "wait", wait)
+        monkeypatch.setattr(ray, "get", lambda value: value)
+        monkeypatch.setattr(ray, "wait", wait)
         monkeypatch.setattr(
             worker_module, "save_checkpoint", lambda _, number, wait=False: broker.note("save", number, wait)
         )
@@ -42,7 +45,7 @@ def run_loop(ray_of, make_job, monkeypatch):
 
     def run(work, start=0, rank=0, world_size=1, next_rounds_are_there=(), **job):
         broker = FakeBroker(work)
-        worker = FakeWorker(broker, make_job(**{"num_weight_steps": 40, **job}), rank, world_size)
+        worker: Any = FakeWorker(broker, make_job(**{"num_weight_steps": 40, **job}), rank, world_size)
         ray_of(broker, next_rounds_are_there)
         monkeypatch.setattr(worker_module, "write_supernet", lambda *what: broker.note("supernet", *what))
         WorkerLoop(worker, broker, "attempt").run(start)
@@ -185,13 +188,13 @@ def run_worker(ray_of, make_job, splits, monkeypatch):
             get_local_world_size=lambda: 1,
         )
         runtime = SimpleNamespace(current_actor="this worker")
-        monkeypatch.setattr(worker_module.ray, "get_runtime_context", lambda: runtime)
+        monkeypatch.setattr(ray, "get_runtime_context", lambda: runtime)
         monkeypatch.setattr(worker_module, "watch_for_notices", lambda _: broker.note("watch"))
-        monkeypatch.setattr(worker_module.ray.train, "get_context", lambda: context)
-        monkeypatch.setattr(worker_module.ray.train.torch, "get_device", lambda: torch.device("cpu"))
+        monkeypatch.setattr(ray.train, "get_context", lambda: context)
+        monkeypatch.setattr(ray.train.torch, "get_device", lambda: torch.device("cpu"))
         monkeypatch.setattr(worker_module, "load_splits", lambda _: splits)
         monkeypatch.setattr(worker_module, "_restore", lambda _: broker.note("restore") or restored_round)
-        monkeypatch.setattr(worker_module.ray, "get_actor", lambda *names, **more: broker.note(*names, more) or broker)
+        monkeypatch.setattr(ray, "get_actor", lambda *names, **more: broker.note(*names, more) or broker)
         search_worker({"job": make_job(**job)})
 
     return run
@@ -221,7 +224,7 @@ def test_one_worker_of_a_node_watches_for_its_notice(run_worker):
 
 def test_a_notice_reaches_the_broker_with_the_nodes_address(monkeypatch):
     broker = FakeBroker([])
-    monkeypatch.setattr(worker_module.ray.util, "get_node_ip_address", lambda: "10.0.0.7")
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.0.0.7")
     monkeypatch.setattr(worker_module, "SpotWatch", lambda tell: SimpleNamespace(start=lambda: tell(118.0)))
     worker_module.watch_for_notices(broker)
     assert broker.notes("notice") == [(SpotNotice("10.0.0.7", 118.0),)]
