@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from multinas_ray.retraining import Trackers, retrain_networks
-    from multinas_ray.storage import below
+    from multinas_ray.storage import resolve
 
     config = RetrainConfig(**{name: getattr(arguments, name) for name in _DEFAULTS})
     console = Console()
@@ -119,6 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
         imports=arguments.imports,
         console=console,
     )
-    for what, where in (("Networks", below(family.path, "networks")), ("Curves", below(family.path, "retraining"))):
+    place = resolve(family.path)
+    for what, where in (("Networks", place.join("networks")), ("Curves", place.join("retraining"))):
         console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)
     return 0

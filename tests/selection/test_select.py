@@ -15,7 +15,7 @@ from multinas_ray.runs import architectures_schema, load_run, write_config
 from multinas_ray.selection import load_family, select_networks
 from multinas_ray.selection import selecting as select_module
 from multinas_ray.selection.scores import Score
-from multinas_ray.storage import write_table
+from multinas_ray.storage import make_table, write_parquet
 from multinas_ray.supernets import Supernet, write_supernet
 from tests.oneshot.test_record import Session
 from tests.support.small_search import small_config
@@ -169,7 +169,7 @@ def test_equal_choices_again_keep_what_was_retrained_and_others_are_refused(fini
     columns = {name: table[name].tolist() for name in table}
     for name in ("target", "limits", "retrained_loss", "retrained_epochs", "evaluation_id"):
         columns[name] = [None] * len(table)
-    write_table(path / "architectures.parquet", architectures_schema(list(finished.costs)), {}, columns)
+    write_parquet(path / "architectures.parquet", make_table(architectures_schema(list(finished.costs)), columns))
     assert (select_networks(finished.run_path, console=quiet()).architectures["retrained_accuracy"] == 0.75).all()
 
     worst = "evaluate", lambda self, rows: iter([Score(float(self.cost([row])[0]), 0.5) for row in rows])
