@@ -9,7 +9,6 @@ full length.
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -19,6 +18,7 @@ from multinas_ray.data import DataConfig, inspect_folder
 from multinas_ray.errors import MultiNASError
 from multinas_ray.oneshot import OneShotSearchConfig, dry_run
 from multinas_ray.spaces import imagenet_mobile_space
+from multinas_ray.storage import resolve
 from multinas_ray.supernets import WeightTraining
 
 IMAGENET_TRAIN_IMAGES, IMAGENET_CLASSES = 1_281_167, 1000
@@ -74,7 +74,7 @@ def _data(arguments: argparse.Namespace, validation_fraction: float) -> DataConf
     path = arguments.data or "imagenet"
     return DataConfig(
         source="folder",
-        path=path if "://" in path else str(Path(path).expanduser().absolute()),  # workers have folders of their own
+        path=str(resolve(path)),  # workers have folders of their own
         image_size=arguments.image_size,
         validation_fraction=validation_fraction,
         in_memory=False,

@@ -20,6 +20,24 @@ class StateError(MultiNASError, ValueError):
     """A saved state or a recorded run is damaged, of another version, or of another configuration."""
 
 
+class StorageError(MultiNASError, OSError):
+    """A disk or an object store refuses to read, write, list or delete.
+
+    Its `errno` is the operating system's number where there is one; its text is the message alone.
+    """
+
+    def __str__(self) -> str:
+        return str(self.args[-1])
+
+
+class UnreadableError(StorageError, StateError):
+    """A file is missing or cannot be read."""
+
+
+class FileTakenError(StorageError, FileExistsError):
+    """A file that has to be new exists already."""
+
+
 class RunError(MultiNASError, RuntimeError):
     """A search could not start or could not go on."""
 

@@ -42,6 +42,7 @@ from experiments.compare.truth import load_truth
 from experiments.parts.command_line import check_positive, data_folder, exit_status
 from experiments.parts.processes import fresh_processes
 from experiments.parts.rows import save_rows
+from multinas_ray.storage import write_atomic
 
 DEFAULT_METHODS = ("ours", "ours-first", "separate", "spos", "random")
 
@@ -96,8 +97,8 @@ def report(
     )
     console.print(rich_table(summary, title, caption))
     save_rows(rows, out / "compare.parquet")
-    summary.to_csv(out / "compare.csv", index=False)
-    (out / "compare.md").write_text(markdown(summary, title, caption))
+    write_atomic(out / "compare.csv", summary.to_csv(index=False).encode())
+    write_atomic(out / "compare.md", markdown(summary, title, caption).encode())
     draw(rows, methods, judge, tau_of_size, out / "compare.png")
     console.print(f"rows, table and picture: {out}/compare.*", highlight=False)
 

@@ -1,16 +1,15 @@
 """CIFAR-10 reduced once, so that the many processes of a comparison read it in a second."""
 
 import io
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from experiments.compare.settings import Settings, images_folder
 from multinas_ray.data import DataConfig, Images, ImageSet, load_splits
+from multinas_ray.storage import replace_folder, write_parquet
 
 IMAGE_SIZE = 16
 TEST_IMAGES = 1_000
@@ -42,12 +41,9 @@ def prepare_images(source: Path, settings: Settings, out: Path) -> None:
     splits = load_splits(data)
     train, validation, test = map(_decoded, (splits.train, splits.validation, splits.test))
     kept = np.random.default_rng(0).permutation(len(test))[:TEST_IMAGES]
-    unfinished = folder.with_suffix(".part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    write_images([train, validation], unfinished / "train.parquet")
-    write_images([test.select(kept)], unfinished / "test.parquet")
-    unfinished.rename(folder)
+    with replace_folder(folder) as unfinished:
+        write_images([train, validation], unfinished / "train.parquet")
+        write_images([test.select(kept)], unfinished / "test.parquet")
 
 
 def _decoded(images: Images) -> ImageSet:
@@ -59,7 +55,7 @@ def write_images(image_sets: list[ImageSet], file: Path) -> None:
     """Write sets of images as one Parquet file of PNGs and labels."""
     encoded = [_png(image) for each in image_sets for image in each.images]
     labels = np.concatenate([each.labels for each in image_sets])
-    pq.write_table(pa.table({"image": encoded, "label": labels}), file)
+    write_parquet(file, pa.table({"image": encoded, "label": labels}))
 
 
 def _png(image: np.ndarray) -> bytes:

@@ -11,7 +11,7 @@ from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.spaces import NetworkSpace, nas_bench_macro_space
-from multinas_ray.storage import write_atomic
+from multinas_ray.storage import make_folder, write_atomic
 from multinas_ray.supernets import WeightTraining
 
 BATCH_SIZE = 128
@@ -202,5 +202,5 @@ def keep_settings(settings: Settings, out: Path) -> None:
                 "give the same flags, or another --out"
             )
         return
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(str(file.absolute()), json.dumps(now, indent=1).encode())
+    make_folder(out)
+    write_atomic(file, json.dumps(now, indent=1).encode())

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from multinas_ray.storage import write_parquet
+from multinas_ray.errors import StateError
+from multinas_ray.storage import make_folder, read_parquet, write_parquet
 
 MADE_WITH = b"made_with"
 
 
 def save_rows(frame: pd.DataFrame, path: Path, made_with: str = "") -> None:
     """Write rows; `made_with` goes into the file's metadata."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     rows = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata({MADE_WITH: made_with})
-    write_parquet(rows, path)
+    write_parquet(path, rows)
 
 
 def load_rows(path: Path, made_with: str = "") -> pd.DataFrame | None:
@@ -23,8 +23,8 @@ def load_rows(path: Path, made_with: str = "") -> pd.DataFrame | None:
     if not path.is_file():
         return None
     try:
-        rows = pq.read_table(path, partitioning=None)
-    except (OSError, pa.ArrowInvalid):
+        rows = read_parquet(path)
+    except StateError:
         return None
     if (rows.schema.metadata or {}).get(MADE_WITH) != made_with.encode():
         return None

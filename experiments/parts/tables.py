@@ -9,9 +9,9 @@ from pathlib import Path
 import moocore
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
-from multinas_ray.errors import ConfigError, DataError
+from multinas_ray.errors import ConfigError, DataError, StateError
+from multinas_ray.storage import read_parquet
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -137,8 +137,8 @@ def load_source(name: str, source: Source, folder: Path) -> Table:
     if not path.is_file():
         raise DataError(f"table {name} is not at {path}: point --data or MULTINAS_DATA to the folder that holds it")
     try:
-        columns = pq.read_table(path, columns=["arch", source.accuracy, source.cost]).to_pydict()
-    except (OSError, ValueError, KeyError) as error:
+        columns = read_parquet(path, ["arch", source.accuracy, source.cost]).to_pydict()
+    except StateError as error:
         raise DataError(f"{path} is not the table {name}: {error}") from error
     return Table(
         name=name,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -12,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from multinas_ray.cluster.probe import NodeFacts, probe_node
 from multinas_ray.errors import RunError
 from multinas_ray.runs import gigabytes
-from multinas_ray.storage import below, check_writable, delete_file, write_atomic
+from multinas_ray.storage import check_writable, delete_file, resolve, write_atomic
 
 PROBE_SECONDS = 180.0
 """Longest time the nodes get to answer; the first task of a node starts a process there."""
@@ -28,12 +27,12 @@ def check_nodes(storage_path: str, data_path: str | None) -> list[NodeFacts]:
     Raises:
         RunError: nodes differ in their versions, or one cannot use the storage or does not see the images.
     """
-    storage = storage_path if "://" in storage_path else str(Path(storage_path).expanduser().absolute())
-    marker = below(storage, f".multinas-nodes-{uuid.uuid4().hex}")
+    storage = resolve(storage_path)
+    marker = storage.join(f".multinas-nodes-{uuid.uuid4().hex}")
     check_writable(storage)
     write_atomic(marker, b"")
     try:
-        facts = _probe_all(storage, marker, data_path)
+        facts = _probe_all(str(storage), str(marker), data_path)
     finally:
         delete_file(marker)
     check_versions(facts)

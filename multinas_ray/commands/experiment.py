@@ -23,7 +23,7 @@ from multinas_ray.oneshot import (
 )
 from multinas_ray.runs import Run
 from multinas_ray.selection import networks_table
-from multinas_ray.storage import below, exists, list_files, read_bytes, resolve, write_atomic
+from multinas_ray.storage import exists, list_files, read_bytes, resolve, write_atomic
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
@@ -172,9 +172,10 @@ def keep_latency_table(table: str, run_path: str) -> None:
         table: the table's file.
         run_path: the run's folder; its report shows the comparison.
     """
-    for source, name in ((table, TABLE_FILE), (validation_file(table), validation_file(TABLE_FILE))):
+    target = resolve(run_path).join(TABLE_FILE)
+    for source, copy in ((table, target), (validation_file(table), validation_file(target))):
         if exists(source):
-            write_atomic(resolve(run_path).join(name), read_bytes(source))
+            write_atomic(copy, read_bytes(source))
 
 
 def run_experiment(
@@ -230,10 +231,10 @@ def _show_interrupted(run: Run, command: list[str], console: Console) -> None:
 
 def _show_finished(run: Run, config: OneShotSearchConfig, console: Console) -> None:
     console.print(networks_table(run.architectures))
-    picture = below(config.run_path, PARETO_FILE)
-    for what, where in (("Results", config.run_path), ("Picture", picture), ("Curves", config.curves_path)):
+    run_path = resolve(config.run_path)
+    picture, damaged = run_path.join(PARETO_FILE), run_path.join(DAMAGED_FOLDER)
+    for what, where in (("Results", run_path), ("Picture", picture), ("Curves", config.curves_path)):
         _print(console, f"{what}: {where}")
-    damaged = below(config.run_path, DAMAGED_FOLDER)
     if list_files(damaged, ".txt"):
         _print(console, f"Damaged images, each replaced by another of its class: {damaged}")
 

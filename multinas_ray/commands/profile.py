@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from multinas_ray.latency import LatencyTable, LatencyValidation, OnPass, ProfileSettings
     from multinas_ray.spaces import NetworkSpace
+    from multinas_ray.storage import Location
 
 SHIPPED_SPACES = ("digits", "cifar10_mobile", "nas_bench_macro", "imagenet_mobile")
 EXIT_STATUS = {"good": 0, "poor": 1, "noisy": 3}
@@ -61,19 +62,19 @@ def run(arguments: argparse.Namespace) -> int:
     from multinas_ray.commands.flags import read_settings
     from multinas_ray.latency import ProfileSettings, profile_space, validate_table, validation_file
     from multinas_ray.report import plot_latency
-    from multinas_ray.storage import make_folder, resolve
+    from multinas_ray.storage import make_folder
 
     space, output, settings = _space(arguments), _output(arguments), read_settings(arguments, ProfileSettings)
-    make_folder(output.rpartition("/")[0] or ".")  # now, and not after minutes of measuring
+    make_folder(output.parent)  # now, and not after minutes of measuring
     console = Console()
     with _progress(console, settings) as stage:
         table = profile_space(space, settings, on_pass=stage("Blocks"))
         table.write(output)
         validation = validate_table(table, space, settings, on_pass=stage("Whole networks"))
     comparison = validation_file(output)
-    picture = f"{comparison.removesuffix('.parquet')}.png"
+    picture = comparison.parent.join(f"{comparison.name.removesuffix('.parquet')}.png")
     validation.write(comparison)
-    plot_latency(validation.to_arrow().to_pandas(), resolve(picture))
+    plot_latency(validation.to_arrow().to_pandas(), picture)
     _show(console, table, space, validation)
     for what, where in (("Table", output), ("Comparison", comparison), ("Picture", picture)):
         console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)
@@ -104,14 +105,16 @@ def _space(arguments: argparse.Namespace) -> NetworkSpace:
     return space
 
 
-def _output(arguments: argparse.Namespace) -> str:
+def _output(arguments: argparse.Namespace) -> Location:
     from multinas_ray.latency import TABLE_FILE
+    from multinas_ray.storage import resolve
 
     if arguments.output is None:
-        return TABLE_FILE if arguments.run is None else f"{arguments.run.rstrip('/')}/{TABLE_FILE}"
-    if not arguments.output.endswith(".parquet"):
+        return resolve(TABLE_FILE) if arguments.run is None else resolve(arguments.run).join(TABLE_FILE)
+    output = resolve(arguments.output)
+    if not output.name.endswith(".parquet"):
         raise ConfigError(f"--output is a Parquet file and ends in .parquet; got {arguments.output!r}")
-    return str(arguments.output)
+    return output
 
 
 @contextmanager

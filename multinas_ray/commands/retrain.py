@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from multinas_ray.commands.flags import given_settings, read_settings
     from multinas_ray.retraining import RetrainConfig, Trackers, retrain_networks
-    from multinas_ray.storage import below
+    from multinas_ray.storage import resolve
 
     console = Console()
     family = retrain_networks(
@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         imports=arguments.imports,
         console=console,
     )
-    for what, where in (("Networks", below(family.path, "networks")), ("Curves", below(family.path, "retraining"))):
+    place = resolve(family.path)
+    for what, where in (("Networks", place.join("networks")), ("Curves", place.join("retraining"))):
         console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)
     return 0

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
 from multinas_ray.data.images import ImageSet
-from multinas_ray.errors import DataError
+from multinas_ray.errors import DataError, StateError
+from multinas_ray.storage import read_parquet
 
 CLASS_NAMES = (
     "airplane",
@@ -79,16 +79,16 @@ def _read_parquet(file: Path) -> ImageSet:
     if not file.is_file():
         raise DataError(f"{file} is missing: the folder needs both {' and '.join(_PARQUET_FILES)}")
     try:
-        names = pq.read_schema(file).names
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file} is not a readable Parquet file ({error}): copy it again") from error
+        table = read_parquet(file)
+    except StateError as error:
+        raise DataError(str(error)) from error
+    names = table.column_names
     for column in ("image", "label"):
         if column not in names:
             raise DataError(
                 f"{file} has no column {column!r} (it has {', '.join(names)}): name the encoded JPEG or PNG "
                 "bytes 'image' and the class 0..9 'label'"
             )
-    table = pq.read_table(file, columns=["image", "label"])
     if table.num_rows == 0:
         raise DataError(f"{file} has no rows: write the images into it")
     labels = _check_labels(table["label"], file)

@@ -7,7 +7,7 @@ from annotated_types import Ge
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import NonNegativeInt, checked
-from multinas_ray.storage import refuse_credentials
+from multinas_ray.storage import resolve
 
 Source = Literal["digits", "cifar10", "folder"]
 
@@ -73,7 +73,7 @@ class DataConfig:
         if self.source == "folder" and self.path is None:
             raise ConfigError("source='folder' needs path: the folder that holds a folder for each class")
         if self.path is not None:
-            refuse_credentials(self.path)  # the path is recorded
+            resolve(self.path)  # it is well formed and holds no credentials: the path is recorded
         if self.source == "folder" and self.download:
             raise ConfigError("source='folder' is on disk already: leave download=False")
         if not self.in_memory and self.source != "folder":

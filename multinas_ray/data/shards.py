@@ -14,18 +14,25 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import fs as pafs
 
 from multinas_ray.data.decoding import Encoded
 from multinas_ray.data.progress import image_progress
 from multinas_ray.data.tree import ImageTree, scan_tree
-from multinas_ray.errors import ConfigError, DataError, RunError
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.storage import (
+    Location,
+    RowGroupReader,
+    exists,
+    make_folder,
+    read_parquet,
+    resolve,
+    write_parquet,
+    write_row_groups,
+)
 
 INDEX_FILE = "index.parquet"
 SHARDS_VERSION = "1"
@@ -47,36 +54,6 @@ _INDEX_SCHEMA = pa.schema(
 )
 
 
-class Place(NamedTuple):
-    """A folder on a file system."""
-
-    file_system: Any
-    """A `pyarrow.fs.FileSystem`."""
-    path: str
-    """The folder on it."""
-
-    def __str__(self) -> str:
-        scheme = self.file_system.type_name
-        return self.path if scheme == "local" else f"{scheme}://{self.path}"
-
-
-def find_place(path: str) -> Place:
-    """Turn a path or URI into a file system and a path on it.
-
-    Raises:
-        DataError: pyarrow.fs cannot serve the URI.
-    """
-    if "://" not in path:
-        return Place(pafs.LocalFileSystem(), str(Path(path).expanduser().absolute()))
-    try:
-        return Place(*pafs.FileSystem.from_uri(path))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(
-            f"the images' address cannot be opened ({error}): use a local path, s3://bucket/folder or "
-            "gs://bucket/folder, and check the credentials in the environment"
-        ) from error
-
-
 class PieceReader:
     """Reads images from row groups and keeps the last ones; a process that it is sent to starts without any.
 
@@ -84,20 +61,20 @@ class PieceReader:
         place: The folder of the files.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Location) -> None:
         self._place = place
         self._clear()
 
     def _clear(self) -> None:
         self._lock = threading.Lock()
-        self._files: OrderedDict[int, pq.ParquetFile] = OrderedDict()
+        self._files: OrderedDict[int, RowGroupReader] = OrderedDict()
         self._pieces: OrderedDict[tuple[int, int], pa.ChunkedArray] = OrderedDict()
         self._num_bytes = 0
 
-    def __getstate__(self) -> Place:
+    def __getstate__(self) -> Location:
         return self._place
 
-    def __setstate__(self, place: Place) -> None:
+    def __setstate__(self, place: Location) -> None:
         self._place = place
         self._clear()
 
@@ -119,20 +96,14 @@ class PieceReader:
         return image
 
     def _read_piece(self, file: int, row_group: int) -> pa.ChunkedArray:
-        path = f"{self._place.path}/{shard_name(file)}"
         try:
-            opened = self._files.pop(file, None)
-            if opened is None:
-                opened = pq.ParquetFile(self._place.file_system.open_input_file(path), pre_buffer=True)
+            opened = self._files.pop(file, None) or RowGroupReader(self._place.join(shard_name(file)))
             self._files[file] = opened
             while len(self._files) > _OPEN_FILES:
-                self._files.popitem(last=False)[1].close(force=True)
-            return opened.read_row_group(row_group, columns=["image"])["image"]
-        except (pa.ArrowException, OSError) as error:
-            raise RunError(
-                f"{shard_name(file)} in {self._place} cannot be read ({error}): check the storage, or write the "
-                "shards again"
-            ) from error
+                self._files.popitem(last=False)[1].close()
+            return opened.read(row_group, ["image"])["image"]
+        except StateError as error:
+            raise RunError(f"{error}, or write the shards again") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,9 +161,9 @@ def scan_images(path: str) -> ImageTree:
     Raises:
         DataError: There is neither, or it cannot be used; the message says what is wrong.
     """
-    place = find_place(path)
-    if place.file_system.get_file_info(f"{place.path}/{INDEX_FILE}").type == pafs.FileType.NotFound:
-        if "://" in path and place.file_system.type_name != "local":
+    place = resolve(path)
+    if not exists(place.join(INDEX_FILE)):
+        if not place.is_local:
             raise DataError(
                 f"{place} has no {INDEX_FILE}: write the images there with write_image_shards (a tree of files is "
                 "read from disks only), or its writing has not ended"
@@ -201,11 +172,11 @@ def scan_images(path: str) -> ImageTree:
     return _scan_shards(place)
 
 
-def _scan_shards(place: Place) -> ImageTree:
+def _scan_shards(place: Location) -> ImageTree:
     try:
-        index = pq.read_table(f"{place.path}/{INDEX_FILE}", filesystem=place.file_system)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{INDEX_FILE} in {place} cannot be read ({error}): write the shards again") from error
+        index = read_parquet(place.join(INDEX_FILE))
+    except StateError as error:
+        raise DataError(f"{error}, or write the shards again") from error
     metadata = index.schema.metadata or {}
     if metadata.get(_VERSION) != SHARDS_VERSION.encode():
         raise DataError(f"{INDEX_FILE} in {place} is not of version {SHARDS_VERSION}: write the shards again")
@@ -233,7 +204,7 @@ def write_image_shards(
 
     Args:
         folder: The tree, see `tree.scan_tree`.
-        destination: Folder without shards: a path, or a URI that pyarrow.fs knows.
+        destination: Folder without shards: a local path or a URI such as s3://bucket/folder.
         images_per_file: Most images of one file; 8,192 of ImageNet's are about 900 MB.
         images_per_group: Images that are read in one piece [ours]; 64 of ImageNet's are about 7 MB.
         seed: Of the mixing.
@@ -249,11 +220,10 @@ def write_image_shards(
         raise ConfigError(
             f"images_per_file and images_per_group must be at least 1, not {images_per_file} and {images_per_group}"
         )
-    tree, place = scan_tree(folder), find_place(destination)
-    index_path = f"{place.path}/{INDEX_FILE}"
-    if place.file_system.get_file_info(index_path).type != pafs.FileType.NotFound:
+    tree, place = scan_tree(folder), resolve(destination)
+    if exists(place.join(INDEX_FILE)):
         raise ConfigError(f"{place} holds image shards already: choose another folder, or delete them")
-    place.file_system.create_dir(place.path, recursive=True)
+    make_folder(place)
     parts = {split: part for split in _SPLITS if (part := getattr(tree, split)) is not None}
     rows: list[pa.Table] = []
     file = 0
@@ -263,22 +233,18 @@ def write_image_shards(
             order = np.random.default_rng(seed).permutation(len(part))
             for start in range(0, len(part), images_per_file):
                 chosen = order[start : start + images_per_file]
-                for done in _write_file(f"{place.path}/{shard_name(file)}", place, part, chosen, images_per_group):
+                for done in _write_file(place.join(shard_name(file)), part, chosen, images_per_group):
                     progress.update(bar, advance=done)
                 names = [_relative(part.name(number), folder) for number in chosen.tolist()]
                 rows.append(_index_rows(split, names, part.labels[chosen], file, images_per_group))
                 file += 1
     metadata = {_VERSION: SHARDS_VERSION, _CLASSES: _CLASS_SEPARATOR.join(tree.class_names).encode()}
-    pq.write_table(
-        pa.concat_tables(rows).replace_schema_metadata(metadata), f"{index_path}.part", filesystem=place.file_system
-    )
-    place.file_system.move(f"{index_path}.part", index_path)  # last: only whole shards have an index
+    index = pa.concat_tables(rows).replace_schema_metadata(metadata)
+    write_parquet(place.join(INDEX_FILE), index)  # last: only whole shards have an index
     return total
 
 
-def _write_file(
-    path: str, place: Place, images: Encoded, chosen: npt.NDArray[np.int64], images_per_group: int
-) -> Iterator[int]:
+def _write_file(file: Location, images: Encoded, chosen: npt.NDArray[np.int64], images_per_group: int) -> Iterator[int]:
     """Write one file, a row group at a time; yields the images of each when it is written."""
     schema = pa.schema([("image", pa.binary()), ("label", pa.int64())])
 
@@ -289,8 +255,7 @@ def _write_file(
             raise DataError(f"{images.name(number)} cannot be read ({error.strerror}): mend or remove it") from error
 
     with (
-        place.file_system.open_output_stream(path) as sink,
-        pq.ParquetWriter(sink, schema, compression="none", use_dictionary=False, write_statistics=False) as writer,
+        write_row_groups(file, schema) as writer,
         ThreadPoolExecutor(_READERS) as pool,
     ):
         for start in range(0, len(chosen), images_per_group):

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import pickle
-import shutil
-import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pyarrow import fs as pafs
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -38,10 +34,8 @@ from multinas_ray.latency import LatencyTable
 from multinas_ray.runs import EXPORT_FOLDER, Retrained, RetrainingRecord, format_count, load_retraining, network_path
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
 from multinas_ray.settings import checked_arguments
-from multinas_ray.storage import Location, delete_folder, make_folder, read_bytes, resolve, write_atomic
+from multinas_ray.storage import read_bytes, replace_folder, resolve
 from multinas_ray.supernets import build_subnet
-
-_PARTIAL_FOLDER, _OLD_FOLDER = ".export.partial", ".export.old"
 
 
 @dataclass(frozen=True)
@@ -170,7 +164,7 @@ class _Exporter:
             latency_table=self.latency_table,
         )
         target = place.join(EXPORT_FOLDER) if self.output is None else resolve(self.output).join(str(number))
-        with _folder_for(target) as folder:
+        with replace_folder(target, last=CARD_FILE) as folder:
             parities = export_network(
                 network,
                 folder,
@@ -235,39 +229,6 @@ def _weights_of(row: Mapping[str, Any], wanted: str, run_path: str) -> Literal["
             'inherited weights (weights="supernet", --weights supernet)'
         )
     return "retrained" if retrained and wanted != "supernet" else "supernet"
-
-
-@contextlib.contextmanager
-def _folder_for(target: Location) -> Iterator[Path]:
-    """A local folder to write into, which takes the place of `target` if all went well.
-
-    Local: a hidden folder beside it, renamed at the end. Object stores, which have no folders to rename: the old files
-    are deleted, then comes one upload a file, the card last.
-    """
-    if not isinstance(target.fs, pafs.LocalFileSystem):
-        with tempfile.TemporaryDirectory() as temporary:
-            yield Path(temporary)
-            delete_folder(target)
-            make_folder(target)
-            for file in sorted(Path(temporary).iterdir(), key=lambda file: file.name == CARD_FILE):
-                write_atomic(target.join(file.name), file.read_bytes())
-        return
-    final = Path(target.path)
-    partial, old = final.with_name(_PARTIAL_FOLDER), final.with_name(_OLD_FOLDER)
-    make_folder(str(final.parent))
-    for left in (partial, old):  # of an export that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir()
-    try:
-        yield partial
-        if final.exists():
-            final.rename(old)
-        partial.rename(final)
-    finally:
-        if old.exists() and not final.exists():
-            old.rename(final)
-        for left in (partial, old):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -6,6 +6,7 @@ Notation: n images of the check, B images of a batch, C channels, H height, W wi
 from __future__ import annotations
 
 import copy
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from multinas_ray.errors import ConfigError, DataError, ExportError, first_line, require
+from multinas_ray.storage import write_atomic
 
 PT2_FILE = "model.pt2"
 ONNX_FILE = "model.onnx"
@@ -179,7 +181,9 @@ def _trace(network: nn.Module, pixels: Tensor) -> Any:
 
 
 def _write_pt2(program: Any, file: Path, texts: Mapping[str, str]) -> None:
-    torch.export.save(program, file, extra_files={_METADATA_FILE: json.dumps(texts)})
+    content = io.BytesIO()  # torch ends the process where the disk gets full while it writes a file
+    torch.export.save(program, content, extra_files={_METADATA_FILE: json.dumps(texts)})
+    write_atomic(file, content.getvalue())
 
 
 def _write_onnx(program: Any, file: Path, texts: Mapping[str, str]) -> None:
@@ -209,7 +213,7 @@ def _write_onnx(program: Any, file: Path, texts: Mapping[str, str]) -> None:
 def _write_weights(network: nn.Module, file: Path, texts: Mapping[str, str]) -> None:
     safetensors = require("safetensors.torch", extra="export", purpose="safetensors files")
     state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in network.state_dict().items()}
-    file.write_bytes(safetensors.save(state, metadata={"format": "pt", **texts}))
+    write_atomic(file, safetensors.save(state, metadata={"format": "pt", **texts}))
     loaded = safetensors.load_file(file)
     different = [name for name in state if name not in loaded or not torch.equal(state[name], loaded[name])]
     if different:
@@ -287,4 +291,4 @@ def _write_parity(file: Path, parities: Sequence[FileParity], num_images: int) -
         "batch_sizes": BATCH_SIZES,
         "files": {parity.file: asdict(parity) for parity in parities},
     }
-    file.write_text(json.dumps(record, indent=2) + "\n")
+    write_atomic(file, (json.dumps(record, indent=2) + "\n").encode())

@@ -1,7 +1,6 @@
 """Latency tables that others have measured, read as ours."""
 
 import math
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +9,14 @@ import pyarrow as pa
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.latency.table import BlockLatency, LatencyConditions, LatencyTable, describe_block
 from multinas_ray.spaces import Block, BlockDescription, ConvLayer, Head, Shape, mbconv, skip
-from multinas_ray.storage import PathOrUri, read_parquet
+from multinas_ray.storage import AnyPath, read_parquet
 
 _COLUMNS = ("key", "input", "output", "expand", "kernel", "stride", "mean_ms", "var", "count")
 _MBCONV = "expanded_conv"
 _CONDITIONS = LatencyConditions(device="Pixel 1 (ProxylessNAS)", batch_size=1, precision="not known", clock="not known")
 
 
-def read_latency_table(path: PathOrUri) -> LatencyTable:
+def read_latency_table(path: AnyPath) -> LatencyTable:
     """Read a table of `multinas-ray profile`, or one of ProxylessNAS's form, whichever it is.
 
     Args:
@@ -28,11 +27,11 @@ def read_latency_table(path: PathOrUri) -> LatencyTable:
     """
     table = read_parquet(path)
     if set(_COLUMNS) <= set(table.column_names):
-        return _proxyless_table(table, os.fspath(path))
-    return LatencyTable.from_arrow(table, os.fspath(path))
+        return _proxyless_table(table, str(path))
+    return LatencyTable.from_arrow(table, str(path))
 
 
-def read_proxyless_table(path: PathOrUri) -> LatencyTable:
+def read_proxyless_table(path: AnyPath) -> LatencyTable:
     """Read the latencies that ProxylessNAS (Cai et al., ICLR 2019) measured on a Pixel 1 phone.
 
     Its rows are MBConv blocks and three layers around them, with shapes as height x width x channels. They become the
@@ -46,7 +45,7 @@ def read_proxyless_table(path: PathOrUri) -> LatencyTable:
     Raises:
         StateError: there is no such file, or a row is not of this form.
     """
-    return _proxyless_table(read_parquet(path), os.fspath(path))
+    return _proxyless_table(read_parquet(path), str(path))
 
 
 def _proxyless_table(table: pa.Table, where: str) -> LatencyTable:

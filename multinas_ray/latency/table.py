@@ -6,7 +6,6 @@ file's metadata.
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.spaces import AdditiveCost, BlockDescription, NetworkSpace, Shape
-from multinas_ray.storage import TABLE_KEY, VERSION_KEY, PathOrUri, check_form, read_parquet, write_parquet
+from multinas_ray.storage import TABLE_KEY, VERSION_KEY, AnyPath, check_form, read_parquet, write_parquet
 
 LATENCY_VERSION = 1
 """Version of the file; readers refuse another."""
@@ -195,22 +194,22 @@ class LatencyTable:
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"{where} is damaged ({error}): restore a copy") from error
 
-    def write(self, path: PathOrUri) -> None:
+    def write(self, path: AnyPath) -> None:
         """Write a Parquet file to a local path or a URI such as s3://bucket/latency.parquet, whole or not at all.
 
         Raises:
-            ConfigError: it cannot be written there.
+            StorageError: it cannot be written there.
         """
-        write_parquet(self.to_arrow(), path)
+        write_parquet(path, self.to_arrow())
 
     @classmethod
-    def read(cls, path: PathOrUri) -> "LatencyTable":
+    def read(cls, path: AnyPath) -> "LatencyTable":
         """Read what `write` wrote, from a local path or a URI such as s3://bucket/latency.parquet.
 
         Raises:
             StateError: there is no such file, or it is no latency table of this version.
         """
-        return cls.from_arrow(read_parquet(path), os.fspath(path))
+        return cls.from_arrow(read_parquet(path), str(path))
 
 
 def blocks_of(network_space: NetworkSpace) -> Iterator[tuple[str, BlockDescription, Shape]]:

@@ -3,7 +3,6 @@
 # N networks, D positions
 
 import json
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -13,7 +12,16 @@ import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.spaces import FloatArray, IntArray
-from multinas_ray.storage import TABLE_KEY, VERSION_KEY, PathOrUri, check_form, read_parquet, write_parquet
+from multinas_ray.storage import (
+    TABLE_KEY,
+    VERSION_KEY,
+    AnyPath,
+    Location,
+    check_form,
+    read_parquet,
+    resolve,
+    write_parquet,
+)
 
 LEAST_TAU = 0.9
 """Kendall's tau of predicted and measured latencies from which on a table is good."""
@@ -120,18 +128,18 @@ class LatencyValidation:
         arrays = [pa.array(column, field.type) for column, field in zip(columns, _SCHEMA, strict=True)]
         return pa.Table.from_arrays(arrays, schema=_SCHEMA.with_metadata(metadata))
 
-    def write(self, path: PathOrUri) -> None:
+    def write(self, path: AnyPath) -> None:
         """Write a Parquet file to a local path or a URI, whole or not at all."""
-        write_parquet(self.to_arrow(), path)
+        write_parquet(path, self.to_arrow())
 
     @classmethod
-    def read(cls, path: PathOrUri) -> "LatencyValidation":
+    def read(cls, path: AnyPath) -> "LatencyValidation":
         """Read what `write` wrote.
 
         Raises:
             StateError: there is no such file, or it is of another form or version.
         """
-        table, where = read_parquet(path), os.fspath(path)
+        table, where = read_parquet(path), str(path)
         check_form(table, _KIND, _VERSION, _SCHEMA, where, "make one by multinas-ray profile")
         columns = table.to_pydict()
         try:
@@ -141,9 +149,10 @@ class LatencyValidation:
             raise StateError(f"{where} is damaged ({error}): restore a copy") from error
 
 
-def validation_file(table_file: str) -> str:
+def validation_file(table_file: AnyPath) -> Location:
     """Where the validation of a table lies: beside it, as <name>_validation.parquet."""
-    return f"{table_file.removesuffix('.parquet')}_validation.parquet"
+    place = resolve(table_file)
+    return place.parent.join(f"{place.name.removesuffix('.parquet')}_validation.parquet")
 
 
 def _kendall_tau(first: FloatArray, second: FloatArray) -> float:

@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge
@@ -21,7 +20,7 @@ from multinas_ray.runs import evaluations_schema
 from multinas_ray.selection import CANDIDATES_PER_NETWORK
 from multinas_ray.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, checked
 from multinas_ray.spaces import Cost, NetworkSpace, all_costs
-from multinas_ray.storage import below
+from multinas_ray.storage import resolve
 from multinas_ray.supernets import WeightTraining
 
 RECORDED_PACKAGES = ("multinas-ray", "ray", "torch", "torchvision", "numpy", "pyarrow")
@@ -157,18 +156,13 @@ class OneShotSearchConfig:
     @property
     def run_path(self) -> str:
         """The run's folder: a URI, or an absolute path, since workers have working directories of their own."""
-        if "://" in self.storage_path:
-            return below(self.storage_path, self.name)
-        return str(Path(self.storage_path).expanduser().absolute() / self.name)
+        return str(resolve(self.storage_path).join(self.name))
 
     @property
     def curves_path(self) -> str:
         """Where TensorBoard's files go: into the run's folder, or a local one where the run is in an object store."""
-        return (
-            str(Path("tensorboard", self.name).absolute())
-            if "://" in self.run_path
-            else below(self.run_path, "tensorboard")
-        )
+        run = resolve(self.run_path)
+        return str(run.join("tensorboard") if run.is_local else resolve("tensorboard").join(self.name))
 
     @property
     def plan(self) -> Plan:

@@ -32,7 +32,7 @@ from multinas_ray.oneshot.searcher import OneShotSearch
 from multinas_ray.oneshot.trial import OneShotTrial
 from multinas_ray.oneshot.views import Curves, ProgressView
 from multinas_ray.runs import Run, RunSession, load_run, write_config
-from multinas_ray.storage import below, exists, resolve
+from multinas_ray.storage import exists, resolve
 from multinas_ray.supernets import SUPERNET_FILE
 
 TRIAL_RESOURCES = {"node:__internal_head__": 0.001}
@@ -182,7 +182,7 @@ class _Session:
             ),
             run_config=tune.RunConfig(
                 name=f"session-{self._number:04d}",
-                storage_path=below(self._config.run_path, "tune"),
+                storage_path=str(resolve(self._config.run_path).join("tune")),
                 verbose=0,
                 callbacks=[_Watchdog(self._watch)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

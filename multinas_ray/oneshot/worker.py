@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 import tempfile
 import time
 import uuid
@@ -26,7 +27,7 @@ from multinas_ray.errors import StateError
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Ending, Round, RoundResult
 from multinas_ray.oneshot.rounds import RoundWorker, Traffic
-from multinas_ray.storage import make_folder, resolve, write_atomic
+from multinas_ray.storage import make_folder, open_atomic, resolve, write_atomic
 from multinas_ray.supernets import write_supernet
 
 logger = logging.getLogger(__name__)
@@ -221,16 +222,25 @@ def save_checkpoint(worker: RoundWorker, next_round: int, *, wait: bool = False)
     """
     checkpoint = None
     if worker.rank == 0:
-        folder = Path(tempfile.mkdtemp(prefix="multinas-"))
-        state = {"version": CHECKPOINT_VERSION, "next_round": next_round, **worker.state_dict()}
-        torch.save(state, folder / CHECKPOINT_FILE)
-        checkpoint = Checkpoint.from_directory(folder)
+        checkpoint = _new_checkpoint({"version": CHECKPOINT_VERSION, "next_round": next_round, **worker.state_dict()})
     ray.train.report(
         {"round": next_round},
         checkpoint=checkpoint,
         checkpoint_upload_mode=CheckpointUploadMode.SYNC if wait else CheckpointUploadMode.ASYNC,
         delete_local_checkpoint_after_upload=True,
     )
+
+
+def _new_checkpoint(state: dict[str, Any]) -> Checkpoint:
+    """A checkpoint in a temporary folder, which Ray Train deletes when it has stored it."""
+    folder = Path(tempfile.mkdtemp(prefix="multinas-"))
+    try:
+        with open_atomic(folder / CHECKPOINT_FILE) as stream:
+            torch.save(state, stream)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return Checkpoint.from_directory(folder)
 
 
 def _restore(worker: RoundWorker) -> int:

@@ -15,7 +15,6 @@ from multinas_ray.report.figures.pareto import is_pipeline
 from multinas_ray.report.positions import Position
 from multinas_ray.report.wording import Column, Table, cost_name, plural, seconds, value_text, whole
 from multinas_ray.runs import Run
-from multinas_ray.storage import decode_plain
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LEFT_OUT = {"cost_table", "base_cost", "num_categories", "schema_version", "fingerprint"}
@@ -134,7 +133,7 @@ def sessions_of(run: Run, path: str) -> Table | None:
     rows = []
     for name in storage.list_files(folder, ".json"):
         try:
-            session: Any = decode_plain(storage.read_bytes(folder.join(name)))
+            session: Any = storage.read_plain(folder.join(name))
             started = datetime.datetime.fromisoformat(session["started"])
             rows.append([str(session["session"]), f"{started:%Y-%m-%d %H:%M:%S} UTC", str(session["host"])])
         except (StateError, KeyError, TypeError, ValueError):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from multinas_ray import storage
 from multinas_ray.errors import StateError
 from multinas_ray.runs import ARCHITECTURES_FILE, EXPORT_FOLDER, Run, candidates_schema
 from multinas_ray.selection import family_path, load_family
-from multinas_ray.storage import decode_plain
 
 TRAINING_FILE = "training.parquet"
 PARITY_FILE = "parity.json"
@@ -65,32 +61,16 @@ def load_reported_family(run: Run, path: str, label: str | None) -> ReportedFami
         files = folder.join("networks", str(network))
         try:
             if storage.exists(file := files.join(TRAINING_FILE)):
-                training[network] = _read_parquet(file)
+                training[network] = storage.read_parquet(file).to_pandas()
             if storage.exists(file := files.join(EXPORT_FOLDER, PARITY_FILE)):
-                parity[network] = _read_json(file)
+                parity[network] = _read_parity(file)
         except StateError as error:
             unreadable.append(str(error))
     return ReportedFamily(label, networks, candidates, training, parity, tuple(unreadable))
 
 
-def _read_json(file: storage.Location) -> Mapping[str, Any]:
-    try:
-        content = decode_plain(storage.read_bytes(file))
-    except StateError as error:
-        raise StateError(f"{file}: {error}") from error
+def _read_parity(file: storage.Location) -> Mapping[str, Any]:
+    content = storage.read_plain(file)
     if not isinstance(content, Mapping):
         raise StateError(f"{file} does not hold a JSON object: write it again with `multinas-ray export`")
     return content
-
-
-def _read_parquet(file: storage.Location) -> pd.DataFrame:
-    """Read a small Parquet file of any columns.
-
-    Raises:
-        StateError: it cannot be read.
-    """
-    try:
-        frame: pd.DataFrame = pq.read_table(io.BytesIO(storage.read_bytes(file))).to_pandas()
-    except (pa.ArrowException, OSError) as error:
-        raise StateError(f"{file} is not a readable Parquet file ({error}): restore a copy") from error
-    return frame

@@ -42,7 +42,7 @@ _SECTIONS = {
 
 @checked_arguments
 def write_report(
-    run_path: str | os.PathLike[str], *, output: storage.AnyPath | None = None, label: str | None = None
+    run_path: storage.AnyPath, *, output: storage.AnyPath | None = None, label: str | None = None
 ) -> storage.Location:
     """Write the report of a run: one HTML file that holds all its figures and needs no internet connection.
 
@@ -63,8 +63,9 @@ def write_report(
     """
     path = os.fspath(run_path)
     page = render_report(path, label=label)
-    place = storage.resolve(output or storage.below(family_path(path, label), REPORT_FILE))
-    storage.make_folder(storage.Location(place.fs, place.path.rpartition("/")[0]))
+    default = storage.resolve(family_path(path, label)).join(REPORT_FILE)
+    place = default if output is None else storage.resolve(output)
+    storage.make_folder(place.parent)
     storage.write_atomic(place, page.encode())
     return place
 
@@ -133,9 +134,10 @@ def _palettes(counts: Sequence[int]) -> list[tuple[str, dict[str, str]]]:
 
 def _latency_validation(path: str) -> tuple[LatencyValidation | None, tuple[str, ...]]:
     """The predicted and measured latencies if the run has them, or the reason why they cannot be read."""
-    if not storage.exists(storage.resolve(path).join(LATENCY_FILE)):
+    file = storage.resolve(path).join(LATENCY_FILE)
+    if not storage.exists(file):
         return None, ()
     try:
-        return LatencyValidation.read(storage.below(path, LATENCY_FILE)), ()
+        return LatencyValidation.read(file), ()
     except StateError as error:
         return None, (str(error),)

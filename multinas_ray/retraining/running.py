@@ -32,7 +32,7 @@ from multinas_ray.runs import (
 )
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
 from multinas_ray.settings import checked_arguments
-from multinas_ray.storage import below, list_folders, name_of, resolve
+from multinas_ray.storage import list_folders, resolve
 
 WORK_FOLDER = "retraining"
 """Folder below a family for the trials' curves and worker groups."""
@@ -79,7 +79,7 @@ def retrain_networks(
         RunError: the cluster has too little, or trainings failed more often than they may.
         MissingPackageError: a tracker's package is not installed.
     """
-    run_path = run_path if "://" in run_path else str(resolve(run_path))  # trials have working directories of their own
+    run_path = str(resolve(run_path))  # trials have working directories of their own
     opened = open_run(run_path, data_path=data_path, imports=imports)
     family = load_family(run_path, label)
     retraining = Retraining(
@@ -124,7 +124,7 @@ class Retraining:
     def run(self, *, overwrite: bool) -> None:
         """Train what is not trained, and record it."""
         check_images(self.opened, self.config)
-        callbacks = self.trackers.callbacks(name_of(self.family.path))
+        callbacks = self.trackers.callbacks(resolve(self.family.path).name)
         jobs = self.jobs()
         if overwrite:
             for job in jobs.values():
@@ -150,15 +150,16 @@ class Retraining:
         for network, architecture in zip(table["network"], table["architecture"], strict=True):
             numbers_of.setdefault(architecture, []).append(network)
         weights = dict(zip(table["network"], table["weights_path"], strict=True))
+        place = resolve(self.family.path)
         return {
             numbers[0]: RetrainJob(
                 space=self.opened.space,
                 data=self.opened.data,
                 config=self.config,
                 architecture=architecture,
-                folders=tuple(below(self.family.path, network_path(network)) for network in numbers),
-                work_path=below(self.family.path, WORK_FOLDER, "train"),
-                supernet_weights=None if weights[numbers[0]] is None else below(self.family.path, weights[numbers[0]]),
+                folders=tuple(str(place.join(network_path(network))) for network in numbers),
+                work_path=str(place.join(WORK_FOLDER, "train")),
+                supernet_weights=None if weights[numbers[0]] is None else str(place.join(weights[numbers[0]])),
             )
             for architecture, numbers in numbers_of.items()
             if set(numbers) & set(self.networks)
@@ -196,7 +197,7 @@ class Retraining:
             )
 
     def _tuner(self, order: list[int], jobs: dict[int, RetrainJob], callbacks: list[tune.Callback]) -> tune.Tuner:
-        work = below(self.family.path, WORK_FOLDER)
+        work = str(resolve(self.family.path).join(WORK_FOLDER))
         trial = tune.with_resources(tune.with_parameters(retrain_trial, jobs=jobs), trial_resources(self.config))
         return tune.Tuner(
             trial,
@@ -228,7 +229,7 @@ class Retraining:
     def record(self) -> None:
         """Write what these networks' trainings came to, as their files say, into the family's table."""
         folders = [folder for job in self.jobs().values() for folder in job.folders]
-        records = {int(name_of(folder)): load_retraining(folder) for folder in folders}
+        records = {int(resolve(folder).name): load_retraining(folder) for folder in folders}
         record_retrained(
             self.family.path, {network: None if each is None else each.result for network, each in records.items()}
         )

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from multinas_ray import storage
 from multinas_ray.core import Proposals
@@ -23,9 +22,8 @@ from multinas_ray.runs.schema import (
     rounds_schema,
     schema_of_journal,
 )
-from multinas_ray.storage import decode_plain, encode_plain, read_journals
+from multinas_ray.storage import read_journals
 
-_READ_ATTEMPTS = 3
 _TUPLE_COLUMNS = ("architecture", "mode")
 
 
@@ -164,10 +162,9 @@ def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
     """
     if "schema_version" in config:
         raise StateError("the key 'schema_version' of the configuration is written by this package: remove it")
-    text = encode_plain({"schema_version": SCHEMA_VERSION, **config}, indent=2)
     place = storage.resolve(path)
     storage.make_folder(place)
-    storage.write_atomic(place.join(CONFIG_FILE), text.encode())
+    storage.write_plain(place.join(CONFIG_FILE), {"schema_version": SCHEMA_VERSION, **config}, indent=2)
 
 
 def write_finished(path: storage.AnyPath, totals: Mapping[str, Any]) -> None:
@@ -180,7 +177,7 @@ def write_finished(path: storage.AnyPath, totals: Mapping[str, Any]) -> None:
     Raises:
         StateError: Something in it is not plain data.
     """
-    storage.write_atomic(storage.resolve(path).join(FINISHED_FILE), encode_plain(dict(totals), indent=2).encode())
+    storage.write_plain(storage.resolve(path).join(FINISHED_FILE), totals, indent=2)
 
 
 def _read_config(place: storage.Location) -> dict[str, Any]:
@@ -194,10 +191,7 @@ def _read_config(place: storage.Location) -> dict[str, Any]:
 
 
 def _read_json(place: storage.Location) -> dict[str, Any]:
-    try:
-        content = decode_plain(storage.read_bytes(place))
-    except StateError as error:
-        raise StateError(f"{place}: {error}") from error
+    content = storage.read_plain(place)
     if not isinstance(content, dict):
         raise StateError(f"{place} holds a {type(content).__name__}, not an object: restore a copy")
     return content
@@ -234,27 +228,11 @@ def _read_folder(folder: storage.Location, empty: pa.Schema) -> pa.Table:
 
 
 def _read_part(file: storage.Location) -> pa.Table:
-    table = _read_whole(file)
+    table = storage.read_parquet(file)
     metadata = table.schema.metadata or {}
     version = metadata.get(VERSION_KEY.encode(), b"none")
     _check_version(int(version) if version.isdigit() else version.decode(), file)
     return table.replace_schema_metadata(None)
-
-
-def _read_whole(file: storage.Location) -> pa.Table:
-    """Read a file that its writer may replace meanwhile.
-
-    One read of all bytes and no second look: a reader that opens the file twice may meet two versions of it. On an
-    object store even one read may be served in ranges, so a file that does not parse is read again.
-    """
-    for attempt in range(_READ_ATTEMPTS):
-        content = storage.read_bytes(file)
-        try:
-            return pq.read_table(pa.BufferReader(content))
-        except (pa.ArrowException, OSError) as error:
-            if attempt == _READ_ATTEMPTS - 1:
-                raise StateError(f"{file} is not a readable Parquet file ({error}): restore a copy") from error
-    raise AssertionError("unreachable")
 
 
 def _to_frame(table: pa.Table, order: list[str]) -> pd.DataFrame:

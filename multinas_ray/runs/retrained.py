@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from multinas_ray import storage
 from multinas_ray.errors import StateError
@@ -23,7 +22,6 @@ from multinas_ray.runs.layout import (
     network_path,
 )
 from multinas_ray.runs.schema import SCHEMA_VERSION, TABLE_KEY, VERSION_KEY
-from multinas_ray.storage import decode_plain, encode_plain, write_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ def write_training(folder: storage.AnyPath, rows: Sequence[Mapping[str, Any]]) -
     """Write a network's epochs so far, atomically, into its folder."""
     schema = training_schema()
     columns = {name: [row[name] for row in rows] for name in schema.names}
-    write_table(storage.resolve(folder).join(TRAINING_FILE), schema, {}, columns)
+    storage.write_parquet(storage.resolve(folder).join(TRAINING_FILE), storage.make_table(schema, columns))
 
 
 def write_retraining(folder: storage.AnyPath, record: RetrainingRecord) -> None:
@@ -82,7 +80,7 @@ def write_retraining(folder: storage.AnyPath, record: RetrainingRecord) -> None:
     storage.make_folder(place)
     result = None if record.result is None else asdict(record.result)
     content = {"architecture": list(record.architecture), "recipe": dict(record.recipe), "result": result}
-    storage.write_atomic(place.join(RETRAINING_FILE), encode_plain(content, indent=2).encode())
+    storage.write_plain(place.join(RETRAINING_FILE), content, indent=2)
 
 
 def load_retraining(folder: storage.AnyPath) -> RetrainingRecord | None:
@@ -95,7 +93,7 @@ def load_retraining(folder: storage.AnyPath) -> RetrainingRecord | None:
     if not storage.exists(file):
         return None
     try:
-        content: Any = decode_plain(storage.read_bytes(file))
+        content: Any = storage.read_plain(file)
         return RetrainingRecord(
             architecture=tuple(content["architecture"]),
             recipe=content["recipe"],
@@ -113,13 +111,13 @@ def record_retrained(family_path: str, results: Mapping[int, Retrained | None]) 
         results: by the number of the network; None for one that is not finished.
     """
     file = storage.resolve(family_path).join(ARCHITECTURES_FILE)
-    table = pq.read_table(pa.BufferReader(storage.read_bytes(file)))
+    table = storage.read_parquet(file)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     for row, network in enumerate(columns["network"]):
         if network in results:
             for name, value in _retrained_columns(network, results[network]).items():
                 columns[name][row] = value
-    write_table(file, table.schema, {}, columns)
+    storage.write_parquet(file, storage.make_table(table.schema, columns))
 
 
 def _retrained_columns(network: int, result: Retrained | None) -> dict[str, Any]:

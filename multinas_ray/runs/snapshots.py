@@ -5,7 +5,6 @@ from typing import Any
 
 from multinas_ray import storage
 from multinas_ray.errors import StateError
-from multinas_ray.storage import decode_plain, encode_plain
 
 STATE_FILE = "state.json"
 STATE_VERSION = 2
@@ -20,10 +19,9 @@ def save_snapshot(path: storage.AnyPath, state: Mapping[str, Any]) -> None:
 
     Raises:
         StateError: Something in it is not plain data.
-        OSError: The file system refused.
+        StorageError: The file system refused.
     """
-    text = encode_plain({"state_version": STATE_VERSION, "state": state})
-    storage.write_atomic(storage.resolve(path).join(STATE_FILE), text.encode())
+    storage.write_plain(storage.resolve(path).join(STATE_FILE), {"state_version": STATE_VERSION, "state": state})
 
 
 def load_snapshot(path: storage.AnyPath) -> dict[str, Any] | None:
@@ -41,10 +39,7 @@ def load_snapshot(path: storage.AnyPath) -> dict[str, Any] | None:
     file = storage.resolve(path).join(STATE_FILE)
     if not storage.exists(file):
         return None
-    try:
-        content = decode_plain(storage.read_bytes(file))
-    except StateError as error:
-        raise StateError(f"{file}: {error}") from error
+    content = storage.read_plain(file)
     if not isinstance(content, dict) or set(content) != {"state_version", "state"}:
         raise StateError(f"{file} is not a saved state: restore a copy, or delete it to fold the whole record")
     if content["state_version"] != STATE_VERSION:

@@ -50,13 +50,13 @@ def family_path(run_path: str, label: str | None = None) -> str:
         ConfigError: the label is not a plain folder name.
     """
     if label is None:
-        return run_path.rstrip("/")
+        return str(storage.resolve(run_path))
     if not _LABEL.fullmatch(label):
         raise ConfigError(
             "the label of a family names a folder, so it must be 1 to 100 letters, digits, '.', '_' or '-' of which "
             f"the first is a letter or digit, got {label!r}: choose another label"
         )
-    return storage.below(run_path, FAMILIES, label)
+    return str(storage.resolve(run_path).join(FAMILIES, label))
 
 
 def load_family(run_path: str, label: str | None = None) -> Family:

@@ -22,7 +22,7 @@ from multinas_ray.runs import (
 from multinas_ray.selection.choice import Choice, ChosenFamily
 from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.pool import Architecture, SearchOutcome
-from multinas_ray.storage import write_table
+from multinas_ray.storage import make_table, write_parquet
 
 _RETRAINED = ("retrained_loss", "retrained_accuracy", "retrained_epochs", "retrained_path")
 
@@ -72,9 +72,9 @@ class FamilyWriter:
             storage.make_folder(folder)
             storage.write_atomic(folder.join(ARCHITECTURE_FILE), self._described(each).encode())
         considered = self._considered_columns()
-        write_table(place.join(CANDIDATES_FILE), candidates_schema(costs), metadata, considered)
+        write_parquet(place.join(CANDIDATES_FILE), make_table(candidates_schema(costs), considered, metadata))
         chosen = {**self._chosen_columns(), "supernet_test_accuracy": list(test_accuracies)}
-        write_table(place.join(ARCHITECTURES_FILE), architectures_schema(costs), metadata, chosen)
+        write_parquet(place.join(ARCHITECTURES_FILE), make_table(architectures_schema(costs), chosen, metadata))
 
     def _architectures(self) -> dict[int, Architecture]:
         return {each.network: each.candidate.architecture for each in self.family.networks}

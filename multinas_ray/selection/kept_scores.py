@@ -34,8 +34,7 @@ class KeptScores:
         rows = [
             [list(each), found.loss, found.accuracy, list(found.part_losses)] for each, found in self.scores.items()
         ]
-        content = encode_plain({"conditions": self._conditions, "scores": rows})
-        storage.write_atomic(self._file, content.encode())
+        storage.write_plain(self._file, {"conditions": self._conditions, "scores": rows})
 
     def remove(self) -> None:
         """Delete the file, once the table of candidates holds all scores."""
@@ -45,7 +44,7 @@ class KeptScores:
         if not storage.exists(self._file):
             return {}
         try:
-            content: Any = decode_plain(storage.read_bytes(self._file))
+            content: Any = storage.read_plain(self._file)
             rows = content["scores"] if content["conditions"] == self._conditions else []
             return {
                 tuple(architecture): Score(float(loss), float(accuracy), tuple(map(float, part_losses)))

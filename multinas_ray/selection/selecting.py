@@ -23,7 +23,7 @@ from multinas_ray.selection.opening import OpenedRun, open_run
 from multinas_ray.selection.pool import Architecture, Candidate, SearchOutcome
 from multinas_ray.selection.tables import candidate_tables
 from multinas_ray.settings import checked_arguments
-from multinas_ray.storage import below, resolve
+from multinas_ray.storage import resolve
 from multinas_ray.supernets import check_supernet
 
 SELECTION_STREAM = 7
@@ -172,7 +172,9 @@ class Selection:
         """Save the weights of the networks; returns their accuracies on the test images, which chose nothing."""
         folders: dict[Architecture, list[str]] = {}
         for each in networks:
-            folders.setdefault(each.candidate.architecture, []).append(below(path, network_path(each.network)))
+            folders.setdefault(each.candidate.architecture, []).append(
+                str(resolve(path).join(network_path(each.network)))
+            )
         with counted_progress(self.console) as progress:
             text = f"testing and saving {len(folders)} chosen networks"
             accuracies = list(progress.track(evaluators.finish(list(folders.items())), len(folders), description=text))

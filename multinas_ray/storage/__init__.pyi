@@ -1,24 +1,19 @@
-from .files import (
-    AnyPath,
-    Location,
-    below,
-    check_writable,
-    delete_file,
-    delete_folder,
-    exists,
-    list_files,
-    list_folders,
-    make_folder,
-    name_of,
-    read_bytes,
-    resolve,
-    write_atomic,
-)
+from .files import delete_file, exists, open_atomic, read_bytes, write_atomic
+from .folders import check_writable, delete_folder, list_files, list_folders, make_folder, replace_folder
 from .journals import JournaledWriter, read_journals
-from .parquet import TABLE_KEY, VERSION_KEY, PathOrUri, check_form, read_parquet, write_parquet
-from .plain import decode_plain, encode_plain
-from .tables import TableWriter, write_table
-from .uris import refuse_credentials
+from .parquet import (
+    TABLE_KEY,
+    VERSION_KEY,
+    RowGroupReader,
+    check_form,
+    make_table,
+    read_parquet,
+    write_parquet,
+    write_row_groups,
+)
+from .places import AnyPath, Location, resolve
+from .plain import decode_plain, encode_plain, read_plain, write_plain
+from .tables import TableWriter
 from .yaml_files import read_yaml, write_yaml
 
 __all__ = [
@@ -27,9 +22,8 @@ __all__ = [
     "AnyPath",
     "JournaledWriter",
     "Location",
-    "PathOrUri",
+    "RowGroupReader",
     "TableWriter",
-    "below",
     "check_form",
     "check_writable",
     "decode_plain",
@@ -40,15 +34,18 @@ __all__ = [
     "list_files",
     "list_folders",
     "make_folder",
-    "name_of",
+    "make_table",
+    "open_atomic",
     "read_bytes",
     "read_journals",
     "read_parquet",
+    "read_plain",
     "read_yaml",
-    "refuse_credentials",
+    "replace_folder",
     "resolve",
     "write_atomic",
     "write_parquet",
-    "write_table",
+    "write_plain",
+    "write_row_groups",
     "write_yaml",
 ]

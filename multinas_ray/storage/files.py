@@ -1,255 +1,244 @@
-"""Files of a run, on local disks and object stores alike, through pyarrow.fs.
-
-Whole files only: a file is written under its final name at once or not at all, so a reader never meets half
-a file.
-"""
+"""Files on local disks and in object stores: read, deleted, and written whole or not at all."""
 
 import contextlib
+import errno
+import io
+import mmap
 import os
 import secrets
-import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 from pyarrow import fs as pafs
 
-from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.storage.uris import refuse_credentials
+from multinas_ray.errors import FileTakenError, StorageError, UnreadableError
+from multinas_ray.storage.places import AnyPath, Location, resolve
+from multinas_ray.storage.refusals import refusals_told
 
-
-class Location(NamedTuple):
-    """A place on a file system."""
-
-    fs: Any
-    """A `pyarrow.fs.FileSystem`."""
-
-    path: str
-    """The path on it, without the URI's scheme."""
-
-    def join(self, *names: str) -> "Location":
-        """Return the place of `names` below this one."""
-        return Location(self.fs, "/".join([self.path.rstrip("/"), *names]))
-
-    def __str__(self) -> str:
-        return self.path if _is_local(self.fs) else f"{self.fs.type_name}://{self.path}"
-
-
-AnyPath = str | os.PathLike[str] | Location
-
-
-def resolve(path: AnyPath) -> Location:
-    """Turn a path or URI into a file system and a path on it.
-
-    Args:
-        path: Local path (`~` is the home folder), a URI that pyarrow.fs knows (`s3://`, `gs://`, `file://`),
-            or a `Location`, which comes back unchanged.
-
-    Returns:
-        File system and path; it also unpacks as the pair (fs, path).
-
-    Raises:
-        ConfigError: pyarrow.fs cannot serve the URI, it names no folder, or it holds credentials.
-    """
-    if isinstance(path, Location):
-        return path
-    text = os.fspath(path)
-    if "://" not in text:
-        return Location(pafs.LocalFileSystem(), str(Path(text).expanduser().absolute()))
-    refuse_credentials(text)
-    shown = text.partition("?")[0]
-    try:
-        file_system, inner = pafs.FileSystem.from_uri(text)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ConfigError(
-            f"{shown!r} cannot be opened ({error}): use a local path, file://, s3://bucket/folder or "
-            "gs://bucket/folder, and check the credentials in the environment"
-        ) from error
-    if not inner.strip("/"):
-        raise ConfigError(f"{shown!r} names no bucket or folder: add one, such as s3://bucket/folder")
-    return Location(file_system, inner)
-
-
-def below(path: str, *names: str) -> str:
-    """The path of `names` below a folder, both as text; a URI's query (`?endpoint_override=...`) stays at its end."""
-    folder, query = _without_query(path)
-    return "/".join([folder.rstrip("/"), *names]) + query
-
-
-def parent(path: str) -> str:
-    """The path of the folder that something lies in, both as text."""
-    folder, query = _without_query(path)
-    return folder.rstrip("/").rpartition("/")[0] + query
-
-
-def name_of(path: str) -> str:
-    """The last name of a path or URI."""
-    return _without_query(path)[0].rstrip("/").rpartition("/")[2]
-
-
-def _without_query(path: str) -> tuple[str, str]:
-    """A path and a URI's query with its question mark, which is an ordinary character in local names."""
-    folder, mark, query = path.partition("?") if "://" in path else (path, "", "")
-    return folder, mark + query
+_BUFFER_BYTES = 2**20
+_OTHER_KINDS = {
+    stat.S_IFDIR: "folder",
+    stat.S_IFBLK: "device",
+    stat.S_IFCHR: "device",
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFSOCK: "socket",
+}
 
 
 def write_atomic(path: AnyPath, data: bytes | pa.Buffer, *, overwrite: bool = True) -> None:
     """Write a whole file so that it is durable on return and readers see the old or the new content only.
 
-    Local disks: a hidden temporary file beside it, fsync, rename, fsync of the folder. Object stores: one
-    upload, which becomes visible when it is complete. The folder must exist (object stores have none).
+    Local disks: a hidden temporary file beside it, fsync, rename, fsync of the folder. Object stores: one upload,
+    which becomes visible when it is complete. The folder must exist (object stores have none). A symbolic link stays,
+    and the file that it leads to is written. Whatever else is no regular file is never replaced.
 
     Args:
-        path: The file.
+        path: The file. One that is replaced keeps its access rights.
         data: Its whole content.
         overwrite: False refuses to replace a file.
 
     Raises:
-        FileExistsError: `overwrite` is False and the file exists. (On object stores this is looked up before
+        FileTakenError: `overwrite` is False and the file exists. (On object stores this is looked up before
             the upload, so it does not guard against a writer in the same instant.)
-        OSError: The file system refused; the file is as it was.
+        StorageError: The file system refused, or there is something that is no regular file. What was there is as it
+            was, and no temporary file stays.
+        ConfigError: The path or URI is not well formed, as in all functions of this package.
     """
     place = resolve(path)
-    if _is_local(place.fs):
-        _write_local(Path(place.path), data, overwrite)
+    if place.is_local:
+        with _new_local_file(place, overwrite) as stream:
+            stream.write(data)
+    else:
+        _upload(place, data, overwrite)
+
+
+@contextmanager
+def open_atomic(path: AnyPath) -> Iterator[BinaryIO]:
+    """Write a large file piece by piece; it appears, or replaces the old one, when the context ends without an error.
+
+    The guarantees and errors are those of `write_atomic`. What goes to an object store is gathered in a temporary
+    file of this machine first.
+
+    Yields:
+        The stream to write to.
+    """
+    place = resolve(path)
+    if place.is_local:
+        with _new_local_file(place, overwrite=True) as stream:
+            yield stream
         return
-    if not overwrite and place.fs.get_file_info(place.path).type != pafs.FileType.NotFound:
-        raise FileExistsError(f"{place} exists")
-    with place.fs.open_output_stream(place.path) as stream:
-        stream.write(data)
-
-
-def make_folder(path: AnyPath) -> None:
-    """Create a folder and its parents; nothing happens where it exists."""
-    place = resolve(path)
-    place.fs.create_dir(place.path, recursive=True)
-
-
-def check_writable(path: AnyPath) -> None:
-    """Make sure that files can be written below `path`, creating the folder.
-
-    Raises:
-        ConfigError: They cannot; the message names the reason.
-    """
-    place = resolve(path)
-    probe = place.join(f".write-test-{secrets.token_hex(4)}")
-    try:
-        make_folder(place)
-        write_atomic(probe, b"multinas_ray")
-        probe.fs.delete_file(probe.path)
-    except (OSError, pa.ArrowException) as error:
-        raise ConfigError(
-            f"{place} is not writable ({error}): choose another storage_path, or give this user (or these "
-            "credentials) the right to write and delete there"
-        ) from error
+    gathering = resolve(tempfile.gettempdir())
+    with contextlib.ExitStack() as stack:
+        with refusals_told(gathering, "written"):
+            gathered = stack.enter_context(tempfile.TemporaryFile())
+        with _ToldFile(gathering, os.dup(gathered.fileno())).buffered() as stream:
+            yield stream
+        if os.fstat(gathered.fileno()).st_size == 0:
+            _upload(place, b"", overwrite=True)
+            return
+        with mmap.mmap(gathered.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            _upload(place, content, overwrite=True)
 
 
 def exists(path: AnyPath) -> bool:
-    """Tell whether a file or folder is there."""
+    """Tell whether a file or folder is there.
+
+    Raises:
+        StorageError: The file system does not tell.
+    """
     place = resolve(path)
-    return bool(place.fs.get_file_info(place.path).type != pafs.FileType.NotFound)
+    with refusals_told(place, "read"):
+        file_system, inner = place.open()
+        return bool(file_system.get_file_info(inner).type != pafs.FileType.NotFound)
 
 
 def read_bytes(path: AnyPath) -> bytes:
     """Read a whole file.
 
     Raises:
-        StateError: It is not there or cannot be read.
+        UnreadableError: It is missing or cannot be read.
     """
     place = resolve(path)
-    try:
-        with place.fs.open_input_stream(place.path) as stream:
+    with refusals_told(place, "read", UnreadableError):
+        file_system, inner = place.open()
+        with file_system.open_input_stream(inner) as stream:
             return bytes(stream.read())
-    except (OSError, pa.ArrowException) as error:
-        raise StateError(f"{place} cannot be read ({error}): check that the file is there") from error
-
-
-def list_files(path: AnyPath, suffix: str) -> list[str]:
-    """List the finished files of a folder.
-
-    Args:
-        path: The folder; one that does not exist holds no files.
-        suffix: How the names end.
-
-    Returns:
-        Sorted names; hidden and temporary ones (first character `.` or `_`) are left out.
-    """
-    place = resolve(path)
-    infos = place.fs.get_file_info(pafs.FileSelector(place.path, allow_not_found=True))
-    names = [info.base_name for info in infos if info.type == pafs.FileType.File]
-    return sorted(name for name in names if name.endswith(suffix) and not name.startswith((".", "_")))
-
-
-def list_folders(path: AnyPath) -> list[str]:
-    """List the folders in a folder, sorted; one that does not exist holds none."""
-    place = resolve(path)
-    infos = place.fs.get_file_info(pafs.FileSelector(place.path, allow_not_found=True))
-    return sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
 
 
 def delete_file(path: AnyPath) -> None:
-    """Delete a file; nothing happens where there is none."""
-    place = resolve(path)
-    if exists(place):
-        place.fs.delete_file(place.path)
+    """Delete a file or a symbolic link; nothing happens where there is none.
 
-
-def delete_folder(path: AnyPath) -> None:
-    """Delete a folder and all it holds; nothing happens where there is none.
-
-    On local disks it goes at once: it is first renamed to `.<name>.old` beside it, which is what a kill may leave.
+    Raises:
+        StorageError: The file system refused, or there is something else than a file.
     """
     place = resolve(path)
-    if not exists(place):
-        return
-    if _is_local(place.fs):
-        folder = Path(place.path)
-        old = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        place = Location(place.fs, str(folder.rename(old)))
-    place.fs.delete_dir(place.path)
+    with refusals_told(place, "deleted"):
+        if place.is_local:
+            file = Path(place.path)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                _check_kind(file, file.lstat().st_mode, stat.S_IFREG, stat.S_IFLNK)
+                file.unlink()
+        elif exists(place):
+            file_system, inner = place.open()
+            file_system.delete_file(inner)
 
 
-def _is_local(file_system: Any) -> bool:
-    return isinstance(file_system, pafs.LocalFileSystem)
-
-
-def _write_local(file: Path, data: bytes | pa.Buffer, overwrite: bool) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if overwrite:
-            temporary.replace(file)
-        else:
-            _move_new(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(file.parent)
-
-
-def _move_new(temporary: Path, file: Path) -> None:
-    """Give the temporary file its name, which must be free."""
-    try:
-        file.hardlink_to(temporary)
-    except FileExistsError:
-        raise
-    except OSError:  # no hard links on this file system: look, then rename
-        if file.exists():
-            raise FileExistsError(f"{file} exists") from None
-        temporary.replace(file)
-        return
-    temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; file systems that cannot sync a folder are left to themselves."""
+def sync_folder(folder: Path) -> None:
+    """Make a new name in a local folder durable; file systems that cannot sync a folder are left to themselves."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+class _ToldFile(io.FileIO):
+    """A file whose refusals are told as those of a place."""
+
+    def __init__(self, place: Location, file: Path | int) -> None:
+        super().__init__(file, "xb" if isinstance(file, Path) else "wb")
+        self._place = place
+        self._refusal: StorageError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            with refusals_told(self._place, "written"):
+                return super().write(data)
+        except StorageError as error:
+            self._refusal = error
+            raise
+
+    @contextmanager
+    def buffered(self) -> Iterator[BinaryIO]:
+        """A stream that writes into the file, and closes it.
+
+        What its user raises after a refusal is left out: torch and others raise errors of their own then.
+        """
+        try:
+            with io.BufferedWriter(self, _BUFFER_BYTES) as stream:
+                yield stream
+        except Exception as error:
+            if self._refusal is None or error is self._refusal:
+                raise
+            raise self._refusal from error
+
+
+@contextmanager
+def _new_local_file(place: Location, overwrite: bool) -> Iterator[BinaryIO]:
+    with refusals_told(place, "written"):
+        file, rights = _replaceable(Path(place.path))
+        temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")  # short, however long the file's own name is
+        raw = _ToldFile(place, temporary)
+    try:
+        with raw.buffered() as stream:
+            yield stream
+            stream.flush()
+            with refusals_told(place, "written"):
+                if rights is not None:
+                    os.fchmod(raw.fileno(), rights)
+                os.fsync(raw.fileno())
+        with refusals_told(place, "written"):
+            if overwrite:
+                temporary.replace(file)
+            else:
+                _move_new(temporary, file)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    sync_folder(file.parent)
+
+
+def _replaceable(file: Path) -> tuple[Path, int | None]:
+    """The file that a path or symbolic link leads to, and its access rights, None where it is not there.
+
+    Raises:
+        StorageError: It is no regular file.
+    """
+    rights = None
+    with contextlib.suppress(FileNotFoundError):
+        mode = file.stat().st_mode
+        _check_kind(file, mode, stat.S_IFREG)
+        rights = stat.S_IMODE(mode)
+    return (file.resolve() if file.is_symlink() else file), rights
+
+
+def _check_kind(file: Path, mode: int, *allowed: int) -> None:
+    if (kind := stat.S_IFMT(mode)) not in allowed:
+        raise StorageError(
+            f"{file} is a {_OTHER_KINDS.get(kind, 'special file')}, and only regular files are replaced or deleted: "
+            "give another name"
+        )
+
+
+def _move_new(temporary: Path, file: Path) -> None:
+    """Give the temporary file its name, which must be free."""
+    try:
+        file.hardlink_to(temporary)
+    except FileExistsError as error:
+        raise _taken(Location(str(file))) from error
+    except OSError as error:  # no hard links on this file system: look, then rename
+        if file.exists():
+            raise _taken(Location(str(file))) from error
+        temporary.replace(file)
+        return
+    temporary.unlink()
+
+
+def _taken(place: Location) -> FileTakenError:
+    return FileTakenError(errno.EEXIST, f"{place} exists already: delete it, or choose another name")
+
+
+def _upload(place: Location, data: bytes | pa.Buffer | mmap.mmap, overwrite: bool) -> None:
+    if not overwrite and exists(place):
+        raise _taken(place)
+    with refusals_told(place, "written"):
+        file_system, inner = place.open()
+        with file_system.open_output_stream(inner) as stream:
+            stream.write(data)  # at once, so that an interrupt leaves all or nothing

@@ -6,22 +6,23 @@ are written as Parquet and the journal goes. Whatever a crash leaves behind, a r
 starts at row s, with n rows in the parts, the first n - s lines are in the parts already.
 """
 
-import contextlib
-import errno
 import json
 import os
 import re
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from pyarrow import fs as pafs
 
-from multinas_ray.errors import StateError
-from multinas_ray.storage import files as storage
+from multinas_ray.errors import ConfigError, StateError, StorageError, first_line
+from multinas_ray.storage.files import delete_file, read_bytes, sync_folder
+from multinas_ray.storage.folders import list_files
+from multinas_ray.storage.parquet import count_rows, make_table
+from multinas_ray.storage.places import AnyPath, Location, resolve
+from multinas_ray.storage.refusals import refusals_told
 from multinas_ray.storage.tables import TableWriter
 
 ROWS_PER_FLUSH = 256
@@ -52,19 +53,20 @@ class JournaledWriter:
     """
 
     def __init__(
-        self, directory: storage.AnyPath, schema: pa.Schema, header: Mapping[str, Any], metadata: Mapping[str, str]
+        self, directory: AnyPath, schema: pa.Schema, header: Mapping[str, Any], metadata: Mapping[str, str]
     ) -> None:
-        self._folder = storage.resolve(directory)
+        self._folder = resolve(directory)
         self._header = dict(header)
         self._table = TableWriter(self._folder, schema, metadata)
         self._names = self._table.column_names
         self._rows: list[Row] = []
         self._journal: _JournalFile | None = None
-        self._can_append = isinstance(self._folder.fs, pafs.LocalFileSystem)
+        self._can_append = self._folder.is_local
         journals = read_journals(self._folder)
-        self._num_written = sum(_num_rows(self._folder.join(name)) for name in self._part_names())
+        self._num_written = sum(count_rows(self._folder.join(name)) for name in list_files(self._folder, ".parquet"))
         self._rows = journals.rows_from(self._num_written)
-        self.flush()
+        with _misfits_told(self._folder):
+            self.flush()
         self._remove_journals()
 
     def append(self, row: Row, *, sync: bool = True) -> None:
@@ -77,16 +79,24 @@ class JournaledWriter:
 
         Raises:
             StateError: Another writer is at work in the folder.
-            OSError: The file system refused; the row is not kept then.
+            StorageError: The file system refused; the row is not kept then.
         """
         if self._can_append:
             self._write_line(row, sync)
+            self._rows.append(row)
+            if len(self._rows) >= ROWS_PER_FLUSH:
+                with suppress(StorageError):  # the row is in the journal: the next append tries again
+                    self.flush()
+            return
         self._rows.append(row)
-        if not self._can_append or len(self._rows) >= ROWS_PER_FLUSH:
+        try:
             self.flush()
+        except BaseException:
+            self._rows.pop()
+            raise
 
     def flush(self) -> None:
-        """Write all rows as Parquet. On an error they stay in the journal."""
+        """Write all rows as Parquet; raises as `append`. On an error they stay in the journal."""
         if not self._rows:
             return
         self._table.append({name: [row[name] for row in self._rows] for name in self._names})
@@ -97,17 +107,14 @@ class JournaledWriter:
             self._journal = None
             self._remove_journals()
 
-    def _part_names(self) -> list[str]:
-        return storage.list_files(self._folder, ".parquet")
-
     def _remove_journals(self) -> None:
-        for name in storage.list_files(self._folder, ".jsonl"):
-            self._folder.fs.delete_file(self._folder.join(name).path)
+        for name in list_files(self._folder, ".jsonl"):
+            delete_file(self._folder.join(name))
 
     def _write_line(self, row: Row, sync: bool) -> None:
         if self._journal is None:
-            path = Path(self._folder.join(f"journal-{self._num_written:012d}.jsonl").path)
-            self._journal = _JournalFile(path, self._header)
+            place = self._folder.join(f"journal-{self._num_written:012d}.jsonl")
+            self._journal = _JournalFile(place, self._header)
         self._journal.write(row, sync)
 
 
@@ -116,45 +123,61 @@ class _JournalFile:
 
     Raises:
         StateError: The file exists: another writer is at work.
+        StorageError: The file system refused.
     """
 
-    def __init__(self, path: Path, header: Row) -> None:
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
-        except FileExistsError as error:
-            raise StateError(
-                f"{path} appeared while this writer was at work: another search records into the same folder; give "
-                "each its own record_path"
-            ) from error
-        self._descriptor, self._size_bytes = descriptor, 0
-        self.close = weakref.finalize(self, os.close, descriptor)
-        self.write(header)
-        with contextlib.suppress(OSError):  # file systems that cannot sync a folder are left to themselves
-            folder = os.open(path.parent, os.O_RDONLY)
+    def __init__(self, place: Location, header: Row) -> None:
+        self._place, self._size_bytes = place, 0
+        with refusals_told(place, "written"):
             try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+                self._descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+            except FileExistsError as error:
+                raise StateError(
+                    f"{place} appeared while this writer was at work: another search records into the same folder; "
+                    "give each its own record_path"
+                ) from error
+        self.close = weakref.finalize(self, os.close, self._descriptor)
+        try:
+            self.write(header)
+        except StorageError:
+            self.close()
+            delete_file(place)
+            raise
+        sync_folder(Path(place.path).parent)
 
     def write(self, line: Row, sync: bool = True) -> None:
-        """Append a line, and sync it and those before it to the disk if asked to."""
+        """Append a line, and sync it and those before it to the disk if asked to.
+
+        Raises:
+            StorageError: The file system refused.
+        """
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-        try:
-            if os.write(self._descriptor, data) < len(data):
-                raise OSError(errno.ENOSPC, "the disk is full")
-            if sync:
-                os.fsync(self._descriptor)
-        except OSError:
-            os.ftruncate(self._descriptor, self._size_bytes)
-            raise
+        with refusals_told(self._place, "written"):
+            self._cut_off()
+            try:
+                self._append(data)
+                if sync:
+                    os.fsync(self._descriptor)
+            except BaseException:
+                self._cut_off()
+                raise
         self._size_bytes += len(data)
+
+    def _append(self, data: bytes) -> None:
+        while data:  # where the disk gets full the system writes a part, and tells at the next
+            data = data[os.write(self._descriptor, data) :]
+
+    def _cut_off(self) -> None:
+        """Remove what was written of a line that was not kept."""
+        if os.fstat(self._descriptor).st_size > self._size_bytes:
+            os.ftruncate(self._descriptor, self._size_bytes)
 
 
 class Journals:
     """The journals of a folder at one moment."""
 
-    def __init__(self, contents: dict[int, tuple[Row, list[Row]]]) -> None:
-        self._contents = contents
+    def __init__(self, contents: Mapping[int, "_Content"]) -> None:
+        self._contents = dict(sorted(contents.items()))
 
     def rows_from(self, num_written: int) -> list[Row]:
         """Return the rows that are not among the first `num_written`.
@@ -163,11 +186,14 @@ class Journals:
             StateError: Rows between are missing.
         """
         rows: list[Row] = []
-        for start, (_, lines) in sorted(self._contents.items()):
+        for start, content in self._contents.items():
             count = num_written + len(rows)
             if start > count:
-                raise StateError(f"rows {count} to {start - 1} of the evaluations are missing: restore a copy")
-            rows += lines[count - start :]
+                raise StateError(
+                    f"{content.place} begins after {start} rows of the evaluations, of which {start - count} are "
+                    f"missing (rows {count} to {start - 1}): restore a copy"
+                )
+            rows += content.rows[count - start :]
         return rows
 
     def table_from(self, num_written: int, schema_of: Callable[[Row], pa.Schema]) -> pa.Table | None:
@@ -180,36 +206,54 @@ class Journals:
         rows = self.rows_from(num_written)
         if not rows:
             return None
-        schema = schema_of(self._contents[max(self._contents)][0]).remove_metadata()
-        return pa.Table.from_pydict({name: [row[name] for row in rows] for name in schema.names}, schema=schema)
+        newest = self._contents[max(self._contents)]
+        schema = schema_of(newest.header).remove_metadata()
+        with _misfits_told(newest.place):
+            return make_table(schema, {name: [row[name] for row in rows] for name in schema.names})
 
 
-def read_journals(folder: storage.Location) -> Journals:
+class _Content(NamedTuple):
+    """What a journal holds."""
+
+    place: Location
+    header: Row
+    rows: list[Row]
+
+
+def read_journals(folder: AnyPath) -> Journals:
     """Read the journals of a folder. Read them before the parts: rows move from the former to the latter.
 
     Raises:
         StateError: A journal is damaged or of another version.
     """
+    place = resolve(folder)
     for attempt in range(_READ_ATTEMPTS):
-        matches = [_JOURNAL.fullmatch(name) for name in storage.list_files(folder, ".jsonl")]
+        matches = [_JOURNAL.fullmatch(name) for name in list_files(place, ".jsonl")]
         try:
-            return Journals({int(match[1]): _read_journal(folder.join(match[0])) for match in matches if match})
+            return Journals({int(match[1]): _read_journal(place.join(match[0])) for match in matches if match})
         except StateError:
             if attempt == _READ_ATTEMPTS - 1:
                 raise  # otherwise it was removed between the look and the reading
     raise AssertionError("unreachable")
 
 
-def _read_journal(file: storage.Location) -> tuple[Row, list[Row]]:
-    lines = storage.read_bytes(file).split(b"\n")[:-1]  # a line that was cut off in the middle never counted
+def _read_journal(file: Location) -> _Content:
+    lines = read_bytes(file).split(b"\n")[:-1]  # a line that was cut off in the middle never counted
     if not lines:
-        return {}, []
+        return _Content(file, {}, [])
     try:
         header, *rows = map(json.loads, lines)
-    except ValueError as error:
-        raise StateError(f"{file} is not a readable journal ({error}): restore a copy") from error
-    return header, rows
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"{file} is not a readable journal ({first_line(error)}): restore a copy") from error
+    if not all(isinstance(each, dict) for each in (header, *rows)):
+        raise StateError(f"{file} is not a readable journal (a line is no JSON object): restore a copy")
+    return _Content(file, header, rows)
 
 
-def _num_rows(file: storage.Location) -> int:
-    return int(pq.read_metadata(pa.BufferReader(storage.read_bytes(file))).num_rows)
+@contextmanager
+def _misfits_told(place: Location) -> Iterator[None]:
+    """Tell rows of a journal that do not fit the table's columns as damage of the file."""
+    try:
+        yield
+    except (KeyError, ConfigError) as error:
+        raise StateError(f"{place} does not hold rows of this table ({first_line(error)}): restore a copy") from error

@@ -1,69 +1,169 @@
-"""One Parquet file, written whole or not at all, on local disks and object stores."""
+"""Parquet files, written whole or not at all, on local disks and in object stores."""
 
-import os
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs as pafs
 
-from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.storage.uris import refuse_credentials
+from multinas_ray.errors import ConfigError, StateError, StorageError, UnreadableError, first_line
+from multinas_ray.storage.files import open_atomic, read_bytes, write_atomic
+from multinas_ray.storage.places import AnyPath, resolve
+from multinas_ray.storage.refusals import refusals_told
 
-PathOrUri = str | os.PathLike[str]
+Columns = Mapping[str, Any]
+"""Rows of a table: column name -> one value per row."""
 
 VERSION_KEY, TABLE_KEY = b"multinas_ray.schema_version", b"multinas_ray.table"
 """Keys of a file's metadata: the version of its form, and what it is."""
 
-
-def read_parquet(path: PathOrUri) -> pa.Table:
-    """Read a file from a local path or a URI such as s3://bucket/latency.parquet.
-
-    Raises:
-        StateError: there is none, or it cannot be read.
-        ConfigError: the URI holds credentials.
-    """
-    text = os.fspath(path)
-    refuse_credentials(text)
-    try:
-        return pq.read_table(text if "://" in text else Path(text).expanduser())
-    except (OSError, pa.ArrowException) as error:
-        raise StateError(f"{text} cannot be read as a Parquet file ({error}): check the path") from error
+_READ_ATTEMPTS = 3
 
 
-def write_parquet(table: pa.Table, path: PathOrUri) -> None:
-    """Write a file to a local path or a URI; a reader never meets half of it. Its folder exists.
+def read_parquet(path: AnyPath, columns: list[str] | None = None) -> pa.Table:
+    """Read a file, which its writer may replace meanwhile.
+
+    All bytes are read at once and looked at once: a reader that opens the file twice may meet two versions of it. In
+    an object store even one read may be served in ranges, so a file that is not readable is read again.
+
+    Args:
+        path: The file.
+        columns: Those to read; None for all.
 
     Raises:
-        ConfigError: it cannot be written there, or the URI holds credentials.
+        UnreadableError: It is missing or cannot be read.
+        StateError: It is no Parquet file, or damaged.
     """
-    text, sink = os.fspath(path), pa.BufferOutputStream()
-    refuse_credentials(text)
-    pq.write_table(table, sink, compression="zstd")
+    for attempt in range(_READ_ATTEMPTS):
+        content = read_bytes(path)
+        try:
+            return pq.read_table(pa.BufferReader(content), columns=columns)
+        except (pa.ArrowException, OSError) as error:
+            if attempt == _READ_ATTEMPTS - 1:
+                raise _damaged(path, error) from error
+    raise AssertionError("unreachable")
+
+
+def count_rows(path: AnyPath) -> int:
+    """How many rows a file has; raises as `read_parquet`."""
     try:
-        if "://" in text:
-            file_system, inner = pafs.FileSystem.from_uri(text)
-            with file_system.open_output_stream(inner) as stream:
-                stream.write(sink.getvalue())  # one upload, which appears when it is complete
-        else:
-            _write_local(Path(text).expanduser(), sink.getvalue())
-    except (OSError, pa.ArrowException) as error:
-        raise ConfigError(f"{text} cannot be written ({error}): give a file in a folder that exists") from error
+        return int(pq.read_metadata(pa.BufferReader(read_bytes(path))).num_rows)
+    except StorageError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def write_parquet(path: AnyPath, table: pa.Table) -> None:
+    """Write a table as one file, atomically; its folder exists. Raises as `write_atomic`."""
+    write_atomic(path, encode_parquet(table))
+
+
+def encode_parquet(table: pa.Table, *, quickly: bool = False) -> pa.Buffer:
+    """The content of a Parquet file, small or quickly made."""
+    sink = pa.BufferOutputStream()
+    if quickly:
+        pq.write_table(table, sink, compression="snappy", use_dictionary=False, write_statistics=False)
+    else:
+        pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+class RowGroupReader:
+    """Reads the row groups of a large file, which no one writes any more, one by one.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UnreadableError: It is missing or cannot be read.
+        StateError: It is no Parquet file, or damaged.
+    """
+
+    def __init__(self, path: AnyPath) -> None:
+        self._place = resolve(path)
+        with refusals_told(self._place, "read", UnreadableError):
+            file_system, inner = self._place.open()
+            file = file_system.open_input_file(inner)
+        try:
+            self._file = pq.ParquetFile(file, pre_buffer=True)
+        except (pa.ArrowException, OSError) as error:
+            raise _damaged(path, error) from error
+
+    def read(self, row_group: int, columns: list[str]) -> pa.Table:
+        """Read columns of a row group.
+
+        Raises:
+            UnreadableError: It cannot be read.
+        """
+        with refusals_told(self._place, "read", UnreadableError):
+            return self._file.read_row_group(row_group, columns=columns)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close(force=True)
+
+
+@contextmanager
+def write_row_groups(path: AnyPath, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
+    """Write a large file row group by row group, uncompressed; it appears when the context ends without an error.
+
+    Yields:
+        The writer; each `write_table` is a row group.
+
+    Raises:
+        StorageError: The file system refused.
+    """
+    with (
+        open_atomic(path) as stream,
+        pq.ParquetWriter(stream, schema, compression="none", use_dictionary=False, write_statistics=False) as writer,
+    ):
+        yield writer
+
+
+def make_table(schema: pa.Schema, columns: Columns, metadata: Mapping[str, str] | None = None) -> pa.Table:
+    """Make a table of a schema, in which every value has a place and keeps it.
+
+    Args:
+        schema: Columns and types.
+        columns: Column name -> one value per row, for each column of the schema; (n, D) arrays too.
+        metadata: Text that is kept in the file beside the schema's own metadata.
+
+    Raises:
+        ConfigError: Columns are missing, unknown, of different lengths, or do not fit their types.
+    """
+    full = schema.with_metadata({**(schema.metadata or {}), **(metadata or {})})
+    return pa.Table.from_batches([make_batch(full, columns)])
+
+
+def make_batch(schema: pa.Schema, columns: Columns) -> pa.RecordBatch:
+    """Make rows of a schema; arguments and errors as for `make_table`."""
+    names = set(schema.names)
+    if set(columns) != names:
+        missing, unknown = sorted(names - set(columns)), sorted(set(columns) - names)
+        raise ConfigError(f"columns do not match the table: missing {missing}, unknown {unknown}")
+    arrays = [_to_array(columns[field.name], field) for field in schema]
+    lengths = {field.name: len(array) for field, array in zip(schema, arrays, strict=True)}
+    if len(set(lengths.values())) > 1:
+        raise ConfigError(f"columns have different lengths: {lengths}")
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def check_form(table: pa.Table, kind: str, version: int, schema: pa.Schema, where: str, remedy: str) -> None:
     """Check that a table is what its reader knows.
 
     Args:
-        table: what was read.
-        kind: what the file says it is.
-        version: version of the form.
-        schema: columns and types, exactly.
-        where: what messages call the file.
-        remedy: what messages recommend.
+        table: What was read.
+        kind: What the file says it is.
+        version: Version of the form.
+        schema: Columns and types, exactly.
+        where: What messages call the file.
+        remedy: What messages recommend.
 
     Raises:
-        StateError: it is something else, or of another version or form.
+        StateError: It is something else, or of another version or form.
     """
     metadata = table.schema.metadata or {}
     found, found_version = (metadata.get(key, b"nothing").decode() for key in (TABLE_KEY, VERSION_KEY))
@@ -77,15 +177,28 @@ def check_form(table: pa.Table, kind: str, version: int, schema: pa.Schema, wher
     if not table.schema.equals(schema):
         differing = sorted(set(table.schema) ^ set(schema), key=str)
         raise StateError(
-            f"{where} has not the columns of a table of {kind}; these differ: "
-            f"{', '.join(str(field) for field in differing)}. Restore a copy"
+            f"{where} does not have the columns of a table of {kind}; these differ: "
+            f"{', '.join(str(field) for field in differing)}: restore a copy"
         )
 
 
-def _write_local(file: Path, data: pa.Buffer) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+def _damaged(path: AnyPath, error: Exception) -> StateError:
+    why = first_line(error).removeprefix("Could not open Parquet input source '<Buffer>': ").rstrip(".")
+    return StateError(f"{resolve(path)} is not a readable Parquet file ({why}): restore a copy")
+
+
+def _to_array(values: Any, field: pa.Field) -> pa.Array:
     try:
-        temporary.write_bytes(data)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+        if pa.types.is_list(field.type) and isinstance(values, np.ndarray) and values.ndim == 2:
+            offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+            flat = pa.array(values.reshape(-1)).cast(field.type.value_type)
+            array = pa.ListArray.from_arrays(offsets, flat)
+        elif isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype != object:
+            array = pa.array(values).cast(field.type)  # cast refuses what would change a value
+        else:
+            array = pa.array(values, type=field.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"column {field.name!r} does not hold {field.type}: {first_line(error)}") from error
+    if array.null_count and not field.nullable:
+        raise ConfigError(f"column {field.name!r} has {array.null_count} empty values and allows none")
+    return array

@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from multinas_ray.errors import StateError
+from multinas_ray.storage.files import read_bytes, write_atomic
+from multinas_ray.storage.places import AnyPath, resolve
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
@@ -57,7 +59,7 @@ def encode_plain(value: Any, *, indent: int | None = None) -> str:
 
 
 def decode_plain(text: str | bytes) -> Any:
-    """Read what `encode` wrote; anything else is refused.
+    """Read what `encode_plain` wrote; anything else is refused.
 
     Args:
         text: JSON.
@@ -74,6 +76,30 @@ def decode_plain(text: str | bytes) -> Any:
         raise
     except (ValueError, RecursionError) as error:
         raise StateError(f"not readable as JSON ({error}): the file is damaged, restore a copy") from error
+
+
+def write_plain(path: AnyPath, value: Any, *, indent: int | None = None) -> None:
+    """Write plain data into a file of its own, atomically; its folder exists.
+
+    Raises:
+        StateError: Something in it is not plain data.
+        StorageError: The file system refused.
+    """
+    write_atomic(path, encode_plain(value, indent=indent).encode())
+
+
+def read_plain(path: AnyPath) -> Any:
+    """Read what `write_plain` wrote.
+
+    Raises:
+        UnreadableError: The file is missing or cannot be read.
+        StateError: It is damaged; the message names it.
+    """
+    content = read_bytes(path)
+    try:
+        return decode_plain(content)
+    except StateError as error:
+        raise StateError(f"{resolve(path)}: {error}") from error
 
 
 def _to_json(value: Any, place: str, depth: int) -> Any:

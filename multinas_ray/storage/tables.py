@@ -2,17 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.storage import files as storage
-
-Columns = Mapping[str, Any]
-"""One table's new rows: column name -> one value per row."""
+from multinas_ray.errors import ConfigError, FileTakenError, StateError
+from multinas_ray.storage.files import write_atomic
+from multinas_ray.storage.folders import list_files, make_folder
+from multinas_ray.storage.parquet import Columns, encode_parquet, make_batch
+from multinas_ray.storage.places import AnyPath, resolve
 
 _PART = re.compile(r"part-(\d{5,})\.parquet")
 _MOST_BATCHES = 32  # joined beyond this, since a file's write time grows with the number of pieces
@@ -43,18 +40,18 @@ class TableWriter:
 
     def __init__(
         self,
-        directory: storage.AnyPath,
+        directory: AnyPath,
         schema: pa.Schema,
         metadata: Mapping[str, str],
         rows_per_part: int = 4096,
     ) -> None:
         if rows_per_part < 1:
             raise ConfigError(f"rows_per_part must be at least 1, not {rows_per_part}")
-        self._folder = storage.resolve(directory)
+        self._folder = resolve(directory)
         self._schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
         self._rows_per_part = rows_per_part
-        storage.make_folder(self._folder)
-        names = storage.list_files(self._folder, ".parquet")
+        make_folder(self._folder)
+        names = list_files(self._folder, ".parquet")
         numbers = [int(match[1]) for match in map(_PART.fullmatch, names) if match]
         self._part = max(numbers, default=-1) + 1
         self._written: list[pa.RecordBatch] = []
@@ -69,14 +66,14 @@ class TableWriter:
         Raises:
             ConfigError: Columns are missing, unknown, of different lengths, or do not fit their types.
             StateError: Another writer is at work in the folder.
-            OSError: The file system refused. None of these rows is kept then, so the call can be repeated.
+            StorageError: The file system refused. None of these rows is kept then, so the call can be repeated.
         """
-        batch = self._to_batch(columns)
+        batch = make_batch(self._schema, columns)
         self._write([*self._buffered, batch])
 
     def buffer(self, columns: Columns) -> None:
         """Keep rows in memory until the next `flush` or `append`; arguments and errors as in `append`."""
-        self._buffered.append(self._to_batch(columns))
+        self._buffered.append(make_batch(self._schema, columns))
 
     def flush(self) -> None:
         """Write the buffered rows; durable on return. On an error they stay buffered."""
@@ -99,8 +96,8 @@ class TableWriter:
         is_full = table.num_rows >= self._rows_per_part
         file = self._folder.join(f"part-{self._part:05d}.parquet")
         try:
-            storage.write_atomic(file, _to_parquet(table, sealed=is_full), overwrite=bool(self._written))
-        except FileExistsError as error:
+            write_atomic(file, encode_parquet(table, quickly=not is_full), overwrite=bool(self._written))
+        except FileTakenError as error:
             raise StateError(
                 f"{file} appeared while this writer was at work: another process writes into the same run; "
                 "stop one of them, or give each its own storage_path"
@@ -109,56 +106,9 @@ class TableWriter:
         self._written = [] if is_full else batches
         self._part += is_full
 
-    def _to_batch(self, columns: Columns) -> pa.RecordBatch:
-        names = set(self._schema.names)
-        if set(columns) != names:
-            missing, unknown = sorted(names - set(columns)), sorted(set(columns) - names)
-            raise ConfigError(f"columns do not match the table: missing {missing}, unknown {unknown}")
-        arrays = [_to_array(columns[field.name], field) for field in self._schema]
-        lengths = {field.name: len(array) for field, array in zip(self._schema, arrays, strict=True)}
-        if len(set(lengths.values())) > 1:
-            raise ConfigError(f"columns have different lengths: {lengths}")
-        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-
-
-def write_table(file: storage.AnyPath, schema: pa.Schema, metadata: Mapping[str, str], columns: Columns) -> None:
-    """Write a whole table as one Parquet file, atomically; arguments and errors as for `TableWriter`."""
-    full = schema.with_metadata({**(schema.metadata or {}), **metadata})
-    if set(columns) != set(full.names):
-        raise ConfigError(f"columns must be {full.names}, not {sorted(columns)}")
-    arrays = [_to_array(columns[field.name], field) for field in full]
-    storage.write_atomic(file, _to_parquet(pa.Table.from_arrays(arrays, schema=full), sealed=True))
-
 
 def _joined(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
     if len(batches) <= _MOST_BATCHES:
         return batches
     joined: list[pa.RecordBatch] = pa.Table.from_batches(batches).combine_chunks().to_batches()
     return joined
-
-
-def _to_parquet(table: pa.Table, *, sealed: bool) -> pa.Buffer:
-    """Encode a part: quickly while it is open, tightly once it is sealed."""
-    sink = pa.BufferOutputStream()
-    if sealed:
-        pq.write_table(table, sink, compression="zstd")
-    else:
-        pq.write_table(table, sink, compression="snappy", use_dictionary=False, write_statistics=False)
-    return sink.getvalue()
-
-
-def _to_array(values: Any, field: pa.Field) -> pa.Array:
-    try:
-        if pa.types.is_list(field.type) and isinstance(values, np.ndarray) and values.ndim == 2:
-            offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
-            flat = pa.array(values.reshape(-1)).cast(field.type.value_type)
-            array = pa.ListArray.from_arrays(offsets, flat)
-        elif isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype != object:
-            array = pa.array(values).cast(field.type)  # cast refuses what would change a value
-        else:
-            array = pa.array(values, type=field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"column {field.name!r} does not hold {field.type}: {error}") from error
-    if array.null_count and not field.nullable:
-        raise ConfigError(f"column {field.name!r} has {array.null_count} empty values and allows none")
-    return array

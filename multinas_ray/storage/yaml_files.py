@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.storage.files import AnyPath, read_bytes, resolve, write_atomic
+from multinas_ray.storage.files import read_bytes, write_atomic
+from multinas_ray.storage.places import AnyPath, resolve
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(

@@ -8,7 +8,6 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,7 +17,7 @@ from ray.tune.search import Searcher
 from multinas_ray.cluster import SearchMetrics
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import CONFIG_FILE, ConfigSpace, Run, load_config, load_run
-from multinas_ray.storage import decode_plain, encode_plain, exists, read_bytes, resolve, write_atomic
+from multinas_ray.storage import exists, read_plain, resolve, write_plain
 from multinas_ray.tune import best
 from multinas_ray.tune.domains import config_space, has_domains
 from multinas_ray.tune.figures import TrialFigures
@@ -268,7 +267,7 @@ class MultiNASSearch(Searcher):
             "max_concurrent": self._max_concurrent,
             "search": None if self._search is None else self._search.snapshot(),
         }
-        write_atomic(checkpoint_path, encode_plain(state).encode())
+        write_plain(checkpoint_path, state)
 
     def restore(self, checkpoint_path: str) -> None:
         """Go on from what `save` wrote and the record that it names.
@@ -276,7 +275,7 @@ class MultiNASSearch(Searcher):
         Raises:
             StateError: the file is damaged or of another version.
         """
-        state = decode_plain(read_bytes(checkpoint_path))
+        state = read_plain(checkpoint_path)
         if not isinstance(state, dict) or state.get("state_version") != STATE_VERSION:
             raise StateError(f"{checkpoint_path} is no state of MultiNASSearch version {STATE_VERSION}: restore a copy")
         self._record_path = state["record_path"]
@@ -414,4 +413,4 @@ def _record_path(path: str | None) -> str:
     if path is None:
         now = datetime.datetime.now(datetime.timezone.utc)
         path = f"~/ray_results/multinas/{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(3)}"
-    return path if "://" in path else str(Path(path).expanduser().absolute())
+    return str(resolve(path))

@@ -58,7 +58,7 @@ def test_a_space_of_ones_own_is_measured_compared_and_drawn(profile, tmp_path, c
     assert (tmp_path / "new/mine_validation.png").read_bytes().startswith(b"\x89PNG")
     out = capsys.readouterr().out
     assert "The table predicts networks well: Kendall's tau 1.000" in out
-    assert "Table: new/mine.parquet" in out.splitlines()
+    assert f"Table: {tmp_path}/new/mine.parquet" in out.splitlines()
     (row,) = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│ b")]
     slowest = f"{table.rows[2].median_ms:.3f}"
     assert [cell.strip() for cell in row] == ["b", "8x6x6", "3", "skip", "1.000", "mb4_k5", slowest]

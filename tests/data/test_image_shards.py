@@ -157,7 +157,7 @@ def test_a_damaged_shard_stops_everything_and_is_named(shards, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     found = scan_images(str(tmp_path)).train
     (tmp_path / "images-00001.parquet").write_bytes(b"damaged")
-    with pytest.raises(RunError, match=r"images-00001.parquet in .* cannot be read .* check the storage"):
+    with pytest.raises(RunError, match=r"images-00001.parquet is not a readable .* write the shards again"):
         list(stream(StreamedImages(found, 8, num_processes=0)).all_batches())
 
 
@@ -167,12 +167,12 @@ def test_wrong_destinations_and_sources_are_refused(tree, shards, tmp_path):
     with pytest.raises(ConfigError, match="must be at least 1, not 0 and 64"):
         write_image_shards(str(tree), str(tmp_path), images_per_file=0)
     (tmp_path / "index.parquet").write_bytes(b"half")
-    with pytest.raises(DataError, match=r"index.parquet in .* cannot be read"):
+    with pytest.raises(DataError, match=r"index.parquet is not a readable Parquet file .*, or write the shards again"):
         scan_images(str(tmp_path))
     pq.write_table(pq.read_table(shards / "index.parquet").replace_schema_metadata({}), tmp_path / "index.parquet")
     with pytest.raises(DataError, match=r"index.parquet in .* is not of version 1: write the shards again"):
         scan_images(str(tmp_path))
-    with pytest.raises(DataError, match="the images' address cannot be opened"):
+    with pytest.raises(ConfigError, match="'nowhere://bucket/images' cannot be used as a path"):
         scan_images("nowhere://bucket/images")
 
 
@@ -213,5 +213,5 @@ def test_shards_in_an_object_store_are_those_on_a_disk(tree, shards, s3):
         same_images, same_labels = stream(local.train).batch(step)
         assert torch.equal(images, same_images)
         assert torch.equal(labels, same_labels)
-    with pytest.raises(DataError, match=r"s3://bucket/elsewhere has no index.parquet: write the images there"):
+    with pytest.raises(DataError, match=r"s3://bucket/elsewhere\?.* has no index.parquet: write the images there"):
         scan_images(f"s3://bucket/elsewhere?{s3}")

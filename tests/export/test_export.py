@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pyarrow import fs as pafs
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -37,7 +36,7 @@ from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import Retrained, RetrainingRecord, architectures_schema, write_config, write_retraining
 from multinas_ray.selection import load_family, open_run
 from multinas_ray.spaces import digits_space, space_from_dict
-from multinas_ray.storage import Location, write_atomic, write_table
+from multinas_ray.storage import make_table, write_parquet
 from multinas_ray.supernets import build_subnet, recalibrate_batch_norm
 from tests.support.narrow import pixels_of
 
@@ -107,7 +106,8 @@ def write_run(folder, retrained=(0,)):
         "retrained_epochs": [17 if number in retrained else None for number in (0, 1)],
         **paths,
     }
-    write_table(folder / "small" / "architectures.parquet", architectures_schema(list(SPACE.costs)), {}, columns)
+    table = make_table(architectures_schema(list(SPACE.costs)), columns)
+    write_parquet(folder / "small" / "architectures.parquet", table)
     return config.run_path
 
 
@@ -323,26 +323,6 @@ def test_the_check_is_on_validation_images_of_many_classes_with_their_very_pixel
     assert pixels.shape == images.shape == (72, 3, 4, 4)
     label_of = {image.tobytes(): label for image, label in zip(by_class.images, by_class.labels, strict=True)}
     assert len({label_of[image.permute(1, 2, 0).numpy().tobytes()] for image in pixels}) == 10
-
-
-def test_an_object_store_gets_the_card_last(tmp_path, monkeypatch):
-    store = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem())
-    order = []
-    (tmp_path / "bucket" / "0").mkdir(parents=True)
-    (tmp_path / "bucket" / "0" / "model.onnx.data").write_bytes(b"of an earlier export")
-
-    def noted(place, data):
-        order.append(place.path)
-        write_atomic(place, data)
-
-    monkeypatch.setattr(export_module, "write_atomic", noted)
-    with export_module._folder_for(Location(store, "bucket/0")) as folder:
-        for name in EVERY_FILE:
-            (folder / name).write_text(name)
-    assert sorted(order) == [f"bucket/0/{name}" for name in EVERY_FILE]
-    assert order[-1] == "bucket/0/README.md"
-    assert (tmp_path / "bucket" / "0" / "model.pt2").read_text() == "model.pt2"
-    assert sorted(file.name for file in (tmp_path / "bucket" / "0").iterdir()) == EVERY_FILE
 
 
 def test_a_network_that_is_trained_meanwhile_is_not_exported(run_path, monkeypatch):

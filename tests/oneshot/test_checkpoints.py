@@ -1,3 +1,5 @@
+import resource
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,7 @@ import ray.train
 import torch
 from ray.train import Checkpoint, CheckpointUploadMode
 
-from multinas_ray.errors import StateError
+from multinas_ray.errors import StateError, StorageError
 from multinas_ray.oneshot import worker as worker_module
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.oneshot.worker import CHECKPOINT_FILE, CHECKPOINT_VERSION, check_weights, save_checkpoint
@@ -69,6 +71,19 @@ def test_only_the_first_rank_writes_and_every_rank_reports(reports, make_worker)
     ((metrics, files, _),) = reports
     assert metrics == {"round": 5}
     assert files == {}
+
+
+def test_a_checkpoint_that_does_not_fit_is_told_and_leaves_nothing(make_worker, reports, tmp_path, monkeypatch):
+    """torch raises an error of its own after the system's."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    worker, before = make_worker(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(StorageError, match=r"supernet.pt cannot be written \(the file is larger than this system"):
+            save_checkpoint(worker, 5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_checkpoint_the_weights_start_anew(make_worker, monkeypatch):

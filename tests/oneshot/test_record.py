@@ -20,7 +20,6 @@ from multinas_ray.runs import (
     write_finished,
 )
 from multinas_ray.selection import goals_of_run, open_run
-from multinas_ray.storage import files
 from tests.support.narrow import present
 from tests.support.uneven_cost import Unevenness
 
@@ -138,19 +137,19 @@ def crash_while_saving(monkeypatch, number):
 
 
 def crash_while_writing(monkeypatch, what, count):
-    """Die in the middle of writing a file of `what` for the count-th time; the temporary file stays."""
-    write_local, seen = files._write_local, []
+    """Die before a file of `what` is there for the count-th time; half of a temporary file stays."""
+    replace, seen = Path.replace, []
 
-    def write(file, data, overwrite):
+    def crash(temporary, file):
         if what in str(file):
             seen.append(file)
             if len(seen) == count:
-                half = bytes(memoryview(data))[: len(data) // 2]
-                file.with_name(f".{file.name}.1-abcd.tmp").write_bytes(half)
+                content = temporary.read_bytes()
+                file.with_name(f".{file.name}.1-abcd.tmp").write_bytes(content[: len(content) // 2])
                 raise Crash
-        write_local(file, data, overwrite)
+        return replace(temporary, file)
 
-    monkeypatch.setattr(files, "_write_local", write)
+    monkeypatch.setattr(Path, "replace", crash)
 
 
 STAGES = ("before append", "after append", "after tell", "after observe")

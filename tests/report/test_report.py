@@ -16,7 +16,7 @@ from multinas_ray.latency import LatencyValidation
 from multinas_ray.report import drawings, write_report
 from multinas_ray.report.writing import render_report
 from multinas_ray.runs import architectures_schema, candidates_schema, format_count, load_run
-from multinas_ray.storage import decode_plain, encode_plain, write_table
+from multinas_ray.storage import decode_plain, encode_plain, make_table, write_parquet
 from tests.report.pages import checked
 from tests.support.narrow import present
 from tests.support.synthetic_run import COEFFICIENTS, NUM_CATEGORIES
@@ -164,7 +164,8 @@ def test_equal_networks_and_budgets_are_told(run, undrawn):
     table["architecture"] = [table["architecture"].iloc[1] if each is None else each for each in table["architecture"]]
     table["limits"] = ['{"params": 888000000.0}', None, None, None]
     table["target"] = [8.88e8, 7.77e8, NAN, NAN]
-    write_table(run / "architectures.parquet", architectures_schema(["params", "flops"]), {}, columns_of(table))
+    schema = architectures_schema(["params", "flops"])
+    write_parquet(run / "architectures.parquet", make_table(schema, columns_of(table)))
     section = checked(render_report(str(run))).section("networks")
     assert section.count("same as #1") == 1
     assert "budget" in section
@@ -191,7 +192,7 @@ def candidates_of(networks):
 
 def test_candidates_say_why(run, undrawn):
     columns = candidates_of(load_run(run).architectures)
-    write_table(run / "candidates.parquet", candidates_schema(["params", "flops"]), {}, columns)
+    write_parquet(run / "candidates.parquet", make_table(candidates_schema(["params", "flops"]), columns))
     page = checked(render_report(str(run)))
     section = page.section("choice")
     assert section.index("the mode mode") < section.index("with stage1_1 b") < section.index("over budget: 3 M params")
@@ -291,7 +292,8 @@ def test_another_family_has_its_own_networks(run, undrawn):
     folder = run / "families" / "small"
     folder.mkdir(parents=True)
     one = load_run(run).architectures.iloc[:1]
-    write_table(folder / "architectures.parquet", architectures_schema(["params", "flops"]), {}, columns_of(one))
+    schema = architectures_schema(["params", "flops"])
+    write_parquet(folder / "architectures.parquet", make_table(schema, columns_of(one)))
     place = write_report(run, label="small")
     assert place.path == str(folder / "report.html")
     page = checked((folder / "report.html").read_text())

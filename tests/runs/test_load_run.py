@@ -7,7 +7,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyarrow import fs as pafs
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import load_run
@@ -20,8 +19,9 @@ from multinas_ray.runs.schema import (
     evaluations_schema,
 )
 from multinas_ray.runs.snapshots import load_snapshot, save_snapshot
-from multinas_ray.storage import Location
+from multinas_ray.storage import make_folder, write_atomic
 from tests.support.narrow import present
+from tests.support.stores import place_in_memory
 
 
 def test_a_finished_run_comes_back_whole(finished_run):
@@ -100,16 +100,13 @@ def test_other_tools_read_the_folders_alone(finished_run):
 
 
 def test_runs_on_object_stores_are_read_alike(finished_run):
-    mock = pafs._MockFileSystem()
+    stored = place_in_memory("run")
     for file in finished_run.rglob("*"):
-        name = f"bucket/run/{file.relative_to(finished_run)}"
-        if file.is_dir():
-            mock.create_dir(name, recursive=True)
-        else:
-            mock.create_dir(name.rsplit("/", 1)[0], recursive=True)
-            with mock.open_output_stream(name) as stream:
-                stream.write(file.read_bytes())
-    run = load_run(Location(mock, "bucket/run"))
+        place = stored.join(*file.relative_to(finished_run).parts)
+        make_folder(place if file.is_dir() else place.parent)
+        if file.is_file():
+            write_atomic(place, file.read_bytes())
+    run = load_run(stored)
     pd.testing.assert_frame_equal(run.evaluations, load_run(finished_run).evaluations)
     assert run.is_finished
 

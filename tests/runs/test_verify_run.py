@@ -288,11 +288,11 @@ def test_help_explains_itself(arguments, capsys):
     assert expected[arguments[0]] in output
 
 
-def test_without_a_command_the_usage_is_shown(capsys):
+def test_without_a_command_it_is_asked_for(capsys):
     with pytest.raises(SystemExit) as stop:
         main([])
     assert stop.value.code == 2
-    assert "usage: multinas-ray" in capsys.readouterr().err
+    assert "arguments are required: COMMAND" in capsys.readouterr().err
 
 
 def test_the_command_line_draws_the_pictures(finished_run, tmp_path, capsys):

@@ -17,7 +17,7 @@ from multinas_ray.selection import CandidateJob, SelectConfig, load_family, sele
 from multinas_ray.selection import selecting as select_module
 from multinas_ray.selection.scores import Score
 from multinas_ray.spaces import AdditiveCost
-from multinas_ray.storage import write_table
+from multinas_ray.storage import make_table, write_parquet
 from multinas_ray.supernets import Supernet, write_supernet
 from tests.oneshot.test_record import Session
 from tests.support.narrow import present
@@ -180,7 +180,7 @@ def test_equal_choices_again_keep_what_was_retrained_and_others_are_refused(fini
     columns = {name: table[name].tolist() for name in table.columns.tolist()}
     for name in ("target", "limits", "retrained_loss", "retrained_epochs", "evaluation_id"):
         columns[name] = [None] * len(table)
-    write_table(path / "architectures.parquet", architectures_schema(list(finished.costs)), {}, columns)
+    write_parquet(path / "architectures.parquet", make_table(architectures_schema(list(finished.costs)), columns))
     assert (select_networks(finished.run_path, console=quiet()).architectures["retrained_accuracy"] == 0.75).all()
 
     def by_size(self, rows):

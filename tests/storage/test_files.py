@@ -1,207 +1,98 @@
+import contextlib
+import errno
 import os
+import resource
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from pyarrow import fs as pafs
 
-from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.storage import files as storage
-from multinas_ray.storage.files import Location, resolve, write_atomic
-
-
-def test_local_paths_become_absolute(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for given, expected in (("runs/a", "runs/a"), ("~/b", "b"), (tmp_path / "c", "c")):
-        file_system, path = resolve(given)
-        assert isinstance(file_system, pafs.LocalFileSystem)
-        assert path == str(tmp_path / expected)
+from multinas_ray.errors import FileTakenError, MultiNASError, StateError, StorageError, UnreadableError
+from multinas_ray.storage import delete_file, exists, list_files, open_atomic, read_bytes, write_atomic
+from tests.storage.conftest import limited, needs_root
+from tests.support.stores import place_in_memory
 
 
-def test_uris_go_through_pyarrow(tmp_path):
-    file_system, path = resolve(f"file://{tmp_path}/run")
-    assert isinstance(file_system, pafs.LocalFileSystem)
-    assert path == f"{tmp_path}/run"
-    bucket = resolve("s3://bucket/folder/run?region=eu-north-1&endpoint_override=localhost:1")
-    assert isinstance(bucket.fs, pafs.S3FileSystem)
-    assert bucket.join("evaluations", "part-00000.parquet").path == "bucket/folder/run/evaluations/part-00000.parquet"
-    assert str(bucket) == "s3://bucket/folder/run"
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("uri", ["nonsense://x/y", "file://relative"])
-def test_uris_that_pyarrow_cannot_serve_are_refused(uri):
-    with pytest.raises(ConfigError, match=r"cannot be opened .*: use a local path, file://, s3://bucket/folder"):
-        resolve(uri)
+@contextlib.contextmanager
+def told(reason, number, kind=StorageError):
+    """What is raised is ours, a line with reason and remedy, and an OSError of this number."""
+    with pytest.raises(kind) as raised:
+        yield
+    text = str(raised.value)
+    assert f"({reason}): " in text
+    assert "\n" not in text
+    assert isinstance(raised.value, MultiNASError)
+    assert isinstance(raised.value, OSError)
+    assert raised.value.errno == number
 
 
-@pytest.mark.parametrize("uri", ["s3://", "file:///"])
-def test_uris_without_a_folder_are_refused(uri):
-    with pytest.raises(ConfigError, match="names no bucket or folder: add one"):
-        resolve(uri)
-
-
-SECRETS = [
-    "s3://AKIAKEY:abc+secret@bucket/folder",
-    "s3://AKIAKEY:abc/secret@bucket/folder",  # a slash is common in secrets
-    "gs://AKIAKEY:secret@bucket/folder",
-    "s3://AKIAKEY:secret@bucket/folder?scheme=http",
-]
-
-
-@pytest.mark.parametrize("uri", SECRETS)
-def test_a_uri_with_credentials_is_refused_without_repeating_them(uri):
-    with pytest.raises(ConfigError, match="give them by the environment") as raised:
-        resolve(uri)
-    assert "AKIAKEY" not in str(raised.value)
-    assert "secret@" not in str(raised.value)
-
-
-def test_what_only_looks_like_credentials_is_not_refused():
-    assert resolve("s3://bucket/me@home:1?region=eu-north-1&endpoint_override=localhost:1").path == "bucket/me@home:1"
-
-
-def test_an_unknown_query_is_not_repeated():
-    with pytest.raises(ConfigError, match="'s3://bucket/folder' cannot be opened") as raised:
-        resolve("s3://bucket/folder?secret_key=abc")
-    assert "abc" not in str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("path", "inner", "outer"),
-    [
-        ("/a/b", "/a/b/c/d", "/a"),
-        ("/a/b?c/", "/a/b?c/c/d", "/a"),  # an ordinary character on a disk
-        ("s3://bucket/run/", "s3://bucket/run/c/d", "s3://bucket"),
-        ("s3://bucket/run?scheme=http&x=h:1", "s3://bucket/run/c/d?scheme=http&x=h:1", "s3://bucket?scheme=http&x=h:1"),
-    ],
-)
-def test_paths_are_joined_and_parted_before_the_query(path, inner, outer):
-    assert storage.below(path, "c", "d") == inner
-    assert storage.parent(path) == outer
-    assert storage.name_of(inner) == "d"
-
-
-def test_a_location_resolves_to_itself():
-    place = Location(pafs._MockFileSystem(), "a/b")
-    assert resolve(place) is place
-
-
-@pytest.fixture(params=["local", "subtree", "mock"])
-def folder(request, tmp_path):
-    """The same folder as a local disk, and as file systems on which nothing can be renamed by us."""
-    if request.param == "local":
-        return resolve(tmp_path)
-    if request.param == "subtree":
-        return Location(pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "")
-    mock = pafs._MockFileSystem()
-    mock.create_dir("run")
-    return Location(mock, "run")
-
-
-def test_files_are_written_replaced_listed_and_read(folder):
-    for name, content in (("b.parquet", b"1"), ("a.parquet", b"2"), ("a.parquet", b"3"), ("c.json", b"{}")):
+def test_files_are_written_replaced_and_read(folder):
+    for name, content in (("b", b"1"), ("a", b"2"), ("a", b"3")):
         write_atomic(folder.join(name), content)
-    for name in (".a.parquet", "_b.parquet"):
-        write_atomic(folder.join(name), b"hidden")
-    assert storage.list_files(folder, ".parquet") == ["a.parquet", "b.parquet"]
-    assert storage.read_bytes(folder.join("a.parquet")) == b"3"
-    assert storage.exists(folder.join("c.json"))
-    assert not storage.exists(folder.join("d.json"))
+    assert list_files(folder, "") == ["a", "b"]
+    assert read_bytes(folder.join("a")) == b"3"
+    assert exists(folder.join("b"))
+    assert not exists(folder.join("c"))
     write_atomic(folder.join("buffer"), pa.py_buffer(b"xyz"))
-    assert storage.read_bytes(folder.join("buffer")) == b"xyz"
-
-
-def test_a_folder_is_deleted_with_all_it_holds(folder):
+    assert read_bytes(folder.join("buffer")) == b"xyz"
     for _ in range(2):  # the second time there is none
-        storage.delete_folder(folder.join("a"))
-        assert storage.list_folders(folder) == []
-    storage.make_folder(folder.join("a", "b"))
-    write_atomic(folder.join("a", "b", "c"), b"1")
-    storage.delete_folder(folder.join("a"))
-    assert storage.list_folders(folder) == []
+        delete_file(folder.join("a"))
+        assert list_files(folder, "") == ["b", "buffer"]
 
 
-def test_on_a_disk_a_folder_goes_at_once_and_a_kill_leaves_a_hidden_one_at_most(tmp_path, monkeypatch):
-    def fill():
-        (tmp_path / "a").mkdir()
-        (tmp_path / "a" / "b").write_text("1")
+@pytest.mark.parametrize("pieces", [[], [b"", b"abc"], [bytes([n]) * 700_000 for n in range(5)]])
+def test_a_large_file_is_written_piece_by_piece_and_appears_at_the_end(folder, pieces):
+    write_atomic(folder.join("a"), b"old")
+    with open_atomic(folder.join("a")) as stream:
+        for piece in pieces:
+            stream.write(piece)
+        assert read_bytes(folder.join("a")) == b"old"
+    assert read_bytes(folder.join("a")) == b"".join(pieces)
 
-    fill()
-    with monkeypatch.context() as patches:
-        patches.setattr(storage.Location, "__new__", lambda *arguments: 1 / 0)  # killed after the renaming
-        with pytest.raises(ZeroDivisionError):
-            storage.delete_folder(Location._make((pafs.LocalFileSystem(), str(tmp_path / "a"))))
-    assert [path.name for path in tmp_path.iterdir()] == [".a.old"]
-    fill()
-    storage.delete_folder(tmp_path / "a")
-    assert list(tmp_path.iterdir()) == []
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("of the caller")])
+def test_a_large_file_that_is_not_finished_leaves_what_was_there(folder, error):
+    def write_half():
+        with open_atomic(folder.join("a")) as stream:
+            stream.write(b"x" * 3_000_000)
+            raise error
+
+    write_atomic(folder.join("a"), b"old")
+    with pytest.raises(type(error)):
+        write_half()
+    assert read_bytes(folder.join("a")) == b"old"
+    if folder.is_local:
+        assert names_in(Path(folder)) == ["a"]
 
 
 def test_an_existing_file_can_be_protected(folder):
     write_atomic(folder.join("a"), b"1", overwrite=False)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileTakenError, match="a exists already: delete it, or choose another name") as raised:
         write_atomic(folder.join("a"), b"2", overwrite=False)
-    assert storage.read_bytes(folder.join("a")) == b"1"
-
-
-def test_missing_files_and_folders(folder):
-    assert storage.list_files(folder.join("nowhere"), "") == []
-    with pytest.raises(StateError, match=r"nowhere.*cannot be read .*: check that the file is there"):
-        storage.read_bytes(folder.join("nowhere"))
-
-
-def test_check_writable_creates_the_folder_and_leaves_nothing(folder):
-    storage.check_writable(folder.join("new", "run"))
-    assert storage.exists(folder.join("new", "run"))
-    infos = folder.fs.get_file_info(pafs.FileSelector(folder.join("new", "run").path))
-    assert infos == []
-
-
-def test_a_place_that_is_not_writable_is_told(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ConfigError, match=r"file/run is not writable .*: choose another storage_path"):
-        storage.check_writable(tmp_path / "file" / "run")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_a_folder_without_the_right_to_write_is_told(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(ConfigError, match="is not writable"):
-        storage.check_writable(tmp_path)
-
-
-@pytest.mark.parametrize("broken", ["fsync", "replace", "write"])
-def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path, monkeypatch, broken):
-    file = tmp_path / "state.json"
-    write_atomic(file, b"old")
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    if broken == "fsync":
-        monkeypatch.setattr(os, "fsync", fail)
-    elif broken == "replace":
-        monkeypatch.setattr("pathlib.Path.replace", fail)
-    data = b"new" if broken != "write" else "text is no bytes"
-    with pytest.raises(TypeError if broken == "write" else OSError):
-        write_atomic(file, data)
-    monkeypatch.undo()
-    assert file.read_bytes() == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    assert isinstance(raised.value, FileExistsError)
+    assert read_bytes(folder.join("a")) == b"1"
 
 
 def test_without_hard_links_a_file_is_protected_all_the_same(tmp_path, monkeypatch):
     def no_links(self, target):
-        raise OSError(95, "Operation not supported")
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
 
     monkeypatch.setattr("pathlib.Path.hardlink_to", no_links)
     write_atomic(tmp_path / "a", b"1", overwrite=False)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(FileTakenError):
         write_atomic(tmp_path / "a", b"2", overwrite=False)
     assert (tmp_path / "a").read_bytes() == b"1"
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert names_in(tmp_path) == ["a"]
 
 
 def test_readers_see_the_old_or_the_new_file_whole(tmp_path):
@@ -218,7 +109,7 @@ def test_readers_see_the_old_or_the_new_file_whole(tmp_path):
     thread.start()
     num_read = 0
     while not stop.is_set():
-        content = storage.read_bytes(file)
+        content = read_bytes(file)
         assert len(content) >= 100_000
         assert content == content[:1] * len(content)
         num_read += 1
@@ -236,4 +127,313 @@ def test_both_folders_and_files_are_synced_before_the_return(tmp_path, monkeypat
 
     monkeypatch.setattr(os, "fsync", noted)
     write_atomic(tmp_path / "a", b"1")
-    assert synced == [False, True]
+    with open_atomic(tmp_path / "b") as stream:
+        stream.write(b"2")
+    assert synced == [False, True] * 2
+
+
+def test_a_replaced_file_keeps_its_rights_and_a_new_one_gets_the_usual(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "new", b"1")
+    finally:
+        os.umask(before)
+    (tmp_path / "secret").touch(0o600)
+    write_atomic(tmp_path / "secret", b"2")
+    rights = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new", "secret")}
+    assert rights == {"new": 0o640, "secret": 0o600}
+
+
+def make_device(path):
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))  # the null device
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(path))
+
+
+KINDS = [
+    pytest.param(make_device, "device", marks=needs_root),
+    (os.mkfifo, "named pipe"),
+    (make_socket, "socket"),
+    (os.mkdir, "folder"),
+]
+
+
+@pytest.mark.parametrize("through_a_link", [False, True])
+@pytest.mark.parametrize(("make", "kind"), KINDS)
+def test_what_is_no_regular_file_is_never_replaced_nor_deleted(tmp_path, make, kind, through_a_link):
+    thing = tmp_path / "thing"
+    try:
+        make(thing)
+    except PermissionError:
+        pytest.skip("this container makes no devices")
+    before = thing.lstat()
+    path = tmp_path / "link" if through_a_link else thing
+    if through_a_link:
+        path.symlink_to("thing")
+    for write in (write_atomic, lambda *each: write_atomic(*each, overwrite=False)):
+        with pytest.raises(StorageError, match=f"{path} is a {kind}, and only regular files are replaced or deleted"):
+            write(path, b"content")
+    with pytest.raises(StorageError, match=f"is a {kind}"), open_atomic(path):
+        pytest.fail("it is told before anything is written")
+    if not through_a_link:
+        with pytest.raises(StorageError, match=f"is a {kind}"):
+            delete_file(path)
+    after = thing.lstat()
+    assert (before.st_ino, before.st_mode, before.st_rdev) == (after.st_ino, after.st_mode, after.st_rdev)
+    assert names_in(tmp_path) == sorted({"thing", path.name})
+
+
+@pytest.mark.parametrize("is_dangling", [False, True])
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_link_stays_and_its_target_is_written(tmp_path, is_dangling, overwrite):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "other").mkdir()
+    target = tmp_path / "deep" / "target"
+    (tmp_path / "other" / "second").symlink_to("../deep/target")
+    (tmp_path / "first").symlink_to("other/second")
+    if not is_dangling:
+        target.write_bytes(b"old")
+    if not overwrite and not is_dangling:
+        with pytest.raises(FileTakenError):
+            write_atomic(tmp_path / "first", b"new", overwrite=False)
+    else:
+        write_atomic(tmp_path / "first", b"new", overwrite=overwrite)
+        assert target.read_bytes() == b"new"
+    assert (tmp_path / "first").is_symlink()
+    assert (tmp_path / "other" / "second").is_symlink()
+    assert not target.is_symlink()
+    assert names_in(tmp_path / "deep") == ["target"]
+    assert names_in(tmp_path / "other") == ["second"]
+    delete_file(tmp_path / "first")  # the link, not what it leads to
+    assert target.exists()
+    assert names_in(tmp_path) == ["deep", "other"]
+
+
+def test_links_that_lead_nowhere_are_told(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with told("its symbolic links lead in a circle", errno.ELOOP):
+        write_atomic(tmp_path / "a", b"1")
+    (tmp_path / "c").symlink_to("missing/file")
+    with told("it is a symbolic link to missing/file, which is missing", errno.ENOENT):
+        write_atomic(tmp_path / "c", b"1")
+    with told("it is a symbolic link to missing/file, which is missing", errno.ENOENT, UnreadableError):
+        read_bytes(tmp_path / "c")
+    assert names_in(tmp_path) == ["a", "b", "c"]
+
+
+def test_paths_that_lead_to_no_file_are_told(tmp_path):
+    (tmp_path / "file").touch()
+    with told(f"{tmp_path / 'file'} is not a folder", errno.ENOTDIR):
+        write_atomic(tmp_path / "file" / "a" / "b", b"1")
+    with told(f"{tmp_path / 'file'} is not a folder", errno.ENOTDIR, UnreadableError):
+        read_bytes(tmp_path / "file" / "a")
+    assert not exists(tmp_path / "file" / "a")
+    delete_file(tmp_path / "file" / "a")
+    with told(f"there is no folder {tmp_path / 'no'}", errno.ENOENT):
+        write_atomic(tmp_path / "no" / "a", b"1")
+    with told(f"there is no folder {tmp_path / 'no'}", errno.ENOENT, UnreadableError):
+        read_bytes(tmp_path / "no" / "a")
+    with told("it is missing", errno.ENOENT, UnreadableError):
+        read_bytes(tmp_path / "a")
+    with told("it is a folder", None, UnreadableError):
+        read_bytes(tmp_path)
+    assert issubclass(UnreadableError, StateError)  # what a record's reader expects
+
+
+def test_names_may_be_as_long_as_the_file_system_allows_and_no_longer(tmp_path):
+    longest = "ä" * 127 + "x"
+    write_atomic(tmp_path / longest, b"1")
+    write_atomic(tmp_path / longest, b"2")
+    write_atomic(tmp_path / longest[:-1], b"3", overwrite=False)
+    assert read_bytes(tmp_path / longest) == b"2"
+    for use in (lambda path: write_atomic(path, b"1"), read_bytes, exists, delete_file):
+        with told("a name in it is longer than the file system allows", errno.ENAMETOOLONG):
+            use(tmp_path / f"{longest}y")
+        with told("a name in it is longer than the file system allows", errno.ENAMETOOLONG):
+            use(tmp_path / f"{longest}y" / "a")
+    assert len(names_in(tmp_path)) == 2
+
+
+def check_refused_writes(file, reason, number, size=3_000_000):
+    """Each way of writing is refused; the old file stays and nothing else."""
+    before = names_in(file.parent)
+    with told(reason, number):
+        write_atomic(file, b"x" * size)
+    with told(reason, number):
+        write_atomic(file.with_name("new"), b"x" * size, overwrite=False)
+    with told(reason, number), open_atomic(file) as stream:
+        for _ in range(100):
+            stream.write(b"x" * (size // 100))
+    assert names_in(file.parent) == before
+    if before:
+        assert file.read_bytes() == b"old"
+
+
+def test_a_write_that_stops_in_the_middle_leaves_the_old_file_and_no_litter(tmp_path):
+    write_atomic(tmp_path / "file", b"old")
+    with limited(resource.RLIMIT_FSIZE, 1_000_000):
+        check_refused_writes(tmp_path / "file", "the file is larger than this system allows", errno.EFBIG)
+
+
+def test_a_refusal_is_told_whatever_its_user_makes_of_it(tmp_path):
+    def write():
+        with open_atomic(tmp_path / "file") as stream:
+            try:
+                stream.write(b"x" * 3_000_000)
+            except OSError:
+                raise RuntimeError("unexpected pos 768 vs 662") from None  # as torch.save does
+
+    with limited(resource.RLIMIT_FSIZE, 1_000_000), told("the file is larger than this system allows", errno.EFBIG):
+        write()
+    assert names_in(tmp_path) == []
+
+
+@needs_root
+def test_a_full_disk_is_told(mount):
+    folder = mount("size=1m")
+    write_atomic(folder / "file", b"old")
+    check_refused_writes(folder / "file", "the disk is full", errno.ENOSPC)
+    write_atomic(folder / "file", b"it fits again")
+
+
+@needs_root
+def test_a_disk_without_room_for_another_file_is_told(mount):
+    folder = mount("size=1m,nr_inodes=2")
+    write_atomic(folder / "file", b"old")
+    check_refused_writes(folder / "file", "the disk is full", errno.ENOSPC, size=100)
+
+
+@needs_root
+def test_a_read_only_file_system_is_told(mount):
+    folder = mount("size=1m")
+    write_atomic(folder / "file", b"old")
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    check_refused_writes(folder / "file", "the file system is read-only", errno.EROFS)
+    with told("the file system is read-only", errno.EROFS):
+        delete_file(folder / "file")
+
+
+@needs_root
+def test_a_file_that_may_not_change_is_told(tmp_path):
+    file = tmp_path / "file"
+    write_atomic(file, b"old")
+    if subprocess.run(["chattr", "+i", str(file)], capture_output=True, check=False).returncode:
+        pytest.skip("this file system knows no immutable files")
+    try:
+        with told("permission denied", errno.EPERM):
+            write_atomic(file, b"new")
+        with told("permission denied", errno.EPERM):
+            delete_file(file)
+    finally:
+        subprocess.run(["chattr", "-i", str(file)], check=True)
+    assert names_in(tmp_path) == ["file"]
+    assert file.read_bytes() == b"old"
+
+
+CHILD = """
+import os, sys
+from multinas_ray.errors import StorageError
+from multinas_ray.storage import delete_file, exists, list_files, read_bytes, write_atomic, check_writable, make_folder
+folder = sys.argv[1]
+if os.geteuid() == 0:  # after the imports: nobody may not even read them
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+uses = [lambda: write_atomic(f"{folder}/closed/a", b""), lambda: delete_file(f"{folder}/closed/file"),
+        lambda: check_writable(f"{folder}/closed"), lambda: make_folder(f"{folder}/closed/new"),
+        lambda: read_bytes(f"{folder}/file"), lambda: read_bytes(f"{folder}/shut/file"),
+        lambda: exists(f"{folder}/shut/file"), lambda: list_files(f"{folder}/shut", "")]
+for use in uses:
+    try:
+        use()
+    except StorageError as error:
+        print(error.errno, error)
+    else:
+        print("was allowed")
+"""
+
+
+def test_missing_rights_are_told_to_a_user_who_has_none(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o755)
+    (tmp_path / "closed" / "file").write_text("may not be deleted")
+    (tmp_path / "shut").mkdir(mode=0o700)
+    (tmp_path / "shut" / "file").touch()
+    (tmp_path / "file").touch(0o600)
+    if os.geteuid() == 0:
+        for folder in (tmp_path, *tmp_path.parents[:-2]):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    else:
+        (tmp_path / "closed").chmod(0o555)
+        (tmp_path / "shut").chmod(0o000)
+        (tmp_path / "file").chmod(0o000)
+    answer = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path)], capture_output=True, text=True, check=False)
+    (tmp_path / "shut").chmod(0o700)
+    (tmp_path / "closed").chmod(0o755)
+    lines = answer.stdout.splitlines()
+    assert len(lines) == 8, answer.stderr
+    for line in lines:
+        assert line.startswith(f"{errno.EACCES} {tmp_path}")
+        assert line.endswith(
+            "(permission denied): change the rights of the file and its folders, or choose another place"
+        )
+    assert lines[2].startswith(f"{errno.EACCES} {tmp_path / 'closed'} cannot be written")
+    assert names_in(tmp_path / "closed") == ["file"]
+
+
+REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "this user's quota of the disk is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENFILE: "too many files are open",
+    errno.EIO: "Input/output error",
+    errno.EBUSY: "Device or resource busy",
+    errno.ESTALE: os.strerror(errno.ESTALE),
+}
+
+
+@pytest.mark.parametrize(("number", "reason"), REASONS.items())
+@pytest.mark.parametrize("stage", ["os.fsync", "os.fchmod", "pathlib.Path.replace", "pathlib.Path.stat"])
+def test_each_error_of_the_system_at_each_stage_is_told_and_leaves_no_litter(
+    tmp_path, monkeypatch, number, reason, stage
+):
+    file = tmp_path / "state.json"
+    write_atomic(file, b"old")
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number), "/a/name/of/the/system")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(stage, fail)
+        with told(reason, number):
+            write_atomic(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert names_in(tmp_path) == ["state.json"]
+
+
+def test_too_many_open_files_are_told(tmp_path):
+    with limited(resource.RLIMIT_NOFILE, 3), told("too many files are open", errno.EMFILE):
+        write_atomic(tmp_path / "a", b"1")
+    assert names_in(tmp_path) == []
+
+
+def test_an_object_store_is_not_begun_while_its_file_is_gathered(tmp_path, monkeypatch):
+    """What does not fit on the local disk is told as of the temporary folder, and the old object stays."""
+    folder = place_in_memory()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    write_atomic(folder.join("a"), b"old")
+    with (
+        limited(resource.RLIMIT_FSIZE, 1_000_000),
+        told("the file is larger than this system allows", errno.EFBIG),
+        open_atomic(folder.join("a")) as stream,
+    ):
+        stream.write(b"x" * 3_000_000)
+    assert read_bytes(folder.join("a")) == b"old"
+    assert names_in(tmp_path) == []
+    with monkeypatch.context() as patches, told(f"there is no folder {tmp_path / 'no'}", errno.ENOENT):
+        patches.setattr(tempfile, "tempdir", str(tmp_path / "no" / "folder"))
+        with open_atomic(folder.join("a")):
+            pytest.fail("it is told before")

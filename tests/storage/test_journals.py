@@ -1,13 +1,16 @@
+import errno
 import json
 import math
 import os
 
 import pytest
 
-from multinas_ray.errors import StateError
+from multinas_ray.errors import StateError, StorageError
 from multinas_ray.runs import journal_header, load_run, tune_evaluations_schema, write_config
-from multinas_ray.storage.journals import ROWS_PER_FLUSH, JournaledWriter
-from multinas_ray.storage.tables import TableWriter
+from multinas_ray.storage import JournaledWriter, TableWriter, list_files, resolve
+from multinas_ray.storage import tables as tables_module
+from multinas_ray.storage.journals import ROWS_PER_FLUSH
+from tests.support.stores import place_in_memory
 
 
 def row(number, **changes):
@@ -41,7 +44,8 @@ def run(tmp_path):
 
 
 def writer(run):
-    return JournaledWriter(run / "evaluations", tune_evaluations_schema(["params"]), journal_header(["params"]), {})
+    folder = resolve(run).join("evaluations")
+    return JournaledWriter(folder, tune_evaluations_schema(["params"]), journal_header(["params"]), {})
 
 
 def ids(run):
@@ -119,7 +123,9 @@ def test_missing_rows_are_told(run):
     journal.flush()
     journal.append(row(1))
     next((run / "evaluations").glob("*.parquet")).unlink()
-    with pytest.raises(StateError, match="rows 0 to 0 of the evaluations are missing"):
+    with pytest.raises(
+        StateError, match=r"journal-000000000001.jsonl begins .* missing \(rows 0 to 0\): restore a copy"
+    ):
         load_run(run)
 
 
@@ -139,25 +145,152 @@ def test_a_journal_of_another_version_is_refused(run):
         load_run(run)
 
 
-def test_an_object_store_is_written_without_a_journal(run):
-    journal = writer(run)
-    journal._can_append = False  # what the constructor finds out for s3:// and the like
+def test_an_object_store_is_written_without_a_journal():
+    stored = place_in_memory("run")
+    write_config(stored, {"optimizer": {}})
+    journal = writer(stored)
     journal.append(row(0))
-    assert files(run, "jsonl") == []
     journal.append(row(1))
-    assert files(run, "parquet") == ["part-00000.parquet"]
-    assert ids(run) == [0, 1]
+    assert list_files(stored.join("evaluations"), "") == ["part-00000.parquet"]
+    assert ids(stored) == [0, 1]
+
+
+def test_a_row_that_an_object_store_refuses_is_not_kept(monkeypatch):
+    stored = place_in_memory("run")
+    write_config(stored, {"optimizer": {}})
+    journal = writer(stored)
+    journal.append(row(0))
+
+    def refuse(*_, **__):
+        raise StorageError("the store cannot be reached")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(tables_module, "write_atomic", refuse)
+        with pytest.raises(StorageError, match="cannot be reached"):
+            journal.append(row(1))
+    journal.append(row(2))
+    assert ids(stored) == [0, 2]
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_line_that_does_not_fit_on_the_disk_leaves_nothing(run, monkeypatch):
     journal = writer(run)
     journal.append(row(0))
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:50]))
-    with pytest.raises(OSError, match="disk is full"):
-        journal.append(row(1))
-    monkeypatch.undo()
+    write, calls = os.write, []
+
+    def write_a_part(descriptor, data):
+        calls.append(data)
+        return write(descriptor, data[:50]) if len(calls) == 1 else full()
+
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "write", write_a_part)
+        with pytest.raises(StorageError, match=r"journal-000000000000.jsonl cannot be written \(the disk is full\)"):
+            journal.append(row(1))
     journal.append(row(2))
     assert ids(run) == [0, 2]
     journal.flush()
     assert ids(run) == [0, 2]
+
+
+def test_a_line_written_in_parts_is_one_row(run, monkeypatch):
+    journal = writer(run)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:50]))
+    journal.append(row(0))
+    journal.append(row(1))
+    assert ids(run) == [0, 1]
+
+
+def test_half_a_line_that_cannot_be_cut_off_at_once_is_cut_off_before_the_next(run, monkeypatch):
+    journal = writer(run)
+    journal.append(row(0))
+    with monkeypatch.context() as patches:
+        patches.setattr(os, "fsync", full)
+        patches.setattr(os, "ftruncate", full)
+        with pytest.raises(StorageError, match="the disk is full"):
+            journal.append(row(1))
+        with pytest.raises(StorageError, match="the disk is full"):
+            journal.append(row(2))
+    journal.append(row(3))
+    assert ids(run) == [0, 3]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_journal_that_cannot_be_begun_leaves_no_file_and_can_be_begun_again(run, monkeypatch, call):
+    journal = writer(run)
+    with monkeypatch.context() as patches:
+        patches.setattr(os, call, full)
+        with pytest.raises(StorageError, match="the disk is full"):
+            journal.append(row(0))
+    assert files(run, "jsonl") == []
+    journal.append(row(1))
+    assert ids(run) == [1]
+
+
+def test_rows_that_cannot_become_parquet_yet_stay_in_the_journal(run, monkeypatch):
+    journal = writer(run)
+    with monkeypatch.context() as patches:
+        patches.setattr(tables_module, "write_atomic", lambda *_, **__: refuse_as_full())
+        for number in range(ROWS_PER_FLUSH + 3):
+            journal.append(row(number))  # durable all the same
+        assert files(run, "parquet") == []
+        with pytest.raises(StorageError, match="the disk is full"):
+            journal.flush()
+    assert ids(run) == list(range(ROWS_PER_FLUSH + 3))
+    journal.append(row(ROWS_PER_FLUSH + 3))
+    assert files(run, "jsonl") == []
+    assert ids(run) == list(range(ROWS_PER_FLUSH + 4))
+
+
+def refuse_as_full():
+    raise StorageError(errno.ENOSPC, "the disk is full")
+
+
+def damaged_header(lines):
+    return [b"[1]", *lines[1:]]
+
+
+def damaged_line(lines):
+    return [lines[0], lines[1][:20], *lines[2:]]
+
+
+def line_of_another_kind(lines):
+    return [lines[0], b"3", *lines[2:]]
+
+
+def line_without_a_column(lines):
+    return [lines[0], lines[1].replace(b'"loss"', b'"lost"'), *lines[2:]]
+
+
+def line_of_other_types(lines):
+    return [lines[0], lines[1].replace(b'"loss":0.0', b'"loss":"low"'), *lines[2:]]
+
+
+def line_of_no_text(lines):
+    return [lines[0], b"\xff\x00", *lines[2:]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damaged_header,
+        damaged_line,
+        line_of_another_kind,
+        line_without_a_column,
+        line_of_other_types,
+        line_of_no_text,
+    ],
+)
+def test_a_damaged_journal_is_told_by_name(run, damage):
+    journal = writer(run)
+    journal.append(row(0))
+    journal.append(row(1))
+    file = run / "evaluations" / files(run, "jsonl")[0]
+    file.write_bytes(b"\n".join(damage(file.read_bytes().split(b"\n"))))
+    with pytest.raises(StateError, match=r"journal-000000000000.jsonl .*: restore a copy"):
+        load_run(run)
+    with pytest.raises(StateError, match=r"evaluations.* (is not a readable journal|does not hold rows of this table)"):
+        writer(run)

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from multinas_ray.errors import StateError
+from multinas_ray.errors import StateError, UnreadableError
+from multinas_ray.storage import read_plain, write_atomic, write_plain
 from multinas_ray.storage.plain import DTYPES, decode_plain, encode_plain
 
 arrays = hnp.arrays(
@@ -166,3 +167,16 @@ def test_the_example_of_the_format_is_read():
 def test_hostile_text_is_refused(text, message):
     with pytest.raises(StateError, match=message):
         decode_plain(text)
+
+
+def test_plain_data_lies_in_a_file_of_its_own_whose_damage_is_told_by_name(folder):
+    write_plain(folder.join("a.json"), {"a": [1, np.arange(3)]}, indent=2)
+    back = read_plain(folder.join("a.json"))
+    assert back["a"][0] == 1
+    np.testing.assert_array_equal(back["a"][1], np.arange(3))
+    with pytest.raises(UnreadableError, match=r"b.json cannot be read \(it is missing\): check the path"):
+        read_plain(folder.join("b.json"))
+    for content in (b"", b"{", b'{"a": NaN}', b"\xff", b"[" * 100_000):
+        write_atomic(folder.join("a.json"), content)
+        with pytest.raises(StateError, match=r"a.json: .*restore a copy|a.json: NaN is not JSON"):
+            read_plain(folder.join("a.json"))

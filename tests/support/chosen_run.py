@@ -8,7 +8,7 @@ import torch
 from multinas_ray.data import DataConfig
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import ARCHITECTURES_FILE, architectures_schema, write_config
-from multinas_ray.storage import resolve, write_table
+from multinas_ray.storage import make_table, resolve, write_parquet
 from multinas_ray.supernets import WeightTraining, build_subnet
 from tests.support.tiny_search import tiny_space
 
@@ -48,7 +48,7 @@ def write_family(path: str, architectures: Sequence[tuple[int, ...]]) -> None:
         "supernet_test_accuracy": [0.5] * number,
         "weights_path": [f"networks/{network}/weights.pt" for network in range(number)],
     }
-    write_table(resolve(path).join(ARCHITECTURES_FILE), schema, {}, columns)
+    write_parquet(resolve(path).join(ARCHITECTURES_FILE), make_table(schema, columns))
     for network, architecture in enumerate(architectures):
         (Path(path) / "networks" / str(network)).mkdir(parents=True, exist_ok=True)
         weights = build_subnet(space, architecture, seed=7).state_dict()

@@ -17,7 +17,7 @@ from multinas_ray.runs import (
     write_config,
     write_finished,
 )
-from multinas_ray.storage import TableWriter, write_table
+from multinas_ray.storage import TableWriter, make_table, write_parquet
 
 NUM_CATEGORIES = [3, 4, 2, 4, 3, 4]
 COEFFICIENTS = [0.0, 0.1, 0.3, 1.0]
@@ -112,34 +112,31 @@ class SyntheticRun:
         params = self.params[np.arange(6), modes].sum(axis=1)
         loss = 0.3 + 0.9 * (params / self.scale + 0.02) ** -0.3 - 0.9
         count = len(modes)
-        write_table(
-            self.path / "architectures.parquet",
-            architectures_schema(["params", "flops"]),
-            {},
-            {
-                "network": np.arange(count),
-                "origin": ["mode"] * count,
-                "distribution": np.arange(count)[::-1],
-                "coefficient": np.array(COEFFICIENTS[::-1]),
-                "target": [None] * count,
-                "limits": [None] * count,
-                "architecture": modes,
-                "architecture_readable": [readable(mode) for mode in modes],
-                "params": params,
-                "flops": params * 30,
-                "complexity": params / self.scale,
-                "mode_probability": self.optimizer.diagnostics()["mode_probability"][::-1],
-                "evaluation_id": [None] * count,
-                "supernet_loss": loss,
-                "supernet_accuracy": np.exp(-loss),
-                "supernet_test_accuracy": np.exp(-loss) - 0.01,
-                "retrained_loss": loss * 0.7,
-                "retrained_accuracy": np.exp(-loss * 0.7),
-                "weights_path": [None] * count,
-                "retrained_epochs": [None] * count,
-                "retrained_path": [None] * count,
-            },
-        )
+        columns = {
+            "network": np.arange(count),
+            "origin": ["mode"] * count,
+            "distribution": np.arange(count)[::-1],
+            "coefficient": np.array(COEFFICIENTS[::-1]),
+            "target": [None] * count,
+            "limits": [None] * count,
+            "architecture": modes,
+            "architecture_readable": [readable(mode) for mode in modes],
+            "params": params,
+            "flops": params * 30,
+            "complexity": params / self.scale,
+            "mode_probability": self.optimizer.diagnostics()["mode_probability"][::-1],
+            "evaluation_id": [None] * count,
+            "supernet_loss": loss,
+            "supernet_accuracy": np.exp(-loss),
+            "supernet_test_accuracy": np.exp(-loss) - 0.01,
+            "retrained_loss": loss * 0.7,
+            "retrained_accuracy": np.exp(-loss * 0.7),
+            "weights_path": [None] * count,
+            "retrained_epochs": [None] * count,
+            "retrained_path": [None] * count,
+        }
+        table = make_table(architectures_schema(["params", "flops"]), columns)
+        write_parquet(self.path / "architectures.parquet", table)
         total = self.num_rounds * SAMPLES
         write_finished(self.path, {"num_evaluations": total, "num_restarts": 0, **totals})
 
