@@ -90,7 +90,7 @@ fi
 tail -n 1 <<< "$output"
 
 flags=(--storage "$HOME/runs" --warmup-rounds 20 --search-rounds 40)
-show ray submit "${style[@]}" "$cluster" tests/search/tiny_search.py -- "${flags[@]}"
+show ray submit "${style[@]}" "$cluster" tests/support/tiny_search.py -- "${flags[@]}"
 [ -e "$HOME/runs/tiny/finished.json" ] || { echo "local_up.sh: the search left no finished.json" >&2; exit 1; }
 show ray rsync-down "${style[@]}" "$cluster" "$HOME/runs/tiny/" "$place/tiny/"
 show multinas-ray verify "$place/tiny"

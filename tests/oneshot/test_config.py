@@ -9,7 +9,7 @@ from multinas_ray.core import make_optimizer, settings_from_dict
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import config_metadata, load_run, write_config
-from multinas_ray.spaces import NetworkSpace, Position, digits_space
+from multinas_ray.spaces import AdditiveCost, NetworkSpace, Position, digits_space
 from multinas_ray.supernets import WeightTraining
 
 TRAINING = WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32)  # as in conftest.py
@@ -316,3 +316,18 @@ def test_targets_are_told_to_the_optimiser_as_shares_of_the_largest(make_config)
     assert config.to_dict()["targets"] == [9e3, 1.2e4, 2e4]
     assert make_config().to_dict()["targets"] is None
     assert make_config().optimizer_settings.targets is None
+
+
+def test_costs_of_ones_own_are_checked(make_config):
+    space = make_config().space
+    other = AdditiveCost.from_rows("latency", [[1.0, 2.0]])
+    with pytest.raises(ConfigError, match="make it from this space"):
+        make_config(extra_costs=[other])
+    negative = space.additive_cost("latency", lambda block, shape: -1.0)
+    with pytest.raises(ConfigError, match="can be negative"):
+        make_config(extra_costs=[negative])
+    with pytest.raises(ConfigError, match="cannot be a column"):
+        make_config(extra_costs=[space.additive_cost("params", lambda block, shape: 1.0)])
+    nothing = space.additive_cost("watts", lambda block, shape: 0.0)
+    with pytest.raises(ConfigError, match="0 for every network"):
+        make_config(extra_costs=[nothing], complexity="watts")

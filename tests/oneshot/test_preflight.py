@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,12 +6,13 @@ import pytest
 import ray
 from rich.console import Console
 
-from multinas_ray.cluster import resources
+from multinas_ray.cluster import NodeFacts
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.oneshot import preflight
-from multinas_ray.oneshot.preflight import check_data, check_resources, check_run_folder
-from multinas_ray.runs import RunSession, write_config
+from multinas_ray.oneshot.memory_estimate import estimate_memory
+from multinas_ray.oneshot.preflight import check_cluster, check_data, check_gpus, check_resources, check_run_folder
+from multinas_ray.runs import RunSession, gigabytes, write_config
 from multinas_ray.spaces import digits_space
 from multinas_ray.supernets import WeightTraining
 
@@ -174,54 +176,26 @@ def test_fewer_workers_are_enough_where_the_search_may_go_on_with_them(make_conf
         check_resources(make_config(num_workers=2), Console())
 
 
-@pytest.mark.parametrize("come", [True, False])
-def test_nodes_are_asked_for_and_waited_for(make_config, cluster, monkeypatch, come):
-    requests = []
+def test_nodes_that_are_waited_for_count(make_config, cluster, monkeypatch):
+    def wait(num_workers, *, wait_seconds, **asked):
+        assert (num_workers, wait_seconds) == (2, 30.0)
+        cluster((2.0, 0.0))
 
-    def request_resources(bundles):
-        requests.append(bundles)
-        if come and bundles:
-            cluster((2.0, 1.0), (8.0, 1.0))
-
-    monkeypatch.setattr(resources, "request_resources", request_resources)
-    monkeypatch.setattr(resources, "NODE_POLL_SECONDS", 0.01)
-    cluster((2.0, 1.0))
-    config = make_config(num_workers=2, use_gpu=True, node_wait_seconds=30.0 if come else 0.05)
-    if come:
-        check_resources(config, Console())
-    else:
-        with pytest.raises(RunError, match="the cluster has 1 node"):
-            check_resources(config, Console())
-    assert requests == [[{"CPU": 1.0, "GPU": 1.0}] * 2, []]
+    monkeypatch.setattr(preflight, "wait_for_room", wait)
+    cluster((1.0, 0.0))
+    check_resources(make_config(num_workers=2, node_wait_seconds=30.0), Console())
 
 
-REMEDY = "; lower num_workers or what each worker asks for, or add nodes"
+def node_with(*gpu_bytes):
+    """What a node with GPUs of these sizes tells of itself."""
+    return NodeFacts(address="10.0.0.1", versions={}, storage_problem=None, sees_images=True, gpu_bytes=list(gpu_bytes))
 
 
-@pytest.mark.parametrize(
-    ("changes", "nodes", "text"),
-    [
-        (
-            {"num_workers": 2, "cpus_per_worker": 1.5},
-            [(2.0, 0.0)],
-            "num_workers=2 workers of 1.5 CPU do not fit: the cluster has 1 node(s) with 2 CPU and 0 GPU, room for 1",
-        ),
-        (
-            {"num_workers": 2, "use_gpu": True},
-            [(64.0, 1.0)],
-            "num_workers=2 workers of 1 CPU and 1 GPU do not fit: the cluster has 1 node(s) with 64 CPU and 1 GPU, "
-            "room for 1",
-        ),
-        (
-            {"cpus_per_worker": 4.0},
-            [(2.0, 0.0), (2.0, 0.0)],
-            "num_workers=1 workers of 4 CPU do not fit: the cluster has 2 node(s) with 2 CPU and 0 GPU, "
-            "2 CPU and 0 GPU, room for 0",
-        ),
-    ],
-)
-def test_a_cluster_that_has_too_little_is_told_what_it_has(make_config, cluster, changes, nodes, text):
-    cluster(*nodes)
-    with pytest.raises(RunError) as caught:
-        check_resources(make_config(**changes), Console())
-    assert str(caught.value) == text + REMEDY
+def test_a_gpu_too_small_for_one_subnet_is_told_what_it_needs(make_config, monkeypatch):
+    config = make_config(use_gpu=True, num_workers=2, min_workers=1)
+    needed = estimate_memory(config.space, config.training, 1).least
+    large, small = (node_with(2 * needed, memory) for memory in (needed, needed - 1))
+    check_gpus(config, [large])
+    monkeypatch.setattr(preflight, "check_nodes", lambda *paths: [large, replace(small, address="10.0.0.2")])
+    with pytest.raises(RunError, match=re.escape(f"1 worker(s) need {gigabytes(needed)} each; use more workers")):
+        check_cluster(config)

@@ -1,11 +1,10 @@
 import pytest
 
-from multinas_ray.cluster import load_module, load_object
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import write_config
 from multinas_ray.selection.opening import open_run
-from multinas_ray.spaces import AdditiveCost, cifar10_mobile_space
+from multinas_ray.spaces import cifar10_mobile_space
 
 OWN_BLOCK = """
 from dataclasses import asdict, dataclass
@@ -78,49 +77,3 @@ def test_own_blocks_are_imported_by_file(make_config, tmp_path):
         open_run(config.run_path)
     with pytest.raises(StateError, match="fingerprint differs"):  # read, and seen to be another space
         open_run(config.run_path, imports=[str(file)])
-
-
-def test_code_by_name(tmp_path):
-    file = tmp_path / "spaces_of_test_opened.py"
-    file.write_text("def mine(): return 3")
-    assert load_object(f"{file}:mine")() == 3
-    assert load_module(str(file)) is load_module(str(file))
-    assert load_object("json:dumps")([]) == "[]"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("json", "give MODULE:NAME"),
-        (":dumps", "give MODULE:NAME"),
-        ("json:nothing", "json defines no 'nothing'"),
-        ("no_such_module:thing", "no_such_module.*cannot be imported"),
-        ("no_such_file.py:thing", "no file no_such_file.py"),
-    ],
-)
-def test_a_wrong_name_is_told(name, message):
-    with pytest.raises(ConfigError, match=message):
-        load_object(name)
-
-
-def test_a_broken_file_is_told_and_not_kept(tmp_path):
-    file = tmp_path / "broken_of_test_opened.py"
-    file.write_text("1 / 0")
-    for _ in range(2):
-        with pytest.raises(ConfigError, match="ZeroDivisionError"):
-            load_module(str(file))
-
-
-def test_costs_of_ones_own_are_checked(make_config):
-    space = make_config().space
-    other = AdditiveCost.from_rows("latency", [[1.0, 2.0]])
-    with pytest.raises(ConfigError, match="make it from this space"):
-        make_config(extra_costs=[other])
-    negative = space.additive_cost("latency", lambda block, shape: -1.0)
-    with pytest.raises(ConfigError, match="can be negative"):
-        make_config(extra_costs=[negative])
-    with pytest.raises(ConfigError, match="cannot be a column"):
-        make_config(extra_costs=[space.additive_cost("params", lambda block, shape: 1.0)])
-    nothing = space.additive_cost("watts", lambda block, shape: 0.0)
-    with pytest.raises(ConfigError, match="0 for every network"):
-        make_config(extra_costs=[nothing], complexity="watts")

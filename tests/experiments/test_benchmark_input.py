@@ -1,12 +1,7 @@
-"""The input's benchmark, and shards written from the command line."""
-
 import numpy as np
 import torch
 
-from experiments import benchmark_input, write_shards
-from multinas_ray.data import scan_images
-from tests.support.image_trees import write_tree
-from tests.support.narrow import present
+from experiments import benchmark_input
 
 
 def test_the_benchmark_measures_each_loader(capsys):
@@ -44,12 +39,3 @@ def test_both_loaders_give_normalised_batches(tmp_path):
         assert images.dtype == torch.float32
         np.testing.assert_allclose(images.mean((0, 2, 3)), 0.0, atol=1.0)
         assert sorted(labels.tolist()) == [0] * 8 + [1] * 8
-
-
-def test_shards_are_written_from_the_command_line(tmp_path, capsys):
-    tree, shards = write_tree(tmp_path / "tree", {"a": 3, "b": 2}), str(tmp_path / "shards")
-    assert write_shards.main([str(tree), shards, "--images-per-group", "2"]) == 0
-    assert "5 images written to" in capsys.readouterr().out
-    assert len(np.unique(present(scan_images(shards).train.groups))) == 3
-    assert write_shards.main([str(tree), shards]) == 2
-    assert "holds image shards already" in capsys.readouterr().out

@@ -6,11 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from multinas_ray.cluster import NodeFacts, check_versions, describe_nodes, nodes
+from multinas_ray.cluster import NodeFacts, check_nodes, check_versions, describe_nodes, nodes
 from multinas_ray.errors import RunError
-from multinas_ray.oneshot.memory_estimate import estimate_memory
-from multinas_ray.oneshot.preflight import check_cluster, check_gpus
-from multinas_ray.runs import gigabytes
 
 FINE = NodeFacts(
     address="10.0.0.1",
@@ -38,13 +35,12 @@ def answers(monkeypatch):
     return answer
 
 
-def test_nodes_that_fit_together(make_config, answers):
-    config = make_config()
+def test_nodes_that_fit_together(tmp_path, answers):
     asked = answers(FINE, replace(FINE, address="10.0.0.2"))
-    assert len(check_cluster(config)) == 2
+    assert len(check_nodes(str(tmp_path / "runs"), "images")) == 2
     ((storage, marker, data_path),) = asked
-    assert storage == config.storage_path
-    assert data_path is None
+    assert storage == str(tmp_path / "runs")
+    assert data_path == "images"
     assert not Path(marker).exists()
     assert list(Path(storage).iterdir()) == []
 
@@ -61,24 +57,14 @@ def test_nodes_that_fit_together(make_config, answers):
         ({"sees_images": False}, "the node 10.0.0.2 does not see the images at"),
     ],
 )
-def test_a_node_that_does_not_fit_is_named(make_config, answers, changes, text):
+def test_a_node_that_does_not_fit_is_named(tmp_path, answers, changes, text):
     answers(FINE, replace(FINE, address="10.0.0.2", **changes))
     with pytest.raises(RunError, match=re.escape(text)):
-        check_cluster(make_config())
+        check_nodes(str(tmp_path), None)
 
 
 def test_one_node_fits_itself():
     check_versions([FINE])
-
-
-def test_a_gpu_too_small_for_one_subnet_is_told_what_it_needs(make_config, answers):
-    config = make_config(use_gpu=True, num_workers=2, min_workers=1)
-    needed = estimate_memory(config.space, config.training, 1).least
-    large, small = (replace(FINE, gpu_bytes=[2 * needed, memory]) for memory in (needed, needed - 1))
-    check_gpus(config, [large])
-    answers(large, replace(small, address="10.0.0.2"))
-    with pytest.raises(RunError, match=re.escape(f"1 worker(s) need {gigabytes(needed)} each; use more workers")):
-        check_cluster(config)
 
 
 def test_nodes_are_described_in_a_few_lines():

@@ -1,0 +1,35 @@
+import pytest
+
+from multinas_ray.cluster import load_module, load_object
+from multinas_ray.errors import ConfigError
+
+
+def test_code_by_name(tmp_path):
+    file = tmp_path / "spaces_of_test_user_code.py"
+    file.write_text("def mine(): return 3")
+    assert load_object(f"{file}:mine")() == 3
+    assert load_module(str(file)) is load_module(str(file))
+    assert load_object("json:dumps")([]) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("json", "give MODULE:NAME"),
+        (":dumps", "give MODULE:NAME"),
+        ("json:nothing", "json defines no 'nothing'"),
+        ("no_such_module:thing", "no_such_module.*cannot be imported"),
+        ("no_such_file.py:thing", "no file no_such_file.py"),
+    ],
+)
+def test_a_wrong_name_is_told(name, message):
+    with pytest.raises(ConfigError, match=message):
+        load_object(name)
+
+
+def test_a_broken_file_is_told_and_not_kept(tmp_path):
+    file = tmp_path / "broken_of_test_user_code.py"
+    file.write_text("1 / 0")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="ZeroDivisionError"):
+            load_module(str(file))
