@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 from pyarrow import fs as pafs
 
 from multinas_ray.data.decoding import Encoded
+from multinas_ray.data.listing import ImageListing
 from multinas_ray.data.progress import image_progress
-from multinas_ray.data.tree import ImageTree, scan_tree
+from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError, DataError, RunError
 
 INDEX_FILE = "index.parquet"
@@ -184,7 +185,7 @@ class ImageShards:
         return ImageShards(self.reader, names, labels, np.concatenate([self.where, other.where]))
 
 
-def scan_images(path: str) -> ImageTree:
+def scan_images(path: str) -> ImageListing:
     """List the images at a path: those of shards where it has an index, else those of a tree of files.
 
     Raises:
@@ -201,7 +202,7 @@ def scan_images(path: str) -> ImageTree:
     return _scan_shards(place)
 
 
-def _scan_shards(place: Place) -> ImageTree:
+def _scan_shards(place: Place) -> ImageListing:
     try:
         index = pq.read_table(f"{place.path}/{INDEX_FILE}", filesystem=place.file_system)
     except (pa.ArrowException, OSError) as error:
@@ -218,7 +219,7 @@ def _scan_shards(place: Place) -> ImageTree:
     train, validation, test = (part if len(part) else None for part in parts.values())
     if train is None:
         raise DataError(f"{place} has no training images: write the shards again")
-    return ImageTree(train, validation, test, class_names)
+    return ImageListing(train, validation, test, class_names)
 
 
 def shard_name(file: int) -> str:
