@@ -14,7 +14,7 @@ from typing import Any, TypedDict, TypeVar
 
 from multinas_ray.cluster import load_module, load_object
 from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
-from multinas_ray.data import DataConfig, FolderFacts, inspect_folder
+from multinas_ray.data import DataConfig, DataFacts, inspect_data
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.spaces import Block, ConvLayer, Cost, Head, NetworkSpace, Position, mbconv, skip
@@ -63,7 +63,7 @@ class BatchSettings(TypedDict):
     norm_batch_size: int
 
 
-def batch_settings(facts: FolderFacts, num_workers: int, batch_size: int | None) -> BatchSettings:
+def batch_settings(facts: DataFacts, num_workers: int, batch_size: int | None) -> BatchSettings:
     """Batches of at most 128 images that both splits can fill, of whole normalisation groups for each worker."""
     most = min(facts.num_train, facts.num_validation, MOST_BATCH_SIZE if batch_size is None else batch_size)
     norm_batch_size = min(MOST_NORM_BATCH_SIZE, max(1, most // num_workers))
@@ -87,7 +87,7 @@ def custom_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         strict=arguments.strict,
         in_memory=not arguments.stream,
     )
-    facts = inspect_folder(data)
+    facts = inspect_data(data)
     for name in arguments.imports:
         load_module(name)
     make_space: Callable[..., Any] = load_object(arguments.space) if arguments.space else mobile_space

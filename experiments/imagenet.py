@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 
 from multinas_ray.commands.experiment import EXIT_ERROR, add_run_arguments, run_experiment, with_run_arguments
-from multinas_ray.data import DataConfig, inspect_folder
+from multinas_ray.data import DataConfig, inspect_data
 from multinas_ray.errors import MultiNASError
 from multinas_ray.oneshot import OneShotSearchConfig, dry_run
 from multinas_ray.spaces import imagenet_mobile_space
@@ -88,7 +88,7 @@ def _images(arguments: argparse.Namespace) -> tuple[int, int, float]:
     fraction = arguments.validation_fraction
     if arguments.data is None:
         return round(IMAGENET_TRAIN_IMAGES * (1 - fraction)), IMAGENET_CLASSES, fraction
-    facts = inspect_folder(_data(arguments, fraction))
+    facts = inspect_data(_data(arguments, fraction))
     return facts.num_train, len(facts.class_names), fraction
 
 

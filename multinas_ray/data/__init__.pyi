@@ -1,13 +1,16 @@
-from .augmentation import Augmentation, Variation, standard_augmentation
+from .augmentation import Augmentation, Variation, photo_augmentation
 from .batch_stream import BatchStream
 from .batches import Batches, open_stream
 from .config import DataConfig
 from .decoding import read_square
-from .folder import IMAGENET_MEAN, IMAGENET_STD, FolderFacts, inspect_folder
+from .encoded_source import IMAGENET_MEAN, IMAGENET_STD, EncodedSource
 from .image_stream import ImageStream
 from .images import DataSplits, Images, ImageSet
-from .loading import load_splits
+from .in_memory import splits_in_memory
+from .listing import ImageListing
+from .loading import inspect_data, load_splits, standard_augmentation
 from .shards import scan_images, write_image_shards
+from .sources import DataFacts, DataSource, register_source
 from .streamed_images import ResizedCrop, StreamedImages, evaluation_transform
 
 __all__ = [
@@ -17,8 +20,11 @@ __all__ = [
     "BatchStream",
     "Batches",
     "DataConfig",
+    "DataFacts",
+    "DataSource",
     "DataSplits",
-    "FolderFacts",
+    "EncodedSource",
+    "ImageListing",
     "ImageSet",
     "ImageStream",
     "Images",
@@ -26,11 +32,14 @@ __all__ = [
     "StreamedImages",
     "Variation",
     "evaluation_transform",
-    "inspect_folder",
+    "inspect_data",
     "load_splits",
     "open_stream",
+    "photo_augmentation",
     "read_square",
+    "register_source",
     "scan_images",
+    "splits_in_memory",
     "standard_augmentation",
     "write_image_shards",
 ]

@@ -13,7 +13,6 @@ from multinas_ray.data.streamed_images import ResizedCrop
 from multinas_ray.errors import ConfigError
 
 _CIFAR_PADDING, _CIFAR_SIZE = 4, 32
-_DIGITS_PADDING = 1
 _STREAM = 1  # keeps these draws apart from the epoch's permutation, which uses the key (seed, epoch)
 
 
@@ -87,21 +86,13 @@ Variation = Augmentation | ResizedCrop
 """Of images in memory, or of those that are decoded when they are needed."""
 
 
-def standard_augmentation(config: DataConfig, image_size: int | None = None) -> Variation:
-    """Return the customary augmentation of a source.
-
-    Images that stay encoded: a crop of random size and form, and flip.
-    Photos: crop from a border of 4 pixels at 32x32 (in proportion for other sizes, at least 1) and flip.
-    Digits: a border of 1 pixel and no flip, since a mirrored digit is another sign.
+def photo_augmentation(config: DataConfig, image_size: int | None) -> Augmentation:
+    """Crop from a border of 4 pixels at 32x32 (in proportion for other sizes, at least 1) and flip.
 
     Args:
-        config: The source; `horizontal_flip=False` leaves the flip out.
+        config: `image_size` and `horizontal_flip`.
         image_size: Height of the images where the config leaves it to the data.
     """
-    if not config.in_memory:
-        return ResizedCrop(horizontal_flip=config.horizontal_flip)
-    if config.source == "digits":
-        return Augmentation(crop_padding=_DIGITS_PADDING, horizontal_flip=False)
     size = config.image_size or image_size or _CIFAR_SIZE
     padding = max(1, round(_CIFAR_PADDING * size / _CIFAR_SIZE))
     return Augmentation(crop_padding=padding, horizontal_flip=config.horizontal_flip)

@@ -1,8 +1,9 @@
 """CIFAR-10 from torchvision's own folder or from two Parquet files."""
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,13 @@ import pyarrow as pa
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from multinas_ray.data.images import ImageSet
+from multinas_ray.data.augmentation import Augmentation, photo_augmentation
+from multinas_ray.data.config import DataConfig
+from multinas_ray.data.images import DataSplits, ImageSet
+from multinas_ray.data.in_memory import splits_in_memory
+from multinas_ray.data.sources import DataSource, register_source
 from multinas_ray.errors import DataError, StateError
+from multinas_ray.settings import checked
 from multinas_ray.storage import read_parquet
 
 CLASS_NAMES = (
@@ -27,6 +33,34 @@ CLASS_NAMES = (
     "truck",
 )
 _PARQUET_FILES = ("train.parquet", "test.parquet")
+
+
+@register_source
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Cifar10Source(DataSource):
+    """CIFAR-10: 60,000 photos of 3x32x32 pixels."""
+
+    kind: ClassVar[str] = "cifar10"
+
+    path: str
+    """See `DataConfig.path`."""
+    download: bool = False
+    """Let torchvision download them (170 MB) into `path` if they are not there."""
+
+    def load(self, config: DataConfig) -> DataSplits:
+        """Divide the photos.
+
+        Raises:
+            DataError: Nothing usable is there; the message names the file or row and the remedy.
+            ConfigError: `image_size` or `max_train_images` does not fit.
+        """
+        training, test, class_names = load_cifar10(self.path, download=self.download)
+        return splits_in_memory(config, training, test, class_names)
+
+    def augmentation(self, config: DataConfig, image_size: int | None) -> Augmentation:
+        """That of photos."""
+        return photo_augmentation(config, image_size)
 
 
 def load_cifar10(path: str, *, download: bool) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:

@@ -1,15 +1,21 @@
 """Which images a run uses and how they are divided."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Annotated, Any
 
 from annotated_types import Ge
 
+from multinas_ray.data.sources import DataSource, source_class
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import NonNegativeInt, checked
 from multinas_ray.storage import resolve
 
-Source = Literal["digits", "cifar10", "folder"]
+READING_SETTINGS = ("path", "strict", "in_memory", "decode_processes", "download")
+"""Settings that are the source's own; it takes those that it has fields for."""
+MACHINE_SETTINGS = ("path", "strict", "decode_processes", "download")
+"""Settings that the same images may have otherwise on another machine."""
 
 
 @checked
@@ -21,9 +27,9 @@ class DataConfig:
         ConfigError: A field breaks the rule in its docstring.
     """
 
-    source: Source = "digits"
+    source: str = "digits"
     """`digits`: 1,797 handwritten digits, 1x8x8, inside scikit-learn. `cifar10`: 60,000 photos, 3x32x32.
-    `folder`: one's own images, a folder for each class."""
+    `folder`: one's own images, a folder for each class. Or one that `register_source` has made known."""
 
     path: str | None = None
     """Folder of CIFAR-10: the root given to torchvision (it holds `cifar-10-batches-py`), or a folder with
@@ -66,22 +72,40 @@ class DataConfig:
     download: bool = False
     """Let torchvision download CIFAR-10 (170 MB) into `path` if it is not there."""
 
+    source_options: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that only this source has, by name; see its class. None of the package's own sources has any."""
+
     def __post_init__(self) -> None:
         """Check what belongs together before anything is read."""
-        if self.source == "cifar10" and self.path is None:
-            raise ConfigError("source='cifar10' needs path: the folder that holds (or is to hold) CIFAR-10")
-        if self.source == "folder" and self.path is None:
-            raise ConfigError("source='folder' needs path: the folder that holds a folder for each class")
         if self.path is not None:
             resolve(self.path)  # it is well formed and holds no credentials: the path is recorded
-        if self.source == "folder" and self.download:
-            raise ConfigError("source='folder' is on disk already: leave download=False")
-        if not self.in_memory and self.source != "folder":
-            raise ConfigError(f"in_memory=False needs source='folder', {self.source} is kept in memory: leave it True")
-        if self.source == "digits" and (self.path is not None or self.download):
-            raise ConfigError("source='digits' comes with scikit-learn: leave path=None and download=False")
         if not 0 < self.validation_fraction < 1:
             raise ConfigError(
                 f"validation_fraction must lie above 0 and below 1, got {self.validation_fraction}; "
                 "0.2 keeps four images in five for training"
             )
+        _ = self.reader
+
+    @cached_property
+    def reader(self) -> DataSource:
+        """The source with its settings; it reads the images."""
+        kind = source_class(self.source)
+        takes = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]  # sources are dataclasses
+        given: dict[str, Any] = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name not in READING_SETTINGS or value == each.default:
+                continue
+            if each.name not in takes:
+                raise ConfigError(f"the source {self.source!r} takes no {each.name}, got {value!r}; leave it out")
+            given[each.name] = value
+        if "path" in takes and "path" not in given:
+            raise ConfigError(f"the source {self.source!r} needs path, the place of its images; give it")
+        return kind(**given, **self.source_options)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides which images there are and how they are divided; not where they lie and how they are read."""
+        machine_options = self.reader.machine_options
+        options = {name: value for name, value in self.source_options.items() if name not in machine_options}
+        settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in MACHINE_SETTINGS}
+        return {**settings, "source_options": options}

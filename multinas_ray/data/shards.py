@@ -20,8 +20,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from multinas_ray.data.decoding import Encoded
+from multinas_ray.data.listing import ImageListing
 from multinas_ray.data.progress import image_progress
-from multinas_ray.data.tree import ImageTree, scan_tree
+from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.storage import (
     Location,
@@ -155,7 +156,7 @@ class ImageShards:
         return ImageShards(self.reader, names, labels, np.concatenate([self.where, other.where]))
 
 
-def scan_images(path: str) -> ImageTree:
+def scan_images(path: str) -> ImageListing:
     """List the images at a path: those of shards where it has an index, else those of a tree of files.
 
     Raises:
@@ -172,7 +173,7 @@ def scan_images(path: str) -> ImageTree:
     return _scan_shards(place)
 
 
-def _scan_shards(place: Location) -> ImageTree:
+def _scan_shards(place: Location) -> ImageListing:
     try:
         index = read_parquet(place.join(INDEX_FILE))
     except StateError as error:
@@ -189,7 +190,7 @@ def _scan_shards(place: Location) -> ImageTree:
     train, validation, test = (part if len(part) else None for part in parts.values())
     if train is None:
         raise DataError(f"{place} has no training images: write the shards again")
-    return ImageTree(train, validation, test, class_names)
+    return ImageListing(train, validation, test, class_names)
 
 
 def shard_name(file: int) -> str:

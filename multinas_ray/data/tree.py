@@ -12,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from multinas_ray.data.config import DataConfig
-from multinas_ray.data.decoding import Encoded
-from multinas_ray.data.images import divide, divide_training, limit_training
+from multinas_ray.data.listing import ImageListing
 from multinas_ray.errors import DataError
 
 SPLIT_FOLDERS = {
@@ -26,8 +24,6 @@ SPLIT_FOLDERS = {
     "test": "test",
 }
 """Folder names that stand for a split and not for a class."""
-TEST_FRACTION, _TEST_SEED = 0.2, 0
-"""Share of a tree without splits that becomes its test images [ours], the same for every `split_seed`."""
 _SCAN_THREADS = 16  # a shared disk answers many questions at once
 _NAMES_SHOWN = 5
 
@@ -74,24 +70,7 @@ class ImageFiles:
         return ImageFiles(self.root, names, labels)
 
 
-@dataclass(frozen=True, eq=False)
-class ImageTree:
-    """The files of a tree, by the splits its folders make."""
-
-    train: Encoded
-    """All files where the folders make no splits."""
-
-    validation: Encoded | None
-    """Files to judge architectures on; None: to be drawn out of `train`."""
-
-    test: Encoded | None
-    """Files for the end; None: to be drawn out of `train`."""
-
-    class_names: tuple[str, ...]
-    """Names of the class folders, sorted; their positions are the labels."""
-
-
-def scan_tree(path: str) -> ImageTree:
+def scan_tree(path: str) -> ImageListing:
     """List a tree's files.
 
     Three forms are known: `train/<class>/*` with `val` or `test` beside it, whose images are then the test images;
@@ -110,38 +89,15 @@ def scan_tree(path: str) -> ImageTree:
     splits = _split_folders(root, folders)
     if not splits:
         class_names = _class_names(root, folders)
-        return ImageTree(_list_files(root, root, class_names, least=2), None, None, class_names)
+        return ImageListing(_list_files(root, root, class_names, least=2), None, None, class_names)
     class_names = _class_names(splits["train"], _subfolders(splits["train"]))
     files: dict[str, ImageFiles] = {}
     for split, folder in splits.items():
         _check_classes(folder, class_names, splits["train"])
         files[split] = _list_files(root, folder, class_names, least=2 if split == "train" else 1)
     if "test" not in files:  # the usual pair: the second folder is for the end
-        return ImageTree(files["train"], None, files.get("validation"), class_names)
-    return ImageTree(files["train"], files.get("validation"), files["test"], class_names)
-
-
-def split_files(tree: ImageTree, config: DataConfig) -> tuple[Encoded, Encoded, Encoded]:
-    """Divide a tree's files into training, validation and test files, stratified by class.
-
-    Raises:
-        DataError: A class would have no training image.
-        ConfigError: `max_train_images` leaves less than two images a class.
-    """
-    train, test = tree.train, tree.test
-    if test is None:
-        train, test = divide(train, TEST_FRACTION, np.random.default_rng(_TEST_SEED))
-    train = limit_training(train, config, len(tree.class_names))
-    validation = tree.validation
-    if validation is None:
-        train, validation = divide_training(train, config)
-    counts = np.bincount(train.labels, minlength=len(tree.class_names))
-    if counts.min() == 0:
-        raise DataError(
-            f"class {tree.class_names[int(counts.argmin())]!r} would have no training image after the splits: give "
-            f"each class more images, or set a validation_fraction below {config.validation_fraction}"
-        )
-    return train, validation, test
+        return ImageListing(files["train"], None, files.get("validation"), class_names)
+    return ImageListing(files["train"], files.get("validation"), files["test"], class_names)
 
 
 def _split_folders(root: Path, folders: Sequence[Path]) -> dict[str, Path]:

@@ -29,7 +29,6 @@ _RESULTS = (
 )
 _ORIGIN = ("origin", "distribution", "coefficient", "target", "limits", "mode_probability")
 _WHOLE = ("distribution", "retrained_epochs")
-_MACHINE_SETTINGS = ("path", "download", "strict", "in_memory", "decode_processes")
 _BUILT_IN_BLOCKS = ("Block", "Head", "SqueezeExcitation")
 
 
@@ -143,9 +142,9 @@ def _describe_latency(
 
 
 def _describe_data(opened: OpenedRun, splits: DataSplits) -> dict[str, Any]:
-    settings = dataclasses.asdict(opened.data)
+    settings = opened.data.identity()
     return {
-        **{name: value for name, value in settings.items() if name not in _MACHINE_SETTINGS},
+        **{name: value for name, value in settings.items() if name != "in_memory" and value != {}},
         "num_images": {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)},
         "num_skipped_files": len(splits.skipped_files),
     }

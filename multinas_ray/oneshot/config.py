@@ -215,15 +215,12 @@ class OneShotSearchConfig:
         """What a resumed run must share with its start: all that decides what is searched and how."""
         plan = dataclasses.asdict(self.plan)
         del plan["rounds_ahead"]
-        data = dataclasses.asdict(self.data)
-        for name in ("path", "download", "strict", "decode_processes"):
-            del data[name]  # the same images may lie elsewhere and be read otherwise
         training = dataclasses.asdict(self.training)
         del training["activation_bytes_limit"]  # computes the same in other pieces
         return {
             "seed": self.seed,
             "space": {"fingerprint": self.space.fingerprint, **self.space.to_dict()},
-            "data": data,
+            "data": self.data.identity(),
             "training": training,
             "plan": plan,
             "complexity": {"name": self.complexity, "scale": self.complexity_scale, "unit": self.cost.unit},

@@ -7,13 +7,16 @@ from multinas_ray.errors import ConfigError
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"source": "mnist"}, "source must be one of digits, cifar10, folder, got 'mnist'"),
-        ({"source": "folder"}, "source='folder' needs path"),
-        ({"source": "folder", "path": "x", "download": True}, "leave download=False"),
-        ({"source": "cifar10"}, "source='cifar10' needs path"),
+        ({"source": "mnist"}, "no data source is registered by the name 'mnist'; known are cifar10, digits, folder"),
+        ({"source": "folder"}, "the source 'folder' needs path, the place of its images; give it"),
+        (
+            {"source": "folder", "path": "x", "download": True},
+            "the source 'folder' takes no download, got True; leave it out",
+        ),
+        ({"source": "cifar10"}, "the source 'cifar10' needs path"),
         ({"source": "folder", "path": "s3://key:secret@bucket/images"}, "would bring its secret into logs and results"),
-        ({"path": "/data"}, "leave path=None and download=False"),
-        ({"download": True}, "leave path=None and download=False"),
+        ({"path": "/data"}, "the source 'digits' takes no path, got '/data'; leave it out"),
+        ({"download": True}, "the source 'digits' takes no download"),
         ({"validation_fraction": 0.0}, "validation_fraction must lie above 0 and below 1, got 0.0"),
         ({"validation_fraction": 1}, "validation_fraction must lie above 0 and below 1, got 1.0"),
         ({"validation_fraction": float("nan")}, "validation_fraction must be finite, got nan"),

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from multinas_ray.data import Augmentation, DataConfig, inspect_folder, load_splits, standard_augmentation
-from multinas_ray.data import folder as folder_module
+from multinas_ray.data import Augmentation, DataConfig, encoded_source, inspect_data, load_splits, standard_augmentation
 from multinas_ray.data.decoding import read_square
-from multinas_ray.data.folder import available_memory_bytes
+from multinas_ray.data.encoded_source import available_memory_bytes
 from multinas_ray.data.tree import ImageFiles
 from multinas_ray.errors import ConfigError, DataError
 from tests.support.image_trees import picture, write_class, write_tree
@@ -76,7 +75,7 @@ def test_the_size_found_is_the_median_of_the_shorter_sides_at_most_64(tmp_path, 
         for number, size in enumerate(sizes):
             write_class(tmp_path / f"train/{name}/{number}", 1, size=(size, 3 * size))
         write_class(tmp_path / f"val/{name}", 1, size=(300, 300))
-    facts = inspect_folder(config(tmp_path))
+    facts = inspect_data(config(tmp_path))
     assert facts.image_shape == (3, found, found)
     assert (facts.num_train, facts.num_validation, facts.num_test) == (5, 1, 2)
     assert load_splits(config(tmp_path)).image_shape == (3, found, found)
@@ -97,11 +96,11 @@ def test_grey_trees_have_one_channel_and_one_colour_image_makes_three(tmp_path):
 
 
 def test_a_colour_image_beyond_those_looked_at_for_the_size_makes_three_channels(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder_module, "_SIZES_SAMPLED", 2)  # the first and the last
+    monkeypatch.setattr(encoded_source, "_SIZES_SAMPLED", 2)  # the first and the last
     write_tree(tmp_path, {"train/a": 5, "train/b": 5, "val/a": 2, "val/b": 2}, mode="L")
-    assert inspect_folder(config(tmp_path)).image_shape == (1, 8, 8)
+    assert inspect_data(config(tmp_path)).image_shape == (1, 8, 8)
     picture(0).save(tmp_path / "val" / "a" / "00.png")
-    assert inspect_folder(config(tmp_path)).image_shape == (3, 8, 8)
+    assert inspect_data(config(tmp_path)).image_shape == (3, 8, 8)
 
 
 def save_as(path, mode):
@@ -174,8 +173,8 @@ def test_a_class_whose_images_are_all_damaged_is_named(tmp_path):
 
 def test_too_little_memory_is_told_before_anything_is_decoded(tmp_path, monkeypatch):
     write_tree(tmp_path, {"a": 10, "b": 10})
-    monkeypatch.setattr(folder_module, "available_memory_bytes", lambda: 2 * 20 * 3 * 8**2 - 1)
-    monkeypatch.setattr(folder_module, "_decode_all", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr(encoded_source, "available_memory_bytes", lambda: 2 * 20 * 3 * 8**2 - 1)
+    monkeypatch.setattr(encoded_source, "_decode_all", lambda *_, **__: pytest.fail("decoded"))
     with pytest.raises(ConfigError, match=r"20 images of 8x8 take 0.0 GiB.* set image_size=7 or less"):
         load_splits(config(tmp_path))
 

@@ -1,5 +1,6 @@
 import pickle
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from multinas_ray.data import (
     ImageStream,
     ResizedCrop,
     StreamedImages,
-    inspect_folder,
+    inspect_data,
     load_splits,
     write_image_shards,
 )
@@ -205,8 +206,8 @@ def test_shards_in_an_object_store_are_those_on_a_disk(tree, shards, s3):
     address = f"s3://bucket/images?{s3}"
     assert write_image_shards(str(tree), address, images_per_file=32, images_per_group=5) == 66
     config = DataConfig(source="folder", path=address, in_memory=False, image_size=8, decode_processes=1)
-    assert inspect_folder(config).image_shape == (3, 8, 8)
-    remote, local = load_splits(config), load_splits(DataConfig(**{**vars(config), "path": str(shards)}))
+    assert inspect_data(config).image_shape == (3, 8, 8)
+    remote, local = load_splits(config), load_splits(replace(config, path=str(shards)))
     assert remote.class_names == local.class_names
     for step in (0, 1, 5):
         images, labels = stream(remote.train).batch(step)

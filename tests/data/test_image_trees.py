@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from multinas_ray.data import DataConfig
-from multinas_ray.data.tree import scan_tree, split_files
+from multinas_ray.data.listing import split_listing
+from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError, DataError
 from tests.support.image_trees import write_class, write_tree
 
@@ -19,7 +20,7 @@ def config(path, **fields):
 
 
 def split(path, **fields):
-    return split_files(scan_tree(str(path)), config(path, **fields))
+    return split_listing(scan_tree(str(path)), config(path, **fields))
 
 
 def test_classes_are_the_sorted_folders_and_every_image_has_its_folders_label(tmp_path):

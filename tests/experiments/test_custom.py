@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.custom import batch_settings, custom_config, custom_parser, main, mobile_space
 from multinas_ray.cluster import load_module
-from multinas_ray.data import FolderFacts
+from multinas_ray.data import DataFacts
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import load_run
 from multinas_ray.selection import open_run
@@ -127,7 +127,7 @@ def test_flags_about_the_images_reach_their_configuration(tree):
     [(1000, 200, 1, 128, 32), (1000, 100, 2, 64, 32), (40, 10, 1, 10, 10), (40, 11, 2, 10, 5), (1000, 200, 3, 96, 32)],
 )
 def test_batches_fit_the_smaller_split_in_whole_groups(num_train, num_validation, num_workers, batch, norm):
-    facts = FolderFacts((3, 8, 8), ("a", "b"), num_train, num_validation, 10)
+    facts = DataFacts((3, 8, 8), ("a", "b"), num_train, num_validation, 10)
     settings = batch_settings(facts, num_workers, None)
     assert (settings["batch_size"], settings["norm_batch_size"]) == (batch, norm)
     assert batch % (norm * num_workers) == 0

@@ -1,0 +1,52 @@
+"""The handwritten digits inside scikit-learn."""
+
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from multinas_ray.data.augmentation import Augmentation
+from multinas_ray.data.config import DataConfig
+from multinas_ray.data.images import DataSplits, ImageSet, divide
+from multinas_ray.data.in_memory import splits_in_memory
+from multinas_ray.data.sources import DataSource, register_source
+from multinas_ray.errors import DataError
+from multinas_ray.settings import checked
+
+_TEST_FRACTION, _TEST_SEED = 0.2, 0
+_PADDING = 1  # of 8 pixels
+
+
+@register_source
+@checked
+@dataclass(frozen=True, kw_only=True)
+class DigitsSource(DataSource):
+    """1,797 digits of 1x8x8 pixels; a fixed stratified fifth are the test images."""
+
+    kind: ClassVar[str] = "digits"
+
+    def load(self, config: DataConfig) -> DataSplits:
+        """Divide the digits.
+
+        Raises:
+            DataError: scikit-learn is not installed.
+        """
+        training, test = divide(_load_digits(), _TEST_FRACTION, np.random.default_rng(_TEST_SEED))
+        return splits_in_memory(config, training, test, tuple(str(digit) for digit in range(10)))
+
+    def augmentation(self, config: DataConfig, image_size: int | None) -> Augmentation:
+        """A border of 1 pixel and no flip, since a mirrored digit is another sign."""
+        return Augmentation(crop_padding=_PADDING, horizontal_flip=False)
+
+
+def _load_digits() -> ImageSet:
+    if importlib.util.find_spec("sklearn") is None:
+        raise DataError(
+            "the digits come inside scikit-learn, which is not installed: "
+            'pip install "multinas-ray[demo]", or use source="cifar10"'
+        )
+    digits = importlib.import_module("sklearn.datasets").load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    return ImageSet(images, digits.target.astype(np.int64))

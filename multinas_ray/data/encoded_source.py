@@ -1,0 +1,237 @@
+"""Sources of encoded images: decoded into memory, where size and channels are found from them, or streamed."""
+
+# n files, C channels
+
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from multinas_ray.data.augmentation import Variation, photo_augmentation
+from multinas_ray.data.config import DataConfig
+from multinas_ray.data.decoding import GREY_MODES, Encoded, decode, open_image, read_square, tell_skipped
+from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics
+from multinas_ray.data.listing import ImageListing, split_listing
+from multinas_ray.data.progress import image_progress
+from multinas_ray.data.sources import DataFacts, DataSource
+from multinas_ray.data.streamed_images import CHANNELS, ResizedCrop, StreamedImages
+from multinas_ray.errors import ConfigError, DataError
+from multinas_ray.settings import NonNegativeInt
+
+MAX_FOUND_SIZE = 64
+"""Largest image_size taken without being asked for: sets in memory are for small images [ours]."""
+STREAMED_SIZE = 224
+"""image_size of images that stay encoded, if not asked for: ImageNet's custom."""
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's training pixels, as torchvision's references have them."""
+_STREAMED_SAMPLED = 4
+_SIZES_SAMPLED = 1000  # training images, evenly spaced, whose sizes are looked at [ours]
+_CHUNK = 1000
+_COPIES = 2  # the driver checks the images before a worker loads them, maybe on the same machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedSource(DataSource):
+    """A source of encoded images, JPEG, PNG and the like. Abstract: a subclass lists them.
+
+    In memory they are decoded at the start, to small squares; grey images keep their one channel if all are grey. Else
+    they are RGB, normalised as ImageNet, and decoded when they are needed.
+    """
+
+    path: str
+    """Where they lie."""
+    strict: bool = False
+    """See `DataConfig.strict`, and so on."""
+    in_memory: bool = True
+    decode_processes: NonNegativeInt | None = None
+
+    @abstractmethod
+    def listing(self) -> ImageListing:
+        """List the images without opening them.
+
+        Raises:
+            DataError: They cannot be listed; the message names what is wrong and the remedy.
+        """
+
+    def load(self, config: DataConfig) -> DataSplits:
+        """Decode the images into memory, or get ready to decode them when they are needed.
+
+        Raises:
+            DataError: The images cannot be listed; one is damaged and `strict` is set; or a class has no training
+                image that can be decoded.
+            ConfigError: The images do not fit into the memory, or `max_train_images` is too small.
+        """
+        listing = self.listing()
+        parts = split_listing(listing, config)
+        return self._decoded(listing, parts, config) if self.in_memory else self._streamed(listing, parts, config)
+
+    def inspect(self, config: DataConfig) -> DataFacts:
+        """Find out size, channels, classes and splits; only the headers of some images are read."""
+        listing = self.listing()
+        train, validation, test = split_listing(listing, config)
+        if self.in_memory:
+            size, channels = _find_shape(listing, config.image_size)
+        else:
+            size, channels = config.image_size or STREAMED_SIZE, CHANNELS
+        return DataFacts((channels, size, size), listing.class_names, len(train), len(validation), len(test))
+
+    def augmentation(self, config: DataConfig, image_size: int | None) -> Variation:
+        """That of photos in memory; else a crop of random size and form, and flip."""
+        if self.in_memory:
+            return photo_augmentation(config, image_size)
+        return ResizedCrop(horizontal_flip=config.horizontal_flip)
+
+    def _streamed(self, listing: ImageListing, parts: Sequence[Encoded], config: DataConfig) -> DataSplits:
+        size = STREAMED_SIZE if config.image_size is None else config.image_size
+        _check_sample(parts[0], strict=self.strict)
+        train, validation, test = (
+            StreamedImages(part, size, strict=self.strict, num_processes=self.decode_processes) for part in parts
+        )
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+        return DataSplits(train, validation, test, mean, std, listing.class_names, (CHANNELS, size, size))
+
+    def _decoded(self, listing: ImageListing, parts: Sequence[Encoded], config: DataConfig) -> DataSplits:
+        size, channels = _find_shape(listing, config.image_size)
+        _check_memory(sum(map(len, parts)), size, channels)
+        sets, errors = [], []
+        for split, part in zip(("training", "validation", "test"), parts, strict=True):
+            image_set, skipped = _decode_all(part, size, channels, strict=self.strict, title=f"Reading {split} images")
+            sets.append(image_set)
+            errors += skipped
+            _check_left(image_set, part, split, listing.class_names, skipped)
+        tell_skipped([error for _, error in errors], sum(map(len, parts)))
+        train, validation, test = sets
+        mean, std = channel_statistics(train.images)
+        return DataSplits(
+            train,
+            validation,
+            test,
+            mean,
+            std,
+            listing.class_names,
+            (channels, size, size),
+            skipped_files=tuple(path for path, _ in errors),
+        )
+
+
+def _check_sample(files: Encoded, *, strict: bool) -> None:
+    """Decode a few images, so that a set of which none can be decoded is told before anything starts."""
+    errors = []
+    for index in np.linspace(0, len(files) - 1, _STREAMED_SAMPLED).round().astype(int).tolist():
+        try:
+            with open_image(files, index) as image:
+                decode(image, CHANNELS, files.name(index))
+        except DataError as error:
+            errors.append(error)
+    if errors and (strict or len(errors) == _STREAMED_SAMPLED):
+        raise errors[0]
+
+
+def _find_shape(listing: ImageListing, image_size: int | None) -> tuple[int, int]:
+    """Height (= width) and number of channels."""
+    index = np.unique(np.linspace(0, len(listing.train) - 1, _SIZES_SAMPLED).round().astype(np.int64))
+    headers = [found for found in _headers(listing.train.select(index)) if found is not None]
+    if not headers:
+        raise DataError(
+            f"none of the images looked at can be opened: are they images? The first is {listing.train.name(0)}"
+        )
+    size = image_size or min(MAX_FOUND_SIZE, int(np.median([side for side, _ in headers])))
+    if size < 4:
+        raise DataError(f"the images are {size} pixels small, as {listing.train.name(0)}: set image_size to 4 or more")
+    is_grey = all(grey for _, grey in headers) and all(
+        found is None or found[1]
+        for part in (listing.train, listing.validation, listing.test)
+        if part is not None
+        for found in _headers(part)
+    )
+    return size, 1 if is_grey else 3
+
+
+def _headers(files: Encoded) -> list[tuple[int, bool] | None]:
+    """Shorter side of each image and whether it is grey; None for a file that cannot be opened."""
+
+    def header(index: int) -> tuple[int, bool] | None:
+        try:
+            with open_image(files, index) as image:
+                return min(image.size), image.mode in GREY_MODES
+        except DataError:
+            return None
+
+    with ThreadPoolExecutor(_num_threads()) as pool:
+        return list(pool.map(header, range(len(files))))
+
+
+def _decode_all(
+    files: Encoded, size: int, channels: int, *, strict: bool, title: str
+) -> tuple[ImageSet, list[tuple[str, DataError]]]:
+    """Decode the files in several threads; Pillow works outside Python's lock."""
+    images = np.empty((len(files), size, size, channels), dtype=np.uint8)
+
+    def decode_into(index: int) -> DataError | None:
+        try:
+            images[index] = read_square(files, index, size, channels)
+        except DataError as error:
+            return error
+        return None
+
+    errors: dict[int, DataError] = {}
+    with image_progress(len(files)) as progress, ThreadPoolExecutor(_num_threads()) as pool:
+        bar = progress.add_task(title, total=len(files))
+        for start in range(0, len(files), _CHUNK):
+            chunk = range(start, min(start + _CHUNK, len(files)))
+            errors |= {i: error for i, error in zip(chunk, pool.map(decode_into, chunk), strict=True) if error}
+            if errors and strict:
+                raise next(iter(errors.values()))
+            progress.update(bar, advance=len(chunk))
+    image_set = ImageSet(images, files.labels)
+    if errors:
+        image_set = image_set.select(np.setdiff1d(np.arange(len(files)), list(errors)))
+    return image_set, [(files.name(i), error) for i, error in errors.items()]
+
+
+def _check_left(
+    image_set: ImageSet,
+    files: Encoded,
+    split: str,
+    class_names: tuple[str, ...],
+    skipped: list[tuple[str, DataError]],
+) -> None:
+    had, left = (np.bincount(labels, minlength=len(class_names)) for labels in (files.labels, image_set.labels))
+    gone = np.flatnonzero((had > 0) & (left == 0))
+    if len(gone):
+        raise DataError(
+            f"none of the {had[gone[0]]} {split} images of class {class_names[gone[0]]!r} can be decoded "
+            f"({skipped[0][1]}): replace them, or remove the class's folder"
+        )
+
+
+def _check_memory(num_images: int, size: int, channels: int) -> None:
+    needed, available = num_images * size * size * channels, available_memory_bytes()
+    if available is not None and _COPIES * needed > available:
+        fitting = int((available / _COPIES / num_images / channels) ** 0.5)
+        raise ConfigError(
+            f"{num_images} images of {size}x{size} take {needed / 2**30:.1f} GiB, {_COPIES} times where driver and "
+            f"worker share a machine, of {available / 2**30:.1f} GiB: set image_size={fitting} or less, or "
+            "max_train_images, or in_memory=False"
+        )
+
+
+def available_memory_bytes() -> int | None:
+    """Memory that this process may still take: the machine's or its container's, None where unknown (not Linux)."""
+    found = []
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists():
+        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
+        found.append(1024 * int(lines["MemAvailable"].split()[0]))
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
+        found.append(int(limit.read_text()) - int(used.read_text()))
+    return min(found, default=None)
+
+
+def _num_threads() -> int:
+    return min(16, os.cpu_count() or 1)

@@ -1,0 +1,55 @@
+"""Images that stay encoded, as a source lists them, and their division into the three sets of a run."""
+
+# n images
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from multinas_ray.data.config import DataConfig
+from multinas_ray.data.decoding import Encoded
+from multinas_ray.data.images import divide, divide_training, limit_training
+from multinas_ray.errors import DataError
+
+TEST_FRACTION, _TEST_SEED = 0.2, 0
+"""Share of a listing without splits that becomes its test images [ours], the same for every `split_seed`."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageListing:
+    """The images of a source that stay encoded, by the splits that the source makes."""
+
+    train: Encoded
+    """All images where the source makes no splits."""
+
+    validation: Encoded | None
+    """Images to judge architectures on; None: to be drawn out of `train`."""
+
+    test: Encoded | None
+    """Images for the end; None: to be drawn out of `train`."""
+
+    class_names: tuple[str, ...]
+    """Names of the classes, sorted; their positions are the labels."""
+
+
+def split_listing(listing: ImageListing, config: DataConfig) -> tuple[Encoded, Encoded, Encoded]:
+    """Divide listed images into training, validation and test images, stratified by class.
+
+    Raises:
+        DataError: A class would have no training image.
+        ConfigError: `max_train_images` leaves less than two images a class.
+    """
+    train, test = listing.train, listing.test
+    if test is None:
+        train, test = divide(train, TEST_FRACTION, np.random.default_rng(_TEST_SEED))
+    train = limit_training(train, config, len(listing.class_names))
+    validation = listing.validation
+    if validation is None:
+        train, validation = divide_training(train, config)
+    counts = np.bincount(train.labels, minlength=len(listing.class_names))
+    if counts.min() == 0:
+        raise DataError(
+            f"class {listing.class_names[int(counts.argmin())]!r} would have no training image after the splits: give "
+            f"each class more images, or set a validation_fraction below {config.validation_fraction}"
+        )
+    return train, validation, test
