@@ -23,6 +23,7 @@ import pandas as pd
 import pytest
 
 from multinas_ray.__main__ import main
+from multinas_ray.cluster import ray_session
 from multinas_ray.oneshot import OneShotSearchConfig, run_search
 from multinas_ray.runs import verify_run
 from multinas_ray.supernets import build_subnet
@@ -130,18 +131,20 @@ def test_the_tune_pipeline_gives_a_row_for_each_answer(page: str, cost: str, tmp
 
 
 @pytest.mark.cluster
-@pytest.mark.timeout(400)
 def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quickstart = script_of("experiments/quickstart.py")
     arguments = flags_of(quickstart.main, ["--storage", str(tmp_path / "runs")])
     config = quickstart.quickstart_config(arguments)
-    run_search(replace(config, warmup_rounds=4, search_rounds=4, candidates_per_network=3, threads_per_worker=1))
+    short = replace(config, warmup_rounds=4, search_rounds=4, candidates_per_network=3, threads_per_worker=1)
     monkeypatch.chdir(tmp_path)
-    run_python(python_with("load_run(", "docs/guides/quickstart.md"), "docs/guides/quickstart.md")
-    page = "docs/guides/after.md"
-    run_python(python_with("retrain_networks(", page).replace("epochs=25", "epochs=1"), page)
+    with ray_session():  # one for all
+        run_search(short)
+        page = "docs/guides/quickstart.md"
+        run_python(python_with("load_run(", page), page)
+        page = "docs/guides/after.md"
+        run_python(python_with("retrain_networks(", page).replace("epochs=25", "epochs=1"), page)
     assert "report.html" in capsys.readouterr().out
     folder = tmp_path / "runs/quickstart/families/phones/networks"
     for network in range(2):
