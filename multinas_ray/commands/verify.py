@@ -17,13 +17,22 @@ def add_parser(commands: Subparsers) -> None:
         "record holds, 1 it does not, 2 there is no readable run.",
     )
     add_run(parser)
+    parser.add_argument(
+        "--mend",
+        action="store_true",
+        help="first write damaged files again that follow from others: the distributions and the totals from the "
+        "evaluations, config.json from the tables' metadata. A search that still runs stops then",
+    )
     parser.set_defaults(command=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify; returns the exit status."""
-    from multinas_ray.runs import verify_run
+    from multinas_ray.runs import mend_damage, verify_run
 
+    if arguments.mend:
+        for told in mend_damage(arguments.run):
+            print(told)
     verification = verify_run(arguments.run)
     print(verification.summary())
     return 0 if verification.holds else 1

@@ -1,3 +1,4 @@
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -8,11 +9,18 @@ import pytest
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot import record as record_module
 from multinas_ray.oneshot.messages import RoundResult
-from multinas_ray.oneshot.record import SearchRecord, resume_record
+from multinas_ray.oneshot.record import open_record
 from multinas_ray.oneshot.schedule import Schedule
-from multinas_ray.runs import load_run, load_snapshot, proposals_of, verify_run, write_config, write_finished
+from multinas_ray.runs import (
+    RunSession,
+    load_run,
+    proposals_of,
+    read_document,
+    verify_run,
+    write_config,
+    write_finished,
+)
 from multinas_ray.selection import goals_of_run
-from multinas_ray.storage import files
 
 
 class Crash(BaseException):
@@ -24,12 +32,11 @@ class Session:
 
     def __init__(self, config, number, crash_at=(None, None)):
         self.config, self.number, self.crash_at = config, number, crash_at
-        self.optimizer = config.new_optimizer()
         if number == 0:
             write_config(config.run_path, config.to_dict())
-            self.record, first_round = SearchRecord(config, self.optimizer), 0
-        else:
-            self.record, first_round = resume_record(config, self.optimizer, restarts=number)
+        session = RunSession.begin(config.run_path)
+        assert session.number == number
+        self.record, self.optimizer, first_round = open_record(config, session)
         self.first_round = first_round
         self.schedule = Schedule(
             plan=config.plan,
@@ -116,32 +123,39 @@ def snapshots(request, monkeypatch):
     return request.param
 
 
-def crash_while_saving(monkeypatch, number):
-    """Die between the distributions' flush and the snapshot of a round."""
-    save_snapshot = record_module.save_snapshot
-
-    def save(path, state):
-        if state["next_round"] == number + 1:
-            raise Crash
-        save_snapshot(path, state)
-
-    monkeypatch.setattr(record_module, "save_snapshot", save)
-
-
 def crash_while_writing(monkeypatch, what, count):
-    """Die in the middle of writing a file of `what` for the count-th time; the temporary file stays."""
-    write_local, seen = files._write_local, []
+    """Die before a file of `what` is there for the count-th time; half of a temporary file stays."""
+    replace, seen = Path.replace, []
 
-    def write(file, data, overwrite):
+    def crash(temporary, file):
         if what in str(file):
             seen.append(file)
             if len(seen) == count:
-                half = bytes(memoryview(data))[: len(data) // 2]
-                file.with_name(f".{file.name}.1-abcd.tmp").write_bytes(half)
+                content = temporary.read_bytes()
+                file.with_name(f".{file.name}.1-abcd.tmp").write_bytes(content[: len(content) // 2])
                 raise Crash
-        write_local(file, data, overwrite)
+        return replace(temporary, file)
 
-    monkeypatch.setattr(files, "_write_local", write)
+    monkeypatch.setattr(Path, "replace", crash)
+
+
+def crash_in_a_line(monkeypatch, count):
+    """Die in the middle of the count-th line of the journals, counted with their first ones; half of it stays."""
+    write, seen = os.write, []
+
+    def crash(descriptor, data):
+        seen.append(data)
+        if len(seen) < count:
+            return write(descriptor, data)
+        write(descriptor, data[: len(data) // 2])
+        raise Crash
+
+    monkeypatch.setattr(os, "write", crash)
+    monkeypatch.setattr(os, "ftruncate", lambda *arguments: None)
+
+
+def saved(config):
+    return read_document(Path(config.run_path, "state.json"), "-")
 
 
 STAGES = ("before append", "after append", "after tell", "after observe")
@@ -172,11 +186,11 @@ def test_a_crash_between_distributions_and_snapshot_doubles_no_update(make_confi
     monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
     config = make_config()
     with monkeypatch.context() as patch:
-        crash_while_saving(patch, 6)
+        crash_while_writing(patch, "state.json", 7)
         with pytest.raises(Crash):
             Session(config, 0).run()
     assert load_run(config.run_path).distributions["update"].max() == 5
-    assert load_snapshot(config.run_path)["next_round"] == 6
+    assert saved(config)["next_round"] == 6
     Session(config, 1).run().finish()
     found = verify_run(config.run_path)
     assert found.holds, found.summary()
@@ -199,6 +213,21 @@ def test_a_crash_in_the_middle_of_writing_leaves_a_whole_record(make_config, mon
     assert found.holds, found.summary()
 
 
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_a_crash_in_the_middle_of_a_line_leaves_a_whole_record(make_config, monkeypatch, count):
+    monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", 1e9)
+    config = make_config()
+    with monkeypatch.context() as patch:
+        crash_in_a_line(patch, count)
+        with pytest.raises(Crash):
+            Session(config, 0).run()
+    assert len(check_record(config)) == 4 * (count - 2)  # the first line is the journal's header
+    resumed = Session(config, 1).run()
+    resumed.finish()
+    check_record(config, 48)
+    assert verify_run(config.run_path).holds
+
+
 def test_many_crashes_in_a_row_lose_and_double_nothing(make_config, snapshots):
     config = make_config(memory=2)
     crashes = [("after append", 3), ("after tell", 4), ("before append", 5), ("after append", 5), ("after observe", 9)]
@@ -219,7 +248,7 @@ def test_a_crash_while_resuming_can_be_resumed(make_config, monkeypatch):
     with pytest.raises(Crash):
         Session(config, 0, ("after append", 8)).run()
     with monkeypatch.context() as patch:
-        crash_while_saving(patch, 8)
+        crash_while_writing(patch, "state.json", 1)
         with pytest.raises(Crash):
             Session(config, 1)
     last = Session(config, 2).run()
@@ -261,8 +290,7 @@ def test_draws_after_a_resume_are_not_those_already_drawn(make_config, snapshots
     lost = {number: first.drawn[number].architectures.tolist() for number in (7, 8)}
     drawn = []
     for restarts in (1, 2, 2):
-        optimizer = config.new_optimizer()
-        _, first_round = resume_record(config, optimizer, restarts)
+        _, optimizer, first_round = open_record(config, RunSession(config.run_path, restarts))
         assert first_round == 7
         drawn.append({number: optimizer.ask().architectures.tolist() for number in (7, 8)})
     assert drawn[0] != lost
@@ -286,7 +314,7 @@ def test_a_crash_between_rounds_and_snapshot_doubles_no_round(make_config, monke
     monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
     config = make_config(warmup_rounds=6)
     with monkeypatch.context() as patch:
-        crash_while_saving(patch, number)
+        crash_while_writing(patch, "state.json", number + 1)
         with pytest.raises(Crash):
             Session(config, 0).run()
     Session(config, 1).run().finish()
@@ -325,8 +353,8 @@ def test_a_snapshot_ahead_of_the_record_is_refused(make_config):
     with pytest.raises(StateError) as caught:
         Session(config, 1)
     assert str(caught.value) == (
-        f"{config.run_path} holds 0 evaluations, its state.json was saved after 48: evaluations are missing; "
-        "restore them, or delete state.json to go on from what is there"
+        f"{config.run_path}/evaluations holds 0 results, too few for the recorded update 12: evaluations are missing; "
+        "restore a copy of them, or delete state.json and the folder distributions to go on from what is there"
     )
 
 
@@ -361,23 +389,24 @@ def test_evaluations_are_durable_before_the_optimiser_is_told(make_config):
 
 def test_snapshots_come_now_and_then(make_config, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(record_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     config = make_config()
-    saved = []
-    monkeypatch.setattr(record_module, "save_snapshot", lambda path, state: saved.append(state["next_round"]))
+    rounds = [0]
     session = Session(config, 0)
     session.draw()
     for number in range(14):
         session.schedule.take(session.result_of(session.drawn[number]), 0, "trial")
         session.draw()
         now[0] += 4.0
-    assert saved == [4, 7, 10, 13]  # more than 10 s after the one before
+        if Path(config.run_path, "state.json").exists() and saved(config)["next_round"] != rounds[-1]:
+            rounds.append(saved(config)["next_round"])
+    assert rounds == [0, 4, 7, 10, 13]  # more than 10 s after the one before
 
 
 def test_the_elapsed_time_goes_on_over_sessions(make_config):
     config = make_config()
     first = Session(config, 0)
-    first.record._started_seconds -= 1000.0
+    first.record._record._started_seconds -= 1000.0
     first.run().record.save(14)
     resumed = Session(config, 1)
     assert 1000.0 <= resumed.record.elapsed_seconds < 1000.0 + 600.0
@@ -386,7 +415,7 @@ def test_the_elapsed_time_goes_on_over_sessions(make_config):
 def test_the_elapsed_time_of_a_warm_up_counts_too(make_config):
     config = make_config()
     first = Session(config, 0)
-    first.record._started_seconds = time.monotonic() - 1000.0
+    first.record._record._started_seconds = time.monotonic() - 1000.0
     first.record.save(1)
     assert Session(config, 1).record.elapsed_seconds >= 1000.0
 
