@@ -99,4 +99,5 @@ def open_record(config: OneShotSearchConfig, session: RunSession) -> tuple[Round
 def _next_round(resumed: ResumedRun) -> int:
     """The first round that neither the snapshot nor a table knows."""
     tables = [table for table in (resumed.run.evaluations, resumed.run.rounds) if len(table)]
-    return max([int(resumed.snapshot.get("next_round", 0)), *(int(table["round"].max()) + 1 for table in tables)])
+    known = resumed.snapshot.get("next_round")
+    return max([known if isinstance(known, int) else 0, *(int(table["round"].max()) + 1 for table in tables)])

@@ -23,7 +23,13 @@ from multinas_ray.runs.layout import (
 )
 from multinas_ray.runs.reading import RecordReader, Run, write_finished
 from multinas_ray.runs.recording import DistributionTable, RoundTable
-from multinas_ray.runs.schema import CONFIG_KEY, architectures_schema, distributions_schema, rounds_schema
+from multinas_ray.runs.schema import (
+    CONFIG_KEY,
+    architectures_schema,
+    distributions_schema,
+    evaluations_schema,
+    rounds_schema,
+)
 from multinas_ray.runs.sessions import RunSession
 from multinas_ray.runs.snapshots import load_snapshot
 from multinas_ray.runs.tables import Shape, read_part, to_frame, value_problems
@@ -213,20 +219,20 @@ def _delete_parts(folder: storage.Location) -> None:
 
 
 def _config_of_tables(place: storage.Location) -> dict[str, Any] | None:
-    """The configuration as the metadata of the newest readable table has it; None where none tells all of it.
+    """The configuration as the metadata of the newest readable part of the evaluations has it; None if there is none.
 
-    A search in a Tune pipeline adds coefficients and scale to its configuration when it has learned them: tables that
-    were begun before do not have them.
+    A search in a Tune pipeline adds coefficients and scale to its configuration when it has learned them: parts that
+    were written before do not have them.
     """
-    for folder in (EVALUATIONS, DISTRIBUTIONS):
-        for name in reversed(storage.list_files(place.join(folder), ".parquet")):
-            try:
-                metadata = storage.read_parquet(place.join(folder, name)).schema.metadata or {}
-                config = json.loads(metadata[CONFIG_KEY.encode()])
-            except UnreadableError:
-                raise
-            except (StateError, KeyError, ValueError):
-                continue
-            if isinstance(config, dict) and is_calibrated(config):
-                return config
+    folder = place.join(EVALUATIONS)
+    for name in reversed(storage.list_files(folder, ".parquet")):
+        try:
+            metadata = read_part(folder.join(name), evaluations_schema, MENDED).schema.metadata
+            config = json.loads(metadata[CONFIG_KEY.encode()])
+        except UnreadableError:
+            raise
+        except (StateError, KeyError, ValueError):
+            continue
+        if isinstance(config, dict) and is_calibrated(config):
+            return config
     return None

@@ -116,10 +116,12 @@ class RunRecord:
         self._started_seconds = time.monotonic() - elapsed_seconds
 
     def update_config(self, **changes: Any) -> None:
-        """Replace parts of the configuration, atomically."""
+        """Replace parts of the configuration, atomically; the tables' metadata repeat it from their next writing on."""
         self.session.check_newest()
-        self.config |= changes
-        write_config(self.session.run_path, self.config)
+        config = {**self.config, **changes}
+        write_config(self.session.run_path, config)
+        self.config = config
+        self._evaluations.set_metadata(config_metadata(config))
 
     def append(self, results: Results, *, sync: bool = True) -> None:
         """Make results durable, all of them or none.

@@ -81,8 +81,8 @@ def _newest_state(run: Run) -> tuple[Optimizer, dict[str, Any]]:
 
     One that is newer than the recorded distributions cannot: those between are recorded while evaluations are told.
     """
-    optimizer, snapshot = make_recorded_optimizer(run.path, run.config), load_snapshot(run.path) or {}
-    if "optimizer" not in snapshot:
+    optimizer, snapshot = make_recorded_optimizer(run.path, run.config), load_snapshot(run.path)
+    if snapshot is None:
         return optimizer, {}
     try:
         optimizer.load_state_dict(snapshot["optimizer"])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from multinas_ray import storage
+from multinas_ray.errors import StateError
 from multinas_ray.runs.documents import read_document, write_document
 from multinas_ray.runs.layout import STATE_FILE
 
@@ -15,7 +16,7 @@ def save_snapshot(path: storage.AnyPath, state: Mapping[str, Any]) -> None:
 
     Args:
         path: `<storage_path>/<run>`; the folder exists.
-        state: Plain data with arrays.
+        state: Plain data with arrays: `optimizer` is its state, `elapsed_seconds` the time of the search so far.
 
     Raises:
         StateError: Something in it is not plain data.
@@ -38,4 +39,9 @@ def load_snapshot(path: storage.AnyPath, remedy: str = SNAPSHOT_REMEDY) -> dict[
         StateError: The file is damaged or of another version.
     """
     file = storage.resolve(path).join(STATE_FILE)
-    return read_document(file, remedy) if storage.exists(file) else None
+    if not storage.exists(file):
+        return None
+    state = read_document(file, remedy)
+    if not isinstance(state.get("optimizer"), dict) or type(state.get("elapsed_seconds")) not in (int, float):
+        raise StateError(f"{file} is not the state of a search: {remedy}")
+    return state

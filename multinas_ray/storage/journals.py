@@ -77,6 +77,10 @@ class JournaledWriter:
             self.flush()
         self._remove_journals()
 
+    def set_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Replace the text that is kept in each Parquet file from its next writing on."""
+        self._table.set_metadata(metadata)
+
     def append(self, rows: Rows, *, sync: bool = True) -> None:
         """Make rows durable, all of them or none.
 

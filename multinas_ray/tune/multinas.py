@@ -408,10 +408,13 @@ def _read_state(file: str) -> tuple[str, int | None, list[Evaluation]]:
         StateError: the file is damaged or of another version.
     """
     state = read_document(file, STATE_REMEDY)
+    path, most, live = state.get("record_path"), state.get("max_concurrent"), state.get("live")
+    if not isinstance(path, str) or not isinstance(most, int | None) or not isinstance(live, list):
+        raise StateError(f"{file} is not the state of a MultiNASSearch: {STATE_REMEDY}")
     try:
-        return str(state["record_path"]), state["max_concurrent"], list(map(Evaluation.from_plain, state["live"]))
-    except (KeyError, TypeError) as error:
-        raise StateError(f"{file} is no state of a MultiNASSearch ({error!r}): {STATE_REMEDY}") from error
+        return path, most, [Evaluation.from_plain(each) for each in live]
+    except StateError as error:
+        raise StateError(f"{file} is not the state of a MultiNASSearch ({error}): {STATE_REMEDY}") from error
 
 
 def _check_mode(mode: object) -> None:

@@ -8,91 +8,10 @@ import pytest
 
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot import record as record_module
-from multinas_ray.oneshot.messages import RoundResult
 from multinas_ray.oneshot.record import open_record
-from multinas_ray.oneshot.schedule import Schedule
-from multinas_ray.runs import (
-    RunSession,
-    load_run,
-    proposals_of,
-    read_document,
-    verify_run,
-    write_config,
-    write_finished,
-)
+from multinas_ray.runs import RunSession, load_run, proposals_of, read_document, verify_run
 from multinas_ray.selection import goals_of_run
-
-
-class Crash(BaseException):
-    """The driver is killed here."""
-
-
-class Session:
-    """A driver without Ray: record, schedule and made-up losses. `crash_at` is (stage, round)."""
-
-    def __init__(self, config, number, crash_at=(None, None)):
-        self.config, self.number, self.crash_at = config, number, crash_at
-        if number == 0:
-            write_config(config.run_path, config.to_dict())
-        session = RunSession.begin(config.run_path)
-        assert session.number == number
-        self.record, self.optimizer, first_round = open_record(config, session)
-        self.first_round = first_round
-        self.schedule = Schedule(
-            plan=config.plan,
-            optimizer=self.optimizer,
-            complexity=lambda rows: config.cost(rows) / config.complexity_scale,
-            record=self.append,
-            observe=self.observe,
-            next_round=first_round,
-        )
-        self.drawn = {}
-
-    def maybe_crash(self, stage, number):
-        if self.crash_at == (stage, number):
-            raise Crash
-
-    def append(self, finished):
-        self.maybe_crash("before append", finished.round.number)
-        self.record.append(finished)
-        self.maybe_crash("after append", finished.round.number)
-
-    def observe(self, finished):
-        self.maybe_crash("after tell", finished.round.number)
-        self.record.observe(finished)
-        self.maybe_crash("after observe", finished.round.number)
-
-    def result_of(self, drawn):
-        rows = np.zeros((0, 6), int) if drawn.architectures is None else drawn.architectures
-        noise = np.random.default_rng((self.number, drawn.number)).normal(0, 0.05, len(rows))
-        losses = 1.0 - 0.3 * self.config.cost(rows) / self.config.complexity_scale + noise
-        if drawn.number == 5:
-            losses[:1] = np.inf
-        return RoundResult(
-            round=drawn.number,
-            train_loss=1.0,
-            losses=tuple(losses.tolist()),
-            accuracies=tuple([0.5] * len(rows)),
-            compute_seconds=0.02,
-            reduced_bytes=1000 + drawn.number,
-            saved_bytes=5000,
-        )
-
-    def draw(self):
-        self.drawn.update({each.number: each for each in self.schedule.draw()})
-
-    def run(self):
-        self.draw()
-        while not self.schedule.is_complete:
-            number = self.schedule.next_round
-            self.schedule.take(self.result_of(self.drawn[number]), number // 4, f"trial-{self.number}")
-            self.draw()
-        return self
-
-    def finish(self):
-        self.record.save(self.schedule.next_round)
-        totals = {"num_evaluations": self.optimizer.num_told, "num_restarts": self.number}
-        write_finished(self.config.run_path, totals)
+from tests.oneshot.recorded_search import Crash, RecordedSearch
 
 
 def folded(config):
@@ -166,10 +85,10 @@ STAGES = ("before append", "after append", "after tell", "after observe")
 def test_a_crash_at_any_stage_of_a_round_loses_and_doubles_nothing(make_config, snapshots, stage, memory):
     config = make_config(memory=memory)
     with pytest.raises(Crash):
-        Session(config, 0, (stage, 6)).run()
+        RecordedSearch(config, 0, (stage, 6)).run()
     on_record = len(check_record(config))
     assert on_record == 4 * (4 if stage == "before append" else 5)
-    resumed = Session(config, 1)
+    resumed = RecordedSearch(config, 1)
     assert resumed.first_round == 2 + on_record // 4
     assert resumed.optimizer.num_told == on_record
     assert np.array_equal(resumed.optimizer.probs, folded(config).probs)
@@ -188,10 +107,10 @@ def test_a_crash_between_distributions_and_snapshot_doubles_no_update(make_confi
     with monkeypatch.context() as patch:
         crash_while_writing(patch, "state.json", 7)
         with pytest.raises(Crash):
-            Session(config, 0).run()
+            RecordedSearch(config, 0).run()
     assert load_run(config.run_path).distributions["update"].max() == 5
     assert saved(config)["next_round"] == 6
-    Session(config, 1).run().finish()
+    RecordedSearch(config, 1).run().finish()
     found = verify_run(config.run_path)
     assert found.holds, found.summary()
     assert found.num_compared == 12
@@ -204,8 +123,8 @@ def test_a_crash_in_the_middle_of_writing_leaves_a_whole_record(make_config, mon
     with monkeypatch.context() as patch:
         crash_while_writing(patch, what, 4)
         with pytest.raises(Crash):
-            Session(config, 0).run()
-    resumed = Session(config, 1).run()
+            RecordedSearch(config, 0).run()
+    resumed = RecordedSearch(config, 1).run()
     resumed.finish()
     check_record(config, 48)
     assert np.array_equal(resumed.optimizer.probs, folded(config).probs)
@@ -220,9 +139,9 @@ def test_a_crash_in_the_middle_of_a_line_leaves_a_whole_record(make_config, monk
     with monkeypatch.context() as patch:
         crash_in_a_line(patch, count)
         with pytest.raises(Crash):
-            Session(config, 0).run()
+            RecordedSearch(config, 0).run()
     assert len(check_record(config)) == 4 * (count - 2)  # the first line is the journal's header
-    resumed = Session(config, 1).run()
+    resumed = RecordedSearch(config, 1).run()
     resumed.finish()
     check_record(config, 48)
     assert verify_run(config.run_path).holds
@@ -233,9 +152,9 @@ def test_many_crashes_in_a_row_lose_and_double_nothing(make_config, snapshots):
     crashes = [("after append", 3), ("after tell", 4), ("before append", 5), ("after append", 5), ("after observe", 9)]
     for number, crash_at in enumerate(crashes):
         with pytest.raises(Crash):
-            Session(config, number, crash_at).run()
+            RecordedSearch(config, number, crash_at).run()
         check_record(config)
-    last = Session(config, len(crashes)).run()
+    last = RecordedSearch(config, len(crashes)).run()
     last.finish()
     check_record(config, 48)
     assert np.array_equal(last.optimizer.probs, folded(config).probs)
@@ -246,12 +165,12 @@ def test_many_crashes_in_a_row_lose_and_double_nothing(make_config, snapshots):
 def test_a_crash_while_resuming_can_be_resumed(make_config, monkeypatch):
     config = make_config()
     with pytest.raises(Crash):
-        Session(config, 0, ("after append", 8)).run()
+        RecordedSearch(config, 0, ("after append", 8)).run()
     with monkeypatch.context() as patch:
         crash_while_writing(patch, "state.json", 1)
         with pytest.raises(Crash):
-            Session(config, 1)
-    last = Session(config, 2).run()
+            RecordedSearch(config, 1)
+    last = RecordedSearch(config, 2).run()
     last.finish()
     check_record(config, 48)
     found = verify_run(config.run_path)
@@ -260,7 +179,7 @@ def test_a_crash_while_resuming_can_be_resumed(make_config, monkeypatch):
 
 def test_an_uninterrupted_record_has_ids_without_gaps(make_config, snapshots):
     config = make_config()
-    Session(config, 0).run().finish()
+    RecordedSearch(config, 0).run().finish()
     rows = check_record(config, 48)
     assert rows["id"].tolist() == list(range(48))
     found = verify_run(config.run_path)
@@ -270,11 +189,11 @@ def test_an_uninterrupted_record_has_ids_without_gaps(make_config, snapshots):
 
 def test_ids_after_a_resume_are_new(make_config, snapshots):
     config = make_config()
-    first = Session(config, 0, ("after append", 6))
+    first = RecordedSearch(config, 0, ("after append", 6))
     with pytest.raises(Crash):
         first.run()
     before = load_run(config.run_path).evaluations["id"]
-    resumed = Session(config, 1)
+    resumed = RecordedSearch(config, 1)
     resumed.draw()
     fresh = resumed.optimizer.pending().ids
     assert not set(fresh) & set(before)
@@ -284,7 +203,7 @@ def test_ids_after_a_resume_are_new(make_config, snapshots):
 
 def test_draws_after_a_resume_are_not_those_already_drawn(make_config, snapshots):
     config = make_config()
-    first = Session(config, 0, ("after observe", 6))
+    first = RecordedSearch(config, 0, ("after observe", 6))
     with pytest.raises(Crash):
         first.run()
     lost = {number: first.drawn[number].architectures.tolist() for number in (7, 8)}
@@ -302,8 +221,8 @@ def test_the_warm_up_goes_on_from_its_last_snapshot(make_config, monkeypatch):
     monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
     config = make_config(warmup_rounds=10)
     with suppress(Crash):
-        Session(config, 0, ("after observe", 5)).run()
-    resumed = Session(config, 1)
+        RecordedSearch(config, 0, ("after observe", 5)).run()
+    resumed = RecordedSearch(config, 1)
     assert resumed.first_round == 6
     assert len(load_run(config.run_path).evaluations) == 0
     assert len(np.unique(resumed.optimizer.probs[resumed.optimizer.probs > 0])) == 2  # 1/4 and 1/5: uniform
@@ -316,8 +235,8 @@ def test_a_crash_between_rounds_and_snapshot_doubles_no_round(make_config, monke
     with monkeypatch.context() as patch:
         crash_while_writing(patch, "state.json", number + 1)
         with pytest.raises(Crash):
-            Session(config, 0).run()
-    Session(config, 1).run().finish()
+            RecordedSearch(config, 0).run()
+    RecordedSearch(config, 1).run().finish()
     rounds = load_run(config.run_path).rounds
     assert rounds["round"].is_unique
     assert rounds["reduced_bytes"].tolist() == (1000 + rounds["round"]).tolist()
@@ -327,8 +246,8 @@ def test_a_crash_between_rounds_and_snapshot_doubles_no_round(make_config, monke
 def test_without_snapshot_or_rows_a_resumed_run_starts_at_its_beginning(make_config, monkeypatch):
     config = make_config()
     with suppress(Crash):
-        Session(config, 0, ("before append", 2)).run()
-    resumed = Session(config, 1)
+        RecordedSearch(config, 0, ("before append", 2)).run()
+    resumed = RecordedSearch(config, 1)
     assert (resumed.first_round, resumed.optimizer.num_told) == (0, 0)
     resumed.run().finish()
     assert verify_run(config.run_path).holds
@@ -336,9 +255,9 @@ def test_without_snapshot_or_rows_a_resumed_run_starts_at_its_beginning(make_con
 
 def test_a_run_that_was_searched_to_its_end_resumes_behind_it(make_config):
     config = make_config()
-    first = Session(config, 0).run()
+    first = RecordedSearch(config, 0).run()
     first.record.save(first.schedule.next_round)
-    resumed = Session(config, 1)
+    resumed = RecordedSearch(config, 1)
     assert resumed.first_round == config.plan.num_rounds
     assert resumed.schedule.is_complete
     assert np.array_equal(resumed.optimizer.probs, first.optimizer.probs)
@@ -346,12 +265,12 @@ def test_a_run_that_was_searched_to_its_end_resumes_behind_it(make_config):
 
 def test_a_snapshot_ahead_of_the_record_is_refused(make_config):
     config = make_config()
-    first = Session(config, 0).run()
+    first = RecordedSearch(config, 0).run()
     first.record.save(first.schedule.next_round)
     for part in Path(config.run_path).glob("evaluations/*.parquet"):
         part.unlink()
     with pytest.raises(StateError) as caught:
-        Session(config, 1)
+        RecordedSearch(config, 1)
     assert str(caught.value) == (
         f"{config.run_path}/evaluations holds 0 results, too few for the recorded update 12: evaluations are missing; "
         "restore a copy of them, or delete state.json and the folder distributions to go on from what is there"
@@ -360,7 +279,7 @@ def test_a_snapshot_ahead_of_the_record_is_refused(make_config):
 
 def test_a_row_holds_what_the_round_gave(make_config):
     config = make_config()
-    session = Session(config, 0).run()
+    session = RecordedSearch(config, 0).run()
     row = load_run(config.run_path).evaluations.iloc[13]  # round 5, sample 1
     drawn = session.drawn[5]
     architecture = drawn.architectures[1]
@@ -380,7 +299,7 @@ def test_a_row_holds_what_the_round_gave(make_config):
 
 def test_evaluations_are_durable_before_the_optimiser_is_told(make_config):
     config = make_config()
-    session = Session(config, 0, ("after append", 2))
+    session = RecordedSearch(config, 0, ("after append", 2))
     with pytest.raises(Crash):
         session.run()
     assert session.optimizer.num_told == 0
@@ -392,7 +311,7 @@ def test_snapshots_come_now_and_then(make_config, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     config = make_config()
     rounds = [0]
-    session = Session(config, 0)
+    session = RecordedSearch(config, 0)
     session.draw()
     for number in range(14):
         session.schedule.take(session.result_of(session.drawn[number]), 0, "trial")
@@ -405,26 +324,26 @@ def test_snapshots_come_now_and_then(make_config, monkeypatch):
 
 def test_the_elapsed_time_goes_on_over_sessions(make_config):
     config = make_config()
-    first = Session(config, 0)
+    first = RecordedSearch(config, 0)
     first.record._record._started_seconds -= 1000.0
     first.run().record.save(14)
-    resumed = Session(config, 1)
+    resumed = RecordedSearch(config, 1)
     assert 1000.0 <= resumed.record.elapsed_seconds < 1000.0 + 600.0
 
 
 def test_the_elapsed_time_of_a_warm_up_counts_too(make_config):
     config = make_config()
-    first = Session(config, 0)
+    first = RecordedSearch(config, 0)
     first.record._record._started_seconds = time.monotonic() - 1000.0
     first.record.save(1)
-    assert Session(config, 1).record.elapsed_seconds >= 1000.0
+    assert RecordedSearch(config, 1).record.elapsed_seconds >= 1000.0
 
 
 def test_the_record_of_a_search_for_targets_holds_across_a_crash(make_config):
     config = make_config(coefficients=None, targets=[9e3, 2e4])
     with suppress(Crash):
-        Session(config, 0, crash_at=("after append", 7)).run()
-    session = Session(config, 1).run()
+        RecordedSearch(config, 0, crash_at=("after append", 7)).run()
+    session = RecordedSearch(config, 1).run()
     session.finish()
     verification = verify_run(config.run_path)
     assert verification.holds, verification.problems

@@ -231,9 +231,9 @@ def test_snapshots_continue_an_optimiser_exactly(make_run, tmp_path):
     assert load_snapshot(tmp_path / "run") is None
     for number in range(5):
         recorder.step(number)
-    save_snapshot(tmp_path / "run", recorder.optimizer.state_dict())
+    save_snapshot(tmp_path / "run", {"elapsed_seconds": 1.0, "optimizer": recorder.optimizer.state_dict()})
     other = make_run(tmp_path / "other").optimizer
-    other.load_state_dict(load_snapshot(tmp_path / "run"))
+    other.load_state_dict(load_snapshot(tmp_path / "run")["optimizer"])
     np.testing.assert_array_equal(other.probs, recorder.optimizer.probs)
     np.testing.assert_array_equal(other.ask(20).architectures, recorder.optimizer.ask(20).architectures)
 
@@ -288,7 +288,8 @@ def test_a_configuration_of_another_form_is_told(tmp_path, changes, text):
 
 
 def test_a_snapshot_that_cannot_be_written_leaves_the_old_one(tmp_path):
-    save_snapshot(tmp_path, {"a": 1})
+    state = {"elapsed_seconds": 1.0, "optimizer": {"a": 1}}
+    save_snapshot(tmp_path, state)
     with pytest.raises(StateError, match="not plain data"):
         save_snapshot(tmp_path, {"a": object()})
-    assert load_snapshot(tmp_path) == {"a": 1}
+    assert load_snapshot(tmp_path) == state
