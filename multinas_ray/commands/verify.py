@@ -11,7 +11,7 @@ def add_parser(commands: Subparsers) -> None:
     """Describe the verb."""
     commands.add_parser(
         "verify",
-        fill=add_run,
+        fill=_add_arguments,
         command=run,
         help="check that a run's record is complete and explains its result",
         description="Check that every evaluation of a run is recorded exactly once, and that telling them "
@@ -20,10 +20,23 @@ def add_parser(commands: Subparsers) -> None:
     )
 
 
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    parser.add_argument(
+        "--mend",
+        action="store_true",
+        help="first write damaged files again that follow from others: the distributions and the totals from the "
+        "evaluations, config.json from the tables' metadata. Do not use it while the search is still running",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Verify; returns the exit status."""
-    from multinas_ray.runs import verify_run
+    from multinas_ray.runs import mend_damage, verify_run
 
+    if arguments.mend:
+        for told in mend_damage(arguments.run):
+            print(told)
     verification = verify_run(arguments.run)
     print(verification.summary())
     return 0 if verification.holds else 1

@@ -239,7 +239,10 @@ class OneShotSearchConfig:
         settings["data_path"] = self.data.path
         settings["activation_bytes_limit"] = self.training.activation_bytes_limit
         return {
+            "kind": "oneshot",
             **self.identity(),
+            "costs": list(self.costs),
+            "labels": self.space.search_space.labels,
             "name": self.name,
             "settings": settings,
             "num_evaluations": self.search_rounds * self.optimizer_settings.update_size,

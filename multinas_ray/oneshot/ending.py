@@ -11,7 +11,7 @@ from multinas_ray.cluster import room_for
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.views import distribution_table
 from multinas_ray.report import plot_pareto
-from multinas_ray.runs import Run, load_run, load_snapshot, write_finished
+from multinas_ray.runs import Run, load_run, write_finished
 from multinas_ray.selection import OpenedRun, Selection, goals_of_run
 from multinas_ray.storage import resolve
 from multinas_ray.supernets import check_supernet
@@ -43,9 +43,7 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
         explain=False,
         console=console,
     ).run()
-    snapshot = load_snapshot(config.run_path)
-    searched_seconds = 0.0 if snapshot is None else float(snapshot["elapsed_seconds"])
-    finish_run(config.run_path, searched_seconds + time.monotonic() - started_seconds, restarts)
+    finish_run(config.run_path, run.elapsed_seconds + time.monotonic() - started_seconds, restarts)
 
 
 def finish_run(run_path: str, elapsed_seconds: float, restarts: int) -> None:

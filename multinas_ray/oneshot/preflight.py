@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +13,10 @@ from multinas_ray.data import DataSplits, load_splits
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.memory_estimate import estimate_memory
-from multinas_ray.runs import CONFIG_FILE, gigabytes, load_run, was_started
+from multinas_ray.runs import CONFIG_FILE, gigabytes, load_config, mend_config, was_started
 from multinas_ray.storage import check_writable, exists, resolve
+
+logger = logging.getLogger(__name__)
 
 DIFFERENCES_SHOWN = 5
 
@@ -36,7 +39,14 @@ def check_run_folder(config: OneShotSearchConfig, resume: bool) -> None:
             f"a run named {config.name!r} exists in {config.storage_path}; "
             "go on with it by --resume, or choose another --name"
         )
-    differences = _differences(_without_layers(load_run(config.run_path).config), _without_layers(config.identity()))
+    if (mended := mend_config(config.run_path)) is not None:
+        logger.warning("%s", mended)
+    recorded = load_config(config.run_path)
+    if recorded["kind"] != "oneshot":
+        raise StateError(
+            f"{config.run_path} is the record of a search in a Tune pipeline: choose another --name for this one"
+        )
+    differences = _differences(_without_layers(recorded), _without_layers(config.identity()))
     if differences:
         shown = "; ".join(differences[:DIFFERENCES_SHOWN])
         raise StateError(
@@ -59,8 +69,8 @@ def _differences(recorded: dict[str, Any], wanted: dict[str, Any], path: str = "
 
 def _without_layers(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings with the space by its name and fingerprint, which stands for all its layers."""
-    space = settings["space"]
-    return {**settings, "space": f"{space['name']} ({space['fingerprint'][:12]})"}
+    space = settings.get("space") or {}
+    return {**settings, "space": f"{space.get('name')} ({str(space.get('fingerprint'))[:12]})"}
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -25,13 +25,13 @@ from multinas_ray.oneshot.group import NoticeReader, WorkerGroup
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Ending
 from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder
-from multinas_ray.oneshot.record import SearchRecord, resume_record
+from multinas_ray.oneshot.record import open_record
 from multinas_ray.oneshot.round_blocks import cut_rounds
 from multinas_ray.oneshot.schedule import DivergenceCheck, FinishedRound, Schedule
 from multinas_ray.oneshot.searcher import OneShotSearch
 from multinas_ray.oneshot.trial import OneShotTrial
 from multinas_ray.oneshot.views import Curves, ProgressView
-from multinas_ray.runs import Run, RunSession, load_run, write_config
+from multinas_ray.runs import FINISHED_FILE, Run, RunSession, load_run, mend_damage, mend_run, write_config
 from multinas_ray.storage import exists, resolve
 from multinas_ray.supernets import SUPERNET_FILE
 
@@ -59,8 +59,8 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
     """
     console = console or Console()
     check_run_folder(config, resume)
-    if resume and load_run(config.run_path).is_finished:
-        return load_run(config.run_path)
+    if resume and (finished := _finished_run(config, console)) is not None:
+        return finished
     if not resume:
         write_config(config.run_path, config.to_dict())
     check_data(config)
@@ -72,10 +72,25 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
     return load_run(config.run_path)
 
 
+def _finished_run(config: OneShotSearchConfig, console: Console) -> Run | None:
+    """The run if it has come to its end; damaged files that can be made again are."""
+    if not exists(resolve(config.run_path).join(FINISHED_FILE)):
+        return None
+    _print_all(mend_damage(config.run_path), console)
+    return load_run(config.run_path)
+
+
+def _print_all(lines: Sequence[str], console: Console) -> None:
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
 def _search_and_choose(config: OneShotSearchConfig, console: Console) -> None:
     """Search, unless that has come to its end before; then choose the networks and mark the run finished."""
     session = RunSession.begin(config.run_path)
-    if not exists(resolve(config.run_path).join(SUPERNET_FILE)) and not _Session(config, session, console).run():
+    if exists(resolve(config.run_path).join(SUPERNET_FILE)):
+        _print_all(mend_run(session), console)
+    elif not _Session(config, session, console).run():
         return
     try:
         choose_and_finish(config, console, restarts=session.number)
@@ -87,13 +102,9 @@ class _Session:
     """One start of the driver: wires broker, workers, searcher, record and views, and sees them to their end."""
 
     def __init__(self, config: OneShotSearchConfig, run_session: RunSession, console: Console) -> None:
-        self._config, self._console, self._run_session = config, console, run_session
+        self._config, self._console = config, console
         self._number = number = run_session.number
-        self._optimizer = config.new_optimizer()
-        if number == 0:
-            self._record, first_round = SearchRecord(config, self._optimizer), 0
-        else:
-            self._record, first_round = resume_record(config, self._optimizer, restarts=number)
+        self._record, self._optimizer, first_round = open_record(config, run_session)
         self._blocks = cut_rounds(first_round, config.plan.num_rounds, config.rounds_per_block)
         self._namespace = f"multinas_ray/{config.name}/{uuid.uuid4().hex}"
         self._broker = self._start_broker(first_round)
@@ -102,7 +113,7 @@ class _Session:
             plan=config.plan,
             optimizer=self._optimizer,
             complexity=lambda architectures: config.cost(architectures) / config.complexity_scale,
-            record=self._record_round,
+            record=self._record.append,
             observe=self._on_round,
             next_round=first_round,
         )
@@ -189,10 +200,6 @@ class _Session:
             ),
         )
         tuner.fit()
-
-    def _record_round(self, finished: FinishedRound) -> None:
-        self._run_session.check_newest()
-        self._record.append(finished)
 
     def _on_round(self, finished: FinishedRound) -> None:
         self._record.observe(finished)

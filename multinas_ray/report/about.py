@@ -11,13 +11,12 @@ from typing import Any
 from multinas_ray import storage
 from multinas_ray.errors import StateError
 from multinas_ray.report.accounting import wall_seconds
-from multinas_ray.report.figures.pareto import is_pipeline
 from multinas_ray.report.positions import Position
 from multinas_ray.report.wording import Column, Table, cost_name, plural, seconds, value_text, whole
 from multinas_ray.runs import Run
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-_LEFT_OUT = {"cost_table", "base_cost", "num_categories", "schema_version", "fingerprint"}
+_LEFT_OUT = {"cost_table", "base_cost", "num_categories", "fingerprint", "labels"}
 _SECTIONS = {
     "settings": "Search",
     "plan": "Rounds",
@@ -54,7 +53,7 @@ def state_of(run: Run) -> State:
         return State("finished", f"The search is finished.{early}", True)
     of = f" of {int(planned):,} planned" if isinstance(planned, int) else ""
     text = f"The search has not ended: {plural(count, 'evaluation')}{of} are recorded"
-    if is_pipeline(run):
+    if run.kind == "tune":
         text = f"The record of a Tune search does not say whether it has ended: {plural(count, 'trial')} are recorded"
     if count:
         newest = run.evaluations["timestamp"].max()
@@ -62,7 +61,7 @@ def state_of(run: Run) -> State:
     elif len(run.rounds):
         text += f", {plural(len(run.rounds), 'round')} of training"
     return State(
-        "Tune search" if is_pipeline(run) else "not finished",
+        "Tune search" if run.kind == "tune" else "not finished",
         f"{text}. This report shows what is known so far.",
         False,
     )
@@ -71,13 +70,13 @@ def state_of(run: Run) -> State:
 def summary_of(run: Run, positions: Sequence[Position], num_networks: int) -> list[tuple[str, str]]:
     """The headline figures of a run, each with its name."""
     facts = (
-        [(f"{'configurations' if is_pipeline(run) else 'networks'} chosen", whole(num_networks))]
+        [(f"{'configurations' if run.kind == 'tune' else 'networks'} chosen", whole(num_networks))]
         if num_networks
         else []
     )
     if not num_networks:
         facts.append(("distributions", whole(run.num_distributions)))
-    facts.append(("trials" if is_pipeline(run) else "evaluations", whole(len(run.evaluations))))
+    facts.append(("trials" if run.kind == "tune" else "evaluations", whole(len(run.evaluations))))
     if (taken := wall_seconds(run)) is not None:
         facts.append(("wall time", seconds(taken)))
     if positions:
@@ -87,7 +86,7 @@ def summary_of(run: Run, positions: Sequence[Position], num_networks: int) -> li
 
 
 def _place_word(run: Run) -> str:
-    return "variables" if is_pipeline(run) else "positions"
+    return "variables" if run.kind == "tune" else "positions"
 
 
 def _size(count: int) -> str:
@@ -103,7 +102,7 @@ def lead_of(run: Run, num_networks: int) -> str:
     told = run.config.get("complexity") or {}
     cost = cost_name(str(told.get("label") or told.get("name") or "complexity"))
     count = num_networks or run.num_distributions
-    what = plural(count, "configuration" if is_pipeline(run) else "network")
+    what = plural(count, "configuration" if run.kind == "tune" else "network")
     quality = str(run.config.get("metric", "accuracy"))
     space, data = run.config.get("space") or {}, run.config.get("data") or {}
     where = f", in the space {space['name']}" if "name" in space else ""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from multinas_ray.report.figures.pareto import is_pipeline
 from multinas_ray.report.wording import Column, Table, number, plural, seconds
 from multinas_ray.runs import Run, format_count
 
@@ -57,7 +56,7 @@ def accounting_of(run: Run) -> Accounting | None:
     rows = [] if spent is None else [_training_row(spent, num_networks)]
     rows.append(
         [
-            "Trials" if is_pipeline(run) else "Evaluations",
+            "Trials" if run.kind == "tune" else "Evaluations",
             f"{num_evaluations:,}",
             f"{num_evaluations:,} to {num_networks * num_evaluations:,}",
         ]
@@ -144,7 +143,7 @@ def _measured(run: Run, spent: _Spent | None, num_evaluations: int) -> list[str]
 
 def _extrapolated(run: Run, spent: _Spent | None, count: int, samples: int) -> list[str]:
     own = samples // count
-    if is_pipeline(run):
+    if run.kind == "tune":
         equal = f"as many updates of {own} or {samples} trials each"
     else:
         equal = (

@@ -10,10 +10,9 @@ import pandas as pd
 
 from multinas_ray import storage
 from multinas_ray.errors import StateError
-from multinas_ray.runs import ARCHITECTURES_FILE, EXPORT_FOLDER, Run, candidates_schema
+from multinas_ray.runs import ARCHITECTURES_FILE, EXPORT_FOLDER, Run, candidates_schema, read_training
 from multinas_ray.selection import family_path, load_family
 
-TRAINING_FILE = "training.parquet"
 PARITY_FILE = "parity.json"
 
 
@@ -60,8 +59,8 @@ def load_reported_family(run: Run, path: str, label: str | None) -> ReportedFami
     for network in networks["network"].astype(int):
         files = folder.join("networks", str(network))
         try:
-            if storage.exists(file := files.join(TRAINING_FILE)):
-                training[network] = storage.read_parquet(file).to_pandas()
+            if len(epochs := read_training(files)):
+                training[network] = epochs
             if storage.exists(file := files.join(EXPORT_FOLDER, PARITY_FILE)):
                 parity[network] = _read_parity(file)
         except StateError as error:

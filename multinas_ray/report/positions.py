@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from multinas_ray.report.figures.pareto import is_pipeline
 from multinas_ray.runs import ConfigSpace, Run
 
 
@@ -60,7 +59,7 @@ class Position:
 def positions_of(run: Run) -> list[Position]:
     """The (D,) positions of a run; they are numbered if its configuration does not describe them."""
     space = run.config.get("space")
-    if is_pipeline(run) and space is not None:
+    if run.kind == "tune" and space is not None:
         variables = ConfigSpace.from_plain(space).search_space.variables
         return [Position(each.name, tuple(Option(_value(value)) for value in each.choices)) for each in variables]
     if space is not None and "positions" in space:

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from multinas_ray.errors import StateError
-from multinas_ray.report.figures.pareto import is_pipeline
 from multinas_ray.report.networks import ReportedFamily
 from multinas_ray.report.positions import Position
 from multinas_ray.report.wording import (
@@ -176,7 +175,7 @@ def chosen_configs(run: Run) -> pd.DataFrame:
     Columns of `best_configs`, and those of `architectures_schema` that a picture needs: `network`, `architecture`, the
     complexity under its column's name, and `supernet_loss`, which is the loss of the evaluation here.
     """
-    if not is_pipeline(run):
+    if run.kind != "tune":
         return pd.DataFrame()
     try:
         frame = best_configs(run)
@@ -221,7 +220,7 @@ def configs_table(run: Run, chosen: pd.DataFrame) -> Table | None:
 
 def front_table(run: Run) -> Table | None:
     """The evaluations on the Pareto front of a Tune search; None for other runs."""
-    if not is_pipeline(run) or run.evaluations.empty:
+    if run.kind != "tune" or run.evaluations.empty:
         return None
     frame = pareto_front(run)
     metric, label = str(run.config["metric"]), str(run.config["complexity"]["label"])

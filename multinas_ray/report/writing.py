@@ -16,7 +16,6 @@ from multinas_ray.report.accounting import accounting_of
 from multinas_ray.report.diagram import diagram_of
 from multinas_ray.report.figures.curves import smoothing_window
 from multinas_ray.report.figures.look import DARK, LIGHT, colour_of, network_keys
-from multinas_ray.report.figures.pareto import is_pipeline
 from multinas_ray.report.heatmaps import heat_maps
 from multinas_ray.report.networks import ReportedFamily, load_reported_family
 from multinas_ray.report.positions import positions_of
@@ -84,20 +83,20 @@ def render_report(path: str, *, label: str | None = None) -> str:
 def _content(run: Run, path: str, family: ReportedFamily) -> dict[str, Any]:
     positions = positions_of(run)
     configs = tables.chosen_configs(run)
-    chosen = configs if is_pipeline(run) else family.networks
+    chosen = configs if run.kind == "tune" else family.networks
     validation, unreadable = _latency_validation(path)
     content = {
         "name": about.name_of(run),
         "path": run.path,
         "label": family.label,
-        "is_pipeline": is_pipeline(run),
+        "kind": run.kind,
         "state": about.state_of(run),
         "lead": about.lead_of(run, len(chosen)),
         "summary": about.summary_of(run, positions, len(chosen)),
         "palettes": _palettes([len(chosen), run.distributions["distribution"].nunique(), 2]),
-        "networks": tables.configs_table(run, configs) if is_pipeline(run) else tables.networks_table(run, family),
+        "networks": tables.configs_table(run, configs) if run.kind == "tune" else tables.networks_table(run, family),
         "front": tables.front_table(run),
-        "diagram": diagram_of(chosen.iloc[:0] if is_pipeline(run) else chosen, positions),
+        "diagram": diagram_of(chosen.iloc[:0] if run.kind == "tune" else chosen, positions),
         "pareto": drawings.pareto_drawing(run, chosen),
         "convergence": drawings.convergence_drawing(run, family.networks),
         "smoothing": smoothing_window(run),
@@ -117,7 +116,7 @@ def _content(run: Run, path: str, family: ReportedFamily) -> dict[str, Any]:
 
 def _sections(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The ids and titles of the sections of the page."""
-    left_out = {"blocks", "choice", "training"} if content["is_pipeline"] else set()
+    left_out = {"blocks", "choice", "training"} if content["kind"] == "tune" else set()
     if content["latency"] is None:
         left_out.add("latency")
     return [(name, title) for name, title in _SECTIONS.items() if name not in left_out]

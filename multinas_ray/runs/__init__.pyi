@@ -1,4 +1,6 @@
 from .config_space import ConfigSpace, Path, Slot
+from .configuration import Kind, load_config, make_recorded_optimizer, write_config
+from .documents import read_document, write_document
 from .fronts import best_subset, nondominated
 from .layout import (
     ARCHITECTURE_FILE,
@@ -6,16 +8,18 @@ from .layout import (
     CANDIDATES_FILE,
     CHECKPOINT_FILE,
     CONFIG_FILE,
-    DISTRIBUTIONS,
-    EVALUATIONS,
     EXPORT_FOLDER,
+    FINISHED_FILE,
     RETRAINED_FILE,
-    ROUNDS,
+    SESSIONS,
     WEIGHTS_FILE,
     network_path,
 )
+from .mending import mend_config, mend_damage, mend_run
 from .numbers import format_count, gigabytes
-from .reading import Run, load_config, load_run, proposals_of, read_table, write_config, write_finished
+from .reading import Run, load_run, proposals_of, read_architectures, read_candidates, write_finished
+from .recording import Results, RunRecord
+from .resuming import ResumedRun, resume_run
 from .retrained import (
     Retrained,
     RetrainingRecord,
@@ -23,26 +27,14 @@ from .retrained import (
     clear_retraining,
     drop_export,
     load_retraining,
+    read_training,
     record_retrained,
     training_schema,
     write_retraining,
     write_training,
 )
-from .schema import (
-    architectures_schema,
-    candidates_schema,
-    config_metadata,
-    consuming_update,
-    distribution_columns,
-    distributions_schema,
-    evaluation_columns,
-    evaluations_schema,
-    journal_header,
-    rounds_schema,
-    tune_evaluations_schema,
-)
+from .schema import architectures_schema, candidates_schema, config_metadata, evaluations_schema
 from .sessions import RunSession, was_started
-from .snapshots import load_snapshot, save_snapshot
 from .verification import Verification, verify_run
 
 __all__ = [
@@ -51,17 +43,20 @@ __all__ = [
     "CANDIDATES_FILE",
     "CHECKPOINT_FILE",
     "CONFIG_FILE",
-    "DISTRIBUTIONS",
-    "EVALUATIONS",
     "EXPORT_FOLDER",
+    "FINISHED_FILE",
     "RETRAINED_FILE",
-    "ROUNDS",
+    "SESSIONS",
     "WEIGHTS_FILE",
     "ConfigSpace",
+    "Kind",
     "Path",
+    "Results",
+    "ResumedRun",
     "Retrained",
     "RetrainingRecord",
     "Run",
+    "RunRecord",
     "RunSession",
     "Slot",
     "Verification",
@@ -71,31 +66,31 @@ __all__ = [
     "candidates_schema",
     "clear_retraining",
     "config_metadata",
-    "consuming_update",
-    "distribution_columns",
-    "distributions_schema",
     "drop_export",
-    "evaluation_columns",
     "evaluations_schema",
     "format_count",
     "gigabytes",
-    "journal_header",
     "load_config",
     "load_retraining",
     "load_run",
-    "load_snapshot",
+    "make_recorded_optimizer",
+    "mend_config",
+    "mend_damage",
+    "mend_run",
     "network_path",
     "nondominated",
     "proposals_of",
-    "read_table",
+    "read_architectures",
+    "read_candidates",
+    "read_document",
+    "read_training",
     "record_retrained",
-    "rounds_schema",
-    "save_snapshot",
+    "resume_run",
     "training_schema",
-    "tune_evaluations_schema",
     "verify_run",
     "was_started",
     "write_config",
+    "write_document",
     "write_finished",
     "write_retraining",
     "write_training",

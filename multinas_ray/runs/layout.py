@@ -1,7 +1,8 @@
 """Names of the files and folders of a run, so that what is written in one place is found in another."""
 
 EVALUATIONS, DISTRIBUTIONS, ROUNDS = "evaluations", "distributions", "rounds"
-CONFIG_FILE, FINISHED_FILE = "config.json", "finished.json"
+SESSIONS = "sessions"
+CONFIG_FILE, FINISHED_FILE, STATE_FILE = "config.json", "finished.json", "state.json"
 ARCHITECTURES_FILE, CANDIDATES_FILE = "architectures.parquet", "candidates.parquet"
 
 ARCHITECTURE_FILE, WEIGHTS_FILE = "architecture.json", "weights.pt"

@@ -12,19 +12,33 @@ import pyarrow as pa
 from multinas_ray import storage
 from multinas_ray.core import Proposals
 from multinas_ray.errors import StateError
-from multinas_ray.runs.layout import ARCHITECTURES_FILE, CONFIG_FILE, DISTRIBUTIONS, EVALUATIONS, FINISHED_FILE, ROUNDS
+from multinas_ray.runs.configuration import Kind, is_calibrated, load_config
+from multinas_ray.runs.documents import read_document, write_document
+from multinas_ray.runs.layout import (
+    ARCHITECTURES_FILE,
+    CANDIDATES_FILE,
+    DISTRIBUTIONS,
+    EVALUATIONS,
+    FINISHED_FILE,
+    ROUNDS,
+)
 from multinas_ray.runs.schema import (
-    SCHEMA_VERSION,
-    VERSION_KEY,
     architectures_schema,
+    candidates_schema,
     distributions_schema,
     evaluations_schema,
+    journal_header,
     rounds_schema,
-    schema_of_journal,
 )
+from multinas_ray.runs.tables import Shape, read_parts, read_table, to_frame, value_problems
 from multinas_ray.storage import read_journals
 
-_TUPLE_COLUMNS = ("architecture", "mode")
+MEND = "`multinas-ray verify RUN --mend` writes it again from the evaluations"
+"""What to do about a damaged file that follows from others."""
+NO_COPY = "restore a copy of it, it cannot be computed again"
+"""What to do about one that does not."""
+
+SELECT_ANEW = "delete it, and choose the networks again by `multinas-ray select RUN`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +52,14 @@ class Run:
     """Its configuration, as given to `write_config`."""
 
     evaluations: pd.DataFrame
-    """One row per evaluated subnet, in tell order (those never told first); see `evaluations_schema` and
-    `tune_evaluations_schema`. Architectures are tuples."""
+    """One row per evaluation, in tell order (those never told first); see `evaluations_schema`. Architectures are
+    tuples."""
 
     distributions: pd.DataFrame
     """One row per update and distribution, in this order; see `distributions_schema`."""
 
     rounds: pd.DataFrame
-    """One row per round of a supernet run, in their order; see `rounds_schema`. Empty for other runs."""
+    """One row per round of a one-shot search, in their order; see `rounds_schema`. Empty for other runs."""
 
     architectures: pd.DataFrame
     """The final networks, from small to large; empty until they are chosen."""
@@ -54,9 +68,26 @@ class Run:
     """The totals written at the end of the run, or None."""
 
     @property
+    def kind(self) -> Kind:
+        """Whether it is a search of a supernet or one in a Tune pipeline."""
+        kind: Kind = self.config["kind"]
+        return kind
+
+    @property
     def is_finished(self) -> bool:
         """Whether the run came to its end."""
         return self.finished is not None
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Wall time over all its sessions, as far as it is recorded."""
+        tables = [table for table in (self.evaluations, self.rounds) if len(table)]
+        return max((float(table["wall_time_seconds"].max()) for table in tables), default=0.0)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether coefficients and scale are known, without which nothing was told to the distributions yet."""
+        return is_calibrated(self.config)
 
     @property
     def num_distributions(self) -> int:
@@ -98,43 +129,111 @@ def load_run(path: storage.AnyPath) -> Run:
         The run; rows written after the call are not in it.
 
     Raises:
-        StateError: There is no run, it is damaged, or another version of this package wrote it.
+        StateError: There is no run, a file of it is damaged (the message names it, and what to do), or another version
+            of this package wrote it.
     """
+    run, problems = examine_run(path)
+    if problems:
+        raise StateError(problems[0])
+    return run
+
+
+def examine_run(path: storage.AnyPath) -> tuple[Run, list[str]]:
+    """Read a run as `load_run` does, but list the values that cannot be instead of raising for them."""
     place = storage.resolve(path)
-    config = _read_config(place)
-    finished = None
-    if storage.exists(place.join(FINISHED_FILE)):
-        finished = _read_json(place.join(FINISHED_FILE))
-    distributions = _read_folder(place.join(DISTRIBUTIONS), distributions_schema())
-    evaluations = _read_evaluations(place.join(EVALUATIONS))
-    rounds = _read_folder(place.join(ROUNDS), rounds_schema())
-    return Run(
+    config = load_config(place)
+    reader = RecordReader(place, config)
+    distributions = reader.distributions()
+    evaluations = reader.evaluations()
+    run = Run(
         path=str(place),
         config=config,
-        evaluations=_to_frame(evaluations, ["tell_order", "-id"]),
-        distributions=_to_frame(distributions, ["update", "distribution"]),
-        rounds=_to_frame(rounds, ["round"]),
-        architectures=read_table(place.join(ARCHITECTURES_FILE), architectures_schema(())),
-        finished=finished,
+        evaluations=to_frame(evaluations, ["tell_order", "-id"]),
+        distributions=to_frame(distributions, ["update", "distribution"]),
+        rounds=to_frame(reader.rounds(), ["round"]),
+        architectures=read_architectures(place, config),
+        finished=reader.finished(),
     )
+    return run, reader.problems
 
 
-def read_table(file: storage.Location, empty: pa.Schema) -> pd.DataFrame:
-    """Read a table of one file, such as the chosen architectures; architectures become tuples.
+class RecordReader:
+    """Reads the tables of a record one by one, and notes the values that cannot be.
 
     Args:
-        file: The file.
-        empty: Columns of the table that stands for a file that is not there.
+        place: The run's folder.
+        config: Its configuration.
+        remedy: What is said of damaged files that follow from the evaluations.
+    """
+
+    def __init__(self, place: storage.Location, config: Mapping[str, Any], remedy: str = MEND) -> None:
+        self._place, self._config, self._remedy, self._shape = place, config, remedy, Shape(config)
+        self.problems: list[str] = []
+        """Of all that was read so far; each names its file and what to do."""
+
+    def evaluations(self) -> pa.Table:
+        """Read the parts, and the rows of a journal that are not in them yet.
+
+        Raises:
+            StateError: A file is damaged, or rows are missing between them.
+        """
+        folder = self._place.join(EVALUATIONS)
+        journals = read_journals(folder)
+        schema = evaluations_schema(self._config["costs"])
+        table = self._folder(EVALUATIONS, schema, NO_COPY)
+        newer = journals.table_from(table.num_rows, journal_header(self._config["costs"]), schema)
+        if newer is None:
+            return table
+        self._note(journals.newest, newer, NO_COPY)
+        return pa.concat_tables([table, newer])
+
+    def distributions(self) -> pa.Table:
+        """Read the distributions; raises StateError where a file is damaged."""
+        return self._folder(DISTRIBUTIONS, distributions_schema(), self._remedy)
+
+    def rounds(self) -> pa.Table:
+        """Read the rounds; raises StateError where a file is damaged."""
+        return self._folder(ROUNDS, rounds_schema(), self._remedy)
+
+    def finished(self) -> dict[str, Any] | None:
+        """Read the totals of a run that has come to its end; raises StateError where they are damaged."""
+        file = self._place.join(FINISHED_FILE)
+        return read_document(file, self._remedy) if storage.exists(file) else None
+
+    def raise_first(self) -> None:
+        """Raise StateError for the first problem, if there is one."""
+        if self.problems:
+            raise StateError(self.problems[0])
+
+    def _folder(self, name: str, schema: pa.Schema, remedy: str) -> pa.Table:
+        parts = read_parts(self._place.join(name), schema, remedy)
+        for file, part in parts.items():
+            self._note(file, part, remedy)
+        empty = schema.empty_table().replace_schema_metadata(None)
+        return pa.concat_tables([empty, *(part.replace_schema_metadata(None) for part in parts.values())])
+
+    def _note(self, file: storage.Location, table: pa.Table, remedy: str) -> None:
+        self.problems += [f"{file}: {text}: {remedy}" for text in value_problems(table, self._shape)]
+
+
+def read_architectures(folder: storage.AnyPath, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Read the chosen networks of a family; the table is empty where there are none.
+
+    Args:
+        folder: The family's.
+        config: The run's configuration.
 
     Raises:
-        StateError: It is damaged, or another version of this package wrote it.
+        StateError: The file is damaged, or another version of this package wrote it.
     """
-    return _to_frame(_read_part(file) if storage.exists(file) else empty.empty_table(), [])
+    file = storage.resolve(folder).join(ARCHITECTURES_FILE)
+    return read_table(file, architectures_schema, SELECT_ANEW, Shape(config), unique="network")
 
 
-def load_config(path: storage.AnyPath) -> dict[str, Any]:
-    """Read a run's configuration alone; arguments and errors as for `load_run`."""
-    return _read_config(storage.resolve(path))
+def read_candidates(folder: storage.AnyPath, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Read what a family was chosen among; arguments and errors as for `read_architectures`."""
+    file = storage.resolve(folder).join(CANDIDATES_FILE)
+    return read_table(file, candidates_schema, SELECT_ANEW, Shape(config))
 
 
 def proposals_of(rows: pd.DataFrame) -> Proposals:
@@ -148,25 +247,6 @@ def proposals_of(rows: pd.DataFrame) -> Proposals:
     )
 
 
-def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
-    """Write a run's configuration, once, before anything else; it creates the folder.
-
-    Args:
-        path: `<storage_path>/<run>`.
-        config: Plain data (see `storage.encode_plain`). The section `optimizer` holds the keyword arguments of
-            `MultiDistributionOptimizer` (`verify_run` needs it), `num_evaluations` the planned total, and
-            `complexity` the cost that is the complexity: {"name": its column, "scale": what it is divided by}.
-
-    Raises:
-        StateError: Something in it is not plain data, or it has a key `schema_version`.
-    """
-    if "schema_version" in config:
-        raise StateError("the key 'schema_version' of the configuration is written by this package: remove it")
-    place = storage.resolve(path)
-    storage.make_folder(place)
-    storage.write_plain(place.join(CONFIG_FILE), {"schema_version": SCHEMA_VERSION, **config}, indent=2)
-
-
 def write_finished(path: storage.AnyPath, totals: Mapping[str, Any]) -> None:
     """Mark a run as finished, after its last row is durable.
 
@@ -176,71 +256,6 @@ def write_finished(path: storage.AnyPath, totals: Mapping[str, Any]) -> None:
 
     Raises:
         StateError: Something in it is not plain data.
+        StorageError: The file system refused.
     """
-    storage.write_plain(storage.resolve(path).join(FINISHED_FILE), totals, indent=2)
-
-
-def _read_config(place: storage.Location) -> dict[str, Any]:
-    if not storage.exists(place):
-        raise StateError(f"there is no run at {place}: give the folder <storage_path>/<run>")
-    if not storage.exists(place.join(CONFIG_FILE)):
-        raise StateError(f"{place} is not a run, it has no {CONFIG_FILE}: give the folder <storage_path>/<run> itself")
-    config = _read_json(place.join(CONFIG_FILE))
-    _check_version(config.pop("schema_version", None), place.join(CONFIG_FILE))
-    return config
-
-
-def _read_json(place: storage.Location) -> dict[str, Any]:
-    content = storage.read_plain(place)
-    if not isinstance(content, dict):
-        raise StateError(f"{place} holds a {type(content).__name__}, not an object: restore a copy")
-    return content
-
-
-def _check_version(version: object, place: storage.Location) -> None:
-    if version != SCHEMA_VERSION:
-        raise StateError(
-            f"{place} has schema version {version}, this package reads version {SCHEMA_VERSION}: "
-            "use the version of multinas-ray that wrote it"
-        )
-
-
-def _read_evaluations(folder: storage.Location) -> pa.Table:
-    """Read the parts, and the rows of a journal that are not in them yet."""
-    journals = read_journals(folder)
-    table = _read_folder(folder, evaluations_schema(()))
-    newer = journals.table_from(table.num_rows, schema_of_journal)
-    if newer is None:
-        return table
-    return pa.concat_tables([table, newer]) if table.num_rows else newer
-
-
-def _read_folder(folder: storage.Location, empty: pa.Schema) -> pa.Table:
-    parts = [_read_part(folder.join(name)) for name in storage.list_files(folder, ".parquet")]
-    if not parts:
-        return empty.empty_table()
-    for part in parts[1:]:
-        different = set(parts[0].schema) ^ set(part.schema)
-        if different:
-            names = ", ".join(sorted({field.name for field in different}))
-            raise StateError(f"the files in {folder} differ in the columns {names}: they are of two runs, part them")
-    return pa.concat_tables(parts)
-
-
-def _read_part(file: storage.Location) -> pa.Table:
-    table = storage.read_parquet(file)
-    metadata = table.schema.metadata or {}
-    version = metadata.get(VERSION_KEY.encode(), b"none")
-    _check_version(int(version) if version.isdigit() else version.decode(), file)
-    return table.replace_schema_metadata(None)
-
-
-def _to_frame(table: pa.Table, order: list[str]) -> pd.DataFrame:
-    if order:
-        keys = [(name.lstrip("-"), "descending" if name.startswith("-") else "ascending") for name in order]
-        table = table.sort_by(keys)
-    frame: pd.DataFrame = table.to_pandas()
-    for name in _TUPLE_COLUMNS:
-        if name in frame:
-            frame[name] = pd.Series([tuple(row) for row in table[name].to_pylist()], dtype=object)
-    return frame
+    write_document(storage.resolve(path).join(FINISHED_FILE), totals)

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from multinas_ray import storage
 from multinas_ray.errors import StateError
+from multinas_ray.runs.documents import read_document, write_document
 from multinas_ray.runs.layout import (
     ARCHITECTURES_FILE,
     CHECKPOINT_FILE,
@@ -21,7 +23,12 @@ from multinas_ray.runs.layout import (
     TRAINING_FILE,
     network_path,
 )
-from multinas_ray.runs.schema import SCHEMA_VERSION, TABLE_KEY, VERSION_KEY
+from multinas_ray.runs.reading import SELECT_ANEW
+from multinas_ray.runs.schema import SCHEMA_VERSION, TABLE_KEY, VERSION_KEY, architectures_schema
+from multinas_ray.runs.tables import read_part, read_table
+
+TRAIN_ANEW = "delete it, and train the network anew by `multinas-ray retrain RUN`"
+TRAIN_OVER = "restore a copy of it, or train the network anew by `multinas-ray retrain RUN --overwrite`"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +81,23 @@ def write_training(folder: storage.AnyPath, rows: Sequence[Mapping[str, Any]]) -
     storage.write_parquet(storage.resolve(folder).join(TRAINING_FILE), storage.make_table(schema, columns))
 
 
+def read_training(folder: storage.AnyPath) -> pd.DataFrame:
+    """Read a network's epochs from its folder; empty before its training was ever started.
+
+    Raises:
+        StateError: the table is damaged.
+    """
+    file = storage.resolve(folder).join(TRAINING_FILE)
+    return read_table(file, lambda _: training_schema(), TRAIN_OVER)
+
+
 def write_retraining(folder: storage.AnyPath, record: RetrainingRecord) -> None:
     """Write a network's record into its folder, durably."""
     place = storage.resolve(folder)
     storage.make_folder(place)
     result = None if record.result is None else asdict(record.result)
     content = {"architecture": list(record.architecture), "recipe": dict(record.recipe), "result": result}
-    storage.write_plain(place.join(RETRAINING_FILE), content, indent=2)
+    write_document(place.join(RETRAINING_FILE), content)
 
 
 def load_retraining(folder: storage.AnyPath) -> RetrainingRecord | None:
@@ -92,15 +109,15 @@ def load_retraining(folder: storage.AnyPath) -> RetrainingRecord | None:
     file = storage.resolve(folder).join(RETRAINING_FILE)
     if not storage.exists(file):
         return None
+    content = read_document(file, TRAIN_ANEW)
     try:
-        content: Any = storage.read_plain(file)
         return RetrainingRecord(
-            architecture=tuple(content["architecture"]),
-            recipe=content["recipe"],
+            architecture=tuple(map(int, content["architecture"])),
+            recipe=dict(content["recipe"]),
             result=None if content["result"] is None else Retrained(**content["result"]),
         )
-    except (KeyError, TypeError) as error:
-        raise StateError(f"{file} is damaged ({error!r}): delete it, and the network is trained anew") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateError(f"{file} does not describe a training ({error!r}): {TRAIN_ANEW}") from error
 
 
 def record_retrained(family_path: str, results: Mapping[int, Retrained | None]) -> None:
@@ -111,7 +128,7 @@ def record_retrained(family_path: str, results: Mapping[int, Retrained | None]) 
         results: by the number of the network; None for one that is not finished.
     """
     file = storage.resolve(family_path).join(ARCHITECTURES_FILE)
-    table = storage.read_parquet(file)
+    table = read_part(file, architectures_schema, SELECT_ANEW)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     for row, network in enumerate(columns["network"]):
         if network in results:

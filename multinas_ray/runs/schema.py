@@ -1,18 +1,16 @@
-"""Columns of the record of a search, and helpers that fill them."""
+"""Columns of the tables of a run."""
 
 # K distributions, N samples, D variables, C categories (padded)
 
-import datetime
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.errors import ConfigError
 
 SCHEMA_VERSION = 2
 """Version of the files of a run; readers refuse another."""
@@ -24,41 +22,25 @@ CONFIG_KEY = "multinas_ray.config"
 _ARCHITECTURE = pa.list_(pa.int16())
 
 
-class DrawnSamples(Protocol):
-    """The part of the core's `Proposals` that is recorded."""
-
-    @property
-    def architectures(self) -> npt.NDArray[np.int64]:
-        """(N, D) category of each variable."""
-
-    @property
-    def log_q(self) -> npt.NDArray[np.float64]:
-        """(N,) log density of the draw."""
-
-    @property
-    def sources(self) -> npt.NDArray[np.int64]:
-        """(N,) distribution drawn from."""
-
-    @property
-    def ids(self) -> npt.NDArray[np.int64]:
-        """(N,) number of each sample, from 0."""
-
-    @property
-    def drawn_at(self) -> npt.NDArray[np.int64]:
-        """(N,) updates done at the draw."""
-
-
 def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
-    """One row per evaluated subnet.
+    """One row per evaluation.
 
     Args:
-        cost_names: A column each for the raw costs, such as `params` (count) or `flops` (multiply-adds).
+        cost_names: A column each for the raw costs, such as `params` (count) or `flops` (multiply-adds); it is empty
+            where an evaluation did not tell it.
 
     Returns:
         The schema. `source` is the distribution a sample was drawn from; `complexity` the cost that the search
-        weighs, normalised; `drawn_at_update` the updates done at its draw; `tell_order` its place in the order of
-        results, from 0; `update` the update that consumed it, from 1; `wall_time_seconds` counts from the
-        start of the search. A failed evaluation has the loss inf and may have a NaN complexity.
+        weighs, normalised: empty in rows recorded before its scale was known, it is the raw cost over the scale then;
+        `drawn_at_update` the updates done at its draw; `tell_order` its place in the order of results, from 0; `update`
+        the update that consumed it, from 1; `reused_id` the evaluation whose result a row repeats, empty for one that
+        was run; `wall_time_seconds` counts from the start of the search. A failed evaluation has the loss inf and may
+        have a NaN complexity.
+
+        In a search of the kind "tune" a trial is an evaluation: `round` is `update` - 1 and `block` is -1. Evaluations
+        without a known density (points given by the user, unseen ones taken when all draws are known) have negative
+        ids, `source`, `round`, `drawn_at_update`, `tell_order` and `update` of -1, and a `log_q` of 0: no update uses
+        them.
 
     Raises:
         ConfigError: A cost name is not a fresh identifier.
@@ -75,41 +57,22 @@ def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
         pa.field("accuracy", pa.float64()),
     ]
     after = [
-        _column("complexity", pa.float64()),
+        pa.field("complexity", pa.float64()),
         _column("log_q", pa.float64()),
         _column("drawn_at_update", pa.int64()),
         _column("tell_order", pa.int64()),
         _column("update", pa.int64()),
+        pa.field("reused_id", pa.int64()),
         _column("wall_time_seconds", pa.float64()),
         _column("timestamp", pa.timestamp("us", tz="UTC")),
     ]
     return _schema("evaluations", before, cost_names, after)
 
 
-def tune_evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
-    """One row per result of a search in a Tune pipeline, where a trial is an evaluation; see `evaluations_schema`.
-
-    Two columns differ. `complexity` is empty in rows recorded before its scale was known: it is the raw cost over
-    the scale. `reused_id` is the evaluation whose result a row repeats, empty for one that was run. `round` is
-    `update` - 1 and `block` is -1. Evaluations without a known density (points given by the user, unseen ones taken
-    when all draws are known) have negative ids, `source`, `round`, `drawn_at_update`, `tell_order` and `update` of
-    -1, and a `log_q` of 0: no update uses them.
-
-    Args:
-        cost_names: As for `evaluations_schema`.
-
-    Raises:
-        ConfigError: A cost name is not a fresh identifier.
-    """
-    schema = evaluations_schema([*cost_names, "reused_id"])
-    schema = schema.set(schema.get_field_index("reused_id"), pa.field("reused_id", pa.int64()))
-    return schema.set(schema.get_field_index("complexity"), pa.field("complexity", pa.float64()))
-
-
 def distributions_schema() -> pa.Schema:
     """One row per update and distribution, written after the update.
 
-    `update` counts from 1 (0, the start, may be recorded too); `round` is the newest round told. `probs` is
+    `update` counts from 1; `round` is the newest round told. `probs` is
     ragged: one list of C_d float64 per variable, exact. Of `coefficient` and `target` (normalised) one is null: the
     search had the other.
     """
@@ -138,7 +101,8 @@ def rounds_schema() -> pa.Schema:
     `train_loss` is empty for a round without a weight step. `compute_seconds` is rank 0's time for the round.
     `reduced_bytes` are those of the gradients that each rank gave to the round's all-reduces, `saved_bytes` those of
     all other parameters, which no subnet of the round touched; both are 0 with one worker. Rows come with the
-    snapshots, so a killed run may lack its newest.
+    snapshots, so a killed run may lack its newest. Rows that were made again from the evaluations, in place of damaged
+    ones, have none of these figures.
     """
     columns = [
         _column("round", pa.int64()),
@@ -146,9 +110,9 @@ def rounds_schema() -> pa.Schema:
         _column("trial_id", pa.string()),
         pa.field("train_loss", pa.float64()),
         _column("num_evaluations", pa.int32()),
-        _column("compute_seconds", pa.float64()),
-        _column("reduced_bytes", pa.int64()),
-        _column("saved_bytes", pa.int64()),
+        pa.field("compute_seconds", pa.float64()),
+        pa.field("reduced_bytes", pa.int64()),
+        pa.field("saved_bytes", pa.int64()),
         _column("wall_time_seconds", pa.float64()),
     ]
     return _schema("rounds", columns, (), [])
@@ -230,116 +194,6 @@ def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
     return _schema("candidates", before, cost_names, after)
 
 
-def config_metadata(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return file metadata that holds a run's configuration as JSON (numpy arrays as lists)."""
-    text = json.dumps(config, default=lambda value: np.asarray(value).tolist())
-    return {CONFIG_KEY: text}
-
-
-def consuming_update(tell_order: npt.NDArray[np.int64], samples_per_update: int) -> npt.NDArray[np.int64]:
-    """Return the number, from 1, of the update that consumes results at these places of tell order."""
-    return tell_order // samples_per_update + 1
-
-
-def evaluation_columns(
-    samples: DrawnSamples,
-    *,
-    losses: npt.NDArray[np.float64],
-    complexities: npt.NDArray[np.float64],
-    costs: Mapping[str, npt.NDArray[np.float64]],
-    accuracies: npt.NDArray[np.float64] | None,
-    readable: Sequence[str],
-    round_number: int,
-    block: int,
-    trial_id: str,
-    first_tell_order: int,
-    samples_per_update: int,
-    wall_time_seconds: float,
-) -> dict[str, Any]:
-    """Fill `evaluations_schema` for the results of one round, told together in the order of their rows.
-
-    Args:
-        samples: The round's `Proposals`.
-        losses: (N,), minimised; inf for a failed evaluation.
-        complexities: (N,) normalised complexities.
-        costs: Raw cost name -> (N,).
-        accuracies: (N,) in 0..1, or None.
-        readable: (N) texts of the architectures.
-        round_number: From 0.
-        block: From 0.
-        trial_id: Ray Tune's id of the trial.
-        first_tell_order: Results told before these.
-        samples_per_update: The optimiser's setting.
-        wall_time_seconds: Since the start of the search.
-
-    Returns:
-        The columns, for `TableWriter.append`.
-    """
-    total = len(losses)
-    tell_order = np.arange(first_tell_order, first_tell_order + total, dtype=np.int64)
-    return {
-        "id": samples.ids,
-        "round": np.full(total, round_number),
-        "block": np.full(total, block),
-        "trial_id": [trial_id] * total,
-        "source": samples.sources,
-        "architecture": samples.architectures,
-        "architecture_readable": list(readable),
-        "loss": losses,
-        "accuracy": [None] * total if accuracies is None else accuracies,
-        **costs,
-        "complexity": complexities,
-        "log_q": samples.log_q,
-        "drawn_at_update": samples.drawn_at,
-        "tell_order": tell_order,
-        "update": consuming_update(tell_order, samples_per_update),
-        "wall_time_seconds": np.full(total, float(wall_time_seconds)),
-        "timestamp": [datetime.datetime.now(datetime.timezone.utc)] * total,
-    }
-
-
-def distribution_columns(
-    *,
-    update: int,
-    round_number: int,
-    probs: npt.NDArray[np.float64],
-    num_categories: Sequence[int],
-    diagnostics: Mapping[str, npt.NDArray[Any]],
-    readable: Callable[[tuple[int, ...]], str],
-) -> dict[str, Any]:
-    """Fill `distributions_schema` for the state after one update.
-
-    Args:
-        update: The optimiser's `num_updates`.
-        round_number: The newest round told.
-        probs: (K, D, C) the optimiser's `probs`.
-        num_categories: (D) categories of each variable.
-        diagnostics: The optimiser's `diagnostics()`, arrays with K rows.
-        readable: Text of an architecture.
-
-    Returns:
-        The columns of K rows, for `TableWriter.buffer`.
-    """
-    total = len(probs)
-    names = ["expected_complexity", "expected_loss", "entropy", "step_size"]
-    names += ["effective_sample_size", "mode", "mode_probability"]
-    modes = np.asarray(diagnostics["mode"])
-    return {
-        "update": np.full(total, update),
-        "round": np.full(total, round_number),
-        "distribution": np.arange(total),
-        **{name: _known(diagnostics[name]) for name in ("coefficient", "target")},
-        "mode_readable": [readable(tuple(int(choice) for choice in mode)) for mode in modes],
-        "probs": [[row[:count] for row, count in zip(one, num_categories, strict=True)] for one in probs],
-        **{name: np.asarray(diagnostics[name]) for name in names},
-    }
-
-
-def _known(values: npt.ArrayLike) -> list[float | None]:
-    """The values as they are, None for NaN."""
-    return [None if np.isnan(value) else float(value) for value in np.asarray(values, dtype=np.float64)]
-
-
 def _column(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
@@ -357,23 +211,12 @@ def _schema(table: str, before: list[pa.Field], cost_names: Sequence[str], after
     return pa.schema(before + costs + after, metadata={VERSION_KEY: str(SCHEMA_VERSION), TABLE_KEY: table})
 
 
+def config_metadata(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return file metadata that holds a run's configuration as JSON (numpy arrays as lists)."""
+    text = json.dumps(config, default=lambda value: np.asarray(value).tolist())
+    return {CONFIG_KEY: text}
+
+
 def journal_header(cost_names: Sequence[str]) -> dict[str, Any]:
-    """First line of a journal of `tune_evaluations_schema(cost_names)`."""
+    """First line of a journal of `evaluations_schema(cost_names)`."""
     return {"schema_version": SCHEMA_VERSION, "costs": list(cost_names)}
-
-
-def schema_of_journal(header: Mapping[str, Any]) -> pa.Schema:
-    """The schema that a journal's header stands for.
-
-    Raises:
-        StateError: the header is damaged, or another version of this package wrote it.
-    """
-    version, names = header.get("schema_version"), header.get("costs")
-    if version != SCHEMA_VERSION:
-        raise StateError(
-            f"a journal has schema version {version}, this package reads {SCHEMA_VERSION}: "
-            "use the version of multinas-ray that wrote it"
-        )
-    if not isinstance(names, list):
-        raise StateError("a journal's first line does not name its costs: restore a copy of the journal")
-    return tune_evaluations_schema(names)

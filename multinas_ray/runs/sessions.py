@@ -1,62 +1,104 @@
-"""Sessions of a run: each start of its driver, for the restart count and for whoever asks when it ran where."""
+"""Sessions of a run: each start of its driver, for the restart count and for whoever asks when it ran where.
+
+Only one driver may write into a record. Each start notes itself in a new file of the next number, which is what owns
+the run from then on. A driver looks for the one file that its successor would have before it writes anything; in an
+object store, where a look is a request, once a second. A successor waits longer than a write under way takes before it
+reads the record. So all that an earlier driver records is either read by its successor or never written.
+"""
 
 from __future__ import annotations
 
 import datetime
-import json
+import math
 import platform
-from dataclasses import dataclass
+import re
+import time
 
-from multinas_ray.errors import StateError
-from multinas_ray.storage import list_files, make_folder, resolve, write_atomic
+from multinas_ray.errors import FileTakenError, StateError
+from multinas_ray.runs.documents import write_document
+from multinas_ray.runs.layout import SESSIONS
+from multinas_ray.storage import AnyPath, exists, list_files, make_folder, resolve
+
+STORE_CHECK_SECONDS = 1.0
+"""How often a driver looks for its successor in an object store."""
+
+LOCAL_WAIT_SECONDS, STORE_WAIT_SECONDS = 0.1, STORE_CHECK_SECONDS + 4.0
+"""How long a successor waits: a part of a table is written in 10 ms on a disk, and in a second in an object store."""
+
+_NOTE = re.compile(r"(\d{4,})\.json")
 
 
-@dataclass(frozen=True)
 class RunSession:
-    """One start of a run's driver. The newest one owns the run."""
+    """One start of a run's driver. The newest one owns the run.
 
-    run_path: str
-    number: int
-    """0 for the first start and so on: the restart count."""
+    Args:
+        run_path: The run's folder.
+        number: 0 for the first start and so on: the restart count.
+    """
+
+    def __init__(self, run_path: AnyPath, number: int) -> None:
+        self.run_path, self.number = run_path, number
+        self._folder = resolve(run_path).join(SESSIONS)
+        self._successor = self._folder.join(_note_name(number + 1))
+        self._checked_seconds = -math.inf
 
     @classmethod
-    def begin(cls, run_path: str) -> RunSession:
-        """Note a new start of the driver.
+    def begin(cls, run_path: AnyPath) -> RunSession:
+        """Note a new start of the driver, and wait until an earlier one cannot write any more.
 
         Raises:
-            StateError: another driver started in the same instant.
+            StateError: Another driver started in the same instant.
+            StorageError: The file system refused.
         """
-        folder = resolve(run_path).join("sessions")
+        folder = resolve(run_path).join(SESSIONS)
         make_folder(folder)
         number = _newest_session(run_path) + 1
         now = datetime.datetime.now(datetime.timezone.utc).isoformat()
         session = {"session": number, "started": now, "host": platform.node()}
         try:
-            write_atomic(folder.join(f"{number:04d}.json"), json.dumps(session).encode(), overwrite=False)
-        except FileExistsError as error:
-            raise StateError(f"{run_path} was just taken up by another driver; let that one go on alone") from error
+            write_document(folder.join(_note_name(number)), session, overwrite=False)
+        except FileTakenError as error:
+            raise StateError(
+                f"another driver has taken {run_path} up in the same instant: let the other one go on, and start none "
+                "beside it"
+            ) from error
+        if number > 0:
+            time.sleep(LOCAL_WAIT_SECONDS if folder.is_local else STORE_WAIT_SECONDS)
         return cls(run_path, number)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether another driver has taken the run up."""
+        return exists(self._successor)
+
     def check_newest(self) -> None:
-        """See that no other driver has taken the run up.
+        """See that no other driver has taken the run up; call it before anything is written.
 
         Raises:
-            StateError: one has.
+            StateError: One has.
+            StorageError: The file system does not tell.
         """
-        newest = _newest_session(self.run_path)
-        if newest > self.number:
+        now = time.monotonic()
+        if not self._folder.is_local and now - self._checked_seconds < STORE_CHECK_SECONDS:
+            return
+        if self.is_over:
             raise StateError(
-                f"another driver has taken {self.run_path} up (session {newest}, this one is {self.number}); "
-                "this one stops, so that no evaluation is recorded twice"
+                f"another driver has taken {self.run_path} up (session {self.number + 1} or a later one, this one is "
+                f"{self.number}): this one stops, so that no evaluation is recorded twice"
             )
+        self._checked_seconds = now
 
 
-def was_started(run_path: str) -> bool:
+def was_started(run_path: AnyPath) -> bool:
     """Whether a driver came as far as its first session; before that, a folder holds no more than a configuration."""
     return _newest_session(run_path) >= 0
 
 
-def _newest_session(run_path: str) -> int:
-    """Number of the newest session, -1 before the first."""
-    names = list_files(resolve(run_path).join("sessions"), ".json")
-    return max((int(name.removesuffix(".json")) for name in names), default=-1)
+def _note_name(number: int) -> str:
+    return f"{number:04d}.json"
+
+
+def _newest_session(run_path: AnyPath) -> int:
+    """Number of the newest session, -1 before the first; files of other names are none."""
+    names = list_files(resolve(run_path).join(SESSIONS), ".json")
+    return max((int(match[1]) for match in map(_NOTE.fullmatch, names) if match), default=-1)

@@ -1,13 +1,14 @@
-"""The optimiser's state on disk: plain data, versioned, replaced atomically."""
+"""The optimiser's state on disk: plain data, replaced atomically. The evaluations give it again where it is lost."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from multinas_ray import storage
 from multinas_ray.errors import StateError
+from multinas_ray.runs.documents import read_document, write_document
+from multinas_ray.runs.layout import STATE_FILE
 
-STATE_FILE = "state.json"
-STATE_VERSION = 2
+SNAPSHOT_REMEDY = "delete it, and the search computes it again from the evaluations when it goes on"
 
 
 def save_snapshot(path: storage.AnyPath, state: Mapping[str, Any]) -> None:
@@ -15,20 +16,21 @@ def save_snapshot(path: storage.AnyPath, state: Mapping[str, Any]) -> None:
 
     Args:
         path: `<storage_path>/<run>`; the folder exists.
-        state: Plain data with arrays, such as `MultiDistributionOptimizer.state_dict()`.
+        state: Plain data with arrays: `optimizer` is its state, `elapsed_seconds` the time of the search so far.
 
     Raises:
         StateError: Something in it is not plain data.
         StorageError: The file system refused.
     """
-    storage.write_plain(storage.resolve(path).join(STATE_FILE), {"state_version": STATE_VERSION, "state": state})
+    write_document(storage.resolve(path).join(STATE_FILE), state, indent=None)
 
 
-def load_snapshot(path: storage.AnyPath) -> dict[str, Any] | None:
+def load_snapshot(path: storage.AnyPath, remedy: str = SNAPSHOT_REMEDY) -> dict[str, Any] | None:
     """Read the newest state.
 
     Args:
         path: `<storage_path>/<run>`.
+        remedy: What to do about a damaged one.
 
     Returns:
         The state, equal bit for bit (tuples as lists), or None if none was saved yet.
@@ -39,13 +41,7 @@ def load_snapshot(path: storage.AnyPath) -> dict[str, Any] | None:
     file = storage.resolve(path).join(STATE_FILE)
     if not storage.exists(file):
         return None
-    content = storage.read_plain(file)
-    if not isinstance(content, dict) or set(content) != {"state_version", "state"}:
-        raise StateError(f"{file} is not a saved state: restore a copy, or delete it to fold the whole record")
-    if content["state_version"] != STATE_VERSION:
-        raise StateError(
-            f"{file} has state version {content['state_version']}, this package reads {STATE_VERSION}: "
-            "use the version of multinas-ray that wrote it"
-        )
-    state: dict[str, Any] = content["state"]
+    state = read_document(file, remedy)
+    if not isinstance(state.get("optimizer"), dict) or type(state.get("elapsed_seconds")) not in (int, float):
+        raise StateError(f"{file} is not the state of a search: {remedy}")
     return state

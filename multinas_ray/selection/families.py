@@ -11,14 +11,7 @@ import pandas as pd
 
 from multinas_ray import storage
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import (
-    ARCHITECTURES_FILE,
-    CANDIDATES_FILE,
-    architectures_schema,
-    candidates_schema,
-    load_config,
-    read_table,
-)
+from multinas_ray.runs import ARCHITECTURES_FILE, load_config, read_architectures, read_candidates
 
 FAMILIES = "families"
 
@@ -70,16 +63,11 @@ def load_family(run_path: str, label: str | None = None) -> Family:
         StateError: there is no run or no such family, or a file is damaged. The message names the families that exist.
         ConfigError: the label is not a plain folder name.
     """
-    load_config(run_path)  # checks that there is a run
+    config = load_config(run_path)
     path = family_path(run_path, label)
-    place = storage.resolve(path)
-    if not storage.exists(place.join(ARCHITECTURES_FILE)):
+    if not storage.exists(storage.resolve(path).join(ARCHITECTURES_FILE)):
         raise StateError(_missing(run_path, label))
-    return Family(
-        path=path,
-        architectures=read_table(place.join(ARCHITECTURES_FILE), architectures_schema(())),
-        candidates=read_table(place.join(CANDIDATES_FILE), candidates_schema(())),
-    )
+    return Family(path=path, architectures=read_architectures(path, config), candidates=read_candidates(path, config))
 
 
 def family_labels(run_path: str) -> list[str]:

@@ -55,7 +55,7 @@ def open_run(path: AnyPath, *, data_path: str | None = None, imports: Sequence[s
     """
     run = load_run(path)
     config = run.config
-    if "space" not in config or "training" not in config:
+    if run.kind != "oneshot":
         raise StateError(
             f"{run.path} is not the run of a supernet search, so it has no weights: if it is a search in a Tune "
             "pipeline, `multinas_ray.tune.best_configs` and `multinas_ray.tune.pareto_front` give its configurations, "

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from multinas_ray.cluster import check_room, counted_progress, ray_session
 from multinas_ray.errors import StateError
-from multinas_ray.runs import ARCHITECTURES_FILE, architectures_schema, network_path, read_table
+from multinas_ray.runs import network_path, read_architectures
 from multinas_ray.selection.choice import Choice, choose
 from multinas_ray.selection.config import SelectConfig
 from multinas_ray.selection.evaluation import CandidateJob, EvaluatorGroup
@@ -132,7 +132,7 @@ class Selection:
         with EvaluatorGroup(self._job(candidates), self.cpus_per_worker) as evaluators:
             self._evaluate(evaluators, candidates, kept)
             family = choose(candidates, self.goals, kept.scores)
-            earlier = read_table(resolve(path).join(ARCHITECTURES_FILE), architectures_schema(()))
+            earlier = read_architectures(path, config)
             writer = FamilyWriter(path, self.opened.run, outcome, space.name, family, earlier)
             if not self.overwrite:
                 self._check_retrained(writer.dropped())

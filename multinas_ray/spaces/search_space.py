@@ -88,6 +88,11 @@ class SearchSpace:
         return tuple(len(variable.choices) for variable in self.variables)
 
     @property
+    def labels(self) -> list[list[str]]:
+        """The choices' labels as text, a list for each variable."""
+        return [[str(label) for label in variable.choices] for variable in self.variables]
+
+    @property
     def num_variables(self) -> int:
         """D."""
         return len(self.variables)

@@ -1,16 +1,18 @@
-"""Single rows made durable at once and cheaply, and gathered into Parquet.
+"""Rows made durable at once and cheaply, and gathered into Parquet.
 
-A Parquet file is written whole, which costs milliseconds. So new rows go to a journal first: a file of one line of
-JSON a row beside the Parquet parts, named by the number of rows written before it. When enough rows have come they
-are written as Parquet and the journal goes. Whatever a crash leaves behind, a row counts once: of a journal that
-starts at row s, with n rows in the parts, the first n - s lines are in the parts already.
+A Parquet file is written whole, which costs milliseconds. So new rows go to a journal first: a file of lines in the
+folder `_journal` beside the Parquet parts, named by the number of rows written before it. A line holds the rows of one
+call and a checksum of itself, so they are there together or not at all. When enough rows have come they are written as
+Parquet and the journal goes. Whatever a crash leaves behind, a row counts once: of a journal that starts at row s, with
+n rows in the parts, the first n - s rows are in the parts already.
 """
 
 import json
 import os
 import re
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +21,7 @@ import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError, StorageError, first_line
 from multinas_ray.storage.files import delete_file, read_bytes, sync_folder
-from multinas_ray.storage.folders import list_files
+from multinas_ray.storage.folders import list_files, make_folder
 from multinas_ray.storage.parquet import count_rows, make_table
 from multinas_ray.storage.places import AnyPath, Location, resolve
 from multinas_ray.storage.refusals import refusals_told
@@ -28,15 +30,18 @@ from multinas_ray.storage.tables import TableWriter
 ROWS_PER_FLUSH = 256
 """Rows a journal holds before they become Parquet."""
 
-_JOURNAL = re.compile(r"journal-(\d{12})\.jsonl")
+JOURNAL_FOLDER = "_journal"
+"""Other tools that read a folder of Parquet files leave out what begins with an underscore."""
+
+_JOURNAL = re.compile(r"(\d{12})\.jsonl")
 _READ_ATTEMPTS = 5
 
-Row = dict[str, Any]
-"""Column name -> plain value; a time as whole microseconds since 1970."""
+Rows = Mapping[str, Sequence[Any]]
+"""Column name -> one plain value per row; a time as whole microseconds since 1970."""
 
 
 class JournaledWriter:
-    """Appends single evaluations to a folder of Parquet parts, by way of a journal.
+    """Appends rows to a folder of Parquet parts, by way of a journal.
 
     `append` writes one line and syncs it to the disk (0.15 ms on an SSD). Where files cannot be appended to, as in
     object stores, it rewrites the open Parquet part instead, which costs a request. One writer a folder; not
@@ -45,11 +50,12 @@ class JournaledWriter:
     Args:
         directory: The folder, created if needed. Journals that a killed writer left are gathered first.
         schema: Columns and types of the table.
-        header: Plain data written on a journal's first line, from which a reader makes the schema again.
+        header: Plain data on a journal's first line; journals that begin with another are refused.
         metadata: As for `TableWriter`.
 
     Raises:
         StateError: What is there cannot be read, or another writer is at work.
+        StorageError: The file system refused.
     """
 
     def __init__(
@@ -59,63 +65,75 @@ class JournaledWriter:
         self._header = dict(header)
         self._table = TableWriter(self._folder, schema, metadata)
         self._names = self._table.column_names
-        self._rows: list[Row] = []
+        self._kept: list[Rows] = []
+        self._num_kept = 0
         self._journal: _JournalFile | None = None
         self._can_append = self._folder.is_local
         journals = read_journals(self._folder)
         self._num_written = sum(count_rows(self._folder.join(name)) for name in list_files(self._folder, ".parquet"))
-        self._rows = journals.rows_from(self._num_written)
-        with _misfits_told(self._folder):
+        self._kept = journals.rows_from(self._num_written, self._header)
+        self._num_kept = sum(map(_length, self._kept))
+        with _misfits_told(journals.newest):
             self.flush()
         self._remove_journals()
 
-    def append(self, row: Row, *, sync: bool = True) -> None:
-        """Make a row durable.
+    def set_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Replace the text that is kept in each Parquet file from its next writing on."""
+        self._table.set_metadata(metadata)
+
+    def append(self, rows: Rows, *, sync: bool = True) -> None:
+        """Make rows durable, all of them or none.
 
         Args:
-            row: the row.
-            sync: whether a crash of the whole machine may not lose it either. Else it is safe from that with the next
-                row that is, or at the next flush; a sync costs more than all the rest.
+            rows: All columns of the table.
+            sync: Whether a crash of the whole machine may not lose them either. Else they are safe from that with the
+                next ones that are, or at the next flush; a sync costs more than all the rest.
 
         Raises:
             StateError: Another writer is at work in the folder.
-            StorageError: The file system refused; the row is not kept then.
+            StorageError: The file system refused; the rows are not kept then.
         """
         if self._can_append:
-            self._write_line(row, sync)
-            self._rows.append(row)
-            if len(self._rows) >= ROWS_PER_FLUSH:
-                with suppress(StorageError):  # the row is in the journal: the next append tries again
+            self._write_line(rows, sync)
+            self._keep(rows)
+            if self._num_kept >= ROWS_PER_FLUSH:
+                with suppress(StorageError):  # the rows are in the journal: the next append tries again
                     self.flush()
             return
-        self._rows.append(row)
+        self._keep(rows)
         try:
             self.flush()
         except BaseException:
-            self._rows.pop()
+            self._num_kept -= _length(self._kept.pop())
             raise
 
     def flush(self) -> None:
         """Write all rows as Parquet; raises as `append`. On an error they stay in the journal."""
-        if not self._rows:
+        if not self._kept:
             return
-        self._table.append({name: [row[name] for row in self._rows] for name in self._names})
-        self._num_written += len(self._rows)
-        self._rows = []
+        self._table.append(_joined(self._kept, self._names))
+        self._num_written += self._num_kept
+        self._kept, self._num_kept = [], 0
         if self._journal is not None:
             self._journal.close()
             self._journal = None
             self._remove_journals()
 
-    def _remove_journals(self) -> None:
-        for name in list_files(self._folder, ".jsonl"):
-            delete_file(self._folder.join(name))
+    def _keep(self, rows: Rows) -> None:
+        self._kept.append(rows)
+        self._num_kept += _length(rows)
 
-    def _write_line(self, row: Row, sync: bool) -> None:
+    def _remove_journals(self) -> None:
+        folder = self._folder.join(JOURNAL_FOLDER)
+        for name in list_files(folder, ".jsonl"):
+            delete_file(folder.join(name))
+
+    def _write_line(self, rows: Rows, sync: bool) -> None:
         if self._journal is None:
-            place = self._folder.join(f"journal-{self._num_written:012d}.jsonl")
+            make_folder(self._folder.join(JOURNAL_FOLDER))
+            place = self._folder.join(JOURNAL_FOLDER, f"{self._num_written:012d}.jsonl")
             self._journal = _JournalFile(place, self._header)
-        self._journal.write(row, sync)
+        self._journal.write(rows, sync)
 
 
 class _JournalFile:
@@ -126,7 +144,7 @@ class _JournalFile:
         StorageError: The file system refused.
     """
 
-    def __init__(self, place: Location, header: Row) -> None:
+    def __init__(self, place: Location, header: Mapping[str, Any]) -> None:
         self._place, self._size_bytes = place, 0
         with refusals_told(place, "written"):
             try:
@@ -145,13 +163,14 @@ class _JournalFile:
             raise
         sync_folder(Path(place.path).parent)
 
-    def write(self, line: Row, sync: bool = True) -> None:
+    def write(self, content: Mapping[str, Any], sync: bool = True) -> None:
         """Append a line, and sync it and those before it to the disk if asked to.
 
         Raises:
             StorageError: The file system refused.
         """
-        data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+        text = json.dumps(content, separators=(",", ":")).encode()
+        data = b"%08x %b\n" % (zlib.crc32(text), text)
         with refusals_told(self._place, "written"):
             self._cut_off()
             try:
@@ -176,61 +195,74 @@ class _JournalFile:
 class Journals:
     """The journals of a folder at one moment."""
 
-    def __init__(self, contents: Mapping[int, "_Content"]) -> None:
-        self._contents = dict(sorted(contents.items()))
+    def __init__(self, folder: Location, contents: Mapping[int, "_Content"]) -> None:
+        self._folder, self._contents = folder, dict(sorted(contents.items()))
 
-    def rows_from(self, num_written: int) -> list[Row]:
-        """Return the rows that are not among the first `num_written`.
+    @property
+    def newest(self) -> Location:
+        """The newest file, the folder where there is none: where a message says that something is wrong."""
+        return self._contents[max(self._contents)].place if self._contents else self._folder
 
-        Raises:
-            StateError: Rows between are missing.
-        """
-        rows: list[Row] = []
-        for start, content in self._contents.items():
-            count = num_written + len(rows)
-            if start > count:
-                raise StateError(
-                    f"{content.place} begins after {start} rows of the evaluations, of which {start - count} are "
-                    f"missing (rows {count} to {start - 1}): restore a copy"
-                )
-            rows += content.rows[count - start :]
-        return rows
-
-    def table_from(self, num_written: int, schema_of: Callable[[Row], pa.Schema]) -> pa.Table | None:
-        """Return those rows as a table, or None if there are none; errors as in `rows_from`.
+    def rows_from(self, num_written: int, header: Mapping[str, Any]) -> list[Rows]:
+        """Return the rows that are not among the first `num_written`, as they were written together.
 
         Args:
             num_written: Rows that are in the parts already.
-            schema_of: The table's schema from a journal's header; it may raise StateError.
+            header: What each journal must begin with.
+
+        Raises:
+            StateError: Rows between are missing, or a journal begins with something else.
         """
-        rows = self.rows_from(num_written)
+        rows: list[Rows] = []
+        count = num_written
+        for start, content in self._contents.items():
+            if content.rows and content.header != dict(header):
+                raise StateError(
+                    f"{content.place} begins with {content.header}, not with {dict(header)}, so it is of another run "
+                    "or another version of multinas-ray: use that version, or restore a copy"
+                )
+            if start > count:
+                raise StateError(
+                    f"{content.place} begins after {start} rows of the table, of which {start - count} are missing "
+                    f"(rows {count} to {start - 1}): restore a copy of the Parquet files beside it"
+                )
+            known = count - start
+            for each in content.rows:
+                if known < _length(each):
+                    rows.append({name: values[max(0, known) :] for name, values in each.items()})
+                    count += _length(rows[-1])
+                known -= _length(each)
+        return rows
+
+    def table_from(self, num_written: int, header: Mapping[str, Any], schema: pa.Schema) -> pa.Table | None:
+        """Return those rows as a table of a schema, or None if there are none; otherwise as `rows_from`."""
+        rows = self.rows_from(num_written, header)
         if not rows:
             return None
-        newest = self._contents[max(self._contents)]
-        schema = schema_of(newest.header).remove_metadata()
-        with _misfits_told(newest.place):
-            return make_table(schema, {name: [row[name] for row in rows] for name in schema.names})
+        with _misfits_told(self.newest):
+            return make_table(schema.remove_metadata(), _joined(rows, schema.names))
 
 
 class _Content(NamedTuple):
     """What a journal holds."""
 
     place: Location
-    header: Row
-    rows: list[Row]
+    header: dict[str, Any]
+    rows: Sequence[Rows]
 
 
 def read_journals(folder: AnyPath) -> Journals:
     """Read the journals of a folder. Read them before the parts: rows move from the former to the latter.
 
     Raises:
-        StateError: A journal is damaged or of another version.
+        StateError: A journal is damaged.
     """
-    place = resolve(folder)
+    place = resolve(folder).join(JOURNAL_FOLDER)
     for attempt in range(_READ_ATTEMPTS):
         matches = [_JOURNAL.fullmatch(name) for name in list_files(place, ".jsonl")]
         try:
-            return Journals({int(match[1]): _read_journal(place.join(match[0])) for match in matches if match})
+            contents = {int(match[1]): _read_journal(place.join(match[0])) for match in matches if match}
+            return Journals(place, contents)
         except StateError:
             if attempt == _READ_ATTEMPTS - 1:
                 raise  # otherwise it was removed between the look and the reading
@@ -241,13 +273,42 @@ def _read_journal(file: Location) -> _Content:
     lines = read_bytes(file).split(b"\n")[:-1]  # a line that was cut off in the middle never counted
     if not lines:
         return _Content(file, {}, [])
-    try:
-        header, *rows = map(json.loads, lines)
-    except (ValueError, RecursionError) as error:
-        raise StateError(f"{file} is not a readable journal ({first_line(error)}): restore a copy") from error
-    if not all(isinstance(each, dict) for each in (header, *rows)):
-        raise StateError(f"{file} is not a readable journal (a line is no JSON object): restore a copy")
+    contents = []
+    for number, line in enumerate(lines, start=1):
+        content = _content_of(line)
+        if content is None or (number > 1 and not _is_rows(content)):
+            remedy = "restore a copy"
+            if 1 < number == len(lines):
+                remedy = f"{remedy}, or delete this line, its last, to go on without its rows"
+            raise StateError(f"{file} is damaged in line {number}: {remedy}")
+        contents.append(content)
+    header, *rows = contents
     return _Content(file, header, rows)
+
+
+def _content_of(line: bytes) -> dict[str, Any] | None:
+    """What a line holds, None if it is not as it was written."""
+    checksum, _, text = line.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(text):
+        return None
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _is_rows(content: Mapping[str, Any]) -> bool:
+    lengths = {len(values) if isinstance(values, list) else -1 for values in content.values()}
+    return len(lengths) == 1 and min(lengths) > 0
+
+
+def _length(rows: Rows) -> int:
+    return len(next(iter(rows.values())))
+
+
+def _joined(parts: Sequence[Rows], names: Sequence[str]) -> dict[str, list[Any]]:
+    return {name: [value for part in parts for value in part[name]] for name in names}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from multinas_ray.errors import ConfigError, StateError, StorageError, UnreadableError, first_line
+from multinas_ray.errors import ConfigError, StateError, UnreadableError, first_line
 from multinas_ray.storage.files import open_atomic, read_bytes, write_atomic
 from multinas_ray.storage.places import AnyPath, resolve
 from multinas_ray.storage.refusals import refusals_told
@@ -19,18 +19,24 @@ Columns = Mapping[str, Any]
 VERSION_KEY, TABLE_KEY = b"multinas_ray.schema_version", b"multinas_ray.table"
 """Keys of a file's metadata: the version of its form, and what it is."""
 
+RESTORE = "restore a copy of it"
+
 _READ_ATTEMPTS = 3
+_DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
+"""What pyarrow raises about damaged files."""
 
 
-def read_parquet(path: AnyPath, columns: list[str] | None = None) -> pa.Table:
+def read_parquet(path: AnyPath, columns: list[str] | None = None, *, remedy: str = RESTORE) -> pa.Table:
     """Read a file, which its writer may replace meanwhile.
 
     All bytes are read at once and looked at once: a reader that opens the file twice may meet two versions of it. In
-    an object store even one read may be served in ranges, so a file that is not readable is read again.
+    an object store even one read may be served in ranges, so a file that is not readable is read again. The checksums
+    of its pages and its numbers of rows are checked, so that no damage passes for other values.
 
     Args:
         path: The file.
         columns: Those to read; None for all.
+        remedy: What the message recommends for a damaged one.
 
     Raises:
         UnreadableError: It is missing or cannot be read.
@@ -39,21 +45,16 @@ def read_parquet(path: AnyPath, columns: list[str] | None = None) -> pa.Table:
     for attempt in range(_READ_ATTEMPTS):
         content = read_bytes(path)
         try:
-            return pq.read_table(pa.BufferReader(content), columns=columns)
-        except (pa.ArrowException, OSError) as error:
+            return _checked_table(pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True), columns)
+        except _DAMAGE as error:
             if attempt == _READ_ATTEMPTS - 1:
-                raise _damaged(path, error) from error
+                raise _damaged(path, error, remedy) from error
     raise AssertionError("unreachable")
 
 
 def count_rows(path: AnyPath) -> int:
     """How many rows a file has; raises as `read_parquet`."""
-    try:
-        return int(pq.read_metadata(pa.BufferReader(read_bytes(path))).num_rows)
-    except StorageError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from error
+    return int(read_parquet(path).num_rows)
 
 
 def write_parquet(path: AnyPath, table: pa.Table) -> None:
@@ -65,9 +66,10 @@ def encode_parquet(table: pa.Table, *, quickly: bool = False) -> pa.Buffer:
     """The content of a Parquet file, small or quickly made."""
     sink = pa.BufferOutputStream()
     if quickly:
-        pq.write_table(table, sink, compression="snappy", use_dictionary=False, write_statistics=False)
+        options: dict[str, Any] = {"compression": "snappy", "use_dictionary": False, "write_statistics": False}
     else:
-        pq.write_table(table, sink, compression="zstd")
+        options = {"compression": "zstd"}
+    pq.write_table(table, sink, write_page_checksum=True, **options)
     return sink.getvalue()
 
 
@@ -182,9 +184,28 @@ def check_form(table: pa.Table, kind: str, version: int, schema: pa.Schema, wher
         )
 
 
-def _damaged(path: AnyPath, error: Exception) -> StateError:
-    why = first_line(error).removeprefix("Could not open Parquet input source '<Buffer>': ").rstrip(".")
-    return StateError(f"{resolve(path)} is not a readable Parquet file ({why}): restore a copy")
+def _damaged(path: AnyPath, error: BaseException, remedy: str = RESTORE) -> StateError:
+    return StateError(f"{resolve(path)} is not a readable Parquet file ({first_line(error)}): {remedy}")
+
+
+def _checked_table(file: pq.ParquetFile, columns: list[str] | None) -> pa.Table:
+    """The table of a file whose numbers of rows agree.
+
+    Raises:
+        ValueError: They do not.
+    """
+    metadata = file.metadata
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    is_flat = [file.schema.column(number).max_repetition_level == 0 for number in range(metadata.num_columns)]
+    for group in groups:
+        counts = {group.column(number).num_values for number in range(group.num_columns) if is_flat[number]}
+        if counts - {group.num_rows}:
+            raise ValueError(f"a row group of {group.num_rows} rows has columns of {sorted(counts)}")
+    table = file.read(columns)
+    if not table.num_rows == metadata.num_rows == sum(group.num_rows for group in groups):
+        raise ValueError(f"it has {table.num_rows} rows, not {metadata.num_rows}")
+    table.validate(full=True)
+    return table
 
 
 def _to_array(values: Any, field: pa.Field) -> pa.Array:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from multinas_ray.errors import StateError
+from multinas_ray.errors import StateError, first_line
 from multinas_ray.storage.files import read_bytes, write_atomic
 from multinas_ray.storage.places import AnyPath, resolve
 
@@ -75,7 +75,7 @@ def decode_plain(text: str | bytes) -> Any:
     except StateError:
         raise
     except (ValueError, RecursionError) as error:
-        raise StateError(f"not readable as JSON ({error}): the file is damaged, restore a copy") from error
+        raise StateError(f"it is not JSON: {first_line(error)}") from error
 
 
 def write_plain(path: AnyPath, value: Any, *, indent: int | None = None) -> None:
@@ -99,7 +99,7 @@ def read_plain(path: AnyPath) -> Any:
     try:
         return decode_plain(content)
     except StateError as error:
-        raise StateError(f"{resolve(path)}: {error}") from error
+        raise StateError(f"{resolve(path)} is damaged ({error}): restore a copy") from error
 
 
 def _to_json(value: Any, place: str, depth: int) -> Any:
@@ -139,7 +139,7 @@ def _array_to_json(array: Array, place: str) -> dict[str, Any]:
 def _from_pairs(pairs: list[tuple[str, Any]]) -> Any:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise StateError("a key is there twice: the file is damaged, restore a copy")
+        raise StateError("a key is there twice")
     if "__array__" in value:
         return _array_from_json(value)
     if "__float__" in value:
@@ -153,11 +153,11 @@ def _from_pairs(pairs: list[tuple[str, Any]]) -> Any:
 def _float_from_json(value: dict[str, Any]) -> float:
     digits = value["__float__"]
     if len(value) != 1 or not isinstance(digits, str) or len(digits) != 16:
-        raise StateError(f"damaged float {value!r}: restore a copy of the file")
+        raise StateError(f"damaged float {value!r}")
     try:
         number: float = struct.unpack(">d", bytes.fromhex(digits))[0]
     except (ValueError, struct.error) as error:
-        raise StateError(f"damaged float {value!r}: restore a copy of the file") from error
+        raise StateError(f"damaged float {value!r}") from error
     return number
 
 

@@ -48,7 +48,8 @@ class TableWriter:
         if rows_per_part < 1:
             raise ConfigError(f"rows_per_part must be at least 1, not {rows_per_part}")
         self._folder = resolve(directory)
-        self._schema = schema.with_metadata({**(schema.metadata or {}), **metadata})
+        self._schema = schema
+        self.set_metadata(metadata)
         self._rows_per_part = rows_per_part
         make_folder(self._folder)
         names = list_files(self._folder, ".parquet")
@@ -56,6 +57,10 @@ class TableWriter:
         self._part = max(numbers, default=-1) + 1
         self._written: list[pa.RecordBatch] = []
         self._buffered: list[pa.RecordBatch] = []
+
+    def set_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Replace the text that is kept in each file from its next writing on."""
+        self._metadata = {**(self._schema.metadata or {}), **{name.encode(): text for name, text in metadata.items()}}
 
     def append(self, columns: Columns) -> None:
         """Write rows (and whatever is buffered before them); durable on return.
@@ -92,7 +97,7 @@ class TableWriter:
 
     def _write(self, new: list[pa.RecordBatch]) -> None:
         batches = _joined([*self._written, *new])
-        table = pa.Table.from_batches(batches, self._schema)
+        table = pa.Table.from_batches(batches).replace_schema_metadata(self._metadata)
         is_full = table.num_rows >= self._rows_per_part
         file = self._folder.join(f"part-{self._part:05d}.parquet")
         try:

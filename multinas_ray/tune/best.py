@@ -150,7 +150,7 @@ class _Names:
 
 
 def _space_of(run: Run) -> ConfigSpace:
-    if run.config.get("searcher") != "MultiNASSearch":
+    if run.kind != "tune":
         raise StateError(f"{run.path} is not the record of a MultiNASSearch; its networks are in `architectures`")
     return ConfigSpace.from_plain(run.config["space"])
 

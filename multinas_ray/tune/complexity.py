@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.runs import ConfigSpace, tune_evaluations_schema
+from multinas_ray.runs import ConfigSpace, evaluations_schema
 from multinas_ray.spaces import AdditiveCost
 
 logger = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ def _by_key(recorded: object) -> dict[str, Any]:
 
 def _column_name(name: str) -> str:
     column = re.sub(r"[^a-z0-9_]", "_", name.lower())
-    taken = set(tune_evaluations_schema(()).names)
+    taken = set(evaluations_schema(()).names)
     return column if column[0].isalpha() and column not in taken else f"raw_{column}"
 
 

@@ -6,7 +6,7 @@ from array import array
 from dataclasses import replace
 from math import isfinite
 
-from multinas_ray.tune.record import Evaluation
+from multinas_ray.tune.evaluation import Evaluation
 
 
 class KnownResults:

@@ -16,20 +16,22 @@ from ray.tune.search import Searcher
 
 from multinas_ray.cluster import SearchMetrics
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import CONFIG_FILE, ConfigSpace, Run, load_config, load_run
-from multinas_ray.storage import exists, read_plain, resolve, write_plain
+from multinas_ray.runs import CONFIG_FILE, ConfigSpace, Run, load_run, read_document, write_document
+from multinas_ray.storage import exists, resolve
 from multinas_ray.tune import best
 from multinas_ray.tune.domains import config_space, has_domains
+from multinas_ray.tune.evaluation import Evaluation
 from multinas_ray.tune.figures import TrialFigures
 from multinas_ray.tune.idle import IdleWatch
 from multinas_ray.tune.reading import architecture_of, read_result
-from multinas_ray.tune.record import Evaluation
 from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.starting import (
     EarlierResult,
     Points,
     checked_points,
+    checked_space,
     outside_evaluation,
+    recorded_config,
     resume_search,
     start_search,
 )
@@ -37,7 +39,7 @@ from multinas_ray.tune.trial_search import TrialSearch
 
 logger = logging.getLogger(__name__)
 
-STATE_VERSION = 1
+STATE_REMEDY = "give the record_path of the search, so that it goes on from its record, or restore a copy of the file"
 
 
 class MultiNASSearch(Searcher):
@@ -135,7 +137,7 @@ class MultiNASSearch(Searcher):
         self._space = None if space is None else config_space(space)
         self._search: TrialSearch | None = None
         self._metrics: SearchMetrics | None = None
-        self._snapshot: Any = None
+        self._live: list[Evaluation] = []
         self._goes_on = goes_on
         self._max_concurrent: int | None = None
         self._idle = IdleWatch()
@@ -258,29 +260,37 @@ class MultiNASSearch(Searcher):
         return best.pareto_front(self._run())
 
     def save(self, checkpoint_path: str) -> None:
-        """Write what the record does not hold, as plain JSON."""
-        if self._search is not None and self.error is None:
-            self._search.record.flush()
+        """Write the record, and as plain JSON what it does not hold: the running trials."""
+        search = self._search if self.error is None else None
+        if search is not None:
+            search.save()
         state = {
-            "state_version": STATE_VERSION,
             "record_path": self._record_path,
             "max_concurrent": self._max_concurrent,
-            "search": None if self._search is None else self._search.snapshot(),
+            "live": [] if self._search is None else [each.to_plain() for each in self._search.live.values()],
         }
-        write_plain(checkpoint_path, state)
+        write_document(checkpoint_path, state, indent=None)
 
     def restore(self, checkpoint_path: str) -> None:
         """Go on from what `save` wrote and the record that it names.
 
+        Where the file is damaged, and this searcher knows its record, it goes on from the record alone: results of
+        trials that were running then are recorded, and the distributions do not learn from them.
+
         Raises:
-            StateError: the file is damaged or of another version.
+            StateError: the file is damaged or of another version, and the record is not known.
         """
-        state = read_plain(checkpoint_path)
-        if not isinstance(state, dict) or state.get("state_version") != STATE_VERSION:
-            raise StateError(f"{checkpoint_path} is no state of MultiNASSearch version {STATE_VERSION}: restore a copy")
-        self._record_path = state["record_path"]
-        self._max_concurrent = state["max_concurrent"] or self._max_concurrent
-        self._snapshot, self._search, self._metrics, self._goes_on = state["search"], None, None, True
+        self._search, self._metrics, self._goes_on = None, None, True
+        try:
+            record_path, max_concurrent, live = _read_state(checkpoint_path)
+        except StateError as error:
+            if not self._has_record():
+                raise
+            logger.warning("%s. The search goes on from its record %s.", error, self._record_path)
+            self._live = []
+            return
+        self._record_path, self._live = record_path, live
+        self._max_concurrent = max_concurrent or self._max_concurrent
 
     def __getstate__(self) -> dict[str, Any]:
         """What Tune puts into tuner.pkl: what was given, and what was added before the search, alone."""
@@ -298,7 +308,7 @@ class MultiNASSearch(Searcher):
         self._begin(goes_on=True)
 
     def _run(self) -> Run:
-        if self._search is not None and self.error is None:
+        if self._search is not None and self.error is None and not self._search.record.session.is_over:
             self._search.record.flush()
         return load_run(self._record_path)
 
@@ -317,10 +327,11 @@ class MultiNASSearch(Searcher):
         if self._search is not None:
             return self._search
         if self._goes_on and self._has_record():
-            recorded = load_config(self._record_path)
+            recorded = recorded_config(self._record_path)
             self._metric, self._mode = self._metric or recorded["metric"], self._mode or recorded["mode"]
-            snapshot, self._snapshot = self._snapshot, None
-            self._search = resume_search(self._record_path, self._settings, self._space, self._points_in, snapshot)
+            live, self._live = self._live, []
+            space = checked_space(self._record_path, recorded, self._settings, self._space)
+            self._search = resume_search(self._record_path, self._settings, space, self._points_in(space), live)
             return self._search
         self._check_unused()
         if self._space is None:
@@ -388,6 +399,22 @@ class _Given:
     mode: str | None
     space: dict[str, Any] | None
     points_to_run: Sequence[dict[str, Any]]
+
+
+def _read_state(file: str) -> tuple[str, int | None, list[Evaluation]]:
+    """Read what `MultiNASSearch.save` wrote: the record's path, the most trials at once, the running trials.
+
+    Raises:
+        StateError: the file is damaged or of another version.
+    """
+    state = read_document(file, STATE_REMEDY)
+    path, most, live = state.get("record_path"), state.get("max_concurrent"), state.get("live")
+    if not isinstance(path, str) or not isinstance(most, int | None) or not isinstance(live, list):
+        raise StateError(f"{file} is not the state of a MultiNASSearch: {STATE_REMEDY}")
+    try:
+        return path, most, [Evaluation.from_plain(each) for each in live]
+    except StateError as error:
+        raise StateError(f"{file} is not the state of a MultiNASSearch ({error}): {STATE_REMEDY}") from error
 
 
 def _check_mode(mode: object) -> None:

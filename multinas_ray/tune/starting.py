@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -11,13 +12,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multinas_ray.core import Optimizer, Proposals, make_optimizer, settings_from_dict
+from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import ConfigSpace, Run, load_config, load_run, proposals_of
+from multinas_ray.runs import (
+    ConfigSpace,
+    RunRecord,
+    RunSession,
+    load_config,
+    make_recorded_optimizer,
+    mend_config,
+    proposals_of,
+    resume_run,
+    write_config,
+)
 from multinas_ray.tune.complexity import Probe, checked_value, probe
-from multinas_ray.tune.record import Evaluation, TrialRecord
+from multinas_ray.tune.evaluation import Evaluation
 from multinas_ray.tune.settings import SearchSettings
-from multinas_ray.tune.trial_search import TrialSearch, evaluation_of
+from multinas_ray.tune.trial_search import TrialSearch
+
+logger = logging.getLogger(__name__)
 
 RECORDED_PACKAGES = ("multinas-ray", "ray", "numpy", "pyarrow")
 
@@ -86,124 +99,106 @@ def start_search(
 ) -> TrialSearch:
     """Open a new search and its record."""
     found = probe(settings.complexities, space, np.random.default_rng([settings.seed, 0]))
-    counts = space.search_space.num_categories
-    config = {
-        "searcher": "MultiNASSearch",
+    config = _config_of(settings, space, found, metric, mode)
+    write_config(path, config)
+    record = RunRecord(RunSession.begin(path), config)
+    optimizer = make_recorded_optimizer(path, config)
+    search = _search(settings, space, record, optimizer, config, points, set())
+    record_earlier(search, points, set())
+    return search
+
+
+def _config_of(settings: SearchSettings, space: ConfigSpace, found: Probe, metric: str, mode: str) -> dict[str, Any]:
+    """What config.json says of a search."""
+    measures, counts = settings.complexities, space.search_space.num_categories
+    return {
+        "kind": "tune",
         "seed": settings.seed,
-        "restarts": 0,
         "metric": metric,
         "mode": mode,
-        "complexity": {
-            "name": settings.complexities.column,
-            "label": settings.complexities.label,
-            "scale": found.scale,
-        },
+        "complexity": {"name": measures.column, "label": measures.label, "scale": found.scale},
+        "costs": list(measures.measures),
+        "labels": space.search_space.labels,
         "optimizer": settings.optimizer_settings(counts, found.cost, found.scale).to_dict(),
         "settings": settings.identity(),
         "space": space.to_plain(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED_PACKAGES}},
     }
-    record = TrialRecord(path, config, space, list(settings.complexities.measures))
-    search = _search(settings, space, record, _optimizer_of(config), found, points, set())
-    record_earlier(search, points, set())
-    if search.is_calibrated:
-        record.note_update(search.optimizer)
-    return search
 
 
 def resume_search(
-    path: str,
-    settings: SearchSettings,
-    space: ConfigSpace | None,
-    points_in: Callable[[ConfigSpace], Points],
-    snapshot: Any,
+    path: str, settings: SearchSettings, space: ConfigSpace, points: Points, live: Sequence[Evaluation]
 ) -> TrialSearch:
     """Take a search up from its record.
 
-    The snapshot is loaded, newer rows of the record are folded in, and drawing goes on under new ids from the seed
-    (seed, restarts). Running trials of the snapshot stay, unless the record has their result.
-
     Args:
         path: the record.
-        settings: must be those of the start.
-        space: the configurations, None to read them from the record.
-        points_in: gives the user's points in a space.
-        snapshot: `TrialSearch.snapshot`, None if none was saved.
+        settings: those of the start.
+        space: its configurations, see `checked_space`.
+        points: the user's points.
+        live: trials that Tune was running when it saved its state. They stay, unless the record has their result or
+            they were given up since.
 
     Raises:
-        StateError: the record is damaged, or is another search's.
+        StateError: the record is damaged.
     """
+    draws = [each.proposal for each in live if each.proposal is not None]
+    resumed = resume_run(RunSession.begin(path), Proposals.concatenate(draws) if draws else None)
+    rows, optimizer = resumed.run.evaluations, resumed.optimizer
+    finished, pending = set(rows["trial_id"]), set(optimizer.pending().ids.tolist())
+    live = [each for each in live if each.trial_id not in finished and (each.number < 0 or each.number in pending)]
+    numbers = {*rows["id"].tolist(), *(each.number for each in live)}
+    search = _search(settings, space, resumed.record, optimizer, resumed.run.config, points, numbers)
+    search.finished = finished
+    is_held = not search.is_calibrated
+    evaluations = _evaluations_of(rows, settings) if settings.skips_known or is_held else []
+    for each in evaluations:
+        search.remember(each)
+    for each in live:
+        search.run(each)
+    if is_held:
+        search.hold(each for each in evaluations if each.proposal is not None)
+    record_earlier(search, points, numbers)
+    return search
+
+
+def recorded_config(path: str) -> dict[str, Any]:
+    """Read the configuration of a record; a damaged one is written again where that can be.
+
+    Raises:
+        StateError: it is the record of a search of another kind, or its configuration is lost.
+    """
+    if (mended := mend_config(path)) is not None:
+        logger.warning("%s", mended)
     config = load_config(path)
+    if config["kind"] != "tune":
+        raise StateError(
+            f"{path} is the record of a one-shot search, not of a MultiNASSearch: give another record_path"
+        )
+    return config
+
+
+def checked_space(
+    path: str, config: Mapping[str, Any], settings: SearchSettings, space: ConfigSpace | None
+) -> ConfigSpace:
+    """The configurations of a record; it must be of a search with these settings and of the space, if one is given.
+
+    Raises:
+        StateError: it is the record of another search.
+    """
     _check_identity(config, settings, path)
     recorded = ConfigSpace.from_plain(config["space"])
     space = recorded if space is None else space
     if space.to_plain() != recorded.to_plain():
         raise StateError(
-            f"param_space differs from the one recorded in {path}; give the one that the search began with"
+            f"param_space differs from the one recorded in {path}: give the one that the search began with"
         )
     if not space.is_whole:
         raise StateError(
-            f"the record {path} cannot hold some values of param_space, such as objects; give the same param_space to "
+            f"the record {path} cannot hold some values of param_space, such as objects: give the same param_space to "
             "Tuner.restore"
         )
-    config = {**config, "restarts": int(config["restarts"]) + 1}
-    record = TrialRecord(path, config, space, list(settings.complexities.measures))
-    return _fold(load_run(path), record, settings, space, points_in(space), snapshot)
-
-
-def _fold(
-    run: Run, record: TrialRecord, settings: SearchSettings, space: ConfigSpace, points: Points, snapshot: Any
-) -> TrialSearch:
-    """The search after everything on record."""
-    config, rows = record.config, run.evaluations
-    seed = (int(config["seed"]), int(config["restarts"]))
-    coefficients, scale = config["optimizer"]["coefficients"], config["complexity"]["scale"]
-    is_calibrated = coefficients is not None and scale is not None
-    optimizer = _optimizer_of(config)
-    if is_calibrated and snapshot is not None:
-        optimizer = _loaded(config, settings, snapshot)
-    live = _still_live(snapshot, rows)
-    numbers = {*rows["id"], *(each.number for each in live)}
-    _go_on(record, run, optimizer)
-    search = _search(settings, space, record, optimizer, Probe(scale, None), points, numbers, coefficients)
-    search.finished = set(rows["trial_id"])
-    evaluations = _evaluations_of(rows, settings) if settings.skips_known or not is_calibrated else []
-    for each in evaluations:
-        search.remember(each)
-    for each in live:
-        search.run(each)
-    held = [] if is_calibrated else [each for each in evaluations if each.proposal is not None]
-    draws = [each.proposal for each in (*live, *held) if each.proposal is not None]
-    if is_calibrated:
-        _tell_newer(search, run)
-    keep = Proposals.concatenate(draws) if draws else None
-    optimizer.restart(first_id=max(numbers, default=-1) + 1, seed=seed, keep=keep)
-    search.hold(held)
-    record_earlier(search, points, numbers)
-    return search
-
-
-def _still_live(snapshot: Any, rows: pd.DataFrame) -> list[Evaluation]:
-    """The snapshot's running trials that the record has no result of."""
-    finished = set(rows["trial_id"])
-    live = [] if snapshot is None else [evaluation_of(each) for each in snapshot["live"]]
-    return [each for each in live if each.trial_id not in finished]
-
-
-def _go_on(record: TrialRecord, run: Run, optimizer: Optimizer) -> None:
-    """Let the record go on from its rows, which must hold all that the optimiser was told."""
-    rows = run.evaluations
-    num_ordered = int((rows["tell_order"] >= 0).sum())
-    if num_ordered < optimizer.num_told:
-        raise StateError(
-            f"{run.path} holds {num_ordered} results, the snapshot was saved after {optimizer.num_told}: rows are "
-            "missing; restore them"
-        )
-    record.go_on(
-        num_ordered=num_ordered,
-        last_update=int(run.distributions["update"].max()) if len(run.distributions) else -1,
-        elapsed_seconds=float(rows["wall_time_seconds"].max()) if len(rows) else 0.0,
-    )
+    return space
 
 
 def record_earlier(search: TrialSearch, points: Points, numbers: set[int]) -> None:
@@ -216,59 +211,24 @@ def record_earlier(search: TrialSearch, points: Points, numbers: set[int]) -> No
 def _search(
     settings: SearchSettings,
     space: ConfigSpace,
-    record: TrialRecord,
+    record: RunRecord,
     optimizer: Optimizer,
-    found: Probe,
+    config: Mapping[str, Any],
     points: Points,
     numbers: set[int],
-    coefficients: Sequence[float] | None = None,
 ) -> TrialSearch:
-    """A search whose points are handed out but those in `numbers`."""
-    coefficients = settings.coefficients if coefficients is None else coefficients
+    """A search as its configuration has it, whose points are handed out but those in `numbers`."""
+    coefficients = config["optimizer"]["coefficients"]
     return TrialSearch(
         settings=settings,
         space=space,
         record=record,
         optimizer=optimizer,
         coefficients=None if coefficients is None else tuple(coefficients),
-        scale=found.scale,
+        scale=config["complexity"]["scale"],
         points=[point for point in points.to_run if point.number not in numbers],
         next_untold=min([0, -len(points.to_run) - len(points.known), *numbers]) - 1,
     )
-
-
-def _optimizer_of(config: dict[str, Any]) -> Optimizer:
-    """The optimiser of recorded settings at its start."""
-    return make_optimizer(settings_from_dict(config["optimizer"]), seed=int(config["seed"]))
-
-
-def _loaded(config: dict[str, Any], settings: SearchSettings, snapshot: Any) -> Optimizer:
-    """The optimiser of a snapshot, which may be older than the coefficients."""
-    if snapshot["is_calibrated"]:
-        optimizer = _optimizer_of(config)
-        optimizer.load_state_dict(snapshot["optimizer"])
-        return optimizer
-    given = None if settings.coefficients is None else list(settings.coefficients)
-    optimizer = _optimizer_of({**config, "optimizer": {**config["optimizer"], "coefficients": given}})
-    optimizer.load_state_dict(snapshot["optimizer"])
-    optimizer.set_coefficients(config["optimizer"]["coefficients"])
-    return optimizer
-
-
-def _tell_newer(search: TrialSearch, run: Run) -> None:
-    """Fold the rows that the snapshot does not know, an update at a time."""
-    optimizer, rows = search.optimizer, run.evaluations
-    is_newer = (rows["tell_order"] >= optimizer.num_told).to_numpy()
-    search.record.note_update(optimizer)
-    if not is_newer.any():
-        return
-    proposals, complexities = proposals_of(rows[is_newer]), run.complexities[is_newer]
-    losses, start = rows["loss"].to_numpy()[is_newer], 0
-    while start < len(losses):
-        stop = start + optimizer.samples_per_update - optimizer.num_told % optimizer.samples_per_update
-        optimizer.tell(proposals[start:stop], losses[start:stop], complexities[start:stop])
-        search.record.note_update(optimizer)
-        start = stop
 
 
 def _evaluations_of(rows: pd.DataFrame, settings: SearchSettings) -> list[Evaluation]:
@@ -291,9 +251,7 @@ def _evaluations_of(rows: pd.DataFrame, settings: SearchSettings) -> list[Evalua
     ]
 
 
-def _check_identity(config: dict[str, Any], settings: SearchSettings, path: str) -> None:
-    if config.get("searcher") != "MultiNASSearch":
-        raise StateError(f"{path} is not the record of a MultiNASSearch; give another record_path")
+def _check_identity(config: Mapping[str, Any], settings: SearchSettings, path: str) -> None:
     recorded, given = config["settings"], settings.identity()
     different = [name for name in given if recorded.get(name) != given[name]]
     if different:

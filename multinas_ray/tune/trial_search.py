@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from multinas_ray.core import Optimizer, Proposals, default_coefficients
-from multinas_ray.runs import ConfigSpace
+from multinas_ray.runs import ConfigSpace, RunRecord
+from multinas_ray.tune.evaluation import Evaluation
 from multinas_ray.tune.known import KnownResults
-from multinas_ray.tune.record import Evaluation, TrialRecord
 from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.unseen import most_probable
 
@@ -43,7 +43,7 @@ class TrialSearch:
         *,
         settings: SearchSettings,
         space: ConfigSpace,
-        record: TrialRecord,
+        record: RunRecord,
         optimizer: Optimizer,
         coefficients: tuple[float, ...] | None,
         scale: float | None,
@@ -109,7 +109,8 @@ class TrialSearch:
 
     def settle(self, evaluation: Evaluation) -> None:
         """Record an evaluation, then learn from it."""
-        self.record.append(evaluation, self.scale)
+        is_run = evaluation.reused_id is None  # a repeat costs nothing to be had again, so it may be lost
+        self.record.append(evaluation.results(self._column, self.scale), sync=is_run)
         if self.finished is not None:
             self.finished.add(evaluation.trial_id)
         self.remember(evaluation)
@@ -139,13 +140,12 @@ class TrialSearch:
             now, self._held = self._held[:num_missing], self._held[num_missing:]
             self._tell(now)
 
-    def snapshot(self) -> dict[str, Any]:
-        """State as plain data: what the record does not hold."""
-        return {
-            "is_calibrated": self.is_calibrated,
-            "optimizer": self.optimizer.state_dict(),
-            "live": [_plain_evaluation(each) for each in self.live.values()],
-        }
+    def save(self) -> None:
+        """Write the record, with a snapshot of the distributions once they can have learned something."""
+        if self.is_calibrated:
+            self.record.save(self.optimizer)
+        else:
+            self.record.flush()
 
     def _calibrate(self) -> None:
         """Once an update's worth of results has come, fix scale and coefficients: in the record first, then here."""
@@ -164,14 +164,13 @@ class TrialSearch:
         )
         self.optimizer.set_coefficients(coefficients)
         self.coefficients, self.scale = tuple(coefficients), scale
-        self.record.note_update(self.optimizer)
 
     def _tell(self, evaluations: list[Evaluation]) -> None:
         assert self.scale is not None
         proposals = Proposals.concatenate([each.proposal for each in evaluations if each.proposal is not None])
         complexities = [each.complexity(self._column, self.scale) for each in evaluations]
         self.optimizer.tell(proposals, [each.loss for each in evaluations], complexities)
-        self.record.note_update(self.optimizer)
+        self.record.note_update(self.optimizer, self.optimizer.num_updates - 1)
 
     def _next(self) -> Evaluation | None:
         while self._points:
@@ -206,35 +205,3 @@ class TrialSearch:
             return None
         self.next_untold -= 1
         return Evaluation(number, architecture, None)
-
-
-def _plain_evaluation(evaluation: Evaluation) -> dict[str, Any]:
-    proposal = evaluation.proposal
-    draw = None
-    if proposal is not None:
-        draw = {
-            "log_q": float(proposal.log_q[0]),
-            "source": int(proposal.sources[0]),
-            "drawn_at": int(proposal.drawn_at[0]),
-        }
-    return {
-        "trial_id": evaluation.trial_id,
-        "number": evaluation.number,
-        "architecture": list(evaluation.architecture),
-        "draw": draw,
-    }
-
-
-def evaluation_of(plain: dict[str, Any]) -> Evaluation:
-    """A running trial of a snapshot."""
-    draw, architecture = plain["draw"], tuple(plain["architecture"])
-    proposal = None
-    if draw is not None:
-        proposal = Proposals(
-            architectures=np.array([architecture]),
-            log_q=np.array([draw["log_q"]]),
-            sources=np.array([draw["source"]]),
-            ids=np.array([plain["number"]]),
-            drawn_at=np.array([draw["drawn_at"]]),
-        )
-    return Evaluation(plain["number"], architecture, proposal, plain["trial_id"])

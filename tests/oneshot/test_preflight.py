@@ -99,7 +99,7 @@ def test_of_many_differences_a_few_are_shown_and_each_is_short(started):
 
 def test_a_damaged_run_is_not_resumed(started):
     Path(started.run_path, "config.json").write_text("{")
-    with pytest.raises(StateError, match=r"config\.json: not readable as JSON"):
+    with pytest.raises(StateError, match=r"config\.json is damaged \(it is not JSON"):
         check_run_folder(started, resume=True)
 
 

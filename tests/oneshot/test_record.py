@@ -1,3 +1,4 @@
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -7,94 +8,12 @@ import pytest
 
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot import record as record_module
-from multinas_ray.oneshot.messages import RoundResult
-from multinas_ray.oneshot.record import SearchRecord, resume_record
-from multinas_ray.oneshot.schedule import Schedule
-from multinas_ray.runs import (
-    load_run,
-    load_snapshot,
-    proposals_of,
-    save_snapshot,
-    verify_run,
-    write_config,
-    write_finished,
-)
+from multinas_ray.oneshot.record import open_record
+from multinas_ray.runs import RunSession, load_run, proposals_of, read_document, verify_run
 from multinas_ray.selection import goals_of_run, open_run
+from tests.oneshot.recorded_search import Crash, RecordedSearch
 from tests.support.narrow import present
 from tests.support.uneven_cost import Unevenness
-
-
-class Crash(BaseException):
-    """The driver is killed here."""
-
-
-class Session:
-    """A driver without Ray: record, schedule and made-up losses. `crash_at` is (stage, round)."""
-
-    def __init__(self, config, number, crash_at=(None, None)):
-        self.config, self.number, self.crash_at = config, number, crash_at
-        self.optimizer = config.new_optimizer()
-        if number == 0:
-            write_config(config.run_path, config.to_dict())
-            self.record, first_round = SearchRecord(config, self.optimizer), 0
-        else:
-            self.record, first_round = resume_record(config, self.optimizer, restarts=number)
-        self.first_round = first_round
-        self.schedule = Schedule(
-            plan=config.plan,
-            optimizer=self.optimizer,
-            complexity=lambda rows: config.cost(rows) / config.complexity_scale,
-            record=self.append,
-            observe=self.observe,
-            next_round=first_round,
-        )
-        self.drawn = {}
-
-    def maybe_crash(self, stage, number):
-        if self.crash_at == (stage, number):
-            raise Crash
-
-    def append(self, finished):
-        self.maybe_crash("before append", finished.round.number)
-        self.record.append(finished)
-        self.maybe_crash("after append", finished.round.number)
-
-    def observe(self, finished):
-        self.maybe_crash("after tell", finished.round.number)
-        self.record.observe(finished)
-        self.maybe_crash("after observe", finished.round.number)
-
-    def result_of(self, drawn):
-        rows = np.zeros((0, 6), int) if drawn.architectures is None else drawn.architectures
-        noise = np.random.default_rng((self.number, drawn.number)).normal(0, 0.05, len(rows))
-        losses = 1.0 - 0.3 * self.config.cost(rows) / self.config.complexity_scale + noise
-        if drawn.number == 5:
-            losses[:1] = np.inf
-        return RoundResult(
-            round=drawn.number,
-            train_loss=1.0,
-            losses=tuple(losses.tolist()),
-            accuracies=tuple([0.5] * len(rows)),
-            compute_seconds=0.02,
-            reduced_bytes=1000 + drawn.number,
-            saved_bytes=5000,
-        )
-
-    def draw(self):
-        self.drawn.update({each.number: each for each in self.schedule.draw()})
-
-    def run(self):
-        self.draw()
-        while not self.schedule.is_complete:
-            number = self.schedule.next_round
-            self.schedule.take(self.result_of(self.drawn[number]), number // 4, f"trial-{self.number}")
-            self.draw()
-        return self
-
-    def finish(self):
-        self.record.save(self.schedule.next_round)
-        totals = {"num_evaluations": self.optimizer.num_told, "num_restarts": self.number}
-        write_finished(self.config.run_path, totals)
 
 
 def folded(config):
@@ -125,17 +44,6 @@ def snapshots(request, monkeypatch):
     return request.param
 
 
-def crash_while_saving(monkeypatch, number):
-    """Die between the distributions' flush and the snapshot of a round."""
-
-    def save(path, state):
-        if state["next_round"] == number + 1:
-            raise Crash
-        save_snapshot(path, state)
-
-    monkeypatch.setattr(record_module, "save_snapshot", save)
-
-
 def crash_while_writing(monkeypatch, what, count):
     """Die before a file of `what` is there for the count-th time; half of a temporary file stays."""
     replace, seen = Path.replace, []
@@ -152,6 +60,25 @@ def crash_while_writing(monkeypatch, what, count):
     monkeypatch.setattr(Path, "replace", crash)
 
 
+def crash_in_a_line(monkeypatch, count):
+    """Die in the middle of the count-th line of the journals, counted with their first ones; half of it stays."""
+    write, seen = os.write, []
+
+    def crash(descriptor, data):
+        seen.append(data)
+        if len(seen) < count:
+            return write(descriptor, data)
+        write(descriptor, data[: len(data) // 2])
+        raise Crash
+
+    monkeypatch.setattr(os, "write", crash)
+    monkeypatch.setattr(os, "ftruncate", lambda *arguments: None)
+
+
+def saved(config):
+    return read_document(Path(config.run_path, "state.json"), "-")
+
+
 STAGES = ("before append", "after append", "after tell", "after observe")
 
 
@@ -160,10 +87,10 @@ STAGES = ("before append", "after append", "after tell", "after observe")
 def test_a_crash_at_any_stage_of_a_round_loses_and_doubles_nothing(make_config, snapshots, stage, memory):
     config = make_config(memory=memory)
     with pytest.raises(Crash):
-        Session(config, 0, (stage, 6)).run()
+        RecordedSearch(config, 0, (stage, 6)).run()
     on_record = len(check_record(config))
     assert on_record == 4 * (4 if stage == "before append" else 5)
-    resumed = Session(config, 1)
+    resumed = RecordedSearch(config, 1)
     assert resumed.first_round == 2 + on_record // 4
     assert resumed.optimizer.num_told == on_record
     assert np.array_equal(resumed.optimizer.probs, folded(config).probs)
@@ -180,12 +107,12 @@ def test_a_crash_between_distributions_and_snapshot_doubles_no_update(make_confi
     monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
     config = make_config()
     with monkeypatch.context() as patch:
-        crash_while_saving(patch, 6)
+        crash_while_writing(patch, "state.json", 7)
         with pytest.raises(Crash):
-            Session(config, 0).run()
+            RecordedSearch(config, 0).run()
     assert load_run(config.run_path).distributions["update"].max() == 5
-    assert present(load_snapshot(config.run_path))["next_round"] == 6
-    Session(config, 1).run().finish()
+    assert saved(config)["next_round"] == 6
+    RecordedSearch(config, 1).run().finish()
     found = verify_run(config.run_path)
     assert found.holds, found.summary()
     assert found.num_compared == 12
@@ -198,8 +125,8 @@ def test_a_crash_in_the_middle_of_writing_leaves_a_whole_record(make_config, mon
     with monkeypatch.context() as patch:
         crash_while_writing(patch, what, 4)
         with pytest.raises(Crash):
-            Session(config, 0).run()
-    resumed = Session(config, 1).run()
+            RecordedSearch(config, 0).run()
+    resumed = RecordedSearch(config, 1).run()
     resumed.finish()
     check_record(config, 48)
     assert np.array_equal(resumed.optimizer.probs, folded(config).probs)
@@ -207,14 +134,29 @@ def test_a_crash_in_the_middle_of_writing_leaves_a_whole_record(make_config, mon
     assert found.holds, found.summary()
 
 
+@pytest.mark.parametrize("count", [2, 3, 6])
+def test_a_crash_in_the_middle_of_a_line_leaves_a_whole_record(make_config, monkeypatch, count):
+    monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", 1e9)
+    config = make_config()
+    with monkeypatch.context() as patch:
+        crash_in_a_line(patch, count)
+        with pytest.raises(Crash):
+            RecordedSearch(config, 0).run()
+    assert len(check_record(config)) == 4 * (count - 2)  # the first line is the journal's header
+    resumed = RecordedSearch(config, 1).run()
+    resumed.finish()
+    check_record(config, 48)
+    assert verify_run(config.run_path).holds
+
+
 def test_many_crashes_in_a_row_lose_and_double_nothing(make_config, snapshots):
     config = make_config(memory=2)
     crashes = [("after append", 3), ("after tell", 4), ("before append", 5), ("after append", 5), ("after observe", 9)]
     for number, crash_at in enumerate(crashes):
         with pytest.raises(Crash):
-            Session(config, number, crash_at).run()
+            RecordedSearch(config, number, crash_at).run()
         check_record(config)
-    last = Session(config, len(crashes)).run()
+    last = RecordedSearch(config, len(crashes)).run()
     last.finish()
     check_record(config, 48)
     assert np.array_equal(last.optimizer.probs, folded(config).probs)
@@ -225,12 +167,12 @@ def test_many_crashes_in_a_row_lose_and_double_nothing(make_config, snapshots):
 def test_a_crash_while_resuming_can_be_resumed(make_config, monkeypatch):
     config = make_config()
     with pytest.raises(Crash):
-        Session(config, 0, ("after append", 8)).run()
+        RecordedSearch(config, 0, ("after append", 8)).run()
     with monkeypatch.context() as patch:
-        crash_while_saving(patch, 8)
+        crash_while_writing(patch, "state.json", 1)
         with pytest.raises(Crash):
-            Session(config, 1)
-    last = Session(config, 2).run()
+            RecordedSearch(config, 1)
+    last = RecordedSearch(config, 2).run()
     last.finish()
     check_record(config, 48)
     found = verify_run(config.run_path)
@@ -239,7 +181,7 @@ def test_a_crash_while_resuming_can_be_resumed(make_config, monkeypatch):
 
 def test_an_uninterrupted_record_has_ids_without_gaps(make_config, snapshots):
     config = make_config()
-    Session(config, 0).run().finish()
+    RecordedSearch(config, 0).run().finish()
     rows = check_record(config, 48)
     assert rows["id"].tolist() == list(range(48))
     found = verify_run(config.run_path)
@@ -249,11 +191,11 @@ def test_an_uninterrupted_record_has_ids_without_gaps(make_config, snapshots):
 
 def test_ids_after_a_resume_are_new(make_config, snapshots):
     config = make_config()
-    first = Session(config, 0, ("after append", 6))
+    first = RecordedSearch(config, 0, ("after append", 6))
     with pytest.raises(Crash):
         first.run()
     before = load_run(config.run_path).evaluations["id"]
-    resumed = Session(config, 1)
+    resumed = RecordedSearch(config, 1)
     resumed.draw()
     fresh = resumed.optimizer.pending().ids
     assert not set(fresh) & set(before)
@@ -263,14 +205,13 @@ def test_ids_after_a_resume_are_new(make_config, snapshots):
 
 def test_draws_after_a_resume_are_not_those_already_drawn(make_config, snapshots):
     config = make_config()
-    first = Session(config, 0, ("after observe", 6))
+    first = RecordedSearch(config, 0, ("after observe", 6))
     with pytest.raises(Crash):
         first.run()
-    lost = {number: first.drawn[number].architectures.tolist() for number in (7, 8)}
+    lost = {number: present(first.drawn[number].architectures).tolist() for number in (7, 8)}
     drawn = []
     for restarts in (1, 2, 2):
-        optimizer = config.new_optimizer()
-        _, first_round = resume_record(config, optimizer, restarts)
+        _, optimizer, first_round = open_record(config, RunSession(config.run_path, restarts))
         assert first_round == 7
         drawn.append({number: optimizer.ask().architectures.tolist() for number in (7, 8)})
     assert drawn[0] != lost
@@ -282,8 +223,8 @@ def test_the_warm_up_goes_on_from_its_last_snapshot(make_config, monkeypatch):
     monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
     config = make_config(warmup_rounds=10)
     with suppress(Crash):
-        Session(config, 0, ("after observe", 5)).run()
-    resumed = Session(config, 1)
+        RecordedSearch(config, 0, ("after observe", 5)).run()
+    resumed = RecordedSearch(config, 1)
     assert resumed.first_round == 6
     assert len(load_run(config.run_path).evaluations) == 0
     assert len(np.unique(resumed.optimizer.probs[resumed.optimizer.probs > 0])) == 2  # 1/4 and 1/5: uniform
@@ -294,10 +235,10 @@ def test_a_crash_between_rounds_and_snapshot_doubles_no_round(make_config, monke
     monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", -1.0)
     config = make_config(warmup_rounds=6)
     with monkeypatch.context() as patch:
-        crash_while_saving(patch, number)
+        crash_while_writing(patch, "state.json", number + 1)
         with pytest.raises(Crash):
-            Session(config, 0).run()
-    Session(config, 1).run().finish()
+            RecordedSearch(config, 0).run()
+    RecordedSearch(config, 1).run().finish()
     rounds = load_run(config.run_path).rounds
     assert rounds["round"].is_unique
     assert rounds["reduced_bytes"].tolist() == (1000 + rounds["round"]).tolist()
@@ -307,8 +248,8 @@ def test_a_crash_between_rounds_and_snapshot_doubles_no_round(make_config, monke
 def test_without_snapshot_or_rows_a_resumed_run_starts_at_its_beginning(make_config, monkeypatch):
     config = make_config()
     with suppress(Crash):
-        Session(config, 0, ("before append", 2)).run()
-    resumed = Session(config, 1)
+        RecordedSearch(config, 0, ("before append", 2)).run()
+    resumed = RecordedSearch(config, 1)
     assert (resumed.first_round, resumed.optimizer.num_told) == (0, 0)
     resumed.run().finish()
     assert verify_run(config.run_path).holds
@@ -316,9 +257,9 @@ def test_without_snapshot_or_rows_a_resumed_run_starts_at_its_beginning(make_con
 
 def test_a_run_that_was_searched_to_its_end_resumes_behind_it(make_config):
     config = make_config()
-    first = Session(config, 0).run()
+    first = RecordedSearch(config, 0).run()
     first.record.save(first.schedule.next_round)
-    resumed = Session(config, 1)
+    resumed = RecordedSearch(config, 1)
     assert resumed.first_round == config.plan.num_rounds
     assert resumed.schedule.is_complete
     assert np.array_equal(resumed.optimizer.probs, first.optimizer.probs)
@@ -326,24 +267,24 @@ def test_a_run_that_was_searched_to_its_end_resumes_behind_it(make_config):
 
 def test_a_snapshot_ahead_of_the_record_is_refused(make_config):
     config = make_config()
-    first = Session(config, 0).run()
+    first = RecordedSearch(config, 0).run()
     first.record.save(first.schedule.next_round)
     for part in Path(config.run_path).glob("evaluations/*.parquet"):
         part.unlink()
     with pytest.raises(StateError) as caught:
-        Session(config, 1)
+        RecordedSearch(config, 1)
     assert str(caught.value) == (
-        f"{config.run_path} holds 0 evaluations, its state.json was saved after 48: evaluations are missing; "
-        "restore them, or delete state.json to go on from what is there"
+        f"{config.run_path}/evaluations holds 0 results, too few for the recorded update 12: evaluations are missing; "
+        "restore a copy of them, or delete state.json and the folder distributions to go on from what is there"
     )
 
 
 def test_a_row_holds_what_the_round_gave(make_config):
     config = make_config()
-    session = Session(config, 0).run()
+    session = RecordedSearch(config, 0).run()
     row = load_run(config.run_path).evaluations.iloc[13]  # round 5, sample 1
     drawn = session.drawn[5]
-    architecture = drawn.architectures[1]
+    architecture = present(drawn.architectures)[1]
     assert row["round"] == 5
     assert row["block"] == 1
     assert row["trial_id"] == "trial-0"
@@ -360,7 +301,7 @@ def test_a_row_holds_what_the_round_gave(make_config):
 
 def test_evaluations_are_durable_before_the_optimiser_is_told(make_config):
     config = make_config()
-    session = Session(config, 0, ("after append", 2))
+    session = RecordedSearch(config, 0, ("after append", 2))
     with pytest.raises(Crash):
         session.run()
     assert session.optimizer.num_told == 0
@@ -371,39 +312,40 @@ def test_snapshots_come_now_and_then(make_config, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     config = make_config()
-    saved = []
-    monkeypatch.setattr(record_module, "save_snapshot", lambda path, state: saved.append(state["next_round"]))
-    session = Session(config, 0)
+    rounds = [0]
+    session = RecordedSearch(config, 0)
     session.draw()
     for number in range(14):
         session.schedule.take(session.result_of(session.drawn[number]), 0, "trial")
         session.draw()
         now[0] += 4.0
-    assert saved == [4, 7, 10, 13]  # more than 10 s after the one before
+        if Path(config.run_path, "state.json").exists() and saved(config)["next_round"] != rounds[-1]:
+            rounds.append(saved(config)["next_round"])
+    assert rounds == [0, 4, 7, 10, 13]  # more than 10 s after the one before
 
 
 def test_the_elapsed_time_goes_on_over_sessions(make_config):
     config = make_config()
-    first = Session(config, 0)
-    first.record._started_seconds -= 1000.0
+    first = RecordedSearch(config, 0)
+    first.record._record._started_seconds -= 1000.0
     first.run().record.save(14)
-    resumed = Session(config, 1)
+    resumed = RecordedSearch(config, 1)
     assert 1000.0 <= resumed.record.elapsed_seconds < 1000.0 + 600.0
 
 
 def test_the_elapsed_time_of_a_warm_up_counts_too(make_config):
     config = make_config()
-    first = Session(config, 0)
-    first.record._started_seconds = time.monotonic() - 1000.0
+    first = RecordedSearch(config, 0)
+    first.record._record._started_seconds = time.monotonic() - 1000.0
     first.record.save(1)
-    assert Session(config, 1).record.elapsed_seconds >= 1000.0
+    assert RecordedSearch(config, 1).record.elapsed_seconds >= 1000.0
 
 
 def test_the_record_of_a_search_for_targets_holds_across_a_crash(make_config):
     config = make_config(coefficients=None, targets=[9e3, 2e4])
     with suppress(Crash):
-        Session(config, 0, crash_at=("after append", 7)).run()
-    session = Session(config, 1).run()
+        RecordedSearch(config, 0, crash_at=("after append", 7)).run()
+    session = RecordedSearch(config, 1).run()
     session.finish()
     verification = verify_run(config.run_path)
     assert verification.holds, verification.problems
@@ -423,7 +365,7 @@ def test_a_search_for_a_cost_that_is_no_sum_is_recorded_and_holds(make_config, g
     uneven = Unevenness("unevenness", make_config().space.search_space.num_categories)
     config = make_config(extra_costs=[uneven], complexity="unevenness", **goals)
     assert config.optimizer_settings.cost_table is None
-    Session(config, 0).run().finish()
+    RecordedSearch(config, 0).run().finish()
     verification = verify_run(config.run_path)
     assert verification.holds, verification.problems
     opened = open_run(config.run_path)

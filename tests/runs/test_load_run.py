@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
@@ -9,18 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import load_run
-from multinas_ray.runs.reading import write_config, write_finished
-from multinas_ray.runs.schema import (
-    SCHEMA_VERSION,
-    architectures_schema,
-    consuming_update,
-    distributions_schema,
-    evaluations_schema,
-)
+from multinas_ray.runs import load_run, write_config, write_document, write_finished
+from multinas_ray.runs.recording import consuming_update
+from multinas_ray.runs.schema import SCHEMA_VERSION, architectures_schema, distributions_schema, evaluations_schema
 from multinas_ray.runs.snapshots import load_snapshot, save_snapshot
 from multinas_ray.storage import make_folder, write_atomic
 from tests.support.narrow import present
+from tests.support.records import BARE_CONFIG
 from tests.support.stores import place_in_memory
 
 
@@ -43,7 +39,7 @@ def test_a_finished_run_comes_back_whole(finished_run):
 
 def test_the_configs_arrays_come_back_exactly(tmp_path):
     table = np.array([[0.1, 1 / 3], [np.pi, 0.0]])
-    write_config(tmp_path / "run", {"optimizer": {"cost_table": table, "coefficients": (0.1, 0.3)}})
+    write_config(tmp_path / "run", {**BARE_CONFIG, "optimizer": {"cost_table": table, "coefficients": (0.1, 0.3)}})
     config = load_run(tmp_path / "run").config
     np.testing.assert_array_equal(config["optimizer"]["cost_table"], table)
     assert config["optimizer"]["coefficients"] == [0.1, 0.3]
@@ -52,12 +48,15 @@ def test_the_configs_arrays_come_back_exactly(tmp_path):
 def test_recorded_values_are_those_that_were_told(make_run, tmp_path):
     recorder = make_run(tmp_path / "run").start()
     told = [recorder.step(number) for number in range(3)]
-    recorder.distributions.flush()
+    recorder.record.flush()
     run = load_run(tmp_path / "run")
-    for name in ("loss", "complexity", "log_q", "params", "accuracy"):
-        np.testing.assert_array_equal(run.evaluations[name], np.concatenate([one[name] for one in told]))
+    assert run.evaluations["loss"].tolist() == [value for one in told for value in one.losses]
+    assert run.evaluations["complexity"].tolist() == [value for one in told for value in one.complexities]
+    assert run.evaluations["params"].tolist() == [value for one in told for value in one.costs["params"]]
+    assert run.evaluations["accuracy"].tolist() == [value for one in told for value in one.accuracies]
+    assert run.evaluations["log_q"].tolist() == [value for one in told for value in one.draws.log_q]
     rows = run.evaluations["architecture"].tolist()
-    assert rows == [tuple(row) for one in told for row in one["architecture"].tolist()]
+    assert rows == [tuple(row) for one in told for row in one.architectures]
     assert run.evaluations["update"].tolist() == [1] * 8 + [2] * 8 + [3] * 8
     last = run.distributions[run.distributions["update"] == 3]
     for k, probs in enumerate(last["probs"]):
@@ -74,7 +73,7 @@ def test_a_run_is_read_while_it_goes_on(make_run, tmp_path):
         run = load_run(tmp_path / "run")
         assert len(run.evaluations) == 8 * (number + 1)
         assert not run.is_finished
-        assert run.distributions.empty
+        assert run.distributions["update"].max() <= run.evaluations["update"].max() or run.distributions.empty
         assert run.architectures.empty
     assert list(run.distributions.columns) == distributions_schema().names
     assert list(run.architectures.columns) == architectures_schema(()).names
@@ -158,7 +157,10 @@ def test_damaged_files_are_named(copy):
     with pytest.raises(StateError, match=r"finished.json holds a list, not an object"):
         load_run(copy)
     (copy / "finished.json").write_text("{")
-    with pytest.raises(StateError, match=r"finished.json: not readable as JSON"):
+    with pytest.raises(
+        StateError,
+        match=r"finished.json is damaged \(it is not JSON.*verify RUN --mend` writes it again",
+    ):
         load_run(copy)
     (copy / "finished.json").unlink()
     (copy / "evaluations" / "part-00001.parquet").write_bytes(b"PAR1")
@@ -170,20 +172,20 @@ def test_parts_of_two_runs_are_told(copy):
     file = copy / "evaluations" / "part-00001.parquet"
     table = pq.read_table(file)
     pq.write_table(table.drop_columns(["flops"]), file)
-    with pytest.raises(StateError, match="differ in the columns flops: they are of two runs"):
+    with pytest.raises(StateError, match="does not have the columns of evaluations, these differ: flops: restore"):
         load_run(copy)
 
 
 def test_the_version_key_is_ours(tmp_path):
-    with pytest.raises(StateError, match="the key 'schema_version' of the configuration is written by this package"):
-        write_config(tmp_path, {"schema_version": 1})
+    with pytest.raises(StateError, match=r"the key 'schema_version' of config\.json is written by this package"):
+        write_config(tmp_path, {**BARE_CONFIG, "schema_version": 1})
     with pytest.raises(StateError, match="not plain data"):
-        write_config(tmp_path, {"space": object()})
+        write_config(tmp_path, {**BARE_CONFIG, "versions": object()})
     assert not (tmp_path / "config.json").exists()
 
 
 def test_the_finished_mark_holds_the_totals(tmp_path):
-    write_config(tmp_path, {})
+    write_config(tmp_path, BARE_CONFIG)
     write_finished(tmp_path, {"num_evaluations": 7, "num_restarts": 2})
     assert load_run(tmp_path).finished == {"num_evaluations": 7, "num_restarts": 2}
 
@@ -200,14 +202,14 @@ def test_cost_names_come_once():
 
 
 def test_results_are_consumed_in_the_order_told():
-    np.testing.assert_array_equal(consuming_update(np.arange(7), 3), [1, 1, 1, 2, 2, 2, 3])
+    assert [consuming_update(order, 3) for order in range(7)] == [1, 1, 1, 2, 2, 2, 3]
 
 
 def test_schemas_are_pinned():
     """Other programs read these columns: a change needs a new SCHEMA_VERSION."""
     names = (
         "id round block trial_id source architecture architecture_readable loss accuracy params complexity "
-        "log_q drawn_at_update tell_order update wall_time_seconds timestamp"
+        "log_q drawn_at_update tell_order update reused_id wall_time_seconds timestamp"
     )
     assert evaluations_schema(["params"]).names == names.split()
     names = (
@@ -230,9 +232,9 @@ def test_snapshots_continue_an_optimiser_exactly(make_run, tmp_path):
     assert load_snapshot(tmp_path / "run") is None
     for number in range(5):
         recorder.step(number)
-    save_snapshot(tmp_path / "run", recorder.optimizer.state_dict())
+    save_snapshot(tmp_path / "run", {"elapsed_seconds": 1.0, "optimizer": recorder.optimizer.state_dict()})
     other = make_run(tmp_path / "other").optimizer
-    other.load_state_dict(load_snapshot(tmp_path / "run"))
+    other.load_state_dict(present(load_snapshot(tmp_path / "run"))["optimizer"])
     np.testing.assert_array_equal(other.probs, recorder.optimizer.probs)
     np.testing.assert_array_equal(other.ask(20).architectures, recorder.optimizer.ask(20).architectures)
 
@@ -240,20 +242,55 @@ def test_snapshots_continue_an_optimiser_exactly(make_run, tmp_path):
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        ("{}", r"state.json is not a saved state: restore a copy, or delete it"),
-        ("[]", "is not a saved state"),
-        ('{"state_version": 3, "state": {}}', "has state version 3, this package reads 2"),
-        ("{", r"state.json: not readable as JSON"),
+        ("{}", r"state.json has schema version None"),
+        ("[]", "holds a list, not an object"),
+        ('{"schema_version": 2, "state": {}}', "is not as it was written, its checksum differs"),
+        ("{", r"state.json is damaged \(it is not JSON"),
     ],
 )
 def test_damaged_snapshots_are_refused(tmp_path, content, text):
     (tmp_path / "state.json").write_text(content)
-    with pytest.raises(StateError, match=text):
+    with pytest.raises(StateError, match=text) as caught:
         load_snapshot(tmp_path)
+    remedy = "delete it, and the search computes it again from the evaluations when it goes on"
+    assert remedy in str(caught.value) or "use the version of multinas-ray that wrote it" in str(caught.value)
+
+
+def test_a_person_may_change_a_file_and_say_so(tmp_path):
+    write_config(tmp_path, {**BARE_CONFIG, "seed": 1})
+    text = (tmp_path / "config.json").read_text().replace('"seed": 1', '"seed": 2')
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(StateError, match=r'config.json is not as it was written.* set its "checksum" to "edited"'):
+        load_run(tmp_path)
+    (tmp_path / "config.json").write_text(re.sub(r'"checksum": "\w+"', '"checksum": "edited"', text))
+    assert load_run(tmp_path).config["seed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"kind": "pipeline"}, "kind must be one of oneshot, tune, got 'pipeline'"),
+        ({"kind": None}, "kind must be one of"),
+        ({"costs": 3}, "costs must be a list, got 3"),
+        ({"seed": "x"}, "seed must be a whole number or None, got 'x'"),
+        ({"optimizer": []}, r"optimizer must be a mapping or None, got \(\)"),
+        (
+            {"optimizer": {"num_categories": ["a"]}},
+            r"num_categories\[0\] must be a whole number.* in its section",
+        ),
+        ({"complexity": {"name": 1}}, "name must be text, got 1 in its section 'complexity'"),
+        ({"kind": "tune"}, "metric is missing"),
+    ],
+)
+def test_a_configuration_of_another_form_is_told(tmp_path, changes, text):
+    write_document(tmp_path / "config.json", {**BARE_CONFIG, **changes})
+    with pytest.raises(StateError, match=f"config.json is not a run's configuration, {text}.*: restore a copy"):
+        load_run(tmp_path)
 
 
 def test_a_snapshot_that_cannot_be_written_leaves_the_old_one(tmp_path):
-    save_snapshot(tmp_path, {"a": 1})
+    state = {"elapsed_seconds": 1.0, "optimizer": {"a": 1}}
+    save_snapshot(tmp_path, state)
     with pytest.raises(StateError, match="not plain data"):
         save_snapshot(tmp_path, {"a": object()})
-    assert load_snapshot(tmp_path) == {"a": 1}
+    assert load_snapshot(tmp_path) == state

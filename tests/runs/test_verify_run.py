@@ -4,14 +4,12 @@ import subprocess
 import sys
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from multinas_ray.__main__ import main
 from multinas_ray.errors import StateError
 from multinas_ray.runs import verify_run
-from multinas_ray.storage import decode_plain, encode_plain
+from tests.support.records import edit_document, rewrite_table
 
 
 @pytest.fixture
@@ -20,14 +18,7 @@ def copy(finished_run, tmp_path):
 
 
 def rewrite(run, table, change):
-    """Replace a table by one part that holds `change` of its rows."""
-    files = sorted((run / table).glob("*.parquet"))
-    rows = pa.concat_tables([pq.read_table(file) for file in files])
-    schema = rows.schema
-    changed = pa.Table.from_pylist(change(rows.to_pylist()), schema=schema)
-    for file in files:
-        file.unlink()
-    pq.write_table(changed, run / table / "part-00000.parquet")
+    rewrite_table(run / table, change)
 
 
 def set_value(row, name, value):
@@ -53,11 +44,6 @@ def swap_orders(rows):
     return rows
 
 
-def edit_json(run, name, **changes):
-    content = decode_plain((run / name).read_text())
-    (run / name).write_text(encode_plain({**content, **changes}))
-
-
 def test_a_whole_run_holds(finished_run):
     result = verify_run(finished_run)
     assert result.holds
@@ -73,7 +59,7 @@ def test_a_running_record_holds_and_tells_what_is_missing_yet(make_run, tmp_path
     for number in range(10):
         recorder.step(number)
         if number == 6:
-            recorder.distributions.flush()
+            recorder.record.flush()
     result = verify_run(tmp_path / "run")
     assert result.holds
     assert result.num_compared == 7
@@ -88,6 +74,9 @@ def test_a_run_without_any_round_holds(make_run, tmp_path):
     assert result.num_updates == 0
 
 
+OUTSIDE = r"part-00000.parquet: row 50 has architecture \[0 9 0 0 0 0\], which must be numbers from 0 and below \[3, 4"
+NO_PROBS = r"part-00000.parquet: row 90 has probs .*, which must be a list of probabilities for each variable, of \[3"
+
 EVALUATIONS = [
     (set_value(50, "loss", lambda value: value * (1 + 1e-6)), "update 7 computed again differs .* expected_loss"),
     (set_value(50, "loss", 0.0), "update 7 computed again differs from the record in"),
@@ -97,8 +86,14 @@ EVALUATIONS = [
     (set_value(50, "log_q", lambda value: value - 1e-6), "log_q is not the density at the draw, ids 50"),
     (set_value(319, "log_q", lambda value: value - 1e-6), "log_q is not the density at the draw, ids 319"),
     (set_value(50, "architecture", [0, 0, 0, 0, 0, 0]), "update 7 computed again differs"),
-    (set_value(50, "architecture", [0, 9, 0, 0, 0, 0]), "an evaluation cannot be told again: architectures"),
-    (set_value(50, "complexity", -1.0), "an evaluation cannot be told again: complexity of id 50"),
+    (
+        set_value(50, "architecture", [0, 9, 0, 0, 0, 0]),
+        OUTSIDE,
+    ),
+    (
+        set_value(50, "complexity", -1.0),
+        "row 50 has complexity -1.0, which must be finite and at least 0",
+    ),
     (set_value(50, "id", 49), "ids recorded more than once: 49"),
     (set_value(50, "id", 1000), "ids drawn and never recorded: 50, 320, 321, 322, 323 and 676 more"),
     (set_value(50, "tell_order", 51), "tell_order is not 0, 1, 2, ... without gap or repeat: 51 at place 50"),
@@ -135,8 +130,14 @@ DISTRIBUTIONS = [
     (set_value(90, "expected_complexity", float("nan")), "differs from the record in expected_complexity"),
     (set_value(90, "distribution", 7), "updates of distributions that do not exist: 23"),
     (set_value(90, "distribution", 1), "updates recorded more than once: 23"),
-    (set_value(90, "probs", [[1.0]] * 5), r"probs \(number of variables or categories\)"),
-    (set_value(90, "probs", [[0.2] * 5] * 6), r"probs \(number of variables or categories\)"),
+    (
+        set_value(90, "probs", [[1.0]] * 5),
+        NO_PROBS,
+    ),
+    (
+        set_value(90, "probs", [[0.2] * 5] * 6),
+        NO_PROBS,
+    ),
     (without(90), "updates that lack distributions: 23"),
     (without(88, 89, 90, 91), "updates that were not recorded: 23"),
     (without(-1, -2, -3, -4), "updates that were not recorded: 40"),
@@ -163,7 +164,7 @@ def test_a_gap_in_a_running_record_is_a_problem(make_run, tmp_path):
     recorder = make_run(tmp_path / "run").start()
     for number in range(5):
         recorder.step(number)
-    recorder.distributions.flush()
+    recorder.record.flush()
     rewrite(tmp_path / "run", "distributions", without(4, 5, 6, 7))
     assert verify_run(tmp_path / "run").problems == ("updates that were not recorded: 2",)
 
@@ -182,14 +183,14 @@ def test_lost_ids_are_forgiven_after_a_restart_only(make_run, tmp_path):
     result = verify_run(tmp_path / "run")
     assert result.holds
     assert result.notes == (f"{lost} (in flight when the driver was restarted)",)
-    edit_json(tmp_path / "run", "finished.json", num_restarts=0)
+    edit_document(tmp_path / "run" / "finished.json", num_restarts=0)
     assert verify_run(tmp_path / "run").problems == (lost,)
 
 
 def test_an_early_end_needs_its_reason(copy):
-    edit_json(copy, "config.json", num_evaluations=400)
+    edit_document(copy / "config.json", num_evaluations=400)
     assert verify_run(copy).problems == ("320 evaluations of 400 planned (no stop_reason)",)
-    edit_json(copy, "finished.json", stop_reason="time is up")
+    edit_document(copy / "finished.json", stop_reason="time is up")
     result = verify_run(copy)
     assert result.holds
     assert result.notes == ("320 evaluations of 400 planned (time is up)",)
@@ -202,32 +203,11 @@ def test_more_evaluations_than_planned_are_a_problem(make_run, tmp_path):
     assert "24 evaluations, more than the 16 planned" in verify_run(tmp_path / "run").problems
 
 
-def test_the_start_may_be_recorded_too(make_run, tmp_path):
-    from multinas_ray.runs.schema import distribution_columns
-
-    recorder = make_run(tmp_path / "run").start()
-    recorder.distributions.buffer(
-        distribution_columns(
-            update=0,
-            round_number=-1,
-            probs=recorder.optimizer.probs,
-            num_categories=recorder.settings["num_categories"],
-            diagnostics=recorder.optimizer.diagnostics(),
-            readable=str,
-        )
-    )
-    recorder.step(0)
-    recorder.distributions.flush()
-    result = verify_run(tmp_path / "run")
-    assert result.holds, result.summary()
-    assert result.num_compared == 2
-
-
 @pytest.mark.parametrize(
     ("section", "text"),
     [
-        (None, "has no section 'optimizer', which verify needs; restore a copy"),
-        ({"num_categories": [3]}, "does not describe an optimiser .*registered by the name ''.*; restore a copy"),
+        (None, "config.json has no section 'optimizer', from which its optimiser could be made: restore a copy"),
+        ({"num_categories": [3]}, "does not describe an optimiser .*registered by the name ''.*: restore a copy"),
         ({"kind": "distributions", "num_categories": [3], "colour": 1}, "colour is unknown"),
         (
             {"kind": "distributions", "num_categories": [3]},
@@ -240,7 +220,7 @@ def test_the_start_may_be_recorded_too(make_run, tmp_path):
     ],
 )
 def test_unusable_settings_are_told(copy, section, text):
-    edit_json(copy, "config.json", optimizer=section)
+    edit_document(copy / "config.json", optimizer=section)
     with pytest.raises(StateError, match=text):
         verify_run(copy)
 
@@ -325,7 +305,7 @@ def test_config_and_finished_are_readable_json(finished_run):
 def test_a_long_record_is_verified_quickly(make_run, tmp_path):
     import time
 
-    recorder = make_run(tmp_path / "run", num_rounds=150, rows_per_part=4096).start()
+    recorder = make_run(tmp_path / "run", num_rounds=150).start()
     for number in range(150):
         recorder.step(number)
     recorder.finish()

@@ -19,7 +19,7 @@ from multinas_ray.selection.scores import Score
 from multinas_ray.spaces import AdditiveCost
 from multinas_ray.storage import make_table, write_parquet
 from multinas_ray.supernets import Supernet, write_supernet
-from tests.oneshot.test_record import Session
+from tests.oneshot.recorded_search import RecordedSearch
 from tests.support.narrow import present
 from tests.support.small_search import small_config
 
@@ -83,7 +83,7 @@ def templates(tmp_path_factory):
     """A search that has come to its end, before and after its networks were chosen."""
     folder = tmp_path_factory.mktemp("templates")
     config = small_config(folder / "searched", coefficients=COEFFICIENTS)
-    session = Session(config, 0).run()
+    session = RecordedSearch(config, 0).run()
     session.record._started_seconds -= 1000.0  # as if it had taken so long
     session.record.save(session.schedule.next_round)
     write_supernet(Supernet(config.space, norm_batch_size=2, seed=0), config.run_path)

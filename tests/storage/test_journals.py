@@ -2,295 +2,335 @@ import errno
 import json
 import math
 import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from multinas_ray.errors import StateError, StorageError
-from multinas_ray.runs import journal_header, load_run, tune_evaluations_schema, write_config
-from multinas_ray.storage import JournaledWriter, TableWriter, list_files, resolve
+from multinas_ray.storage import JournaledWriter, TableWriter, list_files, read_journals, read_parquet, resolve
 from multinas_ray.storage import tables as tables_module
 from multinas_ray.storage.journals import ROWS_PER_FLUSH
 from tests.support.stores import place_in_memory
 
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.int64(), nullable=False),
+        pa.field("loss", pa.float64(), nullable=False),
+        pa.field("accuracy", pa.float64()),
+        pa.field("architecture", pa.list_(pa.int16()), nullable=False),
+        pa.field("timestamp", pa.timestamp("us", tz="UTC"), nullable=False),
+    ]
+)
+HEADER = {"schema_version": 2}
+FIRST = "000000000000.jsonl"
 
-def row(number, **changes):
-    return {
-        "id": number,
-        "round": number // 4,
-        "block": -1,
-        "trial_id": f"t{number}",
-        "source": 1,
-        "architecture": (1, 2),
-        "architecture_readable": "a b",
-        "loss": 0.5 * number,
-        "accuracy": None,
-        "params": 3.0,
-        "reused_id": None,
-        "complexity": None,
-        "log_q": -1.25,
-        "drawn_at_update": 0,
-        "tell_order": number,
-        "update": number // 4 + 1,
-        "wall_time_seconds": 0.1,
-        "timestamp": 1_700_000_000_123_456,
-        **changes,
+
+def rows(*numbers: int, **changes: Any) -> dict[str, list[Any]]:
+    columns = {
+        "id": list(numbers),
+        "loss": [0.5 * number for number in numbers],
+        "accuracy": [None] * len(numbers),
+        "architecture": [(1, 2)] * len(numbers),
+        "timestamp": [1_700_000_000_123_456] * len(numbers),
     }
+    return {**columns, **changes}
 
 
-@pytest.fixture
-def run(tmp_path):
-    write_config(tmp_path, {"optimizer": {}})
-    return tmp_path
+def writer(folder: Any) -> JournaledWriter:
+    return JournaledWriter(folder, SCHEMA, HEADER, {})
 
 
-def writer(run):
-    folder = resolve(run).join("evaluations")
-    return JournaledWriter(folder, tune_evaluations_schema(["params"]), journal_header(["params"]), {})
+def table(folder: Any) -> pa.Table:
+    """All rows, as a reader finds them."""
+    place = resolve(folder)
+    journals = read_journals(place)
+    parts = [read_parquet(place.join(name)) for name in list_files(place, ".parquet")]
+    newer = journals.table_from(sum(part.num_rows for part in parts), HEADER, SCHEMA)
+    return pa.concat_tables([SCHEMA.empty_table(), *parts, *([] if newer is None else [newer])])
 
 
-def ids(run):
-    return load_run(run).evaluations["id"].tolist()
+def ids(folder: Any) -> list[int]:
+    numbers: list[int] = table(folder)["id"].to_pylist()
+    return numbers
 
 
-def files(run, kind):
-    return sorted(path.name for path in (run / "evaluations").glob(f"*.{kind}"))
+def journals(folder: Path) -> list[Path]:
+    return sorted((folder / "_journal").glob("*.jsonl"))
 
 
-def test_a_row_is_readable_at_once_and_exactly(run):
-    journal = writer(run)
-    journal.append(row(0, loss=math.inf, complexity=math.nan, log_q=-0.1))
-    journal.append(row(1, reused_id=0, loss=0.1 + 0.2))
-    before = load_run(run).evaluations
-    assert files(run, "jsonl") == ["journal-000000000000.jsonl"]
-    assert files(run, "parquet") == []
+def parts(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.parquet"))
+
+
+def test_a_row_is_readable_at_once_and_exactly(tmp_path: Path) -> None:
+    journal = writer(tmp_path)
+    journal.append(rows(0, loss=[math.inf], accuracy=[math.nan]))
+    journal.append(rows(1, loss=[0.1 + 0.2]))
+    before = table(tmp_path)
+    assert [file.name for file in journals(tmp_path)] == [FIRST]
+    assert parts(tmp_path) == []
     journal.flush()
-    after = load_run(run).evaluations
-    assert files(run, "jsonl") == []
-    assert before.equals(after)
-    assert before.dtypes.equals(after.dtypes)
-    assert after["loss"].tolist() == [math.inf, 0.1 + 0.2]
-    assert after["timestamp"][0].isoformat() == "2023-11-14T22:13:20.123456+00:00"
-    assert after["architecture"].tolist() == [(1, 2), (1, 2)]
+    after = table(tmp_path)
+    assert journals(tmp_path) == []
+    assert before.to_pandas().equals(after.to_pandas())
+    assert before.schema.equals(after.schema)
+    assert after["loss"].to_pylist() == [math.inf, 0.1 + 0.2]
+    assert after["accuracy"].is_null().to_pylist() == [False, True]
+    assert after["timestamp"][0].as_py().isoformat() == "2023-11-14T22:13:20.123456+00:00"
+    assert after["architecture"].to_pylist() == [[1, 2], [1, 2]]
 
 
-def test_rows_become_parquet_when_enough_have_come(run):
-    journal = writer(run)
+def test_rows_become_parquet_when_enough_have_come(tmp_path: Path) -> None:
+    journal = writer(tmp_path)
     for number in range(ROWS_PER_FLUSH + 3):
-        journal.append(row(number))
-    assert files(run, "jsonl") == [f"journal-{ROWS_PER_FLUSH:012d}.jsonl"]
-    assert ids(run) == list(range(ROWS_PER_FLUSH + 3))
-    lines = (run / "evaluations" / files(run, "jsonl")[0]).read_text().splitlines()
-    assert len(lines) == 1 + 3
+        journal.append(rows(number))
+    assert [file.name for file in journals(tmp_path)] == [f"{ROWS_PER_FLUSH:012d}.jsonl"]
+    assert ids(tmp_path) == list(range(ROWS_PER_FLUSH + 3))
+    assert len(journals(tmp_path)[0].read_text().splitlines()) == 1 + 3
 
 
-def test_a_killed_writers_rows_are_gathered_by_the_next(run):
-    killed = writer(run)
-    for number in range(5):
-        killed.append(row(number))
-    again = writer(run)
-    assert files(run, "jsonl") == []
-    again.append(row(5))
-    assert ids(run) == [0, 1, 2, 3, 4, 5]
+def test_rows_of_one_call_are_one_line(tmp_path: Path) -> None:
+    journal = writer(tmp_path)
+    journal.append(rows(0, 1, 2))
+    journal.append(rows(3))
+    assert len(journals(tmp_path)[0].read_text().splitlines()) == 1 + 2
+    assert ids(tmp_path) == [0, 1, 2, 3]
+    for number in range(4, ROWS_PER_FLUSH + 4, 4):
+        journal.append(rows(*range(number, number + 4)))
+    assert ids(tmp_path) == list(range(ROWS_PER_FLUSH + 4))
+    assert sum(read_parquet(tmp_path / name).num_rows for name in parts(tmp_path)) == ROWS_PER_FLUSH
 
 
-def test_a_line_cut_off_by_a_kill_does_not_count(run):
-    killed = writer(run)
-    killed.append(row(0))
-    file = run / "evaluations" / files(run, "jsonl")[0]
-    file.write_bytes(file.read_bytes() + json.dumps(row(1)).encode()[:-10])
-    assert ids(run) == [0]
-    writer(run)
-    assert ids(run) == [0]
-
-
-def test_a_kill_between_parquet_and_the_journals_end_counts_no_row_twice(run):
-    killed = writer(run)
-    killed.append(row(0))
-    killed.append(row(1))
-    rows = [row(0), row(1)]
-    TableWriter(run / "evaluations", tune_evaluations_schema(["params"]), {}).append(
-        {name: [each[name] for each in rows] for name in rows[0]}
-    )
-    assert ids(run) == [0, 1]
-    again = writer(run)
-    again.append(row(2))
-    assert ids(run) == [0, 1, 2]
-
-
-def test_missing_rows_are_told(run):
-    journal = writer(run)
-    journal.append(row(0))
+def test_other_tools_read_the_folder_beside_a_journal(tmp_path: Path) -> None:
+    journal = writer(tmp_path)
+    journal.append(rows(0, 1))
     journal.flush()
-    journal.append(row(1))
-    next((run / "evaluations").glob("*.parquet")).unlink()
-    with pytest.raises(
-        StateError, match=r"journal-000000000001.jsonl begins .* missing \(rows 0 to 0\): restore a copy"
-    ):
-        load_run(run)
+    journal.append(rows(2))
+    assert len(journals(tmp_path)) == 1
+    assert pd.read_parquet(tmp_path)["id"].tolist() == [0, 1]
 
 
-def test_a_second_writer_is_refused(run):
-    first, second = writer(run), writer(run)
-    first.append(row(0))
+def test_a_killed_writers_rows_are_gathered_by_the_next(tmp_path: Path) -> None:
+    killed = writer(tmp_path)
+    for number in range(0, 6, 2):
+        killed.append(rows(number, number + 1))
+    again = writer(tmp_path)
+    assert journals(tmp_path) == []
+    again.append(rows(6))
+    assert ids(tmp_path) == list(range(7))
+
+
+@pytest.mark.parametrize("cut", [1, 10, 60])
+def test_a_line_cut_off_by_a_kill_does_not_count(tmp_path: Path, cut: int) -> None:
+    killed = writer(tmp_path)
+    killed.append(rows(0))
+    killed.append(rows(1, 2))
+    (file,) = journals(tmp_path)
+    file.write_bytes(file.read_bytes()[:-cut])
+    assert ids(tmp_path) == [0]
+    writer(tmp_path)
+    assert ids(tmp_path) == [0]
+
+
+def test_a_kill_between_parquet_and_the_journals_end_counts_no_row_twice(tmp_path: Path) -> None:
+    killed = writer(tmp_path)
+    killed.append(rows(0, 1))
+    killed.append(rows(2, 3))
+    TableWriter(tmp_path, SCHEMA, {}).append(rows(0, 1, 2))
+    assert ids(tmp_path) == [0, 1, 2, 3]
+    again = writer(tmp_path)
+    again.append(rows(4))
+    assert ids(tmp_path) == [0, 1, 2, 3, 4]
+
+
+def test_missing_rows_are_told(tmp_path: Path) -> None:
+    journal = writer(tmp_path)
+    journal.append(rows(0))
+    journal.flush()
+    journal.append(rows(1))
+    next(tmp_path.glob("*.parquet")).unlink()
+    text = r"000000000001.jsonl begins .* missing \(rows 0 to 0\): restore a copy of the Parquet files beside it"
+    with pytest.raises(StateError, match=text):
+        ids(tmp_path)
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    first, second = writer(tmp_path), writer(tmp_path)
+    first.append(rows(0))
     with pytest.raises(StateError, match="another search records into the same folder"):
-        second.append(row(1))
-    assert ids(run) == [0]
+        second.append(rows(1))
+    assert ids(tmp_path) == [0]
 
 
-def test_a_journal_of_another_version_is_refused(run):
-    writer(run).append(row(0))
-    file = run / "evaluations" / files(run, "jsonl")[0]
-    file.write_text(file.read_text().replace('"schema_version":2', '"schema_version":3'))
-    with pytest.raises(StateError, match="schema version 3"):
-        load_run(run)
+def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
+    JournaledWriter(tmp_path, SCHEMA, {"schema_version": 3}, {}).append(rows(0))
+    text = rf"{FIRST} begins with {{'schema_version': 3}}, not with .*: use that version, or restore a copy"
+    with pytest.raises(StateError, match=text):
+        ids(tmp_path)
+    with pytest.raises(StateError, match=text):
+        writer(tmp_path)
 
 
-def test_an_object_store_is_written_without_a_journal():
+def test_an_object_store_is_written_without_a_journal() -> None:
     stored = place_in_memory("run")
-    write_config(stored, {"optimizer": {}})
     journal = writer(stored)
-    journal.append(row(0))
-    journal.append(row(1))
-    assert list_files(stored.join("evaluations"), "") == ["part-00000.parquet"]
-    assert ids(stored) == [0, 1]
+    journal.append(rows(0))
+    journal.append(rows(1, 2))
+    assert list_files(stored, "") == ["part-00000.parquet"]
+    assert ids(stored) == [0, 1, 2]
 
 
-def test_a_row_that_an_object_store_refuses_is_not_kept(monkeypatch):
+def test_a_row_that_an_object_store_refuses_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     stored = place_in_memory("run")
-    write_config(stored, {"optimizer": {}})
     journal = writer(stored)
-    journal.append(row(0))
+    journal.append(rows(0))
 
-    def refuse(*_, **__):
+    def refuse(*_: Any, **__: Any) -> None:
         raise StorageError("the store cannot be reached")
 
     with monkeypatch.context() as patches:
         patches.setattr(tables_module, "write_atomic", refuse)
         with pytest.raises(StorageError, match="cannot be reached"):
-            journal.append(row(1))
-    journal.append(row(2))
+            journal.append(rows(1))
+    journal.append(rows(2))
     assert ids(stored) == [0, 2]
 
 
-def full(*_):
+def full(*_: Any) -> int:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_line_that_does_not_fit_on_the_disk_leaves_nothing(run, monkeypatch):
-    journal = writer(run)
-    journal.append(row(0))
+def test_a_line_that_does_not_fit_on_the_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = writer(tmp_path)
+    journal.append(rows(0))
     write, calls = os.write, []
 
-    def write_a_part(descriptor, data):
+    def write_a_part(descriptor: int, data: bytes) -> int:
         calls.append(data)
         return write(descriptor, data[:50]) if len(calls) == 1 else full()
 
     with monkeypatch.context() as patches:
         patches.setattr(os, "write", write_a_part)
-        with pytest.raises(StorageError, match=r"journal-000000000000.jsonl cannot be written \(the disk is full\)"):
-            journal.append(row(1))
-    journal.append(row(2))
-    assert ids(run) == [0, 2]
+        with pytest.raises(StorageError, match=rf"{FIRST} cannot be written \(the disk is full\)"):
+            journal.append(rows(1))
+    journal.append(rows(2))
+    assert ids(tmp_path) == [0, 2]
     journal.flush()
-    assert ids(run) == [0, 2]
+    assert ids(tmp_path) == [0, 2]
 
 
-def test_a_line_written_in_parts_is_one_row(run, monkeypatch):
-    journal = writer(run)
+def test_a_line_written_in_parts_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = writer(tmp_path)
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:50]))
-    journal.append(row(0))
-    journal.append(row(1))
-    assert ids(run) == [0, 1]
+    journal.append(rows(0))
+    journal.append(rows(1))
+    assert ids(tmp_path) == [0, 1]
 
 
-def test_half_a_line_that_cannot_be_cut_off_at_once_is_cut_off_before_the_next(run, monkeypatch):
-    journal = writer(run)
-    journal.append(row(0))
+def test_half_a_line_that_cannot_be_cut_off_at_once_is_cut_off_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = writer(tmp_path)
+    journal.append(rows(0))
     with monkeypatch.context() as patches:
         patches.setattr(os, "fsync", full)
         patches.setattr(os, "ftruncate", full)
         with pytest.raises(StorageError, match="the disk is full"):
-            journal.append(row(1))
+            journal.append(rows(1))
         with pytest.raises(StorageError, match="the disk is full"):
-            journal.append(row(2))
-    journal.append(row(3))
-    assert ids(run) == [0, 3]
+            journal.append(rows(2))
+    journal.append(rows(3))
+    assert ids(tmp_path) == [0, 3]
 
 
 @pytest.mark.parametrize("call", ["write", "fsync"])
-def test_a_journal_that_cannot_be_begun_leaves_no_file_and_can_be_begun_again(run, monkeypatch, call):
-    journal = writer(run)
+def test_a_journal_that_cannot_be_begun_leaves_no_file_and_can_be_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    journal = writer(tmp_path)
     with monkeypatch.context() as patches:
         patches.setattr(os, call, full)
         with pytest.raises(StorageError, match="the disk is full"):
-            journal.append(row(0))
-    assert files(run, "jsonl") == []
-    journal.append(row(1))
-    assert ids(run) == [1]
+            journal.append(rows(0))
+    assert journals(tmp_path) == []
+    journal.append(rows(1))
+    assert ids(tmp_path) == [1]
 
 
-def test_rows_that_cannot_become_parquet_yet_stay_in_the_journal(run, monkeypatch):
-    journal = writer(run)
+def test_rows_that_cannot_become_parquet_yet_stay_in_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise StorageError(errno.ENOSPC, "the disk is full")
+
+    journal = writer(tmp_path)
     with monkeypatch.context() as patches:
-        patches.setattr(tables_module, "write_atomic", lambda *_, **__: refuse_as_full())
+        patches.setattr(tables_module, "write_atomic", refuse)
         for number in range(ROWS_PER_FLUSH + 3):
-            journal.append(row(number))  # durable all the same
-        assert files(run, "parquet") == []
+            journal.append(rows(number))  # durable all the same
+        assert parts(tmp_path) == []
         with pytest.raises(StorageError, match="the disk is full"):
             journal.flush()
-    assert ids(run) == list(range(ROWS_PER_FLUSH + 3))
-    journal.append(row(ROWS_PER_FLUSH + 3))
-    assert files(run, "jsonl") == []
-    assert ids(run) == list(range(ROWS_PER_FLUSH + 4))
+    assert ids(tmp_path) == list(range(ROWS_PER_FLUSH + 3))
+    journal.append(rows(ROWS_PER_FLUSH + 3))
+    assert journals(tmp_path) == []
+    assert ids(tmp_path) == list(range(ROWS_PER_FLUSH + 4))
 
 
-def refuse_as_full():
-    raise StorageError(errno.ENOSPC, "the disk is full")
+Lines = list[bytes]
 
 
-def damaged_header(lines):
-    return [b"[1]", *lines[1:]]
+def line_of(content: object) -> bytes:
+    text = json.dumps(content).encode()
+    return b"%08x %b" % (zlib.crc32(text), text)
 
 
-def damaged_line(lines):
-    return [lines[0], lines[1][:20], *lines[2:]]
+def flipped_digit(lines: Lines) -> Lines:
+    return [lines[0], lines[1].replace(b'"loss":[0.0]', b'"loss":[0.5]'), *lines[2:]]
 
 
-def line_of_another_kind(lines):
-    return [lines[0], b"3", *lines[2:]]
+DAMAGES: dict[str, Callable[[Lines], Lines]] = {
+    "header of another kind": lambda lines: [line_of([1]), *lines[1:]],
+    "damaged header": lambda lines: [lines[0][:-3] + b"9}", *lines[1:]],
+    "damaged line": lambda lines: [lines[0], lines[1][:20], *lines[2:]],
+    "damaged checksum": lambda lines: [lines[0], b"00000000" + lines[1][8:], *lines[2:]],
+    "a digit of a loss": flipped_digit,
+    "line of another kind": lambda lines: [lines[0], line_of(3), *lines[2:]],
+    "line without a column": lambda lines: [lines[0], line_of({"id": [0]}), *lines[2:]],
+    "line of unequal columns": lambda lines: [lines[0], line_of(rows(0, loss=[1.0, 2.0])), *lines[2:]],
+    "line of no rows": lambda lines: [lines[0], line_of(rows()), *lines[2:]],
+    "line of other types": lambda lines: [lines[0], line_of(rows(0, loss=["low"])), *lines[2:]],
+    "line of no text": lambda lines: [lines[0], b"\xff\x00", *lines[2:]],
+}
 
 
-def line_without_a_column(lines):
-    return [lines[0], lines[1].replace(b'"loss"', b'"lost"'), *lines[2:]]
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_journal_is_told_by_name(tmp_path: Path, damage: str) -> None:
+    journal = writer(tmp_path)
+    journal.append(rows(0))
+    journal.append(rows(1))
+    (file,) = journals(tmp_path)
+    file.write_bytes(b"\n".join(DAMAGES[damage](file.read_bytes().split(b"\n"))))
+    with pytest.raises(StateError, match=rf"{FIRST} .*: restore a copy$"):
+        ids(tmp_path)
+    with pytest.raises(StateError, match=rf"{FIRST} .*(is damaged in line|does not hold rows of this table)"):
+        writer(tmp_path)
 
 
-def line_of_other_types(lines):
-    return [lines[0], lines[1].replace(b'"loss":0.0', b'"loss":"low"'), *lines[2:]]
-
-
-def line_of_no_text(lines):
-    return [lines[0], b"\xff\x00", *lines[2:]]
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        damaged_header,
-        damaged_line,
-        line_of_another_kind,
-        line_without_a_column,
-        line_of_other_types,
-        line_of_no_text,
-    ],
-)
-def test_a_damaged_journal_is_told_by_name(run, damage):
-    journal = writer(run)
-    journal.append(row(0))
-    journal.append(row(1))
-    file = run / "evaluations" / files(run, "jsonl")[0]
-    file.write_bytes(b"\n".join(damage(file.read_bytes().split(b"\n"))))
-    with pytest.raises(StateError, match=r"journal-000000000000.jsonl .*: restore a copy"):
-        load_run(run)
-    with pytest.raises(StateError, match=r"evaluations.* (is not a readable journal|does not hold rows of this table)"):
-        writer(run)
+def test_a_damaged_last_line_may_be_deleted(tmp_path: Path) -> None:
+    journal = writer(tmp_path)
+    journal.append(rows(0))
+    journal.append(rows(1))
+    (file,) = journals(tmp_path)
+    lines = file.read_bytes().split(b"\n")
+    file.write_bytes(b"\n".join([*lines[:2], lines[2].replace(b"0.5", b"0.6"), b""]))
+    with pytest.raises(StateError, match="is damaged in line 3: restore a copy, or delete this line, its last"):
+        ids(tmp_path)
+    file.write_bytes(b"\n".join([*lines[:2], b""]))
+    assert ids(tmp_path) == [0]

@@ -7,25 +7,12 @@ import numpy as np
 import pytest
 
 from multinas_ray.core import DistributionSettings, make_optimizer
-from multinas_ray.runs import (
-    architectures_schema,
-    config_metadata,
-    distribution_columns,
-    distributions_schema,
-    evaluation_columns,
-    evaluations_schema,
-    write_config,
-    write_finished,
-)
-from multinas_ray.storage import TableWriter, make_table, write_parquet
+from multinas_ray.runs import Results, RunRecord, RunSession, architectures_schema, write_config, write_finished
+from multinas_ray.storage import make_table, resolve, write_parquet
 
 NUM_CATEGORIES = [3, 4, 2, 4, 3, 4]
 COEFFICIENTS = [0.0, 0.1, 0.3, 1.0]
 SAMPLES = 8
-
-
-def readable(architecture):
-    return "-".join(str(choice) for choice in architecture)
 
 
 @dataclass
@@ -34,7 +21,7 @@ class SyntheticRun:
 
     path: Path
     num_rounds: int = 40
-    rows_per_part: int = 100
+    rounds_per_part: int = 13
     memory: int = 2
     with_accuracy: bool = True
 
@@ -58,56 +45,54 @@ class SyntheticRun:
         self.noise = np.random.default_rng(11)
 
     def start(self):
-        planned = self.num_rounds * SAMPLES
-        config = {
+        self.config = {
+            "kind": "oneshot",
+            "seed": 3,
+            "costs": ["params", "flops"],
+            "labels": [[str(choice) for choice in range(count)] for count in NUM_CATEGORIES],
             "optimizer": self.settings,
-            "num_evaluations": planned,
+            "num_evaluations": self.num_rounds * SAMPLES,
             "complexity": {"name": "params", "scale": self.scale},
         }
-        write_config(self.path, config)
-        metadata = config_metadata(config)
-        self.evaluations = TableWriter(
-            self.path / "evaluations", evaluations_schema(["params", "flops"]), metadata, self.rows_per_part
-        )
-        self.distributions = TableWriter(self.path / "distributions", distributions_schema(), metadata)
+        write_config(self.path, self.config)
+        self.session = RunSession.begin(str(self.path))
+        self.record = RunRecord(self.session, self.config)
         return self
 
     def step(self, round_number):
+        """Write a round; every few rounds further files of the tables are begun, as a resumed search does."""
+        if round_number and round_number % self.rounds_per_part == 0:
+            self.record.flush()
+            before, self.record = self.record, RunRecord(self.session, self.config)
+            self.record.go_on(
+                num_ordered=self.optimizer.num_told,
+                last_update=self.optimizer.num_updates,
+                elapsed_seconds=before.elapsed_seconds,
+            )
         samples = self.optimizer.ask(SAMPLES)
         params = self.params[np.arange(6), samples.architectures].sum(axis=1)
         losses = 0.3 + 0.9 * (params / self.scale + 0.02) ** -0.3 - 0.9 + self.noise.normal(0, 0.05, SAMPLES)
         if round_number == 5:
             losses[2] = np.inf
-        columns = evaluation_columns(
-            samples,
-            losses=losses,
-            complexities=params / self.scale,
-            costs={"params": params, "flops": params * 30},
-            accuracies=np.exp(-np.clip(losses, 0.02, None)) if self.with_accuracy else None,
-            readable=[readable(row) for row in samples.architectures],
-            round_number=round_number,
-            block=round_number // 16,
+        results = Results(
+            ids=samples.ids.tolist(),
+            architectures=samples.architectures.tolist(),
+            draws=samples,
             trial_id=f"trial_{round_number // 16}",
-            first_tell_order=round_number * SAMPLES,
-            samples_per_update=SAMPLES,
-            wall_time_seconds=0.03 * round_number,
+            losses=losses.tolist(),
+            complexities=(params / self.scale).tolist(),
+            costs={"params": params.tolist(), "flops": (params * 30).tolist()},
+            accuracies=np.exp(-np.clip(losses, 0.02, None)).tolist() if self.with_accuracy else None,
+            round=round_number,
+            block=round_number // 16,
         )
-        self.evaluations.append(columns)
+        self.record.append(results)
         self.optimizer.tell(samples, losses, params / self.scale)
-        self.distributions.buffer(
-            distribution_columns(
-                update=self.optimizer.num_updates,
-                round_number=round_number,
-                probs=self.optimizer.probs,
-                num_categories=tuple(NUM_CATEGORIES),
-                diagnostics=self.optimizer.diagnostics(),
-                readable=readable,
-            )
-        )
-        return columns
+        self.record.note_update(self.optimizer, round_number)
+        return results
 
     def finish(self, **totals):
-        self.distributions.flush()
+        self.record.flush()
         modes = self.optimizer.modes()[::-1]
         params = self.params[np.arange(6), modes].sum(axis=1)
         loss = 0.3 + 0.9 * (params / self.scale + 0.02) ** -0.3 - 0.9
@@ -120,7 +105,7 @@ class SyntheticRun:
             "target": [None] * count,
             "limits": [None] * count,
             "architecture": modes,
-            "architecture_readable": [readable(mode) for mode in modes],
+            "architecture_readable": [" ".join(map(str, mode)) for mode in modes],
             "params": params,
             "flops": params * 30,
             "complexity": params / self.scale,
@@ -136,7 +121,7 @@ class SyntheticRun:
             "retrained_path": [None] * count,
         }
         table = make_table(architectures_schema(["params", "flops"]), columns)
-        write_parquet(self.path / "architectures.parquet", table)
+        write_parquet(resolve(self.path).join("architectures.parquet"), table)
         total = self.num_rounds * SAMPLES
         write_finished(self.path, {"num_evaluations": total, "num_restarts": 0, **totals})
 

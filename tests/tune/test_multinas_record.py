@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from ray import tune
 
@@ -12,6 +10,7 @@ from multinas_ray.__main__ import main
 from multinas_ray.errors import StateError
 from multinas_ray.runs import load_run, verify_run, write_config
 from multinas_ray.tune import MultiNASSearch, best_configs, pareto_front
+from tests.support.records import BARE_CONFIG, rewrite_table
 
 SPACE = {f"v{d}": tune.choice([0, 1, 2]) for d in range(3)}
 
@@ -40,12 +39,7 @@ def record(tmp_path):
 
 
 def rewrite(record, change):
-    files = sorted((record / "evaluations").glob("*.parquet"))
-    table = pa.concat_tables([pq.read_table(file) for file in files])
-    rows = change(table.to_pylist())
-    for file in files:
-        file.unlink()
-    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), record / "evaluations" / "part-00000.parquet")
+    rewrite_table(record / "evaluations", change)
 
 
 def place(rows, **wanted):
@@ -80,7 +74,7 @@ def test_the_record_holds_and_the_command_says_so(record, capsys):
         (changed("complexity", lambda value: value + 0.1, tell_order=9), "complexity is not size /"),
         (changed("log_q", lambda value: value - 1e-3, tell_order=9), "log_q is not the density at the draw"),
         (changed("update", 1, tell_order=9), "wrong consuming update"),
-        (changed("id", -2, tell_order=9), "an evaluation cannot be told again: ids must not be negative"),
+        (changed("id", -2, tell_order=9), "has id -2, which must be at least 0 where updates use the row"),
         (changed("tell_order", -1, tell_order=9), "tell_order is not 0, 1, 2"),
         (lambda rows: [*rows, rows[place(rows, id=-1)]], "ids recorded more than once: -1"),
         (lambda rows: [row for row in rows if row["tell_order"] != 9], "tell_order is not 0, 1, 2"),
@@ -139,7 +133,7 @@ def load_all_configs(record):
 
 
 def test_a_run_of_another_kind_is_refused(tmp_path):
-    write_config(tmp_path, {"optimizer": {}})
+    write_config(tmp_path, BARE_CONFIG)
     for function in (best_configs, pareto_front):
         with pytest.raises(StateError, match="not the record of a MultiNASSearch"):
             function(load_run(tmp_path))
@@ -148,6 +142,6 @@ def test_a_run_of_another_kind_is_refused(tmp_path):
 def test_a_record_of_another_kind_is_not_taken_up(tmp_path, record):
     search = MultiNASSearch(complexity="size", num_distributions=2, reuse_results=True)
     search.restore(str(record.parent / "state"))
-    write_config(record, {"optimizer": {}, "metric": "loss", "mode": "min"})
-    with pytest.raises(StateError, match="not the record of a MultiNASSearch"):
+    write_config(record, BARE_CONFIG)
+    with pytest.raises(StateError, match="is the record of a one-shot search, not of a MultiNASSearch"):
         search.suggest("x")

@@ -2,9 +2,11 @@
 
 import math
 import pickle
+import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from ray import tune
 
@@ -112,8 +114,8 @@ def test_a_restored_search_goes_on_where_the_record_ends(make, tmp_path):
     search.best_configs()
     found = holds(again)
     assert found.num_updates == 6
-    assert found.num_compared == 7
-    assert load_run(again.path).config["restarts"] == 1
+    assert found.num_compared == 6
+    assert again.search._search.record.session.number == 1
 
 
 def test_a_restored_search_learns_what_an_unbroken_one_knows(make, tmp_path):
@@ -124,7 +126,6 @@ def test_a_restored_search_learns_what_an_unbroken_one_knows(make, tmp_path):
     pipeline.run(11)
     again = pipeline.taken_up(file)
     again.start()
-    pipeline.search._search.record.flush()
     assert np.array_equal(again.search._search.optimizer.probs, pipeline.search._search.optimizer.probs)
 
 
@@ -247,16 +248,37 @@ def test_a_restored_search_keeps_its_limit_and_its_known_results(make, tmp_path)
 def test_a_restore_needs_no_second_search_space_but_takes_the_same(make, tmp_path):
     pipeline = make(space={**SPACE, "build": loss_of})
     pipeline.run(2)
-    again = pipeline.restored(tmp_path)
+    file = str(tmp_path / "state.json")
+    pipeline.search.save(file)
+    again = pipeline.taken_up(file)
     with pytest.raises(StateError, match=r"give the same param_space to Tuner\.restore"):
         again.search.suggest("x")
-    again = pipeline.restored(tmp_path)
+    again = pipeline.taken_up(file)
     assert again.search.set_search_properties("loss", "min", {**SPACE, "build": loss_of})
     assert again.search.suggest("x")["build"] is loss_of
-    again = pipeline.restored(tmp_path)
+    again = pipeline.taken_up(file)
     again.search.set_search_properties("loss", "min", {**SPACE, "build": loss_of, "more": tune.choice([1, 2])})
     with pytest.raises(StateError, match="param_space differs"):
         again.search.suggest("x")
+
+
+def test_a_search_that_was_taken_up_elsewhere_records_nothing_more(make, tmp_path):
+    pipeline = make()
+    pipeline.run(6)
+    trial = pipeline.start()
+    again = pipeline.restored(tmp_path)
+    again.run(2)
+    pipeline.search.on_trial_complete(trial, result={"loss": 1.0, "size": 1.0})
+    assert isinstance(pipeline.search.error, StateError)
+    assert "another driver has taken" in str(pipeline.search.error)
+    with pytest.raises(StateError, match="so that no evaluation is recorded twice"):
+        pipeline.search._search.record.flush()
+    assert len(again.rows) == 8
+    assert again.rows["id"].is_unique
+    assert len(pipeline.search.best_configs()) == 2  # of the record as it is now
+    again.end(trial)
+    again.run(4)
+    holds(again)
 
 
 def test_tuner_pkl_holds_the_arguments_only(pipeline):
@@ -287,10 +309,56 @@ def test_other_settings_do_not_take_a_record_up(make, tmp_path):
         other.suggest("x")
 
 
-def test_a_damaged_state_is_refused(pipeline, tmp_path):
+@pytest.mark.parametrize("content", ["{}", "", "[1]", '{"schema_version": 2, "record_path": "x"}'])
+def test_a_search_goes_on_without_the_state_of_tune(make, tmp_path, caplog, content):
+    pipeline = make()
+    running = pipeline.start()
+    config = pipeline.running[running]
+    pipeline.run(9)
+    file = tmp_path / "state.json"
+    pipeline.search.save(str(file))
+    file.write_text(content)
+    again = pipeline.taken_up(str(file))
+    assert f"The search goes on from its record {pipeline.path}" in caplog.text
+    assert str(file) in caplog.text
+    again.search.on_trial_complete(running, result=flat_result(config))  # Tune still runs it
+    again.run(5)
+    assert len(again.rows) == 15
+    assert again.rows.set_index("trial_id")["tell_order"][running] == -1
+    holds(again)
+
+
+def test_a_damaged_state_of_an_unknown_record_is_refused(make, tmp_path):
     (tmp_path / "state").write_text("{}")
-    with pytest.raises(StateError, match="no state of MultiNASSearch"):
-        pipeline.search.restore(str(tmp_path / "state"))
+    with pytest.raises(StateError, match=r"state has schema version None"):
+        make().search.restore(str(tmp_path / "state"))
+    pipeline = make()
+    pipeline.run(1)
+    pipeline.search.save(str(tmp_path / "state"))
+    (tmp_path / "state").write_text((tmp_path / "state").read_text()[:-30])
+    other = MultiNASSearch(complexity="size", record_path=str(tmp_path / "other"))
+    with pytest.raises(StateError, match=r"state is damaged .*: give the record_path of the search"):
+        other.restore(str(tmp_path / "state"))
+
+
+@pytest.mark.parametrize("keep_distributions", [True, False])
+@pytest.mark.parametrize("screened", [True, False])
+def test_a_search_goes_on_without_its_snapshot_and_distributions(make, tmp_path, keep_distributions, screened):
+    """Both follow from the evaluations."""
+    pipeline = make(screened=screened, complexity=size_of, samples_per_update=4)
+    pipeline.run(13)
+    file = str(tmp_path / "state.json")
+    pipeline.search.save(file)
+    before = load_run(pipeline.path).distributions
+    (tmp_path / "run" / "state.json").unlink()
+    if not keep_distributions:
+        shutil.rmtree(tmp_path / "run" / "distributions")
+    again = pipeline.taken_up(file)
+    again.start()
+    assert np.array_equal(again.search._search.optimizer.probs, pipeline.search._search.optimizer.probs)
+    again.search.best_configs()
+    pd.testing.assert_frame_equal(load_run(pipeline.path).distributions, before)
+    holds(again)
 
 
 @pytest.mark.parametrize(

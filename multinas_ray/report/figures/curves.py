@@ -100,7 +100,7 @@ def _draw_quantity(axes: Axes, run: Run, networks: pd.DataFrame, quantity: str, 
     label, factor = QUANTITIES[quantity], 1.0
     if quantity == "expected_complexity":
         label, factor = _complexity_axis(run)
-    elif quantity == "expected_loss" and "metric" in run.config:
+    elif quantity == "expected_loss" and run.kind == "tune":
         label, factor = f"Expected {run.config['metric']}", metric_sign(run)
     order = distributions_by_size(run, networks)
     curves, targets = [], []

@@ -113,7 +113,7 @@ def _draw_search(axes: Axes, run: Run, networks: pd.DataFrame, scale: Scale, poi
     if networks.empty:
         drawn = _draw_expectations(axes, run, scale, look)
     else:
-        drawn = _draw_networks(axes, networks, scale, look, _TRIALS if is_pipeline(run) else _INHERITED)
+        drawn = _draw_networks(axes, networks, scale, look, _TRIALS if run.kind == "tune" else _INHERITED)
     late = _late(run, points)
     _draw_evaluations(axes, points[: len(points) - len(late)], late, look)
     low, high = _limits(scale, late[:, 1], drawn)
@@ -125,14 +125,9 @@ def _draw_search(axes: Axes, run: Run, networks: pd.DataFrame, scale: Scale, poi
 
 
 def _metric_label(scale: Scale, run: Run) -> str:
-    if not is_pipeline(run):
+    if run.kind != "tune":
         return "Loss on validation images"
     return f"{scale.metric} ({'higher' if scale.sign < 0 else 'lower'} is better)"
-
-
-def is_pipeline(run: Run) -> bool:
-    """Whether a run is a search in a Tune pipeline, where each evaluation is a trial of its own."""
-    return run.config.get("searcher") == "MultiNASSearch"
 
 
 def _cost_axis(axes: Axes, scale: Scale, look: Look) -> None:
@@ -157,13 +152,13 @@ def _headline(run: Run, networks: pd.DataFrame) -> str:
 
 
 def _subtitle(run: Run, num_drawn: int, num_hidden: int) -> str:
-    text = f"{num_drawn:,} evaluations" + ("" if is_pipeline(run) else " of subnets with shared weights")
+    text = f"{num_drawn:,} evaluations" + ("" if run.kind == "tune" else " of subnets with shared weights")
     return text + (f", {num_hidden:,} of them above the axis" if num_hidden else "")
 
 
 def _late(run: Run, points: Points) -> Points:
     """The evaluations that count: the last fifth of a one-shot search, all of a Tune search."""
-    return points if is_pipeline(run) else points[-math.ceil(len(points) / _LATE_PART) :]
+    return points if run.kind == "tune" else points[-math.ceil(len(points) / _LATE_PART) :]
 
 
 def _front(late: Points) -> Points:

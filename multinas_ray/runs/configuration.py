@@ -1,0 +1,207 @@
+"""config.json of a run: what every reader relies on is checked, and the optimiser is made from it again.
+
+Notation: K distributions, D variables, C categories of each.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from multinas_ray import storage
+from multinas_ray.core import Optimizer, make_optimizer, settings_from_dict
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.runs.documents import read_document, write_document
+from multinas_ray.runs.layout import CONFIG_FILE
+from multinas_ray.settings import checked
+
+Kind: TypeAlias = Literal["oneshot", "tune"]
+"""A search of a supernet, or one in a Tune pipeline."""
+
+Section: TypeAlias = Mapping[str, Any]
+
+CONFIG_REMEDY = (
+    "restore a copy of it, or let `multinas-ray verify RUN --mend` write it again from the metadata of the run's tables"
+)
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """The sections of every configuration, as far as anything here reads them."""
+
+    kind: Kind
+    costs: tuple[str, ...]
+    labels: tuple[tuple[str, ...], ...] | None = None
+    name: str | None = None
+    seed: int | None = None
+    num_evaluations: int | None = None
+    targets: tuple[float, ...] | None = None
+    optimizer: Section | None = None
+    complexity: Section | None = None
+    settings: Section | None = None
+    space: Section | None = None
+    data: Section | None = None
+    training: Section | None = None
+    plan: Section | None = None
+    extra_costs: tuple[Section, ...] | None = None
+    metric: str | None = None
+    mode: Literal["min", "max"] | None = None
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class _Optimizer:
+    num_categories: tuple[int, ...] | None = None
+    samples_per_update: int | None = None
+    coefficients: tuple[float, ...] | None = None
+    targets: tuple[float, ...] | None = None
+    num_distributions: int | None = None
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class _Complexity:
+    name: str
+    scale: float | None = None
+    label: str | None = None
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class _TuneRun:
+    """What a search in a Tune pipeline has beside."""
+
+    metric: str
+    mode: Literal["min", "max"]
+    optimizer: Section
+    complexity: Section
+    settings: Section
+    space: Section
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class _TuneOptimizer:
+    num_categories: tuple[int, ...]
+    samples_per_update: int
+    coefficients: tuple[float, ...] | None
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class _TuneComplexity:
+    name: str
+    label: str
+    scale: float | None
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class _TuneSettings:
+    num_distributions: int
+    coefficients: tuple[float, ...] | None
+    targets: tuple[float, ...] | None
+
+
+_SECTIONS: dict[str | None, type] = {None: _Run, "optimizer": _Optimizer, "complexity": _Complexity}
+_TUNE_SECTIONS: dict[str | None, type] = {
+    None: _TuneRun,
+    "optimizer": _TuneOptimizer,
+    "complexity": _TuneComplexity,
+    "settings": _TuneSettings,
+}
+
+
+def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
+    """Write a run's configuration, before anything else; it creates the folder.
+
+    Args:
+        path: `<storage_path>/<run>`.
+        config: Plain data (see `storage.encode_plain`). `kind` is "oneshot" or "tune", `costs` are the columns of raw
+            costs, `labels` the names of each variable's choices. The section `optimizer` is what
+            `OptimizerSettings.to_dict` gives, `complexity` the cost that the search weighs: {"name": its column,
+            "scale": what it is divided by}; `num_evaluations` is the planned total.
+
+    Raises:
+        StateError: Something in it is not plain data or not of this form.
+        StorageError: The file system refused.
+    """
+    place = storage.resolve(path)
+    _check_form(place.join(CONFIG_FILE), config)
+    storage.make_folder(place)
+    write_document(place.join(CONFIG_FILE), config)
+
+
+def load_config(path: storage.AnyPath) -> dict[str, Any]:
+    """Read a run's configuration.
+
+    Args:
+        path: `<storage_path>/<run>`, local or a URI such as `s3://bucket/folder/run`.
+
+    Raises:
+        StateError: There is no run, its configuration is damaged, or another version of this package wrote it.
+    """
+    place = storage.resolve(path)
+    if not storage.exists(place):
+        raise StateError(f"there is no run at {place}: give the folder <storage_path>/<run>")
+    if not storage.exists(place.join(CONFIG_FILE)):
+        raise StateError(f"{place} is not a run, it has no {CONFIG_FILE}: give the folder <storage_path>/<run> itself")
+    config = read_document(place.join(CONFIG_FILE), CONFIG_REMEDY)
+    _check_form(place.join(CONFIG_FILE), config)
+    return config
+
+
+def make_recorded_optimizer(path: storage.AnyPath, config: Mapping[str, Any]) -> Optimizer:
+    """Make a run's optimiser as it was at its start.
+
+    Args:
+        path: The run's folder, for messages.
+        config: Its configuration.
+
+    Raises:
+        StateError: The section `optimizer` is missing or not usable.
+    """
+    file = storage.resolve(path).join(CONFIG_FILE)
+    section = config.get("optimizer")
+    if section is None:
+        raise StateError(f"{file} has no section 'optimizer', from which its optimiser could be made: {CONFIG_REMEDY}")
+    try:
+        # The seed matters to optimisers that draw while they are told.
+        return make_optimizer(settings_from_dict(section), seed=config.get("seed", 0))
+    except ConfigError as error:
+        raise StateError(
+            f"section 'optimizer' of {file} does not describe an optimiser ({error}): {CONFIG_REMEDY}"
+        ) from error
+
+
+def is_calibrated(config: Mapping[str, Any]) -> bool:
+    """Whether coefficients and scale are known, without which nothing was told to the distributions yet."""
+    optimizer, complexity = config.get("optimizer") or {}, config.get("complexity") or {}
+    goals = optimizer.get("coefficients") or optimizer.get("targets")
+    return goals is not None and complexity.get("scale", 1.0) is not None
+
+
+def _check_form(file: storage.Location, config: Mapping[str, Any]) -> None:
+    """Check the types of what readers rely on.
+
+    Raises:
+        StateError: Something has another type, or is missing.
+    """
+    _check_sections(file, config, _SECTIONS)
+    if config["kind"] == "tune":
+        _check_sections(file, config, _TUNE_SECTIONS)
+
+
+def _check_sections(file: storage.Location, config: Mapping[str, Any], sections: Mapping[str | None, type]) -> None:
+    for name, form in sections.items():
+        section = config if name is None else config.get(name)
+        if section is None:
+            continue
+        known = {field.name for field in dataclasses.fields(form)}
+        try:
+            form(**{key: value for key, value in section.items() if key in known})
+        except ConfigError as error:
+            where = "" if name is None else f" in its section {name!r}"
+            told = str(error).partition(": ")[2]
+            raise StateError(f"{file} is not a run's configuration, {told}{where}: {CONFIG_REMEDY}") from error

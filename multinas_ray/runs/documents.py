@@ -1,0 +1,88 @@
+"""The small files of a record: JSON objects with the version of their form and a checksum, so that damage is told."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from multinas_ray.errors import StateError, UnreadableError, first_line
+from multinas_ray.runs.schema import SCHEMA_VERSION
+from multinas_ray.storage import AnyPath, decode_plain, encode_plain, read_bytes, resolve, write_atomic
+
+VERSION_NAME, CHECKSUM_NAME = "schema_version", "checksum"
+EDITED = "edited"
+"""In place of a checksum it says that a person has changed the file on purpose."""
+
+
+def write_document(
+    file: AnyPath, content: Mapping[str, Any], *, indent: int | None = 2, overwrite: bool = True
+) -> None:
+    """Write a file of plain data, atomically; its folder exists.
+
+    Args:
+        file: The file.
+        content: Plain data, see `storage.encode_plain`.
+        indent: Spaces per level for human readers, None for one line.
+        overwrite: False refuses to replace a file.
+
+    Raises:
+        StateError: Something in it is not plain data, or it has one of the keys that are added here.
+        FileTakenError: `overwrite` is False and the file exists.
+        StorageError: The file system refused.
+    """
+    for name in (VERSION_NAME, CHECKSUM_NAME):
+        if name in content:
+            raise StateError(f"the key {name!r} of {resolve(file).name} is written by this package: remove it")
+    versioned = {VERSION_NAME: SCHEMA_VERSION, **content}
+    text = encode_plain({**versioned, CHECKSUM_NAME: _checksum(versioned)}, indent=indent)
+    write_atomic(file, text.encode(), overwrite=overwrite)
+
+
+def read_document(file: AnyPath, remedy: str) -> dict[str, Any]:
+    """Read what `write_document` wrote.
+
+    Args:
+        file: The file.
+        remedy: What to do about a damaged one.
+
+    Returns:
+        The content, equal bit for bit (tuples as lists).
+
+    Raises:
+        StateError: The file is damaged or of another version; the message names it and the remedy.
+        UnreadableError: It is missing, or the file system refused.
+    """
+    place = resolve(file)
+    try:
+        content = decode_plain(read_bytes(place))
+    except UnreadableError:
+        raise
+    except StateError as error:
+        raise StateError(f"{place} is damaged ({first_line(error)}): {remedy}") from error
+    if not isinstance(content, dict):
+        raise StateError(f"{place} holds a {type(content).__name__}, not an object: {remedy}")
+    check_version(content.get(VERSION_NAME), place)
+    found = content.pop(CHECKSUM_NAME, None)
+    if found not in (EDITED, _checksum(content)):
+        raise StateError(
+            f"{place} is not as it was written, its checksum differs: {remedy}; if you have changed it on purpose, set "
+            f'its "{CHECKSUM_NAME}" to "{EDITED}"'
+        )
+    del content[VERSION_NAME]
+    return content
+
+
+def check_version(version: object, place: AnyPath) -> None:
+    """Refuse a file of another version of the record's form.
+
+    Raises:
+        StateError: It is of another.
+    """
+    if version != SCHEMA_VERSION:
+        raise StateError(
+            f"{resolve(place)} has schema version {version}, this package reads version {SCHEMA_VERSION}: use the "
+            "version of multinas-ray that wrote it"
+        )
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return f"{zlib.crc32(encode_plain(content).encode()):08x}"

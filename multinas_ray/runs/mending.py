@@ -1,0 +1,238 @@
+"""Damaged files of a record that follow from others are written again: all but the evaluations.
+
+config.json is repeated in the metadata of the run's tables. Distributions, totals and the state of the search follow
+from the evaluations, and of a round's figures those that the evaluations tell.
+"""
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from multinas_ray import storage
+from multinas_ray.errors import StateError, UnreadableError
+from multinas_ray.runs.configuration import is_calibrated, load_config, make_recorded_optimizer, write_config
+from multinas_ray.runs.folding import check_complete, tell_recorded
+from multinas_ray.runs.layout import (
+    DISTRIBUTIONS,
+    EVALUATIONS,
+    FINISHED_FILE,
+    ROUNDS,
+    SESSIONS,
+    STATE_FILE,
+)
+from multinas_ray.runs.reading import RecordReader, Run, write_finished
+from multinas_ray.runs.recording import DistributionTable, RoundTable
+from multinas_ray.runs.schema import (
+    CONFIG_KEY,
+    architectures_schema,
+    distributions_schema,
+    evaluations_schema,
+    rounds_schema,
+)
+from multinas_ray.runs.sessions import RunSession
+from multinas_ray.runs.snapshots import load_snapshot
+from multinas_ray.runs.tables import Shape, read_part, to_frame, value_problems
+
+MENDED = "it was made again from the evaluations"
+"""What is said of damage instead of a remedy."""
+
+
+def mend_config(path: storage.AnyPath) -> str | None:
+    """Write a damaged config.json again from the metadata of the run's tables.
+
+    Returns:
+        What was done, None where nothing was to do.
+
+    Raises:
+        StateError: There is no run, or its configuration can be had from nowhere.
+    """
+    try:
+        load_config(path)
+    except UnreadableError:
+        raise
+    except StateError as damage:
+        config = _config_of_tables(storage.resolve(path))
+        if config is None:
+            raise
+        write_config(path, config)
+        return f"{damage}. It was written again from there."
+    return None
+
+
+def mend_damage(path: storage.AnyPath) -> list[str]:
+    """Write damaged files of a run again, if there are any. A driver that still searches stops then.
+
+    Args:
+        path: `<storage_path>/<run>`, local or a URI.
+
+    Returns:
+        What was done, a line for each file or table.
+
+    Raises:
+        StateError: There is no run, or something is damaged that cannot be made again.
+        StorageError: The file system refused.
+    """
+    config = mend_config(path)
+    told = [] if config is None else [config]
+    mending = _Mending(path)
+    if any(mending.damage_of(part) is not None for part in mending.parts):
+        told += mend_run(RunSession.begin(path))
+    return told
+
+
+def mend_run(session: RunSession) -> list[str]:
+    """Write the damaged files of a record again that follow from its evaluations.
+
+    Args:
+        session: Who writes: no driver that began before it does so any more.
+
+    Returns:
+        What was done, a line for each file or table.
+
+    Raises:
+        StateError: The configuration or the evaluations are damaged, or evaluations are missing.
+        StorageError: The file system refused.
+    """
+    mending, told = _Mending(session.run_path), []
+    for part in mending.parts:
+        if (damage := mending.damage_of(part)) is not None:
+            session.check_newest()
+            mending.mend(part)
+            told.append(damage)
+    return told
+
+
+class _Mending:
+    """What is damaged in one run, and how it is made again. Nothing is, unless all evaluations are readable."""
+
+    def __init__(self, path: storage.AnyPath) -> None:
+        self._place = storage.resolve(path)
+        config = load_config(self._place)
+        self._reader = RecordReader(self._place, config, MENDED)
+        self._run = Run(
+            path=str(self._place),
+            config=config,
+            evaluations=to_frame(self._reader.evaluations(), ["tell_order", "-id"]),
+            distributions=to_frame(distributions_schema().empty_table()),
+            rounds=to_frame(rounds_schema().empty_table()),
+            architectures=to_frame(architectures_schema(()).empty_table()),
+            finished=None,
+        )
+        self._reader.raise_first()
+        self.parts = {
+            STATE_FILE: (self._check_state, self._drop_state),
+            ROUNDS: (self._reader.rounds, self._write_rounds),
+            DISTRIBUTIONS: (self._check_distributions, self._write_distributions),
+            FINISHED_FILE: (self._reader.finished, self._write_finished),
+        }
+        """Each file or folder that can be made again: what reads it, and what writes it."""
+
+    def damage_of(self, part: str) -> str | None:
+        """Tell what is wrong with a part of the record, None if nothing is."""
+        try:
+            self.parts[part][0]()
+            self._reader.raise_first()
+        except UnreadableError:
+            raise
+        except StateError as error:
+            self._reader.problems.clear()
+            return str(error)
+        return None
+
+    def mend(self, part: str) -> None:
+        """Write a part again."""
+        self.parts[part][1]()
+
+    def _check_state(self) -> None:
+        load_snapshot(self._place, MENDED)
+
+    def _drop_state(self) -> None:
+        storage.delete_file(self._place.join(STATE_FILE))
+
+    def _check_distributions(self) -> None:
+        """Read the distributions, of which none may be missing up to the newest."""
+        keys = to_frame(self._reader.distributions())[["update", "distribution"]]
+        newest = int(keys["update"].max()) if len(keys) else 0
+        number = self._run.num_distributions
+        if len(keys.drop_duplicates()) != len(keys) or len(keys) != newest * number or (keys["update"] < 1).any():
+            raise StateError(
+                f"{self._place.join(DISTRIBUTIONS)} has not each of the {number} distributions once for each update: "
+                f"{MENDED}"
+            )
+
+    def _write_distributions(self) -> None:
+        check_complete(self._run)
+        _delete_parts(self._place.join(DISTRIBUTIONS))
+        table = DistributionTable(self._place, self._run.config)
+        if self._run.is_calibrated:
+            optimizer = make_recorded_optimizer(self._run.path, self._run.config)
+            tell_recorded(self._run, optimizer, table.note)
+        table.flush()
+
+    def _write_rounds(self) -> None:
+        """Keep the readable files, and make rows of the rounds with evaluations that these lack."""
+        folder, kept = self._place.join(ROUNDS), set()
+        for name in storage.list_files(folder, ".parquet"):
+            try:
+                part = read_part(folder.join(name), lambda _: rounds_schema(), MENDED)
+                if value_problems(part, Shape(self._run.config)):
+                    raise StateError(name)
+                kept |= set(part["round"].to_pylist())
+            except UnreadableError:
+                raise
+            except StateError:
+                storage.delete_file(folder.join(name))
+        table = RoundTable(self._place, self._run.config)
+        for number, rows in self._run.evaluations.groupby("round", sort=True):
+            if number not in kept:
+                table.note(_figures_of(rows))
+        table.flush()
+
+    def _write_finished(self) -> None:
+        sessions = storage.list_files(self._place.join(SESSIONS), ".json")
+        samples = int(self._run.config["optimizer"]["samples_per_update"])
+        num_told = int((self._run.evaluations["tell_order"] >= 0).sum())
+        totals = {
+            "num_evaluations": len(self._run.evaluations),
+            "num_updates": num_told // samples,
+            "num_restarts": max(0, len(sessions) - 2),  # neither the first start nor this one
+            "elapsed_seconds": self._run.elapsed_seconds,
+        }
+        write_finished(self._place, totals)
+
+
+def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
+    """What the evaluations of a round tell of it."""
+    first = rows.iloc[0]
+    unknown = dict.fromkeys(("train_loss", "compute_seconds", "reduced_bytes", "saved_bytes"))
+    return {
+        **{name: first[name] for name in ("round", "block", "trial_id", "wall_time_seconds")},
+        "num_evaluations": len(rows),
+        **unknown,
+    }
+
+
+def _delete_parts(folder: storage.Location) -> None:
+    for name in storage.list_files(folder, ".parquet"):
+        storage.delete_file(folder.join(name))
+
+
+def _config_of_tables(place: storage.Location) -> dict[str, Any] | None:
+    """The configuration as the metadata of the newest readable part of the evaluations has it; None if there is none.
+
+    A search in a Tune pipeline adds coefficients and scale to its configuration when it has learned them: parts that
+    were written before do not have them.
+    """
+    folder = place.join(EVALUATIONS)
+    for name in reversed(storage.list_files(folder, ".parquet")):
+        try:
+            metadata = read_part(folder.join(name), evaluations_schema, MENDED).schema.metadata
+            config = json.loads(metadata[CONFIG_KEY.encode()])
+        except UnreadableError:
+            raise
+        except (StateError, KeyError, ValueError):
+            continue
+        if isinstance(config, dict) and is_calibrated(config):
+            return config
+    return None

@@ -1,0 +1,304 @@
+"""The record of a search while it is written, whatever its kind.
+
+Notation: K distributions, N evaluations that are recorded together, D variables, C categories (padded).
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from multinas_ray import storage
+from multinas_ray.core import Optimizer, Proposals
+from multinas_ray.runs.configuration import write_config
+from multinas_ray.runs.layout import DISTRIBUTIONS, EVALUATIONS, ROUNDS
+from multinas_ray.runs.schema import (
+    config_metadata,
+    distributions_schema,
+    evaluations_schema,
+    journal_header,
+    rounds_schema,
+)
+from multinas_ray.runs.sessions import RunSession
+from multinas_ray.runs.snapshots import save_snapshot
+from multinas_ray.storage import JournaledWriter, TableWriter
+
+DISTRIBUTION_ROWS_PER_PART = 1024
+"""Distributions may move often; small parts keep the rewriting of the open one cheap."""
+
+Figures = Mapping[str, Any]
+"""Columns of one round, see `rounds_schema`, but `wall_time_seconds`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What the evaluation of N architectures gave, to be recorded together, in tell order.
+
+    What a row holds beyond this follows from the record.
+    """
+
+    ids: Sequence[int]
+    """(N,) from 0 for draws, negative for those of no known density."""
+    architectures: Sequence[Sequence[int]]
+    """(N, D)."""
+    draws: Proposals | None
+    """The N draws with their densities; None: no update may use these rows."""
+    trial_id: str
+    """Tune's id of the trial that reported them."""
+    losses: Sequence[float]
+    """(N,) minimised; inf for a failed evaluation."""
+    complexities: Sequence[float | None]
+    """(N,) normalised; None while the scale is not known."""
+    costs: Mapping[str, Sequence[float | None]]
+    """Column -> (N,) raw costs; None where an evaluation did not tell it."""
+    accuracies: Sequence[float] | None = None
+    """(N,) in [0, 1]."""
+    reused_ids: Sequence[int | None] | None = None
+    """(N,) the evaluation that each repeats; None: all were run."""
+    round: int | None = None
+    """The round that evaluated them; None: each result is of the round of its update."""
+    block: int = -1
+    """Number of the block of rounds that reported them; -1: there are none."""
+
+
+class RunRecord:
+    """Writes the record of a search.
+
+    Evaluations are durable when `append` returns; call it before the optimiser is told. Distributions follow from them
+    and rounds may be lost, so both are kept in memory until the next `flush`. Nothing is written once another driver
+    has taken the run up.
+
+    Args:
+        session: This start of the driver.
+        config: The run's configuration, which is on disk.
+
+    Raises:
+        StateError: What is there cannot be read, or another driver is at work.
+        StorageError: The file system refused.
+    """
+
+    def __init__(self, session: RunSession, config: Mapping[str, Any]) -> None:
+        self.session, self.config = session, dict(config)
+        place, costs, metadata = storage.resolve(session.run_path), list(config["costs"]), config_metadata(config)
+        session.check_newest()
+        self._evaluations = JournaledWriter(
+            place.join(EVALUATIONS), evaluations_schema(costs), journal_header(costs), metadata
+        )
+        self._distributions = DistributionTable(place, config)
+        self._rounds = RoundTable(place, config) if config["kind"] == "oneshot" else None
+        self._samples_per_update = int(config["optimizer"]["samples_per_update"])
+        self._describe = describer(config)
+        self._num_ordered = 0
+        self._started_seconds = self._saved_seconds = time.monotonic()
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Wall time of the run over all its sessions."""
+        return time.monotonic() - self._started_seconds
+
+    @property
+    def seconds_since_save(self) -> float:
+        """Time since the last snapshot, or since the start of this session."""
+        return time.monotonic() - self._saved_seconds
+
+    def go_on(self, *, num_ordered: int, last_update: int, elapsed_seconds: float) -> None:
+        """Take over what earlier sessions have come to.
+
+        Args:
+            num_ordered: Results on record that updates use.
+            last_update: Newest update on record.
+            elapsed_seconds: Wall time of the earlier sessions.
+        """
+        self._num_ordered, self._distributions.last_update = num_ordered, last_update
+        self._started_seconds = time.monotonic() - elapsed_seconds
+
+    def update_config(self, **changes: Any) -> None:
+        """Replace parts of the configuration, atomically; the tables' metadata repeat it from their next writing on."""
+        self.session.check_newest()
+        config = {**self.config, **changes}
+        write_config(self.session.run_path, config)
+        self.config = config
+        self._evaluations.set_metadata(config_metadata(config))
+
+    def append(self, results: Results, *, sync: bool = True) -> None:
+        """Make results durable, all of them or none.
+
+        Args:
+            results: What was evaluated, and what came out.
+            sync: Whether a crash of the whole machine may not lose them either; see `JournaledWriter`.
+
+        Raises:
+            StateError: Another driver has taken the run up.
+            StorageError: The file system refused; nothing is kept then.
+        """
+        self.session.check_newest()
+        self._evaluations.append(self._columns(results), sync=sync)
+        self._num_ordered += 0 if results.draws is None else len(results.ids)
+
+    def note_round(self, figures: Figures) -> None:
+        """Note what a round cost; it is written with the next flush."""
+        assert self._rounds is not None, "a search in a Tune pipeline has no rounds"
+        self._rounds.note({**figures, "wall_time_seconds": self.elapsed_seconds})
+
+    def note_update(self, optimizer: Optimizer, round_number: int) -> None:
+        """Note the distributions after an update, once; they are written with the next flush.
+
+        Args:
+            optimizer: After the update.
+            round_number: The newest round told.
+        """
+        self._distributions.note(optimizer, round_number)
+
+    def flush(self) -> None:
+        """Write everything as Parquet; errors as in `append`."""
+        self.session.check_newest()
+        self._evaluations.flush()
+        self._distributions.flush()
+        if self._rounds is not None:
+            self._rounds.flush()
+
+    def save(self, optimizer: Optimizer, **further: Any) -> None:
+        """Write everything, then a snapshot that stands on it; errors as in `append`.
+
+        Args:
+            optimizer: The distributions.
+            further: Plain data that the search needs to go on.
+        """
+        self.flush()
+        state = {**further, "elapsed_seconds": self.elapsed_seconds, "optimizer": optimizer.state_dict()}
+        save_snapshot(self.session.run_path, state)
+        self._saved_seconds = time.monotonic()
+
+    def _columns(self, results: Results) -> dict[str, Sequence[Any]]:
+        total = len(results.ids)
+        drawn = self._drawn_columns(results.draws, total)
+        rounds = [-1 if update < 0 else update - 1 for update in drawn["update"]]
+        return {
+            "id": results.ids,
+            "round": rounds if results.round is None else [results.round] * total,
+            "block": [results.block] * total,
+            "trial_id": [results.trial_id] * total,
+            "architecture": results.architectures,
+            "architecture_readable": [self._describe(row) for row in results.architectures],
+            "loss": results.losses,
+            "accuracy": results.accuracies or [None] * total,
+            **{name: results.costs.get(name) or [None] * total for name in self.config["costs"]},
+            "complexity": results.complexities,
+            **drawn,
+            "reused_id": results.reused_ids or [None] * total,
+            "wall_time_seconds": [self.elapsed_seconds] * total,
+            "timestamp": [time.time_ns() // 1000] * total,
+        }
+
+    def _drawn_columns(self, draws: Proposals | None, total: int) -> dict[str, Sequence[Any]]:
+        """What is known of N draws and their place in the order of results."""
+        names = ("source", "drawn_at_update", "tell_order", "update")
+        if draws is None:
+            return {**{name: [-1] * total for name in names}, "log_q": [0.0] * total}
+        orders = range(self._num_ordered, self._num_ordered + total)
+        updates = [consuming_update(order, self._samples_per_update) for order in orders]
+        columns = draws.sources.tolist(), draws.drawn_at.tolist(), list(orders), updates
+        return {**dict(zip(names, columns, strict=True)), "log_q": draws.log_q.tolist()}
+
+
+class DistributionTable:
+    """Writes the distributions after each update, many at once, which costs a fraction of writing each.
+
+    Args:
+        place: The run's folder.
+        config: Its configuration.
+    """
+
+    def __init__(self, place: storage.Location, config: Mapping[str, Any]) -> None:
+        self._table = TableWriter(
+            place.join(DISTRIBUTIONS), distributions_schema(), config_metadata(config), DISTRIBUTION_ROWS_PER_PART
+        )
+        self._num_categories = config["optimizer"]["num_categories"]
+        self._describe = describer(config)
+        self._updates: list[dict[str, Any]] = []
+        self.last_update = 0
+        """Newest update that is written or noted."""
+
+    def note(self, optimizer: Optimizer, round_number: int) -> None:
+        """Note the distributions if an update has moved them since the last call."""
+        if optimizer.num_updates <= self.last_update:
+            return
+        self.last_update = optimizer.num_updates
+        columns = distribution_columns(optimizer, round_number, self._num_categories, self._describe)
+        self._updates.append(columns)
+        if len(self._updates) * optimizer.num_distributions >= DISTRIBUTION_ROWS_PER_PART // 2:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was noted."""
+        if self._updates:
+            self._table.append({name: _joined([each[name] for each in self._updates]) for name in self._updates[0]})
+            self._updates = []
+
+
+class RoundTable:
+    """Writes what the rounds of a one-shot search cost; arguments as for `DistributionTable`."""
+
+    def __init__(self, place: storage.Location, config: Mapping[str, Any]) -> None:
+        self._table = TableWriter(place.join(ROUNDS), rounds_schema(), config_metadata(config))
+
+    def note(self, figures: Figures) -> None:
+        """Note a round."""
+        self._table.buffer({name: [value] for name, value in figures.items()})
+
+    def flush(self) -> None:
+        """Write what was noted."""
+        self._table.flush()
+
+
+def distribution_columns(
+    optimizer: Optimizer,
+    round_number: int,
+    num_categories: Sequence[int],
+    describe: Callable[[Sequence[int]], str],
+) -> dict[str, Any]:
+    """Fill `distributions_schema` with the K distributions after an update.
+
+    Args:
+        optimizer: After the update.
+        round_number: The newest round told.
+        num_categories: (D,) categories of each variable.
+        describe: Text of an architecture.
+    """
+    diagnostics, probs_KDC, total = optimizer.diagnostics(), optimizer.probs, optimizer.num_distributions
+    names = ("expected_complexity", "expected_loss", "entropy", "step_size", "effective_sample_size")
+    return {
+        "update": np.full(total, optimizer.num_updates),
+        "round": np.full(total, round_number),
+        "distribution": np.arange(total),
+        **{name: _known(diagnostics[name]) for name in ("coefficient", "target")},
+        **{name: diagnostics[name] for name in (*names, "mode", "mode_probability")},
+        "mode_readable": [describe(mode) for mode in diagnostics["mode"].tolist()],
+        "probs": [[row[:count] for row, count in zip(one, num_categories, strict=True)] for one in probs_KDC],
+    }
+
+
+def describer(config: Mapping[str, Any]) -> Callable[[Sequence[int]], str]:
+    """What turns an architecture into the labels of its choices, one blank between."""
+    labels = config["labels"]
+    return lambda architecture: " ".join([names[index] for names, index in zip(labels, architecture, strict=True)])
+
+
+def consuming_update(tell_order: int, samples_per_update: int) -> int:
+    """Return the number, from 1, of the update that consumes the result at this place of tell order."""
+    return tell_order // samples_per_update + 1
+
+
+def _known(values: npt.NDArray[np.float64]) -> list[float | None]:
+    """The values as they are, None for NaN."""
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """The rows of one column, one part after the other."""
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return [value for part in parts for value in part]

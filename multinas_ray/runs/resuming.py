@@ -1,0 +1,100 @@
+"""How a search, whatever its kind, is taken up again from its record.
+
+The newest snapshot is loaded, the evaluations that it does not know are told in their order, ids go on past the record,
+and draws come from the seed (seed, session number): the snapshot's own generator has drawn already what came after it.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from multinas_ray.core import Optimizer, Proposals
+from multinas_ray.errors import StateError
+from multinas_ray.runs.configuration import make_recorded_optimizer
+from multinas_ray.runs.folding import MISSING, check_complete, last_update, tell_recorded
+from multinas_ray.runs.layout import EVALUATIONS, STATE_FILE
+from multinas_ray.runs.mending import mend_run
+from multinas_ray.runs.reading import Run, load_run, proposals_of
+from multinas_ray.runs.recording import RunRecord
+from multinas_ray.runs.sessions import RunSession
+from multinas_ray.runs.snapshots import load_snapshot
+from multinas_ray.storage import resolve
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class ResumedRun:
+    """A search as it goes on."""
+
+    record: RunRecord
+    optimizer: Optimizer
+    """Told everything on record, or nothing while coefficients or scale are not known."""
+    run: Run
+    """What was on record."""
+    snapshot: Mapping[str, Any]
+    """What the search had saved beside the optimiser; empty without a snapshot."""
+
+
+def resume_run(session: RunSession, keep: Proposals | None = None) -> ResumedRun:
+    """Take a search up from its record; damaged files that follow from the evaluations are written again first.
+
+    Args:
+        session: The new start of its driver.
+        keep: Draws whose results may still come; those that are on record are left out.
+
+    Returns:
+        The search. Draws on record that were not told yet may still be told.
+
+    Raises:
+        StateError: Evaluations are damaged or missing, or the configuration is damaged.
+        StorageError: The file system refused.
+    """
+    for told in mend_run(session):
+        logger.warning("%s", told)
+    run = load_run(session.run_path)
+    check_complete(run)
+    optimizer, snapshot = _newest_state(run)
+    record = RunRecord(session, run.config)
+    record.go_on(
+        num_ordered=int((run.evaluations["tell_order"] >= 0).sum()),
+        last_update=last_update(run),
+        elapsed_seconds=max(run.elapsed_seconds, float(snapshot.get("elapsed_seconds", 0.0))),
+    )
+    if run.is_calibrated:
+        tell_recorded(run, optimizer, record.note_update)
+    ids = run.evaluations["id"].to_numpy()
+    kept = [] if keep is None else [keep]
+    if not run.is_calibrated and (run.evaluations["tell_order"] >= 0).any():
+        kept.append(proposals_of(run.evaluations[run.evaluations["tell_order"] >= 0]))
+    optimizer.restart(
+        first_id=int(ids.max(initial=-1)) + 1,
+        seed=(int(run.config["seed"]), session.number),
+        keep=Proposals.concatenate(kept) if kept else None,
+    )
+    return ResumedRun(record, optimizer, run, snapshot)
+
+
+def _newest_state(run: Run) -> tuple[Optimizer, dict[str, Any]]:
+    """The optimiser and what was saved beside it, from the newest snapshot that can be used.
+
+    One that is newer than the recorded distributions cannot: those between are recorded while evaluations are told.
+    """
+    optimizer, snapshot = make_recorded_optimizer(run.path, run.config), load_snapshot(run.path)
+    if snapshot is None:
+        return optimizer, {}
+    try:
+        optimizer.load_state_dict(snapshot["optimizer"])
+    except StateError as error:
+        logger.warning("%s does not fit this run (%s): all evaluations are told again.", STATE_FILE, error)
+        return optimizer, snapshot
+    num_ordered = int((run.evaluations["tell_order"] >= 0).sum())
+    if num_ordered < optimizer.num_told:
+        raise StateError(
+            f"{resolve(run.path).join(EVALUATIONS)} holds {num_ordered} results, {STATE_FILE} was saved after "
+            f"{optimizer.num_told}: {MISSING}"
+        )
+    if optimizer.num_updates > last_update(run):
+        return make_recorded_optimizer(run.path, run.config), snapshot
+    return optimizer, snapshot

@@ -1,0 +1,257 @@
+"""Tables of a run, read with all that their readers rely on: version, columns, and values that can be what they say.
+
+Notation: K distributions, D variables, C categories of each, N rows.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from multinas_ray.errors import StateError
+from multinas_ray.runs.documents import check_version
+from multinas_ray.runs.schema import TABLE_KEY, VERSION_KEY
+from multinas_ray.storage import Location, exists, list_files, read_parquet
+
+MOST_LOG_DENSITY = 1e-9
+"""Rounding above the 0 that the logarithm of a probability has at most."""
+
+IntArray = npt.NDArray[np.int64]
+SchemaOf = Callable[[Sequence[str]], pa.Schema]
+"""Columns and types of a table, for the names of its costs."""
+
+_TUPLE_COLUMNS = ("architecture", "mode")
+_LEAST = {
+    "round": -1,
+    "block": -1,
+    "source": -1,
+    "drawn_at_update": -1,
+    "tell_order": -1,
+    "update": -1,
+    "distribution": 0,
+    "network": 0,
+    "num_evaluations": 0,
+    "epoch": 0,
+}
+"""Least value of a column of whole numbers."""
+_LAST_MICROSECOND = 1_000_000 * int(datetime(2262, 1, 1, tzinfo=timezone.utc).timestamp())
+"""Timestamps lie between 1970 and this, the last that pandas knows."""
+
+
+class Shape:
+    """The numbers of distributions, variables and categories that a run's tables fit.
+
+    Args:
+        config: The run's configuration; what it does not tell is not checked.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        optimizer = config.get("optimizer") or {}
+        goals = optimizer.get("coefficients") or optimizer.get("targets")
+        self.num_categories: IntArray | None = None
+        if optimizer.get("num_categories"):
+            self.num_categories = np.array(optimizer["num_categories"], dtype=np.int64)
+        self.num_distributions = len(goals) if goals else optimizer.get("num_distributions")
+
+
+def read_part(file: Location, schema_of: SchemaOf, remedy: str) -> pa.Table:
+    """Read a file of a table.
+
+    Args:
+        file: The file.
+        schema_of: Columns and types that it must have, for the names of its costs.
+        remedy: What to do about a damaged one.
+
+    Raises:
+        StateError: It is damaged, another table, or of another version; the message names it and the remedy.
+    """
+    table = read_parquet(file, remedy=remedy)
+    metadata = table.schema.metadata or {}
+    version = metadata.get(VERSION_KEY.encode(), b"none").decode(errors="replace")
+    check_version(int(version) if version.isdecimal() else version, file)
+    known = schema_of(())
+    schema = schema_of([name for name in table.column_names if name not in known.names])
+    kind = metadata.get(TABLE_KEY.encode(), b"none").decode(errors="replace")
+    wanted = schema.metadata[TABLE_KEY.encode()].decode()
+    if kind != wanted:
+        raise StateError(f"{file} is a table of {kind}, not of {wanted}: {remedy}")
+    if not table.schema.equals(schema):
+        names = {*table.column_names, *schema.names}
+        differing = {name for name in names if not _is_same_field(name, table.schema, schema)}
+        told = ", ".join(sorted(differing)) or "their order"
+        raise StateError(f"{file} does not have the columns of {wanted}, these differ: {told}: {remedy}")
+    for field in schema:
+        if not field.nullable and table[field.name].null_count:
+            raise StateError(f"{file} has empty values in the column {field.name}: {remedy}")
+    return table
+
+
+def _is_same_field(name: str, found: pa.Schema, wanted: pa.Schema) -> bool:
+    places = found.get_field_index(name), wanted.get_field_index(name)
+    return min(places) >= 0 and bool(found.field(places[0]).equals(wanted.field(places[1])))
+
+
+def read_parts(folder: Location, schema: pa.Schema, remedy: str) -> dict[Location, pa.Table]:
+    """Read the files of a table's folder in their order, all of one schema; otherwise as `read_part`."""
+    files = [folder.join(name) for name in list_files(folder, ".parquet")]
+    return {file: read_part(file, lambda _: schema, remedy) for file in files}
+
+
+def read_table(
+    file: Location, schema_of: SchemaOf, remedy: str, shape: Shape | None = None, unique: str | None = None
+) -> pd.DataFrame:
+    """Read a table of one file; it is empty where there is no file.
+
+    Args:
+        file: The file.
+        schema_of: Columns and types that it must have, for the names of its costs.
+        remedy: What to do about a damaged one.
+        shape: What architectures must fit.
+        unique: A column in which no value may come twice.
+
+    Raises:
+        StateError: It is damaged, another table, or of another version; the message names it and the remedy.
+    """
+    if not exists(file):
+        return to_frame(schema_of(()).empty_table())
+    table = read_part(file, schema_of, remedy)
+    for text in value_problems(table, shape or Shape({}), unique):
+        raise StateError(f"{file}: {text}: {remedy}")
+    return to_frame(table)
+
+
+def value_problems(table: pa.Table, shape: Shape, unique: str | None = None) -> list[str]:
+    """Tell which values of a table cannot be what their columns say; a reader may rely on all others.
+
+    Args:
+        table: Rows of any table of a run.
+        shape: What architectures and probabilities must fit.
+        unique: A column in which no value may come twice.
+    """
+    if not table.num_rows:
+        return []
+    return [
+        *_small_numbers(table, shape),
+        *(text for name in _TUPLE_COLUMNS if name in table.column_names for text in _architectures(table, name, shape)),
+        *(_probs(table, shape) if "probs" in table.column_names else ()),
+        *(_draws(table) if "log_q" in table.column_names else ()),
+        *(_timestamps(table) if "timestamp" in table.column_names else ()),
+        *(_limits(table) if "limits" in table.column_names else ()),
+        *(_repeated(table, unique) if unique else ()),
+    ]
+
+
+def to_frame(table: pa.Table, order: Sequence[str] = ()) -> pd.DataFrame:
+    """Turn a table into a frame; architectures become tuples.
+
+    Args:
+        table: Rows without problems.
+        order: Columns to sort by; one that begins with a minus sorts from large to small.
+    """
+    if order:
+        keys = [(name.lstrip("-"), "descending" if name.startswith("-") else "ascending") for name in order]
+        table = table.sort_by(keys)
+    frame: pd.DataFrame = table.to_pandas()
+    for name in _TUPLE_COLUMNS:
+        if name in frame:
+            frame[name] = pd.Series([tuple(row) for row in table[name].to_pylist()], dtype=object)
+    return frame
+
+
+def _told(name: str, is_wrong_N: npt.NDArray[np.bool_], values: Any, rule: str) -> list[str]:
+    """A line for the first wrong value, if there is one."""
+    rows = np.flatnonzero(is_wrong_N)
+    if not len(rows):
+        return []
+    more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+    return [f"row {rows[0]}{more} has {name} {values[int(rows[0])]}, which must be {rule}"]
+
+
+def _small_numbers(table: pa.Table, shape: Shape) -> list[str]:
+    texts = []
+    for name, least in _LEAST.items():
+        if name in table.column_names and not table[name].null_count:
+            values = table[name].to_numpy()
+            texts += _told(name, values < least, values, f"at least {least}")
+    for name in ("distribution", "source"):
+        if name in table.column_names and shape.num_distributions is not None and not table[name].null_count:
+            values = table[name].to_numpy()
+            texts += _told(name, values >= shape.num_distributions, values, f"below {shape.num_distributions}")
+    return texts
+
+
+def _architectures(table: pa.Table, name: str, shape: Shape) -> list[str]:
+    column, counts_D = table[name].combine_chunks(), shape.num_categories
+    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+    num_variables = int(lengths[0]) if counts_D is None else len(counts_D)
+    flat = column.flatten()
+    if flat.null_count or (lengths != num_variables).any():
+        rows = column.to_pylist()
+        is_wrong = np.array([len(row) != num_variables or None in row for row in rows])
+        return _told(name, is_wrong, rows, f"{num_variables} numbers")
+    rows_ND = flat.to_numpy(zero_copy_only=False).reshape(len(column), num_variables)
+    is_outside_ND = rows_ND < 0 if counts_D is None else (rows_ND < 0) | (rows_ND >= counts_D)
+    rule = "numbers from 0" if counts_D is None else f"numbers from 0 and below {counts_D.tolist()}"
+    return _told(name, is_outside_ND.any(axis=1), rows_ND, rule)
+
+
+def _probs(table: pa.Table, shape: Shape) -> list[str]:
+    counts_D = shape.num_categories
+    rows = table["probs"].to_pylist()
+    wanted = None if counts_D is None else counts_D.tolist()
+    is_wrong = np.array([not _is_probs(row, wanted) for row in rows])
+    rule = "a list of probabilities for each variable" + ("" if wanted is None else f", of {wanted} numbers")
+    return _told("probs", is_wrong, rows, rule)
+
+
+def _is_probs(row: Sequence[Sequence[float | None] | None], counts: Sequence[int] | None) -> bool:
+    if any(each is None or None in each for each in row):
+        return False
+    is_shaped = counts is None or [len(each) for each in row if each is not None] == list(counts)
+    values = np.array([value for each in row for value in each or ()], dtype=np.float64)
+    return is_shaped and bool((np.isfinite(values) & (values >= 0.0) & (values <= 1.0 + MOST_LOG_DENSITY)).all())
+
+
+def _draws(table: pa.Table) -> list[str]:
+    """Log densities, ids and complexities as an optimiser takes them."""
+    log_q, ids, orders, losses = (table[name].to_numpy() for name in ("log_q", "id", "tell_order", "loss"))
+    complexities = table["complexity"].to_numpy(zero_copy_only=False).astype(np.float64)
+    is_bad = np.isfinite(losses) & ((complexities < 0.0) | np.isinf(complexities))
+    return [
+        *_told("log_q", ~(np.isfinite(log_q) & (log_q <= MOST_LOG_DENSITY)), log_q, "finite and at most 0"),
+        *_told("id", (ids < 0) & (orders >= 0), ids, "at least 0 where updates use the row"),
+        *_told("complexity", is_bad, complexities, "finite and at least 0"),
+    ]
+
+
+def _timestamps(table: pa.Table) -> list[str]:
+    values = table["timestamp"].cast(pa.int64()).to_numpy()
+    return _told(
+        "timestamp", (values < 0) | (values >= _LAST_MICROSECOND), values, "microseconds of the years 1970 to 2261"
+    )
+
+
+def _limits(table: pa.Table) -> list[str]:
+    texts = table["limits"].to_pylist()
+    return _told("limits", np.array([not _is_limits(text) for text in texts]), texts, "a JSON object of numbers")
+
+
+def _is_limits(text: str | None) -> bool:
+    try:
+        limits = {} if text is None else json.loads(text)
+    except ValueError:
+        return False
+    return isinstance(limits, dict) and all(type(each) in (int, float) for each in limits.values())
+
+
+def _repeated(table: pa.Table, name: str) -> list[str]:
+    values = table[name].to_numpy(zero_copy_only=False)
+    is_again = np.ones(len(values), dtype=bool)
+    is_again[np.unique(values, return_index=True)[1]] = False
+    return _told(name, is_again, values, "in one row only")

@@ -1,0 +1,98 @@
+"""One architecture of a search whose trials are its evaluations, and what its evaluation gave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from multinas_ray.core import Proposals
+from multinas_ray.errors import StateError
+from multinas_ray.runs import Results
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One architecture and what its evaluation gave."""
+
+    number: int
+    """Its id: from 0 for a draw, negative for one of no known density."""
+    architecture: tuple[int, ...]
+    """(D,) index of each variable's choice."""
+    proposal: Proposals | None
+    """The draw, one row; None if no update may use it."""
+
+    trial_id: str = ""
+    """Tune's id of the trial that ran it."""
+    loss: float = float("inf")
+    """Minimised; inf for a failed evaluation."""
+    costs: dict[str, float | None] | None = None
+    """Raw complexities by column."""
+    reused_id: int | None = None
+    """Id of the evaluation whose result this one repeats."""
+
+    def raw(self, column: str) -> float:
+        """The complexity of the search; NaN if it is not known."""
+        value = (self.costs or {}).get(column)
+        return float("nan") if value is None else value
+
+    def complexity(self, column: str, scale: float) -> float:
+        """The normalised complexity; NaN for a failed evaluation."""
+        return self.raw(column) / scale if np.isfinite(self.loss) else float("nan")
+
+    def results(self, column: str, scale: float | None) -> Results:
+        """The row of this evaluation in the record.
+
+        Args:
+            column: of the complexity of the search.
+            scale: the complexity that counts as 1, None while unknown.
+        """
+        return Results(
+            ids=[self.number],
+            architectures=[self.architecture],
+            draws=self.proposal,
+            trial_id=self.trial_id,
+            losses=[self.loss],
+            complexities=[None if scale is None else self.complexity(column, scale)],
+            costs={name: [value] for name, value in (self.costs or {}).items()},
+            reused_ids=[self.reused_id],
+        )
+
+    def to_plain(self) -> dict[str, Any]:
+        """What a running trial's evaluation is made from again, as plain data."""
+        proposal, draw = self.proposal, None
+        if proposal is not None:
+            draw = {
+                "log_q": float(proposal.log_q[0]),
+                "source": int(proposal.sources[0]),
+                "drawn_at": int(proposal.drawn_at[0]),
+            }
+        return {
+            "trial_id": self.trial_id,
+            "number": self.number,
+            "architecture": list(self.architecture),
+            "draw": draw,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Evaluation:
+        """Read what `to_plain` gave.
+
+        Raises:
+            StateError: it is not that.
+        """
+        try:
+            draw, architecture = plain["draw"], tuple(plain["architecture"])
+            proposal = None
+            if draw is not None:
+                proposal = Proposals(
+                    architectures=np.array([architecture]),
+                    log_q=np.array([draw["log_q"]]),
+                    sources=np.array([draw["source"]]),
+                    ids=np.array([plain["number"]]),
+                    drawn_at=np.array([draw["drawn_at"]]),
+                )
+            return cls(int(plain["number"]), architecture, proposal, str(plain["trial_id"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(f"a running trial is not described as it should be ({error!r})") from error
