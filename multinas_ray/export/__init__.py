@@ -1,4 +1,4 @@
-"""Files of the chosen networks that run elsewhere, their parity check and the model card."""
+"""Exporting the chosen networks as files that run elsewhere, with a parity check and a model card."""
 
 import lazy_loader
 

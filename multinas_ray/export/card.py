@@ -1,4 +1,4 @@
-"""The model card of an exported network: what it is, how good, how to load it without this package, its limits."""
+"""The model card of an exported network: what it is, how good it is, how to load it, and its limits."""
 
 from __future__ import annotations
 
@@ -101,26 +101,26 @@ network.load_state_dict(load_file("weights.safetensors"))
 """
 
 _SOURCES = {
-    "digits": "the 8x8 digits inside scikit-learn, their values 0..16 times 255/16, rounded; bright strokes on black",
+    "digits": "the 8x8 digits of scikit-learn, bright on black; their values 0..16 are multiplied by 255/16",
     "cifar10": "CIFAR-10, photos of 32x32 pixels",
-    "folder": "one's own images, a folder for each class; the shorter side scaled and the middle square cut out",
+    "folder": "a folder of images for each class; the shorter side is scaled and the central square cut out",
 }
 
 
 def model_card(description: Mapping[str, Any], sizes: Mapping[str, int], parities: Sequence[FileParity]) -> str:
-    """The card of a network as Markdown.
+    """Write the model card of a network as Markdown.
 
     Args:
-        description: what `describe_network` gave.
-        sizes: size of each file in bytes, by its name.
-        parities: how near the programs come to the network.
+        description: the result of `describe_network`.
+        sizes: the size of each file in bytes, by its name.
+        parities: the differences of the programs from the network.
     """
     with_onnx = ONNX_FILE in sizes
     parts = [
         _FRONT + f"# {description['name']}",
         _summary(description),
         "## Figures\n\n" + _figures(description, sizes),
-        "## What goes in and comes out\n\n" + _contract(description, with_onnx),
+        "## Input and output\n\n" + _contract(description, with_onnx),
         "## How to load it\n\n" + _loading(description, with_onnx),
         "## Parity\n\n" + _parity(parities),
         "## Images\n\n" + _images(description),
@@ -134,18 +134,18 @@ def model_card(description: Mapping[str, Any], sizes: Mapping[str, int], paritie
 def _summary(description: Mapping[str, Any]) -> str:
     channels, height, width = description["input"]["shape"][1:]
     return (
-        f"An image classifier: {len(description['classes'])} classes, images of {channels}x{height}x{width}. Network "
-        f"{description['run']['network']} of a search over the space `{description['space']['name']}`, made by "
-        f"multinas-ray {description['versions']['export']['multinas-ray']}. {_told_weights(description)}"
+        f"This network classifies images of {channels}x{height}x{width} into {len(description['classes'])} classes. It "
+        f"is network {description['run']['network']} of a search over the space `{description['space']['name']}`, "
+        f"exported by multinas-ray {description['versions']['export']['multinas-ray']}. {_told_weights(description)}"
     )
 
 
 def _told_weights(description: Mapping[str, Any]) -> str:
     if description["weights"] == "retrained":
-        return "Its weights were trained for this network alone, after the search."
+        return "Its weights were trained for this network alone after the search."
     return (
-        "**Its weights are the supernet's**, shared with other networks during the search, with batch-normalisation "
-        "statistics of its own: retrained weights are usually better."
+        "**Its weights are the supernet's.** They were shared with other networks during the search; only the "
+        "batch-normalisation statistics are its own. Retrained weights are usually better."
     )
 
 
@@ -163,20 +163,23 @@ def _figures(description: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     rows += [(f"`{name}`", f"{size:,} bytes") for name, size in sizes.items()]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     mine = "retrained" if description["weights"] == "retrained" else "supernet's weights"
-    told = f"These weights are those of the rows *{mine}*, measured before the export; the test images chose nothing."
+    told = (
+        f"The exported weights are those of the rows *{mine}*, whose accuracy was measured before the export. The test "
+        "images were not used for any choice."
+    )
     return f"| | |\n|---|---|\n{table}\n\n{told}{_about_costs(description)}"
 
 
 def _about_costs(description: Mapping[str, Any]) -> str:
     own = [f"`{name}`" for name in description["costs"] if name not in ("params", "flops")]
-    told = f" {', '.join(own)}: the sum over the blocks in the search's own table, no measurement." if own else ""
+    told = f" {', '.join(own)}: the sum over the blocks in the table of the search, not a measurement." if own else ""
     latency = description["latency"]
     if latency is None:
-        return f"{told} How fast it is on a device is not known here: measure it there."
+        return f"{told} The latency on a device is not known: measure it there."
     threads = "" if latency["threads"] is None else f", {latency['threads']} threads"
     return (
-        f"{told} The latency is the sum of its blocks as measured on {latency['device']}{threads}, for a batch of "
-        f"{latency['batch_size']} in {latency['precision']}, in PyTorch; other runtimes differ."
+        f"{told} The latency is the sum of its blocks, which were measured in PyTorch on {latency['device']}{threads}, "
+        f"for a batch of {latency['batch_size']} in {latency['precision']}. Other runtimes differ."
     )
 
 
@@ -185,22 +188,22 @@ def _contract(description: Mapping[str, Any], with_onnx: bool) -> str:
     programs = f"`{PT2_FILE}` and `{ONNX_FILE}`" if with_onnx else f"`{PT2_FILE}`"
     shape, logits = _shape(taken["shape"]), _shape(given["shape"])
     return (
-        f"{programs}: **`{taken['name']}`**, {taken['dtype']}, {shape} ({taken['axes']}; {taken['channels']}), 0..255 "
-        f"as decoded, any number of images, to **`{given['name']}`**, {given['dtype']}, {logits}; softmax gives "
-        "probabilities. The normalisation is inside, so no mean and no scale has to be known; float images are "
-        f"refused. In float32, for the CPU, batch normalisation fixed.\n\n`{WEIGHTS_FILE}` are the weights of the "
-        "network after the normalisation `(pixels / 255 - mean) / std`, with "
-        f"mean {_numbers(taken['mean'])} and std {_numbers(taken['std'])}.\n\n"
-        f"{_classes(description['classes'])}"
+        f"{programs} map **`{taken['name']}`**, {taken['dtype']} of shape {shape} ({taken['axes']}; "
+        f"{taken['channels']}), to **`{given['name']}`**, {given['dtype']} of shape {logits}. The pixels are 0..255 as "
+        "decoded, of any number of images; a softmax of the logits gives probabilities. The programs include the "
+        "normalisation, so you need not know mean and scale, and they refuse float images. They compute in float32 on "
+        f"the CPU, with fixed batch normalisation.\n\n`{WEIGHTS_FILE}` holds the weights of the network without the "
+        f"normalisation, which is `(pixels / 255 - mean) / std` with mean {_numbers(taken['mean'])} and std "
+        f"{_numbers(taken['std'])}.\n\n{_classes(description['classes'])}"
     )
 
 
 def _classes(names: Sequence[str]) -> str:
     if list(names) == [str(number) for number in range(len(names))]:
-        return "Logit i stands for the class named i."
+        return "Logit i belongs to the class named i."
     shown = ", ".join(f"{number} = {name}" for number, name in enumerate(names[:_CLASSES_SHOWN]))
     more = ", and so on" if len(names) > _CLASSES_SHOWN else ""
-    return f"Logits: {shown}{more}; all in `classes` of `{ARCHITECTURE_FILE}`."
+    return f"The logits belong to {shown}{more}; `classes` in `{ARCHITECTURE_FILE}` has all of them."
 
 
 def _loading(description: Mapping[str, Any], with_onnx: bool) -> str:
@@ -208,20 +211,20 @@ def _loading(description: Mapping[str, Any], with_onnx: bool) -> str:
     mode = "L" if channels == 1 else "RGB"
     bleed = (1 - description["input"]["share_of_shorter_side"]) / 2
     read = _READ.format(mode=mode, width=width, height=height, channels=channels, bleed=bleed)
-    parts = ["Nothing here needs multinas-ray. An image:", _code(read)]
-    parts += [f"`{PT2_FILE}`, with PyTorch:", _code(_PT2)]
+    parts = ["Nothing here needs multinas-ray, unless it says so. To read an image:", _code(read)]
+    parts += [f"To run `{PT2_FILE}` with PyTorch:", _code(_PT2)]
     if with_onnx:
-        parts += [f"`{ONNX_FILE}` (operator set {OPSET}), with ONNX Runtime:", _code(_ONNX)]
+        parts += [f"To run `{ONNX_FILE}` (operator set {OPSET}) with ONNX Runtime:", _code(_ONNX)]
     own = own_block_types(description)
     if own:
         parts.append(
-            f"`{WEIGHTS_FILE}`: the blocks of the types {', '.join(own)} are of the searcher's own code, which must be "
-            f"imported. With it and multinas-ray:\n\n{_code(_WITH_PACKAGE)}"
+            f"`{WEIGHTS_FILE}` needs the code of the block types {', '.join(own)}, which is not part of multinas-ray. "
+            f"With that code imported, and with multinas-ray:\n\n{_code(_WITH_PACKAGE)}"
         )
     else:
         parts += [
-            f"`{WEIGHTS_FILE}`, for training on or for another framework: the layers in `{ARCHITECTURE_FILE}` as "
-            "plain PyTorch modules.",
+            f"To train on from `{WEIGHTS_FILE}`, or to move to another framework, build the layers that "
+            f"`{ARCHITECTURE_FILE}` lists as plain PyTorch modules:",
             _code(_REBUILD),
             "Or with multinas-ray:",
             _code(_WITH_PACKAGE),
@@ -236,31 +239,34 @@ def _parity(parities: Sequence[FileParity]) -> str:
     )
     sizes = ", ".join(parities[0].difference_by_batch_size)
     return (
-        f"Validation images in batches of {sizes}, against the network as it was trained; the export fails above "
-        f"{TOLERANCE:g}. More in `parity.json`.\n\n| file | run by | largest difference of a logit | same top class |\n"
-        f"|---|---|---|---|\n{rows}"
+        f"The files were compared with the network on validation images in batches of {sizes}. A difference above "
+        f"{TOLERANCE:g} makes the export fail. `parity.json` has the details.\n\n| file | runtime | largest difference "
+        f"of a logit | same top class |\n|---|---|---|---|\n{rows}"
     )
 
 
 def _images(description: Mapping[str, Any]) -> str:
     data = description["data"]
     number = data["num_images"]
-    size = "" if data["image_size"] is None else f" Scaled to {data['image_size']} pixels."
+    size = "" if data["image_size"] is None else f" The images are scaled to {data['image_size']} pixels."
     skipped = data["num_skipped_files"]
-    left_out = f" {skipped:,} files could not be decoded and are in none of them." if skipped else ""
+    left_out = f" {skipped:,} files could not be decoded and were left out." if skipped else ""
     return (
-        f"Source: {_SOURCES.get(data['source'], data['source'])}.{size} {number['train']:,} training, "
-        f"{number['validation']:,} validation and {number['test']:,} test images; the validation images judged "
-        f"architectures, the test images came at the end.{left_out} Settings: {_settings(data)}."
+        f"The images are {_SOURCES.get(data['source'], data['source'])}.{size} There are {number['train']:,} training, "
+        f"{number['validation']:,} validation and {number['test']:,} test images. The validation images were used to "
+        f"compare architectures, the test images only at the end.{left_out} Settings: {_settings(data)}."
     )
 
 
 def _training(description: Mapping[str, Any]) -> str:
-    told = [f"Supernet: {_settings(description['supernet_training'])}, seed {description['run']['seed']}."]
+    told = [
+        f"The supernet was trained with {_settings(description['supernet_training'])}, seed "
+        f"{description['run']['seed']}."
+    ]
     if description["weights"] == "retrained":
         epochs = description["results"]["retrained_epochs"]
-        recipe = "its recipe is not recorded" if description["retraining"] is None else None
-        told.append(f"This network: {epochs} epochs; {recipe or _settings(description['retraining'])}.")
+        recipe = "the recipe is not recorded" if description["retraining"] is None else None
+        told.append(f"This network was trained for {epochs} epochs: {recipe or _settings(description['retraining'])}.")
     searched = description["versions"]["search"]
     told.append("Versions: " + ", ".join(f"{name} {number}" for name, number in searched.items()) + ".")
     return "\n\n".join(told)
@@ -268,21 +274,21 @@ def _training(description: Mapping[str, Any]) -> str:
 
 def _architecture(description: Mapping[str, Any]) -> str:
     rows = "\n".join(f"| {name} | {block} |" for name, block in description["blocks"].items())
-    return f"| position | block |\n|---|---|\n{rows}\n\nLayer by layer in `{ARCHITECTURE_FILE}`."
+    return f"| position | block |\n|---|---|\n{rows}\n\n`{ARCHITECTURE_FILE}` lists all layers."
 
 
 def _limits(description: Mapping[str, Any]) -> str:
     height, width = description["input"]["shape"][2:]
     lines = [
-        f"Images of {height}x{width} pixels only; another size is refused, so scale them as above.",
-        "It knows the classes above and gives one of them to any image; nothing tells that an image is of none.",
-        "The accuracy holds for images like the training images; it was measured once, by one seed.",
-        f"`{PT2_FILE}` needs a PyTorch no older than the one that wrote it "
-        f"({description['versions']['export']['torch']}) to be sure to load, and is for the CPU as it is.",
-        "The licence and the biases are those of the images it was trained on.",
+        f"It takes images of {height}x{width} pixels only; scale other images as shown above.",
+        "It assigns one of the classes above to every image, even to one that belongs to none of them.",
+        "The accuracy holds for images like the training images. It was measured once, with one seed.",
+        f"`{PT2_FILE}` loads for certain only in a PyTorch that is not older than the one that wrote it "
+        f"({description['versions']['export']['torch']}), and runs on the CPU.",
+        "The licence and the biases are those of the images on which it was trained.",
     ]
     if description["weights"] != "retrained":
-        lines.insert(0, "Weights of the supernet: retrain it before it is used in earnest.")
+        lines.insert(0, "It has the weights of the supernet: retrain it before you use it.")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -307,6 +313,6 @@ def _numbers(values: Sequence[float]) -> str:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    """Settings in one line; those left unset say nothing."""
+    """Settings in one line, without those that are not set."""
     told = {name: value for name, value in settings.items() if value is not None and not name.startswith("num_")}
     return ", ".join(f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in told.items())

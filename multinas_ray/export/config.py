@@ -1,4 +1,4 @@
-"""What an export is told."""
+"""The settings of an export."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from multinas_ray.settings import Flag, checked
 @checked
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Which weights are written, and where.
+    """Which weights are exported, and where the files are written.
 
     Raises:
-        ConfigError: a setting breaks a rule; the message says which.
+        ConfigError: a setting breaks a rule; the message names it.
     """
 
     weights: Literal["auto", "retrained", "supernet"] = "auto"
-    """"retrained"; "supernet": those the network had in the search; "auto": retrained where there are any."""
+    """Which weights are exported: "retrained"; "supernet", the weights that the network had in the search; or "auto",
+    the retrained weights if the network has any and else those of the supernet."""
     output: Annotated[str | None, Flag(metavar="DIR")] = None
-    """Folder for <network>/, local or a URI; None: networks/<network>/export in the family's folder."""
+    """Folder in which each network gets a folder named by its number, local or a URI; None: networks/<network>/export
+    in the folder of the family."""
     onnx: bool = True
-    """Whether ONNX files are written; without them no onnx packages are needed."""
+    """Whether ONNX files are written. Without them the onnx packages are not needed."""
     latency_table: Annotated[str | None, Flag(metavar="FILE")] = None
-    """Latencies measured by `multinas-ray profile`: the model card tells each network's predicted latency there."""
+    """A latency table of `multinas-ray profile`. With it, the model card gives the latency that the table predicts."""

@@ -1,4 +1,4 @@
-"""What an exported network is, as plain data: the content of its ``architecture.json`` and of its model card."""
+"""The description of an exported network as plain data, for ``architecture.json`` and the model card."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def describe_network(
     recipe: Mapping[str, Any] | None,
     latency_table: LatencyTable | None,
 ) -> dict[str, Any]:
-    """Everything that someone without the run needs to know of one of its networks.
+    """Describe a network completely, for readers who do not have the run.
 
     Args:
         opened: the run.
-        row: the network's row of `architectures.parquet`.
-        splits: the run's images.
-        label: the selection that the network belongs to; None for the run's own networks.
+        row: the row of the network in `architectures.parquet`.
+        splits: the images of the run.
+        label: the label of the family; None for the run's own.
         weights: "retrained" or "supernet".
-        recipe: the settings of its retraining, if it was retrained.
-        latency_table: measured blocks of a device, to tell the network's latency there.
+        recipe: the settings of its retraining; None if it was not retrained.
+        latency_table: measured blocks of a device, from which the latency of the network is predicted.
 
     Returns:
-        Plain data; keys and meaning are those of ``architecture.json``, version 1.
+        Plain data with the keys and meanings of ``architecture.json``, version 1.
     """
     run_name = str(opened.run.config["name"])
     name = "-".join([run_name, *([] if label is None else [label]), str(row["network"])])
@@ -87,19 +87,19 @@ def describe_network(
 
 
 def embedded_texts(description: Mapping[str, Any]) -> dict[str, str]:
-    """The part that goes inside each file, so that one that travels alone still tells what it takes and gives."""
+    """The part that is stored inside each file, so that a single file still describes its input and output."""
     return {key: json.dumps(description[key]) for key in ("name", "weights", "input", "output", "classes", "blocks")}
 
 
 def own_block_types(description: Mapping[str, Any]) -> list[str]:
-    """Types of the network's blocks that are not this package's, sorted."""
+    """The types of blocks in the network that do not belong to this package, sorted."""
     network = description["network"]
     found = {described["type"] for described in (network["stem"], *network["blocks"], network["head"])}
     return sorted(found.difference(_BUILT_IN_BLOCKS))
 
 
 def _describe_layers(space: NetworkSpace, architecture: Sequence[int]) -> dict[str, Any]:
-    """What the network is made of, first to last."""
+    """The blocks of the network, from first to last."""
     blocks = [
         {"position": position.name, **position.blocks[index].to_dict()}
         for position, index in zip(space.positions, architecture, strict=True)
@@ -118,12 +118,12 @@ def _describe_input(splits: DataSplits) -> dict[str, Any]:
         "share_of_shorter_side": _share_kept(splits),
         "mean": list(splits.mean),
         "std": list(splits.std),
-        "normalisation": "(pixels / 255 - mean) / std; model.pt2 and model.onnx do it, weights.safetensors comes after",
+        "normalisation": "(pixels / 255 - mean) / std; part of model.pt2 and model.onnx, not of weights.safetensors",
     }
 
 
 def _share_kept(splits: DataSplits) -> float:
-    """Side of the middle square that is cut out of an image, over its shorter side."""
+    """The side of the central square that is cut out of an image, divided by its shorter side."""
     if not isinstance(splits.validation, StreamedImages):
         return 1.0
     size = splits.validation.image_size
@@ -134,7 +134,7 @@ def _share_kept(splits: DataSplits) -> float:
 def _describe_latency(
     opened: OpenedRun, row: Mapping[str, Any], latency_table: LatencyTable | None
 ) -> dict[str, Any] | None:
-    """The sum of the measured blocks, and where they were measured."""
+    """The predicted latency, which is the sum of the measured blocks, and how they were measured."""
     if latency_table is None:
         return None
     predicted = latency_table.cost(opened.space)([row["architecture"]])[0]
@@ -155,7 +155,7 @@ def _unit(opened: OpenedRun, name: str) -> str:
 
 
 def _plain(row: Mapping[str, Any], name: str) -> Any:
-    """A value of a table as JSON has it: missing ones as None, whole numbers whole where pandas made them floats."""
+    """A value of a table for JSON: None if it is missing, and an int for a whole number that pandas made a float."""
     value = row[name]
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return None

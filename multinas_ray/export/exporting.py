@@ -1,4 +1,4 @@
-"""The chosen networks of a run as files that people deploy, each with its check and its model card."""
+"""Exporting the chosen networks of a run: writing their files, checking them, and describing them in a model card."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from multinas_ray.supernets import build_subnet
 
 @dataclass(frozen=True)
 class ExportedNetwork:
-    """What was written for one network."""
+    """The files that were written for one network."""
 
     network: int
-    """Its number: its place in the family, 0 is the smallest."""
+    """The number of the network in its family; 0 is the smallest."""
     path: str
-    """The folder of its files."""
+    """The folder of the files."""
     weights: str
-    """"retrained" or "supernet"."""
+    """Which weights were exported: "retrained" or "supernet"."""
     sizes: dict[str, int]
     """Size of each file in bytes, by its name."""
     parities: list[FileParity]
-    """How near model.pt2 and model.onnx come to the network."""
+    """The differences of model.pt2 and model.onnx from the network."""
 
 
 @checked_arguments
@@ -67,25 +67,25 @@ def export_networks(
 ) -> list[ExportedNetwork]:
     """Write the networks of a family as .pt2, ONNX and safetensors, each with architecture.json and a model card.
 
-    Each file is checked against the network on validation images (see `export_network`). A network's folder appears
-    whole or not at all; one that is there is replaced. No Ray is started.
+    Each file is compared with the network on validation images (see `export_network`). The folder of a network is
+    written completely or not at all, and replaces an existing one. Ray is not started.
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI.
-        config: which weights are written, and where; its defaults if None.
-        label: of the selection whose networks are meant; None for the run's own.
-        networks: numbers of the networks to export; None for all.
-        data_path: where the images lie now; None: where they lay when the search ran.
-        imports: modules or .py files that define blocks of one's own.
-        console: where progress and the table are printed; the standard output by default.
+        config: which weights are exported and where; None: the defaults.
+        label: the label of the family; None for the run's own.
+        networks: the numbers of the networks to export; None for all.
+        data_path: where the images are now; None: where they were during the search.
+        imports: modules or .py files that define your own blocks.
+        console: where progress and the table are printed; None: the standard output.
 
     Returns:
-        What was written, in the order of the networks.
+        The exported networks, in the order of their numbers.
 
     Raises:
-        ConfigError, DataError: an argument or the images are not as they must be.
+        ConfigError, DataError: an argument or the images break a rule.
         StateError: there is no such family, or its weights are missing or damaged.
-        ExportError: a network cannot be traced, or a file differs from it.
+        ExportError: a network cannot be traced, or the outputs of a file differ from it.
         MissingPackageError: a package of the extra "export" is missing.
     """
     config = config or ExportConfig()
@@ -108,16 +108,16 @@ def export_networks(
 def load_weights(
     opened: OpenedRun, family: Family, row: Mapping[str, Any], kind: Literal["retrained", "supernet"]
 ) -> nn.Sequential:
-    """A network of a family with its weights, on the CPU in mode `eval`.
+    """Build a network of a family with its weights, on the CPU and in mode `eval`.
 
     Args:
-        opened: the family's run.
+        opened: the run of the family.
         family: the family.
-        row: the network's row of `family.architectures`.
-        kind: which of its weights.
+        row: the row of the network in `family.architectures`.
+        kind: which weights are loaded.
 
     Raises:
-        StateError: the file is missing, damaged or of another network.
+        StateError: the file is missing, damaged, or holds the weights of another network.
     """
     place = resolve(family.path).join(str(row["retrained_path" if kind == "retrained" else "weights_path"]))
     network = build_subnet(opened.space, row["architecture"])
@@ -126,13 +126,13 @@ def load_weights(
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
         raise StateError(
             f"{place} does not hold the weights of network {row['network']} ({first_line(error)}): "
-            "choose (select) or train (retrain) it again"
+            "choose it again with `multinas-ray select`, or train it again with `multinas-ray retrain`"
         ) from error
     return network.eval()
 
 
 class _Exporter:
-    """Writes one network after the other, all checked on the same images."""
+    """Exports one network after the other and checks all of them on the same images."""
 
     def __init__(
         self,
@@ -149,10 +149,10 @@ class _Exporter:
         self.pixels, self.images = check_images(splits)
 
     def export(self, row: Mapping[str, Any], kind: Literal["retrained", "supernet"]) -> ExportedNetwork:
-        """Write a network's folder."""
+        """Write the folder of a network."""
         number = int(row["network"])
         place = resolve(self.family.path).join(network_path(number))
-        retraining = load_retraining(place)  # before the weights
+        retraining = load_retraining(place)  # read before the weights, to notice a change
         network = load_weights(self.opened, self.family, row, kind)
         description = describe_network(
             self.opened,
@@ -179,7 +179,7 @@ class _Exporter:
             sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
             (folder / CARD_FILE).write_text(model_card(description, sizes, parities), encoding="utf-8")
             if _result(load_retraining(place)) != _result(retraining):
-                raise StateError(f"network {number} got other weights while it was exported: export it again")
+                raise StateError(f"the weights of network {number} changed while it was exported: export it again")
         return ExportedNetwork(number, str(target), kind, sizes, parities)
 
 
@@ -188,10 +188,10 @@ def _result(record: RetrainingRecord | None) -> Retrained | None:
 
 
 def check_images(splits: DataSplits) -> tuple[Tensor, Tensor]:
-    """Validation images for the check, drawn over the whole set so that many classes come up.
+    """Validation images for the check, drawn from the whole set so that many classes occur.
 
     Returns:
-        (n, C, H, W) uint8 pixels, and the same images as the training pipeline normalises them.
+        The (n, C, H, W) uint8 pixels, and the same images as the training pipeline normalises them.
     """
     stream = open_stream(
         splits.validation,
@@ -217,7 +217,9 @@ def _chosen_rows(family: Family, networks: Collection[int] | None) -> list[dict[
         return rows
     known = [row["network"] for row in rows]
     if unknown := sorted(set(networks).difference(known)):
-        raise ConfigError(f"{family.path} has no network {', '.join(map(str, unknown))}; it has {known}")
+        raise ConfigError(
+            f"{family.path} has the networks {known}, not {', '.join(map(str, unknown))}: give numbers of its networks"
+        )
     return [row for row in rows if row["network"] in networks]
 
 
@@ -225,14 +227,14 @@ def _weights_of(row: Mapping[str, Any], wanted: str, run_path: str) -> Literal["
     retrained = isinstance(row["retrained_path"], str)
     if wanted == "retrained" and not retrained:
         raise StateError(
-            f"network {row['network']} has not been retrained: run multinas-ray retrain {run_path}, or export its "
-            'inherited weights (weights="supernet", --weights supernet)'
+            f"network {row['network']} has not been retrained: run `multinas-ray retrain {run_path}`, or export the "
+            'weights of the supernet with weights="supernet" (--weights supernet)'
         )
     return "retrained" if retrained and wanted != "supernet" else "supernet"
 
 
 def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence[Mapping[str, Any]]) -> None:
-    title = "exported networks: size of each file, ± largest difference from the network in a logit"
+    title = "exported networks: size of each file, ± largest difference of a logit from the network"
     table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("weights")
@@ -248,6 +250,6 @@ def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence
         table.add_row(str(each.network), each.weights, format_count(row["params"]), *told)
     console.print(table)
     if any(each.weights == "supernet" for each in exported):
-        console.print("Weights of the supernet: retrain the networks before they are used in earnest.", style="yellow")
+        console.print("Some networks have the supernet's weights: retrain them before you use them.", style="yellow")
     for each in exported:
         console.print(each.path, soft_wrap=True, highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""A network as files that run elsewhere, and the check that they compute what the network does.
+"""A network as files that run elsewhere, and the check that they compute the same as the network.
 
 Notation: n images of the check, B images of a batch, C channels, H height, W width, L classes.
 """
@@ -26,14 +26,14 @@ ONNX_FILE = "model.onnx"
 WEIGHTS_FILE = "weights.safetensors"
 PARITY_FILE = "parity.json"
 TOLERANCE = 1e-4
-"""Largest absolute difference of a logit between a file and the network it was made from."""
+"""The largest allowed difference between a logit of a file and the same logit of the network."""
 BATCH_SIZES = (1, 7, 64)
-"""Batches of the check: one image, an odd number, a common size; none of them the size that was traced."""
+"""Batches of the check: one image, an odd number and a common size. None of them is the size that was traced."""
 INPUT_NAME, OUTPUT_NAME = "pixels", "logits"
 OPSET = 18
-"""ONNX operator set [ours]: the oldest that torch.onnx writes without converting it down, for older runtimes."""
+"""ONNX operator set [ours]: the oldest that torch.onnx writes without a conversion, so that older runtimes work."""
 
-_TRACED_BATCH = 2  # a batch of 1 would be taken for a constant
+_TRACED_BATCH = 2  # torch.export would take a batch of 1 for a constant
 _PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
 _TRACE_ERRORS = (RuntimeError, TypeError, ValueError)  # torch's own are RuntimeErrors
 _METADATA_FILE = "metadata.json"
@@ -44,32 +44,32 @@ Predict = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class FileParity:
-    """How near a file comes to the network it was made from."""
+    """The difference between a file and the network from which it was made."""
 
     file: str
     """Name of the file."""
     runtime: str
-    """What ran it, with its version."""
+    """The runtime that ran it, with its version."""
     size_bytes: int
     """Size of the file."""
     max_abs_difference: float
     """Largest absolute difference of a logit over all images of the check."""
     top1_agreement: float
-    """Share of the images for which both have the same largest logit, 0..1."""
+    """Share of the images, 0..1, for which both have their largest logit in the same class."""
     difference_by_batch_size: dict[str, float]
-    """Largest absolute difference in each batch, by its number of images."""
+    """Largest absolute difference in each batch, by the number of its images."""
 
 
 class PixelNetwork(nn.Module):
-    """Normalisation and network in one: from raw pixels to logits.
+    """A network with its normalisation: it maps raw pixels to logits.
 
-    The pixels are whole numbers, as decoders give them, and the normalisation is part of the graph [ours]: a wrong
-    scale, a forgotten mean or float images are then type errors, not silently lower accuracy.
+    The pixels are whole numbers, as decoders give them, and the normalisation is part of the graph [ours]. So float
+    images are a type error, and nobody can lose accuracy by a wrong scale or a forgotten mean.
 
     Args:
-        network: takes normalised images.
-        mean: (C,) of the training pixels, scaled to 0..1.
-        std: (C,) of the same.
+        network: the network, which takes normalised images.
+        mean: (C,) mean of the training pixels, scaled to 0..1.
+        std: (C,) standard deviation of the same.
     """
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -82,7 +82,7 @@ class PixelNetwork(nn.Module):
         self.register_buffer("shift", torch.from_numpy(shift).view(-1, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """(B, L) logits of (B, C, H, W) uint8 pixels."""
+        """Return the (B, L) logits of (B, C, H, W) uint8 pixels."""
         logits: Tensor = self.network(torch.addcmul(self.shift, pixels.to(torch.float32), self.scale))  # type: ignore[arg-type]
         return logits
 
@@ -91,7 +91,7 @@ def check_packages(*, onnx: bool) -> None:
     """Import the packages that `export_network` needs.
 
     Raises:
-        MissingPackageError: one is not installed; the message says how to install it.
+        MissingPackageError: a package is not installed; the message says how to install it.
     """
     require("safetensors.torch", extra="export", purpose="safetensors files")
     for module in ("onnx", "onnxscript", "onnxruntime") if onnx else ():
@@ -111,33 +111,33 @@ def export_network(
 ) -> list[FileParity]:
     """Write a network as ``model.pt2``, ``model.onnx`` and ``weights.safetensors``, and check them.
 
-    The programs take uint8 pixels of any number of images and give float32 logits; they hold the normalisation, the
-    weights and the network in mode `eval`, for the CPU, in float32. The weights are the network's own state, as it
-    is. The check runs in this process: batches of 1, 7 and 64 images through the files, compared with `network` on
-    the images as its training saw them; it is recorded in ``parity.json``.
+    The programs take uint8 pixels of any number of images and return float32 logits. They hold the normalisation, the
+    weights and the network in mode `eval`, for the CPU, in float32. The weights file holds the state of the network
+    unchanged. The check runs in this process: batches of 1, 7 and 64 images pass through the files and are compared
+    with `network` on the images as they were normalised in training. The result is written to ``parity.json``.
 
     Args:
-        network: takes (B, C, H, W) normalised images; not changed.
-        folder: where the files go; it exists.
-        pixels: (n, C, H, W) uint8 real images, n >= 1.
+        network: the network, which takes (B, C, H, W) normalised images; it is not changed.
+        folder: an existing folder for the files.
+        pixels: (n, C, H, W) uint8, real images, n >= 1.
         images: (n, C, H, W) float32, the same ones normalised by the pipeline that trained the network.
-        mean: (C,) that the pipeline subtracts from pixels scaled to 0..1.
-        std: (C,) that divides the difference.
-        metadata: texts to keep inside each file, such as the names of the classes.
+        mean: (C,) the mean that the pipeline subtracts from pixels scaled to 0..1.
+        std: (C,) the standard deviation that divides the difference.
+        metadata: texts that are stored inside each file, such as the names of the classes.
         onnx: whether ``model.onnx`` is written.
 
     Returns:
-        The parity of each program.
+        The parity of each program with the network.
 
     Raises:
-        ExportError: the network cannot be traced, or a file differs by more than 1e-4; no file of it is left.
-        DataError: the images do not fit together.
+        ExportError: the network cannot be traced, or a file differs by more than 1e-4. Then no file is left.
+        DataError: `pixels` and `images` do not match.
         MissingPackageError: a package of the extra "export" is missing.
     """
     check_packages(onnx=onnx)
     _check_images(pixels, images)
     if not folder.is_dir():
-        raise ConfigError(f"folder is an existing folder, {folder} is not: create it first")
+        raise ConfigError(f"folder must exist, got {folder}: create it first")
     network = copy.deepcopy(network).to("cpu", torch.float32, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     texts = dict(metadata or {})
     try:
@@ -157,26 +157,28 @@ def export_network(
 
 def _check_images(pixels: Tensor, images: Tensor) -> None:
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or not len(pixels):
-        raise DataError(f"pixels are uint8 of shape (n, C, H, W), n >= 1; got {pixels.dtype} of {tuple(pixels.shape)}")
+        raise DataError(
+            f"pixels must be uint8 of shape (n, C, H, W), n >= 1, got {pixels.dtype} of {tuple(pixels.shape)}"
+        )
     if images.shape != pixels.shape:
         raise DataError(
-            f"images are the same as pixels, normalised: of shape {tuple(pixels.shape)}; got {tuple(images.shape)}"
+            f"images must be the normalised pixels, of shape {tuple(pixels.shape)}, got {tuple(images.shape)}"
         )
 
 
 def _trace(network: nn.Module, pixels: Tensor) -> Any:
-    """The network as an exported program for any number of images, without traces of this machine's files."""
+    """Return the network as an exported program for any number of images, without paths of this machine."""
     example = pixels[:1].repeat(_TRACED_BATCH, 1, 1, 1).contiguous()
     dynamic = {INPUT_NAME: {0: torch.export.Dim("batch", min=1)}}
     try:
         program = torch.export.export(network, (example,), dynamic_shapes=dynamic, strict=False)
     except _TRACE_ERRORS as error:
         raise ExportError(
-            f"torch.export cannot trace this network ({first_line(error)}): the forward of every block must be made "
-            "of torch operations for any number of images, without branches on values"
+            f"torch.export cannot trace this network ({first_line(error)}): let the forward of every block consist of "
+            "torch operations that accept any number of images, without branches on values"
         ) from error
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of the exporting machine; they help nobody elsewhere
+        node.meta.pop("stack_trace", None)  # it holds paths of this machine
     return program
 
 
@@ -199,12 +201,12 @@ def _write_onnx(program: Any, file: Path, texts: Mapping[str, str]) -> None:
         )
     except _TRACE_ERRORS as error:
         raise ExportError(
-            f"torch.onnx cannot write this network ({first_line(error)}): a block uses an operation that ONNX does "
-            "not have; leave ONNX out (--no-onnx) and use model.pt2"
+            f"torch.onnx cannot write this network ({first_line(error)}), since a block uses an operation that ONNX "
+            "lacks: leave ONNX out (--no-onnx) and use model.pt2"
         ) from error
     assert converted is not None
     for node in converted.model.graph:
-        node.metadata_props.clear()  # where torch's graph had it from: of no use elsewhere, and a fifth of the file
+        node.metadata_props.clear()  # the origin of each node in torch's graph, which would be a fifth of the file
     converted.model.metadata_props.update(texts)
     size = sum(tensor.nbytes for tensor in program.state_dict.values())
     converted.save(file, external_data=size > _PROTOBUF_LIMIT_BYTES)
@@ -217,14 +219,14 @@ def _write_weights(network: nn.Module, file: Path, texts: Mapping[str, str]) -> 
     loaded = safetensors.load_file(file)
     different = [name for name in state if name not in loaded or not torch.equal(state[name], loaded[name])]
     if different:
-        raise ExportError(f"{file} gives back other weights than it was given: {different}; check the disk")
+        raise ExportError(f"{file} does not hold the weights that were written to it ({different}): check the disk")
 
 
 def _check_programs(network: nn.Module, folder: Path, pixels: Tensor, images: Tensor, onnx: bool) -> list[FileParity]:
-    """Parity of the files, each loaded anew.
+    """Load the files again and compare them with the network.
 
     Raises:
-        ExportError: one is above the tolerance.
+        ExportError: a difference is above the tolerance.
     """
     expected = _run_batches(network, images)
     runs: list[tuple[str, str, Predict]] = [(PT2_FILE, f"torch {version('torch')}, CPU", _load_pt2(folder / PT2_FILE))]
@@ -237,9 +239,9 @@ def _check_programs(network: nn.Module, folder: Path, pixels: Tensor, images: Te
         # not (a <= b): a NaN does not pass
         if not parity.max_abs_difference <= TOLERANCE:
             raise ExportError(
-                f"{name} differs from the network by {parity.max_abs_difference:.3g} in a logit ({runtime}), "
-                f"{TOLERANCE:g} is allowed; it was not kept. Are mean and std those the network was trained with, and "
-                "does no block draw at random or act differently once it is traced?"
+                f"a logit of {name} may differ from the network by {TOLERANCE:g} at most, it differs by "
+                f"{parity.max_abs_difference:.3g} ({runtime}), so the file was deleted: check that mean and std are "
+                "those of the training, and that no block draws random numbers or changes when it is traced"
             )
         parities.append(parity)
     return parities
@@ -260,7 +262,7 @@ def _load_onnx(file: Path) -> Predict:
 
 @torch.no_grad()
 def _run_batches(predict: Predict, images: Tensor) -> dict[int, Tensor]:
-    """Logits of consecutive images in batches of `BATCH_SIZES`, starting over where the images end."""
+    """The logits of consecutive images in batches of `BATCH_SIZES`; after the last image comes the first."""
     logits = {}
     start = 0
     for size in BATCH_SIZES:
@@ -285,7 +287,7 @@ def _compare(file: Path, runtime: str, actual: Mapping[int, Tensor], expected: M
 
 def _write_parity(file: Path, parities: Sequence[FileParity], num_images: int) -> None:
     record = {
-        "reference": "the network in torch, mode eval, float32, on the images as its training pipeline normalises them",
+        "reference": "the network in torch, in mode eval and float32, on images normalised by its training pipeline",
         "tolerance": TOLERANCE,
         "num_images": min(num_images, sum(BATCH_SIZES)),
         "batch_sizes": BATCH_SIZES,

@@ -1,4 +1,4 @@
-"""Training the chosen networks: the recipe, the loop, its trials, its record."""
+"""Retraining the chosen networks: the recipe, the training loop, its trials and its record."""
 
 import lazy_loader
 

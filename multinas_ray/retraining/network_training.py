@@ -1,7 +1,7 @@
-"""The training of one network, epoch by epoch. torch and timm, no Ray.
+"""The training of one network, epoch by epoch, with torch and timm and without Ray.
 
-Everything random is a function of the seed, the step and the rank, so a training that goes on from the state after any
-step gives the weights of one that was never stopped.
+Everything random is a function of the seed, the step and the rank. So a training that goes on from the state after any
+step gives the same weights as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.supernets import summed_score
 
 EpochRow = dict[str, float | int | None]
-"""What an epoch leaves: the columns of `multinas_ray.runs.retrained.training_schema`."""
+"""The results of one epoch, with the columns of `multinas_ray.runs.training_schema`."""
 
 
 class NetworkTraining:
     """A network, its optimiser, its moving average and its batches on one rank.
 
     Args:
-        network: the network with its first weights, on `device`; it is trained in place.
+        network: the network with its first weights, on `device`. It is trained in place.
         config: the recipe.
         splits: the images.
-        crops: the data's own random crops and flips.
+        crops: the random crops and flips that suit the data.
         device: where this rank computes.
         rank: this rank, from 0.
         world_size: ranks that train this network; with more than one, torch.distributed is initialised.
 
     Raises:
-        DataError: a batch is more than the training images.
+        DataError: a batch is larger than the set of training images.
     """
 
     def __init__(
@@ -68,39 +68,39 @@ class NetworkTraining:
         self._ema = moving_average(network, config)
         self._parallel = _parallel(network, device) if world_size > 1 else network
         self.epoch = 0
-        """Epochs done."""
+        """Number of finished epochs."""
         self.step = 0
-        """Steps done of the next one."""
-        self._loss_sum = self._seconds = 0.0  # of these steps; the loss is the mean over ranks
+        """Number of finished steps of the next epoch."""
+        self._loss_sum = self._seconds = 0.0  # over these steps; the loss is the mean over ranks
         self.history: list[EpochRow] = []
-        """One row for each epoch done."""
+        """One row for each finished epoch."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether all epochs are done."""
+        """Whether all epochs are finished."""
         return self.epoch >= self.config.epochs
 
     @property
     def trained(self) -> nn.Module:
-        """The network to keep: of averaged weights where the recipe has an average."""
+        """The network to keep. It has the averaged weights if the recipe has an average."""
         return self.network if self._ema is None else self._ema.module
 
     def run_epoch(self, is_pause_wanted: Callable[[], bool] = lambda: False) -> EpochRow | None:
-        """Train what is left of an epoch, or up to a pause, in which the state can be saved.
+        """Train the rest of an epoch, or up to a pause in which the state can be saved.
 
         Args:
-            is_pause_wanted: asked after each step, the last one too; says the same on every rank.
+            is_pause_wanted: asked after each step, also the last one; its answer must be the same on every rank.
 
         Returns:
-            The epoch's row, the same on every rank; None for a pause: call it again to go on.
+            The row of the epoch, the same on every rank; None after a pause, then call it again to go on.
 
         Raises:
-            RunError: the loss is not finite any more.
+            RunError: the loss is not finite.
         """
         return None if self._run_steps(is_pause_wanted) else self._end_epoch()
 
     def _run_steps(self, is_pause_wanted: Callable[[], bool]) -> bool:
-        """Train the steps that are left of an epoch, or up to a pause; returns whether it paused."""
+        """Train the remaining steps of an epoch, or up to a pause; returns whether it paused."""
         started_seconds, steps = time.perf_counter(), self._batches.batches_per_epoch
         self._parallel.train()
         loss, is_paused = torch.zeros((), device=self._device), False
@@ -114,13 +114,13 @@ class NetworkTraining:
         return is_paused
 
     def _end_epoch(self) -> EpochRow:
-        """Judge and record an epoch after its last step; returns its row."""
+        """Evaluate and record an epoch after its last step; returns its row."""
         steps = self._batches.batches_per_epoch
         train_loss, seconds = self._loss_sum / steps, self._seconds
         if not np.isfinite(train_loss):
             raise RunError(
-                f"the training loss is {train_loss} in epoch {self.epoch + 1}: lower learning_rate="
-                f"{self.config.learning_rate:g}, or lengthen warmup_epochs={self.config.rise_epochs:g}"
+                f"the training loss must stay finite, it is {train_loss} in epoch {self.epoch + 1}: lower "
+                f"learning_rate={self.config.learning_rate:g}, or raise warmup_epochs={self.config.rise_epochs:g}"
             )
         self.epoch, self.step, self._loss_sum, self._seconds = self.epoch + 1, 0, 0.0, 0.0
         validation_loss = validation_accuracy = None
@@ -139,9 +139,9 @@ class NetworkTraining:
         return row
 
     def _train_on_batch(self, step: int) -> Tensor:
-        """One weight step, by its number over all epochs; returns this rank's training loss, on the device."""
+        """Make one weight step, numbered over all epochs; returns the training loss of this rank, on the device."""
         seed = np.random.SeedSequence((self.config.seed, step, self._rank)).generate_state(1, np.uint64)[0]
-        torch.manual_seed(int(seed))  # for blocks that draw (dropout)
+        torch.manual_seed(int(seed))  # for blocks that draw random numbers, such as dropout
         images, labels = self._batches.batch(step)
         images = self._vary(images, step)
         self._schedule.step_update(step)
@@ -157,20 +157,20 @@ class NetworkTraining:
         return loss.detach()
 
     def score(self, images: Images) -> tuple[float, float]:
-        """Mean cross-entropy and accuracy of the network to keep, over every image, in float32, on every rank."""
+        """Return the mean cross-entropy and the accuracy of the network to keep over all images, in float32."""
         return self._score(self._whole(images), len(images))
 
     @torch.no_grad()
     def _score(self, batches: Batches, num_images: int) -> tuple[float, float]:
         trained = self.trained.eval()
-        if self._world_size > 1:  # each rank has seen its own images: rank 0's statistics are the ones that are kept
+        if self._world_size > 1:  # each rank has statistics of its own images: those of rank 0 are kept
             for buffer in trained.buffers():
                 dist.broadcast(buffer, src=0)
         loss_sum, correct = self._summed(summed_score(trained, batches.all_batches())).tolist()
         return loss_sum / num_images, correct / num_images
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on: tensors and plain data, for torch.load(weights_only=True)."""
+        """Return all that is needed to go on, as tensors and plain data for torch.load(weights_only=True)."""
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -183,7 +183,7 @@ class NetworkTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load what `state_dict` gave; missing or unknown entries raise."""
+        """Load the result of `state_dict`; missing or unknown entries raise."""
         self.epoch, self.step, self.history = int(state["epoch"]), int(state["step"]), list(state["history"])
         self._loss_sum, self._seconds = float(state["loss_sum"]), float(state["seconds"])
         self.network.load_state_dict(state["network"])
@@ -192,7 +192,7 @@ class NetworkTraining:
         self._sgd.load_state_dict(state["sgd"])
 
     def _whole(self, images: Images) -> Batches:
-        """Batches of a whole set, not augmented."""
+        """Batches of a whole set, without augmentation."""
         size = max(1, min(self.config.batch_size, len(images)) // self._world_size)
         return self._stream(images, size * self._world_size, None)
 
@@ -225,14 +225,14 @@ class NetworkTraining:
 
 
 def sgd(network: nn.Module, config: RetrainConfig) -> torch.optim.SGD:
-    """SGD whose weight decay spares biases and normalisation (timm's parameter groups)."""
+    """Return SGD whose weight decay leaves out biases and normalisation (timm's parameter groups)."""
     groups = param_groups_weight_decay(network, config.weight_decay)
     momentum = config.momentum
     return torch.optim.SGD(groups, lr=config.peak_learning_rate, momentum=momentum, nesterov=momentum > 0)
 
 
 def schedule(optimizer: torch.optim.Optimizer, config: RetrainConfig, steps_per_epoch: int) -> CosineLRScheduler:
-    """The learning rate of each step: up linearly in the warm-up, then a half cosine to 0; for `step_update(step)`."""
+    """Return the schedule for `step_update(step)`: the rate rises linearly, then falls to 0 along a half cosine."""
     warmup = round(config.rise_epochs * steps_per_epoch)
     return CosineLRScheduler(
         optimizer,
@@ -245,7 +245,7 @@ def schedule(optimizer: torch.optim.Optimizer, config: RetrainConfig, steps_per_
 
 
 def moving_average(network: nn.Module, config: RetrainConfig) -> ModelEmaV3 | None:
-    """Timm's average of weights and statistics; its decay rises with the step. None where the recipe has none."""
+    """Return timm's average of weights and statistics, whose decay rises with the step; None if there is none."""
     if not config.ema_decay:
         return None
     return ModelEmaV3(
@@ -258,6 +258,6 @@ def _parallel(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _joined(splits: DataSplits) -> Images:
-    """Training and validation images; they are of one kind."""
+    """Training and validation images together; both are of one class."""
     train, validation = splits.train, splits.validation
     return train.join(validation)  # type: ignore[arg-type]

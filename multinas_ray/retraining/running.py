@@ -1,4 +1,4 @@
-"""Training the chosen networks of a search: side by side, each from its last checkpoint, none twice."""
+"""Retraining the chosen networks of a search, side by side, each from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import list_folders, resolve
 
 WORK_FOLDER = "retraining"
-"""Folder below a family for the trials' curves and worker groups."""
+"""Folder of a family in which Tune keeps the curves and the worker groups their files."""
 SYNC_SECONDS = 20
-"""How often Tune copies the curves into the run's folder."""
+"""Seconds between two copies of the curves into the folder of the run."""
 
 
 @checked_arguments
@@ -53,33 +53,34 @@ def retrain_networks(
     imports: Sequence[str] = (),
     console: Console | None = None,
 ) -> Family:
-    """Train the chosen networks of a search, test them, and write weights and figures beside the family.
+    """Train the chosen networks of a search, test them, and write their weights and results into the family.
 
-    Networks train side by side as the cluster has room, the largest first. What is finished is not trained again, and
-    what was cut off goes on from its last checkpoint: call it again with the same recipe. The test images choose
-    nothing. Networks of one architecture are trained once and share the result.
+    As many networks as the cluster has room for are trained side by side, the largest first. After an interruption,
+    call this again with the same recipe: finished networks are not trained again, and the others go on from their last
+    checkpoints. The test images are not used for any choice. Networks with the same architecture are trained once and
+    share the result.
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI.
-        config: the recipe; its defaults if None.
-        label: of the selection whose networks are meant; None for the run's own.
-        networks: numbers of the networks to train; None for all.
-        overwrite: drop earlier trainings of these networks and start anew.
-        trackers: MLflow, Weights & Biases.
-        data_path: where the images lie now; None: where they lay when the search ran.
-        imports: modules or .py files that define blocks of one's own.
-        console: where progress and the table are printed; the standard output by default.
+        config: the recipe; None: the defaults.
+        label: the label of the family; None for the run's own.
+        networks: the numbers of the networks to train; None for all.
+        overwrite: delete earlier trainings of these networks and start anew.
+        trackers: services that follow the trainings; None: none but TensorBoard.
+        data_path: where the images are now; None: where they were during the search.
+        imports: modules or .py files that define your own blocks.
+        console: where progress and the table are printed; None: the standard output.
 
     Returns:
-        The family, with `retrained_*` filled in `architectures`.
+        The family, whose `architectures` have the columns `retrained_*` filled in.
 
     Raises:
-        ConfigError, DataError: a setting or the images are not as they must be.
-        StateError: there is no such family, or its networks were trained by another recipe.
-        RunError: the cluster has too little, or trainings failed more often than they may.
+        ConfigError, DataError: a setting or the images break a rule.
+        StateError: there is no such family, or its networks were trained with another recipe.
+        RunError: the cluster lacks resources, or a training failed more often than `max_failures`.
         MissingPackageError: a tracker's package is not installed.
     """
-    run_path = str(resolve(run_path))  # trials have working directories of their own
+    run_path = str(resolve(run_path))  # absolute, for trials have working directories of their own
     opened = open_run(run_path, data_path=data_path, imports=imports)
     family = load_family(run_path, label)
     retraining = Retraining(
@@ -97,32 +98,32 @@ def retrain_networks(
 
 
 def checked_networks(family: Family, networks: Collection[int] | None) -> list[int]:
-    """The numbers of networks to train, ascending; all of the family's for None.
+    """Return the numbers of the networks to train in rising order; all of the family for None.
 
     Raises:
-        ConfigError: one is not in the family, or there are none.
+        ConfigError: a number is not in the family, or there are no numbers.
     """
     known = family.architectures["network"].tolist()
     chosen = known if networks is None else sorted(set(networks))
     if not chosen or not set(chosen) <= set(known):
-        raise ConfigError(f"{family.path} has the networks {known}, not {chosen}: give some of these")
+        raise ConfigError(f"{family.path} has the networks {known}, not {chosen}: give numbers of its networks")
     return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """One call's trainings: what is still to do, the trials that do it, and their record."""
+    """The retraining of one call: what is left to do, the trials that do it, and their record."""
 
     opened: OpenedRun
     family: Family
     config: RetrainConfig
     networks: Sequence[int]
-    """Ranks of those to train, ascending."""
+    """Numbers of the networks to train, in rising order."""
     trackers: Trackers
     console: Console
 
     def run(self, *, overwrite: bool) -> None:
-        """Train what is not trained, and record it."""
+        """Train the networks that are not trained yet, and record the results."""
         check_images(self.opened, self.config)
         callbacks = self.trackers.callbacks(resolve(self.family.path).name)
         jobs = self.jobs()
@@ -138,13 +139,13 @@ class Retraining:
             if waiting:
                 self._train(waiting, callbacks)
         except KeyboardInterrupt:
-            self.console.print("Interrupted. The same command goes on from the last checkpoints.")
+            self.console.print("Interrupted. Give the same command again to go on from the last checkpoints.")
             raise
         finally:
             self.record()
 
     def jobs(self) -> dict[int, RetrainJob]:
-        """The trainings, one for each architecture, by the number of the first network that has it."""
+        """The trainings, one for each architecture, by the number of its first network."""
         table = self.family.architectures
         numbers_of: dict[tuple[int, ...], list[int]] = {}
         for network, architecture in zip(table["network"], table["architecture"], strict=True):
@@ -166,10 +167,10 @@ class Retraining:
         }
 
     def _is_done(self, job: RetrainJob) -> bool:
-        """Whether a training of this recipe is finished; all networks of the architecture then have its files.
+        """Whether the training is finished with this recipe. If so, all networks of the architecture get its files.
 
         Raises:
-            StateError: another recipe was begun or finished.
+            StateError: it was begun or finished with another recipe.
         """
         for folder in job.folders:
             record = load_retraining(folder)
@@ -192,8 +193,9 @@ class Retraining:
         if results.errors:
             lines = str(results.errors[0]).strip().splitlines()
             raise RunError(
-                f"{len(results.errors)} of {len(jobs)} trainings failed for good (max_failures={config.max_failures}), "
-                f"one of them with {lines[-1]}; mend the cause and give the same command again: it goes on"
+                f"{len(results.errors)} of {len(jobs)} trainings failed more often than "
+                f"max_failures={config.max_failures}, one of them with {lines[-1]}: fix the cause and give the same "
+                "command again to go on"
             )
 
     def _tuner(self, order: list[int], jobs: dict[int, RetrainJob], callbacks: list[tune.Callback]) -> tune.Tuner:
@@ -218,7 +220,7 @@ class Retraining:
         )
 
     def _descriptions(self, jobs: dict[int, RetrainJob]) -> dict[int, str]:
-        """A name for each training: its networks' numbers and their size."""
+        """A name for each training: the numbers of its networks and their size."""
         table, name = self.family.architectures.set_index("network"), self.opened.run.config["complexity"]["name"]
         equal = {network: table.index[table["architecture"] == job.architecture] for network, job in jobs.items()}
         return {
@@ -227,7 +229,7 @@ class Retraining:
         }
 
     def record(self) -> None:
-        """Write what these networks' trainings came to, as their files say, into the family's table."""
+        """Write the results of these networks, which are read from their files, into the table of the family."""
         folders = [folder for job in self.jobs().values() for folder in job.folders]
         records = {int(resolve(folder).name): load_retraining(folder) for folder in folders}
         record_retrained(
@@ -236,10 +238,10 @@ class Retraining:
 
 
 def networks_at_once(config: RetrainConfig) -> int | None:
-    """Most trials at once. Ray must be running.
+    """The largest number of trials at once; None for no limit. Ray must be running.
 
-    Trials that only wait for a worker group ask for nearly nothing: more of them than there is room for groups would
-    starve each other. Other trials are kept in bounds by what they ask for.
+    A trial that waits for a worker group asks for almost no resources. If there were more such trials than the cluster
+    has room for groups, they would starve each other. Other trials are limited by the resources that they ask for.
     """
     if config.num_workers == 1:
         return None
@@ -249,22 +251,23 @@ def networks_at_once(config: RetrainConfig) -> int | None:
 
 
 def check_images(opened: OpenedRun, config: RetrainConfig) -> None:
-    """Load the images once on the driver, so that a bad one is named before anything starts.
+    """Load the images once on the driver, so that a damaged one is named before anything starts.
 
     Raises:
-        DataError: they are missing or damaged, not those of the search, or fewer than a batch.
+        DataError: they are missing or damaged, are not those of the search, or are fewer than one batch.
     """
     splits = load_splits(opened.data)
     found = splits.image_shape, splits.num_classes
     if found != (opened.space.input_shape, opened.space.num_classes):
         raise DataError(
-            f"the images are {found[0]} (channels, height, width) in {found[1]} classes, the networks take "
-            f"{opened.space.input_shape} and tell {opened.space.num_classes} apart: give the search's images by --data"
+            f"the networks take images of shape {opened.space.input_shape} (channels, height, width) in "
+            f"{opened.space.num_classes} classes, got {found[0]} in {found[1]} classes: give the images of the search "
+            "with --data"
         )
     num_images = len(splits.train) + (len(splits.validation) if config.train_on == "all" else 0)
     if num_images < config.batch_size:
         raise DataError(
-            f"batch_size={config.batch_size} is more than the {num_images} training images; set it to "
+            f"batch_size must be at most the {num_images} training images, got {config.batch_size}: set it to "
             f"{num_images // config.num_workers * config.num_workers} or less"
         )
 
@@ -274,13 +277,13 @@ def _check_same_recipe(folder: str, recorded: Mapping[str, Any], wanted: Mapping
     if names:
         told = "; ".join(f"{name}: recorded {recorded.get(name)}, now {wanted.get(name)}" for name in names[:3])
         raise StateError(
-            f"{folder} was trained by another recipe ({told}): give that one to go on or to keep it, or --overwrite to "
-            "drop it and train anew"
+            f"{folder} was trained with another recipe ({told}): give that recipe to go on, or --overwrite to delete "
+            "the training and start anew"
         )
 
 
 def retrained_table(family: Family, costs: Collection[str]) -> Table:
-    """The networks before and after, for the terminal."""
+    """The networks before and after retraining, for the terminal."""
     costs = [name for name in costs if name in family.architectures]
     table = Table(title=f"{len(family.architectures)} networks, accuracy on the test images", title_justify="left")
     for name in ("#", *costs, "supernet", "retrained", "epochs"):

@@ -1,4 +1,4 @@
-"""Services that follow trainings. Their packages are loaded when they are used."""
+"""Services that follow trainings. Their packages are imported when they are used."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Trackers:
-    """Services that follow the trainings, beside TensorBoard's files."""
+    """Services that follow the trainings, besides TensorBoard."""
 
     mlflow: Annotated[str | None, Flag(metavar="URI")] = None
-    """MLflow's tracking URI, such as http://server:5000 or sqlite:///runs.db; the experiment has the run's name."""
+    """Tracking URI of MLflow, such as http://server:5000 or sqlite:///runs.db; the experiment is named after the
+    run."""
     wandb: Annotated[str | None, Flag(metavar="PROJECT")] = None
-    """Project in Weights & Biases; its key is read from WANDB_API_KEY or from `wandb login`."""
+    """Project in Weights & Biases; the key is that of WANDB_API_KEY or of `wandb login`."""
 
     def callbacks(self, name: str) -> list[Callback]:
-        """Tune's own callbacks for them.
+        """Return Tune's callbacks for the services.
 
         Raises:
             MissingPackageError: a package is not installed.

@@ -16,20 +16,20 @@ from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.retraining.worker import RetrainJob, noticed_checkpoints, retraining_worker, train_network
 
 TRIAL_REPORT_SECONDS = 1.0
-"""Least time between a trial's results; the network's table has every epoch all the same."""
+"""Least time between two results of a trial; the table of the network has every epoch."""
 COORDINATOR_CPUS = 0.01
-"""What a trial asks for that only waits for its worker group. Tune refuses 0, and 1 would starve the group."""
+"""CPUs of a trial that only waits for its worker group. Tune refuses 0, and 1 would starve the group."""
 
 
 def retrain_trial(config: dict[str, Any], jobs: Mapping[int, RetrainJob]) -> None:
-    """Train the network that the trial's config names.
+    """Train the network that the config of the trial names.
 
-    One worker trains in the trial's own process: a worker group of its own would cost 10 to 25 seconds to start.
-    Several are a Ray Train worker group, whose reports come through to Tune.
+    A single worker trains in the process of the trial, since a worker group would take 10 to 25 seconds to start.
+    Several workers form a Ray Train worker group, whose reports are passed on to Tune.
 
     Args:
-        config: `network`: which one.
-        jobs: all of them.
+        config: its `network` is the number of the network.
+        jobs: the jobs of all networks, by number.
     """
     job = jobs[config["network"]]
     if job.config.num_workers > 1:
@@ -43,12 +43,12 @@ def retrain_trial(config: dict[str, Any], jobs: Mapping[int, RetrainJob]) -> Non
 
 
 def trial_resources(config: RetrainConfig) -> dict[str, float]:
-    """What a trial asks Ray for."""
+    """The resources that a trial asks Ray for."""
     return {"cpu": COORDINATOR_CPUS} if config.num_workers > 1 else _lower(training_resources(config))
 
 
 def training_resources(config: RetrainConfig) -> dict[str, float]:
-    """What each worker of a network asks Ray for."""
+    """The resources that each worker of a network asks Ray for."""
     return {"CPU": config.cpus_per_worker, **({"GPU": 1.0} if config.use_gpu else {})}
 
 
@@ -65,7 +65,7 @@ def _train_in_group(job: RetrainJob, network: int) -> None:
             num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=training_resources(config)
         ),
         run_config=ray.train.RunConfig(
-            # The network's own checkpoint is what it goes on from, so every start is a new run to Ray Train.
+            # The training goes on from the checkpoint of its network, so to Ray Train every start is a new run.
             name=f"network-{network}-{uuid.uuid4().hex[:8]}",
             storage_path=job.work_path,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),

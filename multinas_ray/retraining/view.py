@@ -1,4 +1,4 @@
-"""What a person sees while the chosen networks are trained: one line for each."""
+"""The progress of retraining: one line for each network."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from multinas_ray.runs import format_count
 
 
 class RetrainingView(tune.Callback):
-    """Live progress in a terminal; elsewhere the same lines every half minute and at the end.
+    """Shows live progress in a terminal; elsewhere it prints the same lines every half minute and at the end.
 
     It follows the trials as a Tune callback. Use it as a context manager.
 
     Args:
-        descriptions: each network's name for the reader, by its number.
-        epochs: of each training.
-        finished: called with a network's number when its files are written.
+        descriptions: the name of each network for people, by its number.
+        epochs: the epochs of each training.
+        finished: called with the number of a network after its files are written.
         console: where to print.
     """
 
@@ -60,7 +60,7 @@ class RetrainingView(tune.Callback):
             self._console.print(self._progress.get_renderable())
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune when a network's training starts, or starts again."""
+        """Called by Tune when the training of a network starts or starts again."""
         task = self._tasks[trial.config["network"]]
         self._progress.start_task(task)
         self._show(task, state="starting")
@@ -68,12 +68,12 @@ class RetrainingView(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Called by Tune for each report."""
+        """Called by Tune for each result."""
         if "train_loss" in result:
             self._show(self._tasks[trial.config["network"]], completed=result["epoch"], state=_state(result))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune when a network is done."""
+        """Called by Tune when a network is finished."""
         network = trial.config["network"]
         self._finished(network)
         task, accuracy = self._tasks[network], trial.last_result.get("test_accuracy", math.nan)
@@ -81,7 +81,7 @@ class RetrainingView(tune.Callback):
         self._show(task, completed=self._epochs, state=f"done, test accuracy {accuracy:.2%}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune when a network is given up."""
+        """Called by Tune when the training of a network has failed for good."""
         self._show(self._tasks[trial.config["network"]], state="failed")
 
     def _show(self, task: Any, **changes: Any) -> None:
@@ -92,7 +92,7 @@ class RetrainingView(tune.Callback):
         self._console.print(self._progress.get_renderable())
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles callbacks into tuner.pkl; this one is of use in its own process only."""
+        """Nothing is pickled: Tune pickles callbacks into tuner.pkl, but this one serves its own process only."""
         return {}
 
 

@@ -1,7 +1,8 @@
-"""One chosen network from its first weights to its file: checkpoints, resuming, the last test.
+"""Training one chosen network from its first weights to its file: checkpoints, resuming, and the final test.
 
 The same function trains in the process of a Tune trial (one worker) and on each rank of a Ray Train worker group
-(several). Its checkpoints lie in the network's own folder, so it goes on after any death, with any number of workers.
+(several workers). The checkpoint is in the folder of the network, so the training goes on after any failure, with any
+number of workers.
 """
 
 from __future__ import annotations
@@ -43,14 +44,15 @@ if TYPE_CHECKING:
 
 CHECKPOINT_VERSION = 2
 GROUP_REPORT_SECONDS = 5.0
-"""Least time between reports of a worker group; each may wait for Ray Train's controller, which looks every 2 s."""
+"""Least time between reports of a worker group. A report may wait for the controller of Ray Train, which polls every
+2 s."""
 
 Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainJob:
-    """One network to train: all that its workers need."""
+    """Everything that the workers of one network need to train it."""
 
     space: NetworkSpace
     data: DataConfig
@@ -59,13 +61,13 @@ class RetrainJob:
     folders: tuple[str, ...]
     """Folders of the networks with this architecture; the first holds the checkpoint."""
     work_path: str
-    """Folder for what a worker group leaves."""
+    """Folder for the files of a worker group."""
     supernet_weights: str | None
-    """File of the weights it had in the supernet, for init="supernet"."""
+    """File of the weights that the network had in the supernet, for init="supernet"."""
 
     @property
     def record(self) -> RetrainingRecord:
-        """What its folders say while it is not finished."""
+        """The record in the folders as long as the training is not finished."""
         return RetrainingRecord(architecture=self.architecture, recipe=self.config.identity())
 
 
@@ -78,17 +80,17 @@ def train_network(
     world_size: int = 1,
     is_checkpoint_wanted: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train a network to its end from its last checkpoint, test it, and write its files.
+    """Train a network from its last checkpoint to the end, test it, and write its files.
 
     Args:
-        job: the network.
-        report: takes an epoch's row; at last one with test_loss and test_accuracy.
+        job: the network to train.
+        report: takes the row of an epoch; the last one has test_loss and test_accuracy too.
         report_seconds: least time between reports.
         device: where this rank computes.
         rank: this rank, from 0.
         world_size: ranks that train this network.
-        is_checkpoint_wanted: asked after each step; says the same on every rank. Beside it a checkpoint is saved at the
-            ends of epochs, every `checkpoint_interval_seconds` at most.
+        is_checkpoint_wanted: asked after each step; its answer must be the same on every rank. In addition, checkpoints
+            are saved at the ends of epochs, at most every `checkpoint_interval_seconds`.
 
     Raises:
         RunError: the training diverged.
@@ -113,7 +115,7 @@ def train_network(
 
 
 def start_training(job: RetrainJob, device: torch.device, rank: int = 0, world_size: int = 1) -> NetworkTraining:
-    """The training of a job at its last checkpoint, or at its start.
+    """Start the training of a job, from its last checkpoint if there is one.
 
     Raises:
         StateError: the checkpoint is damaged or of another version.
@@ -129,31 +131,31 @@ def start_training(job: RetrainJob, device: torch.device, rank: int = 0, world_s
 
 
 def first_weights(job: RetrainJob) -> nn.Module:
-    """The network before its first epoch, on the CPU.
+    """Return the network before its first epoch, on the CPU.
 
     Raises:
-        StateError: its weights in the supernet cannot be read.
+        StateError: the weights of the supernet are needed and cannot be read.
     """
     network = build_subnet(job.space, job.architecture, seed=job.config.seed)
     if job.config.init == "supernet":
         if job.supernet_weights is None:
             raise StateError(
-                f'{job.folders[0]} has no weights of the supernet, which init="supernet" starts from: choose the '
-                'networks again by `multinas-ray select`, or set init="scratch"'
+                f'init="supernet" needs weights of the supernet, {job.folders[0]} has none: choose the networks again '
+                'with `multinas-ray select`, or set init="scratch"'
             )
         network.load_state_dict(_load_file(resolve(job.supernet_weights), torch.device("cpu")))
     return network
 
 
 class Pace:
-    """Says every so often that something is due, on all ranks at once: rank 0's clock counts."""
+    """Says at intervals that something is due, on all ranks at the same time, by the clock of rank 0."""
 
     def __init__(self, interval_seconds: float, world_size: int, device: torch.device) -> None:
         self._interval_seconds, self._world_size, self._device = interval_seconds, world_size, device
         self._last_seconds = time.monotonic()
 
     def __call__(self) -> bool:
-        """Whether it is due now; then it is due again after the interval."""
+        """Whether it is due now. If so, it is due again after the interval."""
         is_due = time.monotonic() - self._last_seconds >= self._interval_seconds
         if self._world_size > 1:
             told = torch.tensor(int(is_due), device=self._device)
@@ -165,7 +167,7 @@ class Pace:
 
 
 def save_checkpoint(training: NetworkTraining, job: RetrainJob) -> None:
-    """Write the state after a step, and the table of epochs, in place of the last."""
+    """Write the state after a step and the table of epochs, in place of the last ones."""
     file = _checkpoint_file(job)
     write_atomic(file, _to_bytes({"version": CHECKPOINT_VERSION, **training.state_dict()}))
     for folder in job.folders:
@@ -173,7 +175,7 @@ def save_checkpoint(training: NetworkTraining, job: RetrainJob) -> None:
 
 
 def finish(training: NetworkTraining, job: RetrainJob, result: Retrained) -> None:
-    """Write the trained weights in place of all older ones, then the record that says so, and drop the checkpoint."""
+    """Write the trained weights in place of older ones, then the record of the result, and delete the checkpoint."""
     weights = _to_bytes({name: value.cpu().contiguous() for name, value in training.trained.state_dict().items()})
     for folder in job.folders:
         write_training(folder, training.history)
@@ -187,12 +189,12 @@ def finish(training: NetworkTraining, job: RetrainJob, result: Retrained) -> Non
 
 @contextmanager
 def noticed_checkpoints(device: torch.device, world_size: int = 1, local_rank: int = 0) -> Iterator[Callable[[], bool]]:
-    """What is asked on every rank after each step, and says when a notice of one of the nodes wants a checkpoint.
+    """Give the function that every rank asks after each step: whether the notice of a node wants a checkpoint.
 
     Args:
         device: where this rank computes.
         world_size: ranks of the training.
-        local_rank: this rank on its node; the first one of a node watches for its notice, within the context.
+        local_rank: number of this rank on its node; within the context, the first rank of a node watches for notices.
     """
     node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     checkpoints = NoticedCheckpoints(device, world_size)
@@ -202,7 +204,7 @@ def noticed_checkpoints(device: torch.device, world_size: int = 1, local_rank: i
 
 
 def retraining_worker(config: dict[str, Any]) -> None:
-    """Ray Train's entry point on every rank of a group that trains one network; `config["job"]` is a RetrainJob."""
+    """The entry point on every rank of a Ray Train worker group; `config["job"]` is the RetrainJob."""
     job: RetrainJob = config["job"]
     context = ray.train.get_context()
     device = ray.train.torch.get_device()
@@ -216,7 +218,7 @@ def retraining_worker(config: dict[str, Any]) -> None:
 
 
 def _told(row: EpochRow) -> dict[str, Any]:
-    """A row as a metric dictionary; the loggers' horizontal axis is the epoch."""
+    """A row as a dictionary of metrics; the epoch is the horizontal axis of the loggers."""
     return {**{name: value for name, value in row.items() if value is not None}, "timesteps_total": row["epoch"]}
 
 
@@ -233,7 +235,9 @@ def _to_bytes(state: dict[str, Any]) -> bytes:
 def _load(file: Location, device: torch.device) -> dict[str, Any]:
     state = _load_file(file, device)
     if state.pop("version", None) != CHECKPOINT_VERSION:
-        raise StateError(f"{file} is of another version, expected {CHECKPOINT_VERSION}: train anew with --overwrite")
+        raise StateError(
+            f"{file} must be of version {CHECKPOINT_VERSION}, it is of another one: train anew with --overwrite"
+        )
     return state
 
 
@@ -242,6 +246,6 @@ def _load_file(file: Location, device: torch.device) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(io.BytesIO(read_bytes(file)), map_location=device, weights_only=True)
     except StateError:
         raise
-    except Exception as error:  # torch raises what the file's damage happens to cause
+    except Exception as error:  # torch raises various exceptions for damaged files
         raise StateError(f"{file} cannot be read ({error}): restore a copy, or train anew with --overwrite") from error
     return state

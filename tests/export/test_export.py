@@ -157,10 +157,10 @@ def test_retrained_weights_are_taken_where_there_are_any_and_it_is_told(exported
             expected = network_of(run_path, number, kind)(images)
             actual = torch.export.load(folder_of(run_path, number) / "model.pt2").module()(pixels)
         torch.testing.assert_close(actual, expected, atol=TOLERANCE, rtol=0)
-    assert "Weights of the supernet: retrain" in printed
+    assert "Some networks have the supernet's weights: retrain them" in printed
     assert "retrained" in printed
     assert "supernet's" not in (folder_of(run_path, 0) / "README.md").read_text().partition("## Figures")[0]
-    assert "**Its weights are the supernet's**" in (folder_of(run_path, 1) / "README.md").read_text()
+    assert "**Its weights are the supernet's.**" in (folder_of(run_path, 1) / "README.md").read_text()
 
 
 def test_the_cards_own_code_runs_without_this_package_and_gives_the_networks_logits(exported):
@@ -229,7 +229,7 @@ def test_the_card_tells_the_figures(exported):
         f"{len(splits.train):,} training",
         "17 epochs",
         "ema_decay 0.5",
-        "How fast it is on a device is not known here",
+        "The latency on a device is not known",
     ]
     told += [f"| `{name}` | {size:,} bytes |" for name, size in networks[0].sizes.items()]
     told += [f"| {parity.max_abs_difference:.2g} | 100.00% |" for parity in networks[0].parities]
@@ -334,7 +334,7 @@ def test_a_network_that_is_trained_meanwhile_is_not_exported(run_path, monkeypat
         return export_network(*arguments, **more)
 
     monkeypatch.setattr(export_module, "export_network", train_meanwhile)
-    with pytest.raises(StateError, match="network 0 got other weights while it was exported: export it again"):
+    with pytest.raises(StateError, match="the weights of network 0 changed while it was exported: export it again"):
         export_networks(run_path, ExportConfig(onnx=False), networks=[0], console=quiet())
     assert not folder_of(run_path, 0).exists()
 
@@ -391,7 +391,7 @@ def test_blocks_of_ones_own_are_named_and_no_code_is_claimed_for_them(exported):
     described["network"]["blocks"][2] = {"type": "GatedBlock", "name": "gated"}
     parity = FileParity("model.pt2", "torch", 10, 0.0, 1.0, {"1": 0.0})
     card = model_card(described, {"model.pt2": 10}, [parity])
-    assert "blocks of the types GatedBlock are of the searcher's own code" in card
+    assert "needs the code of the block types GatedBlock, which is not part of multinas-ray" in card
     assert "class Residual" not in card
 
 
@@ -401,10 +401,10 @@ def test_blocks_of_ones_own_are_named_and_no_code_is_claimed_for_them(exported):
         (
             {"weights": "retrained"},
             StateError,
-            r"network 1 has not been retrained: run multinas-ray retrain",
+            r"network 1 has not been retrained: run `multinas-ray retrain",
         ),
         ({"networks": 1}, ConfigError, "export_networks: networks must be a list or None, got 1"),
-        ({"networks": [1, 5]}, ConfigError, r"no network 5; it has \[0, 1\]"),
+        ({"networks": [1, 5]}, ConfigError, r"has the networks \[0, 1\], not 5: give numbers"),
         ({"label": "phones"}, StateError, "phones"),
     ],
 )

@@ -232,7 +232,9 @@ def test_a_diverged_training_is_told(make_training):
     linear = nn.Linear(64, 10)
     nn.init.constant_(linear.weight, math.nan)
     training = make_training(nn.Sequential(nn.Flatten(), linear))
-    with pytest.raises(RunError, match=r"the training loss is nan in epoch 1: lower learning_rate=0\.1, or lengthen"):
+    with pytest.raises(
+        RunError, match=r"the training loss must stay finite, it is nan in epoch 1: lower learning_rate=0\.1, or raise"
+    ):
         training.run_epoch()
 
 

@@ -33,9 +33,9 @@ def test_the_warm_up_is_five_epochs_or_a_tenth_of_a_short_training(settings, ris
     ("settings", "told"),
     [
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"epochs": 5, "warmup_epochs": 5}, "below epochs=5, got 5.0; leave it out"),
-        ({"batch_size": 10, "num_workers": 4}, "num_workers=4; set it to 12"),
-        ({"batch_size": 4, "num_workers": 4}, "at least 2 images on each worker"),
+        ({"epochs": 5, "warmup_epochs": 5}, "below epochs=5, got 5.0: leave it out"),
+        ({"batch_size": 10, "num_workers": 4}, "num_workers=4, got 10: set it to 12"),
+        ({"batch_size": 4, "num_workers": 4}, "at least 2 images for each of num_workers"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"learning_rate": float("nan")}, "learning_rate must be finite, got nan"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\)"),

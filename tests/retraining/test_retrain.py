@@ -80,7 +80,7 @@ def test_another_recipe_is_refused_unless_it_is_to_replace_the_old_one(run_path,
     retrain(run_path, networks=[0])
     other = dataclasses.replace(RECIPE, epochs=5)
     with pytest.raises(
-        StateError, match=r"networks/0 was trained by another recipe \(epochs: recorded 3, now 5\).*--overwrite"
+        StateError, match=r"networks/0 was trained with another recipe \(epochs: recorded 3, now 5\).*--overwrite"
     ):
         retrain(run_path, other)
     (Path(run_path) / "networks" / "0" / CHECKPOINT_FILE).touch()
@@ -149,12 +149,12 @@ def test_the_files_of_another_architecture_are_not_taken_for_a_network(run_path,
 
 
 def test_what_cannot_be_trained_is_told(run_path, trained):
-    with pytest.raises(ConfigError, match=r"has the networks \[0, 1, 2\], not \[0, 3\]: give some of these"):
+    with pytest.raises(ConfigError, match=r"has the networks \[0, 1, 2\], not \[0, 3\]: give numbers of its networks"):
         retrain(run_path, networks=[3, 0])
     with pytest.raises(ConfigError, match="not \\[\\]"):
         retrain(run_path, networks=[])
     with pytest.raises(
-        DataError, match=r"batch_size=1439 is more than the 1438 training images; set it to 1438 or less"
+        DataError, match=r"batch_size must be at most the 1438 training images, got 1439: set it to 1438 or less"
     ):
         retrain(run_path, RetrainConfig(batch_size=1439))
     with pytest.raises(DataError, match="set it to 1150 or less"):
