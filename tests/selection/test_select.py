@@ -83,8 +83,9 @@ def templates(tmp_path_factory):
     """A search that has come to its end, before and after its networks were chosen."""
     folder = tmp_path_factory.mktemp("templates")
     config = small_config(folder / "searched", coefficients=COEFFICIENTS)
-    session = RecordedSearch(config, 0).run()
+    session = RecordedSearch(config, 0)
     session.record._record._started_seconds -= 1000.0  # as if it had taken so long
+    session.run()
     session.record.save(session.schedule.next_round)
     write_supernet(Supernet(config.space, norm_batch_size=2, seed=0), config.run_path)
     shutil.copytree(folder / "searched", folder / "finished")
