@@ -4,8 +4,10 @@ Only what takes long is shortened: a search itself, the number of trials, the ep
 """
 
 import argparse
+import ast
 import importlib
 import importlib.util
+import inspect
 import os
 import re
 import shlex
@@ -73,6 +75,23 @@ def test_every_python_block_is_run_by_one_of_these_tests() -> None:
     assert len(PYTHON) >= 7
     for page, block in PYTHON:
         assert sum(kind in block for kind in kinds) == 1, f"{page}:\n{block}"
+
+
+@pytest.mark.parametrize(("page", "block"), PYTHON)
+def test_functions_of_the_package_take_the_arguments_that_they_are_given(page: str, block: str) -> None:
+    """Soon, without the minutes that some blocks take to run."""
+    tree = ast.parse(block)
+    names = {
+        alias.asname or alias.name: getattr(importlib.import_module(node.module or ""), alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("multinas_ray")
+        for alias in node.names
+    }
+    assert names
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in names:
+            keywords = {keyword.arg or "": None for keyword in call.keywords}
+            inspect.signature(names[call.func.id]).bind(*call.args, **keywords)
 
 
 def test_a_space_of_ones_own_takes_under_30_lines_and_builds(monkeypatch: pytest.MonkeyPatch) -> None:
