@@ -5,7 +5,8 @@ import os
 import pytest
 
 pytest_plugins = [
-    f"tests.support.{name}" for name in ("made_up_search", "small_search", "synthetic_run", "worker_jobs")
+    f"tests.support.{name}"
+    for name in ("made_up_nodes", "made_up_search", "small_search", "synthetic_run", "worker_jobs")
 ]
 
 os.environ |= {

@@ -3,21 +3,10 @@
 import io
 
 import pytest
-import ray
 from rich.console import Console
 
 from multinas_ray.cluster import check_room, resources, room_for, wait_for_room
 from multinas_ray.errors import RunError
-
-
-@pytest.fixture
-def cluster(monkeypatch):
-    def of(*nodes):
-        alive = [{"Alive": True, "Resources": dict(zip(("CPU", "GPU"), node, strict=True))} for node in nodes]
-        dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
-        monkeypatch.setattr(ray, "nodes", lambda: [*alive, dead])
-
-    return of
 
 
 @pytest.mark.parametrize("come", [True, False])

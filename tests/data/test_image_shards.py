@@ -10,8 +10,6 @@ import torch
 
 from multinas_ray.data import (
     DataConfig,
-    ImageStream,
-    ResizedCrop,
     StreamedImages,
     inspect_data,
     load_splits,
@@ -21,6 +19,7 @@ from multinas_ray.data import shards as shards_module
 from multinas_ray.data.shards import ImageShards, scan_images
 from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError, DataError, RunError
+from tests.data.streams import stream
 from tests.support.image_trees import write_tree
 from tests.support.narrow import pixels_of, present
 
@@ -92,20 +91,6 @@ def test_batches_in_memory_are_those_of_the_files(tree, shards):
         np.testing.assert_array_equal(np.bincount(one.labels), np.bincount(other.labels))
     rows = [np.concatenate([pixels_of(part) for part in (s.train, s.validation)]) for s in (from_files, from_shards)]
     assert {image.tobytes() for image in rows[0]} == {image.tobytes() for image in rows[1]}
-
-
-def stream(images, **changes):
-    settings = {
-        "batch_size": 8,
-        "seed": 3,
-        "shuffle": True,
-        "augment": ResizedCrop(),
-        "mean": (0.5,) * 3,
-        "std": (0.25,) * 3,
-        "device": "cpu",
-        "norm_batch_size": 2,
-    }
-    return ImageStream(images, **{**settings, **changes})
 
 
 def test_ranks_and_processes_change_nothing(shards):

@@ -21,10 +21,9 @@ from multinas_ray.data import (
 )
 from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError, DataError
+from tests.data.streams import MEAN, STD, stream
 from tests.support.image_trees import picture, write_tree
 from tests.support.narrow import present
-
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -35,20 +34,6 @@ def tree(tmp_path_factory):
 
 def images(tree, **fields):
     return StreamedImages(scan_tree(str(tree)).train, 8, **{"num_processes": 0, **fields})
-
-
-def stream(images, **changes):
-    settings = {
-        "batch_size": 8,
-        "seed": 3,
-        "shuffle": True,
-        "augment": ResizedCrop(),
-        "mean": MEAN,
-        "std": STD,
-        "device": "cpu",
-        "norm_batch_size": 2,
-    }
-    return ImageStream(images, **{**settings, **changes})
 
 
 def equal(one, other):

@@ -3,7 +3,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import ray
 from rich.console import Console
 
 from multinas_ray.cluster import NodeFacts
@@ -150,16 +149,6 @@ def test_images_that_do_not_fit_say_why(make_config, changes, text):
     with pytest.raises(DataError) as caught:
         check_data(make_config(**changes))
     assert str(caught.value) == text
-
-
-@pytest.fixture
-def cluster(monkeypatch):
-    def of(*nodes):
-        alive = [{"Alive": True, "Resources": dict(zip(("CPU", "GPU"), node, strict=True))} for node in nodes]
-        dead = {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0}}
-        monkeypatch.setattr(ray, "nodes", lambda: [*alive, dead])
-
-    return of
 
 
 def test_a_cluster_that_has_enough_is_fine(make_config, cluster):
