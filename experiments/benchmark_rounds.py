@@ -6,10 +6,10 @@ Then rounds of that search (its subnets, its batches) run in this process, in tu
 computes shared prefixes once, and through a bare loop over plain networks, one subnet after the other.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 
-from experiments.quickstart import quickstart_config
-from multinas_ray.commands.experiment import add_run_arguments
+from experiments.quickstart import QUICKSTART
 from multinas_ray.data import load_splits
 from multinas_ray.oneshot import OneShotSearchConfig, Round, RoundWorker, WorkerJob, run_search
 from multinas_ray.runs import Run
@@ -125,14 +124,12 @@ def _ratio(worker: RoundWorker, run: Run, number: int, kind: str) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = replace(QUICKSTART, description=str(__doc__)).parser()
     parser.add_argument("--repeats", type=int, default=15, help="rounds compared in each phase (default: %(default)s)")
-    add_run_arguments(parser, name="benchmark_rounds")
     arguments = parser.parse_args(argv)
     console = Console()
     with tempfile.TemporaryDirectory() as storage:
-        arguments.storage = storage
-        config = quickstart_config(arguments)
+        config = replace(QUICKSTART.config(arguments), storage_path=storage, name="benchmark_rounds")
         run = run_search(config, console=console)
     console.print(orchestration_table(run))
     console.print(compute_table(config, run, arguments.repeats))

@@ -8,11 +8,15 @@ test.parquet. Presets:
          of its published relatives; for GPUs.
 """
 
-import argparse
+from __future__ import annotations
 
-from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
+from dataclasses import dataclass
+from typing import Literal
+
+from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import DataConfig
 from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.settings import checked
 from multinas_ray.spaces import cifar10_mobile_space, nas_bench_macro_space
 from multinas_ray.supernets import WeightTraining
 
@@ -21,14 +25,13 @@ FULL_BATCH_SIZE = 256
 FULL_EPOCH = FULL_TRAIN_IMAGES // FULL_BATCH_SIZE
 
 
-def small_config(path: str, download: bool) -> OneShotSearchConfig:
+def small_config() -> OneShotSearchConfig:
     """Minutes on two CPU cores: NAS-Bench-Macro's space of 8 blocks, half as wide, on 20,000 images of 16x16."""
     return OneShotSearchConfig(
         space=nas_bench_macro_space(width_multiplier=0.5, image_size=16),
         data=DataConfig(
             source="cifar10",
-            path=path,
-            download=download,
+            path="data",
             validation_fraction=0.2,
             max_train_images=20_000,
             image_size=16,
@@ -44,7 +47,7 @@ def small_config(path: str, download: bool) -> OneShotSearchConfig:
     )
 
 
-def full_config(path: str, download: bool) -> OneShotSearchConfig:
+def full_config() -> OneShotSearchConfig:
     """100 epochs on half of the training images, the other half judging architectures.
 
     The half-and-half split, momentum, weight decay 3e-4, clipping at norm 5 and a learning rate of 0.025 at 64 images
@@ -53,7 +56,7 @@ def full_config(path: str, download: bool) -> OneShotSearchConfig:
     """
     return OneShotSearchConfig(
         space=cifar10_mobile_space(),
-        data=DataConfig(source="cifar10", path=path, download=download, validation_fraction=0.5),
+        data=DataConfig(source="cifar10", path="data", validation_fraction=0.5),
         name="cifar10",
         coefficients=(0.0, 0.01, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0),
         complexity="flops",
@@ -74,21 +77,26 @@ def full_config(path: str, download: bool) -> OneShotSearchConfig:
 PRESETS = {"small": small_config, "full": full_config}
 
 
-def cifar10_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
-    """The chosen preset, with the command line's flags."""
-    return with_run_arguments(PRESETS[arguments.preset](arguments.data, arguments.download), arguments)
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Cifar10Options(ExperimentOptions):
+    """Which of the two searches."""
+
+    preset: Literal["small", "full"] = "small"
+    """Small, to see the whole path, or at the scale of the published searches."""
+
+
+def cifar10_config(options: Cifar10Options) -> OneShotSearchConfig:
+    """The search of the chosen preset; its images lie in the folder data, or where --data says."""
+    return PRESETS[options.preset]()
+
+
+CIFAR10 = Experiment(description=__doc__, config_of=cifar10_config, options=Cifar10Options)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the experiment; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="small", help="(default: %(default)s)")
-    parser.add_argument("--data", metavar="DIR", default="data", help="folder of the images (default: %(default)s)")
-    parser.add_argument(
-        "--download", action="store_true", help="fetch the images (170 MB) into DIR if they are not there"
-    )
-    add_run_arguments(parser, name="cifar10")
-    return run_experiment(parser, cifar10_config, argv)
+    return CIFAR10.run(argv)
 
 
 if __name__ == "__main__":

@@ -6,19 +6,24 @@ given, a space of MBConv blocks is made for the images' size. One flag each brin
 experiments/own_blocks.py.
 """
 
-import argparse
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import log2
-from typing import Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 
-from multinas_ray.cluster import load_module, load_object
-from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
-from multinas_ray.data import DataConfig, DataFacts, inspect_data
+from multinas_ray.commands.experiment import Experiment, ExperimentOptions
+from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.settings import Flag, PositiveInt, checked
 from multinas_ray.spaces import Block, ConvLayer, Cost, Head, NetworkSpace, Position, mbconv, skip
 from multinas_ray.supernets import WeightTraining
+
+if TYPE_CHECKING:
+    from multinas_ray.data import DataFacts
 
 # All numbers here are ours: small enough for a first run on a laptop, to be raised by flags.
 DEFAULT_COEFFICIENTS = (0.0, 0.1, 0.3, 1.0)
@@ -76,41 +81,56 @@ def batch_settings(facts: DataFacts, num_workers: int, batch_size: int | None) -
     }
 
 
-def custom_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
-    """The configuration for the images at --data, with the command line's flags."""
-    data = DataConfig(
-        source="folder",
-        path=arguments.data,
-        image_size=arguments.image_size,
-        validation_fraction=arguments.validation_fraction,
-        horizontal_flip=not arguments.no_flip,
-        strict=arguments.strict,
-        in_memory=not arguments.stream,
-    )
-    facts = inspect_data(data)
-    for name in arguments.imports:
-        load_module(name)
-    make_space: Callable[..., Any] = load_object(arguments.space) if arguments.space else mobile_space
-    space = _checked(make_space(facts.image_shape, len(facts.class_names)), NetworkSpace, arguments.space)
+@checked
+@dataclass(frozen=True, kw_only=True)
+class CustomOptions(ExperimentOptions):
+    """The images, and functions that make a space and costs for them."""
+
+    data: DataConfig = field(default_factory=lambda: DataConfig(source="folder", path="images"))
+    """The images; in the folder images, unless their path is told."""
+    num_workers: PositiveInt = 1
+    """Workers of the search, which fill whole normalisation groups."""
+    batch_size: PositiveInt | None = None
+    """Images of one weight step; None: 128, or fewer where there are fewer images."""
+    space_function: Annotated[str | None, Flag("space", metavar="FILE.py:FUNCTION")] = None
+    """A space of your own: a function of (image_shape, num_classes); None: MBConv blocks for the images' size."""
+    cost_functions: Annotated[tuple[str, ...], Flag("cost", metavar="FILE.py:FUNCTION")] = ()
+    """Costs of your own: functions of the space that return a Cost. The first is the complexity."""
+
+
+def custom_config(options: CustomOptions) -> OneShotSearchConfig:
+    """The search for the images at --data: coefficients, 30 epochs of warm-up and 30 of search, at least 300 and 150.
+
+    Raises:
+        ConfigError: a function returns something else.
+        DataError: there are no images.
+    """
+    from multinas_ray.cluster import load_object
+    from multinas_ray.data import inspect_data
+
+    facts = inspect_data(options.data)
+    function = options.space_function
+    make_space: Callable[..., Any] = mobile_space if function is None else load_object(function)
+    space = _checked(make_space(facts.image_shape, len(facts.class_names)), NetworkSpace, str(function))
     costs = [
         _checked(load_object(name)(space), Cost, name)  # type: ignore[type-abstract]
-        for name in arguments.cost
+        for name in options.cost_functions
     ]
-    batches = batch_settings(facts, arguments.num_workers, arguments.batch_size)
+    batches = batch_settings(facts, options.num_workers, options.batch_size)
     epoch = facts.num_train // batches["batch_size"]
-    config = OneShotSearchConfig(
+    return OneShotSearchConfig(
         space=space,
-        data=dataclasses.replace(data, image_size=facts.image_shape[1]),
-        name=arguments.name,
+        data=dataclasses.replace(options.data, image_size=facts.image_shape[1]),
+        name="custom",
         coefficients=DEFAULT_COEFFICIENTS,
         complexity=costs[0].name if costs else "flops",
         extra_costs=costs,
-        warmup_rounds=_default(arguments.warmup_rounds, max(LEAST_WARMUP_ROUNDS, WARMUP_EPOCHS * epoch)),
-        search_rounds=_default(arguments.search_rounds, max(LEAST_SEARCH_ROUNDS, SEARCH_EPOCHS * epoch)),
+        warmup_rounds=max(LEAST_WARMUP_ROUNDS, WARMUP_EPOCHS * epoch),
+        search_rounds=max(LEAST_SEARCH_ROUNDS, SEARCH_EPOCHS * epoch),
         num_train_architectures=2,
         training=WeightTraining(weight_decay=3e-4, **batches),
+        num_workers=options.num_workers,
     )
-    return with_run_arguments(config, arguments)
 
 
 def _checked(made: Any, kind: type[Made], name: str) -> Made:
@@ -119,42 +139,12 @@ def _checked(made: Any, kind: type[Made], name: str) -> Made:
     return made
 
 
-def _default(value: int | None, default: int) -> int:
-    return default if value is None else value
-
-
-def custom_parser() -> argparse.ArgumentParser:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    group = parser.add_argument_group("the images").add_argument
-    group("--data", metavar="DIR", required=True, help="folder with a folder of images for each class")
-    group("--image-size", metavar="PIXELS", type=int, help="height and width (default: the images' median, at most 64)")
-    text = "share of the training images that judge architectures (default: %(default)s)"
-    group("--validation-fraction", metavar="SHARE", type=float, default=0.2, help=text)
-    group("--no-flip", action="store_true", help="never mirror images: where left and right differ, as in letters")
-    group("--stream", action="store_true", help="decode images when they are needed: for sets larger than the memory")
-    group("--strict", action="store_true", help="stop at the first damaged image instead of leaving it out")
-    group = parser.add_argument_group("what is searched").add_argument
-    group("--space", metavar="FILE.py:FUNCTION", help="own space: a function of (image_shape, num_classes)")
-    text = "own cost: a function of the space that returns a Cost; repeatable; the first is the complexity"
-    group("--cost", metavar="FILE.py:FUNCTION", action="append", default=[], help=text)
-    text = "further module or .py file that registers own blocks; may be repeated"
-    group("--import", metavar="MODULE", dest="imports", action="append", default=[], help=text)
-    group = parser.add_argument_group("how long").add_argument
-    text = "{} rounds (default: {} epochs, at least {} rounds)"
-    least = LEAST_WARMUP_ROUNDS, LEAST_SEARCH_ROUNDS
-    group("--warmup-rounds", metavar="N", type=int, help=text.format("warm-up", WARMUP_EPOCHS, least[0]))
-    group("--search-rounds", metavar="N", type=int, help=text.format("search", SEARCH_EPOCHS, least[1]))
-    group(
-        "--batch-size", metavar="B", type=int, help=f"(default: {MOST_BATCH_SIZE}, less where there are fewer images)"
-    )
-    add_run_arguments(parser, name="custom")
-    return parser
+CUSTOM = Experiment(description=__doc__, config_of=custom_config, options=CustomOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the experiment; returns the exit status."""
-    return run_experiment(custom_parser(), custom_config, argv)
+    return CUSTOM.run(argv)
 
 
 if __name__ == "__main__":

@@ -4,23 +4,24 @@ One search, then all that comes after it: the chosen networks are trained, expor
 shown in a report. The images are the 1,797 digits inside scikit-learn; nothing is downloaded.
 """
 
+from __future__ import annotations
+
 import argparse
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
+from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import DataConfig
-from multinas_ray.export import export_networks
 from multinas_ray.oneshot import OneShotSearchConfig
-from multinas_ray.report import write_report
-from multinas_ray.retraining import RetrainConfig, retrain_networks
 from multinas_ray.spaces import digits_space
 from multinas_ray.supernets import WeightTraining
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
-    """The search of this experiment, with the command line's flags."""
-    config = OneShotSearchConfig(
+
+def quickstart_config(options: ExperimentOptions) -> OneShotSearchConfig:
+    """The search of this experiment."""
+    return OneShotSearchConfig(
         space=digits_space(),
         data=DataConfig(source="digits", validation_fraction=0.25),
         name="quickstart",
@@ -37,11 +38,14 @@ def quickstart_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
         ),
         checkpoint_interval_seconds=20,
     )
-    return with_run_arguments(config, arguments)
 
 
 def complete(config: OneShotSearchConfig, arguments: argparse.Namespace, console: Console) -> None:
     """Train, export and report the networks that the search has chosen."""
+    from multinas_ray.export import export_networks
+    from multinas_ray.report import write_report
+    from multinas_ray.retraining import RetrainConfig, retrain_networks
+
     if not arguments.search_only:
         recipe = RetrainConfig(  # the best of six by validation accuracy, trained without these images (seeds 1 and 2)
             epochs=30,
@@ -55,12 +59,14 @@ def complete(config: OneShotSearchConfig, arguments: argparse.Namespace, console
     console.print(f"Report: {write_report(config.run_path)}", soft_wrap=True, highlight=False, markup=False)
 
 
+QUICKSTART = Experiment(description=__doc__, config_of=quickstart_config, options=ExperimentOptions)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the experiment; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_run_arguments(parser, name="quickstart")
+    parser = QUICKSTART.parser()
     parser.add_argument("--search-only", action="store_true", help="leave out retraining and export")
-    return run_experiment(parser, quickstart_config, argv, complete=complete)
+    return QUICKSTART.run(argv, parser=parser, complete=complete)
 
 
 if __name__ == "__main__":

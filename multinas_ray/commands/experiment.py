@@ -1,168 +1,243 @@
-"""The command line that all experiments share: a configuration's flags, one run, its tables, its errors in a line."""
+"""The command line that all experiments share: settings from files and flags, one run, its tables, errors in a line."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
-import numpy as np
-from rich.console import Console
-
+from multinas_ray.commands.common import OneLineParser
+from multinas_ray.commands.flags import add_settings, errors_name, given_settings, read_file
 from multinas_ray.errors import ConfigError, MultiNASError
-from multinas_ray.latency import TABLE_FILE, read_latency_table, validation_file
-from multinas_ray.oneshot import (
-    DAMAGED_FOLDER,
-    PARETO_FILE,
-    OneShotSearchConfig,
-    latest_distributions_table,
-    run_search,
-)
-from multinas_ray.runs import Run
-from multinas_ray.selection import networks_table
-from multinas_ray.storage import exists, list_files, read_bytes, resolve, write_atomic
+from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.settings import Flag, changed, checked, made
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from multinas_ray.runs import Run
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
 LATENCY = "latency"
 """The cost that a latency table gives."""
 
-ConfigFunction = Callable[[argparse.Namespace], OneShotSearchConfig]
-CompleteFunction = Callable[[OneShotSearchConfig, argparse.Namespace, Console], None]
+WHOLE_SEARCH = ("space", "data", "name", "warmup_rounds", "search_rounds")
+"""The settings that have no defaults: a file that has them describes a whole search."""
+
+CompleteFunction = Callable[[OneShotSearchConfig, argparse.Namespace, "Console"], None]
 
 
-def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """Add the flags of every experiment.
+@checked
+@dataclass(frozen=True, kw_only=True)
+class ExperimentOptions:
+    """What every experiment takes beside the settings of its search."""
 
-    Args:
-        parser: the experiment's parser.
-        name: default name of its run.
+    latency_table: Annotated[str | None, Flag(metavar="FILE")] = None
+    """Latencies of the space's blocks, from `multinas-ray profile`: their sum is recorded as the cost "latency"."""
+    imports: Annotated[tuple[str, ...], Flag("import", metavar="MODULE")] = ()
+    """Modules or .py files that register blocks or optimisers of your own."""
+
+
+Options = TypeVar("Options", bound=ExperimentOptions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Generic[Options]):
+    """A search and its command line.
+
+    Settings come from the flags, where these leave them out from the file of --config, and where that does from
+    `config_of`. A file may describe a whole search, as the config.yaml that a run writes does: `config_of` has no say
+    then.
     """
-    parser.set_defaults(min_workers=None)  # --num-workers sets it too
-    group = parser.add_argument_group("the run")
-    group.add_argument(
-        "--storage", metavar="DIR", default="runs", help="folder of all runs, local or s3:// (default: runs)"
-    )
-    group.add_argument("--name", default=name, help="name of this run and of its folder (default: %(default)s)")
-    group.add_argument("--seed", type=int, default=0, help="decides start, batches and draws (default: %(default)s)")
-    group.add_argument(
-        "--num-workers",
-        metavar="W",
-        action=_WorkersAction,
-        default=1,
-        help="workers that share each batch (default: 1); MIN:MAX goes on with fewer while nodes are gone",
-    )
-    group.add_argument(
-        "--wait-for-nodes",
-        metavar="MINUTES",
-        type=float,
-        default=0,
-        help="ask the cluster's autoscaler for nodes and wait for them, at most so many minutes (default: 0)",
-    )
-    group.add_argument(
-        "--threads-per-worker",
-        metavar="T",
-        type=int,
-        help="CPU threads of each worker (default: its node's cores, shared); 1 where other work uses the cores too",
-    )
-    group.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
-    group.add_argument("--resume", action="store_true", help="go on with the run of this name")
-    _add_goal_arguments(parser.add_argument_group("which networks"))
 
+    description: str
+    """The head of the help text."""
+    config_of: Callable[[Options], OneShotSearchConfig]
+    """Makes the configuration."""
+    options: type[Options]
+    """What `config_of` takes: fields that become flags and keys of the file beside those of the search's settings. A
+    field that both have is given to `config_of` and set in what it makes."""
 
-def _add_goal_arguments(group: argparse._ArgumentGroup) -> None:
-    either = group.add_mutually_exclusive_group()
-    either.add_argument(
-        "--targets",
-        metavar="T",
-        type=float,
-        nargs="+",
-        help="the best network within each, rising, in the complexity's own unit: 2e6 is two million parameters "
-        "(default: what the experiment says)",
-    )
-    either.add_argument(
-        "--coefficients",
-        metavar="EPS",
-        type=float,
-        nargs="+",
-        help="in place of targets: weights of the complexity, rising from 0, for the best whatever its size",
-    )
-    group.add_argument(
-        "--complexity",
-        metavar="COST",
-        help="what targets or coefficients are about: params, flops, latency (with --latency-table) or a cost of your "
-        "own (default: what the experiment says; its targets keep their places between the least and the most)",
-    )
-    group.add_argument(
-        "--latency-table",
-        metavar="FILE",
-        help="latencies of the space's blocks, from `multinas-ray profile`: their sum is recorded as the cost latency",
-    )
+    def parser(self) -> argparse.ArgumentParser:
+        """The command line; add flags of what follows the search to it."""
+        parser = OneLineParser(description=self.description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.add_argument("--resume", action="store_true", help="go on with the run of this name")
+        parser.add_argument(
+            "--show-config", action="store_true", help="print all settings as YAML, fit for --config, and stop"
+        )
+        owners = {"the experiment": self.options, "the search": OneShotSearchConfig}
+        add_settings(parser, owners, tells_defaults=False)
+        return parser
 
+    def config(self, arguments: argparse.Namespace) -> OneShotSearchConfig:
+        """The configuration of parsed flags.
 
-class _WorkersAction(argparse.Action):
-    """`num_workers` from W, or from MIN:MAX together with `min_workers`."""
+        Raises:
+            ConfigError, StateError: a setting breaks a rule, or the file cannot be read; one line, which names the
+                file if it is the file's.
+        """
+        return self._settings(arguments)[1]
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        least, colon, most = str(values).rpartition(":")
-        if not most.isdecimal() or bool(colon) != least.isdecimal():
-            parser.error(f"{option_string} is a number of workers, or MIN:MAX as 4:8; got {values}")
-        namespace.num_workers, namespace.min_workers = int(most), int(least) if colon else None
+    def _settings(self, arguments: argparse.Namespace) -> tuple[Options, OneShotSearchConfig]:
+        """The options and the configuration."""
+        told = {} if arguments.config is None else read_file(arguments.config)
+        given = given_settings(arguments, self.options)
+        with errors_name(str(arguments.config)):
+            self._check_names(told)
+            options = changed(made(self.options, {}), _of(self.options, told))
+        options = changed(options, given)
+        for name in options.imports:
+            _load_module(name)
+        is_whole = told.keys() >= set(WHOLE_SEARCH)
+        if is_whole:
+            self._check_whole({**told, **given})
+        config = None if is_whole else with_latency(self.config_of(options), options.latency_table)
+        with errors_name(str(arguments.config)):
+            settings = _of(OneShotSearchConfig, told)
+            if config is None:
+                config = with_latency(made(OneShotSearchConfig, settings), options.latency_table)
+            else:
+                config = with_settings(config, settings)
+        return options, with_settings(config, given_settings(arguments, OneShotSearchConfig))
 
+    def _check_names(self, told: Mapping[str, Any]) -> None:
+        known = [field.name for owner in (self.options, OneShotSearchConfig) for field in fields(owner)]
+        for name in told:
+            if name not in known:
+                import difflib
 
-def with_run_arguments(config: OneShotSearchConfig, arguments: argparse.Namespace) -> OneShotSearchConfig:
-    """The configuration with the flags of `add_run_arguments`."""
-    return dataclasses.replace(
-        config,
-        storage_path=arguments.storage,
-        name=arguments.name,
-        seed=arguments.seed,
-        num_workers=arguments.num_workers,
-        min_workers=arguments.min_workers,
-        node_wait_seconds=60 * arguments.wait_for_nodes,
-        threads_per_worker=arguments.threads_per_worker,
-        use_gpu=arguments.use_gpu,
-        **_goal_settings(config, arguments),
-    )
+                close = difflib.get_close_matches(name, known, n=1)
+                remedy = f"is {close[0]} meant?" if close else "--help lists the settings"
+                raise ConfigError(f"{name} is no setting of this experiment; {remedy}")
 
-
-def _goal_settings(config: OneShotSearchConfig, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that --targets, --coefficients, --complexity and --latency-table change."""
-    settings = _cost_settings(config, arguments)
-    if arguments.targets is not None or arguments.coefficients is not None:
-        settings |= {"targets": arguments.targets, "coefficients": arguments.coefficients}
-        if config.samples_per_update is not None:  # the nearest multiple of the new K, not fewer
-            count = len(arguments.targets or arguments.coefficients)
-            settings["samples_per_update"] = -(-config.samples_per_update // count) * count
-        return settings
-    costs = {**config.costs, **{cost.name: cost for cost in settings.get("extra_costs", ())}}
-    if config.targets is not None and settings["complexity"] != config.complexity and settings["complexity"] in costs:
-        before, now = config.cost, costs[settings["complexity"]]
-        places = np.interp(config.targets, (before.minimum, before.maximum), (now.minimum, now.maximum))
-        settings["targets"] = places.tolist()
-    return settings
-
-
-def _cost_settings(config: OneShotSearchConfig, arguments: argparse.Namespace) -> dict[str, Any]:
-    complexity = config.complexity if arguments.complexity is None else arguments.complexity
-    if arguments.latency_table is None:
-        if complexity == LATENCY and LATENCY not in config.costs:
+    def _check_whole(self, given: Mapping[str, Any]) -> None:
+        of_search = {field.name for owner in (ExperimentOptions, OneShotSearchConfig) for field in fields(owner)}
+        useless = [name for name in given if name not in of_search]
+        if useless:
             raise ConfigError(
-                "the complexity latency needs a table of this space's blocks: make one with `multinas-ray profile` "
-                "and give it by --latency-table FILE"
+                f"{', '.join(useless)}: of no effect, since the file of --config describes a whole search; change the "
+                "search's own settings, or leave space out of the file"
             )
-        return {"complexity": complexity}
-    latency = read_latency_table(arguments.latency_table).cost(config.space, LATENCY)
-    return {"complexity": complexity, "extra_costs": (*config.extra_costs, latency)}
+
+    def run(
+        self,
+        argv: list[str] | None = None,
+        *,
+        parser: argparse.ArgumentParser | None = None,
+        complete: CompleteFunction | None = None,
+    ) -> int:
+        """Parse, search, show: the body of an experiment's main.
+
+        Args:
+            argv: the command line; sys.argv by default.
+            parser: that of `parser`, with further flags.
+            complete: what follows a finished search, such as retraining; None: its verbs are named instead.
+
+        Returns:
+            Exit status: 0, 2 after an error (one line on standard error), 130 after an interrupt.
+        """
+        arguments = (parser or self.parser()).parse_args(argv)
+        from rich.console import Console
+
+        console = Console()
+        command = [sys.executable, sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+        command = [each for each in command if each != "--resume"]
+        try:
+            options, config = self._settings(arguments)
+            if arguments.show_config:
+                _show_config(config)
+                return 0
+            return _search(options, config, arguments, command, complete, console)
+        except MultiNASError as error:
+            show_error(error)
+            return EXIT_ERROR
+        except KeyboardInterrupt:
+            told = shlex.join([*command, "--resume"])
+            _print(console, f"Interrupted; what is finished is kept. Go on with:\n  {told}")
+            return EXIT_INTERRUPTED
+
+
+def _search(
+    options: ExperimentOptions,
+    config: OneShotSearchConfig,
+    arguments: argparse.Namespace,
+    command: list[str],
+    complete: CompleteFunction | None,
+    console: Console,
+) -> int:
+    from multinas_ray.oneshot import run_search
+
+    run = run_search(config, resume=arguments.resume, console=console)
+    if options.latency_table is not None:
+        keep_latency_table(options.latency_table, config.run_path)
+    if not run.is_finished:
+        _show_interrupted(run, command, console)
+        return EXIT_INTERRUPTED
+    _show_finished(run, config, console)
+    if complete is None:
+        _print(console, f"Next: multinas-ray retrain|export|report {shlex.quote(config.run_path)}")
+    else:
+        complete(config, arguments, console)
+    return 0
+
+
+def show_error(error: MultiNASError) -> None:
+    """Print an error in one line on standard error."""
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
+
+
+def with_settings(config: OneShotSearchConfig, settings: Mapping[str, Any]) -> OneShotSearchConfig:
+    """A configuration with some settings changed, and with what follows from them.
+
+    Targets take the place of coefficients and the other way round. Where the number of networks changes,
+    `samples_per_update` becomes the next multiple of it. With another complexity, targets keep their places between
+    the least and the largest.
+
+    Raises:
+        ConfigError: a setting breaks a rule.
+    """
+    settings = dict(settings)
+    if settings.get("complexity") == LATENCY and LATENCY not in config.costs:
+        raise ConfigError(
+            "the complexity latency needs a table of this space's blocks: make one with `multinas-ray profile` and "
+            "give it by --latency-table FILE"
+        )
+    goals = [goals for goals in (settings.get("targets"), settings.get("coefficients")) if goals is not None]
+    if len(goals) == 1:
+        settings = {"targets": None, "coefficients": None, **settings}
+        if config.samples_per_update is not None and isinstance(goals[0], (list, tuple)) and goals[0]:
+            number = len(goals[0])
+            settings.setdefault("samples_per_update", -(-config.samples_per_update // number) * number)
+    elif not goals and config.targets is not None and settings.get("complexity") in config.costs:
+        settings["targets"] = _moved_targets(config, settings["complexity"])
+    return changed(config, settings)
+
+
+def _moved_targets(config: OneShotSearchConfig, complexity: str) -> list[float]:
+    """The targets at their places in the range of another cost."""
+    import numpy as np
+
+    before, now = config.cost, config.costs[complexity]
+    moved: list[float] = np.interp(
+        config.targets or (), (before.minimum, before.maximum), (now.minimum, now.maximum)
+    ).tolist()
+    return list(config.targets or ()) if now is before else moved
+
+
+def with_latency(config: OneShotSearchConfig, table: str | None) -> OneShotSearchConfig:
+    """A configuration with the cost "latency" of a table, in place of one that it has."""
+    if table is None:
+        return config
+    from multinas_ray.latency import read_latency_table
+
+    others = [cost for cost in config.extra_costs if cost.name != LATENCY]
+    return replace(config, extra_costs=(*others, read_latency_table(table).cost(config.space, LATENCY)))
 
 
 def keep_latency_table(table: str, run_path: str) -> None:
@@ -172,57 +247,36 @@ def keep_latency_table(table: str, run_path: str) -> None:
         table: the table's file.
         run_path: the run's folder; its report shows the comparison.
     """
+    from multinas_ray.latency import TABLE_FILE, validation_file
+    from multinas_ray.storage import exists, read_bytes, resolve, write_atomic
+
     target = resolve(run_path).join(TABLE_FILE)
     for source, copy in ((table, target), (validation_file(table), validation_file(target))):
         if exists(source):
             write_atomic(copy, read_bytes(source))
 
 
-def run_experiment(
-    parser: argparse.ArgumentParser,
-    config_of: ConfigFunction,
-    argv: list[str] | None = None,
-    *,
-    complete: CompleteFunction | None = None,
-) -> int:
-    """Parse, search, show: the body of an experiment's main.
+def _of(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values that are the class's."""
+    names = {field.name for field in fields(owner)}
+    return {name: value for name, value in values.items() if name in names}
 
-    Args:
-        parser: has the flags of `add_run_arguments`.
-        config_of: makes the configuration from the parsed flags.
-        argv: the command line; sys.argv by default.
-        complete: what follows a finished search, such as retraining; None: its verbs are named instead.
 
-    Returns:
-        Exit status: 0, 2 after an error (one line on standard error), 130 after an interrupt.
-    """
-    arguments = parser.parse_args(argv)
-    console = Console()
-    command = [sys.executable, sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
-    command = [each for each in command if each != "--resume"]
-    try:
-        config = config_of(arguments)
-        run = run_search(config, resume=arguments.resume, console=console)
-        if arguments.latency_table is not None:
-            keep_latency_table(arguments.latency_table, config.run_path)
-        if not run.is_finished:
-            _show_interrupted(run, command, console)
-            return EXIT_INTERRUPTED
-        _show_finished(run, config, console)
-        if complete is None:
-            _print(console, f"Next: multinas-ray retrain|export|report {shlex.quote(config.run_path)}")
-        else:
-            complete(config, arguments, console)
-    except MultiNASError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
-        return EXIT_ERROR
-    except KeyboardInterrupt:
-        _print(console, f"Interrupted; what is finished is kept. Go on with:\n  {shlex.join([*command, '--resume'])}")
-        return EXIT_INTERRUPTED
-    return 0
+def _load_module(name: str) -> None:
+    from multinas_ray.cluster import load_module
+
+    load_module(name)
+
+
+def _show_config(config: OneShotSearchConfig) -> None:
+    from multinas_ray.storage import yaml_text
+
+    print(yaml_text(config.to_settings()), end="")
 
 
 def _show_interrupted(run: Run, command: list[str], console: Console) -> None:
+    from multinas_ray.oneshot import latest_distributions_table
+
     if (table := latest_distributions_table(run)) is not None:
         console.print(table)
     _print(console, f"Stopped after {len(run.evaluations)} evaluations; nothing is lost. Go on with:")
@@ -230,6 +284,10 @@ def _show_interrupted(run: Run, command: list[str], console: Console) -> None:
 
 
 def _show_finished(run: Run, config: OneShotSearchConfig, console: Console) -> None:
+    from multinas_ray.oneshot import DAMAGED_FOLDER, PARETO_FILE
+    from multinas_ray.selection import networks_table
+    from multinas_ray.storage import list_files, resolve
+
     console.print(networks_table(run.architectures))
     run_path = resolve(config.run_path)
     picture, damaged = run_path.join(PARETO_FILE), run_path.join(DAMAGED_FOLDER)

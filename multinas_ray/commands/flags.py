@@ -17,10 +17,11 @@ import textwrap
 import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.settings import Flag, changed, made, nested_settings
 
 Settings = TypeVar("Settings")
@@ -113,7 +114,8 @@ def given_settings(arguments: argparse.Namespace, owner: type) -> dict[str, Any]
         if _is_mapping(setting.hint):
             inner[setting.path[-1]] = _joined(value, setting.flag)
         elif isinstance(value, Mapping):
-            inner.update(value)
+            names = {field.name for field in dataclasses.fields(setting.owner)}
+            inner.update({name: each for name, each in value.items() if name in names})
         else:
             inner[setting.path[-1]] = value
     return given
@@ -127,26 +129,30 @@ def read_settings(arguments: argparse.Namespace, owner: type[Settings]) -> Setti
     """
     settings = made(owner, {})
     if arguments.config is not None:
-        settings = apply_file(arguments.config, functools.partial(changed, settings))
+        with errors_name(arguments.config):
+            settings = changed(settings, read_file(arguments.config))
     return changed(settings, given_settings(arguments, owner))
 
 
-Applied = TypeVar("Applied")
-
-
-def apply_file(file: str, apply: Callable[[dict[str, Any]], Applied]) -> Applied:
-    """Do something with the content of a configuration file; errors in it name the file.
+def read_file(file: str) -> dict[str, Any]:
+    """The content of a configuration file.
 
     Raises:
-        ConfigError: the file cannot be read, or its content breaks a rule.
+        ConfigError: it is no YAML of names and values.
+        StateError: it cannot be read.
     """
     from multinas_ray.storage import read_yaml
 
-    values = read_yaml(file)
+    return read_yaml(file)
+
+
+@contextmanager
+def errors_name(file: str) -> Iterator[None]:
+    """Errors of the settings within name the file that they come from."""
     try:
-        return apply(values)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
+        yield
+    except (ConfigError, StateError) as error:
+        raise error if file in str(error) else type(error)(f"{file}: {error}") from None
 
 
 def _bare(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
@@ -199,7 +205,8 @@ def _add_flag(group: argparse._ArgumentGroup, flag: str, setting: Setting, text:
         group.add_argument(flag, action="append", type=_pair, metavar="NAME=VALUE[,VALUE...]", **common)
     elif _is_list(hint):
         item = _item(hint)
-        group.add_argument(flag, nargs="+", type=_reader(item, False), metavar=_metavar(item), **common)
+        metavar = setting.mark.metavar or _metavar(item)
+        group.add_argument(flag, nargs="+", action="extend", type=_reader(item, False), metavar=metavar, **common)
     elif typing.get_origin(hint) is typing.Literal:
         group.add_argument(flag, choices=typing.get_args(hint), **common)
     else:
@@ -219,18 +226,26 @@ def _reader(kind: type, is_optional: bool) -> Callable[[str], Any]:
     return read
 
 
-def _pair(text: str) -> tuple[str, list[float]]:
+def _pair(text: str) -> tuple[str, Any]:
+    """A name and its number, or a list of them."""
     name, equals, values = text.partition("=")
     try:
-        numbers = [float(value) for value in values.split(",")]
+        numbers = [_number(value) for value in values.split(",")]
     except ValueError:
         numbers = []
     if not name or not equals or not numbers:
         raise argparse.ArgumentTypeError(f"give NAME=VALUE or NAME=VALUE,VALUE, such as params=2e6, not {text!r}")
-    return name, numbers
+    return name, numbers if len(numbers) > 1 else numbers[0]
 
 
-def _joined(pairs: Sequence[tuple[str, list[float]]], flag: str) -> dict[str, Any]:
+def _number(text: str) -> int | float:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _joined(pairs: Sequence[tuple[str, Any]], flag: str) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         raise ConfigError(f"{flag} takes each name once: give several values as NAME=VALUE,VALUE")

@@ -9,8 +9,7 @@ from annotated_types import Ge
 
 from multinas_ray.data.sources import DataSource, source_class
 from multinas_ray.errors import ConfigError
-from multinas_ray.settings import NonNegativeInt, checked
-from multinas_ray.storage import resolve
+from multinas_ray.settings import Flag, NonNegativeInt, checked
 
 READING_SETTINGS = ("path", "strict", "in_memory", "decode_processes", "download")
 """Settings that are the source's own; it takes those that it has fields for."""
@@ -31,7 +30,7 @@ class DataConfig:
     """`digits`: 1,797 handwritten digits, 1x8x8, inside scikit-learn. `cifar10`: 60,000 photos, 3x32x32.
     `folder`: one's own images, a folder for each class. Or one that `register_source` has made known."""
 
-    path: str | None = None
+    path: Annotated[str | None, Flag("data", metavar="DIR")] = None
     """Folder of CIFAR-10: the root given to torchvision (it holds `cifar-10-batches-py`), or a folder with
     `train.parquet` and `test.parquet` (columns `image`: encoded JPEG or PNG, `label`: 0..9). Of `folder`:
     `train/<class>/*` beside `val/<class>/*` or `test/<class>/*`, or `<class>/*` alone (see `tree.scan_tree`).
@@ -77,6 +76,8 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check what belongs together before anything is read."""
+        from multinas_ray.storage import resolve  # here, so that reading the settings loads no pyarrow
+
         if self.path is not None:
             resolve(self.path)  # it is well formed and holds no credentials: the path is recorded
         if not 0 < self.validation_fraction < 1:

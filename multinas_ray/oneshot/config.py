@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import itertools
 import platform
@@ -16,12 +17,40 @@ from multinas_ray.core import TARGET_WEIGHT, Optimizer, OptimizerSettings, make_
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot.schedule import Plan
-from multinas_ray.runs import evaluations_schema
 from multinas_ray.selection import CANDIDATES_PER_NETWORK
-from multinas_ray.settings import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, checked
-from multinas_ray.spaces import Cost, NetworkSpace, all_costs
-from multinas_ray.storage import resolve
+from multinas_ray.settings import (
+    Flag,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ReadBy,
+    checked,
+    to_plain,
+)
+from multinas_ray.spaces import Cost, NetworkSpace, all_costs, cost_from_dict, space_from_dict
 from multinas_ray.supernets import WeightTraining
+
+
+def _workers(text: str) -> dict[str, int | None]:
+    """`num_workers` from W, or from MIN:MAX together with `min_workers`."""
+    least, colon, most = text.rpartition(":")
+    if not most.isdecimal() or bool(colon) != least.isdecimal():
+        raise argparse.ArgumentTypeError(f"give a number of workers, or MIN:MAX as 4:8, not {text!r}")
+    return {"num_workers": int(most), "min_workers": int(least) if colon else None}
+
+
+def _space(description: Any) -> Any:
+    """A space of its description; anything else stays as it is, for the check to tell."""
+    return space_from_dict(description) if isinstance(description, Mapping) else description
+
+
+def _costs(descriptions: Any) -> Any:
+    """Costs of their descriptions; anything else stays as it is, for the check to tell."""
+    if not isinstance(descriptions, (list, tuple)):
+        return descriptions
+    return [cost_from_dict(each) if isinstance(each, Mapping) else each for each in descriptions]
+
 
 RECORDED_PACKAGES = ("multinas-ray", "ray", "torch", "torchvision", "numpy", "pyarrow")
 
@@ -35,7 +64,7 @@ class OneShotSearchConfig:
         ConfigError: a setting breaks a rule; the message says which, and what to set instead.
     """
 
-    space: NetworkSpace
+    space: Annotated[NetworkSpace, ReadBy(_space)]
     """The networks that can be found."""
     data: DataConfig
     """The images."""
@@ -50,9 +79,9 @@ class OneShotSearchConfig:
     """What being far from a target weighs against the loss, see `core.targets.targeted_losses`. [ours]"""
     complexity: str = "params"
     """Which cost they are about: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
-    extra_costs: Sequence[Cost] = ()
+    extra_costs: Annotated[Sequence[Cost], ReadBy(_costs)] = ()
     """Costs of your own beside the space's, such as the latency of a `LatencyTable`; all are recorded."""
-    storage_path: str = "runs"
+    storage_path: Annotated[str, Flag("storage", metavar="DIR")] = "runs"
     """Folder of all runs; a shared or s3:// one where the cluster has several nodes."""
     name: str
     """Name of the run, and of its folder in storage_path."""
@@ -85,8 +114,9 @@ class OneShotSearchConfig:
     """Architectures that are evaluated on all validation images for each network before one is chosen: the mode of
     its distribution, the best evaluated and fresh draws."""
 
-    num_workers: PositiveInt = 1
-    """Workers that hold the supernet, each with its shard of every batch."""
+    num_workers: Annotated[PositiveInt, Flag(metavar="W", read=_workers)] = 1
+    """Workers that hold the supernet, each with its shard of every batch. The flag takes MIN:MAX too, and sets
+    `min_workers` then."""
     min_workers: PositiveInt | None = None
     """Workers with which the search goes on when nodes are lost, until they are back; None: it waits for all."""
     node_wait_seconds: NonNegativeFloat = 0.0
@@ -109,6 +139,10 @@ class OneShotSearchConfig:
     """Least time between two checkpoints of the supernet: what a crash may cost in weight steps."""
 
     def __post_init__(self) -> None:
+        from multinas_ray.storage import resolve
+
+        if self.data.path is not None:  # workers have working directories of their own
+            object.__setattr__(self, "data", dataclasses.replace(self.data, path=str(resolve(self.data.path))))
         check_extra_costs(self.space, self.extra_costs)
         if self.complexity not in self.costs:
             known = ", ".join(self.costs)
@@ -156,11 +190,15 @@ class OneShotSearchConfig:
     @property
     def run_path(self) -> str:
         """The run's folder: a URI, or an absolute path, since workers have working directories of their own."""
+        from multinas_ray.storage import resolve  # here, so that reading the settings loads no pyarrow
+
         return str(resolve(self.storage_path).join(self.name))
 
     @property
     def curves_path(self) -> str:
         """Where TensorBoard's files go: into the run's folder, or a local one where the run is in an object store."""
+        from multinas_ray.storage import resolve
+
         run = resolve(self.run_path)
         return str(run.join("tensorboard") if run.is_local else resolve("tensorboard").join(self.name))
 
@@ -229,6 +267,13 @@ class OneShotSearchConfig:
             "optimizer": self.optimizer_settings.to_dict(),
         }
 
+    def to_settings(self) -> dict[str, Any]:
+        """All settings as plain data, for a file that gives the same search again."""
+        settings: dict[str, Any] = to_plain(self)
+        for name in ("extra_costs", "space"):  # the long ones at the end
+            settings[name] = settings.pop(name)
+        return settings
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON description, written beside the results."""
         settings = {
@@ -259,6 +304,8 @@ def check_extra_costs(space: NetworkSpace, extra_costs: Sequence[Cost]) -> None:
     Raises:
         ConfigError: one is for another space, may be negative, or has a name that is taken or can name no column.
     """
+    from multinas_ray.runs import evaluations_schema
+
     evaluations_schema([*space.costs, *(cost.name for cost in extra_costs)])  # checks the names
     for cost in extra_costs:
         if cost.num_categories != space.search_space.num_categories:

@@ -31,12 +31,24 @@ from multinas_ray.oneshot.schedule import DivergenceCheck, FinishedRound, Schedu
 from multinas_ray.oneshot.searcher import OneShotSearch
 from multinas_ray.oneshot.trial import OneShotTrial
 from multinas_ray.oneshot.views import Curves, ProgressView
-from multinas_ray.runs import FINISHED_FILE, Run, RunSession, load_run, mend_damage, mend_run, write_config
-from multinas_ray.storage import exists, resolve
+from multinas_ray.runs import (
+    FINISHED_FILE,
+    SETTINGS_FILE,
+    Run,
+    RunSession,
+    load_run,
+    mend_damage,
+    mend_run,
+    write_config,
+)
+from multinas_ray.storage import exists, resolve, write_yaml
 from multinas_ray.supernets import SUPERNET_FILE
 
 TRIAL_RESOURCES = {"node:__internal_head__": 0.001}
 """What a one-shot trial asks for: a sliver of the head node and no CPU, so that the workers can have them all."""
+
+SETTINGS_COMMENT = """The settings of this search, as its last session was started.
+Give the file to the same experiment by --config, whole or with lines left out; flags go over it."""
 
 GROUP_END_SECONDS = 300.0
 """Longest time the workers get to save the supernet and return."""
@@ -44,6 +56,8 @@ GROUP_END_SECONDS = 300.0
 
 def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Console | None = None) -> Run:
     """Search, and return the run: K networks, every evaluation, the distributions' course.
+
+    All settings are written to config.yaml in the run's folder, which --config of an experiment takes.
 
     Starts Ray, or joins the cluster that RAY_ADDRESS or a running head node names. Ctrl-C once lets the rounds in
     flight finish, saves everything and returns the run unfinished; it can be resumed, as after any crash.
@@ -63,6 +77,7 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
         return finished
     if not resume:
         write_config(config.run_path, config.to_dict())
+    write_yaml(resolve(config.run_path).join(SETTINGS_FILE), config.to_settings(), comment=SETTINGS_COMMENT)
     check_data(config)
     with ray_session():
         check_resources(config, console)

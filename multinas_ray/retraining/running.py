@@ -22,6 +22,7 @@ from multinas_ray.retraining.trial import retrain_trial, training_resources, tri
 from multinas_ray.retraining.view import RetrainingView
 from multinas_ray.retraining.worker import RetrainJob
 from multinas_ray.runs import (
+    SETTINGS_FILE,
     adopt_retrained,
     clear_retraining,
     format_count,
@@ -31,11 +32,12 @@ from multinas_ray.runs import (
     write_retraining,
 )
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
-from multinas_ray.settings import checked_arguments
-from multinas_ray.storage import list_folders, resolve
+from multinas_ray.settings import checked_arguments, to_plain
+from multinas_ray.storage import list_folders, make_folder, resolve, write_yaml
 
 WORK_FOLDER = "retraining"
 """Folder of a family in which Tune keeps the curves and the worker groups their files."""
+SETTINGS_COMMENT = "The recipe and the machine of the last training of this family, for retrain RUN --config FILE."
 SYNC_SECONDS = 20
 """Seconds between two copies of the curves into the folder of the run."""
 
@@ -135,6 +137,7 @@ class Retraining:
         for job in waiting.values():
             for folder in job.folders:
                 write_retraining(folder, job.record)
+        self._write_settings()
         try:
             if waiting:
                 self._train(waiting, callbacks)
@@ -143,6 +146,11 @@ class Retraining:
             raise
         finally:
             self.record()
+
+    def _write_settings(self) -> None:
+        work = resolve(self.family.path).join(WORK_FOLDER)
+        make_folder(work)
+        write_yaml(work.join(SETTINGS_FILE), to_plain(self.config), comment=SETTINGS_COMMENT)
 
     def jobs(self) -> dict[int, RetrainJob]:
         """The trainings, one for each architecture, by the number of its first network."""

@@ -12,6 +12,7 @@ from .layout import (
     FINISHED_FILE,
     RETRAINED_FILE,
     SESSIONS,
+    SETTINGS_FILE,
     WEIGHTS_FILE,
     network_path,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "FINISHED_FILE",
     "RETRAINED_FILE",
     "SESSIONS",
+    "SETTINGS_FILE",
     "WEIGHTS_FILE",
     "ConfigSpace",
     "Kind",

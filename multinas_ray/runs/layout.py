@@ -3,6 +3,8 @@
 EVALUATIONS, DISTRIBUTIONS, ROUNDS = "evaluations", "distributions", "rounds"
 SESSIONS = "sessions"
 CONFIG_FILE, FINISHED_FILE, STATE_FILE = "config.json", "finished.json", "state.json"
+SETTINGS_FILE = "config.yaml"
+"""The settings that a search or a training was started with, to be handed back by --config."""
 ARCHITECTURES_FILE, CANDIDATES_FILE = "architectures.parquet", "candidates.parquet"
 
 ARCHITECTURE_FILE, WEIGHTS_FILE = "architecture.json", "weights.pt"

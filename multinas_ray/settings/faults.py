@@ -40,8 +40,6 @@ RULES = {
     "multiple_of": "must be a multiple of {multiple_of}",
     "too_short": "must have at least {min_length} items",
     "too_long": "must have at most {max_length} items",
-    "dataclass_exact_type": "must be a {class_name}",
-    "dataclass_type": "must be a {class_name}",
 }
 """The rule that is broken, for pydantic's types of errors; its context fills the braces in."""
 
@@ -128,7 +126,9 @@ def _rule(detail: ErrorDetails) -> str:
     if kind == "literal_error":
         return f"must be one of {context['expected'].replace(' or ', ', ').replace(chr(39), '')}"
     if kind == "is_instance_of":
-        return "must be a list" if context["class"] == "Sequence" else f"must be a {context['class']}"
+        return "must be a list" if context["class"] == "Sequence" else f"must be {_with_article(context['class'])}"
+    if kind in ("dataclass_exact_type", "dataclass_type"):
+        return f"must be {_with_article(context['class_name'])}"
     if kind == "greater_than" and context["gt"] == 0:
         return "must be positive"
     if kind == "value_error":
@@ -137,6 +137,10 @@ def _rule(detail: ErrorDetails) -> str:
         numbers = {name: f"{each:.10g}" if isinstance(each, float) else each for name, each in context.items()}
         return RULES[kind].format(**numbers)
     return detail["msg"].replace("Input should", "must", 1)
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def _range(owner: Any, name: str) -> str | None:

@@ -14,7 +14,7 @@ from .parquet import (
 from .places import AnyPath, Location, resolve
 from .plain import decode_plain, encode_plain, read_plain, write_plain
 from .tables import TableWriter
-from .yaml_files import read_yaml, write_yaml
+from .yaml_files import read_yaml, write_yaml, yaml_text
 
 __all__ = [
     "TABLE_KEY",
@@ -48,4 +48,5 @@ __all__ = [
     "write_plain",
     "write_row_groups",
     "write_yaml",
+    "yaml_text",
 ]

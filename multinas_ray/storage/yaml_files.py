@@ -99,8 +99,21 @@ def write_yaml(path: AnyPath, values: Mapping[str, Any], *, comment: str = "") -
         comment: lines for its head, without number signs.
     """
     head = "".join(f"# {line}\n" for line in comment.splitlines())
-    text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    write_atomic(path, (head + text).encode())
+    write_atomic(path, (head + yaml_text(values)).encode())
+
+
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """Plain data as YAML: settings one a line, what is deeper in brackets."""
+    return "".join(_entry(name, value) for name, value in values.items())
+
+
+def _entry(name: str, value: Any) -> str:
+    inner = value.values() if isinstance(value, Mapping) else ()
+    is_deep = isinstance(value, list) or any(isinstance(each, (Mapping, list)) for each in inner)
+    flow = None if is_deep else False  # None: the innermost lists and mappings are in brackets
+    options: dict[str, Any] = {"sort_keys": False, "allow_unicode": True, "width": 120, "default_flow_style": flow}
+    text: str = yaml.dump({name: value}, Dumper=_Dumper, **options)
+    return text
 
 
 def _told(error: Exception) -> str:

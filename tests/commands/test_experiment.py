@@ -1,4 +1,3 @@
-import argparse
 import shlex
 import subprocess
 import sys
@@ -7,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from multinas_ray.commands import experiment as cli
-from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
+from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.runs import Run
 
@@ -54,16 +52,13 @@ def experiment(make_config, monkeypatch, tmp_path):
     `as_program`: its flags are those of the process, and not given by a caller.
     """
 
-    def config_of(arguments):
-        return with_run_arguments(make_config(), arguments)
+    tested = Experiment(description="", config_of=lambda options: make_config(), options=ExperimentOptions)
 
     def run(search, *flags, as_program=False, complete=None):
-        parser = argparse.ArgumentParser(prog="experiment")
-        add_run_arguments(parser, name="small")
         argv = ["--storage", str(tmp_path), *flags]
-        monkeypatch.setattr(cli, "run_search", lambda config, resume, console: search(config, resume))
+        monkeypatch.setattr("multinas_ray.oneshot.run_search", lambda config, resume, console: search(config, resume))
         monkeypatch.setattr(sys, "argv", ["experiment.py", *(argv if as_program else ["--of-the-caller"])])
-        return run_experiment(parser, config_of, None if as_program else argv, complete=complete)
+        return tested.run(None if as_program else argv, complete=complete)
 
     return run
 
@@ -231,26 +226,27 @@ def test_the_quickstart_explains_itself():
         assert flag in done.stdout
 
 
+def config_of(config, *flags):
+    experiment = Experiment(description="", config_of=lambda options: config, options=ExperimentOptions)
+    return experiment.config(experiment.parser().parse_args(flags))
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
         ([], (1, 1, 0.0)),
         (["--num-workers", "2"], (2, 2, 0.0)),
         (["--num-workers", "1:2"], (2, 1, 0.0)),
-        (["--num-workers=2", "--wait-for-nodes", "1.5"], (2, 2, 90.0)),
+        (["--num-workers=2", "--node-wait-seconds", "90"], (2, 2, 90.0)),
     ],
 )
 def test_workers_and_the_fewest_of_them(make_config, flags, expected):
-    parser = argparse.ArgumentParser()
-    add_run_arguments(parser, name="x")
-    config = with_run_arguments(make_config(), parser.parse_args(flags))
+    config = config_of(make_config(), *flags)
     assert (config.num_workers, config.fewest_workers, config.node_wait_seconds) == expected
 
 
 @pytest.mark.parametrize("given", ["two", ":2", "1:", "1:2:3", "-1"])
-def test_a_number_of_workers_that_is_none_is_told(capsys, given):
-    parser = argparse.ArgumentParser()
-    add_run_arguments(parser, name="x")
+def test_a_number_of_workers_that_is_none_is_told(make_config, capsys, given):
     with pytest.raises(SystemExit):
-        parser.parse_args([f"--num-workers={given}"])
-    assert f"--num-workers is a number of workers, or MIN:MAX as 4:8; got {given}" in capsys.readouterr().err
+        config_of(make_config(), f"--num-workers={given}")
+    assert f"give a number of workers, or MIN:MAX as 4:8, not '{given}'" in capsys.readouterr().err

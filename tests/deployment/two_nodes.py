@@ -28,13 +28,13 @@ os.environ |= {
 import ray
 from ray.cluster_utils import Cluster
 
-from multinas_ray.commands.experiment import run_experiment
+from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import DataConfig
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import load_run
 from multinas_ray.spaces import Block, ConvLayer, Head
 from tests.support.metadata import FakeMetadata, aws_notice_of
-from tests.support.tiny_search import parser, tiny_config
+from tests.support.tiny_search import tiny_config
 
 BEFORE_FILE = "before.parquet"
 ADDRESSES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
@@ -42,9 +42,9 @@ NOTICE_SECONDS = 110
 IMAGE_SIZE, NUM_CLASSES = 32, 20
 
 
-def photo_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
+def photo_config(options: ExperimentOptions) -> OneShotSearchConfig:
     """The tiny search on tiny_imagenet; no checkpoint becomes due by itself."""
-    tiny = tiny_config(arguments)
+    tiny = tiny_config(options)
     space = replace(
         tiny.space,
         name="photos",
@@ -114,7 +114,8 @@ def main() -> int:
             ray.init(address=cluster.address, _node_ip_address=cluster.head_node.node_ip_address, log_to_driver=False)
             killer.start()
             flags = ["--storage", str(given.storage), "--num-workers", given.num_workers]
-            return run_experiment(parser(), photo_config, [*flags, "--search-rounds", given.search_rounds])
+            experiment = Experiment(description=str(__doc__), config_of=photo_config, options=ExperimentOptions)
+            return experiment.run([*flags, "--search-rounds", given.search_rounds])
     finally:
         ray.shutdown()
         cluster.shutdown()

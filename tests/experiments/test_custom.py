@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.custom import batch_settings, custom_config, custom_parser, main, mobile_space
+from experiments.custom import CUSTOM, batch_settings, main, mobile_space
 from multinas_ray.cluster import load_module
 from multinas_ray.data import DataFacts
 from multinas_ray.errors import ConfigError
@@ -30,7 +30,7 @@ def tree(tmp_path_factory):
 
 
 def configured(tree, *flags):
-    return custom_config(custom_parser().parse_args(["--data", str(tree), *flags]))
+    return CUSTOM.config(CUSTOM.parser().parse_args(["--data", str(tree), *flags]))
 
 
 @pytest.mark.parametrize("make_space", [own_blocks.separable_space, mobile_space])
@@ -117,7 +117,8 @@ def test_one_flag_each_for_images_space_and_cost(tree):
 
 
 def test_flags_about_the_images_reach_their_configuration(tree):
-    data = configured(tree, "--no-flip", "--strict", "--validation-fraction", "0.5", "--stream").data
+    flags = ("--no-horizontal-flip", "--strict", "--validation-fraction", "0.5", "--no-in-memory")
+    data = configured(tree, *flags).data
     assert (data.horizontal_flip, data.strict, data.validation_fraction) == (False, True, 0.5)
     assert (data.in_memory, data.image_size) == (False, 224)
 

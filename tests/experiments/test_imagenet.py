@@ -1,5 +1,7 @@
 """The ImageNet experiment's configuration; its search is that of all experiments."""
 
+from pathlib import Path
+
 import pytest
 
 from experiments import imagenet
@@ -7,7 +9,7 @@ from multinas_ray.errors import ConfigError
 
 
 def config_of(*flags: str):
-    return imagenet.imagenet_config(imagenet.imagenet_parser().parse_args(list(flags)))
+    return imagenet.IMAGENET.config(imagenet.IMAGENET.parser().parse_args(list(flags)))
 
 
 def test_the_defaults_are_those_of_the_sources() -> None:
@@ -43,7 +45,6 @@ def test_targets_outside_the_space_are_told_its_range() -> None:
         config_of("--targets", "150e6", "700e6")
 
 
-def test_a_search_needs_images(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        imagenet.main([])
-    assert "--data DIR is needed" in capsys.readouterr().err
+def test_a_search_needs_images(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert imagenet.main(["--storage", str(tmp_path)]) == 2
+    assert "imagenet is not a folder" in capsys.readouterr().err

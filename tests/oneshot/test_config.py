@@ -294,15 +294,15 @@ def test_a_search_is_what_decides_its_result(make_config, changes, same):
     ],
 )
 def test_the_same_images_may_lie_elsewhere(make_config, changes, same):
-    data = DataConfig(source=changes.get("source", "folder"), path="here")
+    data = DataConfig(source=changes.get("source", "folder"), path="/here")
     moved = make_config(data=replace(data, **changes))
     assert (moved.identity() == make_config(data=data).identity()) is same
 
 
 def test_what_the_identity_leaves_out_is_described_all_the_same(make_config):
     training = replace(TRAINING, activation_bytes_limit=10**6)
-    description = make_config(data=DataConfig(source="cifar10", path="here"), training=training).to_dict()
-    assert description["settings"]["data_path"] == "here"
+    description = make_config(data=DataConfig(source="cifar10", path="/here"), training=training).to_dict()
+    assert description["settings"]["data_path"] == "/here"
     assert description["settings"]["activation_bytes_limit"] == 10**6
 
 

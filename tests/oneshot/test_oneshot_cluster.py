@@ -21,7 +21,7 @@ from multinas_ray.oneshot import run_search
 from multinas_ray.runs import Run, load_run, verify_run
 from multinas_ray.selection import SelectConfig, load_family, select_networks
 from multinas_ray.supernets import build_subnet
-from tests.support.tiny_search import parser, tiny_config, tiny_space
+from tests.support.tiny_search import TINY, tiny_space
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
@@ -52,8 +52,8 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., R
     storage = tmp_path_factory.mktemp("runs")
 
     def run(*flags: str) -> Run:
-        arguments = parser().parse_args(["--storage", str(storage), "--rounds-ahead", "1", *flags])
-        return run_search(tiny_config(arguments), resume=arguments.resume)
+        arguments = TINY.parser().parse_args(["--storage", str(storage), "--rounds-ahead", "1", *flags])
+        return run_search(TINY.config(arguments), resume=arguments.resume)
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield run

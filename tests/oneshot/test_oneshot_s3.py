@@ -19,7 +19,6 @@ from ray.tune.execution import class_cache
 
 from multinas_ray.__main__ import main
 from multinas_ray.cluster import ray_session
-from multinas_ray.commands.experiment import run_experiment
 from multinas_ray.oneshot.trial import OneShotTrial
 from multinas_ray.runs import load_run, verify_run
 from multinas_ray.selection import load_family
@@ -153,7 +152,7 @@ def test_a_killed_search_goes_on_from_the_bucket_and_its_networks_are_trained_an
     printed = kill_after_a_checkpoint(bucket, flags, tmp_path)
     assert 0 < len(load_run(run_path).evaluations) < 6 * 80
     bucket.requests.clear()
-    assert run_experiment(tiny_search.parser(), tiny_search.tiny_config, [*flags, "--resume"]) == 0
+    assert tiny_search.TINY.run([*flags, "--resume"]) == 0
     assert any("GET" in each and "/checkpoint_" in each and "supernet.pt" in each for each in bucket.requests)
     run = load_run(run_path)
     assert run.finished is not None

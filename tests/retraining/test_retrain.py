@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from multinas_ray.__main__ import main
 from multinas_ray.errors import ConfigError, DataError, MissingPackageError, StateError
 from multinas_ray.retraining import RetrainConfig, Trackers, retrain_networks
 from multinas_ray.retraining.running import Retraining
@@ -169,4 +170,37 @@ def test_a_missing_tracker_is_told_before_anything_starts(run_path, trained, tra
     monkeypatch.setitem(__import__("sys").modules, tracker, None)
     with pytest.raises(MissingPackageError, match=rf'need the package {tracker}.*"multinas-ray\[tracking\]"'):
         retrain(run_path, trackers=Trackers(**{tracker: "somewhere"}))
+    assert not trained
+
+
+def test_the_file_that_a_training_writes_trains_by_the_same_recipe(run_path, trained, monkeypatch):
+    recipe = RetrainConfig(epochs=3, batch_size=64, gradient_clip_norm=float("inf"), init="supernet", max_failures=-1)
+    retrain(run_path, recipe)
+    seen = []
+    monkeypatch.setattr(Retraining, "run", lambda self, *, overwrite: seen.append(self.config))
+    file = f"{run_path}/retraining/config.yaml"
+    assert main(["retrain", run_path, "--config", file]) == 0
+    assert main(["retrain", run_path, "--config", file, "--epochs", "4"]) == 0
+    assert seen == [recipe, dataclasses.replace(recipe, epochs=4)]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("epoch: 3", "RetrainConfig: epoch is unknown; is epochs meant?"),
+        ("epochs: 2.5", "RetrainConfig: epochs must be a whole number, got 2.5"),
+        ("use_gpu: no", "RetrainConfig: use_gpu must be True or False, got 'no'"),
+        ("momentum: .nan", "RetrainConfig: momentum must be finite, got nan"),
+        ("init: imagenet", "RetrainConfig: init must be one of scratch, supernet, got 'imagenet'"),
+        ("epochs: {", "is not readable as YAML"),
+    ],
+)
+def test_a_bad_file_of_a_recipe_is_one_line(run_path, trained, tmp_path, capsys, text, told):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    assert main(["retrain", run_path, "--config", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"multinas-ray: error: {file}")
+    assert told in error
+    assert error.count("\n") == 1
     assert not trained

@@ -1,8 +1,6 @@
 """A search that takes seconds: the digits, three positions, rounds of some 30 ms. Runs as a script too."""
 
-import argparse
-
-from multinas_ray.commands.experiment import add_run_arguments, run_experiment, with_run_arguments
+from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import DataConfig
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
@@ -23,31 +21,22 @@ def tiny_space() -> NetworkSpace:
     )
 
 
-def tiny_config(arguments: argparse.Namespace) -> OneShotSearchConfig:
-    config = OneShotSearchConfig(
+def tiny_config(options: ExperimentOptions) -> OneShotSearchConfig:
+    return OneShotSearchConfig(
         space=tiny_space(),
         data=DataConfig(source="digits"),
         name="tiny",
         coefficients=(0.0, 0.1, 1.0),
-        warmup_rounds=arguments.warmup_rounds,
-        search_rounds=arguments.search_rounds,
-        rounds_ahead=arguments.rounds_ahead,
+        warmup_rounds=5,
+        search_rounds=30,
         training=WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32),
-        checkpoint_interval_seconds=arguments.checkpoint_interval_seconds,
+        checkpoint_interval_seconds=2.0,
         threads_per_worker=1,
     )
-    return with_run_arguments(config, arguments)
 
 
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser()
-    result.add_argument("--warmup-rounds", type=int, default=5)
-    result.add_argument("--search-rounds", type=int, default=30)
-    result.add_argument("--rounds-ahead", type=int, default=4)
-    result.add_argument("--checkpoint-interval-seconds", type=float, default=2.0)
-    add_run_arguments(result, name="tiny")
-    return result
+TINY = Experiment(description="A search that takes seconds.", config_of=tiny_config, options=ExperimentOptions)
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_experiment(parser(), tiny_config))
+    raise SystemExit(TINY.run())
