@@ -103,7 +103,7 @@ BAD_FILES: list[tuple[str, str]] = [
     ("space: digits", "OneShotSearchConfig: space must be a NetworkSpace, got 'digits'"),
     ("space: {name: x}", "this does not describe a network space"),
     ("extra_costs: latency", "OneShotSearchConfig: extra_costs must be a list, got 'latency'"),
-    ("extra_costs: [{name: x}]", "does not describe a cost"),
+    ("extra_costs: [{kind: additive, name: x}]", "does not describe a cost"),
     ("imports: [no_such_module_of_ours]", "no_such_module_of_ours"),
     ("latency_table: 3", "ExperimentOptions: latency_table must be text or None, got 3"),
     ("name: [", "is not readable as YAML"),
