@@ -143,7 +143,7 @@ def test_a_wrong_flag_is_one_line(main: Callable[[list[str]], int], capsys: pyte
     for flags, told in (
         (["--warmup-rounds", "2.5"], "argument --warmup-rounds: invalid whole number value: '2.5'"),
         (["--no-such-flag"], "unrecognized arguments: --no-such-flag"),
-        (["--source", "mnist"], "argument --source: invalid choice: 'mnist'"),
+        (["--precision", "float16"], "argument --precision: invalid choice: 'float16'"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main(flags)
