@@ -1,8 +1,9 @@
 from .blocks import Block, BlockDescription, ConvLayer, Head, Layer, Shape, SqueezeExcitation, mbconv, scale_width, skip
-from .costs import AdditiveCost, Cost, FloatArray, cost_from_dict, register_cost
+from .costs import AdditiveCost, Cost, FloatArray, MaximumCost, cost_from_dict, register_cost
 from .descent import descend
 from .described import block_from_dict, register_block, space_from_dict
 from .equivalence import Equivalence
+from .memory import peak_elements, peak_memory
 from .network import NetworkSpace, Position, all_costs
 from .search_space import IntArray, SearchSpace, Variable
 from .shipped import cifar10_mobile_space, digits_space, imagenet_mobile_space, nas_bench_macro_space
@@ -20,6 +21,7 @@ __all__ = [
     "Head",
     "IntArray",
     "Layer",
+    "MaximumCost",
     "NetworkSpace",
     "Position",
     "SearchSpace",
@@ -35,6 +37,8 @@ __all__ = [
     "imagenet_mobile_space",
     "mbconv",
     "nas_bench_macro_space",
+    "peak_elements",
+    "peak_memory",
     "register_block",
     "register_cost",
     "scale_width",

@@ -279,6 +279,47 @@ class AdditiveCost(TableCost):
         return expected_K
 
 
+@register_cost
+@checked
+@dataclass(frozen=True, eq=False)
+class MaximumCost(TableCost):
+    """``max(base, max_d table[d, a_d])`` of an architecture `a`: what its worst block needs, as memory.
+
+    Raises:
+        ConfigError: the shapes disagree or a number is not finite.
+    """
+
+    kind: ClassVar[str] = "maximum"
+
+    def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
+        """Costs of (N, D) architectures, (N,) float64.
+
+        Raises:
+            ConfigError: the shape is another or an index is out of range.
+        """
+        costs_N: FloatArray = self._chosen(architectures).max(axis=1, initial=self.base)
+        return costs_N
+
+    def expectation(self, probs: npt.ArrayLike) -> FloatArray:
+        """Exact expected cost under each of K independent categorical distributions, (K,).
+
+        The cost is at most v where every choice's is: that has the product of the variables' probabilities.
+
+        Args:
+            probs: (K, D, C), zero in the padded places.
+
+        Raises:
+            ConfigError: the shape is another.
+        """
+        probs_KDC = self.checked_probs(probs)
+        values_V = np.unique(np.maximum(self.table[self._valid_DC], self.base))
+        at_most_VK = np.stack(
+            [np.where(self.table <= value, probs_KDC, 0.0).sum(axis=2).prod(axis=1) for value in values_V]
+        )
+        expected_K: FloatArray = values_V @ np.diff(at_most_VK, axis=0, prepend=0.0)
+        return expected_K
+
+
 def _numbers(values: object, name: str) -> FloatArray:
     try:
         return np.array(values, dtype=np.float64)

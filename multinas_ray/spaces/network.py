@@ -13,7 +13,7 @@ from typing import Any
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import PositiveInt, checked
 from multinas_ray.spaces.blocks import BlockDescription, Shape
-from multinas_ray.spaces.costs import AdditiveCost, Cost
+from multinas_ray.spaces.costs import AdditiveCost, Cost, MaximumCost
 from multinas_ray.spaces.search_space import SearchSpace, Variable
 
 
@@ -113,13 +113,28 @@ class NetworkSpace:
             measure: from a block and the shape it takes to its cost; called for the stem and head too.
             unit: unit for reports.
         """
-        *shapes, head_shape = self.input_shapes
-        rows = [
+        base = measure(self.stem, self.input_shape) + measure(self.head, self.input_shapes[-1])
+        return AdditiveCost.from_rows(name, self._rows(measure), base, unit)
+
+    def maximum_cost(
+        self, name: str, measure: Callable[[BlockDescription, Shape], float], unit: str = ""
+    ) -> MaximumCost:
+        """Cost of a network as the largest measure of its blocks, e.g. the memory that they need one after the other.
+
+        Args:
+            name: name of the cost.
+            measure: from a block and the shape it takes to its cost; called for the stem and head too.
+            unit: unit for reports.
+        """
+        base = max(measure(self.stem, self.input_shape), measure(self.head, self.input_shapes[-1]))
+        return MaximumCost.from_rows(name, self._rows(measure), base, unit)
+
+    def _rows(self, measure: Callable[[BlockDescription, Shape], float]) -> list[list[float]]:
+        """The measure of each position's blocks."""
+        return [
             [measure(block, shape) for block in position.blocks]
-            for position, shape in zip(self.positions, shapes, strict=True)
+            for position, shape in zip(self.positions, self.input_shapes[:-1], strict=True)
         ]
-        base = measure(self.stem, self.input_shape) + measure(self.head, head_shape)
-        return AdditiveCost.from_rows(name, rows, base, unit)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON description of everything that shapes the networks."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.spaces import AdditiveCost, Cost, cost_from_dict, descend
+from multinas_ray.spaces import AdditiveCost, Cost, MaximumCost, cost_from_dict, descend
 from tests.support.uneven_cost import Unevenness
 
 ROWS = [[4.0, 1.0, 2.0], [10.0, 30.0], [7.0]]
@@ -98,7 +98,28 @@ def test_a_cost_of_ones_own_has_estimates_for_what_it_does_not_know() -> None:
         UNEVENNESS([[3, 0, 0, 0]])
 
 
-@pytest.mark.parametrize("cost", [COST, UNEVENNESS])
+WORST = MaximumCost.from_rows("memory", [[4.0, 1.0, 2.0], [1.0, 3.0], [2.0]], base=1.5, unit="bytes")
+
+
+def test_a_maximum_is_the_worst_choices_cost() -> None:
+    expected = np.array([max(1.5, WORST.table[0, a], WORST.table[1, b], WORST.table[2, c]) for a, b, c in ALL])
+    np.testing.assert_array_equal(WORST(ALL), expected)
+    assert (WORST.minimum, WORST.maximum) == (2.0, 4.0) == (expected.min(), expected.max())
+    assert WORST.additive is None
+    assert WORST([WORST.argmin(), WORST.argmax()]).tolist() == [2.0, 4.0]
+
+
+def test_a_maximums_expectation_equals_the_sum_over_the_space() -> None:
+    rng = np.random.default_rng(1)
+    for base in (-1.0, 1.5, 9.0):
+        cost = MaximumCost.from_rows("m", rng.normal(size=(3, 2)).tolist(), base=base)
+        every = np.array(list(itertools.product(range(2), repeat=3)))
+        probs_KDC = rng.dirichlet(np.ones(2), (5, 3))
+        density_KN = probs_KDC[:, np.arange(3), every].prod(axis=2)
+        np.testing.assert_allclose(cost.expectation(probs_KDC), density_KN @ cost(every), rtol=1e-13)
+
+
+@pytest.mark.parametrize("cost", [COST, UNEVENNESS, WORST])
 def test_a_recorded_cost_is_read_again(cost: Cost) -> None:
     again = cost_from_dict(json.loads(json.dumps(cost.to_dict())))
     assert type(again) is type(cost)
