@@ -21,6 +21,7 @@ _sources: Registry[type[DataSource]] = Registry(
         "digits": "multinas_ray.data.digits",
         "cifar10": "multinas_ray.data.cifar",
         "folder": "multinas_ray.data.folder",
+        "webdataset": "multinas_ray.data.webdataset",
     },
 )
 

@@ -7,7 +7,10 @@ from multinas_ray.errors import ConfigError
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"source": "mnist"}, "no data source is registered by the name 'mnist'; known are cifar10, digits, folder"),
+        (
+            {"source": "mnist"},
+            "no data source is registered by the name 'mnist'; known are cifar10, digits, folder, webdataset",
+        ),
         ({"source": "folder"}, "the source 'folder' needs path, the place of its images; give it"),
         (
             {"source": "folder", "path": "x", "download": True},

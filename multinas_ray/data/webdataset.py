@@ -1,0 +1,225 @@
+"""Images in tar files as WebDataset lays them out: the files of one sample side by side, under one key."""
+
+# n images, F tar files
+
+import os
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from multinas_ray.data.encoded_source import EncodedSource
+from multinas_ray.data.listing import ImageListing
+from multinas_ray.data.sources import register_source
+from multinas_ray.data.tree import SPLIT_FOLDERS
+from multinas_ray.errors import ConfigError, DataError
+from multinas_ray.settings import checked
+
+CLASSES_FILE = "classes.txt"
+"""Names of the classes whose labels are numbers, one a line from 0, beside the tar files."""
+
+
+@register_source
+@checked
+@dataclass(frozen=True, kw_only=True)
+class WebDatasetSource(EncodedSource):
+    """A folder of uncompressed tar files, as the library webdataset writes and reads them.
+
+    In a tar file `<key>.jpg` (or another extension of images) and `<key>.cls` make a sample; `.cls` holds its label as
+    text, a whole number or a name. The split of a tar file is told by its folder or by the start of its name, as in
+    `val/000000.tar` and `train-000000.tar`; `valid`, `validation` and `training` are other names. Where no name tells
+    a split, all are training images. The splits mean what they mean for a tree of files, see `tree.scan_tree`. Images
+    are read where they lie, so the tar files must be on a disk or mounted.
+    """
+
+    kind: ClassVar[str] = "webdataset"
+
+    label_extension: str = "cls"
+    """Extension of the file with a sample's label."""
+
+    def listing(self) -> ImageListing:
+        """Go through the tar files once, from header to header; no image is read.
+
+        Raises:
+            ConfigError: The path is a URI.
+            DataError: There are no tar files, one cannot be read, or an image has no label or one of no class.
+        """
+        if "://" in self.path:
+            raise ConfigError(f"tar files are read from a disk, not from {self.path}; mount the bucket or copy them")
+        folder = Path(self.path)
+        files_of = _tar_files(folder)
+        files = tuple(file for each in files_of.values() for file in each)
+        read = {file: _read_headers(file, self.label_extension) for file in files}
+        class_names, number_of = _classes(folder, [read[file] for file in files_of["train"]])
+        parts = {split: _images(files, own, read, number_of) for split, own in files_of.items()}
+        if "test" not in parts:  # the usual pair: the second split is for the end
+            return ImageListing(parts["train"], None, parts.get("validation"), class_names)
+        return ImageListing(parts["train"], parts.get("validation"), parts["test"], class_names)
+
+
+@dataclass(frozen=True, eq=False)
+class TarImages:
+    """Labelled images in tar files, not opened; a million of them take some 60 MB."""
+
+    files: tuple[Path, ...]
+    """(F,) all tar files of the source."""
+
+    members: npt.NDArray[np.bytes_]
+    """(n,) name of each image in its tar file, in the file system's encoding."""
+
+    spans: npt.NDArray[np.int64]
+    """(n, 3) number of the tar file, first byte and number of bytes of each image."""
+
+    labels: npt.NDArray[np.int64]
+    """(n,) class of each image, from 0."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def groups(self) -> None:
+        """Images are read one by one, in any order."""
+
+    def name(self, index: int) -> str:
+        """Return the tar file of image `index` and the image's name in it."""
+        return f"{self.files[self.spans[index, 0]]}:{os.fsdecode(self.members[index])}"
+
+    def read(self, index: int) -> bytes:
+        """Return the content of image `index`.
+
+        Raises:
+            OSError: The tar file cannot be read.
+        """
+        number, offset, size = map(int, self.spans[index])
+        with self.files[number].open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def select(self, index: npt.NDArray[np.int64]) -> "TarImages":
+        """Return the images at `index`, in its order."""
+        return replace(self, members=self.members[index], spans=self.spans[index], labels=self.labels[index])
+
+    def join(self, other: "TarImages") -> "TarImages":
+        """Return these images, then the others of the same source."""
+        return replace(
+            self,
+            members=np.concatenate([self.members, other.members]),
+            spans=np.concatenate([self.spans, other.spans]),
+            labels=np.concatenate([self.labels, other.labels]),
+        )
+
+
+class _Headers(NamedTuple):
+    """What the headers of one tar file tell, and the labels in it."""
+
+    members: npt.NDArray[np.bytes_]
+    spans: npt.NDArray[np.int64]  # (n, 2) first byte and number of bytes
+    labels: list[str]
+
+
+def _tar_files(folder: Path) -> dict[str, list[Path]]:
+    """The tar files of each split, sorted."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder: give the folder that holds the tar files")
+    files = sorted(folder.rglob("*.tar"))
+    if not files:
+        raise DataError(f"{folder} has no tar files (*.tar): give the folder that holds them")
+    splits = [_split_of(file.relative_to(folder)) for file in files]
+    if not any(splits):
+        return {"train": files}
+    found: dict[str, list[Path]] = {}
+    for file, split in zip(files, splits, strict=True):
+        if split is None:
+            known = ", ".join(SPLIT_FOLDERS)
+            raise DataError(f"the name of {file} tells no split: let it begin with one of {known}, or remove the file")
+        found.setdefault(split, []).append(file)
+    if "train" not in found:
+        raise DataError(f"{folder} has no tar files for training: let their names begin with 'train'")
+    return found
+
+
+def _split_of(path: Path) -> str | None:
+    """The split that the first folder of a path tells, or else the letters that its file's name begins with."""
+    name = path.name.lower()
+    word = name[: next((place for place, letter in enumerate(name) if not letter.isalpha()), len(name))]
+    folder = path.parts[0].lower() if len(path.parts) > 1 else ""
+    return SPLIT_FOLDERS.get(folder) or SPLIT_FOLDERS.get(word)
+
+
+def _read_headers(file: Path, label_extension: str) -> _Headers:
+    images: dict[str, tarfile.TarInfo] = {}
+    labels: dict[str, str] = {}
+    try:
+        with tarfile.open(file, "r:") as archive:
+            for member in archive:
+                key, extension = _key_and_extension(member.name)
+                if member.isfile() and f".{extension}" in IMG_EXTENSIONS:
+                    images.setdefault(key, member)
+                elif member.isfile() and extension == label_extension.lower():
+                    content = archive.extractfile(member)
+                    labels[key] = "" if content is None else content.read().decode("utf-8", "replace").strip()
+        num_bytes = file.stat().st_size
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(
+            f"{file} cannot be read as a tar file ({error}): copy it again, and unpack it if it is compressed"
+        ) from error
+    for key, image in images.items():
+        if not labels.get(key):
+            raise DataError(
+                f"{image.name} in {file} has no label: put it into {key}.{label_extension}, or set label_extension"
+            )
+        if image.offset_data + image.size > num_bytes:
+            raise DataError(f"{file} ends within {image.name}: copy it again")
+    return _Headers(
+        members=np.array([os.fsencode(image.name) for image in images.values()], dtype=np.bytes_),
+        spans=np.array([(image.offset_data, image.size) for image in images.values()], dtype=np.int64).reshape(-1, 2),
+        labels=[labels[key] for key in images],
+    )
+
+
+def _key_and_extension(name: str) -> tuple[str, str]:
+    """WebDataset's: the extension is all that follows the first dot of the last part; none for hidden files."""
+    folder, slash, base = name.rpartition("/")
+    key, _, extension = base.partition(".")
+    return folder + slash + key, extension.lower() if key else ""
+
+
+def _classes(folder: Path, training: Iterable[_Headers]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Names of the classes, and the number of each label of the training images."""
+    labels = sorted({label for headers in training for label in headers.labels})
+    if len(labels) < 2:
+        raise DataError(f"the training images in {folder} must be of two or more classes, they are of {len(labels)}")
+    if not all(label.isdecimal() for label in labels):
+        return tuple(labels), {label: number for number, label in enumerate(labels)}
+    number_of = {label: int(label) for label in labels}
+    names = tuple(str(number) for number in range(1 + max(number_of.values())))
+    told = folder / CLASSES_FILE
+    if told.is_file():
+        lines = tuple(told.read_text(encoding="utf-8").splitlines())
+        if len(lines) != len(names):
+            raise DataError(f"{told} has {len(lines)} lines, the labels need {len(names)}: name each class on one line")
+        names = lines
+    return names, number_of
+
+
+def _images(
+    files: Sequence[Path], own: Sequence[Path], read: Mapping[Path, _Headers], number_of: Mapping[str, int]
+) -> TarImages:
+    """The images of one split, whose files are `own`."""
+    spans, labels = [], []
+    for file in own:
+        unknown = [label for label in read[file].labels if label not in number_of]
+        if unknown:
+            raise DataError(
+                f"{file} has the label {unknown[0]!r}, which no training image has: correct it, or add training images"
+            )
+        numbers = np.full((len(read[file].labels), 1), files.index(file))
+        spans.append(np.concatenate([numbers, read[file].spans], axis=1))
+        labels += [number_of[label] for label in read[file].labels]
+    members = np.concatenate([read[file].members for file in own])
+    return TarImages(tuple(files), members, np.concatenate(spans), np.array(labels, dtype=np.int64))
