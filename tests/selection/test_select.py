@@ -12,7 +12,7 @@ from rich.console import Console
 from multinas_ray.__main__ import main
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.oneshot import choose_and_finish, ending
-from multinas_ray.runs import architectures_schema, load_run, write_config
+from multinas_ray.runs import architectures_schema, load_run
 from multinas_ray.selection import CandidateJob, SelectConfig, load_family, select_networks
 from multinas_ray.selection import selecting as select_module
 from multinas_ray.selection.scores import Score
@@ -21,6 +21,7 @@ from multinas_ray.storage import make_table, write_parquet
 from multinas_ray.supernets import Supernet, write_supernet
 from tests.oneshot.recorded_search import RecordedSearch
 from tests.support.narrow import present
+from tests.support.pipeline import Pipeline
 from tests.support.small_search import small_config
 
 
@@ -223,7 +224,7 @@ def test_runs_that_cannot_be_chosen_from_say_why(searched, tmp_path):
     (Path(searched.run_path) / "supernet.pt").unlink()
     with pytest.raises(StateError, match=r"has no supernet\.pt: resume its search, .* or restore a copy"):
         select_networks(searched.run_path)
-    write_config(tmp_path / "tuned", {"optimizer": {}, "searcher": "MultiNASSearch"})
+    Pipeline(tmp_path / "tuned").run(8)
     with pytest.raises(StateError, match=r"`multinas_ray\.tune\.best_configs` and `multinas_ray\.tune\.pareto_front`"):
         select_networks(str(tmp_path / "tuned"))
 
