@@ -19,6 +19,7 @@ from multinas_ray.data.sources import register_source
 from multinas_ray.data.tree import SPLIT_FOLDERS
 from multinas_ray.errors import ConfigError, DataError
 from multinas_ray.settings import checked
+from multinas_ray.storage import resolve
 
 CLASSES_FILE = "classes.txt"
 """Names of the classes whose labels are numbers, one a line from 0, beside the tar files."""
@@ -49,9 +50,10 @@ class WebDatasetSource(EncodedSource):
             ConfigError: The path is a URI.
             DataError: There are no tar files, one cannot be read, or an image has no label or one of no class.
         """
-        if "://" in self.path:
-            raise ConfigError(f"tar files are read from a disk, not from {self.path}; mount the bucket or copy them")
-        folder = Path(self.path)
+        place = resolve(self.path)
+        if not place.is_local:
+            raise ConfigError(f"tar files are read from a disk, not from {place}; mount the bucket or copy them")
+        folder = Path(place)
         files_of = _tar_files(folder)
         files = tuple(file for each in files_of.values() for file in each)
         read = {file: _read_headers(file, self.label_extension) for file in files}
