@@ -204,9 +204,9 @@ def choose(
 
 
 def test_arguments_are_checked_before_the_body() -> None:
-    numbers: Any = np.int64(3), np.int64(2)
-    assert choose("a", {"params": numbers[0]}, workers=numbers[1]) == ("a", {"params": 3.0}, 2)
-    assert choose("a", {"params": [1, 2]}) == ("a", {"params": (1, 2)}, 1)
+    two: Any = np.int64(2)
+    assert choose("a", {"params": 3}, workers=two) == ("a", {"params": 3.0}, 2)
+    assert choose("a", {"params": [1, 2]}) == ("a", {"params": [1.0, 2.0]}, 1)
     with pytest.raises(KeyError):
         choose("bad")
 
@@ -232,6 +232,26 @@ def test_wrong_arguments_are_told_in_one_line(row: Any, named: Any, told: str) -
     with pytest.raises(ConfigError) as raised:
         choose(*row, **named)
     assert str(raised.value) == told
+
+
+class Chooser:
+    @checked_arguments
+    def __init__(self, rates: Sequence[Annotated[float, InfinityAllowed(nan=True)]], space: dict[str, Any]) -> None:
+        self.rates, self.space = rates, space
+
+
+def test_a_constructor_is_told_by_its_class() -> None:
+    rates: Any = np.array([1, math.nan])
+    chooser = Chooser(rates, {"a": [1, 2], "b": rates})
+    assert chooser.rates[0] == 1.0
+    assert math.isnan(chooser.rates[1])
+    assert chooser.space["a"] == [1, 2]
+    assert chooser.space["b"] is rates
+    wrong: Any = "x"
+    with pytest.raises(
+        ConfigError, match=r"^Chooser: rates\[1\] must be a number, got 'x'; space must be a mapping, got 'x'$"
+    ):
+        Chooser([1, wrong], wrong)
 
 
 def test_reading_settings_loads_no_pydantic() -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from multinas_ray.settings.faults import checked_names, config_error
 from multinas_ray.settings.marks import Unchecked
-from multinas_ray.settings.plain import plain
+from multinas_ray.settings.plain import argument, plain
 
 if TYPE_CHECKING:
     from pydantic import ConfigDict, TypeAdapter
@@ -73,6 +73,8 @@ def checked(settings: Class) -> Class:
 def checked_arguments(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """Make a function check its arguments as `checked` checks fields; use it as a decorator.
 
+    The body gets lists and mappings as they were given, with plain numbers in lists.
+
     Args:
         function: its calls then raise a ConfigError of one line, before its body, where an argument breaks its rule.
 
@@ -85,11 +87,9 @@ def checked_arguments(function: Callable[Parameters, Returned]) -> Callable[Para
     def call(*row: Parameters.args, **named: Parameters.kwargs) -> Returned:
         from pydantic_core import ValidationError
 
-        unchecked = _unchecked(function)
         try:
-            returned: Returned = _validated(function)(
-                *_plain_row(row, names, unchecked), **_plain_named(named, unchecked)
-            )
+            given = {name: argument(value) for name, value in named.items()}
+            returned: Returned = _validated(function)(*map(argument, row), **given)
         except ValidationError as error:
             raise config_error(error, function, dict(zip(names, row, strict=False)) | named) from None
         return returned

@@ -75,7 +75,8 @@ def config_error(error: ValidationError, owner: Any, given: Mapping[str, Any]) -
             texts.append(text if name in checked_names else str(cause))
         else:
             return cause
-    return ConfigError(f"{owner.__name__}: {'; '.join(texts)}")
+    name = owner.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    return ConfigError(f"{name}: {'; '.join(texts)}")
 
 
 def _place(path: tuple[int | str, ...], given: Mapping[str, Any]) -> tuple[int | str, ...]:

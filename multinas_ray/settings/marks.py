@@ -41,14 +41,19 @@ class ReadBy:
     """From plain data, as a file holds it, to the value."""
 
 
+@dataclass(frozen=True)
 class InfinityAllowed:
-    """Mark of a float that may be infinite, but never NaN: `Annotated[float, InfinityAllowed()]`."""
+    """Mark of a float that may be infinite, but not NaN: `Annotated[float, InfinityAllowed()]`."""
+
+    nan: bool = False
+    """Whether it may be NaN too."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """The schema of the float, told to pydantic."""
         from pydantic_core import core_schema
 
-        return core_schema.no_info_after_validator_function(_not_nan, core_schema.float_schema(allow_inf_nan=True))
+        schema = core_schema.float_schema(allow_inf_nan=True)
+        return schema if self.nan else core_schema.no_info_after_validator_function(_not_nan, schema)
 
 
 class Unchecked:

@@ -25,6 +25,19 @@ def plain(value: Any) -> Any:
     return value
 
 
+def argument(value: Any) -> Any:
+    """A value as a function gets it: as `plain`, but lists stay lists and mappings as they are."""
+    if type(value) is list:
+        return list(map(argument, value))
+    return (
+        value
+        if isinstance(value, Mapping)
+        else plain(value)
+        if type(value) is not tuple
+        else tuple(map(argument, value))
+    )
+
+
 def to_plain(value: Any) -> Any:
     """Settings as plain data for a file, complete: `changed` of it gives the settings again.
 

@@ -8,7 +8,7 @@ import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import pandas as pd
 from ray.tune.result import DEFAULT_METRIC
@@ -17,6 +17,14 @@ from ray.tune.search import Searcher
 from multinas_ray.cluster import SearchMetrics
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import CONFIG_FILE, ConfigSpace, Run, load_run, read_document, write_document
+from multinas_ray.settings import (
+    InfinityAllowed,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    checked_arguments,
+)
 from multinas_ray.storage import exists, resolve
 from multinas_ray.tune import best
 from multinas_ray.tune.domains import config_space, has_domains
@@ -38,6 +46,8 @@ from multinas_ray.tune.starting import (
 from multinas_ray.tune.trial_search import TrialSearch
 
 logger = logging.getLogger(__name__)
+
+Mode: TypeAlias = Literal["min", "max"]
 
 STATE_REMEDY = "give the record_path of the search, so that it goes on from its record, or restore a copy of the file"
 
@@ -87,30 +97,30 @@ class MultiNASSearch(Searcher):
     alone, the complexity must be a function. An error of the searcher itself ends the search and is kept in `error`.
     """
 
+    @checked_arguments
     def __init__(
         self,
         *,
         complexity: str | Callable[[dict[str, Any]], float],
         coefficients: Sequence[float] | None = None,
         targets: Sequence[float] | None = None,
-        num_distributions: int | None = None,
+        num_distributions: PositiveInt | None = None,
         recorded_complexities: Sequence[str] | Mapping[str, Any] = (),
         space: dict[str, Any] | None = None,
         metric: str | None = None,
-        mode: str | None = None,
+        mode: Mode | None = None,
         points_to_evaluate: Sequence[dict[str, Any]] | None = None,
-        evaluated_rewards: Sequence[float] | None = None,
-        evaluated_complexities: Sequence[float] | None = None,
-        samples_per_update: int | None = None,
-        memory: int | None = None,
-        margin_scale: float = 0.5,
+        evaluated_rewards: Sequence[Annotated[float, InfinityAllowed(nan=True)]] | None = None,
+        evaluated_complexities: Sequence[NonNegativeFloat] | None = None,
+        samples_per_update: PositiveInt | None = None,
+        memory: NonNegativeInt | None = None,
+        margin_scale: PositiveFloat = 0.5,
         reuse_results: bool = False,
         optimizer: str = "distributions",
         optimizer_options: Mapping[str, Any] | None = None,
-        seed: int | None = None,
+        seed: NonNegativeInt | None = None,
         record_path: str | None = None,
     ) -> None:
-        _check_mode(mode)
         super().__init__(metric=metric, mode=mode)
         self._settings = SearchSettings(
             complexity=complexity,
