@@ -204,7 +204,7 @@ def draw(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of
     for axes in (left, middle, right):
         axes.legend(edgecolor="none", framealpha=1.0, fontsize=8, loc="lower right" if axes is right else "upper left")
         pictures.plain_frame(axes)
-    figure.savefig(path)
+    pictures.save_figure(figure, path)
 
 
 def _dots(axes: Axes, rows: pd.DataFrame, names: Sequence[str], column: str, factor: float) -> None:

@@ -1,8 +1,13 @@
 """Colours and the look of the pictures."""
 
+import io
+from pathlib import Path
+
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from multinas_ray.storage import write_atomic
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; a marker or the line's style does so without colour
 BLACK = "#000000"
@@ -20,6 +25,13 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture as a PNG file, whole or not at all."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    write_atomic(path, picture.getvalue())
 
 
 def plain_frame(axes: Axes) -> None:

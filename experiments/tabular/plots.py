@@ -53,7 +53,7 @@ def plot_curves(searches: pd.DataFrame, tables: Sequence[Table], path: Path) -> 
         axes.annotate("99 % found", (20, 100 * (1 - LEVEL)), xytext=(4, -11), textcoords="offset points", color="0.3")
     panels[0].set_ylabel("Hypervolume still missing (% of the exact front's)")
     _add_legend(figure, list(searches["method"].unique()))
-    figure.savefig(path)
+    pictures.save_figure(figure, path)
 
 
 def plot_answers(searches: pd.DataFrame, tables: Sequence[Table], path: Path) -> bool:
@@ -76,7 +76,7 @@ def plot_answers(searches: pd.DataFrame, tables: Sequence[Table], path: Path) ->
             axes.set_title(f"{ANSWER_TITLES[column]}\n{table.title}", fontsize=10)
         panels[row, 0].set_ylabel("Hypervolume (% of the separate runs' final one)")
     _add_legend(figure, list(shown["method"].unique()))
-    figure.savefig(path)
+    pictures.save_figure(figure, path)
     return True
 
 

@@ -18,7 +18,7 @@ from pyarrow import fs as pafs
 
 from multinas_ray.errors import FileTakenError, StorageError, UnreadableError
 from multinas_ray.storage.places import AnyPath, Location, resolve
-from multinas_ray.storage.refusals import refusals_told
+from multinas_ray.storage.system_errors import translated_errors
 
 _BUFFER_BYTES = 2**20
 _OTHER_KINDS = {
@@ -33,9 +33,10 @@ _OTHER_KINDS = {
 def write_atomic(path: AnyPath, data: bytes | pa.Buffer, *, overwrite: bool = True) -> None:
     """Write a whole file so that it is durable on return and readers see the old or the new content only.
 
-    Local disks: a hidden temporary file beside it, fsync, rename, fsync of the folder. Object stores: one upload,
-    which becomes visible when it is complete. The folder must exist (object stores have none). A symbolic link stays,
-    and the file that it leads to is written. Whatever else is no regular file is never replaced.
+    On a local disk the content goes into a hidden temporary file beside the file; that is synced and renamed, and the
+    folder is synced. In an object store it is one upload, which becomes visible when it is complete. The folder must
+    exist (object stores have none). If the path is a symbolic link, the link stays and its target is written. A folder,
+    device, pipe or socket is never replaced.
 
     Args:
         path: The file. One that is replaced keeps its access rights.
@@ -45,9 +46,9 @@ def write_atomic(path: AnyPath, data: bytes | pa.Buffer, *, overwrite: bool = Tr
     Raises:
         FileTakenError: `overwrite` is False and the file exists. (On object stores this is looked up before
             the upload, so it does not guard against a writer in the same instant.)
-        StorageError: The file system refused, or there is something that is no regular file. What was there is as it
-            was, and no temporary file stays.
-        ConfigError: The path or URI is not well formed, as in all functions of this package.
+        StorageError: The file system refused, or the path names something that is not a regular file. What was there
+            is unchanged, and no temporary file is left.
+        ConfigError: The path or URI is not well formed. All functions of this package raise this error.
     """
     place = resolve(path)
     if place.is_local:
@@ -61,8 +62,8 @@ def write_atomic(path: AnyPath, data: bytes | pa.Buffer, *, overwrite: bool = Tr
 def open_atomic(path: AnyPath) -> Iterator[BinaryIO]:
     """Write a large file piece by piece; it appears, or replaces the old one, when the context ends without an error.
 
-    The guarantees and errors are those of `write_atomic`. What goes to an object store is gathered in a temporary
-    file of this machine first.
+    The guarantees and errors are those of `write_atomic`. For an object store the content is first gathered in a
+    temporary file on this machine.
 
     Yields:
         The stream to write to.
@@ -72,11 +73,11 @@ def open_atomic(path: AnyPath) -> Iterator[BinaryIO]:
         with _new_local_file(place, overwrite=True) as stream:
             yield stream
         return
-    gathering = resolve(tempfile.gettempdir())
+    temporary_folder = resolve(tempfile.gettempdir())
     with contextlib.ExitStack() as stack:
-        with refusals_told(gathering, "written"):
+        with translated_errors(temporary_folder, "written"):
             gathered = stack.enter_context(tempfile.TemporaryFile())
-        with _ToldFile(gathering, os.dup(gathered.fileno())).buffered() as stream:
+        with _NamedFile(temporary_folder, os.dup(gathered.fileno())).buffered() as stream:
             yield stream
         if os.fstat(gathered.fileno()).st_size == 0:
             _upload(place, b"", overwrite=True)
@@ -89,10 +90,10 @@ def exists(path: AnyPath) -> bool:
     """Tell whether a file or folder is there.
 
     Raises:
-        StorageError: The file system does not tell.
+        StorageError: The file system cannot tell.
     """
     place = resolve(path)
-    with refusals_told(place, "read"):
+    with translated_errors(place, "read"):
         file_system, inner = place.open()
         return bool(file_system.get_file_info(inner).type != pafs.FileType.NotFound)
 
@@ -104,7 +105,7 @@ def read_bytes(path: AnyPath) -> bytes:
         UnreadableError: It is missing or cannot be read.
     """
     place = resolve(path)
-    with refusals_told(place, "read", UnreadableError):
+    with translated_errors(place, "read", UnreadableError):
         file_system, inner = place.open()
         with file_system.open_input_stream(inner) as stream:
             return bytes(stream.read())
@@ -114,10 +115,10 @@ def delete_file(path: AnyPath) -> None:
     """Delete a file or a symbolic link; nothing happens where there is none.
 
     Raises:
-        StorageError: The file system refused, or there is something else than a file.
+        StorageError: The file system refused, or the path names something other than a file.
     """
     place = resolve(path)
-    with refusals_told(place, "deleted"):
+    with translated_errors(place, "deleted"):
         if place.is_local:
             file = Path(place.path)
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -138,52 +139,53 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-class _ToldFile(io.FileIO):
-    """A file whose refusals are told as those of a place."""
+class _NamedFile(io.FileIO):
+    """A file whose write errors are errors of this package and name a place of the caller's."""
 
     def __init__(self, place: Location, file: Path | int) -> None:
         super().__init__(file, "xb" if isinstance(file, Path) else "wb")
         self._place = place
-        self._refusal: StorageError | None = None
+        self._error: StorageError | None = None
 
     def write(self, data: Any) -> int:
         try:
-            with refusals_told(self._place, "written"):
+            with translated_errors(self._place, "written"):
                 return super().write(data)
         except StorageError as error:
-            self._refusal = error
+            self._error = error
             raise
 
     @contextmanager
     def buffered(self) -> Iterator[BinaryIO]:
-        """A stream that writes into the file, and closes it.
+        """A stream that writes into the file and closes it at the end.
 
-        What its user raises after a refusal is left out: torch and others raise errors of their own then.
+        After a write error the caller may raise an error of its own, as torch does. The write error is raised in its
+        place.
         """
         try:
             with io.BufferedWriter(self, _BUFFER_BYTES) as stream:
                 yield stream
         except Exception as error:
-            if self._refusal is None or error is self._refusal:
+            if self._error in (None, error):
                 raise
-            raise self._refusal from error
+            raise self._error from error
 
 
 @contextmanager
 def _new_local_file(place: Location, overwrite: bool) -> Iterator[BinaryIO]:
-    with refusals_told(place, "written"):
+    with translated_errors(place, "written"):
         file, rights = _replaceable(Path(place.path))
         temporary = file.with_name(f".{secrets.token_hex(8)}.tmp")  # short, however long the file's own name is
-        raw = _ToldFile(place, temporary)
+        raw = _NamedFile(place, temporary)
     try:
         with raw.buffered() as stream:
             yield stream
             stream.flush()
-            with refusals_told(place, "written"):
+            with translated_errors(place, "written"):
                 if rights is not None:
                     os.fchmod(raw.fileno(), rights)
                 os.fsync(raw.fileno())
-        with refusals_told(place, "written"):
+        with translated_errors(place, "written"):
             if overwrite:
                 temporary.replace(file)
             else:
@@ -238,7 +240,7 @@ def _taken(place: Location) -> FileTakenError:
 def _upload(place: Location, data: bytes | pa.Buffer | mmap.mmap, overwrite: bool) -> None:
     if not overwrite and exists(place):
         raise _taken(place)
-    with refusals_told(place, "written"):
+    with translated_errors(place, "written"):
         file_system, inner = place.open()
         with file_system.open_output_stream(inner) as stream:
             stream.write(data)  # at once, so that an interrupt leaves all or nothing

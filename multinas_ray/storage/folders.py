@@ -15,7 +15,7 @@ from pyarrow import fs as pafs
 from multinas_ray.errors import StorageError
 from multinas_ray.storage.files import delete_file, exists, sync_folder, write_atomic
 from multinas_ray.storage.places import AnyPath, Location, resolve
-from multinas_ray.storage.refusals import refusals_told
+from multinas_ray.storage.system_errors import translated_errors
 
 
 def make_folder(path: AnyPath) -> None:
@@ -25,7 +25,7 @@ def make_folder(path: AnyPath) -> None:
         StorageError: The file system refused.
     """
     place = resolve(path)
-    with refusals_told(place, "created"):
+    with translated_errors(place, "created"):
         if not place.is_local:
             file_system, inner = place.open()
             file_system.create_dir(inner, recursive=True)
@@ -78,13 +78,14 @@ def list_folders(path: AnyPath) -> list[str]:
 def delete_folder(path: AnyPath) -> None:
     """Delete a folder and all it holds; nothing happens where there is none.
 
-    On local disks it goes at once: it is first renamed to `.<name>.old` beside it, which is what a kill may leave.
+    On a local disk the folder disappears at once: it is renamed to `.<name>.old` beside it and then deleted. If the
+    process is killed in between, the hidden folder is left and the next call removes it.
 
     Raises:
-        StorageError: The file system refused, or there is something that is no folder.
+        StorageError: The file system refused, or the path names something that is not a folder.
     """
     place = resolve(path)
-    with refusals_told(place, "deleted"):
+    with translated_errors(place, "deleted"):
         if place.is_local:
             _delete_local(Path(place.path))
         elif exists(place):
@@ -94,26 +95,28 @@ def delete_folder(path: AnyPath) -> None:
 
 @contextmanager
 def replace_folder(path: AnyPath, *, last: str | None = None) -> Iterator[Path]:
-    """Fill a folder of files, which takes the place of `path` when the context ends without an error.
+    """Fill a folder with files; it takes the place of `path` when the context ends without an error.
 
-    Local: a hidden folder beside it, whose files are synced and which is renamed at the end; a kill between two
-    renames may leave the old folder as `.<name>.old`. Object stores, which have no folders to rename: the old files are
-    deleted, then comes one upload a file.
+    On a local disk a hidden folder beside it is filled, its files are synced, and it is renamed at the end. If the
+    process is killed between the two renames, the old folder is left as `.<name>.old`. An object store has no folders
+    to rename: the old files are deleted, and then each new file is uploaded.
 
     Args:
         path: The folder.
-        last: Name of the file that comes last, so that it tells that the others are there.
+        last: Name of the file that is uploaded last. Once it is there, so are the others.
 
     Yields:
-        A local folder to write files into. What the system refuses there is told as an error of `path`.
+        A local folder to write files into, with no folders in it. An OSError that is raised there is translated into a
+        StorageError of `path`.
 
     Raises:
-        StorageError: The file system refused, or there is something that is no folder. What was there is as it was.
+        StorageError: The file system refused, or the path names something that is not a folder. On a local disk what
+            was there is unchanged.
     """
     place = resolve(path)
     if not place.is_local:
         with tempfile.TemporaryDirectory() as temporary:
-            with refusals_told(resolve(temporary), "written"):
+            with translated_errors(resolve(temporary), "written"):
                 yield Path(temporary)
             _upload_folder(Path(temporary), place, last)
         return
@@ -121,7 +124,7 @@ def replace_folder(path: AnyPath, *, last: str | None = None) -> Iterator[Path]:
     partial, old = _beside(final, "partial"), _beside(final, "old")
     make_folder(place.parent)
     try:
-        with refusals_told(place, "written"):
+        with translated_errors(place, "written"):
             _check_folder(final)
             _remove_tree(partial)  # of a process that was killed
             partial.mkdir()
@@ -135,7 +138,7 @@ def replace_folder(path: AnyPath, *, last: str | None = None) -> Iterator[Path]:
 
 
 def _names(place: Location, kind: pafs.FileType) -> list[str]:
-    with refusals_told(place, "read"):
+    with translated_errors(place, "read"):
         file_system, inner = place.open()
         infos = file_system.get_file_info(pafs.FileSelector(inner, allow_not_found=True))
     return sorted(info.base_name for info in infos if info.type == kind)

@@ -1,10 +1,10 @@
-"""Rows made durable at once and cheaply, and gathered into Parquet.
+"""Rows that are durable at once and cheaply, and are gathered into Parquet later.
 
-A Parquet file is written whole, which costs milliseconds. So new rows go to a journal first: a file of lines in the
-folder `_journal` beside the Parquet parts, named by the number of rows written before it. A line holds the rows of one
-call and a checksum of itself, so they are there together or not at all. When enough rows have come they are written as
-Parquet and the journal goes. Whatever a crash leaves behind, a row counts once: of a journal that starts at row s, with
-n rows in the parts, the first n - s rows are in the parts already.
+A Parquet file is written whole, which takes milliseconds. So new rows first go to a journal: a file of lines in the
+folder `_journal` beside the Parquet parts, named by the number of rows written before it. Each line holds the rows of
+one call and a checksum of itself, so they are there together or not at all. When enough rows have come, they are written
+as Parquet and the journal is deleted. Whatever a crash leaves behind, each row counts once: if a journal starts at row s
+and the parts hold n rows, the first n - s rows of the journal are in the parts already.
 """
 
 import json
@@ -24,7 +24,7 @@ from multinas_ray.storage.files import delete_file, read_bytes, sync_folder
 from multinas_ray.storage.folders import list_files, make_folder
 from multinas_ray.storage.parquet import count_rows, make_table
 from multinas_ray.storage.places import AnyPath, Location, resolve
-from multinas_ray.storage.refusals import refusals_told
+from multinas_ray.storage.system_errors import translated_errors
 from multinas_ray.storage.tables import TableWriter
 
 ROWS_PER_FLUSH = 256
@@ -43,9 +43,9 @@ Rows = Mapping[str, Sequence[Any]]
 class JournaledWriter:
     """Appends rows to a folder of Parquet parts, by way of a journal.
 
-    `append` writes one line and syncs it to the disk (0.15 ms on an SSD). Where files cannot be appended to, as in
-    object stores, it rewrites the open Parquet part instead, which costs a request. One writer a folder; not
-    thread-safe.
+    `append` writes one line and syncs it to the disk (0.15 ms on an SSD). In an object store, whose files cannot be
+    appended to, it rewrites the open Parquet part instead, which costs a request. Only one writer may be at work in a
+    folder. A writer is not thread-safe.
 
     Args:
         directory: The folder, created if needed. Journals that a killed writer left are gathered first.
@@ -54,7 +54,7 @@ class JournaledWriter:
         metadata: As for `TableWriter`.
 
     Raises:
-        StateError: What is there cannot be read, or another writer is at work.
+        StateError: A file in the folder cannot be read, or another writer is at work.
         StorageError: The file system refused.
     """
 
@@ -73,7 +73,7 @@ class JournaledWriter:
         self._num_written = sum(count_rows(self._folder.join(name)) for name in list_files(self._folder, ".parquet"))
         self._kept = journals.rows_from(self._num_written, self._header)
         self._num_kept = sum(map(_length, self._kept))
-        with _misfits_told(journals.newest):
+        with _misfits_as_damage(journals.newest):
             self.flush()
         self._remove_journals()
 
@@ -97,7 +97,7 @@ class JournaledWriter:
             self._write_line(rows, sync)
             self._keep(rows)
             if self._num_kept >= ROWS_PER_FLUSH:
-                with suppress(StorageError):  # the rows are in the journal: the next append tries again
+                with suppress(StorageError):  # the rows are safe in the journal; the next append tries again
                     self.flush()
             return
         self._keep(rows)
@@ -146,7 +146,7 @@ class _JournalFile:
 
     def __init__(self, place: Location, header: Mapping[str, Any]) -> None:
         self._place, self._size_bytes = place, 0
-        with refusals_told(place, "written"):
+        with translated_errors(place, "written"):
             try:
                 self._descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
             except FileExistsError as error:
@@ -171,7 +171,7 @@ class _JournalFile:
         """
         text = json.dumps(content, separators=(",", ":")).encode()
         data = b"%08x %b\n" % (zlib.crc32(text), text)
-        with refusals_told(self._place, "written"):
+        with translated_errors(self._place, "written"):
             self._cut_off()
             try:
                 self._append(data)
@@ -183,7 +183,7 @@ class _JournalFile:
         self._size_bytes += len(data)
 
     def _append(self, data: bytes) -> None:
-        while data:  # where the disk gets full the system writes a part, and tells at the next
+        while data:  # when the disk becomes full, the system first writes a part and then raises
             data = data[os.write(self._descriptor, data) :]
 
     def _cut_off(self) -> None:
@@ -200,7 +200,7 @@ class Journals:
 
     @property
     def newest(self) -> Location:
-        """The newest file, the folder where there is none: where a message says that something is wrong."""
+        """The newest journal, or the folder if there is none; messages name it."""
         return self._contents[max(self._contents)].place if self._contents else self._folder
 
     def rows_from(self, num_written: int, header: Mapping[str, Any]) -> list[Rows]:
@@ -218,8 +218,8 @@ class Journals:
         for start, content in self._contents.items():
             if content.rows and content.header != dict(header):
                 raise StateError(
-                    f"{content.place} begins with {content.header}, not with {dict(header)}, so it is of another run "
-                    "or another version of multinas-ray: use that version, or restore a copy"
+                    f"{content.place} begins with {content.header}, not with {dict(header)}, so another run or "
+                    "another version of multinas-ray wrote it: use that version, or restore a copy"
                 )
             if start > count:
                 raise StateError(
@@ -239,7 +239,7 @@ class Journals:
         rows = self.rows_from(num_written, header)
         if not rows:
             return None
-        with _misfits_told(self.newest):
+        with _misfits_as_damage(self.newest):
             return make_table(schema.remove_metadata(), _joined(rows, schema.names))
 
 
@@ -287,7 +287,7 @@ def _read_journal(file: Location) -> _Content:
 
 
 def _content_of(line: bytes) -> dict[str, Any] | None:
-    """What a line holds, None if it is not as it was written."""
+    """What a line holds, or None if the line is damaged."""
     checksum, _, text = line.partition(b" ")
     if checksum != b"%08x" % zlib.crc32(text):
         return None
@@ -312,8 +312,8 @@ def _joined(parts: Sequence[Rows], names: Sequence[str]) -> dict[str, list[Any]]
 
 
 @contextmanager
-def _misfits_told(place: Location) -> Iterator[None]:
-    """Tell rows of a journal that do not fit the table's columns as damage of the file."""
+def _misfits_as_damage(place: Location) -> Iterator[None]:
+    """Report rows of a journal that do not fit the table's columns as damage of the file."""
     try:
         yield
     except (KeyError, ConfigError) as error:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from multinas_ray.errors import ConfigError, StateError, UnreadableError, first_line
 from multinas_ray.storage.files import open_atomic, read_bytes, write_atomic
 from multinas_ray.storage.places import AnyPath, resolve
-from multinas_ray.storage.refusals import refusals_told
+from multinas_ray.storage.system_errors import translated_errors
 
 Columns = Mapping[str, Any]
 """Rows of a table: column name -> one value per row."""
@@ -23,24 +23,24 @@ RESTORE = "restore a copy of it"
 
 _READ_ATTEMPTS = 3
 _DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
-"""What pyarrow raises about damaged files."""
+"""What pyarrow raises when a file is damaged."""
 
 
 def read_parquet(path: AnyPath, columns: list[str] | None = None, *, remedy: str = RESTORE) -> pa.Table:
-    """Read a file, which its writer may replace meanwhile.
+    """Read a whole file, even while its writer replaces it.
 
-    All bytes are read at once and looked at once: a reader that opens the file twice may meet two versions of it. In
-    an object store even one read may be served in ranges, so a file that is not readable is read again. The checksums
-    of its pages and its numbers of rows are checked, so that no damage passes for other values.
+    All bytes are read once and then decoded. A reader that opens the file twice may meet two versions of it. An object
+    store may serve even one read in ranges, so a file that cannot be decoded is read again. The checksums of the pages
+    and the numbers of rows are checked, so that a damaged file is never read as other values.
 
     Args:
         path: The file.
         columns: Those to read; None for all.
-        remedy: What the message recommends for a damaged one.
+        remedy: What the message recommends if the file is damaged.
 
     Raises:
         UnreadableError: It is missing or cannot be read.
-        StateError: It is no Parquet file, or damaged.
+        StateError: It is not a Parquet file, or it is damaged.
     """
     for attempt in range(_READ_ATTEMPTS):
         content = read_bytes(path)
@@ -63,7 +63,7 @@ def write_parquet(path: AnyPath, table: pa.Table) -> None:
 
 
 def encode_parquet(table: pa.Table, *, quickly: bool = False) -> pa.Buffer:
-    """The content of a Parquet file, small or quickly made."""
+    """Encode a table as the content of a Parquet file: as few bytes as possible, or quickly."""
     sink = pa.BufferOutputStream()
     if quickly:
         options: dict[str, Any] = {"compression": "snappy", "use_dictionary": False, "write_statistics": False}
@@ -74,19 +74,19 @@ def encode_parquet(table: pa.Table, *, quickly: bool = False) -> pa.Buffer:
 
 
 class RowGroupReader:
-    """Reads the row groups of a large file, which no one writes any more, one by one.
+    """Reads a large file, which no longer changes, one row group at a time.
 
     Args:
         path: The file.
 
     Raises:
         UnreadableError: It is missing or cannot be read.
-        StateError: It is no Parquet file, or damaged.
+        StateError: It is not a Parquet file, or it is damaged.
     """
 
     def __init__(self, path: AnyPath) -> None:
         self._place = resolve(path)
-        with refusals_told(self._place, "read", UnreadableError):
+        with translated_errors(self._place, "read", UnreadableError):
             file_system, inner = self._place.open()
             file = file_system.open_input_file(inner)
         try:
@@ -100,7 +100,7 @@ class RowGroupReader:
         Raises:
             UnreadableError: It cannot be read.
         """
-        with refusals_told(self._place, "read", UnreadableError):
+        with translated_errors(self._place, "read", UnreadableError):
             return self._file.read_row_group(row_group, columns=columns)
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ def write_row_groups(path: AnyPath, schema: pa.Schema) -> Iterator[pq.ParquetWri
     """Write a large file row group by row group, uncompressed; it appears when the context ends without an error.
 
     Yields:
-        The writer; each `write_table` is a row group.
+        The writer; each call of its `write_table` adds a row group.
 
     Raises:
         StorageError: The file system refused.
@@ -126,7 +126,7 @@ def write_row_groups(path: AnyPath, schema: pa.Schema) -> Iterator[pq.ParquetWri
 
 
 def make_table(schema: pa.Schema, columns: Columns, metadata: Mapping[str, str] | None = None) -> pa.Table:
-    """Make a table of a schema, in which every value has a place and keeps it.
+    """Make a table with a given schema; a value that does not fit its column's type is refused, never changed.
 
     Args:
         schema: Columns and types.
@@ -170,7 +170,7 @@ def check_form(table: pa.Table, kind: str, version: int, schema: pa.Schema, wher
     metadata = table.schema.metadata or {}
     found, found_version = (metadata.get(key, b"nothing").decode() for key in (TABLE_KEY, VERSION_KEY))
     if found != kind:
-        raise StateError(f"{where} is no table of {kind} (it says it is {found!r}): {remedy}")
+        raise StateError(f"{where} is not a table of {kind} (it says it is {found!r}): {remedy}")
     if found_version != str(version):
         raise StateError(
             f"{where} has version {found_version} of the tables of {kind}, this package reads version {version}: "

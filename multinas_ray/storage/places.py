@@ -1,4 +1,4 @@
-"""Where things lie: local paths and URIs of object stores. Nothing is opened before it is used."""
+"""Where files lie: local paths and URIs of object stores. An object store is opened when it is first used."""
 
 import os
 import re
@@ -18,12 +18,12 @@ AnyPath = str | os.PathLike[str]
 
 _OBJECT_STORES = ("s3", "gs", "gcs", "abfs", "abfss")
 _URI = re.compile(rf"([^/]*):/|({'|'.join((*_OBJECT_STORES, 'file'))}):")
-"""How a URI begins, well formed or not. A local path whose first folder ends in a colon is written as ./name:/file."""
+"""The beginning of a URI, well formed or not. A local path whose first folder ends in a colon needs ./ before it."""
 _CREDENTIALS = re.compile(r"s3://[^/?]*:[^?]*@|\w+://[^/?@]*:[^/?@]*@")
 """How a URI that holds a key and its secret begins; secrets of S3 may hold a slash."""
 _SAFE_IN_URI = "/!$&'()*+,;=:@~"
 _GCS_RETRY_SECONDS = 60
-"""Least patience with Google's store [ours]: of its own it repeats a request that is refused for 15 minutes."""
+"""How long requests to Google's store are repeated [ours]; its client's own limit is 15 minutes."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,10 @@ class ObjectStore:
 
 @dataclass(frozen=True)
 class Location(os.PathLike[str]):
-    """A file or folder on a local disk or in an object store. As text it is the path or URI that leads there."""
+    """A file or folder on a local disk or in an object store.
+
+    `str` and `os.fspath` give its path or URI, from which `resolve` makes an equal location.
+    """
 
     path: str
     """On a local disk the absolute path, in an object store the path within the bucket."""
@@ -56,7 +59,7 @@ class Location(os.PathLike[str]):
 
     @property
     def is_local(self) -> bool:
-        """Whether it lies on a disk of this machine, so that `open` takes it."""
+        """Whether it lies in the file system of this machine, so that the builtin `open` can open it."""
         return self.store is None
 
     @property
@@ -70,7 +73,7 @@ class Location(os.PathLike[str]):
         return Location(str(Path(self.path).parent) if self.is_local else self.path.rpartition("/")[0], self.store)
 
     def join(self, *names: str) -> "Location":
-        """The place of `names` below this one."""
+        """The location of `names` below this folder."""
         below = [self.path.rstrip("/")] if self.path or self.is_local else []
         return Location("/".join([*below, *names]), self.store)
 
@@ -91,7 +94,7 @@ class Location(os.PathLike[str]):
 
 
 def resolve(path: AnyPath) -> Location:
-    """Turn a path or URI into the place that it names; nothing is opened.
+    """Turn a path or URI into the location that it names, without opening anything.
 
     Args:
         path: A local path (`~` is the home folder), `file:///folder`, or a URI of an object store that pyarrow
@@ -99,10 +102,10 @@ def resolve(path: AnyPath) -> Location:
             unchanged.
 
     Returns:
-        The place. A local path becomes absolute.
+        The location; a local path is made absolute.
 
     Raises:
-        ConfigError: It is no path or URI, or the URI holds credentials.
+        ConfigError: It is not a path or URI, or the URI holds credentials.
     """
     if isinstance(path, Location):
         return path
@@ -170,7 +173,7 @@ def _path_of_file_uri(text: str) -> str:
 def _in_store(scheme: str, text: str) -> Location:
     address, mark, query = text[len(scheme) + 1 :].partition("?")
     if not address.startswith("//"):
-        _refuse(text, f"two slashes follow {scheme}:")
+        _refuse(text, f"two slashes must follow {scheme}:")
     bucket, _, path = address[2:].partition("/")
     if not bucket:
         _refuse(text, "it names no bucket")

@@ -85,7 +85,12 @@ def write_plain(path: AnyPath, value: Any, *, indent: int | None = None) -> None
         StateError: Something in it is not plain data.
         StorageError: The file system refused.
     """
-    write_atomic(path, encode_plain(value, indent=indent).encode())
+    text = encode_plain(value, indent=indent)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        raise StateError(f"a text in the data cannot be written in UTF-8 ({error}): give another text") from error
+    write_atomic(path, content)
 
 
 def read_plain(path: AnyPath) -> Any:

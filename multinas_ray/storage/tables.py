@@ -18,15 +18,15 @@ _MOST_BATCHES = 32  # joined beyond this, since a file's write time grows with t
 class TableWriter:
     """Appends rows to a folder of Parquet files `part-00000.parquet`, `part-00001.parquet`, ...
 
-    One part is open: it is rewritten whole and atomically for each append, and sealed when it holds
-    `rows_per_part` rows. So an append costs at most one part, is on disk as a whole or not at all, and no row
-    is ever in two parts. A new writer on a folder leaves what is there and goes on with the next part.
+    One part is open. Each append rewrites it whole and atomically, and seals it once it holds `rows_per_part` rows. So
+    an append writes at most one part, it is on disk as a whole or not at all, and no row is ever in two parts. A new
+    writer leaves the parts that it finds and goes on with the next one.
 
-    While a writer is at work, read the open part in one piece as `load_run` does: a reader that opens a file
-    twice (pandas does) may meet two versions of it. Sealed parts never change.
+    While a writer is at work, read the open part with `read_parquet`: a reader that opens a file twice, as pandas does,
+    may meet two versions of it. Sealed parts never change.
 
-    Only one writer may be at work in a folder; a second one that is still alive is refused at its next part.
-    Not thread-safe.
+    Only one writer may be at work in a folder. A second one that is still alive is refused when it begins its next
+    part. A writer is not thread-safe.
 
     Args:
         directory: The folder, created if needed.
@@ -35,7 +35,8 @@ class TableWriter:
         rows_per_part: Rows at which a part is sealed.
 
     Raises:
-        ConfigError: `rows_per_part` is below 1, or the folder cannot be opened.
+        ConfigError: `rows_per_part` is below 1.
+        StorageError: The folder cannot be created or listed.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class TableWriter:
         self._metadata = {**(self._schema.metadata or {}), **{name.encode(): text for name, text in metadata.items()}}
 
     def append(self, columns: Columns) -> None:
-        """Write rows (and whatever is buffered before them); durable on return.
+        """Write rows, and before them those that are buffered; they are durable on return.
 
         Args:
             columns: Column name -> one value per row, for each column of the schema; (n, D) arrays too.
@@ -81,7 +82,7 @@ class TableWriter:
         self._buffered.append(make_batch(self._schema, columns))
 
     def flush(self) -> None:
-        """Write the buffered rows; durable on return. On an error they stay buffered."""
+        """Write the buffered rows; they are durable on return, and stay buffered if an error is raised."""
         if self._buffered:
             self._write(self._buffered)
 

@@ -180,3 +180,9 @@ def test_plain_data_lies_in_a_file_of_its_own_whose_damage_is_told_by_name(folde
         write_atomic(folder.join("a.json"), content)
         with pytest.raises(StateError, match=r"a.json is damaged .*: restore a copy"):
             read_plain(folder.join("a.json"))
+
+
+def test_text_that_is_not_utf8_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(StateError, match=r"a text in the data cannot be written in UTF-8 \(.*\): give another text"):
+        write_plain(tmp_path / "a.json", {"name": "\udcff"})
+    assert list(tmp_path.iterdir()) == []

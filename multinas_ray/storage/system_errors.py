@@ -1,4 +1,4 @@
-"""What a disk or an object store refuses, told in one line: where, why, and what to do."""
+"""The errors of disks and object stores in one line each: the place, the reason and the remedy."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from multinas_ray.errors import StorageError, first_line
 from multinas_ray.storage.places import Location
 
 _DENIED = ("permission denied", "change the rights of the file and its folders, or choose another place")
-_OF_THE_SYSTEM: dict[int | None, tuple[str, str]] = {
+_BY_NUMBER: dict[int | None, tuple[str, str]] = {
     errno.ENOSPC: ("the disk is full", "free some space, or choose a folder on another disk"),
     errno.EDQUOT: ("this user's quota of the disk is used up", "delete files, or choose a folder on another disk"),
     errno.EROFS: ("the file system is read-only", "choose a folder on another one"),
@@ -20,15 +20,16 @@ _OF_THE_SYSTEM: dict[int | None, tuple[str, str]] = {
     errno.EPERM: _DENIED,
     errno.ENAMETOOLONG: ("a name in it is longer than the file system allows", "choose a shorter name"),
     errno.EISDIR: ("it is a folder", "give the name of a file"),
+    errno.ENOENT: ("the file system takes no new files there", "choose another folder"),
     errno.ENOTEMPTY: ("another process writes into the folder", "stop it, and try again"),
-    errno.ELOOP: ("its symbolic links lead in a circle", "mend or remove them"),
+    errno.ELOOP: ("its symbolic links lead in a circle", "correct or remove them"),
     errno.EFBIG: ("the file is larger than this system allows", "raise the limit (ulimit -f)"),
     errno.EMFILE: ("too many files are open", "raise the limit (ulimit -n)"),
     errno.ENFILE: ("too many files are open", "close some programs"),
 }
-"""Reason and remedy for an error number."""
+"""Error number -> the reason and the remedy."""
 
-_OF_AN_OBJECT_STORE: tuple[tuple[tuple[str, ...], str, str], ...] = (
+_BY_TEXT: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("NO_SUCH_BUCKET", "Bucket '"), "the bucket does not exist", "create it, or check its name and region"),
     (
         ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "INVALID_CLIENT_TOKEN", "SIGNATURE", "HTTP status 403", "PERMISSION"),
@@ -46,40 +47,36 @@ _OF_AN_OBJECT_STORE: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "check the network, the region and the endpoint",
     ),
 )
-"""Words of a store's error, of which one is enough; the reason and the remedy."""
+"""Words of an object store's error, one of which is enough, with the reason and the remedy."""
 
 
 @contextmanager
-def refusals_told(place: Location, done: str, kind: type[StorageError] = StorageError) -> Iterator[None]:
-    """Turn what the system raises into an error of ours.
+def translated_errors(place: Location, action: str, kind: type[StorageError] = StorageError) -> Iterator[None]:
+    """Turn the errors that the system and pyarrow raise in the context into errors of this package.
 
     Args:
-        place: What is worked on.
-        done: What is done with it: "read", "written", "deleted".
-        kind: The error.
+        place: The file or folder that is worked on.
+        action: What is done to it, as a participle: "read", "written", "created" or "deleted".
+        kind: The class of the error.
 
     Raises:
-        StorageError: Something was refused; one line with the place, the reason and the remedy.
+        StorageError: The system refused; its text is one line with the place, the reason and the remedy.
     """
     try:
         yield
     except StorageError:
         raise
     except (OSError, pa.ArrowException) as error:
-        raise refusal(place, done, error, kind) from error
+        number = error.errno if isinstance(error, OSError) else None
+        reason, remedy = _explain(place, action, number, first_line(error))
+        text = f"{place} cannot be {action} ({reason}): {remedy}"
+        raise (kind(text) if number is None else kind(number, text)) from error
 
 
-def refusal(place: Location, done: str, error: Exception, kind: type[StorageError] = StorageError) -> StorageError:
-    """The error that says why a file or folder cannot be read, written or deleted."""
-    number = error.errno if isinstance(error, OSError) else None
-    reason, remedy = _explained(place, done, number, first_line(error))
-    text = f"{place} cannot be {done} ({reason}): {remedy}"
-    return kind(text) if number is None else kind(number, text)
-
-
-def _explained(place: Location, done: str, number: int | None, text: str) -> tuple[str, str]:
+def _explain(place: Location, action: str, number: int | None, text: str) -> tuple[str, str]:
+    """The reason and the remedy for an error number, or for the text where there is no number."""
     if not place.is_local:
-        return ("it is missing", "check the path") if number == errno.ENOENT else _explained_by_store(text)
+        return ("it is missing", "check the path") if number == errno.ENOENT else _explain_by_text(text)
     path = place.path
     if number is None and os.path.isdir(path):  # noqa: PTH112 - unlike Path's, these never raise
         number = errno.EISDIR
@@ -87,22 +84,22 @@ def _explained(place: Location, done: str, number: int | None, text: str) -> tup
         return f"{_file_among_folders(path)} is not a folder", "choose a place in a folder"
     if number == errno.ENOENT:
         if os.path.islink(path):  # noqa: PTH114
-            return f"it is a symbolic link to {Path(path).readlink()}, which is missing", "mend or remove the link"
+            return f"it is a symbolic link to {Path(path).readlink()}, which is missing", "correct or remove the link"
         if not os.path.exists(place.parent.path):  # noqa: PTH110
             return f"there is no folder {place.parent}", "create it, or check the path"
-        if done == "read":
+        if action == "read":
             return "it is missing", "check the path"
-    return _OF_THE_SYSTEM.get(number) or (os.strerror(number) if number else text, "check the disk")
+    return _BY_NUMBER.get(number) or (os.strerror(number) if number else text, "check the disk")
 
 
 def _file_among_folders(path: str) -> str:
-    """The part of a path that is in the way: there, and no folder."""
+    """The part of a path that exists and is not a folder."""
     parts = (path, *map(str, Path(path).parents))
     return next((part for part in parts if os.path.exists(part) and not os.path.isdir(part)), path)  # noqa: PTH110, PTH112
 
 
-def _explained_by_store(text: str) -> tuple[str, str]:
-    for words, reason, remedy in _OF_AN_OBJECT_STORE:
+def _explain_by_text(text: str) -> tuple[str, str]:
+    for words, reason, remedy in _BY_TEXT:
         if any(word in text for word in words):
             return reason, remedy
     return text, "check the bucket and the credentials"
