@@ -18,7 +18,7 @@ from multinas_ray.data.in_memory import splits_in_memory
 from multinas_ray.data.sources import DataSource, register_source
 from multinas_ray.errors import DataError, StateError
 from multinas_ray.settings import checked
-from multinas_ray.storage import read_parquet
+from multinas_ray.storage import exists, read_parquet, resolve
 
 CLASS_NAMES = (
     "airplane",
@@ -76,8 +76,11 @@ def load_cifar10(path: str, *, download: bool) -> tuple[ImageSet, ImageSet, tupl
     Raises:
         DataError: Nothing usable is there; the message names the file or row and the remedy.
     """
-    folder = Path(path)
-    if any((folder / name).exists() for name in _PARQUET_FILES):
+    place = resolve(path)
+    if not place.is_local:
+        raise DataError(f"CIFAR-10 is read from a disk, not from {place}: mount the bucket, or copy its files")
+    folder = Path(place)
+    if any(exists(place.join(name)) for name in _PARQUET_FILES):
         return _read_parquet(folder / "train.parquet"), _read_parquet(folder / "test.parquet"), CLASS_NAMES
     if not download:
         _check_folder(folder)

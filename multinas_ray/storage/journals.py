@@ -2,9 +2,9 @@
 
 A Parquet file is written whole, which takes milliseconds. So new rows first go to a journal: a file of lines in the
 folder `_journal` beside the Parquet parts, named by the number of rows written before it. Each line holds the rows of
-one call and a checksum of itself, so they are there together or not at all. When enough rows have come, they are written
-as Parquet and the journal is deleted. Whatever a crash leaves behind, each row counts once: if a journal starts at row s
-and the parts hold n rows, the first n - s rows of the journal are in the parts already.
+one call and a checksum of itself, so they are there together or not at all. When enough rows have come, they are
+written as Parquet and the journal is deleted. Whatever a crash leaves behind, each row counts once: if a journal starts
+at row s and the parts hold n rows, the first n - s rows of the journal are in the parts already.
 """
 
 import json

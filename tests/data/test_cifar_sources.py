@@ -15,7 +15,7 @@ from torchvision.datasets import CIFAR10
 
 from multinas_ray.data import DataConfig, load_splits
 from multinas_ray.data.cifar import CLASS_NAMES, load_cifar10
-from multinas_ray.errors import DataError
+from multinas_ray.errors import DataError, StorageError
 
 
 def png(pixels):
@@ -150,6 +150,10 @@ def test_half_a_pair_of_files_is_refused(folder):
 
 
 def test_missing_and_empty_folders_are_told_apart(tmp_path):
+    with pytest.raises(DataError, match="read from a disk, not from s3://bucket/cifar: mount the bucket"):
+        load_cifar10("s3://bucket/cifar", download=False)
+    with pytest.raises(StorageError, match="a name in it is longer than the file system allows"):
+        load_cifar10(str(tmp_path / ("x" * 300)), download=False)
     with pytest.raises(DataError, match="nowhere does not exist: set download=True"):
         load(tmp_path / "nowhere")
     with pytest.raises(DataError, match="is empty: set download=True"):
