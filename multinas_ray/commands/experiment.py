@@ -1,4 +1,4 @@
-"""The command line that all experiments share: a configuration's flags, one run, its tables, its errors in a line."""
+"""The command line of all experiments: the flags of a configuration, the run, its tables and its errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from multinas_ray.storage import exists, list_files, read_bytes, resolve, write_
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
 LATENCY = "latency"
-"""The cost that a latency table gives."""
+"""Name of the cost that a latency table gives."""
 
 ConfigFunction = Callable[[argparse.Namespace], OneShotSearchConfig]
 CompleteFunction = Callable[[OneShotSearchConfig, argparse.Namespace, Console], None]
@@ -38,8 +38,8 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the flags of every experiment.
 
     Args:
-        parser: the experiment's parser.
-        name: default name of its run.
+        parser: the parser of the experiment.
+        name: the default name of the run.
     """
     parser.set_defaults(min_workers=None)  # --num-workers sets it too
     group = parser.add_argument_group("the run")
@@ -47,29 +47,33 @@ def add_run_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         "--storage", metavar="DIR", default="runs", help="folder of all runs, local or s3:// (default: runs)"
     )
     group.add_argument("--name", default=name, help="name of this run and of its folder (default: %(default)s)")
-    group.add_argument("--seed", type=int, default=0, help="decides start, batches and draws (default: %(default)s)")
+    group.add_argument(
+        "--seed", type=int, default=0, help="seed of the weights, batches and draws (default: %(default)s)"
+    )
     group.add_argument(
         "--num-workers",
         metavar="W",
         action=_WorkersAction,
         default=1,
-        help="workers that share each batch (default: 1); MIN:MAX goes on with fewer while nodes are gone",
+        help="number of workers that share each batch (default: 1); with MIN:MAX fewer of them go on while nodes are "
+        "missing",
     )
     group.add_argument(
         "--wait-for-nodes",
         metavar="MINUTES",
         type=float,
         default=0,
-        help="ask the cluster's autoscaler for nodes and wait for them, at most so many minutes (default: 0)",
+        help="ask the autoscaler of the cluster for nodes, and wait at most so many minutes for them (default: 0)",
     )
     group.add_argument(
         "--threads-per-worker",
         metavar="T",
         type=int,
-        help="CPU threads of each worker (default: its node's cores, shared); 1 where other work uses the cores too",
+        help="CPU threads of each worker (default: the workers share the cores of their node); 1 if other work uses "
+        "them too",
     )
-    group.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
-    group.add_argument("--resume", action="store_true", help="go on with the run of this name")
+    group.add_argument("--use-gpu", action="store_true", help="give each worker one GPU")
+    group.add_argument("--resume", action="store_true", help="resume the run of this name")
     _add_goal_arguments(parser.add_argument_group("which networks"))
 
 
@@ -80,31 +84,32 @@ def _add_goal_arguments(group: argparse._ArgumentGroup) -> None:
         metavar="T",
         type=float,
         nargs="+",
-        help="the best network within each, rising, in the complexity's own unit: 2e6 is two million parameters "
-        "(default: what the experiment says)",
+        help="targets in rising order, in the unit of the complexity: 2e6 asks for the best network of at most two "
+        "million parameters (default: those of the experiment)",
     )
     either.add_argument(
         "--coefficients",
         metavar="EPS",
         type=float,
         nargs="+",
-        help="in place of targets: weights of the complexity, rising from 0, for the best whatever its size",
+        help="weights of the complexity in rising order, in place of targets; 0 asks for the best network of any size",
     )
     group.add_argument(
         "--complexity",
         metavar="COST",
-        help="what targets or coefficients are about: params, flops, latency (with --latency-table) or a cost of your "
-        "own (default: what the experiment says; its targets keep their places between the least and the most)",
+        help="the cost that targets or coefficients refer to: params, flops, latency (with --latency-table) or a "
+        "cost of your own (default: that of the experiment, whose targets keep their places between the least and "
+        "the largest cost)",
     )
     group.add_argument(
         "--latency-table",
         metavar="FILE",
-        help="latencies of the space's blocks, from `multinas-ray profile`: their sum is recorded as the cost latency",
+        help="latency table of the blocks of the space, from `multinas-ray profile`; it adds the cost latency",
     )
 
 
 class _WorkersAction(argparse.Action):
-    """`num_workers` from W, or from MIN:MAX together with `min_workers`."""
+    """Reads W into `num_workers`, or MIN:MAX into `min_workers` and `num_workers`."""
 
     def __call__(
         self,
@@ -115,12 +120,12 @@ class _WorkersAction(argparse.Action):
     ) -> None:
         least, colon, most = str(values).rpartition(":")
         if not most.isdecimal() or bool(colon) != least.isdecimal():
-            parser.error(f"{option_string} is a number of workers, or MIN:MAX as 4:8; got {values}")
+            parser.error(f"{option_string} must be a number of workers, or MIN:MAX such as 4:8, got {values}")
         namespace.num_workers, namespace.min_workers = int(most), int(least) if colon else None
 
 
 def with_run_arguments(config: OneShotSearchConfig, arguments: argparse.Namespace) -> OneShotSearchConfig:
-    """The configuration with the flags of `add_run_arguments`."""
+    """Return the configuration with the values of the flags of `add_run_arguments`."""
     return dataclasses.replace(
         config,
         storage_path=arguments.storage,
@@ -136,7 +141,7 @@ def with_run_arguments(config: OneShotSearchConfig, arguments: argparse.Namespac
 
 
 def _goal_settings(config: OneShotSearchConfig, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The settings that --targets, --coefficients, --complexity and --latency-table change."""
+    """Return the settings that --targets, --coefficients, --complexity and --latency-table change."""
     settings = _cost_settings(config, arguments)
     if arguments.targets is not None or arguments.coefficients is not None:
         settings |= {"targets": arguments.targets, "coefficients": arguments.coefficients}
@@ -157,8 +162,8 @@ def _cost_settings(config: OneShotSearchConfig, arguments: argparse.Namespace) -
     if arguments.latency_table is None:
         if complexity == LATENCY and LATENCY not in config.costs:
             raise ConfigError(
-                "the complexity latency needs a table of this space's blocks: make one with `multinas-ray profile` "
-                "and give it by --latency-table FILE"
+                "the complexity latency needs a latency table of the blocks of this space: make one with "
+                "`multinas-ray profile` and give it with --latency-table FILE"
             )
         return {"complexity": complexity}
     latency = read_latency_table(arguments.latency_table).cost(config.space, LATENCY)
@@ -166,11 +171,11 @@ def _cost_settings(config: OneShotSearchConfig, arguments: argparse.Namespace) -
 
 
 def keep_latency_table(table: str, run_path: str) -> None:
-    """Copy a latency table into the run's folder, and the comparison with whole networks where there is one.
+    """Copy a latency table into the folder of a run, and its comparison with whole networks if there is one.
 
     Args:
-        table: the table's file.
-        run_path: the run's folder; its report shows the comparison.
+        table: the file of the table.
+        run_path: the folder of the run, whose report shows the comparison.
     """
     target = resolve(run_path).join(TABLE_FILE)
     for source, copy in ((table, target), (validation_file(table), validation_file(target))):
@@ -185,16 +190,16 @@ def run_experiment(
     *,
     complete: CompleteFunction | None = None,
 ) -> int:
-    """Parse, search, show: the body of an experiment's main.
+    """Parse the flags, search, and show the result: the body of the main function of an experiment.
 
     Args:
-        parser: has the flags of `add_run_arguments`.
+        parser: a parser with the flags of `add_run_arguments`.
         config_of: makes the configuration from the parsed flags.
-        argv: the command line; sys.argv by default.
-        complete: what follows a finished search, such as retraining; None: its verbs are named instead.
+        argv: the command line; None: sys.argv.
+        complete: called after a finished search, for example to retrain; None: the next commands are printed instead.
 
     Returns:
-        Exit status: 0, 2 after an error (one line on standard error), 130 after an interrupt.
+        The exit status: 0; 2 after an error, which is one line on standard error; 130 after an interrupt.
     """
     arguments = parser.parse_args(argv)
     console = Console()
@@ -217,7 +222,9 @@ def run_experiment(
         Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
         return EXIT_ERROR
     except KeyboardInterrupt:
-        _print(console, f"Interrupted; what is finished is kept. Go on with:\n  {shlex.join([*command, '--resume'])}")
+        _print(
+            console, f"Interrupted. Everything finished is kept. Go on with:\n  {shlex.join([*command, '--resume'])}"
+        )
         return EXIT_INTERRUPTED
     return 0
 
@@ -225,7 +232,7 @@ def run_experiment(
 def _show_interrupted(run: Run, command: list[str], console: Console) -> None:
     if (table := latest_distributions_table(run)) is not None:
         console.print(table)
-    _print(console, f"Stopped after {len(run.evaluations)} evaluations; nothing is lost. Go on with:")
+    _print(console, f"Stopped after {len(run.evaluations)} evaluations. Nothing is lost. Go on with:")
     _print(console, f"  {shlex.join([*command, '--resume'])}")
 
 
@@ -236,7 +243,7 @@ def _show_finished(run: Run, config: OneShotSearchConfig, console: Console) -> N
     for what, where in (("Results", run_path), ("Picture", picture), ("Curves", config.curves_path)):
         _print(console, f"{what}: {where}")
     if list_files(damaged, ".txt"):
-        _print(console, f"Damaged images, each replaced by another of its class: {damaged}")
+        _print(console, f"Damaged images, each of which was replaced by another image of its class: {damaged}")
 
 
 def _print(console: Console, text: str) -> None:
