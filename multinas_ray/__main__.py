@@ -1,4 +1,4 @@
-"""The command line: `multinas-ray`, or `python -m multinas_ray`, for what comes after a search."""
+"""The command line, `multinas-ray` or `python -m multinas_ray`, for everything that follows a search."""
 
 import argparse
 import sys
@@ -15,10 +15,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: Arguments without the program's name; None takes the process's own.
+        argv: The arguments without the name of the program; None: those of the process.
 
     Returns:
-        Exit status: 0 done, 1 the record does not hold, 2 the command could not be carried out.
+        The exit status: 0 for success, 1 if a check fails, 2 if the command could not be carried out.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="multinas-ray",
-        description="What comes after a multinas_ray search (one search that finds K networks, small to large): "
-        "choose its networks, train, measure, export and report them. A record can be read while the search goes on.",
+        description="Everything that follows a multinas_ray search, which finds K networks from small to large: choose "
+        "its networks, train, measure, export and report them. The record can be read while the search goes on.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=VerbParser)
     for verb in VERBS:

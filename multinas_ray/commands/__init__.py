@@ -1,4 +1,4 @@
-"""The verbs of the command line, one file each: `add_parser` describes a verb, `run` carries it out.
+"""The verbs of the command line, with one file for each: `add_parser` describes a verb, `run` carries it out.
 
-Heavy imports stay inside `run`, so that `--help` answers at once.
+Heavy imports are inside `run`, so that `--help` answers at once.
 """

@@ -1,4 +1,4 @@
-"""What several verbs of the command line share."""
+"""The parts that several verbs of the command line share."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, NoReturn, TypeAlias
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[VerbParser]"
 
-RUN_HELP = "the folder <storage_path>/<run> of a search: a local path or a URI such as s3://bucket/folder/run"
+RUN_HELP = "folder <storage_path>/<run> of a search, a local path or a URI such as s3://bucket/folder/run"
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the usage of dozens of flags before it."""
+    """A parser whose errors are one line, without the usage of dozens of flags."""
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {message}; --help tells the flags\n")
+        self.exit(2, f"{self.prog}: error: {message}: see --help for the flags\n")
 
 
 class VerbParser(OneLineParser):
-    """The parser of a verb, whose flags are added when they are asked for: classes of settings take time to load.
+    """The parser of a verb. Its flags are added when it is used, since importing the classes of settings takes time.
 
     Args:
-        fill: adds the flags.
+        fill: adds the flags to the parser.
         command: carries the verb out; returns the exit status.
-        settings: those of `argparse.ArgumentParser`.
+        settings: arguments of `argparse.ArgumentParser`.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class VerbParser(OneLineParser):
         self.set_defaults(command=command)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse, with all flags."""
+        """Parse arguments after all flags have been added."""
         if self._fill is not None:
             self._fill(self)
             self._fill = None
@@ -53,40 +53,38 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def add_label(parser: argparse.ArgumentParser) -> None:
-    """Add the flag that names the family of networks a verb works on."""
+    """Add the flag for the family that a verb works on."""
     parser.add_argument(
         "--label",
         metavar="LABEL",
-        help="a family of networks made by `select RUN --max ...` (default: the run's own K networks)",
+        help="label of a family that `select RUN --max ...` has chosen (default: the run's own K networks)",
     )
 
 
 def add_networks(parser: argparse.ArgumentParser) -> None:
-    """Add the flag that names some networks of a family."""
+    """Add the flag for some networks of a family."""
     parser.add_argument(
         "--networks",
         metavar="N",
         type=int,
         nargs="+",
-        help="only these networks, by their number in the table; 0 is the smallest",
+        help="numbers of the networks, 0 is the smallest (default: all networks of the family)",
     )
 
 
 def add_build_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags of every verb that builds a run's networks or reads its images."""
-    parser.add_argument(
-        "--data", metavar="DIR", help="folder of the images, if they lie elsewhere than when the search ran"
-    )
+    """Add the flags of the verbs that build the networks of a run or read its images."""
+    parser.add_argument("--data", metavar="DIR", help="folder of the images, if they have moved since the search")
     add_imports(parser)
 
 
 def add_imports(parser: argparse.ArgumentParser) -> None:
-    """Add the flag of every verb that reads a run's space."""
+    """Add the flag of the verbs that read the space of a run."""
     parser.add_argument(
         "--import",
         metavar="MODULE",
         dest="imports",
         action="append",
         default=[],
-        help="module or .py file that defines blocks of your own with @register_block; may be repeated",
+        help="module or .py file that defines your own blocks with @register_block; may be repeated",
     )

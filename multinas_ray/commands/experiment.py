@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
 LATENCY = "latency"
-"""The cost that a latency table gives."""
+"""Name of the cost that a latency table gives."""
 
 WHOLE_SEARCH = ("space", "data", "name", "warmup_rounds", "search_rounds")
 """The settings that have no defaults: a file that has them describes a whole search."""
@@ -241,11 +241,11 @@ def with_latency(config: OneShotSearchConfig, table: str | None) -> OneShotSearc
 
 
 def keep_latency_table(table: str, run_path: str) -> None:
-    """Copy a latency table into the run's folder, and the comparison with whole networks where there is one.
+    """Copy a latency table into the folder of a run, and its comparison with whole networks if there is one.
 
     Args:
-        table: the table's file.
-        run_path: the run's folder; its report shows the comparison.
+        table: the file of the table.
+        run_path: the folder of the run, whose report shows the comparison.
     """
     from multinas_ray.latency import TABLE_FILE, validation_file
     from multinas_ray.storage import exists, read_bytes, resolve, write_atomic
@@ -279,7 +279,7 @@ def _show_interrupted(run: Run, command: list[str], console: Console) -> None:
 
     if (table := latest_distributions_table(run)) is not None:
         console.print(table)
-    _print(console, f"Stopped after {len(run.evaluations)} evaluations; nothing is lost. Go on with:")
+    _print(console, f"Stopped after {len(run.evaluations)} evaluations. Nothing is lost. Go on with:")
     _print(console, f"  {shlex.join([*command, '--resume'])}")
 
 
@@ -294,7 +294,7 @@ def _show_finished(run: Run, config: OneShotSearchConfig, console: Console) -> N
     for what, where in (("Results", run_path), ("Picture", picture), ("Curves", config.curves_path)):
         _print(console, f"{what}: {where}")
     if list_files(damaged, ".txt"):
-        _print(console, f"Damaged images, each replaced by another of its class: {damaged}")
+        _print(console, f"Damaged images, each of which was replaced by another image of its class: {damaged}")
 
 
 def _print(console: Console, text: str) -> None:

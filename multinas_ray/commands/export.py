@@ -13,11 +13,11 @@ def add_parser(commands: Subparsers) -> None:
         "export",
         fill=_add_flags,
         command=run,
-        help="write the networks as .pt2, ONNX and safetensors, with a parity check and a model card",
+        help="write the networks as .pt2, ONNX and safetensors files, with a parity check and a model card",
         description="Write a folder for each network: model.pt2 (torch.export), model.onnx, weights.safetensors, "
-        "architecture.json, parity.json and README.md, a model card that says how to load each file without "
-        "multinas-ray. The programs take uint8 pixels, any number of images, and hold the normalisation. Each is "
-        "compared with the network on validation images; above a difference of 1e-4 in a logit nothing is written.",
+        "architecture.json, parity.json and README.md, which is a model card that says how to load each file without "
+        "multinas-ray. The programs take uint8 pixels of any number of images and include the normalisation. Each is "
+        "compared with the network on validation images; if a logit differs by more than 1e-4, nothing is written.",
         epilog="example: multinas-ray export runs/quickstart --output exported",
     )
 

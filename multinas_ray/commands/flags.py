@@ -1,8 +1,8 @@
 """Flags and configuration files of settings: names, types, choices, defaults and help come from the fields.
 
-A field `batch_size` has the flag --batch-size; a field of nested settings has it too unless another field has the name,
-and is called --training.batch-size then. The keys of a file are the fields' names, nested settings are mappings. Flags
-go over the file, the file over the defaults.
+A field `batch_size` has the flag --batch-size. So has a field of nested settings, unless another field has the same
+name; then its flag is --training.batch-size. The keys of a file are the names of the fields, and nested settings are
+mappings. Flags override the file, and the file overrides the defaults.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from multinas_ray.settings import Flag, changed, made, nested_settings
 
 Settings = TypeVar("Settings")
 
-CONFIG_HELP = "settings from a YAML file, by the names of the fields; flags go over it"
+CONFIG_HELP = "YAML file of settings by the names of their fields; flags override it"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,31 +34,31 @@ class Setting:
     """A field that a flag can set."""
 
     path: tuple[str, ...]
-    """Names from the outer settings to the field."""
+    """The names from the outer settings to the field."""
     owner: type
     """The class that has the field."""
     hint: Any
-    """Its type without marks; without None where that is allowed."""
+    """The type of the field, without marks and without None."""
     is_optional: bool
-    """Whether it may be None."""
+    """Whether the field may be None."""
     default: Any
-    """`dataclasses.MISSING` where there is none, or where it is made anew for each object."""
+    """The default; `dataclasses.MISSING` if there is none, or if it is made anew for each object."""
     mark: Flag
-    """What its flag has of its own."""
+    """The mark that changes the flag of the field."""
 
     @property
     def flag(self) -> str:
-        """Its flag, should no other field have it."""
+        """The flag of the field, if no other field has the same."""
         return f"--{self.mark.name or self.path[-1].replace('_', '-')}"
 
     @property
     def dest(self) -> str:
-        """Its place among parsed arguments."""
+        """The name of the field among the parsed arguments."""
         return ".".join(self.path)
 
 
 def settings_of(owner: type, path: tuple[str, ...] = ()) -> Iterator[Setting]:
-    """The fields of a class of settings, nested ones included, that text can tell."""
+    """The fields of a class of settings, nested ones included, whose values can be written as text."""
     hints = typing.get_type_hints(owner, include_extras=True)
     for field in dataclasses.fields(owner):
         hint, marks, is_optional = _bare(hints[field.name])
@@ -80,10 +80,10 @@ def add_settings(parser: argparse.ArgumentParser, owners: Mapping[str, type], *,
     """Add --config and a flag for each field.
 
     Args:
-        parser: the command's parser.
-        owners: the classes of settings by the titles of their flags in the help text; nested settings have groups of
-            their own. A field of the same path in two classes has one flag.
-        tells_defaults: whether the help tells the fields' defaults; False where something else decides them.
+        parser: the parser of the command.
+        owners: the classes of settings, by the titles of their flags in the help text. Nested settings have groups of
+            their own. A field with the same path in two classes has one flag.
+        tells_defaults: whether the help shows the defaults of the fields; False if something else decides them.
     """
     parser.add_argument("--config", metavar="FILE.yaml", help=CONFIG_HELP)
     groups: dict[str, argparse._ArgumentGroup] = {}
@@ -103,7 +103,7 @@ def add_settings(parser: argparse.ArgumentParser, owners: Mapping[str, type], *,
 
 
 def given_settings(arguments: argparse.Namespace, owner: type) -> dict[str, Any]:
-    """What flags have set, as plain data by field; nested settings are mappings."""
+    """The values that flags have set, as plain data by field; nested settings are mappings."""
     given: dict[str, Any] = {}
     for setting in settings_of(owner):
         if setting.dest not in arguments:
@@ -122,10 +122,10 @@ def given_settings(arguments: argparse.Namespace, owner: type) -> dict[str, Any]
 
 
 def read_settings(arguments: argparse.Namespace, owner: type[Settings]) -> Settings:
-    """The settings of a command: its flags over its file over the defaults.
+    """Read the settings of a command, in which flags override the file and the file overrides the defaults.
 
     Raises:
-        ConfigError: a key is unknown, or a value breaks its rule; one line that names the file, if it is the file's.
+        ConfigError: a key is unknown, or a value breaks its rule; the line names the file if the fault is there.
     """
     settings = made(owner, {})
     if arguments.config is not None:
@@ -156,7 +156,7 @@ def errors_name(file: str) -> Iterator[None]:
 
 
 def _bare(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
-    """A type without its marks and None, the marks, and whether None is allowed."""
+    """Return a type without its marks and None, its marks, and whether None is allowed."""
     marks: tuple[Any, ...] = ()
     is_optional = False
     while True:
@@ -173,7 +173,7 @@ def _bare(hint: Any) -> tuple[Any, tuple[Any, ...], bool]:
 
 
 def _is_text(hint: Any) -> bool:
-    """Whether a flag can tell a value of this type."""
+    """Whether a value of this type can be written as the text of a flag."""
     if _is_mapping(hint):
         return True
     if _is_list(hint):
@@ -187,7 +187,7 @@ def _is_list(hint: Any) -> bool:
 
 
 def _is_mapping(hint: Any) -> bool:
-    """Whether it is of numbers by name: NAME=VALUE[,VALUE...]."""
+    """Whether the type maps names to numbers, written as NAME=VALUE[,VALUE...]."""
     origin = typing.get_origin(hint)
     return isinstance(origin, type) and issubclass(origin, Mapping)
 
@@ -258,7 +258,7 @@ def _told(value: Any) -> str:
 
 @functools.cache
 def _docstrings(owner: type) -> dict[str, str]:
-    """The texts under the fields of a class and of those it derives from, each in one line."""
+    """The docstrings of the fields of a class and of its base classes, each in one line."""
     texts: dict[str, str] = {}
     for each in reversed(owner.__mro__[:-1]):
         tree = ast.parse(textwrap.dedent(inspect.getsource(each)))

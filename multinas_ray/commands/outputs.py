@@ -1,4 +1,4 @@
-"""Settings of the verbs that only draw and write what is there."""
+"""The settings of the verbs that draw pictures and write reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from multinas_ray.settings import Flag, checked
 @checked
 @dataclass(frozen=True, kw_only=True)
 class ReportConfig:
-    """Where a report is written."""
+    """The settings of a report."""
 
     output: Annotated[str | None, Flag(metavar="FILE")] = None
     """The HTML file, local or a URI; None: report.html in the folder of the run, or in that of the family."""
@@ -20,9 +20,10 @@ class ReportConfig:
 @checked
 @dataclass(frozen=True, kw_only=True)
 class PlotConfig:
-    """What is drawn, and where it is written."""
+    """The settings of the pictures."""
 
     output: Annotated[str, Flag(metavar="FOLDER")] = "."
-    """Where the pictures are written."""
+    """Folder of the pictures."""
     cost: Annotated[str | None, Flag(metavar="NAME")] = None
-    """Column of the evaluations for the horizontal axis, such as params or flops; None: the search's complexity."""
+    """Column of the evaluations for the horizontal axis, such as params or flops; None: the complexity of the
+    search."""

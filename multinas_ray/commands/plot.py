@@ -1,4 +1,4 @@
-"""`plot`: a run's pictures as PNG files."""
+"""`plot`: the pictures of a run as PNG files."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def add_parser(commands: Subparsers) -> None:
         "plot",
         fill=_add_flags,
         command=run,
-        help="draw a run: its networks over their cost, and how its distributions moved",
-        description="Write pareto.png (every evaluation, the best ones and the K networks) and "
+        help="draw the networks of a run over their cost, and how its distributions moved",
+        description="Write pareto.png (all evaluations, the best of them and the K networks) and "
         "distributions.png (expected complexity and entropy over the updates) into a folder.",
     )
 

@@ -1,4 +1,4 @@
-"""`profile`: how long the blocks of a space take on this machine."""
+"""`profile`: measuring the latency of the blocks of a space on this machine."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def add_parser(commands: Subparsers) -> None:
         "profile",
         fill=_add_flags,
         command=run,
-        help="measure the blocks of a space on this machine: a latency table for searches",
-        description="Measure each block of a search space on this machine, within whole networks, and write a table "
-        "of latencies that a search takes as its complexity (--complexity latency --latency-table FILE). Then measure "
-        "30 random networks whole and compare with what the table predicts. Beside FILE.parquet it writes "
-        "FILE_validation.parquet and FILE_validation.png. Exit status: 0 the table predicts networks well (Kendall's "
-        "tau 0.9 or more), 1 it predicts them poorly, 2 nothing could be measured, 3 the machine is too noisy to tell: "
-        "even two measurements of the same networks disagree.",
+        help="measure the blocks of a space on this machine and write a latency table for searches",
+        description="Measure each block of a search space within whole networks on this machine, and write a latency "
+        "table that a search can use as its complexity (--complexity latency --latency-table FILE). Then measure 30 "
+        "random networks as a whole and compare them with the predictions of the table. FILE_validation.parquet and "
+        "FILE_validation.png are written beside FILE.parquet. The exit status is 0 if the table predicts networks well "
+        "(Kendall's tau of 0.9 or more), 1 if it predicts them poorly, 2 if nothing could be measured, and 3 if the "
+        "machine is too noisy to say, since even two measurements of the same networks disagree.",
     )
 
 
@@ -47,10 +47,12 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(SHIPPED_SPACES)}, or a function of your own that returns a NetworkSpace, as "
         "MODULE:FUNCTION or FILE.py:FUNCTION",
     )
-    source.add_argument("--run", metavar="RUN", help=f"take the space of a run, and write into it; {RUN_HELP}")
+    source.add_argument("--run", metavar="RUN", help=f"use the space of a run and write into its folder; {RUN_HELP}")
     add_imports(parser)
     parser.add_argument(
-        "--output", metavar="FILE", help="the table (default: latency.parquet here, or in the run's folder with --run)"
+        "--output",
+        metavar="FILE",
+        help="file of the table (default: latency.parquet, with --run in the folder of the run)",
     )
     add_settings(parser, {"how it is measured": ProfileSettings})
 
@@ -65,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from multinas_ray.storage import make_folder
 
     space, output, settings = _space(arguments), _output(arguments), read_settings(arguments, ProfileSettings)
-    make_folder(output.parent)  # now, and not after minutes of measuring
+    make_folder(output.parent)  # so that a missing right is reported before minutes of measuring
     console = Console()
     with _progress(console, settings) as stage:
         table = profile_space(space, settings, on_pass=stage("Blocks"))
@@ -89,19 +91,19 @@ def _space(arguments: argparse.Namespace) -> NetworkSpace:
     if arguments.run is not None:
         return open_run(arguments.run, imports=arguments.imports).space
     if arguments.imports:
-        raise ConfigError("--import goes with --run; with --space, name the function: FILE.py:FUNCTION")
+        raise ConfigError("--import needs --run: with --space, name the function as FILE.py:FUNCTION")
     if arguments.space in SHIPPED_SPACES:
         make = getattr(spaces, f"{arguments.space}_space")
     elif ":" in arguments.space:
         make = load_object(arguments.space)
     else:
         raise ConfigError(
-            f"--space is one of {', '.join(SHIPPED_SPACES)}, MODULE:FUNCTION or FILE.py:FUNCTION; "
+            f"--space must be one of {', '.join(SHIPPED_SPACES)}, MODULE:FUNCTION or FILE.py:FUNCTION, "
             f"got {arguments.space!r}"
         )
     space = make() if callable(make) else make
     if not isinstance(space, spaces.NetworkSpace):
-        raise ConfigError(f"{arguments.space} gives a {type(space).__name__}; let the function return a NetworkSpace")
+        raise ConfigError(f"{arguments.space} must return a NetworkSpace, got {type(space).__name__}")
     return space
 
 
@@ -113,13 +115,13 @@ def _output(arguments: argparse.Namespace) -> Location:
         return resolve(TABLE_FILE) if arguments.run is None else resolve(arguments.run).join(TABLE_FILE)
     output = resolve(arguments.output)
     if not output.name.endswith(".parquet"):
-        raise ConfigError(f"--output is a Parquet file and ends in .parquet; got {arguments.output!r}")
+        raise ConfigError(f"--output must end in .parquet, got {arguments.output!r}")
     return output
 
 
 @contextmanager
 def _progress(console: Console, settings: ProfileSettings) -> Iterator[Callable[[str], OnPass]]:
-    """Bars of the two stages; a stage that is steady early ends early."""
+    """The progress bars of the two stages. A stage ends early if its measurements are steady early."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("passes"))
@@ -139,7 +141,7 @@ def _progress(console: Console, settings: ProfileSettings) -> Iterator[Callable[
 
 
 def _show(console: Console, table: LatencyTable, space: NetworkSpace, validation: LatencyValidation) -> None:
-    """The range of each position, then the verdict."""
+    """Print the fastest and the slowest block of each position, then the verdict."""
     from rich.table import Table
 
     from multinas_ray.latency import blocks_of
@@ -151,8 +153,8 @@ def _show(console: Console, table: LatencyTable, space: NetworkSpace, validation
         places.setdefault(place, []).append((row.median_ms, block.name, shape))
     conditions = table.conditions
     view = Table(title=f"{space.name} on {conditions.device}, batches of {conditions.batch_size}", title_justify="left")
-    for name in ("place", "input", "choices", "fastest", "ms", "slowest", "ms"):
-        view.add_column(name, justify="right" if name in ("choices", "ms") else "left", no_wrap=True)
+    for name in ("place", "input", "blocks", "fastest", "ms", "slowest", "ms"):
+        view.add_column(name, justify="right" if name in ("blocks", "ms") else "left", no_wrap=True)
     for place, rows in places.items():
         (least, fastest, input_shape), (most, slowest, _) = min(rows), max(rows)
         size = "x".join(str(number) for number in input_shape)

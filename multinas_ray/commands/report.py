@@ -1,4 +1,4 @@
-"""`report`: one HTML file that shows a run."""
+"""`report`: writing one HTML file that shows a run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def add_parser(commands: Subparsers) -> None:
         fill=_add_flags,
         command=run,
         help="write one HTML file that shows a run: its networks, figures and cost",
-        description="Write a report of a run as one HTML file that opens in any browser without a network: the K "
+        description="Write a report of a run as one HTML file that needs no internet connection. It shows the K "
         "networks, the Pareto picture, the networks block by block, how the distributions converged, what the search "
-        "cost, why each network was chosen, latency and retraining where known, and the configuration. It can be "
-        "written while the search goes on, and for a MultiNASSearch in a Tune pipeline.",
+        "cost, why each network was chosen, latency and retraining if known, and the configuration. The report can be "
+        "written while the search goes on, and for a Tune search with MultiNASSearch, too.",
     )
 
 

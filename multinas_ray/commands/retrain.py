@@ -1,4 +1,4 @@
-"""`retrain`: train the chosen networks, side by side."""
+"""`retrain`: training the chosen networks side by side."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def add_parser(commands: Subparsers) -> None:
         fill=_add_flags,
         command=run,
         help="train the chosen networks and test them",
-        description="Train the networks that a search (or `select --max`) chose, side by side as the machine has room, "
-        "and test them. Weights go to RUN/networks/<network>/retrained.pt, each epoch's figures to training.parquet "
-        "beside them, test accuracies to RUN/architectures.parquet, TensorBoard's curves to RUN/retraining. The test "
-        "images choose nothing. Cut off at any moment, the same command goes on from the last checkpoints; networks "
-        "that are finished are not trained again.",
+        description="Train the networks that a search or `select --max` has chosen, and test them. As many are trained "
+        "side by side as the machine has room for. The weights are written to RUN/networks/<network>/retrained.pt, the "
+        "figures of each epoch to training.parquet beside them, the test accuracies to RUN/architectures.parquet, and "
+        "the curves for TensorBoard to RUN/retraining. The test images are not used for any choice. After an "
+        "interruption, the same command goes on from the last checkpoints and skips networks that are finished.",
         epilog="example: multinas-ray retrain runs/quickstart --epochs 25 --batch-size 64 --augmentation standard",
     )
 
@@ -31,10 +31,10 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_label(parser)
     add_networks(parser)
     parser.add_argument(
-        "--overwrite", action="store_true", help="drop earlier trainings of these networks and start anew"
+        "--overwrite", action="store_true", help="delete earlier trainings of these networks and start anew"
     )
     add_build_arguments(parser)
-    add_settings(parser, {"recipe and machine": RetrainConfig, "followed by, beside TensorBoard": Trackers})
+    add_settings(parser, {"recipe and machine": RetrainConfig, "services that follow, besides TensorBoard": Trackers})
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`select`: the networks of a trained supernet, for its own coefficients or for any budgets."""
+"""`select`: choosing networks of a trained supernet, for the goals of its search or for any budgets."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ def add_parser(commands: Subparsers) -> None:
         "select",
         fill=_add_flags,
         command=run,
-        help="choose the networks again, or for any budgets (--max params=2e6), with no new search",
-        description="Choose networks of a finished search. The likeliest network of each distribution, the best of "
-        "the record and fresh draws are evaluated with the supernet's weights on all validation images; of those "
-        "within the budget that cannot be told from the best the one nearest to it is chosen, and a table tells why. "
-        "Budgets are hard: if nothing meets one, the nearest is told and no network returned. Without --max the run's "
-        "own K networks are chosen again.",
+        help="choose the networks again, or for any budgets (--max params=2e6), without a new search",
+        description="Choose networks of a finished search. The candidates are the likeliest architecture of each "
+        "distribution, the best evaluated ones and fresh draws. They are evaluated with the supernet's weights on "
+        "all validation images. Among those within the budget whose losses cannot be told apart from the least, the "
+        "one nearest to the limits is chosen; a table shows every candidate with the reason. Budgets are hard: if no "
+        "candidate keeps one, the nearest is named and no network is chosen. Without --max the run's own K networks "
+        "are chosen again.",
         epilog="example: multinas-ray select runs/quickstart --max params=20000,40000 --max flops=5e5",
     )
 
@@ -31,7 +32,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label",
         metavar="NAME",
-        help="name of the new family, and of its folder in RUN/families (default: named after the limits)",
+        help="label of the new family, which names its folder in RUN/families (default: made from the limits)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace networks even if they have been retrained")
     add_build_arguments(parser)

@@ -1,4 +1,4 @@
-"""`verify`: does a run's record explain its result?"""
+"""`verify`: checking whether the record of a run explains its result."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def add_parser(commands: Subparsers) -> None:
         "verify",
         fill=_add_arguments,
         command=run,
-        help="check that a run's record is complete and explains its result",
-        description="Check that every evaluation of a run is recorded exactly once, and that telling them "
-        "again, in order, to a new optimiser gives every recorded distribution again. Exit status: 0 the "
-        "record holds, 1 it does not, 2 there is no readable run.",
+        help="check that the record of a run is complete and explains its result",
+        description="Check that every evaluation of a run is recorded exactly once, and that a new optimiser which is "
+        "told all evaluations in order gives every recorded distribution again. The exit status is 0 if the record "
+        "holds, 1 if it does not, and 2 if there is no readable run.",
     )
 
 

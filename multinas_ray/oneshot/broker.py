@@ -1,7 +1,7 @@
-"""The broker: one small actor per run between the driver, the trials and the workers. No torch.
+"""The broker: one small actor of a run between the driver, the trials and the workers. It does not import torch.
 
-It owns nothing that must survive: the driver's record does. It keeps the rounds that wait or are being worked
-on, and the results that the driver has not yet acknowledged.
+It owns nothing that must survive, since the record of the driver does. It keeps the rounds that wait or are being
+computed, and the results that the driver has not yet acknowledged.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from multinas_ray.cluster import SpotNotice
 from multinas_ray.oneshot.messages import Ending, Round, RoundResult
 
 START_GATE_SECONDS = 60.0
-"""Longest time the first results are held back for trials that have not started."""
+"""Longest time for which the first results are held back until all trials have started."""
 
 WORKER_ANSWER_SECONDS = 15.0
-"""Longest wait for a worker to say that it is there; it answers beside its rounds."""
+"""Longest wait for a worker to say that it is alive. It answers while it computes."""
 
 
 class Broker:
     """Hands rounds to workers and their results to trials, in any order of calls.
 
-    Run it as an async Ray actor. Every wait is on a condition, never on the order of calls, because calls to an
-    async actor may run out of order.
+    It runs as an async Ray actor. Every wait is for a condition and never relies on the order of calls, because calls
+    to an async actor may run out of order.
 
     Args:
-        first_round: number of the first round of this session (0, or where a resumed run goes on).
-        num_trials: trials that must have started before the first result is given out. Short blocks would
-            otherwise end while a second trial actor is still starting, and Tune would start a new one for each.
-        checkpoint_interval_seconds: least time between rounds that are stamped to be followed by a checkpoint,
+        first_round: number of the first round of this session, which is 0 unless the run is resumed.
+        num_trials: number of trials that must have started before the first result is handed out. Otherwise short
+            blocks would end while a second trial actor is still starting, and Tune would start a new one for each.
+        checkpoint_interval_seconds: least time between two rounds that are marked to be followed by a checkpoint,
             unless a node is about to go.
     """
 
@@ -70,7 +70,7 @@ class Broker:
     # The driver's side.
 
     async def submit(self, rounds: list[Round], acknowledged: int) -> None:
-        """Add rounds to the queue; results of rounds below `acknowledged` are in the record and can be dropped."""
+        """Add rounds to the queue. Results of rounds below `acknowledged` are in the record and are dropped."""
         for each in rounds:
             if each.number >= self._first_undone and not self._is_stopped_before(each.number):
                 self._rounds[each.number] = each
@@ -80,10 +80,10 @@ class Broker:
         await self._notify()
 
     async def stop(self, *, workers_are_gone: bool = False) -> None:
-        """Withdraw every round that no worker has taken; with a worker lost, every round that is not done.
+        """Withdraw every round that no worker has taken, or every round that is not done if a worker is lost.
 
         Args:
-            workers_are_gone: whether the group has ended; otherwise its workers are asked whether they are there.
+            workers_are_gone: whether the group has ended. If not, its workers are asked whether they are alive.
         """
         await self._withdraw(self._handed_out)
         if workers_are_gone or not await self._are_workers_there():
@@ -95,10 +95,10 @@ class Broker:
         await self._notify()
 
     async def end(self, ending: Ending) -> bool:
-        """Say that no further round comes, and what the workers save at last; the first call counts.
+        """Say that no further round comes, and what the workers shall save. Only the first call counts.
 
         Returns:
-            Whether the workers are there to hear it, all of them or none yet; False when one is lost.
+            Whether the workers will hear it. It is False if a worker is lost.
         """
         are_there = await self._are_workers_there()
         self._ending = self._ending or ending
@@ -106,7 +106,7 @@ class Broker:
         return are_there
 
     async def _are_workers_there(self) -> bool:
-        """Whether every worker of the present attempt answers. Where one is lost, none can finish a round."""
+        """Whether every worker of the present attempt answers. If one is lost, none can finish a round."""
         asked = asyncio.gather(*(worker.__ray_ready__.remote() for worker in self._workers), return_exceptions=True)
         try:
             answers = await asyncio.wait_for(asked, WORKER_ANSWER_SECONDS)
@@ -115,18 +115,18 @@ class Broker:
         return not any(isinstance(each, BaseException) for each in answers)
 
     async def next_notice(self, number: int) -> SpotNotice:
-        """Wait for the notice of this number, from 0."""
+        """Wait for the notice with this number, from 0."""
         await self._wait(lambda: len(self._notices) > number)
         return self._notices[number]
 
     # The workers' side.
 
     async def begin_attempt(self, attempt: str, worker: Any) -> int:
-        """First undone round, frozen for this attempt of the worker group so that all its ranks agree.
+        """Return the first round that is not done, fixed for this attempt of the worker group so that all ranks agree.
 
         Args:
-            attempt: the attempt's id.
-            worker: handle of the worker's actor.
+            attempt: id of the attempt.
+            worker: actor handle of the worker.
         """
         if attempt not in self._attempt_starts:
             self._attempt = attempt
@@ -137,9 +137,10 @@ class Broker:
         return self._attempt_starts[attempt]
 
     async def take(self, next_round: int) -> list[Round] | Ending:
-        """Wait for work: all rounds that wait from `next_round` on, or the ending when none is left.
+        """Wait for work, and return all waiting rounds from `next_round` on, or the ending if none is left.
 
-        `next_round` is never below the first undone round: a round is done only after a collective of all ranks.
+        `next_round` is never below the first round that is not done, since a round is done only after a collective of
+        all ranks.
         """
 
         def something() -> bool:
@@ -148,7 +149,7 @@ class Broker:
         await self._wait(something)
         rounds: list[Round] = []
         while (number := next_round + len(rounds)) in self._rounds:
-            if number >= self._handed_out:  # later ranks get it as the first one did
+            if number >= self._handed_out:  # later ranks get the same as the first one
                 self._rounds[number] = self._stamp(self._rounds[number])
             rounds.append(self._rounds[number])
         if not rounds:
@@ -158,7 +159,7 @@ class Broker:
         return rounds
 
     def _stamp(self, each: Round) -> Round:
-        """The round, followed by a checkpoint if one is due."""
+        """Return the round, marked to be followed by a checkpoint if one is due."""
         now = time.monotonic()
         is_due = now - self._stamped_seconds >= self._checkpoint_interval_seconds
         if not (each.checkpoint or is_due or any(wanted <= now for wanted in self._wanted_seconds)):
@@ -168,14 +169,14 @@ class Broker:
         return dataclasses.replace(each, checkpoint=True)
 
     async def spot_notice(self, notice: SpotNotice) -> None:
-        """A node is about to go: checkpoints follow the next round to be handed out, and one of the last before."""
+        """Take the notice that a node is about to go: checkpoints follow the next round and one of the last before."""
         now = time.monotonic()
         self._wanted_seconds += [now + delay for delay in notice.checkpoint_delays]
         self._notices.append(notice)
         await self._notify()
 
     async def post(self, attempt: str, results: list[RoundResult]) -> None:
-        """Take results of the present attempt, one for each round; anything else comes from a dead group."""
+        """Take results of the present attempt, one for each round. Others come from a dead group and are ignored."""
         if attempt != self._attempt:
             return
         for result in results:
@@ -194,7 +195,7 @@ class Broker:
         await self._notify()
 
     async def next_result(self, after: int, stop: int) -> RoundResult | None:
-        """Wait for the first round in (after, stop) that is done and not in the record; None when none will come."""
+        """Wait for the first round in (after, stop) that is done and not in the record; None if none will come."""
         gate_seconds = START_GATE_SECONDS - (time.monotonic() - self._created_seconds)
         if gate_seconds > 0:
             await self._wait(

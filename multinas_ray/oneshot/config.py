@@ -1,4 +1,4 @@
-"""The configuration of a one-shot search: plain settings, checked where they are made."""
+"""The configuration of a one-shot search: plain settings that are checked when they are made."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ RECORDED_PACKAGES = ("multinas-ray", "ray", "torch", "torchvision", "numpy", "py
 @checked
 @dataclass(frozen=True, kw_only=True)
 class OneShotSearchConfig:
-    """One search: K networks from one supernet.
+    """The settings of one search for K networks in one supernet.
 
     Raises:
-        ConfigError: a setting breaks a rule; the message says which, and what to set instead.
+        ConfigError: a setting breaks a rule; the message says what to set instead.
     """
 
     space: Annotated[NetworkSpace, ReadBy(_space)]
@@ -69,14 +69,14 @@ class OneShotSearchConfig:
     data: DataConfig
     """The images."""
     coefficients: Sequence[float] | None = None
-    """(K,) increasing weights eps of the complexity: the k-th network minimises loss + eps_k * complexity / largest
-    complexity. 0 asks for the best network whatever its size, a larger one for a smaller network."""
+    """(K,) weights eps of the complexity, in rising order: the k-th network minimises loss + eps_k * complexity /
+    largest complexity. 0 asks for the best network whatever its size; larger weights ask for smaller networks."""
     targets: Sequence[float] | None = None
-    """(K,) increasing complexities in their own unit, in place of coefficients: the best network within each. Each
-    distribution is held near its target (docs/METHOD.md); the choice of the networks at the end keeps every target as
-    a hard limit."""
+    """(K,) complexities in their own unit, in rising order and in place of coefficients: the best network within each
+    is wanted. Each distribution is held near its target (docs/METHOD.md). When the networks are chosen at the end,
+    every target is a hard limit."""
     target_weight: PositiveFloat = TARGET_WEIGHT
-    """What being far from a target weighs against the loss, see `core.targets.targeted_losses`. [ours]"""
+    """Weight of the distance from a target against the loss, see `core.targets.targeted_losses`. [ours]"""
     complexity: str = "params"
     """Which cost they are about: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
     extra_costs: Annotated[Sequence[Cost], ReadBy(_costs)] = ()
@@ -84,59 +84,64 @@ class OneShotSearchConfig:
     storage_path: Annotated[str, Flag("storage", metavar="DIR")] = "runs"
     """Folder of all runs; a shared or s3:// one where the cluster has several nodes."""
     name: str
-    """Name of the run, and of its folder in storage_path."""
+    """Name of the run and of its folder in storage_path."""
     seed: NonNegativeInt = 0
-    """Decides the weights' start, the batches and every draw."""
+    """Seed of the first weights, the batches and every draw."""
 
     warmup_rounds: NonNegativeInt
-    """Weight steps on uniformly drawn subnets before the distributions move."""
+    """Number of weight steps on uniformly drawn subnets before the distributions move."""
     search_rounds: PositiveInt
-    """Rounds that evaluate subnets and move the distributions."""
+    """Number of rounds that evaluate subnets and move the distributions."""
     train_during_search: bool = True
-    """False: weights first. The warm-up is then the whole training, and the distributions move on fixed weights."""
+    """Whether the weights are trained while the distributions move. False: weights first; the warm-up is then the whole
+    training, and the distributions move on fixed weights."""
     num_train_architectures: PositiveInt | None = None
-    """Subnets of one weight step; None: K."""
+    """Number of subnets in one weight step; None: K."""
     samples_per_update: PositiveInt | None = None
-    """N, the subnets evaluated in a round, a multiple of K; None: 2 K."""
+    """N, the number of subnets that a round evaluates, a multiple of K; None: 2 K."""
     memory: NonNegativeInt = 0
-    """Earlier draws that an update uses again. For fixed weights: losses age while weights train."""
+    """Number of earlier updates whose samples an update uses again. It is meant for fixed weights, since losses age
+    while weights train."""
     margin_scale: PositiveFloat = 0.5
-    """Multiplies the least probability of each category (docs/METHOD.md, step 8). Half is our default: with few
-    variables the whole margin keeps even a decided distribution's mode wandering. More explores longer."""
+    """Factor on the least probability of each category (docs/METHOD.md, step 8). Larger values explore longer. The
+    default is half of the published margin, since with few variables the whole margin lets even the mode of a
+    distribution that has decided wander. [ours]"""
     optimizer: str = "distributions"
-    """Kind of the optimiser that moves the distributions; see `core.register_optimizer` for one of your own."""
+    """Kind of the optimiser that moves the distributions; register your own with `core.register_optimizer`."""
     optimizer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Settings that only this kind has, by name, such as {"alpha": 1.2}; see its settings' class."""
+    """Further settings of this kind of optimiser by name, such as {"alpha": 1.2}; see the class of its settings."""
     training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
-    """How the weights are trained."""
+    """How the weights of the supernet are trained."""
 
     candidates_per_network: PositiveInt = CANDIDATES_PER_NETWORK
-    """Architectures that are evaluated on all validation images for each network before one is chosen: the mode of
-    its distribution, the best evaluated and fresh draws."""
+    """Number of candidates for each network, which are evaluated on all validation images before one is chosen: the
+    mode of its distribution, the best evaluated architectures and fresh draws."""
 
     num_workers: Annotated[PositiveInt, Flag(metavar="W", read=_workers)] = 1
     """Workers that hold the supernet, each with its shard of every batch. The flag takes MIN:MAX too, and sets
     `min_workers` then."""
     min_workers: PositiveInt | None = None
-    """Workers with which the search goes on when nodes are lost, until they are back; None: it waits for all."""
+    """Number of workers with which the search goes on while nodes are missing; None: it waits for all workers."""
     node_wait_seconds: NonNegativeFloat = 0.0
-    """Longest wait at the start for nodes that an autoscaler is asked for. 0: the nodes must be there."""
+    """Longest wait at the start for nodes that the autoscaler is asked for. 0: the nodes must be there already."""
     use_gpu: bool = False
-    """One GPU a worker."""
+    """Whether each worker has one GPU."""
     cpus_per_worker: PositiveFloat = 1.0
-    """Logical CPUs each worker asks Ray for."""
+    """Logical CPUs that each worker asks Ray for."""
     threads_per_worker: PositiveInt | None = None
-    """CPU threads of torch in each worker; None: the node's cores shared by its workers."""
+    """CPU threads of torch in each worker; None: the workers of a node share its cores."""
     max_worker_failures: Annotated[int, Ge(-1)] = 3
-    """Restarts of the worker group before the search is given up; -1: no limit."""
+    """How often the worker group may be restarted before the search stops with an error; -1: without limit."""
     rounds_ahead: PositiveInt = 4
-    """Rounds that are out at any time, so that workers never wait for the driver. 1: strictly one after the other."""
+    """Number of rounds that are drawn ahead, so that workers need not wait for the driver. 1: strictly one after the
+    other."""
     rounds_per_block: PositiveInt | None = None
-    """Rounds that one Tune trial stands for; None: at least 16, and at most 200 trials."""
+    """Number of rounds in the block of one Tune trial; None: at least 16, and so many that there are at most 200
+    trials."""
     blocks_in_flight: PositiveInt = 2
-    """Tune trials at a time."""
+    """Number of Tune trials at the same time."""
     checkpoint_interval_seconds: PositiveFloat = 120.0
-    """Least time between two checkpoints of the supernet: what a crash may cost in weight steps."""
+    """Least time between two checkpoints of the supernet. A crash loses the weight steps since the last one."""
 
     def __post_init__(self) -> None:
         from multinas_ray.storage import resolve
@@ -148,7 +153,9 @@ class OneShotSearchConfig:
             known = ", ".join(self.costs)
             raise ConfigError(f"complexity must be one of {known}, got {self.complexity!r}")
         if not self.cost.maximum > 0:
-            raise ConfigError(f"the complexity {self.complexity} is 0 for every network: choose another cost")
+            raise ConfigError(
+                f"the complexity must differ from 0 for some network, {self.complexity} does not: choose another cost"
+            )
         self._check_goals()
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
@@ -157,34 +164,34 @@ class OneShotSearchConfig:
         self.training.check_num_workers(self.num_workers)
         if self.optimizer_settings.needs_fixed_losses:
             raise ConfigError(
-                f"the optimiser {self.optimizer!r} needs losses that do not change, and a supernet's do from batch to "
-                "batch; choose another"
+                f"the optimiser must accept losses that change, as those of a supernet do, {self.optimizer!r} does "
+                "not: choose another"
             )
         _ = self.plan
 
     def _check_goals(self) -> None:
         if (self.coefficients is None) == (self.targets is None):
-            raise ConfigError("a search has either coefficients or targets; give one of the two")
+            raise ConfigError("a search must have either coefficients or targets: give one of the two")
         if self.targets is None:
             return
         if not self.targets or any(not low < high for low, high in itertools.pairwise(self.targets)):
-            raise ConfigError(f"targets must be one or more increasing complexities, got {self.targets}")
+            raise ConfigError(f"targets must be one or more complexities in rising order, got {self.targets}")
         least, most = self.cost.minimum, self.cost.maximum
         outside = [target for target in self.targets if not least <= target <= most]
         if outside:
             raise ConfigError(
-                f"targets must lie within what the space's networks have, {least:.10g} to {most:.10g} "
-                f"{self.cost.unit or self.complexity}; got {', '.join(f'{each:.10g}' for each in outside)}"
+                f"targets must lie within what networks of the space have, {least:.10g} to {most:.10g} "
+                f"{self.cost.unit or self.complexity}, got {', '.join(f'{each:.10g}' for each in outside)}"
             )
 
     @property
     def num_distributions(self) -> int:
-        """K."""
+        """K, the number of distributions and of goals."""
         return len(self.coefficients if self.targets is None else self.targets)  # type: ignore[arg-type]
 
     @property
     def fewest_workers(self) -> int:
-        """Workers without which the search waits."""
+        """The number of workers below which the search waits."""
         return _default(self.min_workers, self.num_workers)
 
     @property
@@ -204,7 +211,7 @@ class OneShotSearchConfig:
 
     @property
     def plan(self) -> Plan:
-        """Rounds and what they hold."""
+        """The number of rounds and their content."""
         return Plan(
             warmup_rounds=self.warmup_rounds,
             search_rounds=self.search_rounds,
@@ -215,7 +222,7 @@ class OneShotSearchConfig:
 
     @property
     def costs(self) -> dict[str, Cost]:
-        """All costs by name: the space's, then those of one's own."""
+        """All costs by name: those of the space, then your own."""
         return all_costs(self.space, self.extra_costs)
 
     @property
@@ -225,12 +232,12 @@ class OneShotSearchConfig:
 
     @property
     def complexity_scale(self) -> float:
-        """The complexity that counts as 1: the space's largest."""
+        """The cost that counts as a complexity of 1: the largest of the space."""
         return self.cost.maximum
 
     @property
     def optimizer_settings(self) -> OptimizerSettings:
-        """Settings of the K distributions; with the record they give the distributions again."""
+        """The settings of the K distributions. With the record they give the distributions again."""
         scale, targets, additive = self.complexity_scale, self.targets, self.cost.additive
         return optimizer_kind(self.optimizer)(
             num_categories=self.space.search_space.num_categories,
@@ -246,15 +253,15 @@ class OneShotSearchConfig:
         )
 
     def new_optimizer(self) -> Optimizer:
-        """The K distributions at their start."""
+        """Return the optimiser with the K distributions at their start."""
         return make_optimizer(self.optimizer_settings, seed=self.seed)
 
     def identity(self) -> dict[str, Any]:
-        """What a resumed run must share with its start: all that decides what is searched and how."""
+        """The settings that a resumed run must share with its start: all that decide what is searched and how."""
         plan = dataclasses.asdict(self.plan)
         del plan["rounds_ahead"]
         training = dataclasses.asdict(self.training)
-        del training["activation_bytes_limit"]  # computes the same in other pieces
+        del training["activation_bytes_limit"]  # it changes how the work is divided, not the result
         return {
             "seed": self.seed,
             "space": {"fingerprint": self.space.fingerprint, **self.space.to_dict()},
@@ -275,7 +282,7 @@ class OneShotSearchConfig:
         return settings
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON description, written beside the results."""
+        """Return a plain JSON description, which is written beside the results."""
         settings = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -299,10 +306,10 @@ class OneShotSearchConfig:
 
 
 def check_extra_costs(space: NetworkSpace, extra_costs: Sequence[Cost]) -> None:
-    """Check that costs of one's own belong to a space.
+    """Check that your own costs belong to a space.
 
     Raises:
-        ConfigError: one is for another space, may be negative, or has a name that is taken or can name no column.
+        ConfigError: a cost is for another space, may be negative, or has a name that is taken or cannot name a column.
     """
     from multinas_ray.runs import evaluations_schema
 
@@ -310,11 +317,12 @@ def check_extra_costs(space: NetworkSpace, extra_costs: Sequence[Cost]) -> None:
     for cost in extra_costs:
         if cost.num_categories != space.search_space.num_categories:
             raise ConfigError(
-                f"the cost {cost.name!r} is for choices {cost.num_categories}, the space {space.name!r} has "
-                f"{space.search_space.num_categories}: make it from this space (NetworkSpace.additive_cost)"
+                f"the cost {cost.name!r} must fit the space {space.name!r}, whose positions have "
+                f"{space.search_space.num_categories} blocks, it has {cost.num_categories}: make it from this space "
+                "(NetworkSpace.additive_cost)"
             )
         if cost.minimum < 0:
-            raise ConfigError(f"the cost {cost.name!r} can be negative ({cost.minimum:g}): costs are 0 or more")
+            raise ConfigError(f"a cost must be at least 0, {cost.name!r} can be {cost.minimum:g}: add a constant to it")
 
 
 def _default(value: int | None, default: int) -> int:

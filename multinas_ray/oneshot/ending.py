@@ -1,4 +1,4 @@
-"""How a search ends: its networks are chosen, its picture is drawn, and it is marked as finished."""
+"""The end of a search: its networks are chosen, its picture is drawn, and it is marked as finished."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PARETO_FILE = "pareto.png"
 
 
 def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: int) -> None:
-    """Choose the networks of a search that has come to its end, and mark it finished. Ray must be running.
+    """Choose the networks of a search that has done all rounds, and mark it as finished. Ray must be running.
 
     Args:
         config: the search.
         console: where progress and the candidates are printed.
-        restarts: times the driver was started again.
+        restarts: how often the driver was started again.
     """
     started_seconds = time.monotonic()
     run = load_run(config.run_path)
@@ -47,12 +47,12 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
 
 
 def finish_run(run_path: str, elapsed_seconds: float, restarts: int) -> None:
-    """Write the finished mark and the picture of a run whose networks are chosen.
+    """Draw the picture of a run whose networks are chosen, and mark it as finished.
 
     Args:
-        run_path: the run's folder.
+        run_path: the folder of the run.
         elapsed_seconds: wall time of the run over all its sessions.
-        restarts: times the driver was started again.
+        restarts: how often the driver was started again.
     """
     run = load_run(run_path)
     totals = {
@@ -65,7 +65,7 @@ def finish_run(run_path: str, elapsed_seconds: float, restarts: int) -> None:
 
 
 def latest_distributions_table(run: Run) -> Table | None:
-    """The K distributions at a run's newest recorded update, for the terminal; None before the first."""
+    """The K distributions at the newest recorded update, for the terminal; None before the first."""
     if run.distributions.empty:
         return None
     newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]

@@ -1,4 +1,4 @@
-"""What a search will take, told before it starts: rounds, images, memory, hours and dollars."""
+"""The estimate of a search before it starts: rounds, images, memory, hours and dollars."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from multinas_ray.oneshot.rounds import RoundWorker
 from multinas_ray.runs import format_count, gigabytes
 
 CALIBRATION_SECONDS = 20.0
-"""How long each of the two measurements of a calibration goes on, at least for one round after one to warm up."""
+"""Duration of each of the two measurements of a calibration, which has at least one round after a warm-up round."""
 CALIBRATION_SUBNETS = 4
-"""Uniformly drawn subnets of a measured round."""
+"""Number of uniformly drawn subnets in a measured round."""
 EVALUATION_SPEEDUP = 3.0
-"""Images evaluated in the time of one trained, where only the training's rate is stated: the backward pass costs two
-forward passes. [ours]"""
+"""Images that are evaluated in the time of one that is trained, if only the rate of training is given: the backward
+pass costs as much as two forward passes. [ours]"""
 CHECKPOINTS_ON_DISK = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Images that one worker passes through one average subnet in a second."""
+    """The images that one worker passes through one average subnet in a second."""
 
     training: float
-    """Forward and backward."""
+    """Rate of the forward and backward pass."""
     evaluation: float
-    """Forward only."""
+    """Rate of the forward pass alone."""
     source: str
-    """Where the numbers come from, for the reader."""
+    """Where the rates come from, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +54,19 @@ class Estimate:
     search_rounds: int
     evaluations: int
     trials: int
-    """Blocks of rounds that Tune sees."""
+    """Number of blocks of rounds, which are Tune's trials."""
     training_images: int
-    """Images of all weight steps."""
+    """Number of images in all weight steps."""
     trained_passes: int
-    """Images times the subnets they were trained with."""
+    """Number of trained images, counted once for each subnet."""
     evaluated_passes: int
-    """Images times the subnets evaluated on them."""
+    """Number of evaluated images, counted once for each subnet."""
     checkpoint_bytes: int
-    """Weights and momentum."""
+    """Size of a checkpoint, which holds weights and momentum."""
 
     @classmethod
     def of(cls, config: OneShotSearchConfig) -> Estimate:
-        """Count what a configuration asks for."""
+        """Estimate the size of the search that a configuration describes."""
         plan, training = config.plan, config.training
         evaluations = plan.search_rounds * config.optimizer_settings.update_size
         training_images = plan.num_weight_steps * training.batch_size
@@ -83,22 +83,22 @@ class Estimate:
         )
 
     def hours(self, rates: Rates, num_workers: int) -> float:
-        """Wall time of the rounds' compute when the workers share every batch; no input, no network, no restarts."""
+        """Wall time of the computation if the workers share every batch, without input, network and restarts."""
         seconds = self.trained_passes / rates.training + self.evaluated_passes / rates.evaluation
         return seconds / num_workers / 3600
 
 
 def stated_rates(images_per_second: float) -> Rates:
-    """The rates that follow from the training's."""
+    """Return the rates that follow from that of training."""
     return Rates(
         training=images_per_second,
         evaluation=EVALUATION_SPEEDUP * images_per_second,
-        source=f"stated; evaluation taken as {EVALUATION_SPEEDUP:g} times as fast",
+        source=f"given; evaluation is assumed to be {EVALUATION_SPEEDUP:g} times as fast",
     )
 
 
 def measure_rates(config: OneShotSearchConfig) -> Rates:
-    """Carry rounds out on one worker of the cluster, on made-up images. Ray must be running."""
+    """Measure rounds with random images on one worker of the cluster. Ray must be running."""
     wanted = worker_resources(config.cpus_per_worker, config.use_gpu)
     task = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0))(_measure)
     rates: Rates = ray.get(task.remote(config))
@@ -109,7 +109,7 @@ def _measure(config: OneShotSearchConfig) -> Rates:
     device = torch.device("cuda" if config.use_gpu else "cpu")
     if config.threads_per_worker is not None and device.type == "cpu":
         torch.set_num_threads(config.threads_per_worker)
-    # A CPU is kept as busy by one group of images as by a whole shard, and that takes long enough.
+    # One group of images keeps a CPU as busy as a whole shard, and takes less time.
     shard = config.training.batch_size // config.num_workers
     num_images = shard if device.type == "cuda" else config.training.norm_batch_size
     worker = _calibration_worker(config, num_images, device)
@@ -145,7 +145,7 @@ def _calibration_worker(config: OneShotSearchConfig, num_images: int, device: to
 
 
 def _seconds(worker: RoundWorker, work: Round) -> float:
-    """Mean time of a round, after one to warm up."""
+    """Return the mean time of a round, after a warm-up round."""
     float(worker.run(work).sum())
     started, rounds = time.perf_counter(), 0
     while rounds == 0 or time.perf_counter() - started < CALIBRATION_SECONDS:
@@ -162,19 +162,19 @@ def dry_run(
     dollars_per_gpu_hour: float | None = None,
     has_images: bool = True,
 ) -> None:
-    """Print what a search will take, and check all that can be checked before it starts. Nothing is searched.
+    """Print the estimate of a search, and check all that can be checked before it starts. Nothing is searched.
 
-    The plan is printed before the checks: it can be had before the images or the cluster.
+    The plan is printed before the checks, so that it can be read before images or cluster exist.
 
     Args:
         config: the search.
-        console: where it is printed.
-        images_per_second: what `Rates.training` is; measured on a worker of the cluster where it is None.
-        dollars_per_gpu_hour: price of a worker.
-        has_images: False leaves the images unchecked, for a plan before they are there.
+        console: where the estimate is printed.
+        images_per_second: the rate of training, see `Rates.training`; None: it is measured on a worker of the cluster.
+        dollars_per_gpu_hour: price of one worker.
+        has_images: False skips the check of the images, for a plan before they exist.
 
     Raises:
-        ConfigError, DataError, RunError: what would stop the search, as `run_search` says it.
+        ConfigError, DataError, RunError: the error with which `run_search` would stop.
     """
     console.print(plan_table(config))
     if images_per_second is not None:
@@ -192,7 +192,7 @@ def dry_run(
 
 
 def plan_table(config: OneShotSearchConfig) -> Table:
-    """What the search does and what it needs room for."""
+    """The table of what a search does and how much memory it needs."""
     estimate, plan, training = Estimate.of(config), config.plan, config.training
     memory = estimate_memory(config.space, training, config.fewest_workers)
     goals = "targets" if config.targets is not None else "coefficients"
@@ -202,30 +202,30 @@ def plan_table(config: OneShotSearchConfig) -> Table:
         (f"K = {config.num_distributions} {goals}", ", ".join(format_count(value) for value in values or ())),
         ("complexity", f"{config.complexity}, {_range(config)} in this space"),
         ("rounds", f"{plan.warmup_rounds:,} to warm up, {plan.search_rounds:,} to search, in {estimate.trials} trials"),
-        ("weight steps", f"{estimate.weight_steps:,} of {training.batch_size:,} images, {_subnets(config)} each"),
+        ("weight steps", f"{estimate.weight_steps:,} of {training.batch_size:,} images with {_subnets(config)} each"),
         ("training images", f"{estimate.training_images:,}"),
         ("evaluations", f"{estimate.evaluations:,} on {training.validation_batch_size:,} images each"),
         ("weights and optimiser", f"{gigabytes(memory.weights + memory.optimizer)} on each worker"),
-        ("activations", f"{gigabytes(memory.subnet)} for the largest subnet, with {config.fewest_workers} worker(s)"),
-        ("least memory of a GPU", f"{gigabytes(memory.least)}; a round is cut into groups that fit"),
-        ("checkpoint", f"{gigabytes(estimate.checkpoint_bytes)}, {CHECKPOINTS_ON_DISK} are kept"),
+        ("activations", f"{gigabytes(memory.subnet)} for the largest subnet with {config.fewest_workers} worker(s)"),
+        ("least memory of a GPU", f"{gigabytes(memory.least)}; a round is divided into groups that fit"),
+        ("checkpoint", f"{gigabytes(estimate.checkpoint_bytes)} each, {CHECKPOINTS_ON_DISK} are kept"),
     ]
     return _table("The plan", rows)
 
 
 def cost_table(config: OneShotSearchConfig, rates: Rates, dollars_per_gpu_hour: float | None) -> Table:
-    """Hours and dollars of a search at these rates."""
+    """The table of hours and dollars of a search at given rates."""
     estimate = Estimate.of(config)
     hours = estimate.hours(rates, config.num_workers)
     rows = [
-        ("images a second, a worker", f"{rates.training:,.0f} trained, {rates.evaluation:,.0f} evaluated"),
+        ("images per second and worker", f"{rates.training:,.0f} trained, {rates.evaluation:,.0f} evaluated"),
         ("", rates.source),
         ("estimated hours", f"{hours:,.1f} on {config.num_workers} worker(s)"),
-        ("", "compute alone: input, network, checkpoints and restarts come on top"),
+        ("", "computation only, without input, network, checkpoints and restarts"),
     ]
     if dollars_per_gpu_hour is not None:
         dollars = hours * config.num_workers * dollars_per_gpu_hour
-        rows.append(("estimated cost", f"{dollars:,.0f} dollars at {dollars_per_gpu_hour:g} a GPU hour"))
+        rows.append(("estimated cost", f"{dollars:,.0f} dollars at {dollars_per_gpu_hour:g} per GPU hour"))
     return _table("The cost", rows)
 
 

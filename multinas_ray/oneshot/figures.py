@@ -13,8 +13,8 @@ class RoundFigures:
     """The figures of a one-shot search.
 
     Args:
-        schedule: its rounds and distributions.
-        complexity_scale: what a normalised complexity of 1 stands for.
+        schedule: the rounds and distributions of the search.
+        complexity_scale: the cost that counts as a complexity of 1.
     """
 
     def __init__(self, schedule: Schedule, complexity_scale: float) -> None:
@@ -22,12 +22,12 @@ class RoundFigures:
         self._checkpoint_seconds = math.nan
 
     def note(self, finished: FinishedRound) -> None:
-        """Notice whether a checkpoint follows a round."""
+        """Take note of a round, and of whether a checkpoint follows it."""
         if finished.result.checkpoint_follows:
             self._checkpoint_seconds = time.monotonic()
 
     def figures(self) -> Figures:
-        """The figures as they are now."""
+        """Return the present figures."""
         schedule = self._schedule
         age_seconds = time.monotonic() - self._checkpoint_seconds
         return Figures(

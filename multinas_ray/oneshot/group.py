@@ -1,4 +1,4 @@
-"""The worker group: one TorchTrainer for the whole search, run beside the Tuner in a thread of the driver."""
+"""The worker group: one TorchTrainer for the whole search, which runs in a thread of the driver beside the Tuner."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ CHECKPOINTS_KEPT = 2
 
 
 class WorkerGroup:
-    """Starts the workers, and tells when they are gone and why.
+    """Starts the workers, and knows when they have ended and why.
 
-    Ray Train restarts the group from the last checkpoint when a worker dies. Started again with the same folder, it
-    goes on from the last checkpoint there.
+    When a worker dies, Ray Train restarts the group from the last checkpoint. A group that is started with the folder
+    of an earlier one goes on from the last checkpoint there.
 
     Args:
-        job: the run's settings.
-        num_workers: ranks.
-        min_workers: ranks with which the group goes on when nodes are lost, until they are back.
-        use_gpu: one GPU a rank, and NCCL instead of gloo.
+        job: the settings of the run.
+        num_workers: number of ranks.
+        min_workers: number of ranks with which the group goes on while nodes are missing.
+        use_gpu: give each rank one GPU, and use NCCL instead of gloo.
         cpus_per_worker: logical CPUs that each rank asks Ray for.
-        max_failures: restarts of the group before the search is given up; -1 for no limit.
+        max_failures: how often the group may be restarted before the search stops with an error; -1: without limit.
     """
 
     def __init__(
@@ -62,31 +62,31 @@ class WorkerGroup:
         self._thread = threading.Thread(target=self._fit, name="worker-group", daemon=True)
 
     def start(self) -> None:
-        """Start the workers; returns at once."""
+        """Start the workers, and return at once."""
         self._thread.start()
 
     def _fit(self) -> None:
         try:
             self._trainer.fit()
-        except BaseException as error:  # a thread has nobody above it to raise to
+        except BaseException as error:  # nobody would catch what a thread raises
             self.error = error
 
     @property
     def is_running(self) -> bool:
-        """Whether the workers are up or being restarted."""
+        """Whether the workers run or are being restarted."""
         return self._thread.is_alive()
 
     def join(self, timeout_seconds: float) -> bool:
-        """Wait for the workers to return; False when they have not in time."""
+        """Wait for the workers to return; returns False if they have not within the time."""
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
 
 class NoticeReader:
-    """The notices of nodes that are about to go, as the broker has them; reading never waits.
+    """Reads the notices of nodes that are about to go from the broker, without waiting.
 
     Args:
-        broker: the broker's actor handle.
+        broker: the actor handle of the broker.
     """
 
     def __init__(self, broker: Any) -> None:
@@ -95,7 +95,7 @@ class NoticeReader:
         self._asked = broker.next_notice.remote(0)
 
     def read(self) -> SpotNotice | None:
-        """The next notice, if it is there."""
+        """Return the next notice; None if there is none yet."""
         if not ray.wait([self._asked], timeout=0)[0]:
             return None
         notice: SpotNotice = ray.get(self._asked)

@@ -1,4 +1,4 @@
-"""What a worker needs to know, besides the rounds themselves. No torch."""
+"""The job of a worker: everything that it needs besides the rounds. It does not import torch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from multinas_ray.supernets import WeightTraining
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
-    """All that a worker needs, besides the rounds themselves."""
+    """Everything that a worker needs besides the rounds themselves."""
 
     space: NetworkSpace
     data: DataConfig
     training: WeightTraining
     num_weight_steps: int
-    """Weight steps of the whole search, for the learning rate's schedule; they are the rounds below this number."""
+    """Number of weight steps of the whole search, for the schedule of the learning rate. They are the rounds below this
+    number."""
     weights_first: bool = False
-    """Whether no weight is trained while the distributions move."""
+    """Whether all weight steps come before the distributions move."""
     seed: int
     broker: str
     """Name of the broker actor."""
     namespace: str
     """Ray namespace of the broker actor."""
     run_path: str
-    """Folder of the run, where the trained supernet goes."""
+    """Folder of the run, into which the trained supernet is written."""
     threads_per_worker: int | None = None
-    """CPU threads of torch; None: this node's cores shared by the workers on it."""
+    """CPU threads of torch; None: the workers of a node share its cores."""

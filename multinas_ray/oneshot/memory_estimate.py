@@ -1,4 +1,4 @@
-"""What a round keeps in a worker's memory, estimated before the start. torch is asked for a GPU's free memory only."""
+"""The estimate of a worker's memory in a round. torch is imported only to ask for the free memory of a GPU."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ FLOAT32_BYTES = 4
 BYTES_OF_PRECISION = {"float32": 4, "bfloat16": 2}
 
 ACTIVATION_SHARE = 0.6
-"""Share of the memory left by the weights that a group's activations may fill [ours]: gradients of activations,
-convolution workspaces, evaluation and fragmentation take the rest."""
+"""Share of the memory that the weights leave free which the activations of a group may fill [ours]. Gradients of
+activations, convolution workspaces, evaluation and fragmentation need the rest."""
 
 
 @dataclass(frozen=True)
 class RoundMemory:
-    """Bytes of one worker; activations are the space's own estimate, see `NetworkSpace.activations`."""
+    """The memory of one worker in bytes. Activations are estimated by the space, see `NetworkSpace.activations`."""
 
     weights: int
-    """The supernet's weights, float32."""
+    """Memory of the weights of the supernet, in float32."""
     subnet: int
-    """What autograd keeps for the largest subnet on the worker's shard of a batch."""
+    """Memory that autograd keeps for the largest subnet on the worker's shard of a batch."""
 
     @property
     def optimizer(self) -> int:
-        """Gradients and momentum, when every candidate has been trained once."""
+        """Memory of gradients and momentum after every block has been trained once."""
         return 2 * self.weights
 
     @property
     def least(self) -> int:
-        """Memory without which not even one subnet at a time can be trained."""
+        """The least memory in which one subnet at a time can be trained."""
         return self.weights + self.optimizer + int(self.subnet / ACTIVATION_SHARE)
 
     def activation_limit(self, free: int) -> int:
-        """Bytes for a group's activations on a GPU that holds the weights already and has `free` bytes left.
+        """Bytes for the activations of a group on a GPU that holds the weights and has `free` bytes left.
 
         Raises:
             RunError: the largest subnet does not fit.
@@ -50,19 +50,19 @@ class RoundMemory:
         limit = int(ACTIVATION_SHARE * (free - self.optimizer))
         if limit < self.subnet:
             raise RunError(
-                f"a GPU is too small for one subnet: it needs {gigabytes(self.least)} in all, weights and optimiser "
-                f"{gigabytes(self.weights + self.optimizer)} and activations of its shard of a batch "
-                f"{gigabytes(self.subnet)}, but with the weights on it has {gigabytes(free)} left; use more workers, "
-                "a smaller batch_size, precision='bfloat16' or larger GPUs"
+                f"a GPU must hold one subnet, which takes {gigabytes(self.least)}: "
+                f"{gigabytes(self.weights + self.optimizer)} of weights and optimiser and {gigabytes(self.subnet)} of "
+                f"activations. With the weights on it this one has {gigabytes(free)} left: use more workers, a smaller "
+                "batch_size, precision='bfloat16' or larger GPUs"
             )
         return limit
 
 
 def estimate_memory(space: NetworkSpace, training: WeightTraining, num_workers: int) -> RoundMemory:
-    """Memory of a round on each of `num_workers` workers."""
+    """Estimate the memory of a round on each of `num_workers` workers."""
     params = space.costs["params"]
     weights = FLOAT32_BYTES * int(params.table.sum() + params.base)
-    groups = -(-training.batch_size // (training.norm_batch_size * num_workers))  # of the largest shard
+    groups = -(-training.batch_size // (training.norm_batch_size * num_workers))  # in the largest shard
     images = groups * training.norm_batch_size
     elements = int(space.activations.maximum) * images
     return RoundMemory(weights, elements * BYTES_OF_PRECISION[training.precision])
@@ -71,9 +71,9 @@ def estimate_memory(space: NetworkSpace, training: WeightTraining, num_workers: 
 def activation_limit(
     space: NetworkSpace, training: WeightTraining, num_workers: int, device: torch.device
 ) -> int | None:
-    """Bound of a group's activations: the setting, or what a GPU has room for; None for no bound on a CPU.
+    """Return the limit of a group's activations in bytes: the setting, or the room on a GPU; None on a CPU.
 
-    Call it when the weights are on the device.
+    The weights must be on the device already.
 
     Raises:
         RunError: the GPU is too small for one subnet.

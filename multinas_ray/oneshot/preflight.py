@@ -1,4 +1,4 @@
-"""Checks before anything expensive starts; each says the rule, the value and the remedy."""
+"""Checks before anything expensive starts. Each error says the rule, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ DIFFERENCES_SHOWN = 5
 
 
 def check_run_folder(config: OneShotSearchConfig, resume: bool) -> None:
-    """A new run needs a free name and a writable folder; a resumed one the same search as before.
+    """Check that a new run has a free name and a writable folder, or that a resumed run is the same search as before.
 
     Raises:
         ConfigError: the storage cannot be written, or the name is taken.
         RunError: there is no run to resume.
-        StateError: the run to resume is another search.
+        StateError: the run to resume is a different search.
     """
     check_writable(config.storage_path)
     if not exists(resolve(config.run_path).join(CONFIG_FILE)) or (not resume and not was_started(config.run_path)):
         if resume:
-            raise RunError(f"there is no run to resume at {config.run_path}; leave out --resume to start it")
+            raise RunError(f"there is no run to resume at {config.run_path}: leave out --resume to start it")
         return
     if not resume:
         raise ConfigError(
-            f"a run named {config.name!r} exists in {config.storage_path}; "
-            "go on with it by --resume, or choose another --name"
+            f"the name of a new run must be free, {config.storage_path} has a run {config.name!r}: go on with it with "
+            "--resume, or choose another --name"
         )
     if (mended := mend_config(config.run_path)) is not None:
         logger.warning("%s", mended)
     recorded = load_config(config.run_path)
     if recorded["kind"] != "oneshot":
         raise StateError(
-            f"{config.run_path} is the record of a search in a Tune pipeline: choose another --name for this one"
+            f"{config.run_path} is the record of a Tune search, not of a one-shot search: choose another --name"
         )
     differences = _differences(_without_layers(recorded), _without_layers(config.identity()))
     if differences:
         shown = "; ".join(differences[:DIFFERENCES_SHOWN])
         raise StateError(
-            f"{config.run_path} is another search than the one to resume: {shown}. "
-            "Resume it with its own settings (its config.json), or start a new run under another --name"
+            f"a resumed search must have its own settings, those of {config.run_path} differ ({shown}): resume it with "
+            "the settings of its config.json, or start a new run under another --name"
         )
 
 
 def _differences(recorded: dict[str, Any], wanted: dict[str, Any], path: str = "") -> list[str]:
-    """Where two nested settings differ, as 'path: recorded 1, now 2'."""
+    """The differences of two nested settings, such as 'path: recorded 1, now 2'."""
     found = []
     for key, value in wanted.items():
         old = recorded.get(key)
@@ -68,7 +68,7 @@ def _differences(recorded: dict[str, Any], wanted: dict[str, Any], path: str = "
 
 
 def _without_layers(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings with the space by its name and fingerprint, which stands for all its layers."""
+    """The settings, in which the name and the fingerprint of the space stand for all its layers."""
     space = settings.get("space") or {}
     return {**settings, "space": f"{space.get('name')} ({str(space.get('fingerprint'))[:12]})"}
 
@@ -83,7 +83,7 @@ def _short(value: Any) -> str:
 
 
 def check_data(config: OneShotSearchConfig) -> DataSplits:
-    """Load the images once on the driver, so that a bad one is named before any worker starts.
+    """Load the images once on the driver, so that a damaged one is named before any worker starts.
 
     Raises:
         DataError: images or labels are missing, damaged, or do not fit the space or the batches.
@@ -91,28 +91,28 @@ def check_data(config: OneShotSearchConfig) -> DataSplits:
     splits = load_splits(config.data)
     if splits.image_shape != config.space.input_shape:
         raise DataError(
-            f"the images are {splits.image_shape} (channels, height, width), the space takes "
-            f"{config.space.input_shape}; build the space for these images, or set image_size"
+            f"the space takes images of shape {config.space.input_shape} (channels, height, width), got "
+            f"{splits.image_shape}: build the space for these images, or set image_size"
         )
     if splits.num_classes != config.space.num_classes:
         raise DataError(
-            f"the images have {splits.num_classes} classes, the space's networks {config.space.num_classes}; "
-            "build the space with the number of classes"
+            f"networks of the space have {config.space.num_classes} classes, the images have {splits.num_classes}: "
+            "build the space with the number of classes of the images"
         )
     for split, name in (("train", "batch_size"), ("validation", "validation_batch_size")):
         size, batch = len(getattr(splits, split)), getattr(config.training, name)
         if size < batch:
             unit = config.training.norm_batch_size * config.num_workers
             remedy = f"set {name} to {size // unit * unit}" if size >= unit else "use more images or a smaller batch"
-            raise DataError(f"{name}={batch} is more than the {size} {split} images; {remedy}")
+            raise DataError(f"{name} must be at most the {size} {split} images, got {batch}: {remedy}")
     return splits
 
 
 def check_resources(config: OneShotSearchConfig, console: Console) -> None:
-    """The cluster's nodes must have what a search's workers ask for, maybe after a wait. Ray must be running.
+    """Check that the nodes have what the workers ask for, waiting for nodes if wanted. Ray must be running.
 
     Raises:
-        RunError: they do not; the message says what they have.
+        RunError: they have not; the message says what they have.
     """
     if config.node_wait_seconds:
         wait_for_room(
@@ -126,7 +126,7 @@ def check_resources(config: OneShotSearchConfig, console: Console) -> None:
 
 
 def check_gpus(config: OneShotSearchConfig, facts: Sequence[NodeFacts]) -> None:
-    """The smallest GPU must hold one subnet, with as few workers as the search may go on with.
+    """Check that the smallest GPU holds one subnet, with as few workers as the search may go on with.
 
     Raises:
         RunError: it does not; the message says what is needed.
@@ -136,21 +136,22 @@ def check_gpus(config: OneShotSearchConfig, facts: Sequence[NodeFacts]) -> None:
         for memory in each.gpu_bytes:
             if memory < needed:
                 raise RunError(
-                    f"a GPU of {each.address} is too small for one subnet: it has {gigabytes(memory)}, "
-                    f"{config.fewest_workers} worker(s) need {gigabytes(needed)} each; use more workers, a smaller "
-                    "batch_size, precision='bfloat16' or larger GPUs"
+                    f"a GPU must hold one subnet, for which {config.fewest_workers} worker(s) need {gigabytes(needed)} "
+                    f"each, a GPU of {each.address} has {gigabytes(memory)}: use more workers, a smaller batch_size, "
+                    "precision='bfloat16' or larger GPUs"
                 )
 
 
 def check_cluster(config: OneShotSearchConfig, *, has_images: bool = True) -> list[NodeFacts]:
-    """Ask every node what a search needs to know of it. Ray must be running.
+    """Ask every node for the facts that a search depends on, and check them. Ray must be running.
 
     Args:
         config: the search.
-        has_images: False where the images are not there yet.
+        has_images: False if the images do not exist yet.
 
     Raises:
-        RunError: nodes differ in their versions, one cannot see the storage or the images, or has GPUs too small.
+        RunError: nodes have different versions, or a node cannot see the storage or the images, or its GPUs are too
+            small.
     """
     facts = check_nodes(config.storage_path, config.data.path if has_images else None)
     if config.use_gpu:

@@ -1,4 +1,4 @@
-"""What the rows of a one-shot search's record hold, and which round a resumed search goes on with."""
+"""The rows in the record of a one-shot search, and the round with which a resumed search goes on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from multinas_ray.oneshot.schedule import FinishedRound
 from multinas_ray.runs import Results, ResumedRun, RunRecord, RunSession, resume_run
 
 SNAPSHOT_INTERVAL_SECONDS = 10.0
-"""Time between two snapshots of the optimiser; telling again what came since costs about a millisecond a round."""
+"""Time between two snapshots of the optimiser. After a crash, each round since the last one takes about a millisecond
+to tell again."""
 
 
 class RoundRecord:
@@ -21,7 +22,7 @@ class RoundRecord:
 
     Args:
         config: The search.
-        record: Where they are written.
+        record: The record.
         optimizer: The distributions.
     """
 
@@ -34,12 +35,12 @@ class RoundRecord:
         return self._record.elapsed_seconds
 
     def append(self, finished: FinishedRound) -> None:
-        """Make a round's evaluations durable. Call it before the optimiser is told."""
+        """Make the evaluations of a round durable. Call it before the optimiser is told."""
         if finished.proposals is not None and finished.complexities is not None:
             self._record.append(self._results(finished, finished.proposals, finished.complexities))
 
     def observe(self, finished: FinishedRound) -> None:
-        """Note a round and the distributions after it; save a snapshot now and then."""
+        """Record a round and the distributions after it, and save a snapshot at intervals."""
         result = finished.result
         self._record.note_round(
             {
@@ -58,7 +59,7 @@ class RoundRecord:
             self.save(result.round + 1)
 
     def save(self, next_round: int) -> None:
-        """Write everything, with a snapshot from which the search goes on at `next_round`."""
+        """Write everything, and a snapshot from which the search goes on at `next_round`."""
         self._record.save(self._optimizer, next_round=next_round)
 
     def _results(self, finished: FinishedRound, proposals: Proposals, complexities: NDArray[np.float64]) -> Results:
@@ -97,7 +98,7 @@ def open_record(config: OneShotSearchConfig, session: RunSession) -> tuple[Round
 
 
 def _next_round(resumed: ResumedRun) -> int:
-    """The first round that neither the snapshot nor a table knows."""
+    """The first round that is neither in the snapshot nor in a table."""
     tables = [table for table in (resumed.run.evaluations, resumed.run.rounds) if len(table)]
     known = resumed.snapshot.get("next_round")
     return max([known if isinstance(known, int) else 0, *(int(table["round"].max()) + 1 for table in tables)])

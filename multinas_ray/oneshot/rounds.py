@@ -1,4 +1,4 @@
-"""One round on one rank: a weight step, then the losses of the round's subnets. torch, no Ray."""
+"""One round on one rank: a weight step, then the losses of subnets. It needs torch and no Ray."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from multinas_ray.oneshot.messages import Round
 from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, touched_parameters
 
 BUCKET_ELEMENTS = 8 * 2**20
-"""Gradient elements of one all-reduce: large enough for bandwidth, small enough that several are under way."""
+"""Number of gradients in one all-reduce: large enough for the bandwidth, small enough that several overlap."""
 
 
 class Traffic(NamedTuple):
-    """Gradients that every rank gave to a round's all-reduces; see `RoundResult`."""
+    """Bytes that every rank contributed to the all-reduces of a round; see `RoundResult`."""
 
     reduced_bytes: int = 0
     saved_bytes: int = 0
 
 
 class RoundWorker:
-    """Holds the supernet, its optimiser and the batches of one rank, and carries rounds out.
+    """Holds the supernet, its optimiser and the batches of one rank, and computes rounds.
 
-    The result of a round depends on its message, its number and the weights: batches and learning rate are functions
-    of the number, so there is no position in the data to save.
+    The result of a round depends on its message, its number and the weights only. Batches and learning rate are
+    functions of the number, so no position in the data has to be saved.
 
     Args:
-        job: the run's settings.
+        job: the settings of the run.
         splits: the images.
         device: where this rank computes.
         rank: this rank, from 0.
-        world_size: number of ranks; each takes its shard of both batches.
+        world_size: number of ranks, each of which takes its shard of both batches.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class RoundWorker:
         self.supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.sgd = _sgd(self.supernet, job)
         self.traffic = Traffic()
-        """Of the last round."""
+        """The traffic of the last round."""
         self.activation_bytes_limit = activation_limit(job.space, training, world_size, device)
         self.autocast_dtype = torch.bfloat16 if training.precision == "bfloat16" else None
         self.training_batches = self.stream("train", training.batch_size, augmented=training.augment)
         self.validation_batches = self.stream("validation", training.validation_batch_size, augmented=False)
 
     def stream(self, split: str, batch_size: int, *, augmented: bool) -> Batches:
-        """Shuffled batches of a split, of which this rank gets its shard."""
+        """Return the shuffled batches of a split, of which this rank gets its shard."""
         return open_stream(
             getattr(self.splits, split),
             batch_size=batch_size,
@@ -73,15 +73,15 @@ class RoundWorker:
 
     @property
     def damaged_images(self) -> tuple[str, ...]:
-        """What is wrong with each image that this rank could not decode."""
+        """The fault of each image that this rank could not decode."""
         return (*self.training_batches.damaged_images, *self.validation_batches.damaged_images)
 
     def run(self, work: Round) -> torch.Tensor:
-        """Carry one round out.
+        """Compute one round.
 
         Returns:
-            (1 + 2 N,) float32 on the device, averaged over ranks: training loss (NaN without a weight step), the N
-            validation losses, the N accuracies. Nothing here waits for the device.
+            (1 + 2 N,) float32 on the device, averaged over ranks: the training loss (NaN without a weight step), the N
+            validation losses and the N accuracies. This function does not wait for the device.
         """
         self.traffic = Traffic()
         parts = [torch.full((1,), torch.nan, device=self.device)]
@@ -122,17 +122,17 @@ class RoundWorker:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights and optimiser state: tensors and plain data, for torch.load(weights_only=True)."""
+        """Return weights and optimiser state as tensors and plain data, for torch.load(weights_only=True)."""
         return {"supernet": self.supernet.state_dict(), "sgd": self.sgd.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Load what `state_dict` gave; missing or unknown entries raise."""
+        """Load the result of `state_dict`; missing or unknown entries raise."""
         self.supernet.load_state_dict(state["supernet"])
         self.sgd.load_state_dict(state["sgd"])
 
 
 def _sgd(supernet: Supernet, job: WorkerJob) -> torch.optim.SGD:
-    """SGD with no weight decay on biases and normalisation: their parameters have one dimension."""
+    """SGD without weight decay on biases and normalisation, whose parameters have one dimension."""
     parameters = list(supernet.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": job.training.weight_decay},
@@ -143,19 +143,20 @@ def _sgd(supernet: Supernet, job: WorkerJob) -> torch.optim.SGD:
 
 
 def _share(batches: Batches) -> float:
-    """This rank's share of every batch: what its mean counts in the mean of all."""
+    """The share of this rank in every batch, by which its mean counts in the mean of all ranks."""
     return batches.shard_size / batches.batch_size
 
 
 def average_gradients(parameters: list[nn.Parameter], share: float) -> int:
     """Average the gradients of `parameters`, the same list on every rank, by asynchronous all-reduces of buckets.
 
-    A rank's gradient counts by its `share`; those of all ranks sum to 1.
+    The gradient of a rank counts by its `share`; the shares of all ranks sum to 1.
 
-    Parameters that the round's subnets do not touch are neither sent nor stepped, which DDP's fixed buckets cannot do.
+    Parameters that no subnet of the round touches are neither sent nor stepped, which the fixed buckets of DDP cannot
+    do.
 
     Returns:
-        Bytes that this rank gave to the all-reduces.
+        The bytes that this rank contributed to the all-reduces.
     """
     buckets: list[list[torch.Tensor]] = [[]]
     size = 0

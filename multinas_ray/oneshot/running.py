@@ -1,4 +1,4 @@
-"""run_search: one call from a configuration to K networks."""
+"""The one-shot search: `run_search` leads from a configuration to K networks."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ from multinas_ray.storage import exists, resolve, write_yaml
 from multinas_ray.supernets import SUPERNET_FILE
 
 TRIAL_RESOURCES = {"node:__internal_head__": 0.001}
-"""What a one-shot trial asks for: a sliver of the head node and no CPU, so that the workers can have them all."""
+"""Resources of a one-shot trial: a sliver of the head node and no CPU, so that the workers can have all CPUs."""
 
 SETTINGS_COMMENT = """The settings of this search, as its last session was started.
 Give the file to the same experiment by --config, whole or with lines left out; flags go over it."""
 
 GROUP_END_SECONDS = 300.0
-"""Longest time the workers get to save the supernet and return."""
+"""Longest time in which the workers may save the supernet and return."""
 
 
 def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Console | None = None) -> Run:
-    """Search, and return the run: K networks, every evaluation, the distributions' course.
+    """Search, and return the run with its K networks, all evaluations and the history of the distributions.
 
     All settings are written to config.yaml in the run's folder, which --config of an experiment takes.
 
@@ -64,12 +64,12 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
 
     Args:
         config: the search.
-        resume: go on with the run of this name and folder. A finished one is returned as it is.
-        console: where progress is printed; the standard output by default.
+        resume: go on with the run of this name and folder. A finished run is returned unchanged.
+        console: where progress is printed; None: the standard output.
 
     Raises:
-        ConfigError, DataError, StateError: the settings, the images or the run's folder are not as they must be.
-        RunError: the cluster has too little, or workers or trials failed more often than they may.
+        ConfigError, DataError, StateError: the settings, the images or the folder of the run break a rule.
+        RunError: the cluster lacks resources, or workers or trials failed more often than allowed.
     """
     console = console or Console()
     check_run_folder(config, resume)
@@ -88,7 +88,7 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
 
 
 def _finished_run(config: OneShotSearchConfig, console: Console) -> Run | None:
-    """The run if it has come to its end; damaged files that can be made again are."""
+    """Return the run if it is finished, after damaged files that can be made again have been made again."""
     if not exists(resolve(config.run_path).join(FINISHED_FILE)):
         return None
     _print_all(mend_damage(config.run_path), console)
@@ -101,7 +101,7 @@ def _print_all(lines: Sequence[str], console: Console) -> None:
 
 
 def _search_and_choose(config: OneShotSearchConfig, console: Console) -> None:
-    """Search, unless that has come to its end before; then choose the networks and mark the run finished."""
+    """Search unless all rounds are done; then choose the networks and mark the run as finished."""
     session = RunSession.begin(config.run_path)
     if exists(resolve(config.run_path).join(SUPERNET_FILE)):
         _print_all(mend_run(session), console)
@@ -110,11 +110,11 @@ def _search_and_choose(config: OneShotSearchConfig, console: Console) -> None:
     try:
         choose_and_finish(config, console, restarts=session.number)
     except KeyboardInterrupt:
-        console.print("Interrupted while the networks were being chosen; all rounds are done and recorded.")
+        console.print("Interrupted while the networks were being chosen. All rounds are done and recorded.")
 
 
 class _Session:
-    """One start of the driver: wires broker, workers, searcher, record and views, and sees them to their end."""
+    """One start of the driver: it connects broker, workers, searcher, record and views, and ends them."""
 
     def __init__(self, config: OneShotSearchConfig, run_session: RunSession, console: Console) -> None:
         self._config, self._console = config, console
@@ -143,7 +143,7 @@ class _Session:
         self._stopped_for = (False, False)
 
     def _start_broker(self, first_round: int) -> Any:
-        # On the driver's node, whose loss ends the search anyway; a soft wish may end on a worker that comes and goes.
+        # The broker must be on the node of the driver, whose loss ends the search anyway; other nodes may come and go.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options = {"name": "broker", "namespace": self._namespace, "num_cpus": 0, "scheduling_strategy": here}
         num_trials = min(self._config.blocks_in_flight, len(self._blocks))
@@ -177,7 +177,7 @@ class _Session:
         )
 
     def run(self) -> bool:
-        """Search; the record is whole at the end or at an interrupt. Whether to go on and choose the networks."""
+        """Search, and complete the record at the end or at an interrupt; returns whether networks can be chosen."""
         with self._on_interrupt(), self._view:
             self._group.start()
             self._search.start()
@@ -225,7 +225,7 @@ class _Session:
         self._view.show(finished, diagnostics)
 
     def _watch(self) -> None:
-        """Stop early where there is a reason to; called again and again by Tune's loop."""
+        """Stop early if there is a reason; called in every step of Tune's loop."""
         self._metrics.tick()
         if (notice := self._notices.read()) is not None:
             self._console.print(str(notice), highlight=False)
@@ -242,27 +242,27 @@ class _Session:
         if self._group.error:
             lines = str(self._group.error).strip().splitlines() or [repr(self._group.error)]
             raise RunError(
-                f"the workers failed for good (max_worker_failures={self._config.max_worker_failures}), "
-                f"at last with {lines[-1]}; mend the cause and resume the run"
+                f"the workers failed more often than max_worker_failures={self._config.max_worker_failures}, the last "
+                f"time with {lines[-1]}: fix the cause and resume the run"
             ) from self._group.error
 
     def _dismiss_workers(self, ending: Ending) -> None:
-        """Let the workers save what they are to and return, and close what is open."""
+        """Let the workers save what is wanted and return, and close everything that is open."""
         self._curves.close()
         self._metrics.write()
         are_workers_there = ray.get(self._broker.end.remote(ending))
         if self._interrupted.is_set() and not are_workers_there:
-            self._console.print("A worker is lost and not waited for; the weights are those of the last checkpoint.")
+            self._console.print("A worker is lost, so the weights are those of the last checkpoint.")
         elif not self._group.join(GROUP_END_SECONDS):
-            self._console.print(f"The workers did not end within {GROUP_END_SECONDS:.0f} s; they are left behind.")
+            self._console.print(f"The workers did not end within {GROUP_END_SECONDS:.0f} s and are left behind.")
 
     def _check_supernet(self) -> None:
         if not exists(resolve(self._config.run_path).join(SUPERNET_FILE)):
-            raise RunError(f"the workers ended without writing {SUPERNET_FILE}; resume the run to have it written")
+            raise RunError(f"the workers ended without writing {SUPERNET_FILE}: resume the run to have it written")
 
     @contextmanager
     def _on_interrupt(self) -> Iterator[None]:
-        """The first Ctrl-C asks for a good end, the second is Python's own."""
+        """Let the first Ctrl-C ask for an orderly end, and the second one interrupt as usual."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -271,7 +271,9 @@ class _Session:
         def handle(signum: int, frame: FrameType | None) -> None:
             signal.signal(signal.SIGINT, before)
             self._interrupted.set()
-            self._console.print("Interrupted: finishing the rounds in flight and saving. Ctrl-C again to stop at once.")
+            self._console.print(
+                "Interrupted: the rounds in flight are finished and saved. Press Ctrl-C again to stop at once."
+            )
 
         signal.signal(signal.SIGINT, handle)
         try:
@@ -291,5 +293,5 @@ class _Watchdog(tune.Callback):
         self._watch()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles callbacks into tuner.pkl; this one is of use in its own process only."""
+        """Nothing is pickled: Tune pickles callbacks into tuner.pkl, but this one serves its own process only."""
         return {}

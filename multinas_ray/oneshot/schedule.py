@@ -1,4 +1,4 @@
-"""The schedule of a one-shot search: which round comes next, and what its losses change. No Ray, no torch."""
+"""The schedule of a one-shot search: which round comes next and what its losses change. No Ray, no torch."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ from multinas_ray.oneshot.messages import Round, RoundResult
 from multinas_ray.settings import NonNegativeInt, PositiveInt, checked
 
 DIVERGED_ROUNDS = 5
-"""Rounds in a row without a finite loss after which a search is given up."""
+"""Number of consecutive rounds without a finite loss after which a search stops with an error."""
 
 
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How many rounds a search has and what they hold."""
+    """The number of rounds of a search and their content."""
 
     warmup_rounds: NonNegativeInt
-    """Weight steps on uniformly drawn subnets before the distributions move; nothing is evaluated."""
+    """Number of weight steps on uniformly drawn subnets before the distributions move. Nothing is evaluated in them."""
     search_rounds: PositiveInt
-    """Rounds with an evaluation, each of which moves the distributions once."""
+    """Number of rounds with an evaluation, each of which moves the distributions once."""
     num_train_architectures: PositiveInt
-    """Subnets whose mean loss one weight step minimises."""
+    """Number of subnets whose mean loss one weight step minimises."""
     train_during_search: bool = True
-    """False: weights first. The warm-up is then the whole training, and search rounds leave the weights alone."""
+    """Whether search rounds have a weight step. False: weights first; the warm-up is then the whole training."""
     rounds_ahead: PositiveInt = 4
-    """Rounds that are out at any time: waiting at the broker or being worked on."""
+    """Number of rounds that are drawn ahead, which wait at the broker or are being computed."""
 
     def __post_init__(self) -> None:
         if not self.train_during_search and self.warmup_rounds == 0:
             raise ConfigError(
-                "train_during_search=False with warmup_rounds=0 would never train the supernet; "
-                "set warmup_rounds to the number of weight steps, or train_during_search=True"
+                "the supernet must be trained, train_during_search=False with warmup_rounds=0 never does it: set "
+                "warmup_rounds to the number of weight steps, or train_during_search=True"
             )
 
     @property
     def num_rounds(self) -> int:
-        """Rounds in all."""
+        """Number of all rounds."""
         return self.warmup_rounds + self.search_rounds
 
     @property
     def num_weight_steps(self) -> int:
-        """Weight steps in all; the learning rate's schedule spans them."""
+        """Number of all weight steps, which the schedule of the learning rate spans."""
         return self.num_rounds if self.train_during_search else self.warmup_rounds
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRound:
-    """A round whose result has been taken, in the order of rounds."""
+    """A round whose result has been taken in, in the order of the rounds."""
 
     round: Round
     result: RoundResult
     proposals: Proposals | None
-    """The evaluated samples with the density they were drawn with; None in the warm-up."""
+    """The evaluated samples with the density of their draw; None in the warm-up."""
     complexities: NDArray[np.float64] | None
-    """(N,) normalised complexities of the evaluated samples."""
+    """(N,) complexities of the evaluated samples; None in the warm-up."""
     block: int
     """Number of the block that reported it."""
     trial_id: str
@@ -68,42 +68,43 @@ class FinishedRound:
 
 
 class DivergenceCheck:
-    """Stops a search whose weights are lost: rounds in a row without a single finite loss."""
+    """Stops a search whose weights have diverged, after consecutive rounds without a single finite loss."""
 
     def __init__(self) -> None:
         self._rounds_without = 0
 
     def check(self, finished: FinishedRound) -> None:
-        """Look at one more round.
+        """Check one more round.
 
         Raises:
-            RunError: it is one too many.
+            RunError: the weights have diverged.
         """
         result = finished.result
         is_finite = np.isfinite([result.train_loss, *result.losses])
         self._rounds_without = 0 if is_finite.any() else self._rounds_without + 1
         if self._rounds_without >= DIVERGED_ROUNDS:
             raise RunError(
-                f"the training diverged: no finite loss in the {DIVERGED_ROUNDS} rounds up to {result.round}; "
-                "lower learning_rate or gradient_clip_norm and start the run under another name"
+                f"losses must stay finite, the {DIVERGED_ROUNDS} rounds up to {result.round} have no finite loss, so "
+                "the training has diverged: lower learning_rate or gradient_clip_norm and start the run under another "
+                "name"
             )
 
 
 class Schedule:
-    """Draws rounds and takes their results.
+    """Draws rounds and takes in their results.
 
-    Rounds are taken strictly in their order, whatever order their results arrive in: round r + rounds_ahead is drawn
-    right after round r moved the distributions. So a search's architectures depend on its seed and losses alone,
-    never on timing [ours]. Waiting for the order costs nothing: one worker group does the rounds in order, and only
-    Tune's events can overtake each other.
+    Results are taken in strictly in the order of the rounds, whatever the order of their arrival: round
+    r + rounds_ahead is drawn right after round r has moved the distributions. So the architectures of a search depend
+    on its seed and its losses only, never on timing [ours]. This costs no time: one worker group computes the rounds in
+    order, and only the events of Tune can overtake each other.
 
     Args:
-        plan: rounds and what they hold.
-        optimizer: the K distributions; this object is the only one to ask and tell it.
+        plan: the number of rounds and their content.
+        optimizer: the K distributions; only this object asks and tells it.
         complexity: maps (N, D) architectures to (N,) normalised complexities.
-        record: called with each finished round before the optimiser is told; makes it durable.
+        record: called with each finished round before the optimiser is told, to make the round durable.
         observe: called with each finished round after the optimiser was told.
-        next_round: first round not in the record.
+        next_round: the first round that is not in the record.
     """
 
     def __init__(
@@ -133,11 +134,11 @@ class Schedule:
 
     @property
     def num_in_flight(self) -> int:
-        """Rounds that are drawn and not yet recorded."""
+        """Number of rounds that are drawn and not yet recorded."""
         return len(self._drawn)
 
     def draw(self) -> list[Round]:
-        """Rounds drawn since the last call, for the broker; `rounds_ahead` are out then."""
+        """Return the rounds drawn since the last call, for the broker, so that `rounds_ahead` are drawn ahead."""
         self._draw_ahead()
         new, self._new = self._new, []
         return new
@@ -161,9 +162,9 @@ class Schedule:
         self._new.append(drawn)
 
     def take(self, result: RoundResult, block: int, trial_id: str) -> None:
-        """Take one result, and finish the rounds it completes, in order: none if an earlier one is still missing.
+        """Take in one result, and finish all rounds whose earlier rounds are finished, in order.
 
-        A round that is already recorded, or was never drawn, is ignored.
+        A result is ignored if its round is already recorded or was never drawn.
         """
         if result.round in self._drawn:
             self._early.setdefault(result.round, (result, block, trial_id))

@@ -1,4 +1,4 @@
-"""OneShotSearch, the Tune Searcher of a supernet run: hands out blocks; every round moves the K distributions."""
+"""OneShotSearch, the Tune Searcher of a one-shot search: it hands out blocks and learns from every round."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from multinas_ray.oneshot.schedule import Schedule
 logger = logging.getLogger(__name__)
 
 MAX_BLOCK_FAILURES = 20
-"""Failed trials after which a search gives up; each costs nothing but the start of an actor."""
+"""Number of failed trials after which a search stops with an error; each costs only the start of an actor."""
 
 
 class OneShotSearch(Searcher):
-    """Translates between Tune and a `Schedule`: no mathematics here.
+    """Translates between Tune and a `Schedule`, without any mathematics.
 
-    A trial is a block of rounds. Every result of a block is one round's losses: they are recorded, move the
-    distributions, and the next round goes to the broker. A block whose trial fails is handed out again; the broker
-    gives it only what is not yet in the record.
+    A trial is a block of rounds, and every result of it holds the losses of one round. They are recorded and move the
+    distributions, and the next round is sent to the broker. A block whose trial fails is handed out again; the broker
+    then gives it only rounds that are not yet in the record.
 
     Args:
-        schedule: rounds and distributions.
-        blocks: blocks of this session, in order.
-        broker: the broker's actor handle.
-        trial_config: what each trial's config holds beside its block.
+        schedule: the rounds and distributions.
+        blocks: the blocks of this session, in order.
+        broker: the actor handle of the broker.
+        trial_config: the content of each trial's config besides its block.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class OneShotSearch(Searcher):
         self._broker.submit.remote(self._schedule.draw(), self._schedule.next_round)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
-        """The next block, or FINISHED; None only while blocks that may come back are running."""
+        """Return the next block or FINISHED; None as long as blocks are running that may be handed out again."""
         if self._stopped or self.error or self._schedule.is_complete:
             return str(Searcher.FINISHED)
         if not self._blocks:
@@ -72,7 +72,7 @@ class OneShotSearch(Searcher):
         return {"block": block.number, "start": block.start, "stop": block.stop, **self._trial_config}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Take one round's result. Never raises: an error stops the search and is kept in `error`."""
+        """Take in the result of one round. It never raises: an error stops the search and is kept in `error`."""
         block = self._block_of.get(trial_id)
         if block is None or "round" not in result or self.error:
             return
@@ -80,11 +80,11 @@ class OneShotSearch(Searcher):
             self._schedule.take(RoundResult.from_report(result), block.number, trial_id)
             self._submit()
         except Exception as error:
-            logger.exception("The search stops: round %s could not be taken.", result["round"])
+            logger.exception("The search stops, because round %s could not be recorded.", result["round"])
             self.error = error
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take a block's last round, or hand the block of a failed trial out again."""
+        """Take in the last round of a block, or hand out the block of a failed trial again."""
         if result:
             self.on_trial_result(trial_id, result)
         block = self._block_of.pop(trial_id, None)
@@ -93,16 +93,17 @@ class OneShotSearch(Searcher):
             self._blocks.appendleft(block)
             if self._failures >= MAX_BLOCK_FAILURES:
                 self.error = self.error or RunError(
-                    f"{self._failures} trials failed; see their error.txt under the run's tune folder"
+                    f"at most {MAX_BLOCK_FAILURES} trials may fail, {self._failures} failed: see error.txt in the tune "
+                    "folder of the run"
                 )
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the run's own record and state.json hold all there is."""
+        """Save nothing, since the record of the run and state.json hold everything."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Refuse: a one-shot search resumes from its own record."""
-        raise RunError("a one-shot search is resumed by run_search(..., resume=True), not by Tuner.restore")
+        """Refuse, since a one-shot search is resumed from its own record."""
+        raise RunError("Tuner.restore cannot resume a one-shot search: call run_search(..., resume=True)")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles the searcher into tuner.pkl; keep that to a name."""
+        """Keep the pickle small, since Tune pickles the searcher into tuner.pkl."""
         return {}

@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: the terminal and TensorBoard."""
+"""The progress of a search in the terminal and in TensorBoard."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from multinas_ray.oneshot.schedule import FinishedRound, Plan
 from multinas_ray.runs import format_count
 
 PLAIN_INTERVAL_SECONDS = 30.0
-"""Time between two tables where the output is not a terminal."""
+"""Time between two tables if the output is not a terminal."""
 SPEED_PERIOD_SECONDS = 60.0
-"""Time over which the speed is averaged for the estimate of the time left."""
+"""Time over which the speed is averaged, to estimate the remaining time."""
 MAX_CURVE_POINTS = 2000
-"""Most points of a TensorBoard curve; longer searches are thinned evenly."""
+"""The largest number of points of a TensorBoard curve; longer searches are thinned evenly."""
 
 NO_CURVES = {"coefficient", "target", "mode"}
-"""Diagnostics that never move, or are no number."""
+"""Diagnostics that never change or are not numbers."""
 
 Diagnostics = dict[str, NDArray[Any]]
 
 
 def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexity_scale: float) -> Table:
-    """One row for each of the K distributions, by rising coefficient or target."""
+    """A table with one row for each of the K distributions, by rising coefficient or target."""
     is_targeted = not np.isnan(diagnostics["target"]).any()
     table = Table(title="The K distributions", title_justify="left", expand=False)
     for name in (
@@ -59,14 +59,14 @@ def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexit
 
 
 class ProgressView:
-    """Live progress in a terminal; elsewhere a table every half minute and at the end. Use it as a context manager.
+    """Shows live progress in a terminal; elsewhere a table every half minute and at the end. It is a context manager.
 
     Args:
-        plan: rounds of the search.
-        first_round: where this session starts.
-        complexity_name: the complexity of the search.
-        complexity_scale: what a normalised complexity of 1 stands for.
-        console: where to print.
+        plan: the rounds of the search.
+        first_round: the first round of this session.
+        complexity_name: name of the cost that is the complexity.
+        complexity_scale: the cost that counts as a complexity of 1.
+        console: where progress is printed.
     """
 
     def __init__(
@@ -122,11 +122,11 @@ class ProgressView:
 
 
 class Curves:
-    """TensorBoard curves of the search: one event file a session, one curve for each quantity and distribution.
+    """Writes TensorBoard curves: one event file for each session, one curve for each quantity and distribution.
 
     Args:
-        folder: where the event file goes.
-        plan: rounds of the search.
+        folder: the folder of the event files.
+        plan: the rounds of the search.
     """
 
     def __init__(self, folder: str, plan: Plan) -> None:
@@ -134,7 +134,7 @@ class Curves:
         self._stride = -(-plan.num_rounds // MAX_CURVE_POINTS)
 
     def show(self, finished: FinishedRound, diagnostics: Diagnostics) -> None:
-        """Add a round's points."""
+        """Add the points of a round."""
         number = finished.round.number
         if number % self._stride:
             return
@@ -152,5 +152,5 @@ class Curves:
                 self._writer.add_scalar(f"{name}/{k}", float(value), number)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the points that are left."""
         self._writer.close()

@@ -1,4 +1,4 @@
-"""The worker loop that Ray Train runs on every rank: pull rounds, carry them out, post their results."""
+"""The worker loop that Ray Train runs on every rank: it pulls rounds, computes them and posts their results."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ DAMAGED_FOLDER = "damaged_images"
 
 
 def search_worker(config: dict[str, Any]) -> None:
-    """Ray Train's entry point; `config["job"]` is a WorkerJob."""
+    """The entry point of Ray Train; `config["job"]` is a WorkerJob."""
     job: WorkerJob = config["job"]
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # where NCCL puts the objects it broadcasts
+        torch.cuda.set_device(device)  # the device on which NCCL puts the objects that it broadcasts
     else:
         cores = os.cpu_count() or 1
         torch.set_num_threads(job.threads_per_worker or max(1, cores // context.get_local_world_size()))
@@ -61,13 +61,13 @@ def search_worker(config: dict[str, Any]) -> None:
 
 
 def watch_for_notices(broker: Any) -> None:
-    """Tell the broker when the cloud is about to take this node back. Once a node is enough."""
+    """Tell the broker when the cloud is about to take this node back. One rank of a node is enough for this."""
     node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     SpotWatch(lambda seconds_left: broker.spot_notice.remote(SpotNotice(node, seconds_left))).start()
 
 
 def write_damaged_images(run_path: str, rank: int, damaged_images: Sequence[str]) -> None:
-    """Name the images that a rank could not decode in `<run>/damaged_images/<rank>.txt`, one a line; none: no file."""
+    """Write the images that a rank could not decode into `<run>/damaged_images/<rank>.txt`, one per line, if any."""
     if damaged_images:
         folder = resolve(run_path).join(DAMAGED_FOLDER)
         make_folder(folder)
@@ -75,7 +75,7 @@ def write_damaged_images(run_path: str, rank: int, damaged_images: Sequence[str]
 
 
 def _agree_on_attempt(world_size: int) -> str:
-    """An id of this start of the worker group, the same on all its ranks and unlike that of any other."""
+    """Return an id of this start of the worker group, which is the same on all ranks and unique."""
     attempt = [uuid.uuid4().hex]
     if world_size > 1:
         dist.broadcast_object_list(attempt)
@@ -83,14 +83,14 @@ def _agree_on_attempt(world_size: int) -> str:
 
 
 class WorkerLoop:
-    """Carries out what the broker hands out until it hands out the ending.
+    """Computes the rounds that the broker hands out, until it hands out the ending.
 
-    Ranks pull on their own and may get different numbers of rounds at once, but always the same rounds in the same
-    order, so their collectives match. Rank 0 alone posts results.
+    Each rank pulls by itself and may get more or fewer rounds at once than others. But all ranks get the same rounds in
+    the same order, so their collectives match. Only rank 0 posts results.
 
     Args:
-        worker: this rank's supernet.
-        broker: the broker's actor handle.
+        worker: the supernet of this rank.
+        broker: the actor handle of the broker.
         attempt: id of this start of the worker group.
     """
 
@@ -100,7 +100,7 @@ class WorkerLoop:
         self._is_first = worker.rank == 0
 
     def run(self, first_round: int) -> None:
-        """Work from `first_round` until the ending."""
+        """Compute rounds from `first_round` until the ending."""
         next_round = first_round
         while not isinstance(work := self._take(next_round), Ending):
             for each in work:
@@ -112,7 +112,7 @@ class WorkerLoop:
             write_supernet(self._worker.supernet, self._worker.job.run_path)
 
     def _take(self, next_round: int) -> list[Round] | Ending:
-        """The next rounds; while they are under way, results are posted one by one as the device finishes them."""
+        """Return the next rounds; meanwhile results are posted one by one as the device finishes them."""
         taken = self._broker.take.remote(next_round)
         while len(self._outbox) and not ray.wait([taken], timeout=0)[0]:
             self._post([self._outbox.wait_for_one()])
@@ -126,7 +126,7 @@ class WorkerLoop:
         packed = self._worker.run(work)
         self._outbox.add(work, packed, started_seconds, self._worker.traffic)
         if work.checkpoint:
-            # Weights first: the training's last round counts as done only once its weights are stored.
+            # With weights first, the last round of the training counts as done only after its weights are stored.
             training_ends = self._worker.job.weights_first and work.number + 1 == self._worker.job.num_weight_steps
             if not training_ends:
                 self._post(self._outbox.drain())
@@ -143,15 +143,15 @@ class Underway(NamedTuple):
 
     work: Round
     packed: torch.Tensor
-    """See RoundWorker.run."""
+    """The packed result, see `RoundWorker.run`."""
     event: torch.cuda.Event | None
-    """Happens when the copy on the host is there; None where the result was computed there."""
+    """Occurs when the copy on the host is complete; None if the result was computed on the host."""
     started_seconds: float
     traffic: Traffic
 
 
 class Outbox:
-    """Results on their way from the device, in order. On a GPU they are copied without making the host wait."""
+    """The results on their way from the device, in order. They are copied from a GPU without making the host wait."""
 
     def __init__(self) -> None:
         self._waiting: deque[Underway] = deque()
@@ -161,7 +161,7 @@ class Outbox:
         return len(self._waiting)
 
     def add(self, work: Round, packed: torch.Tensor, started_seconds: float, traffic: Traffic) -> None:
-        """Take the packed result of a round (see RoundWorker.run) and start its copy to the host."""
+        """Take the packed result of a round, see `RoundWorker.run`, and start its copy to the host."""
         event = None
         if packed.is_cuda:
             on_host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
@@ -171,7 +171,7 @@ class Outbox:
         self._waiting.append(Underway(work, packed, event, started_seconds, traffic))
 
     def ready(self) -> list[RoundResult]:
-        """Those results that have arrived."""
+        """Return the results that have arrived."""
         results = []
         while self._waiting and self._has_arrived(self._waiting[0].event):
             results.append(self._unpack(self._waiting.popleft()))
@@ -182,14 +182,14 @@ class Outbox:
         return event is None or bool(event.query())  # type: ignore[no-untyped-call]
 
     def wait_for_one(self) -> RoundResult:
-        """The oldest result, waiting for it."""
+        """Wait for the oldest result and return it."""
         event = self._waiting[0].event
         if event is not None:
             event.synchronize()
         return self._unpack(self._waiting.popleft())
 
     def drain(self) -> list[RoundResult]:
-        """All results, waiting for those under way."""
+        """Wait for all results and return them."""
         if self._waiting and (event := self._waiting[-1].event) is not None:
             event.synchronize()
         return self.ready()
@@ -197,7 +197,7 @@ class Outbox:
     def _unpack(self, arrived: Underway) -> RoundResult:
         train_loss, *values = arrived.packed.tolist()
         losses, accuracies = values[: len(values) // 2], values[len(values) // 2 :]
-        # A device carries rounds out one after the other: this one had it since the last one's arrival.
+        # A device computes rounds one after the other, so this one began when the one before it arrived.
         now, since = time.perf_counter(), max(arrived.started_seconds, self._last_arrival_seconds)
         self._last_arrival_seconds = now
         return RoundResult(
@@ -216,9 +216,9 @@ def save_checkpoint(worker: RoundWorker, next_round: int, *, wait: bool = False)
     """Save the supernet through Ray Train: rank 0 writes, every rank reports.
 
     Args:
-        worker: this rank's supernet.
-        next_round: the round that the weights are ready for.
-        wait: return when it is stored, instead of having it uploaded beside the next rounds.
+        worker: the supernet of this rank.
+        next_round: the first round that has not changed the weights yet.
+        wait: return only after it is stored, instead of uploading it during the next rounds.
     """
     checkpoint = None
     if worker.rank == 0:
@@ -232,7 +232,7 @@ def save_checkpoint(worker: RoundWorker, next_round: int, *, wait: bool = False)
 
 
 def _new_checkpoint(state: dict[str, Any]) -> Checkpoint:
-    """A checkpoint in a temporary folder, which Ray Train deletes when it has stored it."""
+    """Make a checkpoint in a temporary folder, which Ray Train deletes after it has stored it."""
     folder = Path(tempfile.mkdtemp(prefix="multinas-"))
     try:
         with open_atomic(folder / CHECKPOINT_FILE) as stream:
@@ -244,7 +244,7 @@ def _new_checkpoint(state: dict[str, Any]) -> Checkpoint:
 
 
 def _restore(worker: RoundWorker) -> int:
-    """Load the last checkpoint if there is one; returns the round its weights are ready for, 0 without one."""
+    """Load the last checkpoint, if any; returns the first round that has not changed the weights yet, else 0."""
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return 0
@@ -252,23 +252,25 @@ def _restore(worker: RoundWorker) -> int:
         state = torch.load(Path(folder) / CHECKPOINT_FILE, map_location=worker.device, weights_only=True)
     if state.get("version") != CHECKPOINT_VERSION:
         raise StateError(
-            f"checkpoint of version {state.get('version')}, expected {CHECKPOINT_VERSION}; start the run anew"
+            f"a checkpoint must be of version {CHECKPOINT_VERSION}, it is of {state.get('version')}: start the run anew"
         )
     worker.load_state_dict(state)
     return int(state["next_round"])
 
 
 def check_weights(job: WorkerJob, restored_round: int, first_round: int) -> None:
-    """Tell which weight steps a restart has lost; they are not repeated.
+    """Log how many weight steps a restart has lost; they are not repeated.
 
     Raises:
-        StateError: the distributions would move on weights that were never trained to the end (weights first).
+        StateError: with weights first, the weights would not be trained to the end.
     """
     lost = min(first_round, job.num_weight_steps) - restored_round
     if lost > 0 and job.weights_first and first_round >= job.num_weight_steps:
         raise StateError(
-            f"the checkpoint after the {job.num_weight_steps} weight steps is gone, the last one is of step "
-            f"{restored_round}; restore the run's train folder, or start the run anew"
+            f"the distributions need weights after all {job.num_weight_steps} weight steps, the last checkpoint is of "
+            f"step {restored_round}: restore the train folder of the run, or start the run anew"
         )
     if lost > 0:
-        logger.warning("Going on with the weights before round %d: %d weight steps are lost.", restored_round, lost)
+        logger.warning(
+            "The search goes on with the weights before round %d; %d weight steps are lost.", restored_round, lost
+        )

@@ -101,7 +101,7 @@ def test_an_interrupted_search_says_how_to_go_on(experiment, capsys, tmp_path, a
     argv = ["--name", "my run", "--seed", "3"]
     assert experiment(lambda config, resume: run_of(config, finished=False), *argv, as_program=as_program) == 130
     out = capsys.readouterr().out
-    assert "Stopped after 20 evaluations; nothing is lost. Go on with:" in out.splitlines()
+    assert "Stopped after 20 evaluations. Nothing is lost. Go on with:" in out.splitlines()
     assert commands_in(out) == [[sys.executable, "experiment.py", "--storage", str(tmp_path), *argv, "--resume"]]
 
 
@@ -183,7 +183,7 @@ def test_an_error_afterwards_is_one_line(experiment, capsys):
 def test_damaged_images_are_told(experiment, capsys, tmp_path):
     folder = tmp_path / "small" / "damaged_images"
     folder.mkdir(parents=True)
-    told = f"Damaged images, each replaced by another of its class: {folder}"
+    told = f"Damaged images, each of which was replaced by another image of its class: {folder}"
     for file, is_told in ((None, False), ("0.txt", True)):
         if file is not None:
             (folder / file).write_text("n01/a.jpg\n")

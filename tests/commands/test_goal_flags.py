@@ -63,7 +63,9 @@ def test_every_cost_can_be_named(make_config):
 
 
 def test_latency_needs_a_table_of_this_space(make_config, file):
-    with pytest.raises(ConfigError, match=r"make one with `multinas-ray profile` and give it by --latency-table FILE"):
+    with pytest.raises(
+        ConfigError, match=r"make one with `multinas-ray profile` and give it with --latency-table FILE"
+    ):
         configured(make_config(), "--complexity", "latency")
     LatencyTable((), LatencyConditions(device="a chip", batch_size=1, precision="float32")).write(file)
     with pytest.raises(ConfigError, match=r"lacks .* blocks of space"):

@@ -105,12 +105,12 @@ def test_an_impossible_file_is_told_before_minutes_of_measuring(profile, monkeyp
     [
         (
             ["--space", "imagenet"],
-            "--space is one of digits, cifar10_mobile, nas_bench_macro, imagenet_mobile, MODULE:",
+            "--space must be one of digits, cifar10_mobile, nas_bench_macro, imagenet_mobile, MODULE:",
         ),
-        (["--space", "my_profiled_space.py:nothing"], "gives a int; let the function return a NetworkSpace"),
+        (["--space", "my_profiled_space.py:nothing"], "must return a NetworkSpace, got int"),
         (["--space", "my_profiled_space.py:absent"], "defines no 'absent'"),
-        (["--space", "digits", "--output", "x.csv"], "ends in .parquet; got 'x.csv'"),
-        (["--space", "digits", "--import", "x.py"], "--import goes with --run"),
+        (["--space", "digits", "--output", "x.csv"], "end in .parquet, got 'x.csv'"),
+        (["--space", "digits", "--import", "x.py"], "--import needs --run"),
         (["--space", "digits", "--least-passes", "1"], "least_passes must be at least 2, got 1"),
         (["--run", "absent"], "absent"),
     ],
