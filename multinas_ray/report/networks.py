@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,14 +59,22 @@ def load_reported_family(run: Run, path: str, label: str | None) -> ReportedFami
     unreadable: list[str] = []
     for network in networks["network"].astype(int):
         files = folder.join("networks", str(network))
-        try:
+        with _told(unreadable):
             if len(epochs := read_training(files)):
                 training[network] = epochs
+        with _told(unreadable):
             if storage.exists(file := files.join(EXPORT_FOLDER, PARITY_FILE)):
                 parity[network] = _read_parity(file)
-        except StateError as error:
-            unreadable.append(str(error))
     return ReportedFamily(label, networks, candidates, training, parity, tuple(unreadable))
+
+
+@contextmanager
+def _told(unreadable: list[str]) -> Iterator[None]:
+    """Note what cannot be read."""
+    try:
+        yield
+    except StateError as error:
+        unreadable.append(str(error))
 
 
 def _read_parity(file: storage.Location) -> Mapping[str, Any]:

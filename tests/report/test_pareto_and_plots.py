@@ -218,7 +218,7 @@ def test_a_running_search_shows_where_the_distributions_stand(make_run, tmp_path
     recorder = make_run(tmp_path / "run", with_accuracy=with_accuracy).start()
     for number in range(4):
         recorder.step(number)
-    recorder.distributions.flush()
+    recorder.record.flush()
     run = load_run(tmp_path / "run")
     plots.plot_pareto(run, tmp_path / "p.png", cost=cost)
     axes = drawn[0].axes[0]

@@ -6,7 +6,6 @@ import sys
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from markupsafe import Markup
 
@@ -15,10 +14,11 @@ from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.latency import LatencyValidation
 from multinas_ray.report import drawings, write_report
 from multinas_ray.report.writing import render_report
-from multinas_ray.runs import architectures_schema, candidates_schema, format_count, load_run
-from multinas_ray.storage import decode_plain, encode_plain, make_table, write_parquet
+from multinas_ray.runs import architectures_schema, candidates_schema, format_count, load_run, write_training
+from multinas_ray.storage import make_table, write_parquet
 from tests.report.pages import checked
 from tests.support.narrow import present
+from tests.support.records import edit_document
 from tests.support.synthetic_run import COEFFICIENTS, NUM_CATEGORIES
 
 NAN = float("nan")
@@ -48,8 +48,7 @@ def space_of(counts):
 
 
 def change_config(run, **changes):
-    config = decode_plain((run / "config.json").read_text())
-    (run / "config.json").write_text(encode_plain({**config, **changes}))
+    edit_document(run / "config.json", **changes)
 
 
 @pytest.fixture
@@ -147,10 +146,7 @@ def test_nothing_of_a_run_becomes_markup(run, undrawn):
     space = space_of(NUM_CATEGORIES)
     space["name"] = space["positions"][1]["name"] = space["positions"][2]["blocks"][1]["name"] = EVIL
     change_config(run, name=EVIL, space=space, data={"source": EVIL}, versions={EVIL: EVIL}, settings={EVIL: EVIL})
-    (run / "sessions").mkdir()
-    (run / "sessions" / "0000.json").write_text(
-        json.dumps({"session": 0, "started": "2026-11-24T13:05:27+00:00", "host": EVIL})
-    )
+    edit_document(run / "sessions" / "0000.json", host=EVIL)
     page = checked(render_report(str(run)))
     assert "<script" not in page.html
     for section in ("blocks", "maps", "about"):
@@ -207,11 +203,10 @@ def write_files(run):
         folder.mkdir(parents=True)
         files = {"model.onnx": {"max_abs_difference": 3e-6}, "model.pt2": {"max_abs_difference": 0.0}}
         (folder / "parity.json").write_text(json.dumps({"files": files}))
-        epochs = pd.DataFrame({"epoch": [1, 2, 3], "learning_rate": [0.2, 0.1, 0.0], "train_loss": [3.0, 2.0, 1.0]})
-        nothing = pd.Series([None] * 3, dtype=float)
-        epochs.assign(validation_loss=nothing, validation_accuracy=nothing).to_parquet(
-            folder.parent / "training.parquet"
-        )
+        unknown = dict.fromkeys(("validation_loss", "validation_accuracy"))
+        same = {"images_per_second": 9.0, "seconds": 1.0, **unknown}
+        rows = [{"epoch": n, "learning_rate": 0.3 - 0.1 * n, "train_loss": 4.0 - n, **same} for n in (1, 2, 3)]
+        write_training(folder.parent, rows)
     predicted, measured = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.1, 2.2, 3.3, 3.2])
     texts, spread = ("a", "b", "c", "d"), np.full(4, 0.1)
     architectures = np.zeros((4, len(NUM_CATEGORIES)), dtype=np.int64)
@@ -251,7 +246,7 @@ def test_a_running_search_is_told_as_far_as_it_came(make_run, tmp_path):
     recorder = make_run(tmp_path / "run").start()
     for number in range(6):
         recorder.step(number)
-    recorder.distributions.flush()
+    recorder.record.flush()
     page = checked(render_report(str(tmp_path / "run")))
     assert "The search has not ended: 48 evaluations of 320 planned are recorded" in page.text
     assert "The networks are not chosen yet." in page.section("networks")
@@ -280,7 +275,7 @@ def test_a_run_of_which_every_evaluation_failed_is_told(finished_run, tmp_path):
 
     copy = shutil.copytree(finished_run, tmp_path / "copy")
     (copy / "architectures.parquet").unlink()
-    for file in (copy / "evaluations").iterdir():
+    for file in (copy / "evaluations").glob("*.parquet"):
         table = pq.read_table(file)
         place = table.schema.get_field_index("loss")
         failed = table.set_column(place, table.schema.field(place), pa.array([float("inf")] * len(table)))

@@ -14,6 +14,7 @@ from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.pool import SearchOutcome
 from multinas_ray.selection.scores import Score
 from tests.selection.test_pool import COSTS, SPACE, run_of, whole_space
+from tests.support.records import BARE_CONFIG
 
 GOALS = [Goal(coefficient=0.0, distribution=0), Goal(coefficient=0.5, distribution=1)]
 
@@ -26,7 +27,7 @@ def falling(row):
 @pytest.fixture
 def run_path(tmp_path):
     path = str(tmp_path / "run")
-    write_config(path, {"optimizer": {}})
+    write_config(path, BARE_CONFIG)
     return path
 
 

@@ -5,6 +5,7 @@ from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import write_config
 from multinas_ray.selection.opening import open_run
 from multinas_ray.spaces import cifar10_mobile_space
+from tests.support.pipeline import Pipeline
 
 OWN_BLOCK = """
 from dataclasses import asdict, dataclass
@@ -52,7 +53,7 @@ def test_a_run_of_another_space_is_refused(make_config):
 
 
 def test_a_run_without_a_supernet_is_told_apart(tmp_path):
-    write_config(tmp_path / "run", {"optimizer": {}, "num_evaluations": 3})
+    Pipeline(tmp_path / "run").run(1)
     with pytest.raises(StateError, match=r"best_configs.*own trainable"):
         open_run(tmp_path / "run")
 

@@ -82,9 +82,9 @@ def scale_of(run: Run, cost: str | None) -> Scale:
     frame = run.evaluations
     if cost is None:
         cost = "complexity" if run.complexity_cost is None else run.complexity_cost[0]
-    if cost not in frame or not pd.api.types.is_float_dtype(frame[cost]):
-        numbers = [str(name) for name in frame if pd.api.types.is_float_dtype(frame[name])]
-        raise ConfigError(f"the evaluations have no cost {cost!r}: choose from {', '.join(numbers)}")
+    known = ["complexity", *run.config["costs"]]
+    if cost not in known:
+        raise ConfigError(f"the evaluations have no cost {cost!r}: choose from {', '.join(known)}")
     label, divisor = cost_axis(cost, frame[cost].to_numpy(dtype=float))
     told = run.config.get("complexity") or {}
     if told.get("name") == cost and told.get("label"):  # as the user of a Tune pipeline named it
