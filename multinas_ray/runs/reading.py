@@ -40,6 +40,14 @@ NO_COPY = "restore a copy of it, it cannot be computed again"
 
 SELECT_ANEW = "delete it, and choose the networks again by `multinas-ray select RUN`"
 
+_TOTALS: dict[str, tuple[type, ...]] = {
+    "num_evaluations": (int,),
+    "num_updates": (int,),
+    "num_restarts": (int,),
+    "elapsed_seconds": (int, float),
+}
+"""Types of the totals of a finished run."""
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
@@ -198,7 +206,13 @@ class RecordReader:
     def finished(self) -> dict[str, Any] | None:
         """Read the totals of a run that has come to its end; raises StateError where they are damaged."""
         file = self._place.join(FINISHED_FILE)
-        return read_document(file, self._remedy) if storage.exists(file) else None
+        if not storage.exists(file):
+            return None
+        totals = read_document(file, self._remedy)
+        for name, kinds in _TOTALS.items():
+            if name in totals and type(totals[name]) not in kinds:
+                raise StateError(f"{file} has {name} {totals[name]!r}, which must be a number: {self._remedy}")
+        return totals
 
     def raise_first(self) -> None:
         """Raise StateError for the first problem, if there is one."""
