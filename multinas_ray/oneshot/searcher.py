@@ -93,8 +93,8 @@ class OneShotSearch(Searcher):
             self._blocks.appendleft(block)
             if self._failures >= MAX_BLOCK_FAILURES:
                 self.error = self.error or RunError(
-                    f"at most {MAX_BLOCK_FAILURES} trials may fail, {self._failures} failed: see error.txt in the tune "
-                    "folder of the run"
+                    f"fewer than {MAX_BLOCK_FAILURES} trials may fail, {self._failures} failed: see error.txt in the "
+                    "tune folder of the run"
                 )
 
     def save(self, checkpoint_path: str) -> None:

@@ -101,7 +101,7 @@ def test_a_checkpoint_of_another_version_is_refused(make_worker, tmp_path, monke
     monkeypatch.setattr(ray.train, "get_checkpoint", lambda: checkpoint)
     with pytest.raises(StateError) as caught:
         worker_module._restore(worker)
-    assert str(caught.value) == "checkpoint of version 99, expected 1; start the run anew"
+    assert str(caught.value) == "a checkpoint must be of version 1, it is of 99: start the run anew"
 
 
 def warnings_of(caplog):
@@ -137,7 +137,7 @@ def test_nothing_is_said_where_no_weight_step_is_lost(make_job, caplog, weights_
 )
 def test_lost_weight_steps_are_told(make_job, caplog, weights_first, restored_round, first_round, lost):
     check_weights(make_job(num_weight_steps=40, weights_first=weights_first), restored_round, first_round)
-    text = f"Going on with the weights before round {restored_round}: {lost} weight steps are lost."
+    text = f"The search goes on with the weights before round {restored_round}; {lost} weight steps are lost."
     assert warnings_of(caplog) == [("WARNING", text)]
 
 
@@ -148,7 +148,7 @@ def test_distributions_do_not_move_on_weights_that_were_not_trained_to_the_end(
     with pytest.raises(StateError) as caught:
         check_weights(make_job(num_weight_steps=40, weights_first=True), restored_round, first_round)
     assert str(caught.value) == (
-        f"the checkpoint after the 40 weight steps is gone, the last one is of step {restored_round}; "
-        "restore the run's train folder, or start the run anew"
+        f"the distributions need weights after all 40 weight steps, the last checkpoint is of step {restored_round}: "
+        "restore the train folder of the run, or start the run anew"
     )
     assert warnings_of(caplog) == []

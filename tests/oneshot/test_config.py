@@ -48,11 +48,11 @@ def space_without_choices():
             {"samples_per_update": 5},
             "samples_per_update must be a positive multiple of the number of distributions, 2, got 5; use 6",
         ),
-        ({"targets": (5e3, 9e3)}, "a search has either coefficients or targets; give one of the two"),
-        ({"coefficients": None}, "a search has either coefficients or targets; give one of the two"),
+        ({"targets": (5e3, 9e3)}, "a search must have either coefficients or targets: give one of the two"),
+        ({"coefficients": None}, "a search must have either coefficients or targets: give one of the two"),
         (
             {"coefficients": None, "targets": (9e3, 5e3)},
-            "targets must be one or more increasing complexities, got (9000.0, 5000.0)",
+            "targets must be one or more complexities in rising order, got (9000.0, 5000.0)",
         ),
         (
             {"coefficients": None, "targets": (9e3,), "target_weight": 0.0},
@@ -60,7 +60,7 @@ def space_without_choices():
         ),
         (
             {"coefficients": None, "targets": (9e3, 9e9)},
-            "targets must lie within what the space's networks have, 3058 to 28434 params; got 9000000000",
+            "targets must lie within what networks of the space have, 3058 to 28434 params, got 9000000000",
         ),
         ({"complexity": "latency"}, "complexity must be one of params, flops, got 'latency'"),
         ({"name": ""}, "name must be a plain folder name, got ''"),
@@ -84,7 +84,7 @@ def space_without_choices():
         ({"optimizer_options": {"alpha": 0}}, "alpha must be positive, got 0"),
         (
             {"optimizer": "screened"},
-            "the optimiser 'screened' needs losses that do not change, and a supernet's do from batch to batch; choose "
+            "the optimiser must accept losses that change, as those of a supernet do, 'screened' does not: choose "
             "another",
         ),
         (
@@ -110,7 +110,7 @@ def space_without_choices():
         ({"warm_up_rounds": 3}, "warm_up_rounds is unknown; is warmup_rounds meant?"),
         (
             {"train_during_search": False, "warmup_rounds": 0},
-            "train_during_search=False with warmup_rounds=0 would never train the supernet; "
+            "the supernet must be trained, train_during_search=False with warmup_rounds=0 never does it: "
             "set warmup_rounds to the number of weight steps, or train_during_search=True",
         ),
     ],
@@ -325,10 +325,10 @@ def test_costs_of_ones_own_are_checked(make_config):
     with pytest.raises(ConfigError, match="make it from this space"):
         make_config(extra_costs=[other])
     negative = space.additive_cost("latency", lambda block, shape: -1.0)
-    with pytest.raises(ConfigError, match="can be negative"):
+    with pytest.raises(ConfigError, match="a cost must be at least 0"):
         make_config(extra_costs=[negative])
     with pytest.raises(ConfigError, match="cannot be a column"):
         make_config(extra_costs=[space.additive_cost("params", lambda block, shape: 1.0)])
     nothing = space.additive_cost("watts", lambda block, shape: 0.0)
-    with pytest.raises(ConfigError, match="0 for every network"):
+    with pytest.raises(ConfigError, match="the complexity must differ from 0 for some network"):
         make_config(extra_costs=[nothing], complexity="watts")

@@ -63,6 +63,6 @@ def test_a_gpus_free_memory_bounds_the_groups(monkeypatch: pytest.MonkeyPatch) -
     limit = activation_limit(space, TRAINING, 2, torch.device("cuda:1"))
     assert limit == memory.subnet
     assert asked == [torch.device("cuda:1")]
-    with pytest.raises(RunError, match="too small for one subnet: it needs"):
+    with pytest.raises(RunError, match="a GPU must hold one subnet, which takes"):
         memory.activation_limit(needed - 2)
     assert memory.least == memory.weights + needed - 1

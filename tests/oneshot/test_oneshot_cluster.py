@@ -193,7 +193,7 @@ def test_ctrl_c_saves_all_and_killed_workers_and_trials_are_started_again(tmp_pa
     driver.wait_for_evaluations(30)
     driver.process.send_signal(signal.SIGINT)
     output = driver.finish(exit_status=130)
-    assert "finishing the rounds in flight" in output
+    assert "the rounds in flight are finished and saved" in output
     assert "The K distributions" in output
     assert "--resume" in output.splitlines()[-1]
     stopped = verify_run(driver.run_path)

@@ -36,7 +36,8 @@ def test_a_new_run_needs_a_free_name(started):
     with pytest.raises(ConfigError) as caught:
         check_run_folder(started, resume=False)
     assert str(caught.value) == (
-        f"a run named 'small' exists in {started.storage_path}; go on with it by --resume, or choose another --name"
+        f"the name of a new run must be free, {started.storage_path} has a run 'small': go on with it with --resume, "
+        "or choose another --name"
     )
 
 
@@ -48,7 +49,7 @@ def test_there_must_be_a_run_to_resume(make_config):
     config = make_config()
     with pytest.raises(RunError) as caught:
         check_run_folder(config, resume=True)
-    assert str(caught.value) == (f"there is no run to resume at {config.run_path}; leave out --resume to start it")
+    assert str(caught.value) == (f"there is no run to resume at {config.run_path}: leave out --resume to start it")
 
 
 def test_the_same_search_can_be_resumed(started):
@@ -81,8 +82,8 @@ def test_another_search_is_not_resumed_and_the_difference_is_named(started, chan
     with pytest.raises(StateError) as caught:
         check_run_folder(replace(started, **changes), resume=True)
     text = str(caught.value)
-    assert text.startswith(f"{started.run_path} is another search than the one to resume: ")
-    assert text.endswith("Resume it with its own settings (its config.json), or start a new run under another --name")
+    assert text.startswith(f"a resumed search must have its own settings, those of {started.run_path} differ (")
+    assert text.endswith("resume it with the settings of its config.json, or start a new run under another --name")
     for part in shown:
         assert part in text
 
@@ -91,7 +92,7 @@ def test_of_many_differences_a_few_are_shown_and_each_is_short(started):
     changes = {"seed": 1, "coefficients": tuple(float(k) for k in range(40)), "memory": 3, "margin_scale": 0.5}
     with pytest.raises(StateError) as caught:
         check_run_folder(replace(started, search_rounds=20, warmup_rounds=3, **changes), resume=True)
-    differences = str(caught.value).split("resume: ")[1].split(". Resume it")[0].split("; ")
+    differences = str(caught.value).split(" differ (")[1].split("): resume it")[0].split("; ")
     assert len(differences) == preflight.DIFFERENCES_SHOWN
     assert all(len(difference) < 200 for difference in differences)
 
@@ -128,16 +129,17 @@ def test_images_that_fit_are_given_back(make_config):
     [
         (
             {"space": digits_space(image_size=16)},
-            "the images are (1, 8, 8) (channels, height, width), the space takes (1, 16, 16); "
+            "the space takes images of shape (1, 16, 16) (channels, height, width), got (1, 8, 8): "
             "build the space for these images, or set image_size",
         ),
         (
             {"space": digits_space(num_classes=7)},
-            "the images have 10 classes, the space's networks 7; build the space with the number of classes",
+            "networks of the space have 7 classes, the images have 10: build the space with the number of classes of "
+            "the images",
         ),
         (
             {"training": WeightTraining(batch_size=1088, validation_batch_size=64, norm_batch_size=32)},
-            "batch_size=1088 is more than the 1078 train images; set batch_size to 1056",
+            "batch_size must be at most the 1078 train images, got 1088: set batch_size to 1056",
         ),
         (
             {"training": WeightTraining(batch_size=64, validation_batch_size=384, norm_batch_size=32)},
@@ -186,5 +188,5 @@ def test_a_gpu_too_small_for_one_subnet_is_told_what_it_needs(make_config, monke
     large, small = (node_with(2 * needed, memory) for memory in (needed, needed - 1))
     check_gpus(config, [large])
     monkeypatch.setattr(preflight, "check_nodes", lambda *paths: [large, replace(small, address="10.0.0.2")])
-    with pytest.raises(RunError, match=re.escape(f"1 worker(s) need {gigabytes(needed)} each; use more workers")):
+    with pytest.raises(RunError, match=re.escape(f"1 worker(s) need {gigabytes(needed)} each, a GPU of")):
         check_cluster(config)

@@ -114,7 +114,7 @@ def dismiss(monkeypatch):
 
 
 def test_an_interrupt_does_not_wait_for_a_group_that_has_lost_a_worker(dismiss):
-    lost = "A worker is lost and not waited for; the weights are those of the last checkpoint."
+    lost = "A worker is lost, so the weights are those of the last checkpoint."
     assert dismiss(are_workers_there=False, is_interrupted=True) == (False, lost)
     assert dismiss(are_workers_there=True, is_interrupted=True) == (True, "")
 

@@ -217,7 +217,7 @@ def test_failed_evaluations_are_told_and_move_the_distributions(make_search, mad
         ({"rounds_ahead": 0}, "rounds_ahead must be at least 1, got 0"),
         (
             {"warmup_rounds": 0, "train_during_search": False},
-            "train_during_search=False with warmup_rounds=0 would never train the supernet; "
+            "the supernet must be trained, train_during_search=False with warmup_rounds=0 never does it: "
             "set warmup_rounds to the number of weight steps, or train_during_search=True",
         ),
     ],
@@ -264,7 +264,7 @@ def test_rounds_in_a_row_without_a_finite_loss_stop_a_search(train_loss, kind):
     with pytest.raises(RunError) as caught:
         check.check(finished_of(6 + DIVERGED_ROUNDS, train_loss, **kind))
     assert str(caught.value) == (
-        "the training diverged: no finite loss in the 5 rounds up to 11; "
+        "losses must stay finite, the 5 rounds up to 11 have no finite loss, so the training has diverged: "
         "lower learning_rate or gradient_clip_norm and start the run under another name"
     )
 
@@ -293,7 +293,7 @@ def test_the_count_goes_on_from_the_warm_up_into_the_search():
     check = DivergenceCheck()
     for number in range(DIVERGED_ROUNDS - 1):
         check.check(finished_of(number, NAN))
-    with pytest.raises(RunError, match="no finite loss in the 5 rounds up to 4;"):
+    with pytest.raises(RunError, match="the 5 rounds up to 4 have no finite loss"):
         check.check(finished_of(DIVERGED_ROUNDS - 1, NAN, losses=(INF, INF)))
 
 

@@ -197,7 +197,8 @@ def test_a_search_gives_up_after_many_failures(make_tune):
         tune.search.on_trial_complete(trial_id=f"t{failure}", error=True)
     assert isinstance(tune.search.error, RunError)
     assert str(tune.search.error) == (
-        f"{MAX_BLOCK_FAILURES} trials failed; see their error.txt under the run's tune folder"
+        f"fewer than {MAX_BLOCK_FAILURES} trials may fail, {MAX_BLOCK_FAILURES} failed: see error.txt in the "
+        "tune folder of the run"
     )
     assert tune.search.suggest("next") == Searcher.FINISHED
 
@@ -247,7 +248,7 @@ def test_an_error_is_kept_and_never_raised(make_tune, caplog, what, kind):
     with caplog.at_level(logging.ERROR):
         tune.search.on_trial_result(trial_id="a", result=broken_results(tune)[what])
     assert isinstance(tune.search.error, kind)
-    assert "The search stops: round 0 could not be taken." in caplog.text
+    assert "The search stops, because round 0 could not be recorded." in caplog.text
     assert tune.made_up.optimizer.num_told == 0
     assert tune.search.suggest("b") == Searcher.FINISHED
     first_error = tune.search.error
@@ -280,4 +281,4 @@ def test_a_one_shot_search_is_not_restored_by_tune(make_tune, tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RunError) as caught:
         tune.search.restore(str(tmp_path / "searcher"))
-    assert str(caught.value) == ("a one-shot search is resumed by run_search(..., resume=True), not by Tuner.restore")
+    assert str(caught.value) == ("Tuner.restore cannot resume a one-shot search: call run_search(..., resume=True)")

@@ -232,7 +232,7 @@ def test_a_notice_reaches_the_broker_with_the_nodes_address(monkeypatch):
 
 def test_a_worker_without_the_trained_weights_takes_no_round(run_worker):
     broker = FakeBroker([rounds_of(7), INTERRUPTED], start=7)
-    with pytest.raises(StateError, match="the checkpoint after the 5 weight steps is gone, the last one is of step 3;"):
+    with pytest.raises(StateError, match="after all 5 weight steps, the last checkpoint is of step 3:"):
         run_worker(broker, restored_round=3, num_weight_steps=5, weights_first=True)
     assert [what[0] for what in broker.calls] == ["restore", "broker", "begin"]
 
