@@ -154,8 +154,7 @@ def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quickstart = script_of("experiments/quickstart.py")
-    arguments = flags_of(quickstart.main, ["--storage", str(tmp_path / "runs")])
-    config = quickstart.quickstart_config(arguments)
+    config = quickstart.quickstart_config(quickstart.ExperimentOptions())
     short = replace(config, warmup_rounds=4, search_rounds=4, candidates_per_network=3, threads_per_worker=1)
     monkeypatch.chdir(tmp_path)
     with ray_session():  # one for all
