@@ -23,6 +23,7 @@ from multinas_ray.oneshot.preflight import check_cluster, check_data, check_reso
 from multinas_ray.oneshot.round_blocks import cut_rounds
 from multinas_ray.oneshot.rounds import RoundWorker
 from multinas_ray.runs import format_count, gigabytes
+from multinas_ray.settings import NonNegativeFloat, PositiveFloat, checked_arguments
 
 CALIBRATION_SECONDS = 20.0
 """Duration of each of the two measurements of a calibration, which has at least one round after a warm-up round."""
@@ -154,12 +155,13 @@ def _seconds(worker: RoundWorker, work: Round) -> float:
     return (time.perf_counter() - started) / rounds
 
 
+@checked_arguments
 def dry_run(
     config: OneShotSearchConfig,
     console: Console,
     *,
-    images_per_second: float | None = None,
-    dollars_per_gpu_hour: float | None = None,
+    images_per_second: PositiveFloat | None = None,
+    dollars_per_gpu_hour: NonNegativeFloat | None = None,
     has_images: bool = True,
 ) -> None:
     """Print the estimate of a search, and check all that can be checked before it starts. Nothing is searched.

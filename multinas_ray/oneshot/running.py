@@ -41,6 +41,7 @@ from multinas_ray.runs import (
     mend_run,
     write_config,
 )
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import exists, resolve, write_yaml
 from multinas_ray.supernets import SUPERNET_FILE
 
@@ -54,6 +55,7 @@ GROUP_END_SECONDS = 300.0
 """Longest time in which the workers may save the supernet and return."""
 
 
+@checked_arguments
 def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Console | None = None) -> Run:
     """Search, and return the run with its K networks, all evaluations and the history of the distributions.
 

@@ -27,15 +27,9 @@ def plain(value: Any) -> Any:
 
 def argument(value: Any) -> Any:
     """A value as a function gets it: as `plain`, but lists stay lists and mappings as they are."""
-    if type(value) is list:
-        return list(map(argument, value))
-    return (
-        value
-        if isinstance(value, Mapping)
-        else plain(value)
-        if type(value) is not tuple
-        else tuple(map(argument, value))
-    )
+    if type(value) in (list, tuple):
+        return type(value)(map(argument, value))
+    return value if isinstance(value, Mapping) else plain(value)
 
 
 def to_plain(value: Any) -> Any:

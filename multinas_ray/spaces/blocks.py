@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 from annotated_types import Ge
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.settings import PositiveInt, checked
+from multinas_ray.settings import PositiveFloat, PositiveInt, checked, checked_arguments
 
 Shape = tuple[int, int, int]
 Activation = Literal["relu", "relu6"] | None
@@ -320,12 +320,13 @@ def _layer_from_dict(fields: Mapping[str, Any]) -> Layer:
     return SqueezeExcitation(**{name: value for name, value in fields.items() if name != "type"})
 
 
+@checked_arguments
 def mbconv(
-    in_channels: int,
-    out_channels: int,
-    kernel_size: int,
-    expansion: int,
-    stride: int = 1,
+    in_channels: PositiveInt,
+    out_channels: PositiveInt,
+    kernel_size: PositiveInt,
+    expansion: PositiveInt,
+    stride: PositiveInt = 1,
     activation: Activation = "relu6",
     squeeze_excitation: bool = False,
 ) -> Block:
@@ -350,17 +351,16 @@ def skip(name: str = "skip") -> Block:
     return Block(name)
 
 
-def scale_width(channels: int, width_multiplier: float, divisor: int = 8) -> int:
+@checked_arguments
+def scale_width(channels: PositiveInt, width_multiplier: PositiveFloat, divisor: PositiveInt = 8) -> int:
     """Channels times the multiplier, rounded to a multiple of `divisor`, never down by more than 10 %.
 
     The rule of the MobileNets' reference code (tensorflow/models, slim/nets/mobilenet; the same as
     ``torchvision.models._utils._make_divisible``).
 
     Raises:
-        ConfigError: the multiplier is not positive.
+        ConfigError: an argument breaks its rule.
     """
-    if not width_multiplier > 0:
-        raise ConfigError(f"A width multiplier is positive; got width_multiplier={width_multiplier}.")
     wanted = channels * width_multiplier
     rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * wanted else rounded

@@ -2,11 +2,15 @@
 
 from itertools import product
 
+from multinas_ray.settings import PositiveFloat, PositiveInt, checked_arguments
 from multinas_ray.spaces.blocks import Activation, Block, ConvLayer, Head, Shape, mbconv, scale_width, skip
 from multinas_ray.spaces.network import NetworkSpace, Position
 
 
-def nas_bench_macro_space(num_classes: int = 10, width_multiplier: float = 1.0, image_size: int = 32) -> NetworkSpace:
+@checked_arguments
+def nas_bench_macro_space(
+    num_classes: PositiveInt = 10, width_multiplier: PositiveFloat = 1.0, image_size: PositiveInt = 32
+) -> NetworkSpace:
     """The space of NAS-Bench-Macro (Su et al., Prioritized Architecture Sampling, CVPR 2021): 3**8 networks.
 
     Eight positions in stages of 2, 3 and 3; choices 0 identity, 1 MB3_K3, 2 MB6_K5, as in the benchmark's
@@ -37,7 +41,10 @@ def nas_bench_macro_space(num_classes: int = 10, width_multiplier: float = 1.0, 
     return NetworkSpace("nas_bench_macro", (3, image_size, image_size), stem, tuple(positions), head)
 
 
-def cifar10_mobile_space(width_multiplier: float = 1.0, num_classes: int = 10, image_size: int = 32) -> NetworkSpace:
+@checked_arguments
+def cifar10_mobile_space(
+    width_multiplier: PositiveFloat = 1.0, num_classes: PositiveInt = 10, image_size: PositiveInt = 32
+) -> NetworkSpace:
     """A mobile space for images of 32x32: 16 MBConv blocks, kernel 3/5/7 x expansion 3/6, and skips.
 
     Stages and widths are those of MobileNetV2 (Sandler et al., CVPR 2018), the choices those of ProxylessNAS
@@ -55,10 +62,11 @@ def cifar10_mobile_space(width_multiplier: float = 1.0, num_classes: int = 10, i
     return _mobile_space("cifar10_mobile", shape, num_classes, width_multiplier, stages, stem_stride=1)
 
 
+@checked_arguments
 def imagenet_mobile_space(
-    num_classes: int = 1000,
-    image_size: int = 224,
-    width_multiplier: float = 1.0,
+    num_classes: PositiveInt = 1000,
+    image_size: PositiveInt = 224,
+    width_multiplier: PositiveFloat = 1.0,
     squeeze_excitation: bool = False,
 ) -> NetworkSpace:
     """The mobile space for ImageNet: 21 MBConv blocks, kernel 3/5/7 x expansion 3/6, and skips: 2.2e17 networks.
@@ -85,7 +93,10 @@ def imagenet_mobile_space(
     )
 
 
-def digits_space(num_classes: int = 10, image_size: int = 8, width_multiplier: float = 1.0) -> NetworkSpace:
+@checked_arguments
+def digits_space(
+    num_classes: PositiveInt = 10, image_size: PositiveInt = 8, width_multiplier: PositiveFloat = 1.0
+) -> NetworkSpace:
     """A small space for scikit-learn's grey 8x8 digits: 6 positions, 10,000 networks, trained in seconds.
 
     Kernel 3/5 x expansion 2/4, and a skip at every position but those that halve the map.

@@ -270,7 +270,10 @@ def test_fingerprint_is_equal_in_another_process_and_no_torch_is_loaded() -> Non
         (lambda: Position("p", (3,)), "Position: blocks[0] must be a BlockDescription, got 3"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: ConvLayer(8, 12, groups=8), "groups must divide in_channels=8 and out_channels=12, got 8"),
         (lambda: ConvLayer(8, 8, activation="gelu"), "activation must be one of relu, relu6 or None, got 'gelu'"),  # type: ignore[arg-type]  # wrong on purpose
-        (lambda: cifar10_mobile_space(width_multiplier=0.0), "positive; got width_multiplier=0.0"),
+        (
+            lambda: cifar10_mobile_space(width_multiplier=0.0),
+            "cifar10_mobile_space: width_multiplier must be positive, got 0.0",
+        ),
     ],
 )
 def test_errors_name_position_block_and_shapes(make, text) -> None:

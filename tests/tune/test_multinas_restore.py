@@ -345,7 +345,7 @@ def test_a_damaged_state_of_an_unknown_record_is_refused(make, tmp_path):
 @pytest.mark.parametrize("screened", [True, False])
 def test_a_search_goes_on_without_its_snapshot_and_distributions(make, tmp_path, keep_distributions, screened):
     """Both follow from the evaluations."""
-    pipeline = make(screened=screened, complexity=size_of, samples_per_update=4)
+    pipeline = make(optimizer="screened" if screened else "distributions", complexity=size_of, samples_per_update=4)
     pipeline.run(13)
     file = str(tmp_path / "state.json")
     pipeline.search.save(file)
