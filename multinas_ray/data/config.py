@@ -28,13 +28,14 @@ class DataConfig:
 
     source: str = "digits"
     """`digits`: 1,797 handwritten digits, 1x8x8, inside scikit-learn. `cifar10`: 60,000 photos, 3x32x32.
-    `folder`: one's own images, a folder for each class. Or one that `register_source` has made known."""
+    `folder`: one's own images, a folder for each class. `webdataset`: tar files as the library webdataset writes them.
+    Or one that `register_source` has made known."""
 
     path: Annotated[str | None, Flag("data", metavar="DIR")] = None
     """Folder of CIFAR-10: the root given to torchvision (it holds `cifar-10-batches-py`), or a folder with
     `train.parquet` and `test.parquet` (columns `image`: encoded JPEG or PNG, `label`: 0..9). Of `folder`:
-    `train/<class>/*` beside `val/<class>/*` or `test/<class>/*`, or `<class>/*` alone (see `tree.scan_tree`).
-    None for digits."""
+    `train/<class>/*` beside `val/<class>/*` or `test/<class>/*`, or `<class>/*` alone (see `tree.scan_tree`). Of
+    `webdataset`: the folder of the tar files (see `webdataset.WebDatasetSource`). None for digits."""
 
     validation_fraction: float = 0.2
     """Share of the training images set apart for validation, above 0 and below 1. The search judges

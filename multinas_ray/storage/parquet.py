@@ -194,6 +194,7 @@ def _checked_table(file: pq.ParquetFile, columns: list[str] | None) -> pa.Table:
     Raises:
         ValueError: They do not.
     """
+    table = file.read(columns)  # first: of damaged metadata the reading raises, where a look at a column may abort
     metadata = file.metadata
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     is_flat = [file.schema.column(number).max_repetition_level == 0 for number in range(metadata.num_columns)]
@@ -201,7 +202,6 @@ def _checked_table(file: pq.ParquetFile, columns: list[str] | None) -> pa.Table:
         counts = {group.column(number).num_values for number in range(group.num_columns) if is_flat[number]}
         if counts - {group.num_rows}:
             raise ValueError(f"a row group of {group.num_rows} rows has columns of {sorted(counts)}")
-    table = file.read(columns)
     if not table.num_rows == metadata.num_rows == sum(group.num_rows for group in groups):
         raise ValueError(f"it has {table.num_rows} rows, not {metadata.num_rows}")
     table.validate(full=True)
