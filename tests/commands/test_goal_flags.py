@@ -63,9 +63,7 @@ def test_every_cost_can_be_named(make_config):
 
 
 def test_latency_needs_a_table_of_this_space(make_config, file):
-    with pytest.raises(
-        ConfigError, match=r"make one with `multinas-ray profile` and give it with --latency-table FILE"
-    ):
+    with pytest.raises(ConfigError, match=r"make one with `multinas-ray profile` and give it by --latency-table FILE"):
         configured(make_config(), "--complexity", "latency")
     LatencyTable((), LatencyConditions(device="a chip", batch_size=1, precision="float32")).write(file)
     with pytest.raises(ConfigError, match=r"lacks .* blocks of space"):
@@ -116,5 +114,5 @@ def test_samples_follow_another_number_of_networks(make_config):
 
 
 def test_targets_and_coefficients_exclude_each_other(make_config):
-    with pytest.raises(ConfigError, match="either coefficients or targets; give one of the two"):
+    with pytest.raises(ConfigError, match="either coefficients or targets: give one of the two"):
         configured(make_config(), "--targets", "1", "--coefficients", "0")

@@ -381,7 +381,9 @@ def test_every_reader_is_right_or_names_the_file_and_a_remedy(
         if told is not None:
             assert Path(file).name in told, f"{name}: {told}"
             assert REMEDY.search(told), f"{name}: {told}"
-            assert not (name == "resume" and file.startswith(FOLLOW)), f"it could have been made again: {told}"
+            is_named = (kind, file) == ("oneshot killed", "config.json")  # `verify --mend` makes it again, as is told
+            is_mended = name == "resume" and file.startswith(FOLLOW) and not is_named
+            assert not is_mended, f"it could have been made again: {told}"
         elif not is_line_lost(file, damage):
             assert list(differences(found, expected[kind, name])) == [], name
 

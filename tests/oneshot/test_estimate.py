@@ -61,7 +61,7 @@ def test_the_plan_names_what_a_reader_asks_for(config) -> None:
     table = text_of(plan_table(config))
     for text in (
         "100 to warm up, 300 to search, in 25 trials",
-        "400 of 64 images, 3 subnets each",
+        "400 of 64 images with 3 subnets each",
         "1,200 on 128 images",
     ):
         assert text in table

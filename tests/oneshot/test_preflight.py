@@ -7,7 +7,7 @@ from rich.console import Console
 
 from multinas_ray.cluster import NodeFacts
 from multinas_ray.data import DataConfig
-from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError, StorageError
 from multinas_ray.oneshot import preflight
 from multinas_ray.oneshot.memory_estimate import estimate_memory
 from multinas_ray.oneshot.preflight import check_cluster, check_data, check_gpus, check_resources, check_run_folder
@@ -107,11 +107,11 @@ def test_a_storage_that_cannot_be_written_is_named(make_config, tmp_path):
     (tmp_path / "file").write_text("in the way")
     config = make_config(storage_path=str(tmp_path / "file" / "runs"))
     for resume in (False, True):
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(StorageError) as caught:
             check_run_folder(config, resume=resume)
         text = str(caught.value)
-        assert text.startswith(f"{tmp_path}/file/runs is not writable (")
-        assert "choose another storage_path" in text
+        assert text.startswith(f"{tmp_path}/file/runs cannot be created (")
+        assert "choose a place in a folder" in text
 
 
 def test_a_check_leaves_nothing_behind(make_config, tmp_path):
@@ -143,7 +143,8 @@ def test_images_that_fit_are_given_back(make_config):
         ),
         (
             {"training": WeightTraining(batch_size=64, validation_batch_size=384, norm_batch_size=32)},
-            "validation_batch_size=384 is more than the 360 validation images; set validation_batch_size to 352",
+            "validation_batch_size must be at most the 360 validation images, got 384: set validation_batch_size to "
+            "352",
         ),
     ],
 )

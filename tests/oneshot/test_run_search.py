@@ -12,6 +12,7 @@ from multinas_ray.cluster import SpotNotice
 from multinas_ray.oneshot import running as run_module
 from multinas_ray.oneshot.messages import Ending
 from multinas_ray.oneshot.running import _Session
+from multinas_ray.runs import write_config
 from tests.support.narrow import printed
 
 
@@ -131,7 +132,7 @@ def phases(monkeypatch, make_config):
 
     def run(*, supernet, search_ends=True, choosing=None):
         config = make_config()
-        Path(config.run_path).mkdir(parents=True, exist_ok=True)
+        write_config(config.run_path, config.to_dict())
         if supernet:
             (Path(config.run_path) / "supernet.pt").touch()
 
@@ -148,7 +149,7 @@ def phases(monkeypatch, make_config):
         monkeypatch.setattr(run_module, "choose_and_finish", choose)
         console = Console(file=io.StringIO())
         run_module._search_and_choose(config, console)
-        return [*done, *printed(console).split(";")[:1]]
+        return [*done, *printed(console).split(".")[:1]]
 
     return run
 

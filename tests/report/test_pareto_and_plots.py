@@ -318,7 +318,7 @@ def test_nothing_to_draw_is_told(make_run, tmp_path):
 
 @pytest.mark.parametrize("cost", ["watts", "id", "trial_id"])
 def test_an_unknown_cost_is_told(finished_run, tmp_path, cost):
-    with pytest.raises(ConfigError, match=f"no cost '{cost}': choose from .*params, flops, complexity"):
+    with pytest.raises(ConfigError, match=f"no cost '{cost}': choose from .*complexity, params, flops"):
         plots.plot_pareto(load_run(finished_run), tmp_path / "p.png", cost=cost)
 
 

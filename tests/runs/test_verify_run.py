@@ -261,8 +261,8 @@ def test_help_explains_itself(arguments, capsys):
     assert stop.value.code == 0
     output = " ".join(capsys.readouterr().out.split())
     expected = {
-        "--help": "one search that finds K networks",
-        "verify": "Exit status: 0 the record holds, 1 it does not, 2 there is no readable run.",
+        "--help": "which finds K networks",
+        "verify": "2 if there is no readable run.",
         "plot": "--cost NAME",
     }
     assert expected[arguments[0]] in output

@@ -321,7 +321,7 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
         "path": (
             "RUN",
             SelectConfig(
-                limits={"params": [2e6, 4e6], "flops": [3e8]},
+                limits={"params": [2e6, 4e6], "flops": 3e8},
                 candidates_per_network=4,
                 num_workers=2,
                 threads_per_worker=3,
