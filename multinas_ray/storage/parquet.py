@@ -195,6 +195,8 @@ def _checked_table(file: pq.ParquetFile, columns: list[str] | None) -> pa.Table:
         ValueError: They do not.
     """
     table = file.read(columns)  # first: of damaged metadata the reading raises, where a look at a column may abort
+    if missing := set(columns or ()) - set(table.column_names):
+        raise ValueError(f"it has no columns {', '.join(sorted(missing))}")
     metadata = file.metadata
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     is_flat = [file.schema.column(number).max_repetition_level == 0 for number in range(metadata.num_columns)]

@@ -41,7 +41,7 @@ def test_targets_may_be_about_another_cost() -> None:
 
 
 def test_targets_outside_the_space_are_told_its_range() -> None:
-    with pytest.raises(ConfigError, match="102528896 to 606590720 flops; got 700000000"):
+    with pytest.raises(ConfigError, match="102528896 to 606590720 flops, got 700000000"):
         config_of("--targets", "150e6", "700e6")
 
 

@@ -134,7 +134,7 @@ def with_metadata(table, key, value):
 @pytest.mark.parametrize(
     ("spoil", "text"),
     [
-        (lambda t: t.replace_schema_metadata(None), "is no table of latency .it says it is 'nothing'"),
+        (lambda t: t.replace_schema_metadata(None), "is not a table of latency .it says it is 'nothing'"),
         (lambda t: with_metadata(t, "table", b"evaluations"), "it says it is 'evaluations'"),
         (lambda t: with_metadata(t, "schema_version", b"2"), "has version 2 .* reads version 1"),
         (lambda t: with_metadata(t, "conditions", b"{}"), "is damaged"),
@@ -212,7 +212,7 @@ def test_what_proxyless_lacks_of_other_spaces_is_told(proxyless_file):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda frame: frame.drop(columns="var"), "is no table of latency"),
+        (lambda frame: frame.drop(columns="var"), "is not a table of latency"),
         (lambda frame: frame[frame["op"] != "Logits"], "is not ProxylessNAS's latency table .*Logits"),
         (lambda frame: frame.assign(input="7x7"), "is not ProxylessNAS's latency table"),
         (lambda frame: frame.assign(mean_ms=-1.0), "is not ProxylessNAS's latency table .*finite and 0 or more"),
