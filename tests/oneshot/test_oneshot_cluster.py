@@ -25,7 +25,7 @@ from tests.support.tiny_search import TINY, tiny_space
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
-SCRIPT = Path(__file__).with_name("tiny_search.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "tiny_search.py"
 OF_THE_SEARCH = ["id", "round", "source", "architecture", "loss", "accuracy", "log_q", "tell_order", "update"]
 
 
