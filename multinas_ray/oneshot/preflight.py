@@ -13,8 +13,8 @@ from multinas_ray.data import DataSplits, load_splits
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.memory_estimate import estimate_memory
-from multinas_ray.runs import CONFIG_FILE, gigabytes, load_config, mend_config, was_started
-from multinas_ray.storage import check_writable, exists, resolve
+from multinas_ray.runs import gigabytes, has_record, load_config, mend_config, was_started
+from multinas_ray.storage import check_writable
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +30,15 @@ def check_run_folder(config: OneShotSearchConfig, resume: bool) -> None:
         StateError: the run to resume is a different search.
     """
     check_writable(config.storage_path)
-    if not exists(resolve(config.run_path).join(CONFIG_FILE)) or (not resume and not was_started(config.run_path)):
-        if resume:
-            raise RunError(f"there is no run to resume at {config.run_path}: leave out --resume to start it")
-        return
     if not resume:
+        if not was_started(config.run_path):
+            return
         raise ConfigError(
             f"the name of a new run must be free, {config.storage_path} has a run {config.name!r}: go on with it with "
             "--resume, or choose another --name"
         )
+    if not has_record(config.run_path):
+        raise RunError(f"there is no run to resume at {config.run_path}: leave out --resume to start it")
     if (mended := mend_config(config.run_path)) is not None:
         logger.warning("%s", mended)
     recorded = load_config(config.run_path)

@@ -35,7 +35,7 @@ from .retrained import (
     write_training,
 )
 from .schema import architectures_schema, candidates_schema, config_metadata, evaluations_schema
-from .sessions import RunSession, was_started
+from .sessions import RunSession, has_record, was_started
 from .verification import Verification, verify_run
 
 __all__ = [
@@ -72,6 +72,7 @@ __all__ = [
     "evaluations_schema",
     "format_count",
     "gigabytes",
+    "has_record",
     "load_config",
     "load_retraining",
     "load_run",

@@ -146,7 +146,10 @@ def load_config(path: storage.AnyPath) -> dict[str, Any]:
     if not storage.exists(place):
         raise StateError(f"there is no run at {place}: give the folder <storage_path>/<run>")
     if not storage.exists(place.join(CONFIG_FILE)):
-        raise StateError(f"{place} is not a run, it has no {CONFIG_FILE}: give the folder <storage_path>/<run> itself")
+        raise StateError(
+            f"{place} is not a run, it has no {CONFIG_FILE}: give the folder <storage_path>/<run> itself; if the file "
+            f"was lost, {CONFIG_REMEDY}"
+        )
     config = read_document(place.join(CONFIG_FILE), CONFIG_REMEDY)
     _check_form(place.join(CONFIG_FILE), config)
     return config

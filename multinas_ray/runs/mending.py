@@ -39,7 +39,7 @@ MENDED = "it was made again from the evaluations"
 
 
 def mend_config(path: storage.AnyPath) -> str | None:
-    """Write a damaged config.json again from the metadata of the run's tables.
+    """Write a damaged or lost config.json again from the metadata of the run's tables.
 
     Returns:
         What was done, None where nothing was to do.

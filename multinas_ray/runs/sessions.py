@@ -16,7 +16,7 @@ import time
 
 from multinas_ray.errors import FileTakenError, StateError
 from multinas_ray.runs.documents import write_document
-from multinas_ray.runs.layout import SESSIONS
+from multinas_ray.runs.layout import CONFIG_FILE, SESSIONS
 from multinas_ray.storage import AnyPath, exists, list_files, make_folder, resolve
 
 STORE_CHECK_SECONDS = 1.0
@@ -92,6 +92,11 @@ class RunSession:
 def was_started(run_path: AnyPath) -> bool:
     """Whether a driver came as far as its first session; before that, a folder holds no more than a configuration."""
     return _newest_session(run_path) >= 0
+
+
+def has_record(run_path: AnyPath) -> bool:
+    """Whether a folder holds the record of a run, whose configuration may be lost."""
+    return exists(resolve(run_path).join(CONFIG_FILE)) or was_started(run_path)
 
 
 def _note_name(number: int) -> str:

@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 
 from multinas_ray.cluster import SearchMetrics
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import CONFIG_FILE, ConfigSpace, Run, load_run, read_document, write_document
+from multinas_ray.runs import ConfigSpace, Run, has_record, load_run, read_document, write_document
 from multinas_ray.settings import (
     InfinityAllowed,
     NonNegativeFloat,
@@ -25,7 +25,7 @@ from multinas_ray.settings import (
     PositiveInt,
     checked_arguments,
 )
-from multinas_ray.storage import exists, resolve
+from multinas_ray.storage import resolve
 from multinas_ray.tune import best
 from multinas_ray.tune.domains import config_space, has_domains
 from multinas_ray.tune.evaluation import Evaluation
@@ -323,7 +323,7 @@ class MultiNASSearch(Searcher):
         return load_run(self._record_path)
 
     def _has_record(self) -> bool:
-        return exists(resolve(self._record_path).join(CONFIG_FILE))
+        return has_record(self._record_path)
 
     def _check_unused(self) -> None:
         if self._search is not None or (self._has_record() and not self._goes_on):

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from multinas_ray.oneshot import OneShotSearchConfig, Round, RoundResult, Schedule
+from multinas_ray.oneshot.preflight import check_run_folder
 from multinas_ray.oneshot.record import open_record
 from multinas_ray.oneshot.schedule import FinishedRound
 from multinas_ray.runs import RunSession, write_config, write_finished
@@ -21,6 +22,7 @@ class RecordedSearch:
         self, config: OneShotSearchConfig, number: int, crash_at: tuple[str | None, int | None] = (None, None)
     ) -> None:
         self.config, self.number, self.crash_at = config, number, crash_at
+        check_run_folder(config, resume=number > 0)
         if number == 0:
             write_config(config.run_path, config.to_dict())
         session = RunSession.begin(config.run_path)

@@ -103,6 +103,14 @@ def test_a_damaged_run_is_not_resumed(started):
         check_run_folder(started, resume=True)
 
 
+def test_a_run_that_lost_its_configuration_is_neither_resumed_nor_started_anew(started):
+    Path(started.run_path, "config.json").unlink()
+    with pytest.raises(StateError, match=r"has no config\.json: .* if the file was lost, restore a copy of it"):
+        check_run_folder(started, resume=True)
+    with pytest.raises(ConfigError, match="the name of a new run must be free"):
+        check_run_folder(started, resume=False)
+
+
 def test_a_storage_that_cannot_be_written_is_named(make_config, tmp_path):
     (tmp_path / "file").write_text("in the way")
     config = make_config(storage_path=str(tmp_path / "file" / "runs"))
