@@ -62,7 +62,7 @@ def _probe_all(storage: str, marker: str, data_path: str | None) -> list[NodeFac
     done, waiting = ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_SECONDS)
     if waiting:
         silent = ", ".join(sorted(answers[each] for each in waiting))
-        raise RunError(f"no answer within {PROBE_SECONDS:.0f} s from the nodes {silent}; mend or remove them")
+        raise RunError(f"no answer within {PROBE_SECONDS:.0f} s from the nodes {silent}: repair or remove them")
     facts = []
     for each in done:
         try:

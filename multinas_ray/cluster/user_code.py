@@ -75,5 +75,5 @@ def _import_file(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[file.stem]
-        raise ConfigError(f"{file} cannot be imported ({type(error).__name__}: {error}): mend it") from error
+        raise ConfigError(f"{file} cannot be imported ({type(error).__name__}: {error}): correct it") from error
     return module

@@ -23,20 +23,20 @@ def add_parser(commands: Subparsers) -> None:
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument(
-        "--mend",
+        "--repair",
         action="store_true",
-        help="first write damaged files again that follow from others: the distributions and the totals from the "
-        "evaluations, config.json from the tables' metadata. Do not use it while the search is still running",
+        help="first rebuild damaged files from the others: the distributions and the totals from the evaluations, "
+        "config.json from the metadata of the tables. Do not use this while the search is still running",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify; returns the exit status."""
-    from multinas_ray.runs import mend_damage, verify_run
+    from multinas_ray.runs import repair_damage, verify_run
 
-    if arguments.mend:
-        for told in mend_damage(arguments.run):
-            print(told)
+    if arguments.repair:
+        for repaired in repair_damage(arguments.run):
+            print(repaired)
     verification = verify_run(arguments.run)
     print(verification.summary())
     return 0 if verification.holds else 1

@@ -253,7 +253,7 @@ def _write_file(file: Location, images: Encoded, chosen: npt.NDArray[np.int64], 
         try:
             return images.read(number)
         except OSError as error:
-            raise DataError(f"{images.name(number)} cannot be read ({error.strerror}): mend or remove it") from error
+            raise DataError(f"{images.name(number)} cannot be read ({error.strerror}): repair or remove it") from error
 
     with (
         write_row_groups(file, schema) as writer,

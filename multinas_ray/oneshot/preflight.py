@@ -13,7 +13,7 @@ from multinas_ray.data import DataSplits, load_splits
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.memory_estimate import estimate_memory
-from multinas_ray.runs import gigabytes, has_record, load_config, mend_config, was_started
+from multinas_ray.runs import gigabytes, has_record, load_config, repair_config, was_started
 from multinas_ray.storage import check_writable
 
 logger = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ def check_run_folder(config: OneShotSearchConfig, resume: bool) -> None:
         )
     if not has_record(config.run_path):
         raise RunError(f"there is no run to resume at {config.run_path}: leave out --resume to start it")
-    if (mended := mend_config(config.run_path)) is not None:
-        logger.warning("%s", mended)
+    if (repaired := repair_config(config.run_path)) is not None:
+        logger.warning("%s", repaired)
     recorded = load_config(config.run_path)
     if recorded["kind"] != "oneshot":
         raise StateError(

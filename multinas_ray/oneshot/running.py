@@ -37,8 +37,8 @@ from multinas_ray.runs import (
     Run,
     RunSession,
     load_run,
-    mend_damage,
-    mend_run,
+    repair_damage,
+    repair_run,
     write_config,
 )
 from multinas_ray.settings import checked_arguments
@@ -93,7 +93,7 @@ def _finished_run(config: OneShotSearchConfig, console: Console) -> Run | None:
     """Return the run if it is finished, after damaged files that can be made again have been made again."""
     if not exists(resolve(config.run_path).join(FINISHED_FILE)):
         return None
-    _print_all(mend_damage(config.run_path), console)
+    _print_all(repair_damage(config.run_path), console)
     return load_run(config.run_path)
 
 
@@ -106,7 +106,7 @@ def _search_and_choose(config: OneShotSearchConfig, console: Console) -> None:
     """Search unless all rounds are done; then choose the networks and mark the run as finished."""
     session = RunSession.begin(config.run_path)
     if exists(resolve(config.run_path).join(SUPERNET_FILE)):
-        _print_all(mend_run(session), console)
+        _print_all(repair_run(session), console)
     elif not _Session(config, session, console).run():
         return
     try:

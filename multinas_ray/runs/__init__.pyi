@@ -16,10 +16,10 @@ from .layout import (
     WEIGHTS_FILE,
     network_path,
 )
-from .mending import mend_config, mend_damage, mend_run
 from .numbers import format_count, gigabytes
 from .reading import Run, load_run, proposals_of, read_architectures, read_candidates, write_finished
 from .recording import Results, RunRecord
+from .repairing import repair_config, repair_damage, repair_run
 from .resuming import ResumedRun, resume_run
 from .retrained import (
     Retrained,
@@ -77,9 +77,6 @@ __all__ = [
     "load_retraining",
     "load_run",
     "make_recorded_optimizer",
-    "mend_config",
-    "mend_damage",
-    "mend_run",
     "network_path",
     "nondominated",
     "proposals_of",
@@ -88,6 +85,9 @@ __all__ = [
     "read_document",
     "read_training",
     "record_retrained",
+    "repair_config",
+    "repair_damage",
+    "repair_run",
     "resume_run",
     "training_schema",
     "verify_run",

@@ -21,7 +21,7 @@ Kind: TypeAlias = Literal["oneshot", "tune"]
 Section: TypeAlias = Mapping[str, Any]
 
 CONFIG_REMEDY = (
-    "restore a copy of it, or let `multinas-ray verify RUN --mend` write it again from the metadata of the run's tables"
+    "restore a copy of it, or let `multinas-ray verify RUN --repair` rebuild it from the metadata of the run's tables"
 )
 
 

@@ -33,10 +33,10 @@ from multinas_ray.runs.schema import (
 from multinas_ray.runs.tables import Shape, read_parts, read_table, to_frame, value_problems
 from multinas_ray.storage import read_journals
 
-MEND = "`multinas-ray verify RUN --mend` writes it again from the evaluations"
-"""What to do about a damaged file that follows from others."""
-NO_COPY = "restore a copy of it, it cannot be computed again"
-"""What to do about one that does not."""
+REPAIR = "`multinas-ray verify RUN --repair` rebuilds it from the evaluations"
+"""The remedy for a damaged file that can be computed from others."""
+NO_COPY = "restore a copy of it, since it cannot be computed again"
+"""The remedy for any other damaged file."""
 
 SELECT_ANEW = "delete it, and choose the networks again by `multinas-ray select RUN`"
 
@@ -174,7 +174,7 @@ class RecordReader:
         remedy: What is said of damaged files that follow from the evaluations.
     """
 
-    def __init__(self, place: storage.Location, config: Mapping[str, Any], remedy: str = MEND) -> None:
+    def __init__(self, place: storage.Location, config: Mapping[str, Any], remedy: str = REPAIR) -> None:
         self._place, self._config, self._remedy, self._shape = place, config, remedy, Shape(config)
         self.problems: list[str] = []
         """Of all that was read so far; each names its file and what to do."""

@@ -14,9 +14,9 @@ from multinas_ray.errors import StateError
 from multinas_ray.runs.configuration import make_recorded_optimizer
 from multinas_ray.runs.folding import MISSING, check_complete, last_update, tell_recorded
 from multinas_ray.runs.layout import EVALUATIONS, STATE_FILE
-from multinas_ray.runs.mending import mend_run
 from multinas_ray.runs.reading import Run, load_run, proposals_of
 from multinas_ray.runs.recording import RunRecord
+from multinas_ray.runs.repairing import repair_run
 from multinas_ray.runs.sessions import RunSession
 from multinas_ray.runs.snapshots import load_snapshot
 from multinas_ray.storage import resolve
@@ -51,7 +51,7 @@ def resume_run(session: RunSession, keep: Proposals | None = None) -> ResumedRun
         StateError: Evaluations are damaged or missing, or the configuration is damaged.
         StorageError: The file system refused.
     """
-    for told in mend_run(session):
+    for told in repair_run(session):
         logger.warning("%s", told)
     run = load_run(session.run_path)
     check_complete(run)

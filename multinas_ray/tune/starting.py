@@ -20,8 +20,8 @@ from multinas_ray.runs import (
     RunSession,
     load_config,
     make_recorded_optimizer,
-    mend_config,
     proposals_of,
+    repair_config,
     resume_run,
     write_config,
 )
@@ -168,8 +168,8 @@ def recorded_config(path: str) -> dict[str, Any]:
     Raises:
         StateError: it is the record of a search of another kind, or its configuration is lost.
     """
-    if (mended := mend_config(path)) is not None:
-        logger.warning("%s", mended)
+    if (repaired := repair_config(path)) is not None:
+        logger.warning("%s", repaired)
     config = load_config(path)
     if config["kind"] != "tune":
         raise StateError(

@@ -246,7 +246,7 @@ def test_what_was_chosen_ahead_is_dropped_when_the_fit_is_renewed(monkeypatch):
     assert len(optimizer.state_dict()["queue"]["architectures"]) == 0
 
 
-def test_a_mended_failure_renews_the_fit(monkeypatch):
+def test_a_result_in_place_of_a_failure_renews_the_fit(monkeypatch):
     monkeypatch.setattr(screened, "ONE_BY_ONE", 8)
     optimizer = ScreenedOptimizer(**OPTIONS)
     search(optimizer, 16, outstanding=1)
@@ -315,7 +315,7 @@ def test_ugly_losses_are_lived_with(losses):
     assert np.isfinite(optimizer.probs).all()
 
 
-def test_results_told_again_are_ignored_and_failures_can_be_mended():
+def test_results_told_again_are_ignored_and_failures_can_be_replaced():
     optimizer = ScreenedOptimizer(**OPTIONS)
     asked = optimizer.ask(2)
     optimizer.tell(asked[0], [np.inf], [np.nan])

@@ -97,7 +97,7 @@ def test_what_is_dropped_from_the_support_is_old_and_good_for_no_objective(monke
     assert len(archive.support) == 20
 
 
-def test_a_failed_evaluation_is_mended_by_a_later_result():
+def test_a_later_result_replaces_a_failed_evaluation():
     archive = Archive(CategoryLayout.from_num_categories([4]))
     assert not archive.add(np.array([2]), np.nan, np.nan)
     assert archive.front == []

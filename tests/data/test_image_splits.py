@@ -127,7 +127,7 @@ def test_the_own_size_changes_nothing(digits):
     np.testing.assert_array_equal(pixels_of(load_splits(DataConfig(image_size=8)).train), pixels_of(digits.train))
 
 
-def test_missing_scikit_learn_is_told_with_the_command_that_mends_it(monkeypatch):
+def test_missing_scikit_learn_is_reported_with_the_command_that_installs_it(monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else real(name))
     with pytest.raises(DataError, match=r'pip install "multinas-ray\[demo\]"'):

@@ -28,9 +28,9 @@ from multinas_ray.runs import (
     candidates_schema,
     load_retraining,
     load_run,
-    mend_damage,
     network_path,
     read_document,
+    repair_damage,
     verify_run,
     write_document,
     write_retraining,
@@ -45,7 +45,7 @@ from tests.support.records import edit_document
 from tests.support.small_search import small_config
 
 REMEDY = re.compile(
-    "restore a copy|delete (it|this line)|verify RUN --mend|use (the|that) version|multinas-ray (select|retrain) RUN|"
+    "restore a copy|delete (it|this line)|verify RUN --repair|use (the|that) version|multinas-ray (select|retrain) RUN|"
     "give the record_path"
 )
 NETWORK = network_path(0)
@@ -286,9 +286,9 @@ def best(path: Path) -> dict[str, Any]:
     return {"configs": best_configs(load_run(path)), "front": pareto_front(load_run(path))}
 
 
-def mended(path: Path) -> dict[str, Any]:
-    """A finished run as it is resumed: what is damaged is made again."""
-    mend_damage(path)
+def repaired(path: Path) -> dict[str, Any]:
+    """A finished run as it is resumed: damaged files are rebuilt."""
+    repair_damage(path)
     run = load_run(path)
     assert verify_run(path).holds
     evaluated = run.rounds.loc[run.rounds["num_evaluations"] > 0, "round"]  # nothing else tells of the warm-up
@@ -324,7 +324,7 @@ def restored(path: Path) -> dict[str, Any]:
 
 OF_ALL: dict[str, Callable[[Path], dict[str, Any]]] = {"load_run": loaded, "verify": verified, "report": reported}
 READERS = {
-    "oneshot": {**OF_ALL, "load_family": family, "load_retraining": trained, "resume": mended},
+    "oneshot": {**OF_ALL, "load_family": family, "load_retraining": trained, "resume": repaired},
     "oneshot killed": {**OF_ALL, "resume": gone_on},
     "tune": {**OF_ALL, "best_configs": best, "resume": restored},
 }
@@ -387,8 +387,8 @@ def test_every_reader_is_right_or_names_the_file_and_a_remedy(
         if told is not None:
             assert Path(file).name in told, f"{name}: {told}"
             assert REMEDY.search(told), f"{name}: {told}"
-            is_mended = name == "resume" and file.startswith(FOLLOW)
-            assert not is_mended, f"it could have been made again: {told}"
+            is_repaired = name == "resume" and file.startswith(FOLLOW)
+            assert not is_repaired, f"it could have been rebuilt: {told}"
         elif not is_line_lost(file, damage):
             assert list(differences(found, expected[kind, name])) == [], name
 

@@ -159,7 +159,7 @@ def test_damaged_files_are_named(copy):
     (copy / "finished.json").write_text("{")
     with pytest.raises(
         StateError,
-        match=r"finished.json is damaged \(it is not JSON.*verify RUN --mend` writes it again",
+        match=r"finished.json is damaged \(it is not JSON.*verify RUN --repair` rebuilds it",
     ):
         load_run(copy)
     (copy / "finished.json").unlink()

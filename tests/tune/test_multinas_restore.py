@@ -208,7 +208,7 @@ def test_a_failed_trial_that_tune_runs_again_after_a_restore_is_recorded(make, t
     assert rows["tell_order"]["again"] == -1
     draw = replace(search._search._draw(), architecture=rows["architecture"]["t0"])
     known = search._search._known.repeat(draw)
-    assert (known.loss, known.reused_id) == (loss_of(failed), -1)  # the failure is mended
+    assert (known.loss, known.reused_id) == (loss_of(failed), -1)  # the failed result is replaced
     holds(pipeline)
 
 

@@ -72,10 +72,10 @@ def test_every_result_is_in_the_bucket_at_once_and_a_restore_goes_on_there(bucke
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_tune_and_the_record_share_a_bucket_and_failed_trials_are_run_again(bucket, tmp_path):
     """Tune's own storage is in the bucket too; `restart_errored` runs failed trials under new ids, unasked."""
-    mended = tmp_path / "mended"
+    repaired = tmp_path / "repaired"
 
     def train(config):
-        if config["a"] == 2 and not mended.exists():
+        if config["a"] == 2 and not repaired.exists():
             raise RuntimeError("not yet")
         tune.report(result_of(config))
 
@@ -92,7 +92,7 @@ def test_tune_and_the_record_share_a_bucket_and_failed_trials_are_run_again(buck
         tuner.fit()
         failed = load_run(bucket("record")).evaluations.query("loss == inf")
         assert failed["id"].tolist() == [-2]
-        mended.touch()
+        repaired.touch()
         uri = bucket("tune").replace("?", "/run?")
         results = tune.Tuner.restore(uri, trainable=train, restart_errored=True).fit()
     finally:

@@ -193,9 +193,9 @@ class ScreenedOptimizer:
         architectures_ND = fresh.proposals.architectures
         for architecture_D, loss, complexity in zip(architectures_ND, fresh.losses, fresh.complexities, strict=True):
             had_front = bool(state.archive.front)
-            is_mended = state.archive.add(architecture_D, float(loss), float(complexity))
+            replaces_failure = state.archive.add(architecture_D, float(loss), float(complexity))
             state.num_told += 1
-            if is_mended or not had_front or state.num_told - state.fit_told >= self._fit_lasts:
+            if replaces_failure or not had_front or state.num_told - state.fit_told >= self._fit_lasts:
                 self._renew_fit()
             if state.num_told % self.samples_per_update == 0:
                 self._update()

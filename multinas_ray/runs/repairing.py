@@ -1,7 +1,7 @@
-"""Damaged files of a record that follow from others are written again: all but the evaluations.
+"""Rebuilding damaged files of a record from its other files: everything but the evaluations can be rebuilt.
 
-config.json is repeated in the metadata of the run's tables. Distributions, totals and the state of the search follow
-from the evaluations, and of a round's figures those that the evaluations tell.
+config.json is repeated in the metadata of the run's tables. The distributions, the totals and the state of the search
+are computed from the evaluations, and so are those figures of a round that the evaluations contain.
 """
 
 import json
@@ -34,18 +34,18 @@ from multinas_ray.runs.sessions import RunSession
 from multinas_ray.runs.snapshots import load_snapshot
 from multinas_ray.runs.tables import Shape, read_part, to_frame, value_problems
 
-MENDED = "it was made again from the evaluations"
-"""What is said of damage instead of a remedy."""
+REBUILT = "it was rebuilt from the evaluations"
+"""Stands in a message where the remedy would be, since nothing is left to do."""
 
 
-def mend_config(path: storage.AnyPath) -> str | None:
-    """Write a damaged or lost config.json again from the metadata of the run's tables.
+def repair_config(path: storage.AnyPath) -> str | None:
+    """Rebuild a damaged or lost config.json from the metadata of the run's tables.
 
     Returns:
-        What was done, None where nothing was to do.
+        A sentence that says what was repaired; None if there was nothing to repair.
 
     Raises:
-        StateError: There is no run, or its configuration can be had from nowhere.
+        StateError: There is no run, or no table has a copy of its configuration.
     """
     try:
         load_config(path)
@@ -56,60 +56,60 @@ def mend_config(path: storage.AnyPath) -> str | None:
         if config is None:
             raise
         write_config(path, config)
-        return f"{damage}. It was written again from there."
+        return f"{damage}. It was rebuilt from that metadata."
     return None
 
 
-def mend_damage(path: storage.AnyPath) -> list[str]:
-    """Write damaged files of a run again, if there are any. A driver that still searches stops then.
+def repair_damage(path: storage.AnyPath) -> list[str]:
+    """Rebuild the damaged files of a run, if there are any. A driver that is still searching then stops.
 
     Args:
         path: `<storage_path>/<run>`, local or a URI.
 
     Returns:
-        What was done, a line for each file or table.
+        What was repaired, one line for each file or table.
 
     Raises:
-        StateError: There is no run, or something is damaged that cannot be made again.
-        StorageError: The file system refused.
+        StateError: There is no run, or something is damaged that cannot be rebuilt.
+        StorageError: The file system refused to read or write.
     """
-    config = mend_config(path)
-    told = [] if config is None else [config]
-    mending = _Mending(path)
-    if any(mending.damage_of(part) is not None for part in mending.parts):
-        told += mend_run(RunSession.begin(path))
-    return told
+    config = repair_config(path)
+    repaired = [] if config is None else [config]
+    repair = _Repair(path)
+    if any(repair.damage_of(part) is not None for part in repair.parts):
+        repaired += repair_run(RunSession.begin(path))
+    return repaired
 
 
-def mend_run(session: RunSession) -> list[str]:
-    """Write the damaged files of a record again that follow from its evaluations.
+def repair_run(session: RunSession) -> list[str]:
+    """Rebuild the damaged files of a record that can be computed from its evaluations.
 
     Args:
-        session: Who writes: no driver that began before it does so any more.
+        session: The session that writes. Drivers that began before it no longer write.
 
     Returns:
-        What was done, a line for each file or table.
+        What was repaired, one line for each file or table.
 
     Raises:
         StateError: The configuration or the evaluations are damaged, or evaluations are missing.
-        StorageError: The file system refused.
+        StorageError: The file system refused to read or write.
     """
-    mending, told = _Mending(session.run_path), []
-    for part in mending.parts:
-        if (damage := mending.damage_of(part)) is not None:
+    repair, repaired = _Repair(session.run_path), []
+    for part in repair.parts:
+        if (damage := repair.damage_of(part)) is not None:
             session.check_newest()
-            mending.mend(part)
-            told.append(damage)
-    return told
+            repair.rebuild(part)
+            repaired.append(damage)
+    return repaired
 
 
-class _Mending:
-    """What is damaged in one run, and how it is made again. Nothing is, unless all evaluations are readable."""
+class _Repair:
+    """The damaged parts of one run and how to rebuild them. All evaluations must be readable."""
 
     def __init__(self, path: storage.AnyPath) -> None:
         self._place = storage.resolve(path)
         config = load_config(self._place)
-        self._reader = RecordReader(self._place, config, MENDED)
+        self._reader = RecordReader(self._place, config, REBUILT)
         self._run = Run(
             path=str(self._place),
             config=config,
@@ -126,10 +126,10 @@ class _Mending:
             DISTRIBUTIONS: (self._check_distributions, self._write_distributions),
             FINISHED_FILE: (self._reader.finished, self._write_finished),
         }
-        """Each file or folder that can be made again: what reads it, and what writes it."""
+        """Each file or folder that can be rebuilt, with the function that checks it and the one that rebuilds it."""
 
     def damage_of(self, part: str) -> str | None:
-        """Tell what is wrong with a part of the record, None if nothing is."""
+        """Describe what is wrong with a part of the record; None if nothing is."""
         try:
             self.parts[part][0]()
             self._reader.raise_first()
@@ -140,25 +140,25 @@ class _Mending:
             return str(error)
         return None
 
-    def mend(self, part: str) -> None:
-        """Write a part again."""
+    def rebuild(self, part: str) -> None:
+        """Rebuild a part."""
         self.parts[part][1]()
 
     def _check_state(self) -> None:
-        load_snapshot(self._place, MENDED)
+        load_snapshot(self._place, REBUILT)
 
     def _drop_state(self) -> None:
         storage.delete_file(self._place.join(STATE_FILE))
 
     def _check_distributions(self) -> None:
-        """Read the distributions, of which none may be missing up to the newest."""
+        """Read the distributions; none may be missing up to the newest update."""
         keys = to_frame(self._reader.distributions())[["update", "distribution"]]
         newest = int(keys["update"].max()) if len(keys) else 0
         number = self._run.num_distributions
         if len(keys.drop_duplicates()) != len(keys) or len(keys) != newest * number or (keys["update"] < 1).any():
             raise StateError(
-                f"{self._place.join(DISTRIBUTIONS)} has not each of the {number} distributions once for each update: "
-                f"{MENDED}"
+                f"{self._place.join(DISTRIBUTIONS)} must hold each of the {number} distributions once for each update: "
+                f"{REBUILT}"
             )
 
     def _write_distributions(self) -> None:
@@ -171,11 +171,11 @@ class _Mending:
         table.flush()
 
     def _write_rounds(self) -> None:
-        """Keep the readable files, and make rows of the rounds with evaluations that these lack."""
+        """Keep the readable files, and rebuild the rows of the other rounds from their evaluations."""
         folder, kept = self._place.join(ROUNDS), set()
         for name in storage.list_files(folder, ".parquet"):
             try:
-                part = read_part(folder.join(name), lambda _: rounds_schema(), MENDED)
+                part = read_part(folder.join(name), lambda _: rounds_schema(), REBUILT)
                 if value_problems(part, Shape(self._run.config)):
                     raise StateError(name)
                 kept |= set(part["round"].to_pylist())
@@ -196,14 +196,14 @@ class _Mending:
         totals = {
             "num_evaluations": len(self._run.evaluations),
             "num_updates": num_told // samples,
-            "num_restarts": max(0, len(sessions) - 2),  # neither the first start nor this one
+            "num_restarts": max(0, len(sessions) - 2),  # the first start and this one do not count
             "elapsed_seconds": self._run.elapsed_seconds,
         }
         write_finished(self._place, totals)
 
 
 def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
-    """What the evaluations of a round tell of it."""
+    """The figures of a round that its evaluations contain; the others stay empty."""
     first = rows.iloc[0]
     unknown = dict.fromkeys(("train_loss", "compute_seconds", "reduced_bytes", "saved_bytes"))
     return {
@@ -219,15 +219,15 @@ def _delete_parts(folder: storage.Location) -> None:
 
 
 def _config_of_tables(place: storage.Location) -> dict[str, Any] | None:
-    """The configuration as the metadata of the newest readable part of the evaluations has it; None if there is none.
+    """The configuration from the metadata of the newest readable part of the evaluations; None if there is none.
 
-    A search in a Tune pipeline adds coefficients and scale to its configuration when it has learned them: parts that
-    were written before do not have them.
+    A search in a Tune pipeline adds coefficients and the scale to its configuration once it has learned them. Parts
+    that were written earlier do not have them.
     """
     folder = place.join(EVALUATIONS)
     for name in reversed(storage.list_files(folder, ".parquet")):
         try:
-            metadata = read_part(folder.join(name), evaluations_schema, MENDED).schema.metadata
+            metadata = read_part(folder.join(name), evaluations_schema, REBUILT).schema.metadata
             config = json.loads(metadata[CONFIG_KEY.encode()])
         except UnreadableError:
             raise
