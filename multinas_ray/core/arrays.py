@@ -1,4 +1,4 @@
-"""Array types of the core, and the one way its arrays are closed against writing."""
+"""Array types of the core, and the function that makes its arrays read-only."""
 
 from typing import Any, TypeAlias
 
@@ -11,7 +11,7 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 def read_only(values: npt.ArrayLike, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Copies `values` into a new array of `dtype` that cannot be written; theirs is left alone."""
+    """Copies `values` into a new array of `dtype` that cannot be written; the original is unchanged."""
     array = np.array(values, dtype=dtype, order="C")
     array.setflags(write=False)
     return array

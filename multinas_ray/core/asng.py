@@ -19,8 +19,8 @@ can pass 2, where sqrt(beta (2 - beta)) does not exist; ordinary runs stay near 
 [ours]"""
 
 NOISE = 1e-12
-"""A gradient whose norm is below this share of what its terms could add up to is rounding, and moves nothing.
-[ours]"""
+"""A gradient whose norm is below this share of the largest sum of its terms is taken for a rounding error, and no
+step is made. [ours]"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def natural_gradient(
 
     Returns:
         G, (K, D, C), zero at fixed variables and in the padding  # METHOD step 6
-        and (K,) whether G is more than rounding.
+        and (K,) whether G is more than a rounding error.
     """
     probs_KDC = state.probs_KDC
     signal_KN = weights_KN * utilities_KN / weights_KN.shape[1]

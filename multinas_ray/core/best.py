@@ -17,8 +17,8 @@ def best_evaluated(
 ) -> IntArray:
     """Finds, for each coefficient, the evaluation with the least loss + eps_k * complexity.
 
-    Weighted sums skip the concave parts of a front: K answers spread over it by hypervolume are worth more where
-    no coefficient is given by the user.
+    Weighted sums skip the concave parts of a front. Where the user gave no coefficients, K architectures that are
+    spread over the front by hypervolume are a better answer.
 
     Args:
         architectures: (A, D), a row for each evaluation.
@@ -27,7 +27,7 @@ def best_evaluated(
         coefficients: (K,) eps_k.
 
     Returns:
-        (K,) row numbers; of equal ones the least complex, then the first.
+        (K,) row numbers. Of equal sums the least complex architecture is taken, then the first.
 
     Raises:
         ConfigError: The lengths differ or every evaluation failed.
@@ -36,7 +36,9 @@ def best_evaluated(
     column_of(losses_A, "losses", len(np.asarray(architectures)))
     complexities_A = column_of(real_numbers(complexities, "complexities"), "complexities", len(losses_A))
     if not np.isfinite(losses_A).any():
-        raise ConfigError(f"there is no best of {len(losses_A)} evaluations that all failed; evaluate more")
+        raise ConfigError(
+            f"the best evaluation must have a finite loss, but all {len(losses_A)} evaluations failed: evaluate more"
+        )
     by_complexity_A = np.argsort(np.where(np.isfinite(losses_A), complexities_A, np.inf), kind="stable")
     scores_KA = scalarised_losses(losses_A, complexities_A, real_numbers(coefficients, "coefficients"))
     rows_K: IntArray = by_complexity_A[scores_KA[:, by_complexity_A].argmin(axis=1)]

@@ -1,4 +1,4 @@
-"""Checks of what a caller asks for and tells."""
+"""Checks of the arguments of ask and tell."""
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ def checked_count(n: int | None, default: int | None) -> int:
 
 
 def checked_first_id(first_id: int) -> int:
-    """Returns the id to go on from.
+    """Returns the id from which numbering continues.
 
     Raises:
         ConfigError: It is not a whole number from 0.
@@ -35,7 +35,7 @@ def checked_first_id(first_id: int) -> int:
 def checked_evaluations(
     proposals: Proposals, losses: npt.ArrayLike, complexities: npt.ArrayLike, layout: CategoryLayout
 ) -> Evaluations:
-    """Returns what was told, row by row.
+    """Returns the told results, row by row.
 
     Raises:
         ConfigError: Shapes do not match or an architecture is not of the space.
@@ -65,7 +65,7 @@ def check_complexities(evaluations: Evaluations) -> None:
     """Checks that every evaluation that did not fail has a complexity.
 
     Raises:
-        ConfigError: One is not finite or negative.
+        ConfigError: A complexity is not finite, or it is negative.
     """
     complexities_N = evaluations.complexities
     bad_N = np.isfinite(evaluations.losses) & ~(np.isfinite(complexities_N) & (complexities_N >= 0.0))
@@ -73,7 +73,7 @@ def check_complexities(evaluations: Evaluations) -> None:
         i = int(bad_N.argmax())
         raise ConfigError(
             f"complexity of id {evaluations.proposals.ids[i]} must be finite and at least 0, "
-            f"got {complexities_N[i]}; tell a failed evaluation by a loss of inf"
+            f"got {complexities_N[i]}; give a failed evaluation a loss of inf"
         )
 
 

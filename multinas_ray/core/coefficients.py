@@ -1,4 +1,4 @@
-"""Coefficients eps_k for a search that was given only their number.
+"""Default coefficients eps_k, for a search that was given only their number.
 
 Notation: K distributions, N results.
 """
@@ -12,9 +12,9 @@ from multinas_ray.errors import ConfigError
 
 SMALLEST_TRADE = 0.03
 LARGEST_TRADE = 10.0
-"""Bounds of eps_k in units of (spread of the losses) / (spread of the complexities). Exact minimisers of eight
-weighted sums within them, for scales from 16 random results, had 0.94 to 0.99 of the front's hypervolume on six
-pairs of objectives of two tables; bounds three times narrower or wider changed the mean by 0.002. [ours]"""
+"""Bounds of eps_k in units of (spread of the losses) / (spread of the complexities). On six pairs of objectives of two
+tables, with scales from 16 random results, the exact minimisers of eight weighted sums within these bounds had 0.94 to
+0.99 of the front's hypervolume; bounds three times narrower or wider changed the mean by 0.002. [ours]"""
 
 SCALE_LIMITS = (1e-150, 1e150)
 
@@ -24,9 +24,10 @@ def default_coefficients(
 ) -> tuple[float, ...]:
     """Chooses coefficients from the scales of a search's first results [ours].
 
-    A front's trades of loss for complexity lie around the spread of the losses over that of the complexities.
-    The spreads are interquartile ranges, which single outliers do not move; where one is zero, the whole range;
-    where that is zero too (or no result is finite), 1. Coefficients are log-spaced about the ratio.
+    Along a front, loss is traded for complexity at rates near the ratio of the two spreads, that of the losses
+    divided by that of the complexities. A spread is an interquartile range, which single outliers do not move. Where
+    it is zero, the whole range is taken, and where that is zero too (or no result is finite), 1. The coefficients
+    are log-spaced around the ratio.
 
     Args:
         losses: (N,) minimised; results whose loss or complexity is not finite are left out.
@@ -34,7 +35,7 @@ def default_coefficients(
         num_distributions: K, at least 1.
 
     Returns:
-        K finite, positive, strictly increasing numbers; for K = 1 the geometric middle.
+        K finite, positive, strictly increasing numbers; for K = 1 the geometric mean of the bounds.
 
     Raises:
         ConfigError: The lengths differ, or K is not a whole number from 1.

@@ -55,8 +55,8 @@ def uniform_probs(layout: CategoryLayout, num_distributions: int) -> FloatArray:
 def log_prob(probs_KDC: FloatArray, architectures_ND: IntArray) -> FloatArray:
     """Returns (K, N): log p_k(a_i).
 
-    The sum runs over the variables in order, so a row's value has the same bits in whatever batch it comes.
-    That is what makes the weights of equal distributions exactly 1.
+    The sum runs over the variables in order, so a row's value has the same bits whatever batch it is part of.
+    Therefore the importance weights of equal distributions are exactly 1.
     """
     num_distributions = probs_KDC.shape[0]
     log_probs_DCK = np.log(np.where(probs_KDC > 0.0, probs_KDC, 1.0)).transpose(1, 2, 0).copy()
@@ -76,10 +76,10 @@ def log_mixture(log_prob_KN: FloatArray) -> FloatArray:
 
 
 def stratified_sources(num_samples: int, num_distributions: int, rng: np.random.Generator) -> IntArray:
-    """Returns (N,) sources, each distribution floor(N / K) times and a random choice of them once more.
+    """Returns (N,) sources: each distribution floor(N / K) times, and a random choice of them once more.
 
-    METHOD step 1. The order is random [ours]: any part of a stratum is then a fair sample of the mixture, so
-    results that come in part or late enter an update without favouring some sources.
+    METHOD step 1. The order is random [ours], so that any part of a stratum is a fair sample of the mixture. Results
+    that arrive late or in part then enter an update without favouring some sources.
     """
     repeats, remainder = divmod(num_samples, num_distributions)
     extra = rng.permutation(num_distributions)[:remainder]
@@ -100,7 +100,7 @@ def sample_architectures(
 
 
 def modes(probs_KDC: FloatArray) -> IntArray:
-    """Returns (K, D): the likeliest architecture of each distribution; the first of equals."""
+    """Returns (K, D): the likeliest architecture of each distribution; of equally likely ones the first."""
     modes_KD: IntArray = probs_KDC.argmax(axis=2).astype(np.int64)
     return modes_KD
 

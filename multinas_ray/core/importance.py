@@ -9,12 +9,11 @@ import numpy as np
 from multinas_ray.core.arrays import FloatArray, IntArray
 
 LOG_WEIGHT_LIMIT = 300.0
-"""Log weights stay within this of 0, so that no square of them leaves the floats; only late samples ever come
-near.
+"""Log weights stay within this distance of 0, so that their squares do not overflow; only late samples ever come near.
 
-A distribution whose largest log weight is above it has its weights scaled down together, which changes no
-step, since G / F, the quantiles and the effective sample size do not depend on that scale. One whose largest
-is below its negative knows nothing of these samples: its weights are all 0, and it takes no step. [ours]
+If the largest log weight of a distribution is above the limit, all its weights are scaled down together. That changes
+no step, since G / F, the quantiles and the effective sample size do not depend on the scale. If the largest is below
+the negative limit, the samples say nothing about the distribution: its weights are all 0, and it makes no step. [ours]
 """
 
 

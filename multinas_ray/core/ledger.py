@@ -1,6 +1,6 @@
-"""Which proposals are settled, in memory that does not grow with the number of evaluations.
+"""A record of which proposals are settled, in memory that does not grow with the number of evaluations.
 
-A proposal is settled once it was told or forgotten. Notation: N samples.
+A proposal is settled once its result was told or it was forgotten. Notation: N samples.
 """
 
 from dataclasses import dataclass, field
@@ -23,20 +23,20 @@ class Ledger:
     """Sorted, distinct, all above the watermark."""
 
     def is_new(self, ids_N: IntArray) -> BoolArray:
-        """Returns (N,): not settled yet, and not a repeat of an earlier row."""
+        """Returns (N,): whether each id is not settled yet and does not repeat an earlier row."""
         first_N = np.zeros(len(ids_N), dtype=np.bool_)
         first_N[np.unique(ids_N, return_index=True)[1]] = True
         return first_N & (ids_N >= self.watermark) & ~np.isin(ids_N, self.settled_above)
 
     def settle(self, ids_N: IntArray) -> "Ledger":
-        """Returns the ledger with these ids settled too, the watermark moved over every gap that closes."""
+        """Returns the ledger with these ids settled too; the watermark moves past every gap that they close."""
         settled = np.union1d(self.settled_above, ids_N[ids_N >= self.watermark])
         closes = settled == self.watermark + np.arange(len(settled))
         num_closed = len(settled) if closes.all() else int(closes.argmin())
         return Ledger(self.watermark + num_closed, settled[num_closed:])
 
     def settle_below(self, bound: int, open_ids: IntArray) -> "Ledger":
-        """Returns the ledger with every id below `bound` settled, but `open_ids`, which are not settled yet."""
+        """Returns the ledger with every id below `bound` settled except `open_ids`, which stay open."""
         if not len(open_ids):
             above = self.settled_above[self.settled_above >= bound]
             return Ledger(max(self.watermark, bound), above).settle(_no_ids())

@@ -12,8 +12,8 @@ from multinas_ray.core.distributions import CategoryLayout
 def margin_floors(layout: CategoryLayout, scale: float) -> FloatArray:
     """Returns (D,): theta_min of each variable, 1 for a fixed one.
 
-    METHOD step 8: `scale / (n_var (C_d - 1))` with n_var the number of variables that are not fixed. `scale`
-    other than 1 is ours. Where that leaves no room, `1 / (2 C_d)` [ours].
+    METHOD step 8: `scale / (n_var (C_d - 1))`, where n_var is the number of variables that are not fixed. A `scale`
+    other than 1 is ours. Where this leaves no room, the floor is `1 / (2 C_d)` [ours].
     """
     count_D = layout.last_D + 1.0
     num_free = max(int(layout.free_D.sum()), 1)

@@ -41,7 +41,7 @@ class DistributionSettings(OptimizerSettings):
     alpha: Annotated[float, Gt(0)] = 1.5
     """Signal-to-noise threshold of the step-size rule."""
     delta_max: Annotated[float, Ge(1)] | None = None
-    """Bound of the step divisor, so that the step size stays at least delta_init / delta_max; None: no bound."""
+    """Upper bound of the step divisor, so that the step size stays at least delta_init / delta_max; None: no bound."""
 
     def asng_settings(self) -> ASNGSettings:
         """Returns the constants of the ASNG step."""
@@ -61,16 +61,15 @@ class DistributionSettings(OptimizerSettings):
 class MultiDistributionOptimizer:
     """Learns K categorical distributions over architectures in one search.
 
-    The k-th minimises loss + eps_k * complexity, or the loss near the target T_k. Distributions are numbered as their
-    goals are listed, and both kinds of goals rise: the distribution of the largest networks is the first of those with
-    coefficients, and the last of those with targets. All K learn from every sample, by importance weights. Not
-    thread-safe. The same calls give the same state to the bit on one machine; results told in one call or in pieces
-    give the same state too.
+    The k-th minimises loss + eps_k * complexity, or the loss near the target T_k. Distributions are numbered in the
+    order of their goals, and both kinds of goals rise. So the distribution of the largest networks is the first with
+    coefficients and the last with targets. All K learn from every sample, by importance weights. On one machine the
+    same calls give the same state to the bit, and so do results told in one call or in pieces. Not thread-safe.
 
     Args:
         seed: of the draws; a whole number, a sequence of them, or None for one from the operating system.
         **settings: the fields of `DistributionSettings`: `num_categories`, either `coefficients` or `targets`, and
-            what else is not to have its default.
+            any others that shall differ from their defaults.
 
     Raises:
         ConfigError: An argument breaks its rule.
@@ -92,7 +91,7 @@ class MultiDistributionOptimizer:
 
     @property
     def samples_per_update(self) -> int:
-        """N, how many told results make an update."""
+        """N, the number of told results that make an update."""
         return self._settings.update_size
 
     @property
@@ -102,7 +101,7 @@ class MultiDistributionOptimizer:
 
     @property
     def results_to_step(self) -> int:
-        """How many results more change anything: until then telling them one by one or at once is the same."""
+        """Results still missing until something changes; telling these one by one or at once makes no difference."""
         return self.samples_per_update - len(self._state.batch)
 
     @property
@@ -112,12 +111,12 @@ class MultiDistributionOptimizer:
 
     @property
     def num_told(self) -> int:
-        """Results taken in so far, without the ignored ones."""
+        """Results told so far, without the ignored ones."""
         return self._state.num_told
 
     @property
     def num_ignored(self) -> int:
-        """Results told again, or told after they were forgotten."""
+        """Results that were told a second time, or after they were forgotten."""
         return self._state.outstanding.num_ignored
 
     @property
@@ -135,14 +134,14 @@ class MultiDistributionOptimizer:
         return distributions.modes(self._state.asng.probs_KDC)
 
     def pending(self) -> Proposals:
-        """Returns what was asked for and neither told nor forgotten, in the order of asking."""
+        """Returns the proposals that were asked for and neither told nor forgotten, in the order of asking."""
         return self._state.outstanding.pending
 
     def ask(self, n: int | None = None) -> Proposals:
         """Returns the next `n` proposals (samples_per_update if None) with new ids.
 
-        They come from a queue, which is filled by whole strata of samples_per_update drawn from one state of
-        the distributions (docs/METHOD.md step 1); the density at the draw travels with each proposal.
+        They come from a queue that is filled with whole strata of samples_per_update, each drawn from one state of
+        the distributions (docs/METHOD.md step 1). Each proposal carries the density with which it was drawn.
 
         Raises:
             ConfigError: `n` is less than 1.
@@ -157,7 +156,7 @@ class MultiDistributionOptimizer:
         return state.outstanding.hand_out(drawn[:count])
 
     def sample(self, n: int) -> IntArray:
-        """Returns (n, D) architectures drawn afresh from the present mixture, stratified, not to be told.
+        """Returns (n, D) architectures drawn anew from the present mixture, stratified; their results cannot be told.
 
         Raises:
             ConfigError: `n` is less than 1.
@@ -165,12 +164,12 @@ class MultiDistributionOptimizer:
         return self._draw(checked_count(n, None))[0]
 
     def tell(self, proposals: Proposals, losses: npt.ArrayLike, complexities: npt.ArrayLike) -> int:
-        """Takes results in, in order, and makes an update each time samples_per_update have come.
+        """Takes results in order, and makes an update each time samples_per_update have come.
 
         Args:
-            proposals: what was evaluated: any part of what was asked, in any order, after any number of
-                updates; or another instance's, such as a record of a search, which in its order gives the
-                same distributions again. Ids that were told or forgotten before are ignored and counted.
+            proposals: what was evaluated: any part of what was asked for, in any order, after any number of updates.
+                They may come from another instance: the record of a search, told in its order, gives the same
+                distributions again. Ids that were told or forgotten before are ignored and counted.
             losses: (N,) minimised; NaN or infinite for a failed evaluation, which ranks worst.
             complexities: (N,) normalised, at least 0; anything for a failed evaluation.
 
@@ -179,7 +178,7 @@ class MultiDistributionOptimizer:
 
         Raises:
             ConfigError: Coefficients are not set yet, shapes do not match, an architecture is not of this space, or a
-                complexity is not finite or negative though its loss is finite. Nothing is taken in then.
+                complexity is negative or not finite though its loss is finite. The state is then unchanged.
         """
         state = self._state
         self._settings.check_goals()
@@ -193,9 +192,9 @@ class MultiDistributionOptimizer:
         return num_new_updates
 
     def forget(self, proposals_or_ids: Proposals | npt.ArrayLike) -> None:
-        """Settles proposals whose results will never come; they need not be remembered.
+        """Settles proposals whose results will never come, so that they need not be remembered.
 
-        Should one come after all, `tell` ignores it.
+        If such a result does come, `tell` ignores it.
 
         Raises:
             ConfigError: Ids are not whole numbers from 0.
@@ -203,11 +202,11 @@ class MultiDistributionOptimizer:
         self._state.outstanding.forget(proposals_or_ids)
 
     def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep: Proposals | None = None) -> None:
-        """Goes on after a crash: drops what was drawn and not told, and draws anew under new ids.
+        """Continues after a crash: drops proposals without a result, and draws new ones under new ids.
 
         Args:
-            first_id: ids go on from here or from the next unused one, whichever is larger. All below count as
-                settled but those kept, so fold in every result on record first.
+            first_id: ids continue from here or from the next unused one, whichever is larger. All lower ids except
+                the kept ones count as settled, so tell every recorded result before this call.
             seed: of the draws from now on.
             keep: proposals whose results may still come; those that were told or forgotten are left out.
 
@@ -219,17 +218,21 @@ class MultiDistributionOptimizer:
         state.rng, state.queue = rng, Proposals.empty(len(self._settings.num_categories))
 
     def set_coefficients(self, coefficients: Iterable[float]) -> None:
-        """Gives the K distributions other coefficients, before anything was told.
+        """Gives the K distributions other coefficients, before any result was told.
 
-        At the start all distributions are uniform, so what was drawn is a draw for any coefficients. Asking and
-        telling go on as if the optimiser had been made with them.
+        At the start all distributions are uniform, so what was drawn is a valid draw for any coefficients. The
+        optimiser then behaves as if it had been made with these.
 
         Raises:
-            ConfigError: Something was told, the coefficients break their rule or are not K, or targets were given.
+            ConfigError: A result was told already, the coefficients break their rule or are not K, or targets were
+                given.
         """
         values = tuple(coefficients)
         if self._state.num_told:
-            raise ConfigError(f"coefficients can be set before the first result, {self._state.num_told} were told")
+            raise ConfigError(
+                f"coefficients must be set before any result is told, got them after {self._state.num_told}: "
+                "make a new optimiser"
+            )
         if len(values) != self.num_distributions:
             raise ConfigError(f"coefficients must be K = {self.num_distributions} numbers, got {len(values)}")
         self._settings = replace(self._settings, coefficients=values)
@@ -239,10 +242,10 @@ class MultiDistributionOptimizer:
 
         Returns:
             (K,) arrays, except `mode`: `coefficient` or `target`, the other is NaN; `expected_complexity`, exact
-            with a cost table, otherwise the weighted mean of the last update's; `expected_loss`, weighted mean
-            of the last update's finite losses; `entropy` in nats, summed over the variables; `step_size`;
-            `effective_sample_size` of the last update; `mode` (K, D); `mode_probability`. NaN for what needs
-            an update before there was one.
+            with a cost table, otherwise the weighted mean over the last update's samples; `expected_loss`, the
+            weighted mean of the last update's finite losses; `entropy` in nats, summed over the variables;
+            `step_size`; `effective_sample_size` of the last update; `mode` (K, D); `mode_probability`. Before the
+            first update, those that need one are NaN.
         """
         asng, last = self._state.asng, self._state.last_update
         return {
@@ -258,7 +261,7 @@ class MultiDistributionOptimizer:
         }
 
     def _expected_complexities(self) -> FloatArray:
-        """(K,), exact with a cost table, otherwise as the last update's samples tell."""
+        """(K,), exact with a cost table, otherwise estimated from the last update's samples."""
         if self._costs_DC is None:
             return self._state.last_update.mean_complexity_K.copy()
         return distributions.expected_costs(self._state.asng.probs_KDC, self._costs_DC, self._settings.base_cost)
@@ -279,7 +282,7 @@ class MultiDistributionOptimizer:
     def _draw(self, count: int) -> tuple[IntArray, IntArray]:
         """Returns (N, D) architectures and their (N,) sources, stratified, from the present mixture.
 
-        A seed deals its draws to the distributions from the largest networks' to the smallest networks': by rising
+        A seed gives its draws to the distributions in the order from the largest networks to the smallest: by rising
         coefficient, but by falling target.
         """
         state = self._state
@@ -304,30 +307,30 @@ class MultiDistributionOptimizer:
     def _update(self, batch: Evaluations) -> None:
         """One update of all K distributions  # METHOD steps 4 to 8."""
         state = self._state
-        pool = state.memory.pool(batch)
-        architectures_ND = pool.proposals.architectures
-        log_density_N = state.memory.log_density(pool.proposals, state.num_updates)
+        samples = state.memory.joined_with(batch)
+        architectures_ND = samples.proposals.architectures
+        log_density_N = state.memory.log_density(samples.proposals, state.num_updates)
         log_prob_KN = distributions.log_prob(state.asng.probs_KDC, architectures_ND)
         weights_KN = importance_weights(log_prob_KN, log_density_N)  # METHOD step 4
-        utilities_KN = quantile_utilities(self._scores(pool), weights_KN)  # METHOD step 5
+        utilities_KN = quantile_utilities(self._scores(samples), weights_KN)  # METHOD step 5
         gradient_KDC, moves_K = natural_gradient(  # METHOD step 6
             weights_KN, utilities_KN, architectures_ND, state.asng, self._layout
         )
         state.asng = asng_step(state.asng, gradient_KDC, moves_K, self._asng_settings)  # METHOD steps 7 and 8
         state.num_updates += 1
-        state.memory = state.memory.after_update(pool, len(batch), state.asng.probs_KDC)
+        state.memory = state.memory.after_update(samples, len(batch), state.asng.probs_KDC)
         state.last_update = LastUpdate(
             effective_sample_size_K=effective_sample_sizes(weights_KN),
-            mean_loss_K=weighted_means(weights_KN, pool.losses),
-            mean_complexity_K=weighted_means(weights_KN, pool.complexities),
+            mean_loss_K=weighted_means(weights_KN, samples.losses),
+            mean_complexity_K=weighted_means(weights_KN, samples.complexities),
         )
 
-    def _scores(self, pool: Evaluations) -> FloatArray:
+    def _scores(self, samples: Evaluations) -> FloatArray:
         """(K, N) what each distribution minimises."""
         targets = self._settings.targets
         if targets is not None:
-            return targeted_losses(pool.losses, pool.complexities, targets, self._settings.target_weight)
-        return scalarised_losses(pool.losses, pool.complexities, self.coefficients)
+            return targeted_losses(samples.losses, samples.complexities, targets, self._settings.target_weight)
+        return scalarised_losses(samples.losses, samples.complexities, self.coefficients)
 
 
 def _row_of(values: tuple[float, ...] | None, num_distributions: int) -> FloatArray:

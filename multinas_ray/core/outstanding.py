@@ -1,4 +1,4 @@
-"""Which proposals are out and which are settled: the numbering that both optimisers share.
+"""The numbering of proposals, which both optimisers share, and which of them still await a result.
 
 Notation: D variables, N samples.
 """
@@ -13,13 +13,13 @@ from multinas_ray.core.proposals import Evaluations, Proposals
 
 
 class Outstanding:
-    """The ids that were given, and what became of each: out, told or forgotten.
+    """The ids that were given, and what became of each: pending, told or forgotten.
 
     Args:
-        pending: asked for, neither told nor forgotten, in the order of asking.
-        ledger: told or forgotten.
+        pending: proposals that were asked for and neither told nor forgotten, in the order of asking.
+        ledger: ids that were told or forgotten.
         next_id: the id that is given next.
-        num_ignored: results told again, or told after they were forgotten.
+        num_ignored: number of results that were told a second time, or after they were forgotten.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class Outstanding:
 
     @property
     def pending(self) -> Proposals:
-        """Asked for, neither told nor forgotten, in the order of asking; joined when it is looked at."""
+        """Proposals that were asked for and neither told nor forgotten, in the order of asking."""
         if len(self._parts) > 1:
             self._parts = [Proposals.concatenate(self._parts)]
         return self._parts[0]
 
     def hand_out(self, drawn: Proposals) -> Proposals:
-        """Returns `drawn` under new ids, which are out from now on."""
+        """Returns `drawn` under new ids, which are pending from now on."""
         asked = drawn.with_ids(self.next_id + np.arange(len(drawn)))
         self.next_id += len(drawn)
         self._parts.append(asked)
@@ -47,7 +47,7 @@ class Outstanding:
         """Settles results and returns those that were not settled before, in order; counts the others.
 
         Raises:
-            ConfigError: A complexity is not finite or negative though its loss is finite. Nothing is settled then.
+            ConfigError: A complexity is negative or not finite though its loss is finite. Nothing is settled then.
         """
         fresh = told[self.ledger.is_new(told.proposals.ids)]
         check_complexities(fresh)
@@ -56,7 +56,7 @@ class Outstanding:
         return fresh
 
     def forget(self, proposals_or_ids: Proposals | npt.ArrayLike) -> None:
-        """Settles what will never be told.
+        """Settles proposals whose results will never be told.
 
         Raises:
             ConfigError: Ids are not whole numbers from 0.
@@ -65,11 +65,11 @@ class Outstanding:
         self._settle(checked_ids(ids))
 
     def restart(self, first_id: int, keep: Proposals | None) -> None:
-        """Settles all below `first_id` and below the next unused id but what is kept, which stays out.
+        """Settles every id below `first_id` and below the next unused id, except those kept, which stay pending.
 
         Args:
             first_id: the least id that may be given next.
-            keep: proposals that stay out, unless they are settled.
+            keep: proposals that stay pending, unless they are settled already.
 
         Raises:
             ConfigError: `first_id` is negative.

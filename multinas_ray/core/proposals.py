@@ -1,4 +1,4 @@
-"""Architectures drawn from the mixture, with the density each was drawn with, and what their evaluation gave.
+"""Architectures drawn from the mixture, with the density each was drawn with, and the results of their evaluation.
 
 Notation: D variables, N samples.
 """
@@ -22,8 +22,8 @@ Rows: TypeAlias = int | np.integer | slice | Sequence[int] | IntArray | BoolArra
 class Proposals:
     """N architectures to evaluate. Arrays are copied in, checked, and read-only.
 
-    What is recorded at the draw never changes (docs/METHOD.md step 1), so a result may come back at any time,
-    in any order and in any part, and still gets the right weight.
+    What is recorded at the draw never changes (docs/METHOD.md step 1). So results may come back at any time, in any
+    order and in any portions, and still get the right weight.
 
     Raises:
         ConfigError: An array has the wrong shape, holds something other than whole numbers (log_q: finite
@@ -35,12 +35,11 @@ class Proposals:
     log_q: FloatArray
     """(N,) log density of the mixture at the draw, in nats."""
     sources: IntArray
-    """(N,) which of the K distributions each was drawn from; -1 for none. For the record: no update uses
-    it."""
+    """(N,) which of the K distributions each was drawn from; -1 for none. It is recorded only; no update uses it."""
     ids: IntArray
     """(N,) number of each proposal, never given twice."""
     drawn_at: IntArray
-    """(N,) number of updates done when it was drawn; -1 for a sample of some other density than an
+    """(N,) number of updates done when it was drawn; -1 for a sample that was drawn from another density than the
     optimiser's mixture."""
 
     def __post_init__(self) -> None:
@@ -55,10 +54,10 @@ class Proposals:
         object.__setattr__(self, "log_q", log_q)
         if not np.isfinite(log_q).all() or (log_q > 1e-9).any():
             raise ConfigError(
-                "log_q must be finite and at most 0 (the log of a probability); pass it on as it was drawn"
+                "log_q must be finite and at most 0 (the log of a probability): give it as `ask` returned it"
             )
         if (self.ids < 0).any():
-            raise ConfigError(f"ids must not be negative, got {int(self.ids.min())}; pass them on as they were drawn")
+            raise ConfigError(f"ids must not be negative, got {int(self.ids.min())}: give them as `ask` returned them")
 
     def __len__(self) -> int:
         return len(self.architectures)
@@ -76,9 +75,9 @@ class Proposals:
     def concatenate(parts: Sequence["Proposals"]) -> "Proposals":
         """Joins proposals of the same D, in order; `parts` must not be empty."""
         if not parts:
-            raise ConfigError("Proposals.concatenate needs at least one part, got none")
+            raise ConfigError("Proposals.concatenate must get at least one part, got none")
         if len({part.architectures.shape[1] for part in parts}) > 1:
-            raise ConfigError("Proposals.concatenate needs parts of the same number of variables")
+            raise ConfigError("parts of Proposals.concatenate must have the same number of variables")
         parts = [part for part in parts if len(part)] or parts[:1]
         if len(parts) == 1:
             return parts[0]
@@ -100,7 +99,7 @@ class Proposals:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evaluations:
-    """Proposals with what their evaluation gave, row by row; read-only copies."""
+    """Proposals with the results of their evaluation, row by row; read-only copies."""
 
     proposals: Proposals
     losses: FloatArray
@@ -136,7 +135,7 @@ class Evaluations:
 
 
 def _of_checked(kind: type[KindT], columns: dict[str, Any]) -> KindT:
-    """Makes a `kind` of new arrays whose rows come from checked ones, without checking them again."""
+    """Makes a `kind` from new arrays whose rows come from checked ones, without checking them again."""
     made = object.__new__(kind)
     for column in columns.values():
         if isinstance(column, np.ndarray):

@@ -1,4 +1,4 @@
-"""What a search asks of an optimiser, whatever its kind.
+"""The interface that every kind of optimiser has.
 
 Notation: K distributions, D variables, C categories (padded), N samples.
 """
@@ -15,10 +15,10 @@ from multinas_ray.core.proposals import Proposals
 class Optimizer(Protocol):
     """K distributions over architectures that learn from told results.
 
-    Distributions are numbered as their goals are listed, from 0; both coefficients and targets rise. Telling depends on
-    the settings and on the told results in their order alone, so that a record of a search, told again, gives its
-    distributions again; where an optimiser draws while it is told, also on the seed. `MultiDistributionOptimizer` says
-    in full what each method does, and which errors it raises.
+    Distributions are numbered from 0 in the order of their goals; both coefficients and targets rise. What the
+    distributions become depends only on the settings and on the told results in their order, and on the seed where an
+    optimiser draws while it is told results. So the record of a search, replayed, leads to the same distributions.
+    `MultiDistributionOptimizer` says in full what each method does and which errors it raises.
     """
 
     @property
@@ -27,11 +27,11 @@ class Optimizer(Protocol):
 
     @property
     def samples_per_update(self) -> int:
-        """N, how many told results make an update."""
+        """N, the number of told results that make an update."""
 
     @property
     def results_to_step(self) -> int:
-        """How many results more change anything: until then telling them one by one or at once is the same."""
+        """Results still missing until something changes; telling these one by one or at once makes no difference."""
 
     @property
     def num_updates(self) -> int:
@@ -39,11 +39,11 @@ class Optimizer(Protocol):
 
     @property
     def num_told(self) -> int:
-        """Results taken in so far, without the ignored ones."""
+        """Results told so far, without the ignored ones."""
 
     @property
     def num_ignored(self) -> int:
-        """Results told again, or told after they were forgotten."""
+        """Results that were told a second time, or after they were forgotten."""
 
     @property
     def probs(self) -> FloatArray:
@@ -56,25 +56,25 @@ class Optimizer(Protocol):
         """Reports on each distribution, by the names that `MultiDistributionOptimizer.diagnostics` has."""
 
     def pending(self) -> Proposals:
-        """Returns what was asked for and neither told nor forgotten, in the order of asking."""
+        """Returns the proposals that were asked for and neither told nor forgotten, in the order of asking."""
 
     def ask(self, n: int | None = None) -> Proposals:
         """Returns the next `n` proposals (samples_per_update if None) with new ids."""
 
     def sample(self, n: int) -> IntArray:
-        """Returns (n, D) architectures drawn afresh from the present mixture, not to be told."""
+        """Returns (n, D) architectures drawn anew from the present mixture; their results cannot be told."""
 
     def tell(self, proposals: Proposals, losses: npt.ArrayLike, complexities: npt.ArrayLike) -> int:
-        """Takes (N,) minimised losses and (N,) normalised complexities in; returns the number of updates made."""
+        """Takes (N,) minimised losses and (N,) normalised complexities; returns the number of updates made."""
 
     def forget(self, proposals_or_ids: Proposals | npt.ArrayLike) -> None:
         """Settles proposals whose results will never come."""
 
     def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep: Proposals | None = None) -> None:
-        """Goes on after a crash: what was drawn and not told is dropped, and drawing begins anew under new ids."""
+        """Continues after a crash: proposals without a result are dropped, and new ones are drawn under new ids."""
 
     def set_coefficients(self, coefficients: Iterable[float]) -> None:
-        """Gives the K distributions their coefficients, before anything was told."""
+        """Gives the K distributions their coefficients, before any result was told."""
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the whole state as nested dicts of numbers, strings, lists, None and new numpy arrays."""

@@ -14,10 +14,10 @@ class StateReader:
 
     Args:
         data: should be a dict with string keys.
-        path: where it stands, for the errors.
+        path: where the dict is within the whole state, for error messages.
 
     Raises:
-        StateError: From every method, where the data is not what was asked for.
+        StateError: Every method raises it where the data is not of the kind that the method reads.
     """
 
     def __init__(self, data: object, path: str) -> None:
@@ -51,7 +51,7 @@ class StateReader:
         return int(found)
 
     def digits(self, name: str, below: int) -> int:
-        """Returns the whole number that the string under `name` spells."""
+        """Returns the whole number that the string under `name` holds as digits."""
         found = self._take(name)
         if not (isinstance(found, str) and found.isascii() and found.isdigit() and int(found) < below):
             raise StateError(f"{self.path}.{name}: expected the digits of a number, found {_describe(found)}")
@@ -69,14 +69,14 @@ class StateReader:
         return self._array(name, shape, np.int64)
 
     def finish(self) -> None:
-        """Checks that nothing was left unread."""
+        """Checks that every key was read."""
         unknown = sorted(str(name) for name in self._data if name not in self._read)
         if unknown:
             raise StateError(f"{self.path}: expected only {sorted(self._read)}, found also {unknown}")
 
     def _take(self, name: str) -> Any:
         if name not in self._data:
-            raise StateError(f"{self.path}.{name}: expected, found nothing")
+            raise StateError(f"{self.path}.{name} is missing")
         self._read.add(name)
         return self._data[name]
 

@@ -1,7 +1,7 @@
-"""Sample reuse: the last updates' samples, weighted by the mixture of all that produced them.
+"""Sample reuse: the last updates' samples, weighted by the mixture of all distributions that produced them.
 
 Notation: K distributions, D variables, C categories (padded), N samples, G groups of samples drawn at the
-same update. docs/METHOD.md, "Sample reuse". Right for fixed losses; while weights train, old losses age.
+same update. docs/METHOD.md, "Sample reuse". It is right for fixed losses; while weights train, old losses age.
 """
 
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from multinas_ray.core.importance import balance_log_density
 from multinas_ray.core.proposals import Evaluations, Proposals
 
 LATENESS = 16
-"""For how many updates more than the memory itself the probabilities are kept, so that late samples can join
-the balance heuristic too. Later ones keep the density they were drawn with: exact as well, of larger
-variance. [ours]"""
+"""The probabilities are kept for this many updates more than the samples, so that late samples can join the balance
+heuristic too. Samples that are later still keep the density they were drawn with, which is exact as well but has a
+larger variance. [ours]"""
 
 
 @dataclass(frozen=True, eq=False)
 class SampleMemory:
-    """What earlier updates leave behind; never changed in place.
+    """Samples and probabilities kept from earlier updates; never changed in place.
 
-    It depends on the told record alone, so that folding the record gives it again.
+    The memory depends on the told results alone, so that replaying a record gives it again.
     """
 
     num_updates_kept: int
@@ -39,19 +39,19 @@ class SampleMemory:
         history = probs_KDC[None] if num_updates_kept else probs_KDC[None][:0]
         return cls(num_updates_kept, Evaluations.empty(probs_KDC.shape[1]), history)
 
-    def pool(self, batch: Evaluations) -> Evaluations:
-        """Returns what an update works on: the remembered samples, then the new ones."""
+    def joined_with(self, batch: Evaluations) -> Evaluations:
+        """Returns the samples of one update: the remembered ones, then the new ones."""
         return Evaluations.concatenate([self.evaluations, batch]) if len(self.evaluations) else batch
 
     def log_density(self, proposals: Proposals, num_updates: int) -> FloatArray:
-        """Returns (N,): the log density that makes the pool's weights unbiased.
+        """Returns (N,): the log density that makes the importance weights unbiased.
 
         Without memory this is the density each sample was drawn with (METHOD step 4). With memory, samples
-        whose mixtures are known share the balance heuristic's density; any other keeps its own, which leaves
-        the pool's mean unbiased, since each of the two parts is unbiased by itself.
+        whose mixtures are known share the balance heuristic's density. Any other keeps its own, which leaves
+        the mean over all samples unbiased, since each of the two parts is unbiased by itself.
 
         Args:
-            proposals: the pool.
+            proposals: all samples of the update.
             num_updates: updates done so far, the number of the last kept probabilities.
         """
         first = num_updates - len(self.probs_HKDC) + 1
@@ -67,10 +67,10 @@ class SampleMemory:
         log_density_N[known_N] = balance_log_density(log_mixture_GN, counts_G)
         return log_density_N
 
-    def after_update(self, pool: Evaluations, batch_size: int, probs_KDC: FloatArray) -> "SampleMemory":
-        """Returns the memory once an update on `pool` has led to `probs_KDC`."""
+    def after_update(self, samples: Evaluations, batch_size: int, probs_KDC: FloatArray) -> "SampleMemory":
+        """Returns the memory after an update on `samples` that led to `probs_KDC`."""
         if not self.num_updates_kept:
             return self
-        num_rows = min(len(pool), self.num_updates_kept * batch_size)
+        num_rows = min(len(samples), self.num_updates_kept * batch_size)
         history = np.concatenate([self.probs_HKDC, probs_KDC[None]])[-(self.num_updates_kept + LATENESS + 1) :]
-        return SampleMemory(self.num_updates_kept, pool[len(pool) - num_rows :], history)
+        return SampleMemory(self.num_updates_kept, samples[len(samples) - num_rows :], history)

@@ -1,4 +1,4 @@
-"""Random generators of the core: where a seed becomes one, and how one becomes plain data and is read again."""
+"""Random generators of the core: making one from a seed, and writing its state as plain data and reading it back."""
 
 from collections.abc import Iterable, Sequence
 from numbers import Integral
@@ -30,7 +30,7 @@ def plain_generator(rng: np.random.Generator) -> dict[str, Any]:
     raw = rng.bit_generator.state
     return {
         "bit_generator": raw["bit_generator"],
-        "state": str(raw["state"]["state"]),  # 128 bits: more than other readers of JSON hold in a number
+        "state": str(raw["state"]["state"]),  # 128 bits, which is more than other readers of JSON keep in a number
         "inc": str(raw["state"]["inc"]),
         "has_uint32": int(raw["has_uint32"]),
         "uinteger": int(raw["uinteger"]),

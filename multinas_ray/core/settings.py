@@ -1,4 +1,4 @@
-"""What an optimiser is told of a search, and how one is made from it: the extension point of optimisers.
+"""The settings from which an optimiser is made: the extension point for kinds of optimisers.
 
 Notation: K distributions, D variables, C categories (padded), N samples.
 """
@@ -36,9 +36,9 @@ _kinds: Registry[type[OptimizerSettings]] = Registry(
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
-    """Everything that decides how results move the distributions: plain data, checked.
+    """Everything that decides how results change the distributions; plain data, checked.
 
-    A kind of optimiser has a subclass of its own, with the fields that only this kind has:
+    Each kind of optimiser has a subclass of its own, with the fields that only this kind has:
 
         @register_optimizer
         @checked
@@ -51,7 +51,7 @@ class OptimizerSettings:
                 return MyOptimizer(self, seed)
 
     Raises:
-        ConfigError: a setting breaks a rule; the message says which.
+        ConfigError: A setting breaks a rule; the message says which.
     """
 
     kind: ClassVar[str]
@@ -70,24 +70,25 @@ class OptimizerSettings:
     targets: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
     """(K,) T_k, strictly increasing complexities near which the distributions search; see `targets.targeted_losses`."""
     target_weight: Annotated[float, Gt(0)] = TARGET_WEIGHT
-    """What being far from a target weighs there."""
+    """Weight of the distance from the target in what a distribution with a target minimises."""
     num_distributions: Annotated[int, Ge(1)] | None = None
-    """K. Needed where coefficients are set later, by `set_coefficients`; else their number, or that of the targets."""
+    """K. It is needed only where coefficients are set later, by `set_coefficients`; otherwise it is the number of
+    coefficients or targets."""
     samples_per_update: int | None = None
-    """N, results that an update takes, a multiple of K; None: the kind's default, 2 K for most."""
+    """N, the number of results that make an update, a multiple of K; None: the kind's default, 2 K for most."""
     memory: Annotated[int, Ge(0)] = 0
-    """Each update uses the samples of this many earlier updates again; for losses that do not drift. 0: off."""
+    """Each update uses the samples of this many earlier updates again. It is for losses that do not drift; 0: off."""
     margin_scale: Annotated[float, Gt(0)] = 1.0
     """Factor on the smallest probability that a category may have."""
     cost_table: Annotated[npt.ArrayLike | None, Unchecked()] = None
-    """(D, C) costs of an additive complexity, in the unit of the told complexities, entries beyond a variable's
-    categories ignored. It makes expected complexities exact. Kept as rows of numbers, zero in the padding."""
+    """(D, C) costs of an additive complexity, in the unit of the told complexities; entries beyond a variable's
+    categories are ignored. It makes expected complexities exact. It is kept as rows of numbers, zero in the padding."""
     base_cost: float = 0.0
     """Constant part of that complexity."""
 
     def make(self, seed: int | Sequence[int] | None) -> Optimizer:
         """Returns the optimiser of these settings; see `make_optimizer`."""
-        raise NotImplementedError(f"{type(self).__name__} must have a method make, which returns its optimiser")
+        raise NotImplementedError(f"{type(self).__name__} must have a method `make` that returns its optimiser")
 
     def __post_init__(self) -> None:
         if self.coefficients is not None and self.targets is not None:
@@ -95,7 +96,7 @@ class OptimizerSettings:
         goals = self.coefficients or self.targets
         if goals is None and self.num_distributions is None:
             raise ConfigError(
-                "coefficients, targets or num_distributions must tell how many distributions there are; give one"
+                "the number of distributions must be known: give coefficients, targets or num_distributions"
             )
         for name in ("coefficients", "targets"):
             _check_rising(name, getattr(self, name) or ())
@@ -125,23 +126,23 @@ class OptimizerSettings:
         return self.samples_per_update
 
     def check_goals(self) -> None:
-        """Check that it is known what the distributions search for.
+        """Check that the goals of the distributions are known.
 
         Raises:
-            ConfigError: coefficients are to be set and are not yet.
+            ConfigError: The coefficients are not set yet.
         """
         if self.coefficients is None and self.targets is None:
-            raise ConfigError("results can be told once coefficients are known; call set_coefficients first")
+            raise ConfigError("coefficients must be known before results are told: call set_coefficients first")
 
     @property
     def size(self) -> int:
-        """K, as a number that is known."""
+        """K; unlike `num_distributions` it is never None."""
         assert self.num_distributions is not None
         return self.num_distributions
 
     @property
     def update_size(self) -> int:
-        """N, as a number that is known."""
+        """N; unlike `samples_per_update` it is never None."""
         assert self.samples_per_update is not None
         return self.samples_per_update
 
@@ -156,20 +157,20 @@ class OptimizerSettings:
         return None if self.cost_table is None else np.array(self.cost_table, dtype=np.float64)
 
     def fields(self) -> dict[str, Any]:
-        """All settings by name, as arguments that make them again."""
+        """All settings by name, as arguments from which equal settings can be made."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON description; `settings_from_dict` gives the settings again."""
+        """Plain JSON description, from which `settings_from_dict` makes equal settings."""
         return {"kind": self.kind, **{name: _listed(value) for name, value in self.fields().items()}}
 
     def identity(self) -> dict[str, Any]:
-        """What a saved state must share with the optimiser that loads it: all but what only reports are made of."""
+        """The settings that a saved state must share with the optimiser that loads it: all but those of reports."""
         return {name: value for name, value in self.to_dict().items() if name not in ("cost_table", "base_cost")}
 
 
 def register_optimizer(settings: SettingsClass) -> SettingsClass:
-    """Make a kind of optimiser known by its settings' `kind`; use it as a decorator of the settings' class.
+    """Register a kind of optimiser under its settings' `kind`; use it as a decorator of the settings' class.
 
     A search then takes the optimiser by this name (`optimizer=` of `OneShotSearchConfig` and of `MultiNASSearch`).
 
@@ -177,7 +178,7 @@ def register_optimizer(settings: SettingsClass) -> SettingsClass:
         The class, unchanged.
 
     Raises:
-        ConfigError: another kind has the name already.
+        ConfigError: Another kind has the name already.
     """
     _kinds.add(settings.kind, settings)
     return settings
@@ -187,7 +188,7 @@ def optimizer_kind(name: str) -> type[OptimizerSettings]:
     """Returns the settings' class of a kind of optimiser.
 
     Raises:
-        ConfigError: no kind of this name is registered.
+        ConfigError: No kind of this name is registered.
     """
     return _kinds.find(name)
 
@@ -196,7 +197,7 @@ def settings_from_dict(description: Mapping[str, Any]) -> OptimizerSettings:
     """Returns the settings that `OptimizerSettings.to_dict` described.
 
     Raises:
-        ConfigError: no kind of its name is registered, or a setting breaks its rule.
+        ConfigError: No kind of its name is registered, or a setting breaks its rule.
     """
     fields = dict(description)
     return optimizer_kind(fields.pop("kind", ""))(**fields)
@@ -210,7 +211,7 @@ def make_optimizer(settings: OptimizerSettings, *, seed: int | Sequence[int] | N
         seed: of the draws; a whole number, a sequence of them, or None for one from the operating system.
 
     Raises:
-        ConfigError: the seed breaks its rule.
+        ConfigError: The seed breaks its rule.
     """
     return settings.make(seed)
 
@@ -231,7 +232,7 @@ def _checked_costs(cost_table: npt.ArrayLike, num_categories: Sequence[int]) -> 
         table = np.array(cost_table, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"cost_table must be numbers in rows of equal length, pad short rows with 0: {error}"
+            f"cost_table must be numbers in rows of equal length; pad short rows with 0 ({error})"
         ) from error
     if table.ndim != 2 or len(table) != len(valid_DC) or table.shape[1] < valid_DC.shape[1]:
         raise ConfigError(
@@ -246,5 +247,5 @@ def _checked_costs(cost_table: npt.ArrayLike, num_categories: Sequence[int]) -> 
 
 
 def _listed(value: Any) -> Any:
-    """Tuples as the lists that JSON gives back."""
+    """Replace tuples by lists, as reading JSON does."""
     return [_listed(each) for each in value] if isinstance(value, tuple) else value

@@ -27,7 +27,7 @@ COUNTERS = ("num_updates", "num_told")
 
 @dataclass(frozen=True, eq=False)
 class LastUpdate:
-    """What the report needs of the last update's weights; NaN before there was one."""
+    """Figures of the last update for reports; NaN before the first update."""
 
     effective_sample_size_K: FloatArray
     mean_loss_K: FloatArray
@@ -36,16 +36,16 @@ class LastUpdate:
 
 @dataclass(eq=False)
 class OptimizerState:
-    """Everything that changes. Its arrays are replaced, never written."""
+    """Everything that changes. Arrays are replaced as a whole and never written in place."""
 
     asng: ASNGState
     rng: np.random.Generator
     memory: SampleMemory
     outstanding: Outstanding
     queue: Proposals
-    """Drawn, not asked for yet; their ids are given at the asking."""
+    """Drawn but not asked for yet; they get their ids when they are asked for."""
     batch: Evaluations
-    """Told, waiting for the update they will enter; fewer than samples_per_update."""
+    """Results that were told and wait for their update; fewer than samples_per_update."""
     last_update: LastUpdate
     num_updates: int = 0
     num_told: int = 0
@@ -122,7 +122,7 @@ def read_state(data: object, settings: OptimizerSettings, constants: ASNGSetting
 
 
 def _check_together(state: OptimizerState, samples_per_update: int) -> None:
-    """Checks what holds between the parts."""
+    """Checks that the parts agree with each other."""
     num_batch = state.num_told - state.num_updates * samples_per_update
     if len(state.batch) != num_batch or not 0 <= num_batch < samples_per_update:
         raise StateError(
@@ -160,7 +160,7 @@ def _read_probs(reader: StateReader, shape: tuple[int | None, ...], layout: Cate
     if not sums_to_one or (probs[..., layout.valid_DC] <= 0.0).any() or probs[..., ~layout.valid_DC].any():
         raise StateError(
             f"{reader.path}.probs: expected positive probabilities that sum to 1 over each variable's "
-            "categories and zeros in the padding, found others"
+            "categories and zeros in the padding, found other values"
         )
     return probs
 
@@ -194,7 +194,7 @@ def read_outstanding(
     pending, ledger = read_proposals(root.section("pending"), layout), _read_ledger(root.section("settled"))
     if not ledger.is_new(pending.ids).all():
         raise StateError(
-            f"{root.path}.pending.ids: expected distinct ids that {root.path}.settled does not hold, found others"
+            f"{root.path}.pending.ids: expected distinct ids that {root.path}.settled does not hold, found other values"
         )
     used = [ledger.watermark, *(ledger.settled_above + 1), *(pending.ids + 1)]
     if next_id < max(used):
@@ -206,7 +206,7 @@ def _read_ledger(reader: StateReader) -> Ledger:
     ledger = Ledger(reader.integer("watermark"), reader.integers("above", (None,)))
     above = ledger.settled_above
     if len(above) and (above[0] <= ledger.watermark or (np.diff(above) <= 0).any()):
-        raise StateError(f"{reader.path}.above: expected increasing ids above {ledger.watermark}, found others")
+        raise StateError(f"{reader.path}.above: expected increasing ids above {ledger.watermark}, found other values")
     reader.finish()
     return ledger
 
@@ -217,7 +217,7 @@ def read_proposals(reader: StateReader, layout: CategoryLayout, finish: bool = T
     shape_N = (len(architectures),)
     if (architectures < 0).any() or (architectures > layout.last_D).any():
         raise StateError(
-            f"{reader.path}.architectures: expected categories below {layout.num_categories}, found others"
+            f"{reader.path}.architectures: expected categories below {layout.num_categories}, found other values"
         )
     columns = {name: reader.integers(name, shape_N) for name in ("sources", "ids", "drawn_at")}
     log_q = reader.floats("log_q", shape_N)
@@ -234,7 +234,9 @@ def _read_evaluations(reader: StateReader, layout: CategoryLayout, finish: bool 
     columns = {name: reader.floats(name, (len(proposals),), finite=False) for name in ("losses", "complexities")}
     bad = np.isfinite(columns["losses"]) & ~(np.isfinite(columns["complexities"]) & (columns["complexities"] >= 0.0))
     if bad.any():
-        raise StateError(f"{reader.path}.complexities: expected at least 0 where the loss is finite, found others")
+        raise StateError(
+            f"{reader.path}.complexities: expected at least 0 where the loss is finite, found other values"
+        )
     if finish:
         reader.finish()
     return Evaluations(proposals=proposals, **columns)

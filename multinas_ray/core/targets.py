@@ -1,4 +1,4 @@
-"""What each distribution minimises where complexities are wanted, not weighed: the loss, held near a target.
+"""What each distribution minimises where goals are targets and not coefficients: the loss, held near a target.
 
 Notation: K distributions, N samples. docs/METHOD.md, "Targets instead of coefficients".
 """
@@ -9,11 +9,12 @@ import numpy.typing as npt
 from multinas_ray.core.arrays import FloatArray
 
 TARGET_WEIGHT = 7.0
-"""Default weight of the distance from a target. It keeps the modes of NAS-Bench-Macro near theirs; at 2 they stay a
-third above. docs/experiments.md, "Targets". [ours]"""
+"""Default weight of the distance from a target. On NAS-Bench-Macro it keeps the modes near their targets; with 2 they
+stay a third above. docs/experiments.md, "Targets". [ours]"""
 BELOW_SHARE = 0.5
-"""What a complexity below its target costs, as a share of what one as far above costs: a network as good and smaller is
-welcome, one above cannot be used. At 1 the choices were no better, and more modes above their targets. [ours]"""
+"""The penalty for a complexity below its target, as a share of the penalty for one as far above: a smaller network that
+is as good is welcome, and a larger one cannot be used. With 1 the choices were no better, and more modes were above
+their targets. [ours]"""
 SPREAD_QUANTILES = (0.25, 0.75)
 
 
@@ -23,10 +24,10 @@ def targeted_losses(
     """Returns (K, N): what the K distributions minimise; +inf (ranks worst) where the loss is not finite.
 
     ``L_i / S + weight * max(x, -BELOW_SHARE * x)`` with ``x = R_i / T_k - 1`` and S the interquartile range of the
-    samples' finite losses, or their whole range where that is 0. So what an update does is the same for a L + b, a > 0,
-    as for L, and one weight serves any loss. The distance is the absolute reward of TuNAS (Bender et al., CVPR 2020);
-    the division by S and the gentler slope below are ours. Unlike a weight of the complexity alone, it reaches the
-    concave parts of a front, and keeps networks large where a supernet's losses hardly tell what size is worth.
+    samples' finite losses, or their whole range where that is 0. So an update does the same for a L + b, a > 0, as for
+    L, and one weight serves any loss. The distance is the absolute reward of TuNAS (Bender et al., CVPR 2020); the
+    division by S and the gentler slope below are ours. Unlike a weighted sum with the complexity, it reaches the
+    concave parts of a front, and it keeps networks large where a supernet's losses hardly show what size is worth.
 
     Args:
         losses_N: losses; NaN and both infinities mean a failed evaluation.
@@ -45,7 +46,7 @@ def targeted_losses(
 
 
 def _spread(losses: FloatArray) -> float:
-    """A positive scale of finite losses; 1 where they are all equal or further apart than floats go."""
+    """A positive scale of finite losses; 1 where they are all equal or their range overflows."""
     if not len(losses):
         return 1.0
     with np.errstate(over="ignore", invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Utilities: what a sample's rank among the weighted samples is worth to each distribution.
+"""Utilities: the value that a sample has for each distribution, by its rank among the weighted samples.
 
 Notation: K distributions, N samples. docs/METHOD.md step 5, the tie-aware form of IGO (Ollivier et al., JMLR
 2017).
@@ -31,8 +31,8 @@ def quantile_utilities(scores_KN: FloatArray, weights_KN: FloatArray) -> FloatAr
     """Returns (K, N): u_ki, the mean of s over the weighted quantiles that sample i and its ties fill.
 
     METHOD step 5: s is +1 up to the first quarter, -1 from the last quarter on, 0 between. Quantiles are
-    normalised by the weights' sum [ours]; where that is zero, every utility is 0. Ties are exact equality. A
-    sample of zero weight gets the value of s at its place, which no sum will count.
+    normalised by the weights' sum [ours]; where that is zero, every utility is 0. Only exactly equal values are ties.
+    A sample of zero weight gets the value of s at its place; it does not enter any sum.
     """
     order_KN = scores_KN.argsort(axis=1)
     sorted_scores_KN = np.take_along_axis(scores_KN, order_KN, axis=1)
@@ -57,8 +57,8 @@ def _tied_quantiles(sorted_scores_KN: FloatArray, sorted_weights_KN: FloatArray)
     total_K = cumulative_KN[:, -1:]
     cumulative_KN /= np.where(total_K > 0.0, total_K, 1.0)
     changes_KN = sorted_scores_KN[:, 1:] != sorted_scores_KN[:, :-1]
-    # Cumulative weights do not fall: q^< is the largest seen at a start of ties, q^<= the least yet to come
-    # at an end.
+    # Cumulative weights never decrease: q^< is the largest value so far at a start of ties, and q^<= the least
+    # value still to come at an end of ties.
     below_KN = np.zeros_like(cumulative_KN)
     below_KN[:, 1:] = np.where(changes_KN, cumulative_KN[:, :-1], 0.0)
     np.maximum.accumulate(below_KN, axis=1, out=below_KN)

@@ -280,7 +280,7 @@ def test_coefficients_are_fixed_by_the_first_result():
     with pytest.raises(ConfigError, match="increasing"):
         optimizer.set_coefficients([0.0, 2.0, 1.0])
     tell(optimizer, optimizer.ask(1))
-    with pytest.raises(ConfigError, match="1 were told"):
+    with pytest.raises(ConfigError, match="before any result is told, got them after 1"):
         optimizer.set_coefficients([0.0, 1.0, 2.0])
 
 

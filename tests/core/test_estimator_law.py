@@ -96,15 +96,15 @@ def test_a_fixed_variable_has_no_gradient_not_even_from_rounding(seed):
     assert (gradient_KDC[:, 1] == 0.0).all()
 
 
-def test_a_pools_density_by_hand():
+def test_the_density_of_joined_samples_by_hand():
     history_HKDC = np.stack([random_probs(seed=30 + h) for h in range(2)])
     memory = SampleMemory(2, Evaluations.empty(4), history_HKDC)
     rows, own = np.array([5, 6, 7, 8, 9]), np.array([-1.0, -2.0, -3.0, -4.0, -5.0])
-    pool = evaluations_of(rows, np.array([3, 19, 20, 20, 21]), own)
+    samples = evaluations_of(rows, np.array([3, 19, 20, 20, 21]), own)
     mixtures_HN = [np.exp(log_mixture(log_prob(probs, SPACE_ND[rows]))) for probs in history_HKDC]
     shared = np.log(mixtures_HN[0] / 3 + 2 * mixtures_HN[1] / 3)
     expected = [-1.0, *shared[1:4], -5.0]  # 3 is too old, and 21 cannot be from this run
-    np.testing.assert_allclose(memory.log_density(pool.proposals, num_updates=20), expected, rtol=1e-12)
+    np.testing.assert_allclose(memory.log_density(samples.proposals, num_updates=20), expected, rtol=1e-12)
 
 
 def evaluations_of(rows_N, drawn_at_N, log_q_N):
@@ -118,13 +118,13 @@ def evaluations_of(rows_N, drawn_at_N, log_q_N):
     return Evaluations(proposals=proposals, losses=np.zeros(len(rows_N)), complexities=np.zeros(len(rows_N)))
 
 
-def test_pool_of_several_draws_is_unbiased():
-    """Sums, over all architectures in each place of a pool, of the pool's estimate of sum_a p_k(a) g(a).
+def test_samples_of_several_draws_are_unbiased():
+    """Sums, over all architectures in each place of a set of samples, of the estimate of sum_a p_k(a) g(a).
 
-    The pool has a sample too old for its mixture to be known (it keeps its own density), one of update 19 and
+    The set has a sample too old for its mixture to be known (it keeps its own density), one of update 19 and
     two of update 20. The estimate is a mean of one term per sample, so its expectation is the mean of the
     terms' expectations, each under the density that sample was drawn with: the balance
-    heuristic's density is a function of the counts of the pool alone, so the terms do not depend on each
+    heuristic's density is a function of the counts of the set alone, so the terms do not depend on each
     other.
     """
     history_HKDC = np.stack([random_probs(seed=30 + h) for h in range(2)])
@@ -142,9 +142,9 @@ def test_pool_of_several_draws_is_unbiased():
             rows[place] = a
             drawn = zip(drawing_probs, SPACE_ND[rows], strict=True)
             own_4 = np.array([log_mixture(log_prob(probs, row[None]))[0] for probs, row in drawn])
-            pool = evaluations_of(rows, drawn_at_4, own_4)
-            log_density_4 = memory.log_density(pool.proposals, num_updates=20)
-            weights_K4 = importance_weights(log_prob(probs_KDC, pool.proposals.architectures), log_density_4)
+            samples = evaluations_of(rows, drawn_at_4, own_4)
+            log_density_4 = memory.log_density(samples.proposals, num_updates=20)
+            weights_K4 = importance_weights(log_prob(probs_KDC, samples.proposals.architectures), log_density_4)
             expectation_K += np.exp(log_q_N[a]) * weights_K4[:, place] * value_N[a] / 4
     exact_K = np.exp(log_prob(probs_KDC, SPACE_ND)) @ value_N
     np.testing.assert_allclose(expectation_K, exact_K, rtol=1e-10)

@@ -72,7 +72,7 @@ def test_coefficients_may_come_before_the_first_result(kind: str) -> None:
     asked, same = known.ask(4), later.ask(4)
     np.testing.assert_array_equal(same.architectures, asked.architectures)
     assert np.isnan(later.diagnostics()["coefficient"]).all()
-    with pytest.raises(ConfigError, match="results can be told once coefficients are known; call set_coefficients"):
+    with pytest.raises(ConfigError, match="coefficients must be known before results are told: call set_coefficients"):
         later.tell(same, np.zeros(4), np.zeros(4))
     assert (later.num_told, len(later.pending())) == (0, 4)
     later.set_coefficients(COEFFICIENTS)
@@ -91,7 +91,7 @@ def test_a_state_is_of_its_settings_but_for_the_costs_of_reports() -> None:
 
 
 def test_a_screened_optimiser_takes_no_targets() -> None:
-    with pytest.raises(ConfigError, match="weighs complexities; give it coefficients in place of targets"):
+    with pytest.raises(ConfigError, match="does not take targets: give coefficients"):
         ScreenedSettings(targets=(0.5,), **OPTIONS)
 
 
@@ -145,5 +145,5 @@ def test_a_kind_must_make_its_optimiser() -> None:
     class Half(OptimizerSettings):
         kind: ClassVar[str] = "half"
 
-    with pytest.raises(NotImplementedError, match="Half must have a method make"):
+    with pytest.raises(NotImplementedError, match="Half must have a method `make`"):
         make_optimizer(Half(coefficients=COEFFICIENTS, **OPTIONS), seed=0)

@@ -153,7 +153,7 @@ def with_entry(value, index=0):
 DAMAGES = [
     ("version", 2, r"state\.version: expected 4, found int 2"),
     ("version", True, r"state\.version: expected 4, found bool True"),
-    ("version", DELETE, r"state\.version: expected, found nothing"),
+    ("version", DELETE, r"state\.version is missing"),
     ("extra", 1, r"state: expected only .*, found also \['extra'\]"),
     ("counters.extra", 1, r"state\.counters: expected only .*, found also \['extra'\]"),
     ("rng", [1], r"state\.rng: expected a dict, found list \[1\]"),
@@ -189,7 +189,7 @@ DAMAGES = [
         r"state\.distributions\.probs: expected finite numbers, found nan",
     ),
     ("distributions.probs", with_entry(0.9), r"state\.distributions\.probs: expected positive probabilities"),
-    ("distributions.probs", lambda a: np.roll(a, 1, axis=2), r"zeros in the padding, found others"),
+    ("distributions.probs", lambda a: np.roll(a, 1, axis=2), r"zeros in the padding, found other values"),
     (
         "distributions.path",
         with_entry(np.inf),
@@ -225,7 +225,7 @@ DAMAGES = [
     ("batch.losses", lambda a: a[:0], r"state\.batch\.losses: expected an array of float64 of shape"),
     ("batch.complexities", with_entry(-1.0), r"state\.batch\.complexities: expected at least 0"),
     ("memory.probs", lambda a: a[:-1], r"state\.memory\.probs: expected an array of float64 of shape"),
-    ("memory.ids", DELETE, r"state\.memory\.ids: expected, found nothing"),
+    ("memory.ids", DELETE, r"state\.memory\.ids is missing"),
     ("last_update.mean_loss", lambda a: a[:1], r"state\.last_update\.mean_loss: expected an array"),
 ]
 

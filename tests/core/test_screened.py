@@ -10,7 +10,7 @@ from multinas_ray import ConfigError, MultiDistributionOptimizer, Proposals, Scr
 from multinas_ray.core import distributions
 from multinas_ray.core.screened import archive as archive_module
 from multinas_ray.core.screened import optimizer as screened
-from multinas_ray.core.screened import proposing as candidates
+from multinas_ray.core.screened import proposing
 from multinas_ray.core.screened.surrogate import KERNELS, fit_surrogate
 
 COUNTS = [3, 2, 1, 4]
@@ -160,7 +160,7 @@ def test_a_damaged_state_is_refused_and_changes_nothing():
         ScreenedOptimizer(**OPTIONS, samples_per_update=6).load_state_dict(good)
 
 
-def test_a_pool_of_known_values_steps_as_the_plain_optimiser_does(monkeypatch):
+def test_an_update_from_known_values_steps_as_the_plain_optimiser_does(monkeypatch):
     coefficients = [0.1, 0.4, 1.6]
     optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [3, 2, 1, 2]}, samples_per_update=12)
     everything = np.array(list(itertools.product(range(3), range(2), range(1), range(2))))
@@ -169,25 +169,25 @@ def test_a_pool_of_known_values_steps_as_the_plain_optimiser_does(monkeypatch):
     plain = MultiDistributionOptimizer(
         num_categories=[3, 2, 1, 2], coefficients=coefficients, samples_per_update=48, seed=0
     )
-    pools = []
+    updates = []
 
     def noted(*told):
-        pools.append(told)
+        updates.append(told)
         return plain.tell(*told)
 
     monkeypatch.setattr(optimizer._inner, "tell", noted)
     tell(optimizer, one)
-    pool, losses, complexities = pools[0]
-    known_losses, known_complexities = values(pool.architectures)
+    samples, losses, complexities = updates[0]
+    known_losses, known_complexities = values(samples.architectures)
     failed = np.isnan(known_losses)
     np.testing.assert_array_equal(losses, np.where(failed, np.inf, known_losses))
     np.testing.assert_array_equal(complexities[~failed], known_complexities[~failed])
-    uniform = distributions.log_prob(optimizer.probs, pool.architectures)  # not stepped: its tell was taken away
-    np.testing.assert_allclose(pool.log_q, uniform.mean(axis=0))
+    uniform = distributions.log_prob(optimizer.probs, samples.architectures)  # not stepped: its tell was taken away
+    np.testing.assert_allclose(samples.log_q, uniform.mean(axis=0))
     direct = MultiDistributionOptimizer(
         num_categories=[3, 2, 1, 2], coefficients=coefficients, samples_per_update=48, seed=0
     )
-    direct.tell(pool, known_losses, np.where(failed, 0.0, known_complexities))
+    direct.tell(samples, known_losses, np.where(failed, 0.0, known_complexities))
     np.testing.assert_array_equal(plain.probs, direct.probs)
     assert not np.array_equal(plain.probs, optimizer.probs)
 
@@ -209,18 +209,18 @@ def test_a_fit_serves_for_a_share_of_the_results_and_as_many_choices(monkeypatch
     monkeypatch.setattr(screened, "MOST_AHEAD", 4)
     monkeypatch.setattr(screened, "KERNEL_SHARE", 1)
     sizes, drawn = [], []
-    pool = candidates.candidate_pool
+    screening_set = proposing.screening_set
 
     def noted_fit(*given):
         sizes.append(len(given[0]))
         return fit_surrogate(*given)
 
-    def noted_pool(*given):
+    def noted_set(*given):
         drawn.append(1)
-        return pool(*given)
+        return screening_set(*given)
 
     monkeypatch.setattr(screened, "fit_surrogate", noted_fit)
-    monkeypatch.setattr(candidates, "candidate_pool", noted_pool)
+    monkeypatch.setattr(proposing, "screening_set", noted_set)
     optimizer = ScreenedOptimizer(**{**OPTIONS, "num_categories": [5, 5, 5, 5]})
     search(optimizer, 16, outstanding=1)
     assert len(drawn) == 16
@@ -328,7 +328,7 @@ def test_results_told_again_are_ignored_and_failures_can_be_replaced():
     assert len(optimizer.pending()) == 0
     with pytest.raises(ConfigError, match="complexity of id 51 must be finite"):
         optimizer.tell(Proposals(**{**vars(asked[0]), "ids": [51]}), [1.0], [np.nan])
-    with pytest.raises(ConfigError, match="coefficients can be set before the first result"):
+    with pytest.raises(ConfigError, match="before any result is told"):
         optimizer.set_coefficients([1.0, 2.0, 3.0])
     optimizer.restart(first_id=60, seed=1, keep=asked)
     assert len(optimizer.pending()) == 0  # one was told, the other forgotten

@@ -111,18 +111,18 @@ def test_choices_are_best_for_each_objective_and_largest_gains_by_turns():
     coefficients, front = np.array([0.1, 2.0]), np.array([[0.9, 0.3], [0.7, 0.6]])
     complexities = rng.random(40)
     warped = 2.0 - 4.0 * complexities + 0.2 * rng.normal(size=40)
-    candidates = Prediction(warped, 0.2 * rng.random(40), complexities, 0.5, 0.1)
+    screened = Prediction(warped, 0.2 * rng.random(40), complexities, 0.5, 0.1)
     pending = Prediction(np.array([-0.5]), np.array([0.4]), np.array([0.45]), 0.5, 0.1)
-    rows = Criteria(coefficients, front, reference).choose(candidates, pending, range(8))
+    rows = Criteria(coefficients, front, reference).choose(screened, pending, range(8))
     assert len(set(rows)) == 8
     for turn, row in enumerate(rows):
         k, optimism = (turn // 2) % 2, OPTIMISM[(turn // 2 + turn // 4) % 2]
-        losses, left = candidates.losses(optimism), [each for each in range(40) if each not in rows[:turn]]
+        losses, left = screened.losses(optimism), [each for each in range(40) if each not in rows[:turn]]
         if turn % 2 == 0:
-            scores = losses + coefficients[k] * candidates.complexities_N
+            scores = losses + coefficients[k] * screened.complexities_N
             assert row == min(left, key=lambda each: scores[each])
         else:
-            points = np.stack([losses, candidates.complexities_N], axis=1)
+            points = np.stack([losses, screened.complexities_N], axis=1)
             known = np.vstack([front, [pending.losses(optimism)[0], 0.45], points[rows[:turn]]])
             before = moocore.hypervolume(known, ref=reference)
             volumes = [moocore.hypervolume(np.vstack([known, points[each]]), ref=reference) for each in left]
@@ -130,11 +130,11 @@ def test_choices_are_best_for_each_objective_and_largest_gains_by_turns():
             assert row == left[int(np.argmax(volumes))]
 
 
-def test_where_no_candidate_gains_the_best_for_an_objective_is_taken():
+def test_where_no_architecture_gains_the_best_for_an_objective_is_taken():
     everything_dominated = np.array([[-9.0, 0.0]])
-    candidates = Prediction(np.array([1.0, 0.0, 2.0]), np.zeros(3), np.full(3, 0.5), 0.0, 1.0)
+    screened = Prediction(np.array([1.0, 0.0, 2.0]), np.zeros(3), np.full(3, 0.5), 0.0, 1.0)
     criteria = Criteria(np.array([1.0]), everything_dominated, (1.0, 1.0))
-    assert criteria.choose(candidates, candidates[:0], [1, 3]) == [1, 0]
+    assert criteria.choose(screened, screened[:0], [1, 3]) == [1, 0]
 
 
 def test_mutations_change_one_to_three_free_variables():
@@ -154,7 +154,7 @@ def test_best_evaluated_is_the_best_of_each_weighted_sum():
     rows = best_evaluated(np.zeros((6, 2)), losses, complexities, [0.1, 1.0, 9.0])
     assert rows.tolist() == [1, 3, 0]
     assert best_evaluated(np.zeros((2, 1)), [0.0, 1.0], [1.0, 0.0], [1.0]).tolist() == [1]  # a tie: the smaller
-    with pytest.raises(ConfigError, match="all failed"):
+    with pytest.raises(ConfigError, match="all 1 evaluations failed"):
         best_evaluated(np.zeros((1, 2)), [np.inf], [0.0], [1.0])
     with pytest.raises(ConfigError, match="losses must have shape"):
         best_evaluated(np.zeros((3, 2)), [1.0], [0.0], [1.0])

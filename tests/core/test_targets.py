@@ -169,7 +169,7 @@ def test_a_state_goes_on() -> None:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"targets": None}, "coefficients, targets or num_distributions must tell how many distributions there are"),
+        ({"targets": None}, "the number of distributions must be known: give coefficients, targets"),
         ({"coefficients": (0.1, 0.5, 2.0)}, "a search has either coefficients or targets"),
         ({"targets": ()}, "targets must have at least 1 items or None"),
         ({"targets": (0.4, 0.5, 0.5)}, "targets must be strictly increasing"),

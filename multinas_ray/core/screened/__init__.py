@@ -1,1 +1,1 @@
-"""The screened optimiser: a surrogate chooses which proposals are evaluated; for fixed losses only."""
+"""The screened optimiser, in which a surrogate chooses what is evaluated; for fixed losses only."""

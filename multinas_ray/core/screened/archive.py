@@ -1,4 +1,4 @@
-"""Everything evaluated, of which only a bounded part is looked at per evaluation.
+"""The archive of everything evaluated; only a bounded part of it is used for each new evaluation.
 
 Notation: K distributions, D variables, A distinct architectures evaluated, S of them the surrogate is fitted on.
 """
@@ -12,29 +12,29 @@ from multinas_ray.core.distributions import CategoryLayout
 from multinas_ray.core.utility import scalarised_losses
 
 SUPPORT_LIMIT = 256
-"""S at most: the surrogate's cost per evaluation is bounded by it. [ours]"""
+"""The largest S. It bounds the surrogate's cost per evaluation. [ours]"""
 
 REFERENCE_ROWS = 32
-"""The first results, whose 90 % quantile of the losses is where hypervolume gains are counted from. [ours]"""
+"""Hypervolume gains are counted from the 90 % quantile of the losses of this many first results. [ours]"""
 
 
 class Archive:
     """Distinct architectures with their results, the front among them, and the surrogate's points.
 
-    It depends on the told results and their order alone. A repeated architecture keeps its first result, unless
-    that had failed.
+    The archive depends only on the told results and their order. An architecture that is told again keeps its first
+    result, unless that one had failed.
     """
 
     def __init__(self, layout: CategoryLayout) -> None:
         self._num_rows = 0
-        self._kind = np.min_scalar_type(int(layout.last_D.max()))  # it grows with the record: as small as can be
+        self._kind = np.min_scalar_type(int(layout.last_D.max()))  # the smallest, since the archive grows
         self._architectures_AD = np.zeros((64, len(layout.last_D)), dtype=self._kind)
         self._values_A2 = np.zeros((64, 2))
         self._rows: dict[bytes, int] = {}
         self.support: list[int] = []
-        """Rows the surrogate is fitted on, oldest first."""
+        """Rows on which the surrogate is fitted, oldest first."""
         self.front: list[int] = []
-        """Rows that no other dominates, by ascending complexity; of equal ones the first."""
+        """Rows that no other row dominates, by ascending complexity; of equal rows only the first."""
 
     @classmethod
     def from_columns(
@@ -46,7 +46,7 @@ class Archive:
         support: list[int],
         front: list[int],
     ) -> "Archive":
-        """Builds the archive that had these rows, in order, this support and this front."""
+        """Builds an archive from its rows in order, its support and its front."""
         archive = cls(layout)
         for row, key in enumerate(archive.keys(architectures_AD)):
             archive._rows[key] = row
@@ -59,7 +59,7 @@ class Archive:
         return self._num_rows
 
     def architectures(self, rows: Sequence[int] | slice = slice(None)) -> IntArray:
-        """Returns (A, D), or these rows of it; a copy."""
+        """Returns a copy of all (A, D) architectures, or of the given rows."""
         return self._architectures_AD[: self._num_rows][rows].astype(np.int64)
 
     @property
@@ -73,7 +73,7 @@ class Archive:
         return self._values_A2[: self._num_rows, 1]
 
     def keys(self, architectures_ND: IntArray) -> list[bytes]:
-        """Returns (N,) what architectures are known by."""
+        """Returns (N,) the keys under which architectures are stored."""
         data, size = architectures_ND.astype(self._kind).tobytes(), self._kind.itemsize * architectures_ND.shape[1]
         return [data[start : start + size] for start in range(0, len(data), size)]
 
@@ -86,7 +86,7 @@ class Archive:
         return np.array([self._rows.get(key, -1) for key in self.keys(architectures_ND)], dtype=np.int64)
 
     def add(self, architecture_D: IntArray, loss: float, complexity: float) -> bool:
-        """Takes one result in; returns whether it stands for one that had failed."""
+        """Adds one result; returns whether it replaces a failed one."""
         loss, complexity = (loss, complexity) if np.isfinite(loss) else (np.inf, 0.0)
         row = self._rows.setdefault(self.keys(architecture_D[None])[0], self._num_rows)
         is_new = row == self._num_rows
@@ -101,14 +101,14 @@ class Archive:
         return not is_new
 
     def trim_support(self, coefficients_K: FloatArray) -> None:
-        """Drops the least useful of the support's older half where it is too large."""
+        """Drops the least useful rows of the support's older half where the support is too large."""
         excess = len(self.support) - SUPPORT_LIMIT
         if excess > 0:
             dropped = set(self._least_useful(coefficients_K, excess).tolist())
             self.support = [row for place, row in enumerate(self.support) if place not in dropped]
 
     def reference(self) -> tuple[float, float]:
-        """Returns the loss and the complexity that hypervolume gains are counted from."""
+        """Returns the loss and the complexity from which hypervolume gains are counted."""
         first_R = self.losses[:REFERENCE_ROWS]
         finite_R = first_R[np.isfinite(first_R)]
         loss = float(np.quantile(finite_R, 0.9)) if len(finite_R) else np.inf
@@ -122,7 +122,7 @@ class Archive:
         self._num_rows += 1
 
     def _least_useful(self, coefficients_K: FloatArray, count: int) -> IntArray:
-        """Returns (count,) places in the support, among its older half, whose best ranks by any f_k are worst."""
+        """Returns (count,) places in the support's older half: those whose best rank by any f_k is worst."""
         scores_KS = scalarised_losses(self.losses[self.support], self.complexities[self.support], coefficients_K)
         ranks_KS = scores_KS.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
         worst_first: IntArray = (-ranks_KS.min(axis=0)[: SUPPORT_LIMIT // 2]).argsort(kind="stable")
@@ -141,11 +141,11 @@ class Archive:
 def hypervolume_gains(
     losses_N: FloatArray, complexities_N: FloatArray, front_F2: FloatArray, reference_2: tuple[float, float]
 ) -> FloatArray:
-    """Returns (N,): the area each point by itself adds to what the front dominates, below the reference.
+    """Returns (N,): the area that each point by itself adds to the area dominated by the front, below the reference.
 
     Args:
-        losses_N: minimised.
-        complexities_N: minimised.
+        losses_N: losses, minimised.
+        complexities_N: complexities, minimised.
         front_F2: any (loss, complexity) points; dominated ones do no harm.
         reference_2: largest loss and complexity that count.
     """

@@ -1,6 +1,6 @@
-"""An optimiser for FIXED losses that lets a surrogate choose which proposals are worth an evaluation.
+"""An optimiser for FIXED losses that lets a surrogate choose which architectures are worth an evaluation.
 
-Notation: K distributions, D variables, C categories (padded), N samples, P samples of a pool step.
+Notation: K distributions, D variables, C categories (padded), N proposals, P samples of an update.
 docs/METHOD.md, "The screened search". The rules here are [ours].
 """
 
@@ -17,7 +17,7 @@ from multinas_ray.core.checks import checked_count, checked_evaluations
 from multinas_ray.core.optimizer import DistributionSettings, MultiDistributionOptimizer
 from multinas_ray.core.proposals import Proposals
 from multinas_ray.core.protocol import Optimizer
-from multinas_ray.core.screened import proposing as candidates
+from multinas_ray.core.screened import proposing
 from multinas_ray.core.screened.screening import Criteria
 from multinas_ray.core.screened.state import ScreenedState, read_screened, write_screened
 from multinas_ray.core.screened.surrogate import KERNELS, Kernel, Prediction, Surrogate, fit_surrogate
@@ -26,36 +26,38 @@ from multinas_ray.core.settings import register_optimizer
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import checked
 
-POOL_STRATA = 16
-"""P / K: samples each distribution draws from itself for a pool step."""
+UPDATE_STRATA = 16
+"""P / K: samples that are drawn from each distribution for an update."""
 
 ONE_BY_ONE, MOST_AHEAD = 256, 32
-"""After n results a fit serves for 2 (n / ONE_BY_ONE)^2 more, and as many proposals are chosen by it at once: for one
-alone below ONE_BY_ONE, since each result tells much then, for MOST_AHEAD at most, which bounds the cost of each."""
+"""A fit made after n results is used for 2 (n / ONE_BY_ONE)^2 further results, and as many proposals are chosen by it
+at once. At the start that is a single one, since each result then tells much. It is at most MOST_AHEAD, and grows up to
+there so that the cost of each proposal stays bounded."""
 
 KERNEL_SHARE = 8
-"""The kernel is chosen anew at the first update after the known architectures have grown by one in KERNEL_SHARE."""
+"""The kernel is chosen anew at the first update after the number of known architectures has grown by one part in
+KERNEL_SHARE."""
 
 NUM_RANDOM = 10
-"""Evaluations before the surrogate chooses; they are drawn from the mixture."""
+"""Evaluations before the surrogate begins to choose; they are taken at random from the screening set."""
 
 
 @register_optimizer
 @checked
 @dataclass(frozen=True, kw_only=True)
 class ScreenedSettings(DistributionSettings):
-    """Settings of a `ScreenedOptimizer`: those of the distributions, which take N = K results an update by default."""
+    """Settings of a `ScreenedOptimizer`: those of the distributions, except that N is K by default."""
 
     kind: ClassVar[str] = "screened"
     needs_fixed_losses: ClassVar[bool] = True
     memory_for_fixed_losses: ClassVar[int] = 0
-    """An update draws its samples afresh, from the surrogate."""
+    """No samples are reused, since each update draws new ones and takes their losses from the surrogate."""
     default_strata: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.targets is not None:
-            raise ConfigError("a screened optimiser weighs complexities; give it coefficients in place of targets")
+            raise ConfigError("a screened optimiser does not take targets: give coefficients in their place")
 
     def make(self, seed: int | Sequence[int] | None) -> Optimizer:
         """Returns the optimiser at its start."""
@@ -65,19 +67,19 @@ class ScreenedSettings(DistributionSettings):
 class ScreenedOptimizer:
     """Learns K categorical distributions with fewer evaluations, where the loss of an architecture is fixed.
 
-    Takes the place of a MultiDistributionOptimizer for tables, finished trainings and trained supernets; not for
-    losses that are noisy or drift. Each proposal is chosen, out of a pool drawn from the distributions, around
-    the front and anywhere, by a Gaussian process's optimistic prediction: by turns the best for one f_k and the
-    largest gain of hypervolume. Nothing known or pending is proposed while anything else is left; after that,
-    anything is. The distributions step on pools drawn from themselves, whose losses are known or predicted, with
-    exact importance weights: the bias is the surrogate's.
+    It is used in place of a MultiDistributionOptimizer for tables, finished trainings and trained supernets, but not
+    for losses that are noisy or drift. Each proposal is chosen from a screening set: architectures drawn from the
+    distributions, around the front and anywhere. The choice is made by a Gaussian process's optimistic prediction,
+    which in turns looks for the best for one f_k and for the largest gain of hypervolume. Known and pending
+    architectures are proposed only when no other is left. For an update, the distributions step on samples drawn from
+    themselves, whose losses are known or predicted, with exact importance weights; the bias is the surrogate's.
 
-    Telling depends on the told results, their order, the settings and the seed alone: asking changes nothing
-    that telling does. The archive grows with the record, the work per evaluation does not. Not thread-safe.
+    What the distributions become depends only on the told results, their order, the settings and the seed; asking does
+    not affect it. The archive grows with the record, but the work per evaluation does not. Not thread-safe.
 
     Args:
-        seed: of the proposals and of the pools of the updates; see MultiDistributionOptimizer.
-        **settings: the fields of `ScreenedSettings`, those of MultiDistributionOptimizer but for targets. A cost table
+        seed: of the proposals and of the samples of the updates; see MultiDistributionOptimizer.
+        **settings: the fields of `ScreenedSettings`: those of MultiDistributionOptimizer except targets. A cost table
             makes predicted complexities exact too.
 
     Raises:
@@ -86,7 +88,7 @@ class ScreenedOptimizer:
 
     def __init__(self, *, seed: int | Sequence[int] | None, **settings: Any) -> None:
         self._settings = ScreenedSettings(**settings)
-        inner = {**self._settings.fields(), "samples_per_update": POOL_STRATA * self._settings.size}
+        inner = {**self._settings.fields(), "samples_per_update": UPDATE_STRATA * self._settings.size}
         self._inner = MultiDistributionOptimizer(**inner, seed=0)  # never drawn from
         self._layout, self._costs_DC = self._settings.layout, self._settings.costs_DC
         rng = new_generator(seed)
@@ -100,7 +102,7 @@ class ScreenedOptimizer:
 
     @property
     def samples_per_update(self) -> int:
-        """N, how many told results make an update."""
+        """N, the number of told results that make an update."""
         return self._settings.update_size
 
     @property
@@ -110,7 +112,7 @@ class ScreenedOptimizer:
 
     @property
     def results_to_step(self) -> int:
-        """How many results more make an update or renew the surrogate's fit; fewer choose nothing anew."""
+        """Results still missing until an update is made or the surrogate is fitted again."""
         to_update = self.samples_per_update - self.num_told % self.samples_per_update
         return min(to_update, self._state.fit_told + self._fit_lasts - self.num_told)
 
@@ -121,12 +123,12 @@ class ScreenedOptimizer:
 
     @property
     def num_told(self) -> int:
-        """Results taken in so far, without the ignored ones."""
+        """Results told so far, without the ignored ones."""
         return self._state.num_told
 
     @property
     def num_ignored(self) -> int:
-        """Results told again, or told after they were forgotten."""
+        """Results that were told a second time, or after they were forgotten."""
         return self._state.outstanding.num_ignored
 
     def modes(self) -> IntArray:
@@ -136,19 +138,20 @@ class ScreenedOptimizer:
     def diagnostics(self) -> dict[str, npt.NDArray[Any]]:
         """Reports on each distribution, as MultiDistributionOptimizer does.
 
-        Effective sample sizes and means are those of the last pool: means are partly predictions.
+        Effective sample sizes and means are those of the last update's samples; so the means are partly predictions.
         """
         return self._inner.diagnostics()
 
     def pending(self) -> Proposals:
-        """Returns what was asked for and neither told nor forgotten, in the order of asking."""
+        """Returns the proposals that were asked for and neither told nor forgotten, in the order of asking."""
         return self._state.outstanding.pending
 
     def ask(self, n: int | None = None) -> Proposals:
         """Returns the next `n` proposals (samples_per_update if None) with new ids.
 
-        They are chosen, not drawn: `sources` and `drawn_at` are -1, and `log_q` is the log density of the mixture when
-        they were chosen, for information only. What was chosen ahead is dropped when the surrogate is fitted anew.
+        They are chosen and not drawn: `sources` and `drawn_at` are -1, and `log_q` is the log density of the mixture
+        when they were chosen, for information only. Proposals that were chosen ahead are dropped when the surrogate is
+        fitted again.
 
         Raises:
             ConfigError: `n` is less than 1.
@@ -164,19 +167,19 @@ class ScreenedOptimizer:
         return asked
 
     def sample(self, n: int) -> IntArray:
-        """Returns (n, D) architectures drawn afresh from the present mixture, stratified, not to be told.
+        """Returns (n, D) architectures drawn anew from the present mixture, stratified; their results cannot be told.
 
         Raises:
             ConfigError: `n` is less than 1.
         """
-        return candidates.draw(self._inner.probs, self._layout, checked_count(n, None), self._state.rng)
+        return proposing.draw(self._inner.probs, self._layout, checked_count(n, None), self._state.rng)
 
     def tell(self, proposals: Proposals, losses: npt.ArrayLike, complexities: npt.ArrayLike) -> int:
-        """Takes results in, in order, and makes an update each time samples_per_update have come.
+        """Takes results in order, and makes an update each time samples_per_update have come.
 
         Args:
-            proposals: what was evaluated, from whatever source: the results count as values. Ids that were told
-                or forgotten before are ignored and counted.
+            proposals: what was evaluated, from any source, since only the values matter. Ids that were told or
+                forgotten before are ignored and counted.
             losses: (N,) minimised; NaN or infinite for a failed evaluation, which ranks worst.
             complexities: (N,) normalised, at least 0; anything for a failed evaluation.
 
@@ -185,7 +188,7 @@ class ScreenedOptimizer:
 
         Raises:
             ConfigError: Coefficients are not set yet, shapes do not match, an architecture is not of this space, or a
-                complexity is not finite or negative though its loss is finite. Nothing is taken in then.
+                complexity is negative or not finite though its loss is finite. The state is then unchanged.
         """
         state, before = self._state, self.num_updates
         self._settings.check_goals()
@@ -202,7 +205,7 @@ class ScreenedOptimizer:
         return self.num_updates - before
 
     def forget(self, proposals_or_ids: Proposals | npt.ArrayLike) -> None:
-        """Settles proposals whose results will never come; should one come after all, `tell` ignores it.
+        """Settles proposals whose results will never come. If such a result does come, `tell` ignores it.
 
         Raises:
             ConfigError: Ids are not whole numbers from 0.
@@ -210,10 +213,10 @@ class ScreenedOptimizer:
         self._state.outstanding.forget(proposals_or_ids)
 
     def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep: Proposals | None = None) -> None:
-        """Goes on after a crash under new ids, as MultiDistributionOptimizer does; the updates' pools stay theirs.
+        """Continues after a crash under new ids, as MultiDistributionOptimizer does; updates keep their samples.
 
         Args:
-            first_id: ids go on from here or from the next unused one, whichever is larger.
+            first_id: ids continue from here or from the next unused one, whichever is larger.
             seed: of the proposals from now on.
             keep: proposals whose results may still come; those that were told or forgotten are left out.
 
@@ -225,13 +228,16 @@ class ScreenedOptimizer:
         self._state.rng, self._state.queue = rng, self._state.queue[:0]
 
     def set_coefficients(self, coefficients: Iterable[float]) -> None:
-        """Gives the K distributions other coefficients, before anything was told.
+        """Gives the K distributions other coefficients, before any result was told.
 
         Raises:
-            ConfigError: Something was told, or the coefficients break their rule or are not K.
+            ConfigError: A result was told already, or the coefficients break their rule or are not K.
         """
         if self.num_told:
-            raise ConfigError(f"coefficients can be set before the first result, {self.num_told} were told")
+            raise ConfigError(
+                f"coefficients must be set before any result is told, got them after {self.num_told}: "
+                "make a new optimiser"
+            )
         self._inner.set_coefficients(coefficients)
         self._settings = replace(self._settings, coefficients=tuple(self._inner.coefficients.tolist()))
 
@@ -251,11 +257,11 @@ class ScreenedOptimizer:
 
     @property
     def _fit_lasts(self) -> int:
-        """Results after which a fit is renewed, and proposals that it chooses at once."""
+        """Number of results after which the fit is renewed, and of proposals that are chosen by it at once."""
         return min(max(2 * self._state.fit_told**2 // ONE_BY_ONE**2, 1), MOST_AHEAD)
 
     def _renew_fit(self) -> None:
-        """Lets the next prediction, and all until the next renewal, rest on what is known now."""
+        """Bases all predictions until the next renewal on what is known now."""
         state = self._state
         state.archive.trim_support(self._inner.coefficients)
         state.fit_size, state.fit_told = len(state.archive.support), state.num_told
@@ -263,7 +269,7 @@ class ScreenedOptimizer:
         self._surrogate = None
 
     def _choose_ahead(self) -> Proposals:
-        """Returns the candidates that the next turns' criteria like best."""
+        """Returns the proposals that the criteria of the next turns prefer."""
         probs_KDC = self._inner.probs
         architectures_ND = self._chosen(probs_KDC)
         none_N = np.full(len(architectures_ND), -1)
@@ -276,18 +282,18 @@ class ScreenedOptimizer:
         )
 
     def _chosen(self, probs_KDC: FloatArray) -> IntArray:
-        """Returns (N, D), N as many as the fit may choose at once, fewer where few candidates are left."""
+        """Returns (N, D): as many architectures as the fit may choose at once, or all that the set still has."""
         state, archive = self._state, self._state.archive
         taken = set(archive.keys(state.outstanding.pending.architectures))
         front_FD = archive.architectures(archive.front)
-        pool_ND = candidates.candidate_pool(probs_KDC, front_FD, self._layout, state.rng)
+        screened_ND = proposing.screening_set(probs_KDC, front_FD, self._layout, state.rng)
         row_of = {
-            key: row for row, key in enumerate(archive.keys(pool_ND)) if key not in taken and not archive.knows(key)
+            key: row for row, key in enumerate(archive.keys(screened_ND)) if key not in taken and not archive.knows(key)
         }
-        free_ND = pool_ND[list(row_of.values())]
+        free_ND = screened_ND[list(row_of.values())]
         if not len(free_ND):
-            unseen_ND = candidates.first_unseen(self._layout, lambda row: self._is_taken(row, taken), state.rng)
-            return candidates.draw(probs_KDC, self._layout, 1, state.rng) if unseen_ND is None else unseen_ND
+            unseen_ND = proposing.first_unseen(self._layout, lambda row: self._is_taken(row, taken), state.rng)
+            return proposing.draw(probs_KDC, self._layout, 1, state.rng) if unseen_ND is None else unseen_ND
         count = min(self._fit_lasts, len(free_ND))
         if len(archive) < NUM_RANDOM or not archive.front:
             return free_ND[state.rng.permutation(len(free_ND))[:count]]
@@ -298,7 +304,7 @@ class ScreenedOptimizer:
         return key in pending or self._state.archive.knows(key)
 
     def _most_promising(self, free_ND: IntArray, count: int) -> list[int]:
-        """Returns `count` rows, of the turns that the next ids have."""
+        """Returns `count` rows, one for the turn of each of the next ids."""
         archive, outstanding = self._state.archive, self._state.outstanding
         front_F2 = np.stack([archive.losses[archive.front], archive.complexities[archive.front]], axis=1)
         criteria = Criteria(self._inner.coefficients, front_F2, archive.reference())
@@ -308,7 +314,7 @@ class ScreenedOptimizer:
         return criteria.choose(both[: len(free_ND)], both[len(free_ND) :], turns)
 
     def _predict(self, architectures_ND: IntArray, *, with_deviations: bool = False) -> Prediction:
-        """Returns what the present fit predicts."""
+        """Returns the predictions of the present fit."""
         if self._surrogate is None:
             self._surrogate = self._fit([KERNELS[self._state.kernel_number]])
         prediction = self._surrogate.predict(architectures_ND, with_deviations=with_deviations)
@@ -319,7 +325,7 @@ class ScreenedOptimizer:
         return replace(prediction, complexities_N=costs_N)
 
     def _fit(self, kernels: Sequence[Kernel]) -> Surrogate:
-        """Returns a fit to what was known at the last renewal."""
+        """Returns a fit to the results that were known at the last renewal."""
         archive = self._state.archive
         rows, num_columns = archive.support[: self._state.fit_size], self._layout.valid_DC.shape[1]
         return fit_surrogate(
@@ -327,7 +333,7 @@ class ScreenedOptimizer:
         )
 
     def _choose_kernel(self) -> None:
-        """Takes the likeliest kernel, if enough has become known since the last time."""
+        """Takes the likeliest kernel, if enough architectures have become known since the last time."""
         state, num_known = self._state, len(self._state.archive)
         if num_known - state.kernel_known > state.kernel_known // KERNEL_SHARE:
             self._renew_fit()
@@ -335,32 +341,32 @@ class ScreenedOptimizer:
             state.kernel_number, state.kernel_known = KERNELS.index(self._surrogate.kernel), num_known
 
     def _update(self) -> None:
-        """Steps the distributions on a pool drawn from themselves, with known or predicted values."""
+        """Steps the distributions on samples drawn from themselves, with known or predicted values."""
         state, inner = self._state, self._inner
         if state.archive.front:
             self._choose_kernel()
-        rng = new_generator([state.pool_seed, inner.num_updates])
+        rng = new_generator([state.update_seed, inner.num_updates])
         probs_KDC = inner.probs
-        pool_PD = candidates.draw(probs_KDC, self._layout, inner.samples_per_update, rng)
-        losses_P, complexities_P = self._pool_values(pool_PD)
-        none_P = np.full(len(pool_PD), -1)
-        pool = Proposals(
-            architectures=pool_PD,
-            log_q=distributions.log_mixture(distributions.log_prob(probs_KDC, pool_PD)),
+        samples_PD = proposing.draw(probs_KDC, self._layout, inner.samples_per_update, rng)
+        losses_P, complexities_P = self._values_of(samples_PD)
+        none_P = np.full(len(samples_PD), -1)
+        samples = Proposals(
+            architectures=samples_PD,
+            log_q=distributions.log_mixture(distributions.log_prob(probs_KDC, samples_PD)),
             sources=none_P,
-            ids=inner.num_told + np.arange(len(pool_PD)),
+            ids=inner.num_told + np.arange(len(samples_PD)),
             drawn_at=none_P,
         )
-        inner.tell(pool, losses_P, complexities_P)
+        inner.tell(samples, losses_P, complexities_P)
 
-    def _pool_values(self, pool_PD: IntArray) -> tuple[FloatArray, FloatArray]:
+    def _values_of(self, samples_PD: IntArray) -> tuple[FloatArray, FloatArray]:
         archive = self._state.archive
-        row_P = archive.rows_of(pool_PD)
+        row_P = archive.rows_of(samples_PD)
         known_P = row_P >= 0
-        losses_P, complexities_P = np.full(len(pool_PD), np.inf), np.zeros(len(pool_PD))
+        losses_P, complexities_P = np.full(len(samples_PD), np.inf), np.zeros(len(samples_PD))
         losses_P[known_P] = archive.losses[row_P[known_P]]
         complexities_P[known_P] = archive.complexities[row_P[known_P]]
         if archive.front and not known_P.all():
-            prediction = self._predict(pool_PD[~known_P])
+            prediction = self._predict(samples_PD[~known_P])
             losses_P[~known_P], complexities_P[~known_P] = prediction.losses(), prediction.complexities_N
         return losses_P, complexities_P

@@ -1,4 +1,4 @@
-"""Architectures a surrogate may choose from: drawn from the distributions, near the front, and anywhere.
+"""The screening set, from which a surrogate chooses: drawn from the distributions, near the front, and anywhere.
 
 Notation: K distributions, D variables, C categories (padded), N samples, F points of the front. All [ours].
 """
@@ -13,7 +13,7 @@ from multinas_ray.core.distributions import CategoryLayout, sample_architectures
 
 NUM_DRAWN, NUM_MUTATED, NUM_UNIFORM = 96, 128, 32
 MUTATION_SIZES = np.array([1, 1, 2, 3])
-"""How many variables a mutation draws anew, equally often."""
+"""Numbers of variables that a mutation changes; each entry is equally likely."""
 
 
 def draw(probs_KDC: FloatArray, layout: CategoryLayout, count: int, rng: np.random.Generator) -> IntArray:
@@ -39,10 +39,10 @@ def mutate(parents_FD: IntArray, layout: CategoryLayout, count: int, rng: np.ran
     return np.where(chosen_ND, changed_ND, children_ND)
 
 
-def candidate_pool(
+def screening_set(
     probs_KDC: FloatArray, front_FD: IntArray, layout: CategoryLayout, rng: np.random.Generator
 ) -> IntArray:
-    """Returns candidates; known ones are among them, and some may be there twice."""
+    """Returns (N, D) architectures; some may be known already, and some may occur twice."""
     parts = [draw(probs_KDC, layout, NUM_DRAWN, rng), draw_uniform(layout, NUM_UNIFORM, rng)]
     if len(front_FD):
         parts.append(mutate(front_FD, layout, NUM_MUTATED, rng))
@@ -52,9 +52,9 @@ def candidate_pool(
 def first_unseen(
     layout: CategoryLayout, is_taken: Callable[[IntArray], bool], rng: np.random.Generator
 ) -> IntArray | None:
-    """Returns (1, D): an architecture that is not taken, None if all are.
+    """Returns (1, D): an architecture that is not taken; None if all are.
 
-    Counts through the space from a random start, so it looks at no more than the taken ones and one more.
+    It counts through the space from a random start, so it looks at no more than the taken ones and one more.
     """
     digits_D = [int(digit) for digit in draw_uniform(layout, 1, rng)[0]]
     for _ in range(math.prod(layout.num_categories)):

@@ -1,7 +1,7 @@
-"""Which candidates are worth an evaluation, by a surrogate's optimistic predictions.
+"""The choice of what to evaluate, by a surrogate's optimistic predictions.
 
-Notation: K distributions, N candidates, F points of the front. All [ours]; docs/METHOD.md, "The screened
-search".
+Notation: K distributions, N architectures of the screening set, F points of the front. All [ours]; docs/METHOD.md,
+"The screened search".
 """
 
 from collections.abc import Iterable
@@ -15,30 +15,32 @@ from multinas_ray.core.screened.surrogate import Prediction
 from multinas_ray.core.utility import scalarised_losses
 
 OPTIMISM = (1.0, 3.0)
-"""Standard deviations below the predicted loss at which candidates are compared, by turns. With few a search polishes
-what it has and may stay there for long, since predicted deviations are often too small; with many it moves on."""
+"""Architectures are compared at this many standard deviations below the predicted loss, in turns. With few, a search
+refines what it has and may stay there for long, since predicted deviations are often too small; with many, it moves
+on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Criteria:
-    """What candidates are compared by: in turns, the best for one f_k, k going round, and the gain of hypervolume."""
+    """The criteria of the choice, in turns: the best for one f_k, with k cycling, and the gain of hypervolume."""
 
     coefficients_K: FloatArray
     front_F2: FloatArray
-    """(loss, complexity) of what is known and not dominated."""
+    """(loss, complexity) of the known architectures that are not dominated."""
     reference_2: tuple[float, float]
     """Largest loss and complexity that count."""
 
-    def choose(self, candidates: Prediction, pending: Prediction, turns: Iterable[int]) -> list[int]:
-        """Returns the row of a candidate for each turn, no row twice.
+    def choose(self, screened: Prediction, pending: Prediction, turns: Iterable[int]) -> list[int]:
+        """Returns one row of the screening set for each turn, no row twice.
 
         Args:
-            candidates: N, at least as many as turns.
-            pending: what is out or chosen already: it counts as known at its prediction, which keeps choices apart.
-            turns: whose turn it is; a number that goes up by one for each choice.
+            screened: predictions for the screening set, at least as many as turns.
+            pending: predictions for what was chosen before and has no result yet. They count as results, so that new
+                choices keep away from them.
+            turns: the numbers of the turns, which rise by one from choice to choice.
         """
         rows: list[int] = []
-        losses_ON = [candidates.losses(optimism) for optimism in OPTIMISM]
+        losses_ON = [screened.losses(optimism) for optimism in OPTIMISM]
         known_OF2 = [
             np.concatenate([self.front_F2, np.stack([pending.losses(optimism), pending.complexities_N], axis=1)])
             for optimism in OPTIMISM
@@ -47,13 +49,13 @@ class Criteria:
             half, by_gain = divmod(turn, 2)
             lap, k = divmod(half, len(self.coefficients_K))
             o = (k + lap) % len(OPTIMISM)
-            points_N2 = np.stack([losses_ON[o], candidates.complexities_N], axis=1)
+            points_N2 = np.stack([losses_ON[o], screened.complexities_N], axis=1)
             row = self._largest_gain(points_N2, known_OF2[o], rows) if by_gain else None
             rows.append(self._best_for(k, points_N2, rows) if row is None else row)
         return rows
 
     def _largest_gain(self, points_N2: FloatArray, known_F2: FloatArray, taken: list[int]) -> int | None:
-        """None if no candidate would gain anything."""
+        """Returns the row with the largest gain; None if no row would gain anything."""
         known_F2 = np.concatenate([known_F2, points_N2[taken]])
         gains_N = hypervolume_gains(points_N2[:, 0], points_N2[:, 1], known_F2, self.reference_2)
         gains_N[taken] = 0.0

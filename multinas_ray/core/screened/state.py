@@ -19,8 +19,8 @@ from multinas_ray.core.seeds import plain_generator, read_generator
 from multinas_ray.core.state import plain_outstanding, plain_proposals, read_outstanding, read_proposals
 from multinas_ray.errors import StateError
 
-VERSION = 2
-COUNTERS = ("pool_seed", "kernel_number", "kernel_known", "fit_size", "fit_told", "num_told")
+VERSION = 3
+COUNTERS = ("update_seed", "kernel_number", "kernel_known", "fit_size", "fit_told", "num_told")
 
 
 @dataclass(eq=False)
@@ -29,27 +29,27 @@ class ScreenedState:
 
     rng: np.random.Generator
     """Of the proposals."""
-    pool_seed: int
-    """With an update's number, the seed of its pool."""
+    update_seed: int
+    """Together with the number of an update, the seed of its samples."""
     archive: Archive
     outstanding: Outstanding
     queue: Proposals
-    """Chosen ahead, not asked for yet; their ids are given at the asking."""
+    """Chosen ahead and not asked for yet; they get their ids when they are asked for."""
     kernel_number: int = 1
-    """Which of the surrogate's KERNELS was the likeliest when it was last chosen."""
+    """Which of the surrogate's KERNELS was the likeliest when the kernel was last chosen."""
     kernel_known: int = 0
-    """Distinct architectures known then."""
+    """Number of distinct architectures that were known at that time."""
     fit_size: int = 0
-    """The surrogate is fitted on so many of the archive's support, the oldest."""
+    """The surrogate is fitted on this many rows of the archive's support, the oldest."""
     fit_told: int = 0
-    """`num_told` when they were all."""
+    """`num_told` at the time of the last fit."""
     num_told: int = 0
 
     @classmethod
-    def start(cls, layout: CategoryLayout, rng: np.random.Generator, pool_seed: int) -> "ScreenedState":
+    def start(cls, layout: CategoryLayout, rng: np.random.Generator, update_seed: int) -> "ScreenedState":
         """Returns the state before anything was asked or told."""
         none = Proposals.empty(len(layout.num_categories))
-        return cls(rng, pool_seed, Archive(layout), Outstanding(none), none)
+        return cls(rng, update_seed, Archive(layout), Outstanding(none), none)
 
 
 def write_screened(state: ScreenedState, inner: MultiDistributionOptimizer, samples_per_update: int) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def write_screened(state: ScreenedState, inner: MultiDistributionOptimizer, samp
 def read_screened(
     data: object, inner: MultiDistributionOptimizer, layout: CategoryLayout, samples_per_update: int
 ) -> ScreenedState:
-    """Builds the state from what `write_screened` returned, and loads `inner` once all else was read.
+    """Builds the state from what `write_screened` returned, and loads `inner` after everything else was read.
 
     Raises:
         StateError: Something is missing, unknown, of another version or configuration, or damaged; names the
@@ -100,7 +100,7 @@ def read_screened(
 
 
 def _check_together(state: ScreenedState) -> None:
-    """Checks what holds between the parts."""
+    """Checks that the parts agree with each other."""
     if state.kernel_number >= len(KERNELS):
         raise StateError(
             f"state.counters.kernel_number: expected less than {len(KERNELS)}, found {state.kernel_number}"
@@ -125,12 +125,12 @@ def _read_archive(reader: StateReader, layout: CategoryLayout) -> Archive:
     reader.finish()
     outside = (architectures_AD < 0).any() or (architectures_AD > layout.last_D).any()
     if outside or len(np.unique(architectures_AD, axis=0)) != len(architectures_AD):
-        raise StateError(f"{reader.path}.architectures: expected distinct ones of the space, found others")
+        raise StateError(f"{reader.path}.architectures: expected distinct ones of the space, found other values")
     if np.isnan(losses_A).any() or (complexities_A < 0.0).any():
-        raise StateError(f"{reader.path}: expected losses that are numbers and complexities from 0, found others")
+        raise StateError(f"{reader.path}: expected losses that are numbers and complexities from 0, found other values")
     for name, rows in members.items():
         if len(np.unique(rows)) != len(rows) or not np.isin(rows, np.arange(len(losses_A))).all():
-            raise StateError(f"{reader.path}.{name}: expected distinct rows of the archive, found others")
+            raise StateError(f"{reader.path}.{name}: expected distinct rows of the archive, found other values")
     return Archive.from_columns(
         layout, architectures_AD, losses_A, complexities_A, members["support"].tolist(), members["front"].tolist()
     )

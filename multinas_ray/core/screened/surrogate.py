@@ -1,6 +1,6 @@
-"""A Gaussian process with a fixed family of kernels, that predicts loss and complexity of architectures not evaluated.
+"""A Gaussian process with a fixed set of kernels that predicts loss and complexity of architectures not yet evaluated.
 
-Notation: D variables, X = D * C columns of the one-hot code, M points fitted on, N points asked for.
+Notation: D variables, X = D * C columns of the one-hot code, M points fitted on, N points to predict.
 All of it is [ours]; docs/METHOD.md, "The screened search".
 """
 
@@ -21,17 +21,17 @@ ADDITIVE_SHARE = 0.5
 class Kernel(NamedTuple):
     """A covariance: a * (share of equal variables) + (1 - a) * exp(-(share of unequal ones) / length).
 
-    a is ADDITIVE_SHARE. It is of values of mean 0 and variance 1.
+    a is ADDITIVE_SHARE. The values have mean 0 and variance 1.
     """
 
     length: float
-    """Of the fall, as a share of D."""
+    """Length scale, as a share of D."""
     noise: float
-    """Variance that the diagonal has more: what no neighbour tells, such as the luck of a training. Without it a fit to
-    trained networks has to take short lengths, and stops seeing what distant architectures have in common."""
+    """Variance that is added on the diagonal: what no neighbour can predict, such as chance in a training. Without it a
+    fit to trained networks must take short lengths, and no longer sees what distant architectures have in common."""
 
     def __call__(self, equal_NM: IntArray, num_variables: int) -> FloatArray:
-        """Returns (N, M): the covariance without noise, of the numbers of equal variables out of D."""
+        """Returns (N, M): the covariance without noise, from the numbers of equal variables out of D."""
         share_E = np.arange(num_variables + 1) / num_variables
         covariance_E = ADDITIVE_SHARE * share_E + (1.0 - ADDITIVE_SHARE) * np.exp((share_E - 1.0) / self.length)
         covariance_NM: FloatArray = covariance_E.take(equal_NM)
@@ -45,17 +45,17 @@ class Kernel(NamedTuple):
 
 
 KERNELS = tuple(Kernel(length, noise) for noise in (1e-4, 1e-2) for length in (0.1, 0.25, 0.6))
-"""A fit takes the likeliest."""
+"""A fit takes the likeliest of these."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a surrogate says of N architectures."""
+    """A surrogate's predictions for N architectures."""
 
     warped_N: FloatArray
-    """Mean losses on the scale that they are fitted on."""
+    """Mean losses on the scale on which they are fitted."""
     deviations_N: FloatArray
-    """Standard deviations of these; zeros if they were not asked for."""
+    """Standard deviations of these; zeros if they were not requested."""
     complexities_N: FloatArray
     loss_centre: float
     loss_unit: float
@@ -76,7 +76,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Surrogate:
-    """What a fit leaves behind. Built by `fit_surrogate`."""
+    """A fitted Gaussian process. It is built by `fit_surrogate`."""
 
     points_MX: npt.NDArray[np.float32]
     precision_MM: FloatArray
@@ -90,7 +90,7 @@ class Surrogate:
     loss_unit: float
 
     def predict(self, architectures_ND: IntArray, *, with_deviations: bool = False) -> Prediction:
-        """Returns what is to be expected of (N, D) architectures; deviations cost far more than means."""
+        """Returns predictions for (N, D) architectures; deviations take far longer than means."""
         points_NX = _one_hot(architectures_ND, self.points_MX.shape[1] // self.num_variables)
         covariance_NM = self.kernel(_num_equal(points_NX, self.points_MX), self.num_variables)
         mean_N2 = self.offset_2 + self.scale_2 * (covariance_NM @ self.weights_M2)
@@ -111,16 +111,16 @@ def fit_surrogate(
 ) -> Surrogate:
     """Fits losses and complexities at once.
 
-    Losses are fitted as asinh((loss - median) / interquartile range), so that a few very bad ones do not drown
+    Losses are fitted as asinh((loss - median) / interquartile range), so that a few very bad ones do not hide
     the differences among good ones. A failed evaluation counts as the worst of the losses, with the mean
     complexity.
 
     Args:
-        architectures_MD: distinct ones, at least one of them with a finite loss.
+        architectures_MD: distinct architectures, at least one of them with a finite loss.
         losses_M: not finite for a failed evaluation.
         complexities_M: anything for a failed evaluation.
         num_columns: C.
-        kernels: the likeliest of these is taken; with a single one the fit costs less.
+        kernels: the likeliest of these is taken; with a single one the fit is faster.
     """
     finite_M = np.isfinite(losses_M)
     low, centre, high = np.quantile(losses_M[finite_M], [0.25, 0.5, 0.75])
@@ -152,12 +152,12 @@ def fit_surrogate(
 
 
 def _one_hot(architectures_ND: IntArray, num_columns: int) -> npt.NDArray[np.float32]:
-    """Returns (N, X): the one-hot code, of half the width since its products are exact all the same."""
+    """Returns (N, X): the one-hot code, in float32 since its products are exact all the same."""
     return one_hot(architectures_ND, num_columns).astype(np.float32)
 
 
 def _num_equal(points_NX: npt.NDArray[np.float32], points_MX: npt.NDArray[np.float32]) -> IntArray:
-    """Returns (N, M): how many variables of each two are equal."""
+    """Returns (N, M): the number of equal variables of each pair of points."""
     equal_NM: IntArray = (points_NX @ points_MX.T).astype(np.int64)
     return equal_NM
 
