@@ -26,6 +26,7 @@ pip install -e ".[compare]"; run it from the repository's folder, as python -m e
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -37,11 +38,12 @@ from experiments.compare.methods import Method, methods_of
 from experiments.compare.pieces import Piece, carry_out, pieces_of, runner
 from experiments.compare.report import Judge, collect, draw, markdown, rich_table, summarise
 from experiments.compare.scoring import random_architectures
-from experiments.compare.settings import Settings, config_of, keep_settings
+from experiments.compare.settings import FIXED_SETTINGS, Settings, config_of
 from experiments.compare.truth import load_truth
 from experiments.parts.command_line import check_positive, data_folder, exit_status
 from experiments.parts.processes import fresh_processes
 from experiments.parts.rows import save_rows
+from experiments.parts.settings import keep_settings
 from multinas_ray.storage import write_atomic
 
 DEFAULT_METHODS = ("ours", "ours-first", "separate", "spos", "random")
@@ -153,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
         known = methods_of(settings.num_targets)
         methods = {name: known[name] for name in dict.fromkeys(arguments.methods)}
         judge = Judge(load_truth(arguments.data), settings)
-        keep_settings(settings, arguments.out)
+        keep_settings({**asdict(settings), **FIXED_SETTINGS}, arguments.out)
         if not arguments.report_only:
             compare(arguments, settings, methods, console)
         ranked = random_architectures(config_of("ours", 0, settings, arguments.out, 1), settings.ranked)

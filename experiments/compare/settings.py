@@ -2,8 +2,7 @@
 
 # K targets
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from multinas_ray.core import TARGET_WEIGHT
@@ -11,7 +10,6 @@ from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.spaces import NetworkSpace, nas_bench_macro_space
-from multinas_ray.storage import make_folder, write_atomic
 from multinas_ray.supernets import WeightTraining
 
 BATCH_SIZE = 128
@@ -27,7 +25,6 @@ TARGET_SHARES = (0.35, 0.45, 0.55, 0.7)
 """The K targets as shares of the largest network's FLOPs."""
 CANDIDATES = 8
 """Architectures of each network that are scored on all validation images at the end, for every method alike."""
-SETTINGS_FILE = "settings.json"
 FIXED_SETTINGS = {
     "comparison": 2,  # raised whenever a piece of work means something else
     "learning_rate": LEARNING_RATE,
@@ -184,23 +181,3 @@ def spent_by(config: OneShotSearchConfig) -> Budget:
     steps = config.plan.num_weight_steps * config.plan.num_train_architectures
     samples = config.optimizer_settings.update_size
     return Budget(weight_steps=steps, evaluations=config.search_rounds * samples)
-
-
-def keep_settings(settings: Settings, out: Path) -> None:
-    """Write the settings into the results' folder, or compare them with those that are there.
-
-    Raises:
-        ConfigError: the folder holds another comparison.
-    """
-    file, now = out / SETTINGS_FILE, {**asdict(settings), **FIXED_SETTINGS}
-    if file.is_file():
-        before = json.loads(file.read_text())
-        differences = [f"{name} {before.get(name)}, now {now[name]}" for name in now if before.get(name) != now[name]]
-        if differences:
-            raise ConfigError(
-                f"{out} holds a comparison with other settings ({'; '.join(differences)}): "
-                "give the same flags, or another --out"
-            )
-        return
-    make_folder(out)
-    write_atomic(file, json.dumps(now, indent=1).encode())

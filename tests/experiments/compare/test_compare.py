@@ -1,4 +1,3 @@
-import json
 import os
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -13,7 +12,7 @@ from experiments.compare.images import write_images
 from experiments.compare.methods import evaluations_per_target, expected_budget, methods_of, search_fixed
 from experiments.compare.pieces import Piece, carry_out, load_piece, pieces_of, run_piece
 from experiments.compare.report import Judge, collect, draw, markdown, summarise
-from experiments.compare.settings import Budget, Settings, config_of, images_folder, keep_settings
+from experiments.compare.settings import Budget, Settings, config_of, images_folder
 from experiments.compare.truth import SOURCE, best_front, best_within, load_truth, matched_within
 from experiments.parts.rows import save_rows
 from experiments.parts.tables import Table
@@ -122,18 +121,6 @@ def test_the_uniform_supernet_trains_before_it_evaluates(tmp_path):
 def test_settings_too_small(changes, message):
     with pytest.raises(ConfigError, match=message):
         Settings(**changes)
-
-
-def test_a_folder_holds_one_comparison(tmp_path):
-    keep_settings(Settings(), tmp_path)
-    keep_settings(Settings(), tmp_path)
-    with pytest.raises(ConfigError, match="epochs 10, now 3"):
-        keep_settings(Settings(epochs=3), tmp_path)
-    kept = json.loads((tmp_path / "settings.json").read_text())
-    assert kept["epochs"] == 10
-    (tmp_path / "settings.json").write_text(json.dumps({**kept, "learning_rate": 0.1}))  # of another version
-    with pytest.raises(ConfigError, match=r"learning_rate 0\.1, now 0\.2"):
-        keep_settings(Settings(), tmp_path)
 
 
 class _AtOnce(Executor):

@@ -1,0 +1,254 @@
+"""Trains every network of a small mobile space to the end: a table of true errors, against which choices are judged.
+
+The space has three stages of three blocks (24, 40 and 96 channels, scaled by --width) on CIFAR-10 at 16x16. A stage
+begins with MB6_K3; each of its other two blocks is a skip, MB3_K3 or MB6_K5. That makes 729 architectures, which are
+343 networks, since it does not matter where in a stage a skip stands. Every network is trained --repeats times by one
+recipe with seeds of its own and tested once, on all 10,000 test images.
+
+Each training is kept as it ends, and the order is drawn at random: the same command resumes after any end, and what is
+done so far is an unbiased sample. The file --table is written at the end of every command; it has a row for each
+network: `arch` (six digits, one for each block that is chosen: 0 skip, 1 MB3_K3, 2 MB6_K5, the skips last in their
+stage), `params`, `flops` and `error_0`, `error_1`, ... in percent, empty where a training is still to come.
+Run it from the repository's folder, as python -m experiments.truth.
+"""
+
+import argparse
+import functools
+import json
+import os
+import time
+from concurrent.futures import Future, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from experiments.parts.command_line import check_positive, data_folder, exit_status
+from experiments.parts.processes import fresh_processes
+from experiments.parts.settings import keep_settings
+from multinas_ray.spaces import (
+    Block,
+    ConvLayer,
+    Equivalence,
+    Head,
+    IntArray,
+    NetworkSpace,
+    Position,
+    mbconv,
+    scale_width,
+    skip,
+)
+from multinas_ray.storage import make_folder, read_plain, write_parquet, write_plain
+
+if TYPE_CHECKING:
+    from multinas_ray.data import DataConfig, DataSplits
+
+STAGES = ((24, 1), (40, 2), (96, 2))
+"""Channels and stride of each stage."""
+CHOSEN_BLOCKS = 2
+"""Blocks of a stage that are chosen, after its first."""
+IMAGE_SIZE = 16
+TABLE = Path("experiments/tables/mobile16.parquet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What decides the errors."""
+
+    width: float = 0.5
+    """Multiplier of every width."""
+    images: int = 10_000
+    """Training images."""
+    epochs: int = 12
+    """Passes over them."""
+    batch_size: int = 128
+    learning_rate: float = 0.2
+    """Peak of the learning rate for this batch."""
+
+    @property
+    def space(self) -> NetworkSpace:
+        """The space of the table."""
+        channels, positions = scale_width(16, self.width), []
+        stem_width = scale_width(32, self.width)
+        first = mbconv(stem_width, channels, kernel_size=3, expansion=1)
+        stem = Block("stem", (ConvLayer(3, stem_width, 3, activation="relu6"), *first.layers))
+        for stage, (width, stride) in enumerate(STAGES, start=1):
+            out = scale_width(width, self.width)
+            positions.append(Position(f"stage{stage}_1", (mbconv(channels, out, 3, 6, stride),)))
+            blocks = (
+                skip(),
+                mbconv(out, out, kernel_size=3, expansion=3),
+                mbconv(out, out, kernel_size=5, expansion=6),
+            )
+            positions += [Position(f"stage{stage}_{index + 2}", blocks) for index in range(CHOSEN_BLOCKS)]
+            channels = out
+        features = Block("features", (ConvLayer(channels, scale_width(640, self.width), activation="relu6"),))
+        head = Head(features.layers[-1].out_channels, 10, features)
+        return NetworkSpace("truth", (3, IMAGE_SIZE, IMAGE_SIZE), stem, tuple(positions), head)
+
+
+class Training(NamedTuple):
+    """One training of one network."""
+
+    arch: str
+    repeat: int
+
+    def file(self, out: Path) -> Path:
+        """What is there when it is done."""
+        return out / "trainings" / f"{self.arch}-{self.repeat}.json"
+
+    @property
+    def architecture(self) -> tuple[int, ...]:
+        """Indices of the blocks at all positions; a stage's first block has no choice."""
+        chosen = iter(map(int, self.arch))
+        return tuple(0 if index == 0 else next(chosen) for _ in STAGES for index in range(1 + CHOSEN_BLOCKS))
+
+    @property
+    def seed(self) -> int:
+        """Seed of its first weights, the order and the variation of its images."""
+        return int(np.random.SeedSequence((int(self.arch, 3), self.repeat)).generate_state(1)[0])
+
+
+def networks_of(space: NetworkSpace) -> IntArray:
+    """(N, D) every network of the space once, by its canonical architecture."""
+    counts = space.search_space.num_categories
+    rows_ND = np.stack(np.unravel_index(np.arange(np.prod(counts)), counts), axis=1).astype(np.int64)
+    canonical_ND: IntArray = np.unique(Equivalence.of(space).canonical(rows_ND), axis=0)
+    return canonical_ND
+
+
+def name_of(architecture: IntArray) -> str:
+    """The digits of the blocks that are chosen."""
+    return "".join(str(choice) for place, choice in enumerate(architecture) if place % (1 + CHOSEN_BLOCKS))
+
+
+@functools.cache
+def _images(path: Path, number: int) -> "tuple[DataConfig, DataSplits]":
+    """The images; each process decodes them once."""
+    from multinas_ray.data import DataConfig, load_splits
+
+    config = DataConfig(source="cifar10", path=str(path), image_size=IMAGE_SIZE, max_train_images=number)
+    return config, load_splits(config)
+
+
+def train(training: Training, settings: Settings, images: Path, num_threads: int, file: Path) -> None:
+    """Train a network and write its test error in percent, and the seconds that it took."""
+    import torch
+
+    from multinas_ray.data import standard_augmentation
+    from multinas_ray.retraining import NetworkTraining, RetrainConfig
+    from multinas_ray.supernets import build_subnet
+
+    torch.set_num_threads(num_threads)
+    config, splits = _images(images, settings.images)
+    started_seconds = time.perf_counter()
+    recipe = RetrainConfig(
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        learning_rate_scaling="none",
+        weight_decay=5e-4,
+        label_smoothing=0.0,
+        augmentation="standard",
+        ema_decay=0.0,
+        train_on="all",
+        seed=training.seed,
+    )
+    torch.manual_seed(training.seed)
+    network = build_subnet(settings.space, training.architecture).to(memory_format=torch.channels_last)
+    run = NetworkTraining(network, recipe, splits, standard_augmentation(config, IMAGE_SIZE), torch.device("cpu"))
+    while not run.is_finished:
+        run.run_epoch()
+    _, accuracy = run.score(splits.test)
+    write_plain(file, {"error": 100.0 * (1.0 - accuracy), "seconds": time.perf_counter() - started_seconds})
+
+
+def trainings_of(settings: Settings, repeats: int) -> list[Training]:
+    """Every training, each repeat in a random order of its own."""
+    names = [name_of(row) for row in networks_of(settings.space)]
+    orders = [np.random.default_rng((0, repeat)).permutation(len(names)) for repeat in range(repeats)]
+    return [Training(names[place], repeat) for repeat, order in enumerate(orders) for place in order]
+
+
+def train_all(arguments: argparse.Namespace, settings: Settings, console: Console) -> None:
+    """Do the trainings that are not done."""
+    keep_settings(asdict(settings), arguments.out)
+    make_folder(arguments.out / "trainings")
+    trainings = trainings_of(settings, arguments.repeats)
+    waiting = [each for each in trainings if not each.file(arguments.out).is_file()]
+    num_threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)  # for the processes to come
+    columns = TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console) as progress, fresh_processes(arguments.jobs) as pool:
+        bar = progress.add_task("", total=len(trainings), completed=len(trainings) - len(waiting))
+        running: list[Future[None]] = [
+            pool.submit(train, each, settings, arguments.images_folder, num_threads, each.file(arguments.out))
+            for each in waiting
+        ]
+        for future in as_completed(running):
+            future.result()
+            progress.advance(bar)
+
+
+def write_table(settings: Settings, repeats: int, out: Path, file: Path) -> int:
+    """Write the table of what is done; returns the number of trainings in it."""
+    space = settings.space
+    networks_ND = networks_of(space)
+    names = [name_of(row) for row in networks_ND]
+    columns: dict[str, list[str] | list[float] | list[float | None]] = {"arch": names}
+    columns |= {name: space.costs[name](networks_ND).tolist() for name in ("params", "flops")}
+    for repeat in range(repeats):
+        files = [Training(name, repeat).file(out) for name in names]
+        columns[f"error_{repeat}"] = [read_plain(each)["error"] if each.is_file() else None for each in files]
+    make_folder(file.parent)
+    write_parquet(file, pa.table(columns).replace_schema_metadata({"settings": json.dumps(asdict(settings))}))
+    return sum(value is not None for repeat in range(repeats) for value in columns[f"error_{repeat}"])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.truth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    text = "folder of CIFAR-10, torchvision's or train.parquet and test.parquet (default: cifar10 in $MULTINAS_DATA)"
+    add("--images-folder", metavar="DIR", type=Path, help=text)
+    add("--out", metavar="DIR", type=Path, default=Path("runs/truth"), help="(default: %(default)s)")
+    add("--table", metavar="FILE", type=Path, default=TABLE, help="(default: %(default)s)")
+    add("--repeats", metavar="N", type=int, default=2, help="trainings of each network (default: %(default)s)")
+    add("--jobs", metavar="N", type=int, default=os.cpu_count() or 1, help="trainings at a time (default: %(default)s)")
+    add("--table-only", action="store_true", help="write the table of what is done, train no more")
+    for name, kind, text in (
+        ("width", float, "multiplier of every width"),
+        ("images", int, "training images"),
+        ("epochs", int, "passes over them"),
+    ):
+        default = getattr(Settings(), name)
+        add(f"--{name}", metavar="N", type=kind, default=default, help=f"{text} (default: %(default)s)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train and write the table; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+
+    def run(console: Console) -> None:
+        check_positive(arguments, ("repeats", "jobs", "images", "epochs"))
+        settings = Settings(width=arguments.width, images=arguments.images, epochs=arguments.epochs)
+        if not arguments.table_only:
+            arguments.images_folder = arguments.images_folder or data_folder(None) / "cifar10"
+        try:
+            if not arguments.table_only:
+                train_all(arguments, settings, console)
+        finally:
+            number = write_table(settings, arguments.repeats, arguments.out, arguments.table)
+            console.print(f"{number} trainings are in {arguments.table}", highlight=False)
+
+    return exit_status(run)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
