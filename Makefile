@@ -49,7 +49,7 @@ fast: $(VENV)/installed-all ## run the tests that start no Ray
 
 # The tests that lose whole nodes (marker `nodes`) need an idle machine and are run by hand: pytest -m nodes
 cluster: $(VENV)/installed-all ## run the tests that start (and kill) a real local Ray
-	$(BIN)/pytest -m "cluster and not nodes" --durations=0
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "cluster and not nodes" -n 2 --dist loadfile --durations=15
 
 clean: ## remove the virtual environment, caches and the built site; results in runs/ stay
 	rm -rf .venv site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
