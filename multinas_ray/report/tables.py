@@ -56,7 +56,27 @@ def networks_table(run: Run, family: ReportedFamily) -> Table | None:
         return None
     costs = cost_columns(networks, architectures_schema(()).names)
     complexity = str((run.config.get("complexity") or {}).get("name"))
-    columns = [
+    twins = _twins(networks)
+    rows = [
+        [
+            str(row["network"]),
+            number(row["coefficient"]),
+            UNKNOWN if is_known(row.get("limits")) else cost(complexity, row["target"]),  # else it is the budget
+            limits_text(row.get("limits")),
+            *(cost(name, row[name]) for name in costs),
+            percent(row["supernet_accuracy"]),
+            percent(row["supernet_test_accuracy"]),
+            percent(row["retrained_accuracy"]),
+            _ORIGINS.get(row["origin"], str(row["origin"])) + twins[place],
+            _parity_text(family, int(row["network"])),
+        ]
+        for place, row in enumerate(networks.to_dict("records"))
+    ]
+    return Table(_network_columns(costs), rows).known()
+
+
+def _network_columns(costs: Sequence[str]) -> list[Column]:
+    return [
         Column("#"),
         Column("coefficient", hint="weight of the complexity in the objective"),
         Column("target", hint="the complexity near which the distribution searched"),
@@ -75,23 +95,6 @@ def networks_table(run: Run, family: ReportedFamily) -> Table | None:
             "export", is_number=False, hint="largest difference between a logit of the exported file and of the network"
         ),
     ]
-    twins = _twins(networks)
-    rows = [
-        [
-            str(row["network"]),
-            number(row["coefficient"]),
-            UNKNOWN if is_known(row.get("limits")) else cost(complexity, row["target"]),  # else it is the budget
-            limits_text(row.get("limits")),
-            *(cost(name, row[name]) for name in costs),
-            percent(row["supernet_accuracy"]),
-            percent(row["supernet_test_accuracy"]),
-            percent(row["retrained_accuracy"]),
-            _ORIGINS.get(row["origin"], str(row["origin"])) + twins[place],
-            _parity_text(family, int(row["network"])),
-        ]
-        for place, row in enumerate(networks.to_dict("records"))
-    ]
-    return Table(columns, rows).known()
 
 
 def _twins(networks: pd.DataFrame) -> list[str]:

@@ -140,7 +140,7 @@ def checked_value(measure: Callable[[dict[str, Any]], float], config: dict[str, 
     """
     try:
         value = float(measure(config))
-    except Exception as error:
+    except Exception as error:  # the function is the user's and may raise anything
         raise ConfigError(f"complexity raised {error!r} for {config}; it must take every configuration") from error
     if not (math.isfinite(value) and value >= 0.0):
         raise ConfigError(f"complexity must be a finite number from 0, it gave {value} for {config}")

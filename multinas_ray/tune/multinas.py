@@ -7,7 +7,6 @@ import logging
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, TypeAlias
 
 import pandas as pd
@@ -16,7 +15,7 @@ from ray.tune.search import Searcher
 
 from multinas_ray.cluster import SearchMetrics
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import ConfigSpace, Run, has_record, load_run, read_document, write_document
+from multinas_ray.runs import ConfigSpace, Run, has_record, load_run
 from multinas_ray.settings import (
     InfinityAllowed,
     NonNegativeFloat,
@@ -30,26 +29,17 @@ from multinas_ray.tune import best
 from multinas_ray.tune.domains import config_space, has_domains
 from multinas_ray.tune.evaluation import Evaluation
 from multinas_ray.tune.figures import TrialFigures
+from multinas_ray.tune.given import EarlierResult, Given, Points, checked_points, minimised, outside_evaluation
 from multinas_ray.tune.idle import IdleWatch
-from multinas_ray.tune.reading import architecture_of, read_result
+from multinas_ray.tune.reading import ResultReader, Warner, architecture_of
+from multinas_ray.tune.saved_state import SavedState
 from multinas_ray.tune.settings import SearchSettings
-from multinas_ray.tune.starting import (
-    EarlierResult,
-    Points,
-    checked_points,
-    checked_space,
-    outside_evaluation,
-    recorded_config,
-    resume_search,
-    start_search,
-)
+from multinas_ray.tune.starting import checked_space, recorded_config, resume_search, start_search
 from multinas_ray.tune.trial_search import TrialSearch
 
 logger = logging.getLogger(__name__)
 
 Mode: TypeAlias = Literal["min", "max"]
-
-STATE_REMEDY = "give the record_path of the search, so that it goes on from its record, or restore a copy of the file"
 
 
 class MultiNASSearch(Searcher):
@@ -126,7 +116,7 @@ class MultiNASSearch(Searcher):
             complexity=complexity,
             recorded_complexities=recorded_complexities,
             coefficients=coefficients,  # type: ignore[arg-type]  # checked, and kept as a tuple
-            targets=targets,  # type: ignore[arg-type]
+            targets=targets,  # type: ignore[arg-type]  # so too
             num_distributions=num_distributions,
             samples_per_update=samples_per_update,
             memory=memory,
@@ -136,13 +126,12 @@ class MultiNASSearch(Searcher):
             optimizer_options=optimizer_options or {},
             seed=secrets.randbits(63) if seed is None else seed,
         )
-        self._given = _Given(metric, mode, space, () if evaluated_rewards is not None else points_to_evaluate or ())
-        self._earlier = _earlier_results(points_to_evaluate, evaluated_rewards, evaluated_complexities)
-        self._record_path = _record_path(record_path)
-        self._begin(goes_on=False)
+        self._given = Given(metric, mode, space, points_to_evaluate, evaluated_rewards, evaluated_complexities)
+        self._begin(_absolute_path(record_path), goes_on=False)
 
-    def _begin(self, *, goes_on: bool) -> None:
+    def _begin(self, record_path: str, *, goes_on: bool, added: Sequence[EarlierResult] = ()) -> None:
         """Set what changes while the search runs to its start."""
+        self._record_path, self._added = record_path, list(added)
         space = self._given.space
         self._space = None if space is None else config_space(space)
         self._search: TrialSearch | None = None
@@ -151,7 +140,7 @@ class MultiNASSearch(Searcher):
         self._goes_on = goes_on
         self._max_concurrent: int | None = None
         self._idle = IdleWatch()
-        self._warned: set[str] = set()
+        self._warn = Warner()
         self.error: Exception | None = None
 
     @property
@@ -166,7 +155,8 @@ class MultiNASSearch(Searcher):
             ConfigError: the space cannot be searched, or this searcher or its record was used before.
         """
         self._check_unused()
-        _check_mode(mode)
+        if mode not in (None, "min", "max"):
+            raise ConfigError(f'mode is "min" or "max", got {mode!r}; what else matters goes into the complexity')
         self._metric, self._mode = metric or self._metric, mode or self._mode
         if self._space is not None:
             return not has_domains(config)
@@ -193,7 +183,7 @@ class MultiNASSearch(Searcher):
                 self._note_refusal(search)
                 return None
             config = search.propose(trial_id)
-        except Exception as error:
+        except Exception as error:  # Tune would fail one trial after the other with it; it ends the search instead
             self._stop(error)
             return str(Searcher.FINISHED)
         if config is not None:
@@ -221,9 +211,9 @@ class MultiNASSearch(Searcher):
                 search.forget(trial_id)  # stopped before it gave a result
             else:
                 config = search.space.decode(search.live[trial_id].architecture)
-                search.finish(trial_id, *self._read(config, None if error else result))
+                search.finish(trial_id, *self._results.read(config, None if error else result))
             self._write_metrics(search)
-        except Exception as problem:
+        except Exception as problem:  # so too
             self._stop(problem)
 
     def add_evaluated_point(
@@ -255,11 +245,12 @@ class MultiNASSearch(Searcher):
         result = EarlierResult(parameters, loss, complexity)
         if self._search is not None or (self._goes_on and self._has_record()):
             search = self._opened()
-            search.add(outside_evaluation(search.space, self._settings, search.next_untold, self._minimised(result)))
+            outside = minimised(result, self._mode)
+            search.add(outside_evaluation(search.space, self._settings, search.next_untold, outside))
             return
         if self._space is not None:
             outside_evaluation(self._space, self._settings, -1, result)  # checks
-        self._earlier.append(result)
+        self._added.append(result)
 
     def best_configs(self) -> pd.DataFrame:
         """The best configuration for each coefficient, or within each target; see `tune.best_configs`."""
@@ -274,12 +265,8 @@ class MultiNASSearch(Searcher):
         search = self._search if self.error is None else None
         if search is not None:
             search.save()
-        state = {
-            "record_path": self._record_path,
-            "max_concurrent": self._max_concurrent,
-            "live": [] if self._search is None else [each.to_plain() for each in self._search.live.values()],
-        }
-        write_document(checkpoint_path, state, indent=None)
+        live = [] if self._search is None else self._search.live.values()
+        SavedState(self._record_path, self._max_concurrent, live).write(checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
         """Go on from what `save` wrote and the record that it names.
@@ -292,30 +279,29 @@ class MultiNASSearch(Searcher):
         """
         self._search, self._metrics, self._goes_on = None, None, True
         try:
-            record_path, max_concurrent, live = _read_state(checkpoint_path)
+            state = SavedState.read(checkpoint_path)
         except StateError as error:
             if not self._has_record():
                 raise
             logger.warning("%s. The search goes on from its record %s.", error, self._record_path)
             self._live = []
             return
-        self._record_path, self._live = record_path, live
-        self._max_concurrent = max_concurrent or self._max_concurrent
+        self._record_path, self._live = state.record_path, list(state.live)
+        self._max_concurrent = state.max_concurrent or self._max_concurrent
 
     def __getstate__(self) -> dict[str, Any]:
         """What Tune puts into tuner.pkl: what was given, and what was added before the search, alone."""
         return {
             "settings": self._settings,
             "given": self._given,
-            "earlier": list(self._earlier),
+            "added": list(self._added),
             "record_path": self._record_path,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._settings, self._given = state["settings"], state["given"]
-        self._earlier, self._record_path = state["earlier"], state["record_path"]
         self._metric, self._mode = self._given.metric, self._given.mode
-        self._begin(goes_on=True)
+        self._begin(state["record_path"], goes_on=True, added=state["added"])
 
     def _run(self) -> Run:
         if self._search is not None and self.error is None and not self._search.record.session.is_over:
@@ -355,16 +341,13 @@ class MultiNASSearch(Searcher):
         return self._search
 
     def _points_in(self, space: ConfigSpace) -> Points:
-        known = [self._minimised(each) for each in self._earlier]
-        return checked_points(space, self._settings, self._given.points_to_run, known)
+        known = [minimised(each, self._mode) for each in (*self._given.known, *self._added)]
+        return checked_points(space, self._settings, self._given.to_run, known)
 
-    def _minimised(self, result: EarlierResult) -> EarlierResult:
-        return replace(result, loss=self._loss_of(result.loss))
-
-    def _read(self, config: dict[str, Any], result: Mapping[str, Any] | None) -> tuple[float, dict[str, float | None]]:
-        """The loss, inf for a failed trial, and the raw complexities of a trial's last result."""
-        value, costs = read_result(self._settings.complexities, str(self._metric), config, result, self._warn)
-        return math.inf if value is None else self._loss_of(value), costs
+    @property
+    def _results(self) -> ResultReader:
+        """Reads trials' results; call it when the search is opened, which settles metric and mode."""
+        return ResultReader(self._settings.complexities, str(self._metric), str(self._mode), self._warn)
 
     def _take_restarted(self, search: TrialSearch, trial_id: str, result: Mapping[str, Any] | None) -> None:
         """Record a trial that Tune runs again after a restore: an errored one, under a new id and without asking."""
@@ -373,12 +356,8 @@ class MultiNASSearch(Searcher):
         if architecture is None or result is None:
             self._warn("unknown", "Trial %s is over already or none of this search; it is ignored.", trial_id)
             return
-        loss, costs = self._read(search.space.decode(architecture), result)
+        loss, costs = self._results.read(search.space.decode(architecture), result)
         search.add(Evaluation(search.next_untold, architecture, None, trial_id, loss, costs))
-
-    def _loss_of(self, value: float) -> float:
-        """The one place where mode "max" turns into minimising."""
-        return -value if self._mode == "max" else value
 
     def _write_metrics(self, search: TrialSearch) -> None:
         if self._metrics is None:
@@ -394,58 +373,8 @@ class MultiNASSearch(Searcher):
         logger.error("The search stops: %s", error, exc_info=error)
         self.error = error
 
-    def _warn(self, kind: str, message: str, *values: object) -> None:
-        """Log a warning, once for each kind."""
-        if kind not in self._warned:
-            self._warned.add(kind)
-            logger.warning(message, *values)
 
-
-@dataclass(frozen=True)
-class _Given:
-    """What a search was given beside its settings."""
-
-    metric: str | None
-    mode: str | None
-    space: dict[str, Any] | None
-    points_to_run: Sequence[dict[str, Any]]
-
-
-def _read_state(file: str) -> tuple[str, int | None, list[Evaluation]]:
-    """Read what `MultiNASSearch.save` wrote: the record's path, the most trials at once, the running trials.
-
-    Raises:
-        StateError: the file is damaged or of another version.
-    """
-    state = read_document(file, STATE_REMEDY)
-    path, most, live = state.get("record_path"), state.get("max_concurrent"), state.get("live")
-    if not isinstance(path, str) or not isinstance(most, int | None) or not isinstance(live, list):
-        raise StateError(f"{file} is not the state of a MultiNASSearch: {STATE_REMEDY}")
-    try:
-        return path, most, [Evaluation.from_plain(each) for each in live]
-    except StateError as error:
-        raise StateError(f"{file} is not the state of a MultiNASSearch ({error}): {STATE_REMEDY}") from error
-
-
-def _check_mode(mode: object) -> None:
-    if mode not in (None, "min", "max"):
-        raise ConfigError(f'mode is "min" or "max", got {mode!r}; what else matters goes into the complexity')
-
-
-def _earlier_results(points: Any, rewards: Any, complexities: Any) -> list[EarlierResult]:
-    """The results that the constructor was given, the metric as it stands."""
-    if rewards is None:
-        return []
-    if not points:
-        raise ConfigError("evaluated_rewards needs points_to_evaluate, the configurations they belong to")
-    for name, values in (("evaluated_rewards", rewards), ("evaluated_complexities", complexities)):
-        if values is not None and len(values) != len(points):
-            raise ConfigError(f"{name} needs one number for each point, got {len(values)} for {len(points)}")
-    costs = [None] * len(points) if complexities is None else map(float, complexities)
-    return [EarlierResult(*each) for each in zip(points, map(float, rewards), costs, strict=True)]
-
-
-def _record_path(path: str | None) -> str:
+def _absolute_path(path: str | None) -> str:
     """The given folder, absolute where it is local; a fresh one if None."""
     if path is None:
         now = datetime.datetime.now(datetime.timezone.utc)

@@ -2,60 +2,90 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import ConfigSpace
 from multinas_ray.tune.complexity import Complexities
 
+logger = logging.getLogger(__name__)
+
 CONFIG_KEY = "config/"
 """Tune puts a trial's configuration into its results, each value under this and its path."""
 
 
-def read_result(
-    complexities: Complexities,
-    metric: str,
-    config: dict[str, Any],
-    result: Mapping[str, Any] | None,
-    warn: Callable[..., None],
-) -> tuple[float | None, dict[str, float | None]]:
-    """Find metric and complexities.
+def loss_of(value: float, mode: str | None) -> float:
+    """The one place where mode "max" turns into minimising."""
+    return -value if mode == "max" else value
+
+
+class Warner:
+    """Logs warnings, each kind once."""
+
+    def __init__(self) -> None:
+        self._kinds: set[str] = set()
+
+    def __call__(self, kind: str, message: str, *values: object) -> None:
+        """Log a message, in which the values take the places of %s."""
+        if kind not in self._kinds:
+            self._kinds.add(kind)
+            logger.warning(message, *values)
+
+
+class ResultReader:
+    """Reads the results of a search's trials.
 
     Args:
         complexities: what is measured.
         metric: key of the metric.
-        config: the trial's configuration.
-        result: its last result; None if it raised.
-        warn: takes a kind, a message and its values, and says each kind once.
-
-    Returns:
-        The metric, None for a failed trial, and the raw complexities by column.
+        mode: "min" or "max".
+        warn: is told of results that count as failed.
     """
-    try:
-        costs = complexities.of_result(config, result or {})
-    except Exception as error:
-        warn("function", "A complexity function raised %r for %s: such trials count as failed.", error, config)
-        return None, {}
-    if result is None:
-        return None, costs
-    value = _finite(result.get(metric))
-    if value is None:
-        told = result.get(metric, "missing")
-        warn("metric", "Metric %r is %s in a result: such trials count as failed.", metric, told)
-        return None, costs
-    raw = costs[complexities.column]
-    if raw is None or not (math.isfinite(raw) and raw >= 0):
-        warn(
+
+    def __init__(self, complexities: Complexities, metric: str, mode: str, warn: Warner) -> None:
+        self._complexities, self._metric, self._mode, self._warn = complexities, metric, mode, warn
+
+    def read(self, config: dict[str, Any], result: Mapping[str, Any] | None) -> tuple[float, dict[str, float | None]]:
+        """Find loss and complexities.
+
+        Args:
+            config: the trial's configuration.
+            result: its last result; None if it raised.
+
+        Returns:
+            The loss, inf for a failed trial, and the raw complexities by column.
+        """
+        try:
+            costs = self._complexities.of_result(config, result or {})
+        except Exception as error:  # the function is the user's and may raise anything
+            self._warn(
+                "function", "A complexity function raised %r for %s: such trials count as failed.", error, config
+            )
+            return math.inf, {}
+        if result is None:
+            return math.inf, costs
+        value = _finite(result.get(self._metric))
+        if value is None:
+            told = result.get(self._metric, "missing")
+            self._warn("metric", "Metric %r is %s in a result: such trials count as failed.", self._metric, told)
+            return math.inf, costs
+        is_usable = self._is_usable(costs[self._complexities.column])
+        return loss_of(value, self._mode) if is_usable else math.inf, costs
+
+    def _is_usable(self, raw: float | None) -> bool:
+        if raw is not None and math.isfinite(raw) and raw >= 0:
+            return True
+        self._warn(
             "complexity",
             "Complexity %r is %s in a result, it must be a finite number from 0: such trials count as failed. A "
             "Repeater passes on the metric only: give the complexity as a function of the config then.",
-            complexities.label,
+            self._complexities.label,
             "missing" if raw is None else raw,
         )
-        return None, costs
-    return value, costs
+        return False
 
 
 def architecture_of(space: ConfigSpace, result: Mapping[str, Any]) -> tuple[int, ...] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from multinas_ray.core import Optimizer, Proposals
-from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.errors import StateError
 from multinas_ray.runs import (
     ConfigSpace,
     RunRecord,
@@ -25,73 +24,15 @@ from multinas_ray.runs import (
     resume_run,
     write_config,
 )
-from multinas_ray.tune.complexity import Probe, checked_value, probe
+from multinas_ray.tune.complexity import Probe, probe
 from multinas_ray.tune.evaluation import Evaluation
+from multinas_ray.tune.given import Points
 from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.trial_search import TrialSearch
 
 logger = logging.getLogger(__name__)
 
 RECORDED_PACKAGES = ("multinas-ray", "ray", "numpy", "pyarrow")
-
-
-@dataclass(frozen=True)
-class EarlierResult:
-    """A result from outside the search."""
-
-    config: dict[str, Any]
-    """Constants may be missing."""
-    loss: float
-    """Minimised; not finite for a failure."""
-    complexity: float | None
-    """None if it follows from the configuration."""
-
-
-@dataclass(frozen=True)
-class Points:
-    """Architectures of the user's, with the ids -1, -2, ...: those to run first, then those with a result."""
-
-    to_run: list[Evaluation]
-    known: list[Evaluation]
-
-
-def checked_points(
-    space: ConfigSpace,
-    settings: SearchSettings,
-    to_run: Sequence[dict[str, Any]],
-    known: Sequence[EarlierResult],
-) -> Points:
-    """Encode the user's points.
-
-    Raises:
-        ConfigError: One is not of the space, or the complexity of a result is unknown.
-    """
-    first = len(to_run)
-    return Points(
-        [Evaluation(-1 - i, space.encode(config), None) for i, config in enumerate(to_run)],
-        [outside_evaluation(space, settings, -1 - first - i, result) for i, result in enumerate(known)],
-    )
-
-
-def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int, result: EarlierResult) -> Evaluation:
-    """Make an evaluation, which no update may use, of a result from outside.
-
-    Raises:
-        ConfigError: The configuration is not of the space, or its complexity is unknown.
-    """
-    architecture = space.encode(result.config)
-    loss = float(result.loss) if np.isfinite(result.loss) else np.inf
-    measures, value = settings.complexities, result.complexity
-    if not isinstance(measures.measure, str):
-        value = checked_value(measures.measure, space.decode(architecture))
-    elif value is None and np.isfinite(loss):
-        raise ConfigError(
-            f"the complexity {measures.measure!r} of results that are not run is unknown; give evaluated_complexities, "
-            "one for each point (complexity to add_evaluated_point), or the complexity as a function of the config"
-        )
-    if value is not None and not (np.isfinite(value) and value >= 0):
-        raise ConfigError(f"complexities of results must be finite numbers from 0, got {value} for {result.config}")
-    return Evaluation(number, architecture, None, "", loss, {measures.column: None if value is None else float(value)})
 
 
 def start_search(

@@ -36,8 +36,14 @@ def write_run(folder, retrained=(0,)):
         search_rounds=12,
     )
     write_config(config.run_path, config.to_dict())
-    splits = load_splits(DATA)
-    _, images = check_images(splits)
+    paths = write_weights(folder, retrained)
+    write_parquet(folder / "small" / "architectures.parquet", networks_table(paths, retrained))
+    return config.run_path
+
+
+def write_weights(folder, retrained):
+    """Write random weights of each network; returns the columns of their paths."""
+    _, images = check_images(load_splits(DATA))
     paths: dict[str, list[str | None]] = {"weights_path": [], "retrained_path": []}
     for number, architecture in enumerate(ARCHITECTURES):
         place = folder / "small" / "networks" / str(number)
@@ -54,6 +60,11 @@ def write_run(folder, retrained=(0,)):
             write_retraining(
                 place, RetrainingRecord(architecture=architecture, recipe={"epochs": 17, "ema_decay": 0.5})
             )
+    return paths
+
+
+def networks_table(paths, retrained):
+    """The networks of the run, as architectures.parquet has them."""
     rows = np.array(ARCHITECTURES)
     columns = {
         "network": [0, 1],
@@ -76,9 +87,7 @@ def write_run(folder, retrained=(0,)):
         "retrained_epochs": [17 if number in retrained else None for number in (0, 1)],
         **paths,
     }
-    table = make_table(architectures_schema(list(SPACE.costs)), columns)
-    write_parquet(folder / "small" / "architectures.parquet", table)
-    return config.run_path
+    return make_table(architectures_schema(list(SPACE.costs)), columns)
 
 
 def quiet():

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from multinas_ray.errors import MultiNASError, StorageError
 from multinas_ray.storage import resolve
 from tests.support.stores import place_in_memory
 
@@ -46,3 +47,20 @@ def limited(kind, value):
         yield
     finally:
         resource.setrlimit(kind, before)
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@contextmanager
+def told(reason, number, kind=StorageError):
+    """What is raised is ours, a line with reason and remedy, and an OSError of this number."""
+    with pytest.raises(kind) as raised:
+        yield
+    text = str(raised.value)
+    assert f"({reason}): " in text
+    assert "\n" not in text
+    assert isinstance(raised.value, MultiNASError)
+    assert isinstance(raised.value, OSError)
+    assert raised.value.errno == number

@@ -1,13 +1,11 @@
 """MultiNASSearch driven by hand: what it proposes, takes in and refuses."""
 
-import itertools
 import logging
 import math
 import pickle
 import time
 from itertools import count
 
-import moocore
 import numpy as np
 import pytest
 from ray import tune
@@ -15,9 +13,9 @@ from ray.tune.search import ConcurrencyLimiter, Repeater
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import load_run
-from multinas_ray.tune import MultiNASSearch, trial_search
+from multinas_ray.tune import MultiNASSearch
 from tests.support.narrow import present
-from tests.support.pipeline import FINISHED, SPACE, Pipeline, holds, loss_of, result_of, size_of, sum_of
+from tests.support.pipeline import FINISHED, SPACE, Pipeline, holds, loss_of, result_of, size_of
 
 
 def test_results_are_recorded_at_once_and_make_updates(pipeline):
@@ -66,23 +64,6 @@ def test_configs_carry_the_constants_and_learning_moves_them(make):
     assert best["size"].tolist() == [34.0, 10.0]
     assert best["coefficient"].tolist() == [0.0, 5.0]
     assert (best["num_evaluations"] == 400).all()
-
-
-def test_without_coefficients_the_answers_spread_over_the_front(make):
-    pipeline = make(num_distributions=3)
-    pipeline.run(120)
-    best, rows = pipeline.search.best_configs(), pipeline.rows
-    reference = rows["loss"].quantile(0.9), rows["size"].max() + 0.1 * np.ptp(rows["size"])
-
-    def area(losses, sizes):
-        return moocore.hypervolume(np.stack([losses, sizes], axis=1), ref=reference)
-
-    front = pipeline.search.pareto_front()
-    subsets = itertools.combinations(range(len(front)), 3)
-    assert area(best["loss"], best["size"]) == max(
-        area(front["loss"].iloc[list(three)], front["size"].iloc[list(three)]) for three in subsets
-    )
-    assert (np.diff(best["size"]) < 0).all(), "the first row is the largest, like the first coefficient's"
 
 
 def test_max_mode_flips_the_sign_once(tmp_path):
@@ -206,95 +187,6 @@ def test_trials_that_ended_without_a_word_stop_nobody(pipeline, monkeypatch, cap
     assert "ended without a word" in caplog.text
     pipeline.end(trials[0])  # a result is welcome all the same
     assert pipeline.rows["trial_id"].tolist() == [trials[0]]
-
-
-def test_known_configs_are_not_run_again_until_all_are_known(make):
-    pipeline = make(reuse_results=True, complexity=size_of, memory=0)
-    configs = []
-    while (trial := pipeline.start()) != FINISHED:
-        configs.append(pipeline.end(trial))
-    assert len(configs) == 18
-    assert len({str(config) for config in configs}) == 18
-    assert pipeline.start() == FINISHED
-    rows = pipeline.rows
-    assert len(rows) > 18
-    repeats = rows[rows["reused_id"].notna()]
-    original = rows.set_index("id").loc[repeats["reused_id"]]
-    assert (repeats["loss"].to_numpy() == original["loss"].to_numpy()).all()
-    assert repeats["architecture"].tolist() == original["architecture"].tolist()
-    untold = rows[rows["id"] < 0]
-    assert (untold[["source", "round", "drawn_at_update", "tell_order", "update"]] == -1).all(axis=None)
-    assert (untold["log_q"] == 0).all()
-    pipeline.search.best_configs()
-    assert holds(pipeline).num_updates == (rows["tell_order"].max() + 1) // 4
-
-
-def test_every_config_of_a_larger_space_is_run_once(make, monkeypatch):
-    monkeypatch.setattr(trial_search, "MAX_KNOWN_DRAWS", 10)
-    pipeline = make(space={f"v{d}": tune.choice([0, 1, 2]) for d in range(3)}, complexity="size", reuse_results=True)
-    configs = []
-    while (trial := pipeline.start()) != FINISHED:
-        size = sum(pipeline.running[trial].values())
-        configs.append(pipeline.end(trial, {"loss": (size - 3.5) ** 2, "size": size}))
-    assert len(configs) == len({str(config) for config in configs}) == 27
-    assert (pipeline.rows["id"] < 0).sum() >= 2  # taken since ten draws in a row were known
-    holds(pipeline)
-
-
-def test_a_config_whose_trial_never_ran_is_proposed_again(make):
-    pipeline = make(space={"x": tune.choice([0, 1])}, complexity=sum_of, reuse_results=True)
-    first, second = pipeline.start(), pipeline.start()
-    config = pipeline.end(first, None)
-    assert pipeline.running[pipeline.start()] == config
-    assert config not in [pipeline.running[second]]
-
-
-def test_a_draw_of_a_running_config_waits_for_its_result(make):
-    pipeline = make(space={"x": tune.choice([0, 1])}, complexity=lambda config: config["x"], reuse_results=True)
-    first, second = pipeline.start(), pipeline.start()
-    assert pipeline.start() is None  # both configs are running
-    pipeline.end(first, {"loss": 0.25})
-    rows = pipeline.rows
-    assert (rows["loss"] == 0.25).all()
-    assert rows["reused_id"].isna().sum() == 1
-    assert len(rows) > 10
-    pipeline.end(second, {"loss": 0.75})
-    assert pipeline.start() == FINISHED
-    holds(pipeline)
-
-
-def test_targets_bound_the_best_evaluated(make):
-    pipeline = make(targets=[5.0, 12.0, 24.0], num_distributions=None)
-    pipeline.run(200)
-    best = pipeline.search.best_configs()
-    assert best["target"].tolist() == [5.0, 12.0, 24.0]
-    assert best["is_met"].tolist() == [False, True, True]
-    assert best["config"][0] is None
-    assert math.isnan(best["loss"][0])
-    assert best["nearest_complexity"][0] == 10.0
-    assert (best["size"][1:] <= best["target"][1:]).all()
-    tried = pipeline.rows
-    for row in (1, 2):
-        assert best["loss"][row] == tried["loss"][tried["size"] <= best["target"][row]].min()
-    assert len(load_run(pipeline.path).config["optimizer"]["coefficients"]) == 8
-
-
-def test_best_configs_before_the_first_update(pipeline):
-    pipeline.run(3)
-    best = pipeline.search.best_configs()
-    assert len(best) == 2
-    assert best["mode_config"].tolist() == [None, None]
-    assert best["loss"].min() == pipeline.rows["loss"].min()
-
-
-def test_the_front_is_what_none_beats(pipeline):
-    pipeline.run(100)
-    front, tried = pipeline.search.pareto_front(), pipeline.rows
-    assert front["size"].is_monotonic_increasing
-    for loss, size in zip(tried["loss"], tried["size"], strict=True):
-        assert ((front["loss"] <= loss) & (front["size"] <= size)).any()
-    for loss, size in zip(front["loss"], front["size"], strict=True):
-        assert not ((tried["loss"] < loss) & (tried["size"] <= size)).any()
 
 
 def test_further_complexities_are_recorded(make):

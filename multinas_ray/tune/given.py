@@ -1,0 +1,119 @@
+"""What a user gives a search in a Tune pipeline beside its settings: metric, mode, space, and points of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from multinas_ray.errors import ConfigError
+from multinas_ray.runs import ConfigSpace
+from multinas_ray.tune.complexity import checked_value
+from multinas_ray.tune.evaluation import Evaluation
+from multinas_ray.tune.reading import loss_of
+from multinas_ray.tune.settings import SearchSettings
+
+
+@dataclass(frozen=True)
+class EarlierResult:
+    """A result from outside the search."""
+
+    config: dict[str, Any]
+    """Constants may be missing."""
+    loss: float
+    """Minimised; not finite for a failure."""
+    complexity: float | None
+    """None if it follows from the configuration."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Architectures of the user's, with the ids -1, -2, ...: those to run first, then those with a result."""
+
+    to_run: list[Evaluation]
+    known: list[Evaluation]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a constructor was given, as it was given.
+
+    Raises:
+        ConfigError: results were given without their points, or not one for each.
+    """
+
+    metric: str | None
+    mode: str | None
+    space: dict[str, Any] | None
+    points: Sequence[dict[str, Any]] | None
+    rewards: Sequence[float] | None
+    complexities: Sequence[float] | None
+
+    def __post_init__(self) -> None:
+        if self.rewards is None:
+            return
+        if not self.points:
+            raise ConfigError("evaluated_rewards needs points_to_evaluate, the configurations they belong to")
+        given = {"evaluated_rewards": self.rewards, "evaluated_complexities": self.complexities}
+        for name, values in given.items():
+            if values is not None and len(values) != len(self.points):
+                raise ConfigError(f"{name} needs one number for each point, got {len(values)} for {len(self.points)}")
+
+    @property
+    def to_run(self) -> Sequence[dict[str, Any]]:
+        """The points without a result."""
+        return (self.points or ()) if self.rewards is None else ()
+
+    @property
+    def known(self) -> list[EarlierResult]:
+        """The points with a result, the metric as it stands."""
+        if self.rewards is None or self.points is None:
+            return []
+        costs = [None] * len(self.points) if self.complexities is None else map(float, self.complexities)
+        return [EarlierResult(*each) for each in zip(self.points, map(float, self.rewards), costs, strict=True)]
+
+
+def checked_points(
+    space: ConfigSpace,
+    settings: SearchSettings,
+    to_run: Sequence[dict[str, Any]],
+    known: Sequence[EarlierResult],
+) -> Points:
+    """Encode the user's points.
+
+    Raises:
+        ConfigError: One is not of the space, or the complexity of a result is unknown.
+    """
+    first = len(to_run)
+    return Points(
+        [Evaluation(-1 - i, space.encode(config), None) for i, config in enumerate(to_run)],
+        [outside_evaluation(space, settings, -1 - first - i, result) for i, result in enumerate(known)],
+    )
+
+
+def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int, result: EarlierResult) -> Evaluation:
+    """Make an evaluation, which no update may use, of a result from outside.
+
+    Raises:
+        ConfigError: The configuration is not of the space, or its complexity is unknown.
+    """
+    architecture = space.encode(result.config)
+    loss = float(result.loss) if np.isfinite(result.loss) else np.inf
+    measures, value = settings.complexities, result.complexity
+    if not isinstance(measures.measure, str):
+        value = checked_value(measures.measure, space.decode(architecture))
+    elif value is None and np.isfinite(loss):
+        raise ConfigError(
+            f"the complexity {measures.measure!r} of results that are not run is unknown; give evaluated_complexities, "
+            "one for each point (complexity to add_evaluated_point), or the complexity as a function of the config"
+        )
+    if value is not None and not (np.isfinite(value) and value >= 0):
+        raise ConfigError(f"complexities of results must be finite numbers from 0, got {value} for {result.config}")
+    return Evaluation(number, architecture, None, "", loss, {measures.column: None if value is None else float(value)})
+
+
+def minimised(result: EarlierResult, mode: str | None) -> EarlierResult:
+    """A result with a loss in place of its metric."""
+    return replace(result, loss=loss_of(result.loss, mode))

@@ -1,0 +1,45 @@
+"""What Tune saves of a search beside its record: the running trials, as plain JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from multinas_ray.errors import StateError
+from multinas_ray.runs import read_document, write_document
+from multinas_ray.tune.evaluation import Evaluation
+
+STATE_REMEDY = "give the record_path of the search, so that it goes on from its record, or restore a copy of the file"
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """What a search must know to go on, beside its record."""
+
+    record_path: str
+    max_concurrent: int | None
+    """The most trials at once."""
+    live: Iterable[Evaluation]
+    """The running trials."""
+
+    def write(self, file: str) -> None:
+        """Write it, atomically."""
+        live = [each.to_plain() for each in self.live]
+        state = {"record_path": self.record_path, "max_concurrent": self.max_concurrent, "live": live}
+        write_document(file, state, indent=None)
+
+    @classmethod
+    def read(cls, file: str) -> SavedState:
+        """Read what `write` wrote.
+
+        Raises:
+            StateError: the file is damaged or of another version.
+        """
+        state = read_document(file, STATE_REMEDY)
+        path, most, live = state.get("record_path"), state.get("max_concurrent"), state.get("live")
+        if not isinstance(path, str) or not isinstance(most, int | None) or not isinstance(live, list):
+            raise StateError(f"{file} is not the state of a MultiNASSearch: {STATE_REMEDY}")
+        try:
+            return cls(path, most, [Evaluation.from_plain(each) for each in live])
+        except StateError as error:
+            raise StateError(f"{file} is not the state of a MultiNASSearch ({error}): {STATE_REMEDY}") from error
