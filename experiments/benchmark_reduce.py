@@ -82,10 +82,7 @@ class Overlapped:
         self._place = {parameter: place for place, bucket in enumerate(self._buckets) for parameter in bucket}
         self._missing = [len(bucket) for bucket in self._buckets]
         self._sent: list[tuple[Tensor, dist.Work]] = []
-        self._hooks = [
-            parameter.register_post_accumulate_grad_hook(self._ready)  # type: ignore[no-untyped-call]  # torch's
-            for parameter in parameters
-        ]
+        self._hooks = [parameter.register_post_accumulate_grad_hook(self._ready) for parameter in parameters]
 
     def _ready(self, parameter: Tensor) -> None:
         self._missing[self._place[parameter]] -= 1
@@ -188,7 +185,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in arguments.spaces:
         with tempfile.TemporaryDirectory() as folder:
             given = (name, arguments.repeats, folder)
-            spawn(run_rank, args=given, nprocs=WORLD_SIZE)  # type: ignore[no-untyped-call]  # torch's
+            spawn(run_rank, args=given, nprocs=WORLD_SIZE)
             Console().print(times_table(name, torch.load(Path(folder) / "times.pt")))
     return 0
 

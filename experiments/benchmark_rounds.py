@@ -58,7 +58,7 @@ class Bare:
         self._sgd.zero_grad(set_to_none=True)
         for subnet in self._subnets:
             loss = functional.cross_entropy(subnet(images), labels) / len(self._subnets)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves a part of it without types
+            loss.backward()
         self._sgd.step()
 
     @torch.no_grad()

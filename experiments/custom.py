@@ -113,7 +113,7 @@ def custom_config(options: CustomOptions) -> OneShotSearchConfig:
     make_space: Callable[..., Any] = mobile_space if function is None else load_object(function)
     space = _checked(make_space(facts.image_shape, len(facts.class_names)), NetworkSpace, str(function))
     costs = [
-        _checked(load_object(name)(space), Cost, name)  # type: ignore[type-abstract]
+        _checked(load_object(name)(space), Cost, name)  # type: ignore[type-abstract]  # only asked of instances
         for name in options.cost_functions
     ]
     batches = batch_settings(facts, options.num_workers, options.batch_size)

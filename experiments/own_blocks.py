@@ -1,6 +1,5 @@
 """A block, a space and a cost of one's own, as experiments/custom.py takes them by --space and --cost."""
 
-# ruff: noqa: D102 - multinas_ray.spaces.BlockDescription says what a block's members mean
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import prod
@@ -34,21 +33,27 @@ class Separable:
 
     @property
     def params(self) -> int:
+        """Number of parameters."""
         return self.channels * (self.kernel_size**2 + self.out_channels) + 2 * self.out_channels
 
     def output_shape(self, input_shape: Shape) -> Shape:
+        """(channels, height, width) of what it gives."""
         return (self.out_channels, -(-input_shape[1] // self.stride), -(-input_shape[2] // self.stride))
 
     def flops(self, input_shape: Shape) -> int:
+        """Multiply-adds for one image."""
         return (self.params - 2 * self.out_channels) * prod(self.output_shape(input_shape)[1:])
 
     def activations(self, input_shape: Shape) -> int:
+        """Numbers that a training step keeps of one image."""
         return (self.channels + 2 * self.out_channels) * prod(self.output_shape(input_shape)[1:])
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain data from which the block is made again."""
         return {"type": "Separable", **asdict(self)}
 
     def build(self, norm: Any) -> nn.Module:
+        """The module, with `norm` in the place of batch normalisation."""
         sizes = (self.channels, self.channels, self.kernel_size, self.stride, self.kernel_size // 2)
         depthwise = nn.Conv2d(*sizes, groups=self.channels, bias=False)
         pointwise = nn.Conv2d(self.channels, self.out_channels, 1, bias=False)

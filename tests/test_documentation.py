@@ -117,7 +117,7 @@ def test_a_space_of_ones_own_takes_under_30_lines_and_builds(monkeypatch: pytest
 @pytest.mark.parametrize("page", ["README.md", "docs/guides/custom.md"])
 def test_the_core_alone_finds_a_large_and_a_small_answer(page: str) -> None:
     names = run_python(python_with("MultiDistributionOptimizer(", page), page)
-    modes = names["optimizer"].modes()  # type: ignore[attr-defined]
+    modes = names["optimizer"].modes()  # type: ignore[attr-defined]  # names are of any type
     sizes = modes.sum(axis=1)
     assert all(sizes[:-1] >= sizes[1:])
     assert sizes[0] > sizes[-1]

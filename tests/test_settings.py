@@ -181,9 +181,9 @@ def test_changing_checks_again() -> None:
     layer = Layer("a")
     assert dataclasses.replace(layer, name="b") == Layer("b")
     with pytest.raises(ConfigError, match=r"^Layer: name must be text, got 3$"):
-        dataclasses.replace(layer, name=3)  # type: ignore[arg-type]
+        dataclasses.replace(layer, name=3)  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(dataclasses.FrozenInstanceError):
-        layer.name = "b"  # type: ignore[misc]
+        layer.name = "b"  # type: ignore[misc]  # wrong on purpose
 
 
 def test_settings_are_compared_hashed_copied_and_pickled() -> None:

@@ -56,7 +56,7 @@ def _probe_all(storage: str, marker: str, data_path: str | None) -> list[NodeFac
         probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
             node["NodeManagerAddress"], marker, storage, data_path
         ): node["NodeManagerAddress"]
-        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        for node in ray.nodes()
         if node["Alive"]
     }
     done, waiting = ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_SECONDS)

@@ -52,7 +52,7 @@ def room_for(cpus_per_worker: float, use_gpu: bool) -> int:
 
 
 def _node_resources() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def check_room(num_workers: int, *, cpus_per_worker: float, use_gpu: bool) -> None:

@@ -29,7 +29,7 @@ def load_module(name: str) -> ModuleType:
         ConfigError: There is none, or it cannot be imported; the message says why.
     """
     module = _import_file(Path(name)) if name.endswith(".py") else _import(name)
-    ray.cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
+    ray.cloudpickle.register_pickle_by_value(module)
     return module
 
 
@@ -73,7 +73,7 @@ def _import_file(file: Path) -> ModuleType:
     sys.modules[file.stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except Exception as error:  # the module is the user's and may raise anything
         del sys.modules[file.stem]
         raise ConfigError(f"{file} cannot be imported ({type(error).__name__}: {error}): correct it") from error
     return module

@@ -83,7 +83,7 @@ class PixelNetwork(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the (B, L) logits of (B, C, H, W) uint8 pixels."""
-        logits: Tensor = self.network(torch.addcmul(self.shift, pixels.to(torch.float32), self.scale))  # type: ignore[arg-type]
+        logits: Tensor = self.network(torch.addcmul(self.shift, pixels.to(torch.float32), self.scale))  # type: ignore[arg-type]  # buffers are tensors
         return logits
 
 
@@ -138,7 +138,7 @@ def export_network(
     _check_images(pixels, images)
     if not folder.is_dir():
         raise ConfigError(f"folder must exist, got {folder}: create it first")
-    network = copy.deepcopy(network).to("cpu", torch.float32, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    network = copy.deepcopy(network).to("cpu", torch.float32, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]  # torch has no type of memory_format alone
     texts = dict(metadata or {})
     try:
         program = _trace(PixelNetwork(network, mean, std).eval(), pixels)

@@ -84,6 +84,7 @@ class _Row:
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> "_Row":
+        """Read a row as the table has it."""
         return cls(
             operation=fields["key"].split("-")[0],
             input_shape=_shape(fields["input"]),
@@ -97,6 +98,7 @@ class _Row:
         )
 
     def mbconv(self) -> Block:
+        """The block that the row measures."""
         if self.kernel_size is None or self.expand is None or self.stride is None:
             raise ConfigError(f"a block has kernel, expand and stride; got {self}")
         return mbconv(self.input_shape[0], self.out_channels, self.kernel_size, self.expand, self.stride)

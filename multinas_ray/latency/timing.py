@@ -51,7 +51,7 @@ def timer_of(settings: ProfileSettings) -> LapTimer:
 def place(module: nn.Module, settings: ProfileSettings) -> nn.Module:
     """The module as it is measured: mode `eval`, on the device, channels_last."""
     dtype = PRECISIONS[settings.precision]
-    return module.eval().to(settings.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return module.eval().to(settings.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch has no type of memory_format alone
 
 
 def random_images(settings: ProfileSettings, shape: Shape) -> Tensor:
@@ -102,7 +102,7 @@ def clock_timer(clock: Callable[[], float]) -> LapTimer:
 def _time_by_events(modules: Sequence[nn.Module], images: Tensor) -> list[float]:
     """Time on the GPU's stream; it starts idle, so that waiting for launches counts as it does in a network."""
     torch.cuda.synchronize()
-    events = [torch.cuda.Event(enable_timing=True) for _ in range(len(modules) + 1)]  # type: ignore[no-untyped-call]
+    events = [torch.cuda.Event(enable_timing=True) for _ in range(len(modules) + 1)]
     events[0].record()
     for module, event in zip(modules, events[1:], strict=True):
         images = module(images)

@@ -187,7 +187,7 @@ class OneShotSearchConfig:
     @property
     def num_distributions(self) -> int:
         """K, the number of distributions and of goals."""
-        return len(self.coefficients if self.targets is None else self.targets)  # type: ignore[arg-type]
+        return len(self.coefficients if self.targets is None else self.targets)  # type: ignore[arg-type]  # one of them is given
 
     @property
     def fewest_workers(self) -> int:

@@ -46,7 +46,7 @@ class RoundWorker:
         self.rank, self.world_size = rank, world_size
         training = job.training
         self.supernet = Supernet(job.space, norm_batch_size=training.norm_batch_size, seed=job.seed)
-        self.supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
         self.sgd = _sgd(self.supernet, job)
         self.traffic = Traffic()
         """The traffic of the last round."""

@@ -83,7 +83,7 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
     check_data(config)
     with ray_session():
         check_resources(config, console)
-        if config.use_gpu or len(ray.nodes()) > 1:  # type: ignore[no-untyped-call]
+        if config.use_gpu or len(ray.nodes()) > 1:
             check_cluster(config)
         _search_and_choose(config, console)
     return load_run(config.run_path)
@@ -189,7 +189,7 @@ class _Session:
                 if self._search.error is None:
                     self._record.save(self._schedule.next_round)
                 self._raise_errors()
-            except Exception:
+            except Exception:  # whatever it is, it goes on to the caller, and the workers must not stay behind
                 self._dismiss_workers(Ending(checkpoint=self._search.error is None))
                 raise
             self._dismiss_workers(Ending(supernet=self._schedule.is_complete))

@@ -79,7 +79,7 @@ class OneShotSearch(Searcher):
         try:
             self._schedule.take(RoundResult.from_report(result), block.number, trial_id)
             self._submit()
-        except Exception as error:
+        except Exception as error:  # Tune would fail one trial after the other with it; it ends the search instead
             logger.exception("The search stops, because round %s could not be recorded.", result["round"])
             self.error = error
 

@@ -62,7 +62,7 @@ def search_worker(config: dict[str, Any]) -> None:
 
 def watch_for_notices(broker: Any) -> None:
     """Tell the broker when the cloud is about to take this node back. One rank of a node is enough for this."""
-    node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    node = ray.util.get_node_ip_address()
     SpotWatch(lambda seconds_left: broker.spot_notice.remote(SpotNotice(node, seconds_left))).start()
 
 
@@ -166,7 +166,7 @@ class Outbox:
         if packed.is_cuda:
             on_host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
             packed = on_host.copy_(packed, non_blocking=True)
-            event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            event = torch.cuda.Event()
             event.record()
         self._waiting.append(Underway(work, packed, event, started_seconds, traffic))
 
@@ -179,7 +179,7 @@ class Outbox:
 
     @staticmethod
     def _has_arrived(event: torch.cuda.Event | None) -> bool:
-        return event is None or bool(event.query())  # type: ignore[no-untyped-call]
+        return event is None or bool(event.query())
 
     def wait_for_one(self) -> RoundResult:
         """Wait for the oldest result and return it."""

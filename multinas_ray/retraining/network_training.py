@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]
-from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]
-from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
+from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  # exported without a word
+from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]  # exported without a word
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # exported without a word
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
@@ -258,6 +258,6 @@ def _parallel(network: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _joined(splits: DataSplits) -> Images:
-    """Training and validation images together; both are of one class."""
+    """Training and validation images together."""
     train, validation = splits.train, splits.validation
-    return train.join(validation)  # type: ignore[arg-type]
+    return train.join(validation)  # type: ignore[arg-type]  # both are of one class

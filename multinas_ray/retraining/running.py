@@ -197,7 +197,7 @@ class Retraining:
             with RetrainingView(
                 self._descriptions(jobs), config.epochs, lambda network: self.record(), self.console
             ) as view:
-                results = self._tuner(longest_first, jobs, [view, TBXLoggerCallback(), *callbacks]).fit()  # type: ignore[no-untyped-call]
+                results = self._tuner(longest_first, jobs, [view, TBXLoggerCallback(), *callbacks]).fit()
         if results.errors:
             lines = str(results.errors[0]).strip().splitlines()
             raise RunError(
@@ -253,7 +253,7 @@ def networks_at_once(config: RetrainConfig) -> int | None:
     """
     if config.num_workers == 1:
         return None
-    free = ray.available_resources()  # type: ignore[no-untyped-call]
+    free = ray.available_resources()
     room = min(int(free.get(name, 0) / amount) for name, amount in training_resources(config).items())
     return max(1, room // config.num_workers)
 

@@ -69,7 +69,7 @@ def _train_in_group(job: RetrainJob, network: int) -> None:
             name=f"network-{network}-{uuid.uuid4().hex[:8]}",
             storage_path=job.work_path,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-            callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item]
+            callbacks=[TuneReportCallback()],  # type: ignore[list-item]  # a callback of Tune is one of Train
         ),
     )
     trainer.fit()

@@ -121,7 +121,7 @@ def start_training(job: RetrainJob, device: torch.device, rank: int = 0, world_s
         StateError: the checkpoint is damaged or of another version.
     """
     splits = load_splits(job.data)
-    network = first_weights(job).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = first_weights(job).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
     crops = standard_augmentation(job.data, splits.image_shape[1])
     training = NetworkTraining(network, job.config, splits, crops, device, rank, world_size)
     file = _checkpoint_file(job)
@@ -196,7 +196,7 @@ def noticed_checkpoints(device: torch.device, world_size: int = 1, local_rank: i
         world_size: ranks of the training.
         local_rank: number of this rank on its node; within the context, the first rank of a node watches for notices.
     """
-    node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    node = ray.util.get_node_ip_address()
     checkpoints = NoticedCheckpoints(device, world_size)
     watch = SpotWatch(lambda seconds_left: checkpoints.tell(SpotNotice(node, seconds_left)))
     with watch if local_rank == 0 else nullcontext():

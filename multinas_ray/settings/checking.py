@@ -50,8 +50,8 @@ def checked(settings: Class) -> Class:
         The same class.
     """
     assert dataclasses.is_dataclass(settings), f"{settings.__name__} is no dataclass"
-    assert settings.__dataclass_params__.frozen, f"{settings.__name__} is not frozen"  # type: ignore[attr-defined]
-    settings.__pydantic_config__ = STRICT  # type: ignore[attr-defined]
+    assert settings.__dataclass_params__.frozen, f"{settings.__name__} is not frozen"  # type: ignore[attr-defined]  # of every dataclass
+    settings.__pydantic_config__ = STRICT  # type: ignore[attr-defined]  # where pydantic looks for it
     checked_names.add(settings.__name__)
     names = [field.name for field in dataclasses.fields(settings) if field.init and not field.kw_only]
 
@@ -66,7 +66,7 @@ def checked(settings: Class) -> Class:
         except ValidationError as error:
             raise config_error(error, settings, dict(zip(names, row, strict=False)) | named) from None
 
-    settings.__init__ = __init__  # type: ignore[method-assign]
+    settings.__init__ = __init__  # type: ignore[method-assign]  # a class decorator may
     return settings
 
 

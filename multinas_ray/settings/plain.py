@@ -60,7 +60,7 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         ConfigError: a field is unknown, or its value breaks its rule.
     """
     values = {name: _changed_value(settings, name, value) for name, value in changes.items()}
-    return dataclasses.replace(settings, **values)  # type: ignore[type-var]
+    return dataclasses.replace(settings, **values)  # type: ignore[type-var]  # settings are dataclasses
 
 
 def made(settings: type[Settings], values: Mapping[str, Any]) -> Settings:

@@ -148,6 +148,7 @@ class _NamedFile(io.FileIO):
         self._error: StorageError | None = None
 
     def write(self, data: Any) -> int:
+        """Write as any file does, and keep a refusal of the system."""
         try:
             with translated_errors(self._place, "written"):
                 return super().write(data)
@@ -165,7 +166,7 @@ class _NamedFile(io.FileIO):
         try:
             with io.BufferedWriter(self, _BUFFER_BYTES) as stream:
                 yield stream
-        except Exception as error:
+        except Exception as error:  # the caller may raise anything after a write error
             if self._error in (None, error):
                 raise
             raise self._error from error
