@@ -14,7 +14,8 @@ from experiments.compare.scoring import BatchLosses, open_evaluator
 from experiments.compare.settings import CANDIDATES, Budget, Settings, config_of, spent_by
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import load_run
-from multinas_ray.selection import Candidate, Goal, SearchOutcome, choose, goals_of_run
+from multinas_ray.selection import SLICE_SHARE, Candidate, Goal, SearchOutcome, candidates_for, choose, goals_of_run
+from multinas_ray.spaces import Equivalence
 
 MATCHED_SHARE = 0.9
 """Random architectures are matched in complexity: above this share of a target, and not above the target. [ours]"""
@@ -85,9 +86,9 @@ def _candidates(
     rng = np.random.default_rng((config.seed, SELECTION_STREAM))
     if method.kind == "record":
         run = load_run(config.run_path)
-        outcome = SearchOutcome.of(run, config.space.search_space, config.costs)
+        outcome = SearchOutcome.of(run, config.space.search_space, config.costs, Equivalence.of(config.space))
         goals = goals_of_run(run)
-        return goals, outcome.candidates_for(goals, CANDIDATES, rng), len(run.evaluations)
+        return goals, candidates_for(outcome, goals, CANDIDATES, SLICE_SHARE, rng), len(run.evaluations)
     goals, candidates, spent = [], [], 0
     for place, target in enumerate(settings.targets):
         losses_of = BatchLosses(config, place, num_threads)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Gt, Le
 
 from multinas_ray.core import TARGET_WEIGHT, Optimizer, OptimizerSettings, make_optimizer, optimizer_kind
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot.schedule import Plan
-from multinas_ray.selection import CANDIDATES_PER_NETWORK
+from multinas_ray.selection import CANDIDATES_PER_NETWORK, SLICE_SHARE
 from multinas_ray.settings import (
     Flag,
     NonNegativeFloat,
@@ -114,8 +114,11 @@ class OneShotSearchConfig:
     """How the weights of the supernet are trained."""
 
     candidates_per_network: PositiveInt = CANDIDATES_PER_NETWORK
-    """Number of candidates for each network, which are evaluated on all validation images before one is chosen: the
-    mode of its distribution, the best evaluated architectures and fresh draws."""
+    """Number of candidates for each network, which are evaluated on all validation images before one is chosen: modes
+    of the distributions, the best evaluated, draws, mutations of the best, and uniform draws from the slice."""
+    slice_share: Annotated[float, Gt(0), Le(1)] = SLICE_SHARE
+    """The last part of each target in which candidates are sought: 0.1 asks for networks that use more than 90 % of
+    it."""
 
     num_workers: Annotated[PositiveInt, Flag(metavar="W", read=_workers)] = 1
     """Workers that hold the supernet, each with its shard of every batch. The flag takes MIN:MAX too, and sets

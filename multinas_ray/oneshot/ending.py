@@ -36,6 +36,7 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
         label=None,
         goals=goals_of_run(run),
         candidates_per_network=config.candidates_per_network,
+        slice_share=config.slice_share,
         num_workers=min(config.num_workers, max(1, room_for(config.cpus_per_worker, config.use_gpu))),
         use_gpu=config.use_gpu,
         threads_per_worker=config.threads_per_worker,

@@ -29,7 +29,7 @@ from multinas_ray.report.wording import (
 from multinas_ray.runs import Run, architectures_schema, candidates_schema
 from multinas_ray.tune import best_configs, pareto_front
 
-_ORIGINS = {"mode": "mode", "evaluated": "evaluated", "drawn": "fresh draw", "cheapest": "cheapest"}
+_ORIGINS = {"drawn": "fresh draw", "mutated": "mutation", "slice": "from the slice"}
 _MOST_CHANGES = 4  # a candidate that differs in more positions is written out in full
 _MOST_FRONT = 60  # configurations of a front that are shown
 
@@ -89,7 +89,9 @@ def _network_columns(costs: Sequence[str]) -> list[Column]:
             "origin",
             is_number=False,
             hint="mode: the likeliest architecture of a distribution; evaluated: among the best that the search "
-            "evaluated; fresh draw: drawn from a distribution at the end; cheapest: the cheapest of the space",
+            "evaluated; fresh draw: drawn from a distribution at the end; mutation: one of the best with one or two "
+            "blocks changed; from the slice: drawn uniformly from the last part of the budget; cheapest: the cheapest "
+            "of the space",
         ),
         Column(
             "export", is_number=False, hint="largest difference between a logit of the exported file and of the network"

@@ -121,10 +121,12 @@ def rounds_schema() -> pa.Schema:
 def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
     """One row per chosen network.
 
-    `network` is its place from small to large, from 0. `origin` says where it came from (`mode`: the mode of its
-    distribution; `evaluated`: an evaluation of the search; `drawn`: a fresh draw from its distribution; `cheapest`: the
+    `network` is its place from small to large, from 0. `origin` says where it came from (`mode`: the mode of a
+    distribution; `evaluated`: an evaluation of the search; `drawn`: a draw from a distribution; `mutated`: another
+    candidate with one or two blocks changed; `slice`: drawn uniformly from the last part of the budget; `cheapest`: the
     space's cheapest, where nothing else kept the budgets). `limits` are the budgets it had to keep, as JSON:
-    {"params": 2e6}. `evaluation_id` points into evaluations, where there is one.
+    {"params": 2e6}. `evaluation_id` points into evaluations, where there is one; the evaluated architecture may be
+    another encoding of the same network.
     `supernet_loss` and `supernet_accuracy` are measured with the supernet's weights on all validation images,
     `supernet_test_accuracy` and `retrained_*` on the test images. Paths are relative to the table's folder.
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from multinas_ray.runs import format_count
 from multinas_ray.selection.goals import Goal
-from multinas_ray.selection.pool import Architecture, Candidate
+from multinas_ray.selection.outcome import Architecture
+from multinas_ray.selection.pool import Candidate
 from multinas_ray.selection.scores import Score, standard_error
 
 

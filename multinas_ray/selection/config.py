@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
+from annotated_types import Gt, Le
+
 from multinas_ray.settings import Flag, PositiveFloat, PositiveInt, checked
 
 CANDIDATES_PER_NETWORK = 10
-"""The default: the mode, 5 of the best evaluated and 4 fresh draws. [ours]"""
+"""The default. [ours]"""
+SLICE_SHARE = 0.1
+"""The default: networks that use more than 90 % of a budget. [ours]"""
 
 Limits: TypeAlias = Mapping[str, float | Sequence[float]]
 """Largest allowed value of each cost named; several values ask for several networks."""
@@ -30,8 +34,11 @@ class SelectConfig:
     value; lists must have one length and are taken together, a single value holds for all networks. None: the goals
     that the search had."""
     candidates_per_network: Annotated[PositiveInt, Flag("candidates")] = CANDIDATES_PER_NETWORK
-    """Candidates for each network: the mode of its distribution, the best evaluated and fresh draws. There are more if
-    the modes of further distributions are within the limits."""
+    """Candidates for each network: modes of the distributions, the best evaluated, draws, mutations of the best, and
+    uniform draws from the slice."""
+    slice_share: Annotated[float, Gt(0), Le(1)] = SLICE_SHARE
+    """The last part of each budget in which candidates are sought: 0.1 asks for networks that use more than 90 % of it.
+    Modes and the best evaluated may lie below."""
     num_workers: PositiveInt = 1
     """Workers that share the candidates."""
     use_gpu: bool = False

@@ -21,7 +21,7 @@ from multinas_ray.runs import (
 )
 from multinas_ray.selection.choice import Choice, ChosenFamily
 from multinas_ray.selection.goals import Goal
-from multinas_ray.selection.pool import Architecture, SearchOutcome
+from multinas_ray.selection.outcome import Architecture, SearchOutcome
 from multinas_ray.storage import make_table, write_parquet
 
 _RETRAINED = ("retrained_loss", "retrained_accuracy", "retrained_epochs", "retrained_path")

@@ -5,7 +5,7 @@ from typing import Any
 
 from multinas_ray import storage
 from multinas_ray.errors import StateError
-from multinas_ray.selection.pool import Architecture
+from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.scores import Score
 from multinas_ray.storage import decode_plain, encode_plain
 

@@ -1,45 +1,45 @@
-"""The pool: which architectures may become a network. They are modes, the best evaluated, and fresh draws.
+"""The pool: which networks are considered for a goal.
 
-"Selection is more than the mode" (docs/METHOD.md): weighted sums skip the concave parts of a front, and the best
-of everything evaluated reach more of it than the K modes. How many of each kind are considered is ours. [ours]
+"Selection is more than the mode" (docs/METHOD.md): weighted sums skip the concave parts of a front, and the best of
+everything evaluated reach more of it than the K modes. Where a supernet ranks well, a search of a few hundred networks
+in the last part of the budget finds more than any ten. How many of each kind are considered is ours. [ours]
 
-Notation: K distributions, D variables, C categories (padded), A distinct architectures of the record.
+Notation: D variables, N architectures, P parents.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from multinas_ray.core import CategoryLayout, modes, sample_architectures
-from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import Run
+from multinas_ray.errors import ConfigError
+from multinas_ray.selection.budget import BoolArray, Budget
+from multinas_ray.selection.cheapest import cheapest_architectures
 from multinas_ray.selection.goals import Goal
-from multinas_ray.spaces import AdditiveCost, Cost, SearchSpace, descend
+from multinas_ray.selection.mutation import mutations
+from multinas_ray.selection.outcome import Architecture, SearchOutcome
+from multinas_ray.selection.slice_draws import SliceDraws
+from multinas_ray.spaces import IntArray
 
-Architecture = tuple[int, ...]
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
-RECENT_SHARE = 0.2
-"""While the shared weights train, recorded losses age. If an architecture has evaluations in this last part of the
-record, only they count. [ours]"""
-DRAWS = 1000
-"""Draws from each distribution among which architectures within the limits are sought. [ours]"""
-WEIGHTINGS = 100
-"""Weighted sums of costs; from the cheapest network of each, one within several limits is sought. [ours]"""
+NUM_PARENTS = 16
+"""Best networks of a pool whose mutations join it. [ours]"""
+MUTATIONS = 2048
+"""Mutations that are made at once, of which those in the slice join the pool."""
+MOST_MUTATIONS = 10
+"""How often so many are made before no more are sought. [ours]"""
+ORIGINS = ("mode", "evaluated", "drawn", "mutated", "slice", "cheapest")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """An architecture that is considered for a goal."""
+    """A network that is considered for a goal."""
 
     goal: int
     """Position of the goal in the list of goals."""
     origin: str
-    """Where it comes from: "mode", "evaluated", "drawn" or "cheapest"."""
+    """Where it comes from, one of ORIGINS."""
     architecture: Architecture
+    """Canonical."""
     costs: Mapping[str, float]
     """Every cost of the network, in its own unit."""
     complexity: float
@@ -52,202 +52,155 @@ class Candidate:
     """Whether it keeps every limit of the goal."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SearchOutcome:
-    """What a search has found: its last distributions, and every architecture that it evaluated."""
+def candidates_for(
+    outcome: SearchOutcome, goals: Sequence[Goal], number: int, share: float, rng: np.random.Generator
+) -> list[Candidate]:
+    """Collect the candidates of every goal, each network once for a goal.
 
-    search_space: SearchSpace
-    costs: Mapping[str, Cost]
-    complexity_name: str
-    """The cost that is the complexity of the search."""
-    complexity_scale: float
-    """The value of that cost which counts as a complexity of 1."""
-    probs_KDC: FloatArray
-    """The distributions after the last update."""
-    architectures_AD: IntArray
-    """Every architecture that was evaluated successfully, each once."""
-    losses_A: FloatArray
-    """Mean of its losses during the search; see RECENT_SHARE."""
-    ids_A: IntArray
-    """Id of its newest evaluation."""
+    Origins, in this order:
+        mode: of every distribution whose likeliest architecture keeps the limits, wherever below them it lies. (For a
+            coefficient: of its own distribution.)
+        evaluated: the best of the record within the limits, also those below the slice.
+        drawn: from the distribution, tempered (see `SearchOutcome.tempered_probs`), given that they lie in the slice.
+        mutated: one or two blocks of the best of the above changed, if that lies in the slice.
+        slice: drawn uniformly from the networks in the last `share` of the budget.
+        cheapest: where nothing else keeps the limits, see `cheapest_architectures`.
+    The last four kinds but "cheapest" share what the modes leave in about equal parts. What is still missing comes from
+    the slice and then, where it has no more networks, from parts of the budget twice as large, and so on. A coefficient
+    has no slice; there draws take its part.
 
-    @classmethod
-    def of(cls, run: Run, search_space: SearchSpace, costs: Mapping[str, Cost]) -> "SearchOutcome":
-        """Read the outcome of the run of a supernet search.
+    Args:
+        outcome: what the search has found.
+        goals: the goals.
+        number: candidates of each goal; there are fewer if the budget has fewer networks, or no more are found.
+        share: part of a budget that is its slice, in (0, 1].
+        rng: generator of the draws.
 
-        Raises:
-            StateError: the run has no update yet.
-        """
-        if run.distributions.empty:
-            raise StateError(
-                f"{run.path} has no update of its distributions yet: let its search run on before choosing networks"
-            )
-        rows = run.evaluations[np.isfinite(run.evaluations["loss"])]
-        losses, ids = rows["loss"].to_numpy(np.float64), rows["id"].to_numpy(np.int64)
-        is_recent = np.ones(len(rows), dtype=bool)
-        if run.config["plan"]["train_during_search"]:
-            is_recent = rows["tell_order"].to_numpy() >= (1 - RECENT_SHARE) * len(run.evaluations)
-        rows_ND = np.array(rows["architecture"].tolist(), dtype=np.int64).reshape(len(rows), search_space.num_variables)
-        architectures_AD, row_of = np.unique(rows_ND, axis=0, return_inverse=True)
-        row_of = row_of.reshape(-1)
-        counts_A = np.bincount(row_of, is_recent, len(architectures_AD))
-        counted = is_recent | (counts_A[row_of] == 0)
-        sums_A = np.bincount(row_of[counted], losses[counted], len(architectures_AD))
-        ids_A = np.zeros(len(architectures_AD), dtype=np.int64)
-        np.maximum.at(ids_A, row_of, ids)
-        return cls(
-            search_space=search_space,
-            costs=costs,
-            complexity_name=str(run.config["complexity"]["name"]),
-            complexity_scale=float(run.config["complexity"]["scale"]),
-            probs_KDC=_newest_probs(run, search_space),
-            architectures_AD=architectures_AD,
-            losses_A=sums_A / np.maximum(np.bincount(row_of[counted], minlength=len(architectures_AD)), 1),
-            ids_A=ids_A,
-        )
+    Raises:
+        ConfigError: `number` is below 1, or `share` is not above 0 and at most 1.
+    """
+    if number < 1:
+        raise ConfigError(f"candidates_per_network must be at least 1, got {number}")
+    if not 0 < share <= 1:
+        raise ConfigError(f"slice_share must be above 0 and at most 1, got {share:g}")
+    draws = SliceDraws(outcome.search_space, outcome.equivalence)
+    candidates = []
+    for place, goal in enumerate(goals):
+        if goal.limits:
+            origins = _within_limits(outcome, draws, goal, number, share, rng)
+        else:
+            origins = _around_the_front(outcome, draws, goal, number, rng)
+        candidates += _described(outcome, place, goal, origins)
+    return candidates
 
-    def distributions_for(self, goal: Goal) -> list[int]:
-        """The distributions from which modes and draws are taken for a goal, the most suitable first.
 
-        For a coefficient this is the goal's own distribution alone. For a budget it is all of them: the goal's own
-        first, if it has one, then the others by their distance, which is how far the expected costs lie from the
-        limits, above or below.
-        """
-        if not goal.limits:
-            return [goal.distribution] if goal.distribution is not None else list(range(len(self.probs_KDC)))
-        expected = {name: self.costs[name].expectation(self.probs_KDC) for name in goal.limits}
-        order: list[int] = np.abs(self._excess(expected, goal.limits)).argsort(kind="stable").tolist()
-        return sorted(order, key=lambda k: k != goal.distribution)
+class _Pool:
+    """The origins of a goal's candidates, as far as they are collected."""
 
-    def candidates_for(self, goals: Sequence[Goal], number: int, rng: np.random.Generator) -> list[Candidate]:
-        """Collect the candidates of every goal, each architecture once for a goal.
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.origins: dict[Architecture, str] = {}
 
-        For a coefficient they are the mode of its distribution, the evaluated architectures of least
-        loss + coefficient * complexity, and draws from its distribution. For a budget they are the mode of every
-        distribution that keeps it (and that of the first distribution in any case, so that one sees why it is not
-        chosen), the best evaluated architectures that keep it, and draws that keep it. If no candidate keeps it, the
-        cheapest architectures of the space are added, see `_cheapest`.
+    @property
+    def missing(self) -> int:
+        return self.size - len(self.origins)
 
-        Args:
-            goals: the goals.
-            number: candidates for each goal: a mode, and of the others half (rounded up) evaluated and half drawn.
-                There are fewer if fewer keep the limits, or if DRAWS from each distribution give no more.
-            rng: generator of the draws.
+    def part(self, number: int) -> int:
+        """One of so many equal parts of what is missing, rounded up."""
+        return -(-self.missing // number)
 
-        Raises:
-            ConfigError: number is below 1.
-        """
-        if number < 1:
-            raise ConfigError(f"candidates_per_network must be at least 1, got {number}")
-        num_evaluated, num_drawn = number // 2, (number - 1) // 2
-        candidates = []
-        for place, goal in enumerate(goals):
-            kinds: dict[Architecture, str] = dict.fromkeys(self._modes(goal), "mode")
-            for architecture in self._best_evaluated(goal, num_evaluated + len(kinds)):
-                if sum(kind == "evaluated" for kind in kinds.values()) < num_evaluated:
-                    kinds.setdefault(architecture, "evaluated")
-            for architecture in self._draws(goal, rng):
-                if sum(kind == "drawn" for kind in kinds.values()) >= num_drawn:
-                    break
-                kinds.setdefault(architecture, "drawn")
-            if not any(self._keeps(np.array([architecture]), goal.limits)[0] for architecture in kinds):
-                kinds = {**dict.fromkeys(self._cheapest(goal, rng), "cheapest"), **kinds}
-            candidates += [self._candidate(place, goal, *item) for item in kinds.items()]
-        return candidates
+    def add(self, origin: str, rows_ND: IntArray, at_most: int) -> None:
+        """Add the first networks that are not in the pool yet."""
+        left = min(at_most, self.missing)
+        for row in map(tuple, rows_ND.tolist()):
+            if left <= 0:
+                return
+            if row not in self.origins:
+                self.origins[row] = origin
+                left -= 1
 
-    def _modes(self, goal: Goal) -> list[Architecture]:
-        modes_KD = modes(self.probs_KDC)[self.distributions_for(goal)]
-        keeps_K = self._keeps(modes_KD, goal.limits)
-        keeps_K[0] = True  # the mode of the goal's own distribution, or of the nearest one
-        return [tuple(row) for row in modes_KD[keeps_K].tolist()]
 
-    def _best_evaluated(self, goal: Goal, number: int) -> list[Architecture]:
-        complexities_A = self.costs[self.complexity_name](self.architectures_AD) / self.complexity_scale
-        scores_A = self.losses_A + (goal.coefficient or 0.0) * complexities_A
-        order = np.lexsort((complexities_A, scores_A))
-        order = order[self._keeps(self.architectures_AD[order], goal.limits)][:number]
-        return [tuple(row) for row in self.architectures_AD[order].tolist()]
+def _within_limits(
+    outcome: SearchOutcome, draws: SliceDraws, goal: Goal, number: int, share: float, rng: np.random.Generator
+) -> dict[Architecture, str]:
+    budget = Budget(goal.limits, outcome.costs)
+    pool = _Pool(number)
+    modes_MD = outcome.modes_for(goal)
+    pool.add("mode", modes_MD[budget.keeps(modes_MD)], number)
+    pool.add("evaluated", outcome.best_evaluated(goal)[:number], pool.part(4))
+    at_most = pool.part(3)
+    for k in outcome.distributions_for(goal):
+        before = pool.missing
+        enough = at_most + len(pool.origins)
+        pool.add("drawn", draws.draw(budget, enough, share, rng, outcome.tempered_probs(k)), at_most)
+        at_most -= before - pool.missing
+        if at_most <= 0:
+            break
+    _add_mutations(pool, pool.part(2), outcome, lambda rows_ND: budget.uses(rows_ND, share), rng)
+    while pool.missing:
+        pool.add("slice", draws.draw(budget, number, share, rng), pool.missing)
+        if share >= 1:
+            break
+        share *= 2
+    if pool.origins:
+        return pool.origins
+    nearest_ND = cheapest_architectures(budget, outcome.search_space.num_categories, outcome.architectures_AD, rng)
+    cheapest = map(tuple, outcome.equivalence.canonical(nearest_ND).tolist())
+    return {**dict.fromkeys(cheapest, "cheapest"), tuple(modes_MD[0].tolist()): "mode"}
 
-    def _draws(self, goal: Goal, rng: np.random.Generator) -> Iterator[Architecture]:
-        layout = CategoryLayout.from_num_categories(self.search_space.num_categories)
-        for k in self.distributions_for(goal):
-            rows_ND = sample_architectures(self.probs_KDC, np.full(DRAWS, k), layout, rng)
-            yield from (tuple(row) for row in rows_ND[self._keeps(rows_ND, goal.limits)].tolist())
 
-    def _cheapest(self, goal: Goal, rng: np.random.Generator) -> list[Architecture]:
-        """The architectures that are most likely to keep limits which no other candidate keeps.
+def _around_the_front(
+    outcome: SearchOutcome, draws: SliceDraws, goal: Goal, number: int, rng: np.random.Generator
+) -> dict[Architecture, str]:
+    """The pool of a coefficient, which has no slice."""
+    everything, pool = Budget({}, outcome.costs), _Pool(number)
+    pool.add("mode", outcome.modes_for(goal), number)
+    pool.add("evaluated", outcome.best_evaluated(goal)[:number], pool.part(3))
+    probs_DC = outcome.tempered_probs(outcome.distributions_for(goal)[0])
+    pool.add("drawn", draws.draw(everything, number, 1.0, rng, probs_DC), pool.part(2))
+    _add_mutations(pool, pool.missing, outcome, everything.keeps, rng)
+    pool.add("drawn", draws.draw(everything, number, 1.0, rng, probs_DC), pool.missing)
+    return pool.origins
 
-        [ours] They are the cheapest architecture by each limited cost; a single limit is kept by it if the space has
-        any network that keeps it (by a cost whose cheapest architecture is known). For several limits the nearest
-        architecture that a local search finds is added. The search changes one block at a time so that the worst
-        cost / limit falls; it starts from the cheapest architectures by many weighted sums of those cost / limit that
-        are sums over the blocks, and from the nearest evaluated one.
-        """
-        limits, counts = goal.limits, self.search_space.num_categories
-        cheapest_LD = np.array([self.costs[name].argmin() for name in limits])
-        starts_SD = np.unique(np.concatenate([cheapest_LD, self._cheapest_by_sums(limits, rng)]), axis=0)
-        starts_SD = np.concatenate([starts_SD, self._nearest(self.architectures_AD, limits)])
-        ends_SD = np.array([descend(start_D, counts, lambda rows: self._misses(rows, limits)) for start_D in starts_SD])
-        rows_ND = np.concatenate([cheapest_LD, self._nearest(ends_SD, limits)])
-        return list(dict.fromkeys(tuple(row) for row in rows_ND.tolist()))
 
-    def _cheapest_by_sums(self, limits: Mapping[str, float], rng: np.random.Generator) -> IntArray:
-        """(S, D) the cheapest architectures by weighted sums of cost / limit; (0, D) if no limited cost is a sum."""
-        counts = self.search_space.num_categories
-        parts = [(self.costs[name].additive, limit) for name, limit in limits.items()]
-        shares = [cost.table / (abs(limit) or 1.0) for cost, limit in parts if cost is not None]
-        if not shares:
-            return np.zeros((0, len(counts)), dtype=np.int64)
-        shares_DCL = np.stack(shares, axis=-1)
-        weights_SL = rng.dirichlet(np.ones(len(shares)), WEIGHTINGS)
-        return np.array([AdditiveCost("sum", shares_DCL @ weights_L, counts).argmin() for weights_L in weights_SL])
+def _add_mutations(
+    pool: _Pool,
+    at_most: int,
+    outcome: SearchOutcome,
+    belongs: Callable[[IntArray], BoolArray],
+    rng: np.random.Generator,
+) -> None:
+    """Add mutations of the pool's first networks, which are its modes and its best evaluated ones."""
+    if not pool.origins:
+        return
+    parents_PD = np.array(list(pool.origins)[:NUM_PARENTS], dtype=np.int64)
+    for _ in range(MOST_MUTATIONS):
+        if at_most <= 0:
+            return
+        before = pool.missing
+        mutated_ND = mutations(parents_PD, outcome.search_space.num_categories, MUTATIONS, rng)
+        mutated_ND = outcome.equivalence.canonical(mutated_ND)
+        pool.add("mutated", mutated_ND[belongs(mutated_ND)], at_most)
+        at_most -= before - pool.missing
 
-    def _nearest(self, rows_ND: IntArray, limits: Mapping[str, float]) -> IntArray:
-        """(1, D) the first architecture that misses the limits by least; (0, D) if there are no architectures."""
-        if not len(rows_ND):
-            return rows_ND
-        nearest = int(self._misses(rows_ND, limits).argmin())
-        return rows_ND[nearest : nearest + 1]
 
-    def _misses(self, rows_ND: IntArray, limits: Mapping[str, float]) -> FloatArray:
-        """(N,) how far the worst cost of each architecture lies above its limit."""
-        return self._excess({name: self.costs[name](rows_ND) for name in limits}, limits)
-
-    def _keeps(self, architectures_ND: IntArray, limits: Mapping[str, float]) -> npt.NDArray[np.bool_]:
-        keeps_N = np.ones(len(architectures_ND), dtype=bool)
-        for name, limit in limits.items():
-            keeps_N &= self.costs[name](architectures_ND) <= limit
-        return keeps_N
-
-    def _excess(self, values: Mapping[str, FloatArray], limits: Mapping[str, float]) -> FloatArray:
-        """How far the worst cost of each lies above its limit, as a share of it; negative if it lies below."""
-        excess: FloatArray = np.max(
-            [(values[name] - limit) / (abs(limit) or 1.0) for name, limit in limits.items()], axis=0
-        )
-        return excess
-
-    def _candidate(self, place: int, goal: Goal, architecture: Architecture, origin: str) -> Candidate:
-        row_ND = np.array([architecture], dtype=np.int64)
-        costs = {name: float(cost(row_ND)[0]) for name, cost in self.costs.items()}
-        (known,) = np.nonzero((self.architectures_AD == row_ND).all(axis=1))
-        return Candidate(
+def _described(outcome: SearchOutcome, place: int, goal: Goal, origins: Mapping[Architecture, str]) -> list[Candidate]:
+    """The candidates of a goal with their costs and what the record has of them."""
+    rows_ND = np.array(list(origins), dtype=np.int64)
+    costs = {name: cost(rows_ND).tolist() for name, cost in outcome.costs.items()}
+    complexities = outcome.complexities(rows_ND).tolist()
+    keeps = Budget(goal.limits, outcome.costs).keeps(rows_ND).tolist()
+    known = [outcome.place_of.get(architecture) for architecture in origins]
+    return [
+        Candidate(
             goal=place,
             origin=origin,
             architecture=architecture,
-            costs=costs,
-            complexity=costs[self.complexity_name] / self.complexity_scale,
-            evaluation_id=int(self.ids_A[known[0]]) if len(known) else None,
-            recorded_loss=float(self.losses_A[known[0]]) if len(known) else None,
-            within_budget=bool(self._keeps(row_ND, goal.limits)[0]),
+            costs={name: values[n] for name, values in costs.items()},
+            complexity=complexities[n],
+            evaluation_id=None if known[n] is None else int(outcome.ids_A[known[n]]),
+            recorded_loss=None if known[n] is None else float(outcome.losses_A[known[n]]),
+            within_budget=keeps[n],
         )
-
-
-def _newest_probs(run: Run, search_space: SearchSpace) -> FloatArray:
-    """(K, D, C) the distributions after the newest update."""
-    newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]
-    counts = search_space.num_categories
-    probs_KDC = np.zeros((len(newest), len(counts), max(counts)))
-    for k, ragged in enumerate(newest.sort_values("distribution")["probs"]):
-        for d, row in enumerate(ragged):
-            probs_KDC[k, d, : counts[d]] = row
-    return probs_KDC
+        for n, (architecture, origin) in enumerate(origins.items())
+    ]

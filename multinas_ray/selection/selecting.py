@@ -20,9 +20,11 @@ from multinas_ray.selection.family_writing import FamilyWriter
 from multinas_ray.selection.goals import Goal, check_limits, goals_of_limits, goals_of_run, label_of
 from multinas_ray.selection.kept_scores import KeptScores
 from multinas_ray.selection.opening import OpenedRun, open_run
-from multinas_ray.selection.pool import Architecture, Candidate, SearchOutcome
+from multinas_ray.selection.outcome import Architecture, SearchOutcome
+from multinas_ray.selection.pool import Candidate, candidates_for
 from multinas_ray.selection.tables import candidate_tables
 from multinas_ray.settings import checked_arguments
+from multinas_ray.spaces import Equivalence
 from multinas_ray.storage import resolve
 from multinas_ray.supernets import check_supernet
 
@@ -83,6 +85,7 @@ def select_networks(
         label=label,
         goals=goals,
         candidates_per_network=config.candidates_per_network,
+        slice_share=config.slice_share,
         num_workers=config.num_workers,
         use_gpu=config.use_gpu,
         threads_per_worker=config.threads_per_worker,
@@ -106,6 +109,7 @@ class Selection:
     label: str | None
     goals: Sequence[Goal]
     candidates_per_network: int
+    slice_share: float
     num_workers: int
     use_gpu: bool
     threads_per_worker: int | None
@@ -124,9 +128,9 @@ class Selection:
         """
         config, space = self.opened.run.config, self.opened.space
         path = family_path(self.run_path, self.label)
-        outcome = SearchOutcome.of(self.opened.run, space.search_space, self.opened.costs)
+        outcome = SearchOutcome.of(self.opened.run, space.search_space, self.opened.costs, Equivalence.of(space))
         rng = np.random.default_rng((int(config["seed"]), SELECTION_STREAM))
-        candidates = outcome.candidates_for(self.goals, self.candidates_per_network, rng)
+        candidates = candidates_for(outcome, self.goals, self.candidates_per_network, self.slice_share, rng)
         conditions = {"supernet": self.supernet, "data": dataclasses.asdict(self.opened.data)}
         kept = KeptScores(path, conditions)
         with EvaluatorGroup(self._job(candidates), self.cpus_per_worker) as evaluators:

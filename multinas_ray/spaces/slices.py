@@ -1,4 +1,4 @@
-"""Uniform draws from the networks whose cost lies in an interval, in spaces of any size.
+"""Exact draws from the networks whose cost lies in an interval, in spaces of any size.
 
 Notation: N architectures, D positions, C choices (padded), B bins of the cost, F = 2 states of a run of positions.
 """
@@ -27,17 +27,20 @@ class CostSlice:
     They are counted by dynamic programming over the positions, with costs rounded down to bins, and drawn from the
     last bins' counts backwards, so that a space of 1e17 architectures takes milliseconds. The bins cover a little
     more than the interval; draws outside it are rejected. Every network of the interval is therefore equally likely
-    (up to the rounding of float64), whatever its encodings: only canonical architectures are counted.
+    (up to the rounding of float64), whatever its encodings: only canonical architectures are counted. With `probs`,
+    architectures are weighted by their probability instead: the draws are those of independent choices, given that the
+    cost lies in the interval.
 
     Args:
         cost: the cost, in its own unit.
         low: networks cost more than this; -inf for no bound.
         high: networks cost at most this.
         equivalence: which architectures are the same network; None: all differ.
+        probs: (D, C) weights of the choices; None: all have the same.
         num_bins: see NUM_BINS.
 
     Raises:
-        ConfigError: the interval is empty, or `num_bins` is below 1.
+        ConfigError: the interval is empty, `num_bins` is below 1, or `probs` has another shape.
     """
 
     def __init__(
@@ -47,14 +50,18 @@ class CostSlice:
         high: float,
         *,
         equivalence: Equivalence | None = None,
+        probs: FloatArray | None = None,
         num_bins: int = NUM_BINS,
     ) -> None:
         if not low < high:
             raise ConfigError(f"a slice of the cost {cost.name!r} needs low < high, got {low:.10g} and {high:.10g}")
         if num_bins < 1:
             raise ConfigError(f"num_bins must be at least 1, got {num_bins}")
+        if probs is not None and probs.shape != cost.table.shape:
+            raise ConfigError(f"probs must have the shape of the cost's table, {cost.table.shape}, got {probs.shape}")
         self._cost, self._low, self._high = cost, low, high
         self._num_categories = cost.num_categories
+        self._probs_DC = np.ones(cost.table.shape) if probs is None else probs
         self._identity_of, self._starts_run = _run_states(cost.num_categories, equivalence)
         least_D = [cost.table[d, :count].min() for d, count in enumerate(cost.num_categories)]
         self._step = (cost.maximum - cost.minimum) / num_bins or 1.0
@@ -71,14 +78,15 @@ class CostSlice:
         return not self._share_B.any()
 
     def draw(self, number: int, rng: np.random.Generator) -> IntArray:
-        """Networks of the slice, drawn uniformly with replacement.
+        """Networks of the slice, drawn with replacement.
 
         Args:
             number: how many.
             rng: where the randomness comes from.
 
         Returns:
-            (N, D) canonical architectures; fewer than `number`, down to none, only if the slice seems to be empty.
+            (N, D) architectures, canonical where there is an equivalence; fewer than `number`, down to none, only if
+            the slice seems to be empty.
         """
         rows = [np.zeros((0, len(self._num_categories)), dtype=np.int64)]
         for _ in range(MOST_BATCHES if not self.is_empty else 0):
@@ -88,7 +96,7 @@ class CostSlice:
         return np.concatenate(rows)[:number]
 
     def draw_distinct(self, number: int, rng: np.random.Generator) -> IntArray:
-        """Different networks of the slice, each set of them equally likely.
+        """Different networks of the slice; without `probs` each set of them is equally likely.
 
         Args:
             number: how many.
@@ -127,7 +135,7 @@ class CostSlice:
         for choice, bins in enumerate(self._bins_DC[d]):
             left_N = remaining_N - bins
             next_N = self._next_flag(d, flag_N, np.full(len(flag_N), choice))
-            ways_N = np.where(left_N >= 0, later_FB[next_N, np.maximum(left_N, 0)], 0.0)
+            ways_N = np.where(left_N >= 0, later_FB[next_N, np.maximum(left_N, 0)], 0.0) * self._probs_DC[d, choice]
             columns.append(np.where(self._allows(d, flag_N, choice), ways_N, 0.0))
         return np.stack(columns, axis=1)
 
@@ -154,7 +162,8 @@ class CostSlice:
                 flag_1 = np.array([flag])
                 if self._allows(d, flag_1, choice)[0]:
                     following = self._next_flag(d, flag_1, np.array([choice]))[0]
-                    counts_DFB[d, flag, bins:] += counts_DFB[d + 1, following, : num_bins - bins]
+                    ways_B = counts_DFB[d + 1, following, : num_bins - bins]
+                    counts_DFB[d, flag, bins:] += self._probs_DC[d, choice] * ways_B
             counts_DFB[d] /= counts_DFB[d].max()
         return counts_DFB
 

@@ -11,9 +11,10 @@ from multinas_ray.selection import family_labels, family_path, load_family
 from multinas_ray.selection.choice import choose
 from multinas_ray.selection.family_writing import FamilyWriter
 from multinas_ray.selection.goals import Goal
-from multinas_ray.selection.pool import SearchOutcome
+from multinas_ray.selection.outcome import SearchOutcome
+from multinas_ray.selection.pool import candidates_for
 from multinas_ray.selection.scores import Score
-from tests.selection.test_pool import COSTS, SPACE, run_of, whole_space
+from tests.support.made_up_outcome import ALL_DIFFER, COSTS, SPACE, run_of, whole_space
 from tests.support.records import BARE_CONFIG
 
 GOALS = [Goal(coefficient=0.0, distribution=0), Goal(coefficient=0.5, distribution=1)]
@@ -39,8 +40,8 @@ def write(run_path):
         run = run_of(whole_space())
         distributions = run.distributions.assign(mode_probability=[0.1, 0.2, 0.7, 0.6])
         run = replace(run, path=run_path, distributions=distributions)
-        outcome = SearchOutcome.of(run, SPACE, COSTS)
-        candidates = outcome.candidates_for(goals, 6, np.random.default_rng(0))
+        outcome = SearchOutcome.of(run, SPACE, COSTS, ALL_DIFFER)
+        candidates = candidates_for(outcome, goals, 6, 0.1, np.random.default_rng(0))
         scores = {each.architecture: Score(loss(each.architecture), 0.5) for each in candidates}
         family = choose(candidates, goals, scores)
         path = family_path(run_path, label)

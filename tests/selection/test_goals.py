@@ -3,7 +3,7 @@ import pytest
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.selection.goals import check_limits, goals_of_limits, label_of
-from tests.selection.test_pool import COSTS, FLOPS, PARAMS
+from tests.support.made_up_outcome import COSTS, FLOPS, PARAMS
 
 
 def test_limits_are_checked_against_the_space():

@@ -41,6 +41,20 @@ def test_without_an_equivalence_encodings_are_equally_likely():
     assert stats.chisquare(counts).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("num_bins", [7, 4096])
+def test_weighted_draws_are_those_of_independent_choices_in_the_interval(num_bins):
+    """Chi-square on 40,000 draws, seed 6, significance 1e-4."""
+    cost = AdditiveCost.from_rows("size", [[0.0, 1.0, 2.5], [0.0, 0.7], [0.1, 0.1, 0.3, 3.0]], base=1.0)
+    probs = np.array([[0.5, 0.3, 0.2, 0.0], [0.9, 0.1, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4]])
+    rows = np.stack(np.unravel_index(np.arange(24), (3, 2, 4)), axis=1)
+    rows = rows[(cost(rows) > 1.5) & (cost(rows) <= 4.0)]
+    chances = probs[np.arange(3), rows].prod(axis=1)
+    drawn = CostSlice(cost, 1.5, 4.0, probs=probs, num_bins=num_bins).draw(40_000, np.random.default_rng(6))
+    members = [tuple(row) for row in rows.tolist()]
+    counts = np.bincount([members.index(tuple(row)) for row in drawn.tolist()], minlength=len(members))
+    assert stats.chisquare(counts, 40_000 * chances / chances.sum()).pvalue > 1e-4
+
+
 def test_distinct_draws_end_with_the_whole_slice():
     low, high = 0.31 * FLOPS.maximum, 0.345 * FLOPS.maximum
     members = {tuple(row) for row in networks_within(low, high).tolist()}
@@ -81,6 +95,11 @@ def test_an_empty_slice_gives_nothing():
 def test_a_cost_that_is_the_same_for_all():
     flat = AdditiveCost.from_rows("flat", [[2.0, 2.0], [1.0, 1.0, 1.0]])
     assert len(CostSlice(flat, 0.0, 3.0).draw_distinct(10, np.random.default_rng(7))) == 6
+
+
+def test_weights_of_another_shape_are_told():
+    with pytest.raises(ConfigError, match=r"probs must have the shape of the cost's table, \(8, 3\), got \(1, 3\)"):
+        CostSlice(FLOPS, 0.0, FLOPS.maximum, probs=np.ones((1, 3)))
 
 
 @pytest.mark.parametrize(("low", "high", "bins", "text"), [(2.0, 1.0, 8, "low < high"), (0.0, 1.0, 0, "num_bins")])
