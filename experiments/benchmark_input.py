@@ -7,11 +7,12 @@ ratios are of the same turn. In one process it is the processor's time that coun
 photos of ImageNet's average size are made: 500x375 pixels, noise over smooth shapes.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from multinas_ray.commands.script import Script
 from multinas_ray.data import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -31,9 +33,32 @@ from multinas_ray.data import (
     scan_images,
     write_image_shards,
 )
-from multinas_ray.errors import MultiNASError
+from multinas_ray.settings import Flag, NonNegativeInt, PositiveFloat, PositiveInt, checked
 
 Loader = Iterator[tuple[torch.Tensor, torch.Tensor]]
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class InputOptions:
+    """The images, and how long they are read."""
+
+    data: Annotated[str | None, Flag(metavar="DIR")] = None
+    """Folder with train/<class>/*; None: images are made."""
+    photos: PositiveInt = 512
+    """Images that are made."""
+    image_size: PositiveInt = 224
+    """Height and width of the images of a batch, in pixels."""
+    batch_size: PositiveInt = 64
+    """Images of a batch."""
+    processes: NonNegativeInt = 0
+    """Processes that decode; 0: this one, so one core."""
+    repeats: PositiveInt = 7
+    """Turns of each loader."""
+    seconds: PositiveFloat = 5.0
+    """Time of each turn."""
+    shards: bool = False
+    """Read from Parquet files as well."""
 
 
 def write_photos(folder: Path, count: int) -> None:
@@ -120,49 +145,37 @@ def _spread(values: np.ndarray, form: str) -> str:
     return f"{np.median(values):{form}} ({values.min():{form}}-{values.max():{form}})"
 
 
-def _warmed(make: Callable[[str, int, int, int], Loader], path: str, arguments: argparse.Namespace) -> Loader:
-    loader = make(path, arguments.image_size, arguments.batch_size, arguments.processes)
+def _warmed(make: Callable[[str, int, int, int], Loader], path: str, options: InputOptions) -> Loader:
+    loader = make(path, options.image_size, options.batch_size, options.processes)
     next(loader)
     return loader
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--data", metavar="DIR", type=Path, help="folder with train/<class>/*; its images, instead of made ones")
-    add("--photos", metavar="N", type=int, default=512, help="images to make without --data (default: %(default)s)")
-    add("--image-size", metavar="PIXELS", type=int, default=224, help="(default: %(default)s)")
-    add("--batch-size", metavar="B", type=int, default=64, help="(default: %(default)s)")
-    add("--processes", metavar="P", type=int, default=0, help="that decode; 0: this one, so one core (default: 0)")
-    add("--repeats", metavar="R", type=int, default=7, help="turns of each loader (default: %(default)s)")
-    add("--seconds", metavar="S", type=float, default=5.0, help="of each turn (default: %(default)s)")
-    add("--shards", action="store_true", help="also from Parquet files")
-    return parser
+def run(options: InputOptions, console: Console) -> None:
+    """Measure each loader, and print the table."""
+    torch.set_num_threads(1)
+    clock = time.perf_counter if options.processes else time.process_time
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.data or str(Path(scratch, "photos"))
+        if options.data is None:
+            write_photos(Path(folder), options.photos)
+        loaders = {
+            "torchvision": _warmed(reference, str(Path(folder, "train")), options),
+            "files": _warmed(ours, folder, options),
+        }
+        if options.shards:
+            write_image_shards(folder, f"{scratch}/shards")
+            loaders["shards"] = _warmed(ours, f"{scratch}/shards", options)
+        rates = measure(loaders, options.repeats, options.seconds, clock)
+    console.print(rates_table(rates, max(1, options.processes)))
+
+
+BENCHMARK = Script(description=str(__doc__), settings=InputOptions)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; returns the exit status."""
-    arguments, console = _parser().parse_args(argv), Console()
-    torch.set_num_threads(1)
-    clock = time.perf_counter if arguments.processes else time.process_time
-    with tempfile.TemporaryDirectory() as scratch:
-        try:
-            folder = arguments.data or Path(scratch, "photos")
-            if arguments.data is None:
-                write_photos(folder, arguments.photos)
-            loaders = {
-                "torchvision": _warmed(reference, str(folder / "train"), arguments),
-                "files": _warmed(ours, str(folder), arguments),
-            }
-            if arguments.shards:
-                write_image_shards(str(folder), f"{scratch}/shards")
-                loaders["shards"] = _warmed(ours, f"{scratch}/shards", arguments)
-            rates = measure(loaders, arguments.repeats, arguments.seconds, clock)
-        except MultiNASError as error:
-            console.print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
-            return 2
-    console.print(rates_table(rates, max(1, arguments.processes)))
-    return 0
+    return BENCHMARK.run(argv, run)
 
 
 if __name__ == "__main__":

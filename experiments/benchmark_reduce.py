@@ -11,13 +11,14 @@ All but `none` must give the same gradients. Prints the median time of each, and
 `buckets` in the same turn.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -27,7 +28,9 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
+from multinas_ray.commands.script import Script
 from multinas_ray.oneshot import average_gradients
+from multinas_ray.settings import Flag, OneOf, PositiveInt, checked
 from multinas_ray.spaces import (
     NetworkSpace,
     cifar10_mobile_space,
@@ -49,6 +52,17 @@ SETTINGS: dict[str, tuple[Callable[[], NetworkSpace], int, int]] = {
     "imagenet": (lambda: imagenet_mobile_space(image_size=64), 16, 1),
 }
 """Space, images of each process, subnets of a step."""
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class ReduceOptions:
+    """What is timed, and how often."""
+
+    spaces: Annotated[tuple[Annotated[str, OneOf(SETTINGS)], ...], Flag(metavar="NAME")] = tuple(SETTINGS)
+    """Spaces, one after the other."""
+    repeats: PositiveInt = 30
+    """Turns of each space."""
 
 
 def after_in_parameters(parameters: list[nn.Parameter]) -> None:
@@ -176,18 +190,21 @@ def times_table(name: str, seconds: dict[str, list[float]]) -> Table:
     return table
 
 
+def run(options: ReduceOptions, console: Console) -> None:
+    """Time each space, and print its table."""
+    for name in options.spaces:
+        with tempfile.TemporaryDirectory() as folder:
+            given = (name, options.repeats, folder)
+            spawn(run_rank, args=given, nprocs=WORLD_SIZE)
+            console.print(times_table(name, torch.load(Path(folder) / "times.pt")))
+
+
+BENCHMARK = Script(description=str(__doc__), settings=ReduceOptions)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spaces", nargs="+", choices=list(SETTINGS), default=list(SETTINGS), help="default: all")
-    parser.add_argument("--repeats", type=int, default=30, help="turns of each space (default: %(default)s)")
-    arguments = parser.parse_args(argv)
-    for name in arguments.spaces:
-        with tempfile.TemporaryDirectory() as folder:
-            given = (name, arguments.repeats, folder)
-            spawn(run_rank, args=given, nprocs=WORLD_SIZE)
-            Console().print(times_table(name, torch.load(Path(folder) / "times.pt")))
-    return 0
+    return BENCHMARK.run(argv, run)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Then rounds of that search (its subnets, its batches) run in this process, in tu
 computes shared prefixes once, and through a bare loop over plain networks, one subnet after the other.
 """
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 
-from experiments.quickstart import QUICKSTART
+from experiments.quickstart import quickstart_config
+from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import load_splits
-from multinas_ray.oneshot import OneShotSearchConfig, Round, RoundWorker, WorkerJob, run_search
-from multinas_ray.runs import Run
+from multinas_ray.oneshot import OneShotSearchConfig, Round, RoundWorker, WorkerJob
+from multinas_ray.runs import Run, load_run
 from multinas_ray.supernets import build_subnet
 
 
@@ -122,18 +124,25 @@ def _ratio(worker: RoundWorker, run: Run, number: int, kind: str) -> float:
     return seconds(lambda: worker.run(work)) / seconds(bare)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the benchmark; returns the exit status."""
-    parser = replace(QUICKSTART, description=str(__doc__)).parser()
-    parser.add_argument("--repeats", type=int, default=15, help="rounds compared in each phase (default: %(default)s)")
-    arguments = parser.parse_args(argv)
-    console = Console()
-    with tempfile.TemporaryDirectory() as storage:
-        config = replace(QUICKSTART.config(arguments), storage_path=storage, name="benchmark_rounds")
-        run = run_search(config, console=console)
+def show(config: OneShotSearchConfig, arguments: argparse.Namespace, console: Console) -> None:
+    """Print what the finished search cost, and time its rounds again."""
+    run = load_run(config.run_path)
     console.print(orchestration_table(run))
     console.print(compute_table(config, run, arguments.repeats))
-    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; returns the exit status."""
+    with tempfile.TemporaryDirectory() as storage:
+
+        def config_of(options: ExperimentOptions) -> OneShotSearchConfig:
+            return replace(quickstart_config(options), storage_path=storage, name="benchmark_rounds")
+
+        benchmark = Experiment(description=str(__doc__), config_of=config_of, options=ExperimentOptions)
+        parser = benchmark.parser()
+        text = "rounds compared in each phase (default: %(default)s)"
+        parser.add_argument("--repeats", metavar="N", type=int, default=15, help=text)
+        return benchmark.run(argv, parser=parser, complete=show)
 
 
 if __name__ == "__main__":

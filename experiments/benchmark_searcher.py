@@ -7,7 +7,6 @@ told; the record is what lies on the disk. With reuse_results a search that has 
 configurations for each new one; they are recorded and learned from without a run, and are part of the new one's time.
 """
 
-import argparse
 import multiprocessing
 import tempfile
 import time
@@ -16,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import psutil
@@ -25,7 +24,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from multinas_ray.commands.script import Script
 from multinas_ray.core import default_coefficients, make_optimizer, optimizer_kind
+from multinas_ray.settings import Flag, NonNegativeInt, OneOf, PositiveInt, checked
 from multinas_ray.tune import MultiNASSearch
 
 SEARCHES: dict[str, dict[str, Any]] = {
@@ -36,21 +37,40 @@ SEARCHES: dict[str, dict[str, Any]] = {
 """Name -> the searcher's options."""
 
 
+@checked
+@dataclass(frozen=True, kw_only=True)
+class SearcherOptions:
+    """The sizes, and when the searches are timed."""
+
+    distributions: PositiveInt = 8
+    """K."""
+    variables: PositiveInt = 21
+    """D."""
+    categories: PositiveInt = 7
+    """C."""
+    after: tuple[NonNegativeInt, ...] = (0, 1_000, 100_000)
+    """Evaluations before each timing."""
+    window: PositiveInt = 1_000
+    """Evaluations that are timed at each point."""
+    searches: Annotated[tuple[Annotated[str, OneOf(SEARCHES)], ...], Flag(metavar="NAME")] = tuple(SEARCHES)
+    """Searches that are timed."""
+
+
 class SearcherTrials:
     """Trials of a MultiNASSearch, one at a time; two are in flight."""
 
-    def __init__(self, args: argparse.Namespace, name: str, record: Path) -> None:
-        names = [f"x{d:02}" for d in range(args.variables)]
+    def __init__(self, options: SearcherOptions, name: str, record: Path) -> None:
+        names = [f"x{d:02}" for d in range(options.variables)]
         self._search = MultiNASSearch(
             metric="loss",
             mode="min",
             complexity="complexity",
-            num_distributions=args.distributions,
+            num_distributions=options.distributions,
             seed=0,
             record_path=str(record),
             **SEARCHES[name],
         )
-        choices = list(range(args.categories))
+        choices = list(range(options.categories))
         self._search.set_search_properties(None, None, {name: tune.choice(choices) for name in names})
         self._rng = np.random.default_rng(0)
         self._live: deque[tuple[str, float]] = deque()
@@ -80,12 +100,12 @@ class SearcherTrials:
 class OptimizerTrials:
     """The optimiser alone, asked for one and told one."""
 
-    def __init__(self, args: argparse.Namespace, name: str) -> None:
+    def __init__(self, options: SearcherOptions, name: str) -> None:
         self._rng = np.random.default_rng(0)
         losses, complexities = self._rng.random((2, 100))
         settings = optimizer_kind("screened" if name == "screened" else "distributions")(
-            num_categories=(args.categories,) * args.variables,
-            coefficients=default_coefficients(losses, complexities, args.distributions),
+            num_categories=(options.categories,) * options.variables,
+            coefficients=default_coefficients(losses, complexities, options.distributions),
             memory=4 if name == "reuse_results" else 0,
             margin_scale=0.5,
         )
@@ -117,16 +137,16 @@ class Timing:
     """On the disk so far; 0 without a record."""
 
 
-def measure(one: Callable[[], float], args: argparse.Namespace, title: str, record: Path) -> list[Timing]:
-    """Times the next `args.window` evaluations after each of `args.after`; `record` is the folder of the record."""
+def measure(one: Callable[[], float], options: SearcherOptions, title: str, record: Path) -> list[Timing]:
+    """Times `options.window` evaluations after each number in `options.after`; `record` is the folder of the record."""
     results, done = [], 0
-    for after in args.after:
+    for after in options.after:
         for _ in track(range(after - done), description=f"{title}, to {after:,}", transient=True):
             one()
         start = time.process_time()
-        times = np.array([one() for _ in range(args.window)])
-        cpu_seconds = (time.process_time() - start) / args.window
-        done = after + args.window
+        times = np.array([one() for _ in range(options.window)])
+        cpu_seconds = (time.process_time() - start) / options.window
+        done = after + options.window
         results.append(Timing(times, cpu_seconds, memory_bytes(), folder_bytes(record)))
     return results
 
@@ -141,23 +161,23 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def measure_search(name: str, with_record: bool, args: argparse.Namespace) -> list[Timing]:
+def measure_search(name: str, with_record: bool, options: SearcherOptions) -> list[Timing]:
     """Measures one of SEARCHES, as a searcher with its record or as an optimiser alone."""
     with tempfile.TemporaryDirectory() as folder:
         record = Path(folder) / "record"
-        trials = SearcherTrials(args, name, record) if with_record else OptimizerTrials(args, name)
-        return measure(trials.one, args, name, record)
+        trials = SearcherTrials(options, name, record) if with_record else OptimizerTrials(options, name)
+        return measure(trials.one, options, name, record)
 
 
-def measure_apart(name: str, with_record: bool, args: argparse.Namespace) -> list[Timing]:
+def measure_apart(name: str, with_record: bool, options: SearcherOptions) -> list[Timing]:
     """The same in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure_search, name, with_record, args).result()
+        return pool.submit(measure_search, name, with_record, options).result()
 
 
-def add_rows(table: Table, title: str, args: argparse.Namespace, results: list[Timing]) -> None:
+def add_rows(table: Table, title: str, options: SearcherOptions, results: list[Timing]) -> None:
     """A row for each point of the search; of the times the mean counts too, as updates come once in a while."""
-    for after, timing in zip(args.after, results, strict=True):
+    for after, timing in zip(options.after, results, strict=True):
         low, median, high = 1000 * np.quantile(timing.seconds, [0.05, 0.5, 0.95])
         # Means of ten parts: their spread is that of the machine, not of the rounds
         parts = [1000 * part.mean() for part in np.array_split(timing.seconds, 10)]
@@ -174,18 +194,10 @@ def add_rows(table: Table, title: str, args: argparse.Namespace, results: list[T
     table.add_section()
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the benchmark; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--distributions", type=int, default=8, help="K (default: %(default)s)")
-    add("--variables", type=int, default=21, help="D (default: %(default)s)")
-    add("--categories", type=int, default=7, help="C (default: %(default)s)")
-    add("--after", type=int, nargs="+", default=[0, 1_000, 100_000], help="evaluations before each timing")
-    add("--window", type=int, default=1_000, help="evaluations timed at each point (default: %(default)s)")
-    add("--searches", nargs="+", choices=SEARCHES, default=list(SEARCHES), metavar="NAME", help=f"of {list(SEARCHES)}")
-    args = parser.parse_args(argv)
-    table = Table(title=f"K={args.distributions} D={args.variables} C={args.categories}", title_justify="left")
+def run(options: SearcherOptions, console: Console) -> None:
+    """Time each search, and print the table."""
+    title = f"K={options.distributions} D={options.variables} C={options.categories}"
+    table = Table(title=title, title_justify="left")
     table.add_column("", no_wrap=True)
     table.add_column("evaluations", justify="right")
     table.add_column("ms an evaluation\nmedian (5 % to 95 %)", justify="right")
@@ -193,11 +205,18 @@ def main(argv: list[str] | None = None) -> int:
     table.add_column("processor\nmean ms", justify="right")
     table.add_column("memory grown\nMiB", justify="right")
     table.add_column("record\nMiB", justify="right")
-    for name in args.searches:
+    for name in options.searches:
         for with_record, title in ((True, name), (False, f"{name}, optimiser alone")):
-            add_rows(table, title, args, measure_apart(name, with_record, args))
-    Console().print(table)
-    return 0
+            add_rows(table, title, options, measure_apart(name, with_record, options))
+    console.print(table)
+
+
+BENCHMARK = Script(description=str(__doc__), settings=SearcherOptions)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmark; returns the exit status."""
+    return BENCHMARK.run(argv, run)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from multinas_ray.commands.experiment import EXIT_ERROR, Experiment, ExperimentOptions, show_error
+from multinas_ray.commands.experiment import Experiment, ExperimentOptions
+from multinas_ray.commands.script import EXIT_ERROR, show_error
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import MultiNASError
 from multinas_ray.oneshot import OneShotSearchConfig

@@ -12,24 +12,25 @@ stage), `params`, `flops` and `error_0`, `error_1`, ... in percent, empty where 
 Run it from the repository's folder, as python -m experiments.truth.
 """
 
-import argparse
 import functools
 import json
 import os
 import time
 from concurrent.futures import Future, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from experiments.parts.command_line import check_positive, data_folder, exit_status
+from experiments.parts.command_line import images_folder, num_processes
 from experiments.parts.processes import fresh_processes
-from experiments.parts.settings import keep_settings
+from experiments.parts.settings import keep_command, keep_settings
+from multinas_ray.commands.script import Script
+from multinas_ray.settings import Flag, PositiveFloat, PositiveInt, checked
 from multinas_ray.spaces import (
     Block,
     ConvLayer,
@@ -52,21 +53,23 @@ STAGES = ((24, 1), (40, 2), (96, 2))
 CHOSEN_BLOCKS = 2
 """Blocks of a stage that are chosen, after its first."""
 IMAGE_SIZE = 16
-TABLE = Path("experiments/tables/mobile16.parquet")
+TABLE = "experiments/tables/mobile16.parquet"
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What decides the errors."""
 
-    width: float = 0.5
+    width: PositiveFloat = 0.5
     """Multiplier of every width."""
-    images: int = 10_000
+    images: PositiveInt = 10_000
     """Training images."""
-    epochs: int = 12
+    epochs: PositiveInt = 12
     """Passes over them."""
-    batch_size: int = 128
-    learning_rate: float = 0.2
+    batch_size: PositiveInt = 128
+    """Images of a step."""
+    learning_rate: PositiveFloat = 0.2
     """Peak of the learning rate for this batch."""
 
     @property
@@ -89,6 +92,27 @@ class Settings:
         features = Block("features", (ConvLayer(channels, scale_width(640, self.width), activation="relu6"),))
         head = Head(features.layers[-1].out_channels, 10, features)
         return NetworkSpace("truth", (3, IMAGE_SIZE, IMAGE_SIZE), stem, tuple(positions), head)
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class TruthOptions:
+    """What is trained, and where."""
+
+    images_folder: Annotated[str | None, Flag(metavar="DIR")] = None
+    """Folder of CIFAR-10, torchvision's or train.parquet and test.parquet; None: cifar10 in $MULTINAS_DATA."""
+    out: Annotated[str, Flag(metavar="DIR")] = "runs/truth"
+    """Folder of the trainings."""
+    table: Annotated[str, Flag(metavar="FILE")] = TABLE
+    """File of the table."""
+    repeats: PositiveInt = 2
+    """Trainings of each network."""
+    jobs: PositiveInt | None = None
+    """Trainings at a time; None: as many as there are cores."""
+    table_only: bool = False
+    """Write the table of what is done, and train no more."""
+    training: Settings = field(default_factory=Settings)
+    """What decides the errors."""
 
 
 class Training(NamedTuple):
@@ -174,20 +198,22 @@ def trainings_of(settings: Settings, repeats: int) -> list[Training]:
     return [Training(names[place], repeat) for repeat, order in enumerate(orders) for place in order]
 
 
-def train_all(arguments: argparse.Namespace, settings: Settings, console: Console) -> None:
+def train_all(options: TruthOptions, console: Console) -> None:
     """Do the trainings that are not done."""
-    keep_settings(asdict(settings), arguments.out)
-    make_folder(arguments.out / "trainings")
-    trainings = trainings_of(settings, arguments.repeats)
-    waiting = [each for each in trainings if not each.file(arguments.out).is_file()]
-    num_threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+    settings, out, jobs = options.training, Path(options.out), num_processes(options.jobs)
+    images = images_folder(options.images_folder, None)
+    keep_settings(asdict(settings), out)
+    keep_command(options, out)
+    make_folder(out / "trainings")
+    trainings = trainings_of(settings, options.repeats)
+    waiting = [each for each in trainings if not each.file(out).is_file()]
+    num_threads = max(1, (os.cpu_count() or 1) // jobs)
     os.environ["OMP_NUM_THREADS"] = str(num_threads)  # for the processes to come
     columns = TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as progress, fresh_processes(arguments.jobs) as pool:
+    with Progress(*columns, console=console) as progress, fresh_processes(jobs) as pool:
         bar = progress.add_task("", total=len(trainings), completed=len(trainings) - len(waiting))
         running: list[Future[None]] = [
-            pool.submit(train, each, settings, arguments.images_folder, num_threads, each.file(arguments.out))
-            for each in waiting
+            pool.submit(train, each, settings, images, num_threads, each.file(out)) for each in waiting
         ]
         for future in as_completed(running):
             future.result()
@@ -209,45 +235,22 @@ def write_table(settings: Settings, repeats: int, out: Path, file: Path) -> int:
     return sum(value is not None for repeat in range(repeats) for value in columns[f"error_{repeat}"])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.truth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    text = "folder of CIFAR-10, torchvision's or train.parquet and test.parquet (default: cifar10 in $MULTINAS_DATA)"
-    add("--images-folder", metavar="DIR", type=Path, help=text)
-    add("--out", metavar="DIR", type=Path, default=Path("runs/truth"), help="(default: %(default)s)")
-    add("--table", metavar="FILE", type=Path, default=TABLE, help="(default: %(default)s)")
-    add("--repeats", metavar="N", type=int, default=2, help="trainings of each network (default: %(default)s)")
-    add("--jobs", metavar="N", type=int, default=os.cpu_count() or 1, help="trainings at a time (default: %(default)s)")
-    add("--table-only", action="store_true", help="write the table of what is done, train no more")
-    for name, kind, text in (
-        ("width", float, "multiplier of every width"),
-        ("images", int, "training images"),
-        ("epochs", int, "passes over them"),
-    ):
-        default = getattr(Settings(), name)
-        add(f"--{name}", metavar="N", type=kind, default=default, help=f"{text} (default: %(default)s)")
-    return parser
+def run(options: TruthOptions, console: Console) -> None:
+    """Train what is missing, and write the table of what is done whatever the end."""
+    try:
+        if not options.table_only:
+            train_all(options, console)
+    finally:
+        number = write_table(options.training, options.repeats, Path(options.out), Path(options.table))
+        console.print(f"{number} trainings are in {options.table}", highlight=False)
+
+
+TRUTH = Script(description=str(__doc__), settings=TruthOptions, program="python -m experiments.truth")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Train and write the table; returns the exit status."""
-    arguments = _parser().parse_args(argv)
-
-    def run(console: Console) -> None:
-        check_positive(arguments, ("repeats", "jobs", "images", "epochs"))
-        settings = Settings(width=arguments.width, images=arguments.images, epochs=arguments.epochs)
-        if not arguments.table_only:
-            arguments.images_folder = arguments.images_folder or data_folder(None) / "cifar10"
-        try:
-            if not arguments.table_only:
-                train_all(arguments, settings, console)
-        finally:
-            number = write_table(settings, arguments.repeats, arguments.out, arguments.table)
-            console.print(f"{number} trainings are in {arguments.table}", highlight=False)
-
-    return exit_status(run)
+    return TRUTH.run(argv, run)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 from annotated_types import Ge, Gt, Lt
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.settings import InfinityAllowed, Unchecked, checked, checked_arguments
+from multinas_ray.settings import InfinityAllowed, OneOf, Unchecked, checked, checked_arguments
 
 
 @checked
@@ -26,6 +26,7 @@ class Recipe:
     bound: Annotated[float, InfinityAllowed()] = 0.0
     augment: bool = True
     precision: Literal["float32", "bfloat16"] = "float32"
+    parts: tuple[Annotated[str, OneOf({"stem": 1, "head": 2})], ...] = ()
     threads: Annotated[int, Ge(1)] | None = None
     targets: Sequence[float] | None = None
     complexity: str | Callable[[int], float] = "params"
@@ -66,6 +67,7 @@ WRONG = [
     ({"epochs": None}, "epochs must be a whole number, got None"),
     ({"epochs": 0}, "epochs must be at least 1, got 0"),
     ({"epochs": -(10**5000)}, "epochs must be at least 1, got an int too long to show"),
+    ({"parts": ["stem", "neck"]}, "parts[1] must be one of stem, head, got 'neck'"),
     ({"rate": "0.1"}, "rate must be a number, got '0.1'"),
     ({"rate": False}, "rate must be a number, got False"),
     ({"rate": 0.0}, "rate must be positive, got 0.0"),

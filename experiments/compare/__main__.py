@@ -23,12 +23,13 @@ work is kept when it is done, and searches go on where they were: the same comma
 pip install -e ".[compare]"; run it from the repository's folder, as python -m experiments.compare.
 """
 
-import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+from annotated_types import MinLen
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -40,28 +41,59 @@ from experiments.compare.report import Judge, collect, draw, markdown, rich_tabl
 from experiments.compare.scoring import random_architectures
 from experiments.compare.settings import FIXED_SETTINGS, Settings, config_of
 from experiments.compare.truth import load_truth
-from experiments.parts.command_line import check_positive, data_folder, exit_status
+from experiments.parts.command_line import data_folder, images_folder, num_processes
 from experiments.parts.processes import fresh_processes
 from experiments.parts.rows import save_rows
-from experiments.parts.settings import keep_settings
+from experiments.parts.settings import keep_command, keep_settings
+from multinas_ray.commands.script import Script
+from multinas_ray.settings import Flag, OneOf, PositiveInt, checked
 from multinas_ray.storage import write_atomic
 
 DEFAULT_METHODS = ("ours", "ours-first", "separate", "spos", "random")
+METHODS = tuple(methods_of(Settings().num_targets))
 
 
-def compare(arguments: argparse.Namespace, settings: Settings, methods: dict[str, Method], console: Console) -> None:
+@checked
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """What is compared, where, and with how much."""
+
+    data: Annotated[str | None, Flag(metavar="DIR")] = None
+    """Folder with nasbench_macro.parquet; None: $MULTINAS_DATA."""
+    images_folder: Annotated[str | None, Flag(metavar="DIR")] = None
+    """Folder of CIFAR-10, torchvision's or train.parquet and test.parquet; None: cifar10 in the folder of the table."""
+    out: Annotated[str, Flag(metavar="DIR")] = "runs/compare"
+    """Folder of the results."""
+    seeds: PositiveInt = 3
+    """Repetitions, of the seeds 0, 1 and so on."""
+    methods: Annotated[tuple[Annotated[str, OneOf(METHODS)], ...], MinLen(1), Flag(metavar="NAME")] = DEFAULT_METHODS
+    """Methods that are compared."""
+    jobs: PositiveInt | None = None
+    """Pieces of work at a time; None: as many as there are cores."""
+    report_only: bool = False
+    """Report what is done, and do no more."""
+    comparison: Settings = field(default_factory=Settings)
+    """What decides the results."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the results."""
+        return Path(self.out)
+
+
+def compare(options: CompareOptions, methods: dict[str, Method], console: Console) -> None:
     """Do what is not done."""
-    out, seeds = arguments.out, range(arguments.seeds)
-    budget = settings.budget
+    settings, out, seeds = options.comparison, options.folder, range(options.seeds)
+    jobs, budget = num_processes(options.jobs), settings.budget
     console.print(
         f"Budget of each method: {budget.weight_steps:,} weight steps of one subnet, {budget.evaluations:,} evaluations"
     )
-    prepare_images(arguments.images_folder, settings, out)
+    prepare_images(images_folder(options.images_folder, options.data), settings, out)
     pieces = pieces_of({name: method.supernets for name, method in methods.items()}, seeds)
-    num_threads = max(1, (os.cpu_count() or 1) // arguments.jobs)
+    num_threads = max(1, (os.cpu_count() or 1) // jobs)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     os.environ["OMP_NUM_THREADS"] = str(num_threads)  # for the processes to come
-    with Progress(*columns, console=console) as progress, fresh_processes(arguments.jobs) as pool:
+    with Progress(*columns, console=console) as progress, fresh_processes(jobs) as pool:
         bar = progress.add_task("", total=len(pieces))
 
         def show(num_done: int, running: Sequence[Piece]) -> None:
@@ -70,7 +102,7 @@ def compare(arguments: argparse.Namespace, settings: Settings, methods: dict[str
             if not console.is_terminal:
                 console.print(f"{num_done} of {len(pieces)} pieces done; under way: {text}")
 
-        carry_out(pieces, out, runner(settings, out, num_threads), pool, arguments.jobs, show)
+        carry_out(pieces, out, runner(settings, out, num_threads), pool, jobs, show)
 
 
 def report(
@@ -105,63 +137,31 @@ def report(
     console.print(f"rows, table and picture: {out}/compare.*", highlight=False)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add, defaults = parser.add_argument, Settings()
-    names = list(methods_of(defaults.num_targets))
-    add("--data", metavar="DIR", type=Path, help="folder with nasbench_macro.parquet (default: $MULTINAS_DATA)")
-    text = "folder of CIFAR-10, torchvision's or train.parquet and test.parquet (default: cifar10 in --data)"
-    add("--images-folder", metavar="DIR", type=Path, help=text)
-    add("--out", metavar="DIR", type=Path, default=Path("runs/compare"), help="(default: %(default)s)")
-    add("--seeds", metavar="N", type=int, default=3, help="repetitions (default: %(default)s)")
-    add("--methods", nargs="+", choices=names, default=list(DEFAULT_METHODS), metavar="NAME", help=", ".join(names))
-    add("--jobs", metavar="N", type=int, default=os.cpu_count() or 1, help="pieces at a time (default: %(default)s)")
-    add("--report-only", action="store_true", help="report what is done, do no more")
-    for name, text in {
-        "images": "training images",
-        "validation_images": "images that compare architectures",
-        "epochs": "times each training image is seen in the whole budget",
-        "evaluation_images": "validation images of one evaluation, a multiple of 64",
-        "recalibration_images": "training images of a subnet's normalisation statistics at the end",
-        "ranked": "random architectures of the ranking",
-    }.items():
-        flag, default = f"--{name.replace('_', '-')}", getattr(defaults, name)
-        add(flag, metavar="N", type=int, default=default, help=f"{text} (default: %(default)s)")
-    return parser
-
-
-def _settings(arguments: argparse.Namespace) -> Settings:
-    """Fills in what depends on the surroundings, and checks.
+def run(options: CompareOptions, console: Console) -> None:
+    """Compare, and report what is done.
 
     Raises:
-        ConfigError: a number is too small, or no folder with the table is named.
+        ConfigError: No folder with the table is named, or the results' folder holds those of other settings.
+        DataError: The table or the images are missing or damaged.
     """
-    check_positive(arguments, ("seeds", "jobs"))
-    arguments.data = data_folder(arguments.data)
-    arguments.images_folder = arguments.images_folder or arguments.data / "cifar10"
-    return Settings(**{name: vars(arguments)[name] for name in Settings.__dataclass_fields__})
+    settings, out = options.comparison, options.folder
+    known = methods_of(settings.num_targets)
+    methods = {name: known[name] for name in dict.fromkeys(options.methods)}
+    judge = Judge(load_truth(data_folder(options.data)), settings)
+    keep_settings({**asdict(settings), **FIXED_SETTINGS}, out)
+    keep_command(options, out)
+    if not options.report_only:
+        compare(options, methods, console)
+    ranked = random_architectures(config_of("ours", 0, settings, out, 1), settings.ranked)
+    report(methods, range(options.seeds), judge, ranked, out, console)
+
+
+COMPARE = Script(description=str(__doc__), settings=CompareOptions, program="python -m experiments.compare")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the comparison; returns the exit status."""
-    arguments = _parser().parse_args(argv)
-
-    def run(console: Console) -> None:
-        settings = _settings(arguments)
-        known = methods_of(settings.num_targets)
-        methods = {name: known[name] for name in dict.fromkeys(arguments.methods)}
-        judge = Judge(load_truth(arguments.data), settings)
-        keep_settings({**asdict(settings), **FIXED_SETTINGS}, arguments.out)
-        if not arguments.report_only:
-            compare(arguments, settings, methods, console)
-        ranked = random_architectures(config_of("ours", 0, settings, arguments.out, 1), settings.ranked)
-        report(methods, range(arguments.seeds), judge, ranked, arguments.out, console)
-
-    return exit_status(run)
+    return COMPARE.run(argv, run)
 
 
 if __name__ == "__main__":

@@ -4,11 +4,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge, MultipleOf
 
 from multinas_ray.core import TARGET_WEIGHT
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.settings import PositiveInt, checked
 from multinas_ray.spaces import NetworkSpace, nas_bench_macro_space
 from multinas_ray.supernets import WeightTraining
 
@@ -52,6 +56,7 @@ class Budget:
         )
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """One comparison; every figure depends on these and the seed alone.
@@ -60,31 +65,28 @@ class Settings:
         ConfigError: a number is too small for a search.
     """
 
-    images: int = 10_000
+    images: Annotated[int, Ge(BATCH_SIZE)] = 10_000
     """Training images."""
-    validation_images: int = 1_000
+    validation_images: PositiveInt = 1_000
     """Images that compare architectures."""
-    epochs: int = 10
+    epochs: PositiveInt = 10
     """Times that each training image is seen in the whole budget."""
-    evaluation_images: int = 256
-    """Validation images of one evaluation."""
-    recalibration_images: int = 512
+    evaluation_images: Annotated[int, Ge(64), MultipleOf(64)] = 256
+    """Validation images of one evaluation, a multiple of 64."""
+    recalibration_images: Annotated[int, Ge(BATCH_SIZE)] = 512
     """Training images of a subnet's batch-normalisation statistics in the last choice and the ranking."""
-    ranked: int = 300
+    ranked: Annotated[int, Ge(10)] = 300
     """Random architectures of the ranking."""
 
     def __post_init__(self) -> None:
-        least = {"images": BATCH_SIZE, "validation_images": self.evaluation_images, "epochs": 1, "ranked": 10}
-        for name, bound in least.items():
-            if getattr(self, name) < bound:
-                raise ConfigError(f"--{name.replace('_', '-')} must be at least {bound}, got {getattr(self, name)}")
-        if self.evaluation_images < 64 or self.evaluation_images % 64:
-            raise ConfigError(f"--evaluation-images must be a multiple of 64, got {self.evaluation_images}")
-        if self.recalibration_images < BATCH_SIZE:
-            raise ConfigError(f"--recalibration-images must be at least {BATCH_SIZE}, got {self.recalibration_images}")
+        if self.validation_images < self.evaluation_images:
+            raise ConfigError(
+                f"validation_images must be at least evaluation_images={self.evaluation_images}, got "
+                f"{self.validation_images}: raise it, or evaluate on fewer"
+            )
         if self.rounds_of_one[0] < 2:
             raise ConfigError(
-                f"--images {self.images} and --epochs {self.epochs} make {self.epochs * (self.images // BATCH_SIZE)} "
+                f"images={self.images} and epochs={self.epochs} make {self.epochs * (self.images // BATCH_SIZE)} "
                 f"weight steps, too few for {self.num_targets} searches: raise either"
             )
 

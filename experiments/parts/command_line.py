@@ -1,28 +1,12 @@
-"""What the command lines have in common: the tables' folder, the checks, and how a command ends."""
+"""What the comparisons' command lines have in common: the tables' folder, and how many processes work at once."""
 
-import argparse
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.console import Console
-
-from multinas_ray.errors import ConfigError, MultiNASError
+from multinas_ray.errors import ConfigError
 
 
-def check_positive(arguments: argparse.Namespace, names: Sequence[str]) -> None:
-    """Check whole numbers of the command line.
-
-    Raises:
-        ConfigError: One of them is below 1.
-    """
-    for name in names:
-        value = vars(arguments)[name]
-        if value < 1:
-            raise ConfigError(f"--{name} must be at least 1, got {value}")
-
-
-def data_folder(given: Path | None) -> Path:
+def data_folder(given: str | None) -> Path:
     """Return the folder that was given, or that the environment names.
 
     Raises:
@@ -34,15 +18,15 @@ def data_folder(given: Path | None) -> Path:
     return Path(named)
 
 
-def exit_status(run: Callable[[Console], None]) -> int:
-    """Run a command; returns 0, 2 after an error (one line on standard error), 130 after an interrupt."""
-    console = Console()
-    try:
-        run(console)
-    except (MultiNASError, OSError, ImportError) as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
-        return 2
-    except KeyboardInterrupt:
-        console.print("stopped; what is finished is kept, run the same command to go on")
-        return 130
-    return 0
+def images_folder(given: str | None, data: str | None) -> Path:
+    """Return the folder of CIFAR-10 that was given, or cifar10 beside the tables.
+
+    Raises:
+        ConfigError: Neither is known.
+    """
+    return data_folder(data) / "cifar10" if given is None else Path(given)
+
+
+def num_processes(given: int | None) -> int:
+    """Return the number that was given, or that of the cores."""
+    return given or os.cpu_count() or 1

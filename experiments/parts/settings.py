@@ -6,9 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.storage import make_folder, write_atomic
+from multinas_ray.runs import SETTINGS_FILE as FILE_OF_COMMAND
+from multinas_ray.settings import to_plain
+from multinas_ray.storage import make_folder, write_atomic, write_yaml
 
 SETTINGS_FILE = "settings.json"
+"""Holds the settings that decide the results."""
+
+COMMENT = (
+    "The settings of the last command. Give the file by --config, whole or with lines left out; flags override it."
+)
+
+
+def keep_command(options: object, out: Path) -> None:
+    """Write all settings of a command into the results' folder, as the file that --config takes."""
+    make_folder(out)
+    write_yaml(out / FILE_OF_COMMAND, to_plain(options), comment=COMMENT)
 
 
 def keep_settings(settings: Mapping[str, Any], out: Path) -> None:

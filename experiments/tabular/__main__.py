@@ -12,20 +12,24 @@ those of K separate ASNG runs. A search that is there already is read, and made 
 it rests on have changed since. Needs pip install -e ".[compare]"; run it from the repository's
 folder, as python -m experiments.tabular.
 
---tune makes one search of each kind through real Ray Tune runs instead, a trial for each evaluation, repeats
-included; its results are in tune/ below --out.
+experiments/tabular/quick.yaml, given by --config, makes a comparison of a minute: 400 evaluations, 3 seeds, without
+Optuna's slow TPE. --tune makes one search of each kind through real Ray Tune runs instead, a trial for each evaluation,
+repeats included; its results are in tune/ below --out.
 """
 
-import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
+from annotated_types import MinLen
 from rich.console import Console
 
-from experiments.parts.command_line import check_positive, data_folder, exit_status
+from experiments.parts.command_line import data_folder, num_processes
 from experiments.parts.rows import save_rows
+from experiments.parts.settings import keep_command
 from experiments.parts.tables import SOURCES, Table
 from experiments.tabular.measures import Measures
 from experiments.tabular.methods import METHODS
@@ -33,14 +37,51 @@ from experiments.tabular.plots import plot_answers, plot_curves
 from experiments.tabular.report import goal_table, summarise, summary_table
 from experiments.tabular.runs import Task
 from experiments.tabular.searching import make_searches, make_tune_searches, table_of
+from multinas_ray.commands.script import Script
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import Flag, OneOf, PositiveInt, checked
 
 FIRST_SEED = 1000
 """Settings are chosen on smaller seeds and reported on these [ours]."""
 TUNE_TRIALS = 400
 """Trials of a search through Ray Tune at most: each takes tens of milliseconds, the more the later."""
 TUNE_METHODS = ("multinas", "multinas-reuse", "multinas-screened", "optuna-nsga2", "optuna-tpe", "random")
-QUICK = {"evaluations": 400, "seeds": 3, "methods": [name for name in METHODS if name != "optuna-tpe"]}
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class TabularOptions:
+    """What is compared, where, and with how much."""
+
+    data: Annotated[str | None, Flag(metavar="DIR")] = None
+    """Folder with the tables' Parquet files; None: $MULTINAS_DATA."""
+    out: Annotated[str, Flag(metavar="DIR")] = "runs/tabular"
+    """Folder of the results."""
+    seeds: PositiveInt = 11
+    """Searches of each kind."""
+    evaluations: PositiveInt = 2000
+    """Distinct architectures that a search may evaluate."""
+    methods: Annotated[tuple[Annotated[str, OneOf(METHODS)], ...], MinLen(1), Flag(metavar="NAME")] = tuple(METHODS)
+    """Methods that are compared."""
+    tables: Annotated[tuple[Annotated[str, OneOf(SOURCES)], ...], MinLen(1), Flag(metavar="NAME")] = tuple(SOURCES)
+    """Tables that are searched."""
+    jobs: PositiveInt | None = None
+    """Searches at once; None: as many as there are cores."""
+    tune: bool = False
+    """Make one search of each kind through Ray Tune, with 400 trials or fewer each."""
+
+    def effective(self) -> "TabularOptions":
+        """The options with those of --tune in place.
+
+        Raises:
+            ConfigError: None of the methods can run through Ray Tune.
+        """
+        if not self.tune:
+            return self
+        methods = tuple(name for name in self.methods if name in TUNE_METHODS)
+        if not methods:
+            raise ConfigError(f"--tune takes these methods: {', '.join(TUNE_METHODS)}")
+        return replace(self, seeds=1, evaluations=min(self.evaluations, TUNE_TRIALS), methods=methods)
 
 
 def report(searches: pd.DataFrame, tables: Sequence[Table], out: Path, console: Console) -> None:
@@ -57,72 +98,37 @@ def report(searches: pd.DataFrame, tables: Sequence[Table], out: Path, console: 
     console.print(f"rows, summary and pictures: {out}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.tabular",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--data", type=Path, help="folder with the tables' Parquet files (default: $MULTINAS_DATA)")
-    add("--out", type=Path, default=Path("runs/tabular"), help="folder for the results (default: %(default)s)")
-    add("--seeds", type=int, default=11, help="searches of each kind (default: %(default)s)")
-    add("--evaluations", type=int, default=2000, help="distinct architectures a search (default: %(default)s)")
-    add("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="NAME", help=f"of {', '.join(METHODS)}")
-    add("--tables", nargs="+", choices=SOURCES, default=list(SOURCES), metavar="NAME", help=f"of {', '.join(SOURCES)}")
-    add("--jobs", type=int, default=os.cpu_count() or 1, help="searches at once (default: the cores, %(default)s)")
-    add("--tune", action="store_true", help=f"one search of each kind through Ray Tune, {TUNE_TRIALS} trials each")
-    add("--quick", action="store_true", help="400 evaluations, 3 seeds, without Optuna's slow TPE: a minute")
-    return parser
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    """Fills in what depends on the surroundings, and checks.
+def run(given: TabularOptions, console: Console) -> None:
+    """Make the searches that are missing, then report all.
 
     Raises:
-        ConfigError: A number is not positive, or no folder with tables is named.
+        ConfigError: No folder with tables is named, or no method can run through Ray Tune.
+        DataError: A table is missing or damaged.
     """
-    if arguments.tune:
-        arguments.seeds, arguments.evaluations = 1, min(arguments.evaluations, TUNE_TRIALS)
-        arguments.methods = [name for name in arguments.methods if name in TUNE_METHODS]
-        if not arguments.methods:
-            raise ConfigError(f"--tune knows these methods: {', '.join(TUNE_METHODS)}")
-    check_positive(arguments, ("seeds", "evaluations", "jobs"))
-    arguments.data = data_folder(arguments.data)
-
-
-def _compare(arguments: argparse.Namespace, console: Console) -> None:
-    """Makes the searches that are missing, then reports all."""
-    tables = [table_of(name, arguments.data) for name in dict.fromkeys(arguments.tables)]
+    options, out, data = given.effective(), Path(given.out), data_folder(given.data)
+    tables = [table_of(name, data) for name in dict.fromkeys(options.tables)]
     tasks = [
-        Task(table.name, method, FIRST_SEED + seed, arguments.evaluations, arguments.tune)
+        Task(table.name, method, FIRST_SEED + seed, options.evaluations, options.tune)
         for table in tables
-        for method in dict.fromkeys(arguments.methods)
-        for seed in range(arguments.seeds)
+        for method in dict.fromkeys(options.methods)
+        for seed in range(options.seeds)
     ]
-    if arguments.tune:
-        out = arguments.out / "tune"
-        searches = make_tune_searches(tasks, arguments.data, out, console)
+    keep_command(given, out)
+    if options.tune:
+        out = out / "tune"
+        searches = make_tune_searches(tasks, data, out, console)
     else:
-        out = arguments.out
-        searches = make_searches(tasks, arguments.data, out, arguments.jobs, console)
+        os.environ["OMP_NUM_THREADS"] = "1"  # for the processes to come: one thread each
+        searches = make_searches(tasks, data, out, num_processes(options.jobs), console)
     report(searches, tables, out, console)
+
+
+TABULAR = Script(description=str(__doc__), settings=TabularOptions, program="python -m experiments.tabular")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the comparison; returns the exit status."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if arguments.quick:
-        parser.set_defaults(**QUICK)  # what was given by hand stays
-        arguments = parser.parse_args(argv)
-    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes to come: one thread each
-
-    def run(console: Console) -> None:
-        _check(arguments)
-        _compare(arguments, console)
-
-    return exit_status(run)
+    return TABULAR.run(argv, run)
 
 
 if __name__ == "__main__":

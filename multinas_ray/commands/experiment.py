@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from multinas_ray.commands.common import OneLineParser
 from multinas_ray.commands.flags import add_settings, errors_name, given_settings, read_file
+from multinas_ray.commands.script import EXIT_ERROR, EXIT_INTERRUPTED, add_show_config, show_error, show_settings
 from multinas_ray.errors import ConfigError, MultiNASError
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.settings import Flag, changed, checked, made
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from multinas_ray.runs import Run
-
-EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
 LATENCY = "latency"
 """Name of the cost that a latency table gives."""
@@ -66,9 +65,7 @@ class Experiment(Generic[Options]):
         """The command line; add flags of what follows the search to it."""
         parser = OneLineParser(description=self.description, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--resume", action="store_true", help="go on with the run of this name")
-        parser.add_argument(
-            "--show-config", action="store_true", help="print all settings as YAML, fit for --config, and stop"
-        )
+        add_show_config(parser)
         owners = {"the experiment": self.options, "the search": OneShotSearchConfig}
         add_settings(parser, owners, tells_defaults=False)
         return parser
@@ -149,7 +146,7 @@ class Experiment(Generic[Options]):
         try:
             options, config = self._settings(arguments)
             if arguments.show_config:
-                _show_config(config)
+                show_settings(config.to_settings())
                 return 0
             return _search(options, config, arguments, command, complete, console)
         except MultiNASError as error:
@@ -183,13 +180,6 @@ def _search(
     else:
         complete(config, arguments, console)
     return 0
-
-
-def show_error(error: MultiNASError) -> None:
-    """Print an error in one line on standard error."""
-    from rich.console import Console
-
-    Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
 
 
 def with_settings(config: OneShotSearchConfig, settings: Mapping[str, Any]) -> OneShotSearchConfig:
@@ -266,12 +256,6 @@ def _load_module(name: str) -> None:
     from multinas_ray.cluster import load_module
 
     load_module(name)
-
-
-def _show_config(config: OneShotSearchConfig) -> None:
-    from multinas_ray.storage import yaml_text
-
-    print(yaml_text(config.to_settings()), end="")
 
 
 def _show_interrupted(run: Run, command: list[str], console: Console) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.settings import Flag, changed, made, nested_settings
+from multinas_ray.settings import Flag, OneOf, changed, made, nested_settings
 
 Settings = TypeVar("Settings")
 
@@ -97,6 +97,8 @@ def add_settings(parser: argparse.ArgumentParser, owners: Mapping[str, type], *,
         flag = f"--{outer}.{setting.flag[2:]}" if setting.flag in flags else setting.flag
         flags.add(flag)
         text = _docstrings(setting.owner).get(path[-1], "").rstrip(".")
+        if names := _names(setting.hint):
+            text = f"{text}, of {', '.join(names)}"
         if tells_defaults and setting.default not in (None, dataclasses.MISSING, ()):
             text = f"{text} (default: {_told(setting.default)})"
         _add_flag(group, flag, setting, text.replace("%", "%%"))
@@ -196,6 +198,12 @@ def _item(hint: Any) -> Any:
     return _bare(typing.get_args(hint)[0])[0]
 
 
+def _names(hint: Any) -> tuple[str, ...] | None:
+    """The names of which the items of a list must be; None where there are no such names."""
+    marks = _bare(typing.get_args(hint)[0])[1] if _is_list(hint) else ()
+    return next((mark.names for mark in marks if isinstance(mark, OneOf)), None)
+
+
 def _add_flag(group: argparse._ArgumentGroup, flag: str, setting: Setting, text: str) -> None:
     hint = setting.hint
     common: dict[str, Any] = {"dest": setting.dest, "default": argparse.SUPPRESS, "help": text}
@@ -205,8 +213,8 @@ def _add_flag(group: argparse._ArgumentGroup, flag: str, setting: Setting, text:
         group.add_argument(flag, action="append", type=_pair, metavar="NAME=VALUE[,VALUE...]", **common)
     elif _is_list(hint):
         item = _item(hint)
-        metavar = setting.mark.metavar or _metavar(item)
-        group.add_argument(flag, nargs="+", action="extend", type=_reader(item, False), metavar=metavar, **common)
+        common |= {"metavar": setting.mark.metavar or _metavar(item), "choices": _names(hint)}
+        group.add_argument(flag, nargs="+", action="extend", type=_reader(item, False), **common)
     elif typing.get_origin(hint) is typing.Literal:
         group.add_argument(flag, choices=typing.get_args(hint), **common)
     else:

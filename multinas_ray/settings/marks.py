@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -39,6 +39,23 @@ class ReadBy:
 
     read: Callable[[Any], Any]
     """From plain data, as a file holds it, to the value."""
+
+
+class OneOf:
+    """Mark of a text that must be one of some names: `Annotated[str, OneOf(METHODS)]`.
+
+    Args:
+        names: The names, in the order in which help and errors list them.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self.names = tuple(names)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The schema of the names, told to pydantic."""
+        from pydantic_core import core_schema
+
+        return core_schema.literal_schema(list(self.names))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from multinas_ray.commands.common import OneLineParser
 from multinas_ray.commands.flags import add_settings, given_settings, read_settings
 from multinas_ray.errors import ConfigError
 from multinas_ray.retraining import RetrainConfig
-from multinas_ray.settings import Flag, PositiveInt, checked
+from multinas_ray.settings import Flag, OneOf, PositiveInt, checked
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,6 +47,8 @@ class Outer:
     kind: Literal["first", "second"] = "first"
     sizes: Sequence[int] = ()
     words: tuple[str, ...] | None = None
+    colours: tuple[Annotated[str, OneOf(("red", "blue"))], ...] = ("red",)
+    """Colours of the picture."""
     limits: Mapping[str, float | Sequence[float]] | None = None
     inner: Inner = field(default_factory=Inner)
     function: Any = None
@@ -73,6 +75,9 @@ def test_flags_set_fields_of_every_kind() -> None:
         "params=2e6,4e6",
         "--limits",
         "flops=7",
+        "--colours",
+        "blue",
+        "red",
         "--size",
         "8",
         "--inner.seed",
@@ -86,6 +91,7 @@ def test_flags_set_fields_of_every_kind() -> None:
         kind="second",
         sizes=(1, 2),
         words=("a", "b"),
+        colours=("blue", "red"),
         limits={"params": (2e6, 4e6), "flops": 7.0},
         inner=Inner(size=8, seed=9),
     )
@@ -104,6 +110,7 @@ def test_help_tells_docstrings_defaults_and_choices() -> None:
         "--seed N Decides draws (default: 0)",
         "--rate X A rate (default: 0.5)",
         "--title NAME (default: x)",
+        "--colours TEXT [TEXT ...] Colours of the picture, of red, blue (default: red)",
         "--is-on, --no-is-on A switch (default: False)",
         "--kind {first,second} (default: first)",
         "--limits NAME=VALUE[,VALUE...]",
@@ -120,6 +127,7 @@ def test_help_tells_docstrings_defaults_and_choices() -> None:
         (["--seed", "2.5"], "argument --seed: invalid whole number value: '2.5'"),
         (["--rate", "fast"], "argument --rate: invalid number value: 'fast'"),
         (["--kind", "third"], "argument --kind: invalid choice: 'third'"),
+        (["--colours", "red", "green"], "argument --colours: invalid choice: 'green'"),
         (["--sizes", "1", "x"], "argument --sizes: invalid whole number value: 'x'"),
         (["--limits", "params"], "argument --limits: give NAME=VALUE or NAME=VALUE,VALUE, such as params=2e6"),
         (["--sise", "1"], "unrecognized arguments: --sise 1"),

@@ -1,9 +1,9 @@
-from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from experiments import benchmark_searcher
+from experiments.benchmark_searcher import SearcherOptions
 
 
 def test_the_benchmark_prints_times_and_sizes_of_each_search(
@@ -28,7 +28,7 @@ def test_the_window_is_timed_after_the_evaluations_asked_for(tmp_path: Path) -> 
         calls.append(float(len(calls)))
         return calls[-1]
 
-    timings = benchmark_searcher.measure(one, Namespace(after=[3, 10], window=2), "t", tmp_path)
+    timings = benchmark_searcher.measure(one, SearcherOptions(after=(3, 10), window=2), "t", tmp_path)
     assert [timing.seconds.tolist() for timing in timings] == [[3.0, 4.0], [10.0, 11.0]]
     (tmp_path / "row").write_bytes(bytes(7))
-    assert benchmark_searcher.measure(one, Namespace(after=[0], window=1), "t", tmp_path)[0].record_bytes == 7
+    assert benchmark_searcher.measure(one, SearcherOptions(after=(0,), window=1), "t", tmp_path)[0].record_bytes == 7

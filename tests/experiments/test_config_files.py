@@ -6,8 +6,22 @@ from typing import Any
 
 import pytest
 
-from experiments import cifar10, custom, imagenet, quickstart
+from experiments import (
+    benchmark_core,
+    benchmark_input,
+    benchmark_reduce,
+    benchmark_searcher,
+    cifar10,
+    custom,
+    imagenet,
+    quickstart,
+    truth,
+)
+from experiments.compare.__main__ import COMPARE
+from experiments.parts.settings import keep_command
+from experiments.tabular.__main__ import TABULAR
 from multinas_ray.commands.experiment import Experiment
+from multinas_ray.commands.script import Script
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import SETTINGS_FILE
 from multinas_ray.storage import read_yaml, write_yaml
@@ -157,3 +171,42 @@ def test_what_is_shown_is_a_file_that_gives_the_same_search(tmp_path: Path, caps
     (tmp_path / "my.yaml").write_text(capsys.readouterr().out)
     config = config_of(cifar10.CIFAR10, "--config", str(tmp_path / "my.yaml"))
     assert config.to_settings() == config_of(cifar10.CIFAR10, "--preset", "full", "--seed", "5").to_settings()
+
+
+SCRIPTS: list[tuple[Script[Any], list[str], dict[str, Any]]] = [
+    (
+        COMPARE,
+        ["--epochs", "3", "--methods", "ours", "spos"],
+        {"comparison": {"epochs": 3}, "methods": ["ours", "spos"]},
+    ),
+    (TABULAR, ["--seeds", "2", "--tune"], {"seeds": 2, "tune": True}),
+    (truth.TRUTH, ["--width", "0.25", "--jobs", "1"], {"training": {"width": 0.25}, "jobs": 1}),
+    (benchmark_core.BENCHMARK, ["--memory", "2"], {"memory": 2}),
+    (benchmark_input.BENCHMARK, ["--seconds", "0.5", "--shards"], {"seconds": 0.5, "shards": True}),
+    (benchmark_reduce.BENCHMARK, ["--spaces", "digits", "macro"], {"spaces": ["digits", "macro"]}),
+    (benchmark_searcher.BENCHMARK, ["--after", "0", "10"], {"after": [0, 10]}),
+]
+
+
+def settings_of(script: Script[Any], *flags: str) -> Any:
+    given: list[Any] = []
+    assert script.run(list(flags), lambda settings, console: given.append(settings)) == 0
+    return given[0]
+
+
+@pytest.mark.parametrize(("script", "flags", "values"), SCRIPTS)
+def test_settings_of_a_script_come_from_flags_files_and_what_it_wrote(
+    script: Script[Any], flags: list[str], values: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted, file = settings_of(script, *flags), str(tmp_path / "my.yaml")
+    assert wanted != settings_of(script)
+    write_yaml(file, values)
+    assert settings_of(script, "--config", file) == wanted
+    keep_command(wanted, tmp_path)
+    assert settings_of(script, "--config", str(tmp_path / SETTINGS_FILE)) == wanted
+    assert script.run([*flags, "--show-config"], lambda settings, console: pytest.fail("it must stop")) == 0
+    (tmp_path / "shown.yaml").write_text(capsys.readouterr().out)
+    assert settings_of(script, "--config", str(tmp_path / "shown.yaml")) == wanted
+    (tmp_path / "my.yaml").write_text("seedz: 3")
+    assert script.run(["--config", file], lambda settings, console: pytest.fail("it must not start")) == 2
+    assert capsys.readouterr().err.startswith(f"error: {file}: {script.settings.__name__}: seedz is unknown; ")

@@ -110,12 +110,12 @@ def test_the_uniform_supernet_trains_before_it_evaluates(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": 100}, "--images must be at least 128"),
+        ({"images": 100}, "^Settings: images must be at least 128, got 100$"),
         ({"images": 128, "epochs": 1}, "too few for 4 searches"),
-        ({"evaluation_images": 100}, "multiple of 64"),
-        ({"validation_images": 128}, "--validation-images must be at least 256"),
-        ({"recalibration_images": 1}, "--recalibration-images must be at least 128"),
-        ({"ranked": 2}, "--ranked must be at least 10"),
+        ({"evaluation_images": 100}, "evaluation_images must be a multiple of 64, got 100"),
+        ({"validation_images": 128}, "validation_images must be at least evaluation_images=256, got 128"),
+        ({"recalibration_images": 1}, "recalibration_images must be at least 128"),
+        ({"ranked": 2}, "ranked must be at least 10"),
     ],
 )
 def test_settings_too_small(changes, message):
@@ -296,7 +296,7 @@ def test_missing_table_and_images_are_named(tmp_path, capsys, monkeypatch):
     assert compare.main(["--out", str(tmp_path / "out")]) == 2
     assert "give --data DIR or set MULTINAS_DATA" in capsys.readouterr().err
     assert compare.main(["--seeds", "0"]) == 2
-    assert "--seeds must be at least 1" in capsys.readouterr().err
+    assert "seeds must be at least 1, got 0" in capsys.readouterr().err
 
 
 def test_random_architectures_are_matched_in_complexity(tmp_path):

@@ -12,6 +12,7 @@ from experiments.tabular import methods, plots, report, searching, versions
 from experiments.tabular.measures import NUM_ANSWERS, Measures, Trace
 from experiments.tabular.runs import Task, frame_of, run_searcher, run_task
 from multinas_ray import MultiDistributionOptimizer
+from multinas_ray.commands.flags import read_settings
 from multinas_ray.core import default_coefficients
 
 
@@ -177,8 +178,12 @@ def test_comments_docstrings_and_layout_are_not_the_code(tmp_path: Path) -> None
     assert meanings[0] == meanings[1] != versions._meaning(file)
 
 
-def test_quick_leaves_what_was_given(small_world: Table, tmp_path: Path) -> None:
-    assert run_main(tmp_path, "--quick", "--methods", "random") == 0
+def test_flags_override_the_file_of_a_quick_comparison(small_world: Table, tmp_path: Path) -> None:
+    quick = str(Path(tabular.__file__).with_name("quick.yaml"))
+    options = read_settings(tabular.TABULAR.parser().parse_args(["--config", quick]), tabular.TabularOptions)
+    assert options.methods == tuple(name for name in methods.METHODS if name != "optuna-tpe")
+    assert (options.seeds, options.evaluations) == (3, 400)
+    assert run_main(tmp_path, "--config", quick, "--methods", "random") == 0
     rows = pd.read_parquet(tmp_path / "evaluations.parquet")
     assert set(rows["method"]) == {"random"}
     assert (rows["evaluation"].max(), rows["seed"].nunique()) == (40, 2)
@@ -188,7 +193,8 @@ def test_quick_leaves_what_was_given(small_world: Table, tmp_path: Path) -> None
 def test_bad_numbers_are_one_line_errors(more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tabular.main(["--data", str(tmp_path), *more]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: {more[0]} must be at least 1")
+    assert said.startswith(f"error: TabularOptions: {more[0][2:]} must be at least 1")
+    assert said.endswith(f", got {more[1]}\n")
     assert said.count("\n") == 1
 
 
