@@ -1,4 +1,4 @@
-"""Ray: joining or starting it, what its nodes must have, spot notices, metrics, the user's own code."""
+"""Ray: joining or starting a cluster, checks of its nodes, spot notices, metrics, and loading the user's own code."""
 
 import lazy_loader
 

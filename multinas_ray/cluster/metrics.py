@@ -1,4 +1,4 @@
-"""A search's figures as Ray's own metrics: on the cluster's dashboard, and for Prometheus.
+"""Figures of a search as Ray metrics, for the cluster's dashboard and for Prometheus.
 
 Ray exports them as `ray_multinas_...` at the metrics port of the driver's node, if `ray[default]` is installed there.
 """
@@ -15,41 +15,41 @@ from numpy.typing import NDArray
 from ray.util.metrics import Counter, Gauge
 
 INTERVAL_SECONDS = 1.0
-"""Least time between two writings, so that they cost nothing however fast rounds are; Ray sends on every 10 s."""
+"""Least time between two writes, so that they cost nothing however fast rounds are; Ray exports every 10 s."""
 
 OF_DISTRIBUTIONS = {
     "expected_loss": "Weighted mean of the last update's losses; minimised",
     "expected_complexity": "Expected complexity, in its own unit",
     "entropy": "Entropy in nats, summed over the variables",
-    "effective_sample_size": "Samples of the last update that count for the distribution",
-    "mode_probability": "Probability of the most probable architecture",
+    "effective_sample_size": "Effective sample size of the last update",
+    "mode_probability": "Probability of the likeliest architecture",
 }
-"""Diagnostics that are a gauge each, tagged with the distribution's number, and what they mean."""
+"""Diagnostics with their meaning. Each is a gauge, tagged with the distribution's number."""
 TOTALS = {
     "evaluations": "Evaluations that the distributions have learned from, over all sessions of the run",
-    "rounds": "Rounds done, those of the warm-up too, over all sessions of the run",
+    "rounds": "Rounds done, including those of the warm-up, over all sessions of the run",
 }
 """Counters."""
 LEVELS = {
     "rounds_in_flight": "Rounds that wait at the broker or are being worked on",
     "trials_in_flight": "Trials whose result is awaited",
-    "checkpoint_age_seconds": "Time since the workers were last told to save a checkpoint",
+    "checkpoint_age_seconds": "Time since the workers were last asked to save a checkpoint",
 }
 """Gauges of the whole run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What is known of a search at a moment; NaN for what is not."""
+    """Figures of a search at one moment; NaN for those that are not known."""
 
     diagnostics: Mapping[str, NDArray[Any]]
-    """Those of the optimiser, (K,) arrays."""
+    """Diagnostics of the optimiser, as (K,) arrays."""
     complexity_scale: float
-    """What a normalised complexity of 1 stands for."""
+    """The cost that counts as a complexity of 1."""
     totals: Mapping[str, int]
-    """Some of `TOTALS`."""
+    """Values of some of `TOTALS`."""
     levels: Mapping[str, float] = field(default_factory=dict)
-    """Some of `LEVELS`."""
+    """Values of some of `LEVELS`."""
 
 
 class Figured(Protocol):
@@ -64,7 +64,7 @@ class SearchMetrics:
 
     Args:
         run: name of the run.
-        source: whose figures they are; read only when they are written.
+        source: the search whose figures are written. They are read only when they are written.
     """
 
     def __init__(self, run: str, source: Figured) -> None:
@@ -78,12 +78,12 @@ class SearchMetrics:
         self._written_seconds = -math.inf
 
     def tick(self) -> None:
-        """Write if it is time to. To be called as often as one likes."""
+        """Write if `INTERVAL_SECONDS` have passed. It may be called as often as one likes."""
         if time.monotonic() - self._written_seconds >= INTERVAL_SECONDS:
             self.write()
 
     def write(self) -> None:
-        """Write the figures as they are."""
+        """Write the present figures."""
         self._written_seconds = time.monotonic()
         figures = self._source.figures()
         for name in OF_DISTRIBUTIONS:

@@ -1,4 +1,4 @@
-"""Checks on every node of the cluster, before a search spends anything: versions, storage, images, GPUs."""
+"""Checks of every node of the cluster before a search starts: versions, storage, images, GPUs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from multinas_ray.runs import gigabytes
 from multinas_ray.storage import check_writable, delete_file, resolve, write_atomic
 
 PROBE_SECONDS = 180.0
-"""Longest time the nodes get to answer; the first task of a node starts a process there."""
+"""Longest time that nodes have for an answer; the first task on a node starts a process there."""
 
 
 def check_nodes(storage_path: str, data_path: str | None) -> list[NodeFacts]:
-    """Ask every node what a search needs to know of it. Ray must be running.
+    """Check on every node what a search needs. Ray must be running.
 
     Args:
         storage_path: the folder of all runs, which every node must be able to write to.
-        data_path: where the images lie, which every node must see; None where they are not there yet.
+        data_path: place of the images, which every node must see; None if the images do not exist yet.
 
     Raises:
-        RunError: nodes differ in their versions, or one cannot use the storage or does not see the images.
+        RunError: Nodes have different versions, or a node cannot use the storage or does not see the images.
     """
     storage = resolve(storage_path)
     marker = storage.join(f".multinas-nodes-{uuid.uuid4().hex}")
@@ -39,13 +39,14 @@ def check_nodes(storage_path: str, data_path: str | None) -> list[NodeFacts]:
     for each in facts:
         if each.storage_problem is not None:
             raise RunError(
-                f"the node {each.address} cannot use the storage {storage_path}: {each.storage_problem}; give "
-                "a folder that all nodes share, or a bucket (s3://) that all may use, as --storage"
+                f"every node must be able to use the storage {storage_path}, but {each.address} cannot "
+                f"({each.storage_problem}): give a folder that all nodes share, or a bucket (s3://) that all may use, "
+                "as --storage"
             )
         if not each.sees_images:
             raise RunError(
-                f"the node {each.address} does not see the images at {data_path}: put them where every node "
-                "finds them under this path, on a shared disk or in a bucket"
+                f"every node must see the images at {data_path}, but {each.address} does not: put them on a shared "
+                "disk or in a bucket, under the same path for every node"
             )
     return facts
 
@@ -62,30 +63,35 @@ def _probe_all(storage: str, marker: str, data_path: str | None) -> list[NodeFac
     done, waiting = ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_SECONDS)
     if waiting:
         silent = ", ".join(sorted(answers[each] for each in waiting))
-        raise RunError(f"no answer within {PROBE_SECONDS:.0f} s from the nodes {silent}: repair or remove them")
+        raise RunError(
+            f"every node must answer within {PROBE_SECONDS:.0f} s, these did not: {silent}; repair or remove them"
+        )
     facts = []
     for each in done:
         try:
             facts.append(ray.get(each))
         except ray.exceptions.RayError as error:
             lines = str(error).strip().splitlines() or [repr(error)]
-            raise RunError(f"the node {answers[each]} cannot be asked: {lines[-1]}; is this package there?") from error
+            raise RunError(
+                f"the node {answers[each]} cannot be checked ({lines[-1]}): make sure that this package is installed "
+                "there"
+            ) from error
     return sorted(facts, key=lambda node: node.address)
 
 
 def check_versions(facts: Sequence[NodeFacts]) -> None:
-    """Nodes must have the same software.
+    """Check that all nodes have the same software.
 
     Raises:
-        RunError: two differ; the message names them and the package.
+        RunError: Two nodes differ; the message names them and the package.
     """
     first = facts[0]
     for each in facts[1:]:
         for name, found in each.versions.items():
             if found != first.versions[name]:
                 raise RunError(
-                    f"nodes differ: {name} is {found} on {each.address} and {first.versions[name]} on {first.address}; "
-                    "install the same on all"
+                    f"all nodes must have the same version of {name}, got {found} on {each.address} and "
+                    f"{first.versions[name]} on {first.address}: install the same version on all"
                 )
 
 
@@ -95,7 +101,7 @@ def describe_nodes(facts: Sequence[NodeFacts]) -> list[tuple[str, str]]:
     smallest = f", {gigabytes(min(gpus))} the smallest" if gpus else ""
     versions = ", ".join(f"{name} {found}" for name, found in facts[0].versions.items() if found is not None)
     return [
-        ("nodes", f"{len(facts)}, all see the storage and the images"),
+        ("nodes", f"{len(facts)}; all of them see the storage and the images"),
         ("GPUs", f"{len(gpus)}{smallest}"),
         ("software", versions),
     ]

@@ -1,4 +1,4 @@
-"""Checkpoints that a training saves because a node is about to go. No Ray."""
+"""Checkpoints that a training saves because a node is about to be taken away. Without Ray."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from multinas_ray.cluster.spot import SpotNotice
 logger = logging.getLogger(__name__)
 
 GPU_STEPS = 10
-"""Steps between two questions of ranks with GPUs to each other: each makes the host wait for its GPU [ours]."""
+"""Ranks with GPUs ask each other only once in so many steps, since the host must wait for its GPU then [ours]."""
 
 
 class NoticedCheckpoints:
-    """When notices of the nodes want a checkpoint: on all ranks after the same step, whichever node got the notice.
+    """Decides when a notice calls for a checkpoint: on all ranks after the same step, whichever node got the notice.
 
     Args:
-        device: where this rank computes.
-        world_size: ranks; with more than one, torch.distributed is initialised.
+        device: device of this rank.
+        world_size: number of ranks; if there is more than one, torch.distributed must be initialised.
     """
 
     def __init__(self, device: torch.device, world_size: int = 1) -> None:
@@ -32,13 +32,13 @@ class NoticedCheckpoints:
         self._wanted_seconds: deque[float] = deque()  # ascending, since a node gets one notice
 
     def tell(self, notice: SpotNotice) -> None:
-        """Take the notice of this rank's node, from any thread."""
+        """Take note of a notice for this rank's node; may be called from any thread."""
         logger.warning("%s", notice)
         now = time.monotonic()
         self._wanted_seconds.extend([now + delay for delay in notice.checkpoint_delays])
 
     def is_due(self) -> bool:
-        """Whether to save a checkpoint now; to be asked after each step on every rank."""
+        """Whether to save a checkpoint now; must be called after each step on every rank."""
         self._steps += 1
         if self._steps % self._steps_between:
             return False

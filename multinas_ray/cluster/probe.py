@@ -1,4 +1,4 @@
-"""What a node tells of itself before a search. No torch: every node would import it just for that."""
+"""Facts about a node that are collected before a search. Without torch, which every node would import only for this."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from multinas_ray.errors import MultiNASError
 from multinas_ray.storage import check_writable, exists, resolve
 
 SAME_EVERYWHERE = ("ray", "torch", "torchvision", "numpy", "multinas-ray")
-"""Packages whose version is the same on every node, beside Python's own."""
+"""Packages whose version must be the same on every node; so must Python's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFacts:
-    """What a node told of itself."""
+    """Facts about a node."""
 
     address: str
     versions: Mapping[str, str | None]
-    """Of Python and `SAME_EVERYWHERE`; None where a package is not there."""
+    """Versions of Python and of `SAME_EVERYWHERE`; None if a package is not installed."""
     storage_problem: str | None
-    """Why the run's storage cannot be used there; None where it can."""
+    """Why the run's storage cannot be used on the node; None if it can."""
     sees_images: bool
-    """Whether the images' path exists there."""
+    """Whether the path of the images exists on the node."""
     gpu_bytes: Sequence[int]
     """Memory of each GPU."""
 
 
 def probe_node(address: str, marker: str, storage: str, data_path: str | None) -> NodeFacts:
-    """Look around on the node that this runs on."""
+    """Collect the facts about the node on which this runs."""
     return NodeFacts(
         address=address,
         versions={"python": platform.python_version(), **{name: _version(name) for name in SAME_EVERYWHERE}},
@@ -51,7 +51,7 @@ def _version(package: str) -> str | None:
 def _storage_problem(marker: str, storage: str) -> str | None:
     try:
         if not exists(resolve(marker)):
-            return "what the driver has just written there is not there"
+            return "a file that the driver has just written there is missing"
         check_writable(storage)
     except (MultiNASError, OSError) as error:
         return str(error)
@@ -59,7 +59,7 @@ def _storage_problem(marker: str, storage: str) -> str | None:
 
 
 def _gpu_bytes() -> list[int]:
-    """Memory of all GPUs, whatever this task may use of them."""
+    """Memory of all GPUs of the node, including those that this task may not use."""
     query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout

@@ -1,4 +1,4 @@
-"""Room for workers on the cluster's nodes, maybe after a wait for them."""
+"""Room for workers on the cluster's nodes, and waiting for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from multinas_ray.errors import ConfigError, RunError
 
 NODE_POLL_SECONDS = 2.0
-"""How often the cluster is looked at while nodes are waited for."""
+"""Time between two looks at the cluster while waiting for nodes."""
 
 
 def wait_for_room(
@@ -20,10 +20,10 @@ def wait_for_room(
     """Ask the cluster's autoscaler for room for all workers, and wait for it.
 
     Args:
-        num_workers: workers that there should be room for.
-        cpus_per_worker: logical CPUs that each asks Ray for.
-        use_gpu: one GPU each.
-        wait_seconds: longest wait; what room there is then is for the caller to judge.
+        num_workers: number of workers that need room.
+        cpus_per_worker: logical CPUs that each worker asks Ray for.
+        use_gpu: whether each worker needs a GPU.
+        wait_seconds: longest wait; whether the room is sufficient then is for the caller to judge.
         console: where the wait is shown.
     """
     room, deadline = room_for(cpus_per_worker, use_gpu), time.monotonic() + wait_seconds
@@ -41,7 +41,7 @@ def wait_for_room(
 
 
 def worker_resources(cpus_per_worker: float, use_gpu: bool) -> dict[str, float]:
-    """What one worker asks Ray for."""
+    """The resources that one worker asks Ray for."""
     return {"CPU": cpus_per_worker, **({"GPU": 1.0} if use_gpu else {})}
 
 
@@ -56,11 +56,11 @@ def _node_resources() -> list[dict[str, float]]:
 
 
 def check_room(num_workers: int, *, cpus_per_worker: float, use_gpu: bool) -> None:
-    """The cluster's nodes must have room for so many workers. Ray must be running.
+    """Check that the cluster's nodes have room for the workers. Ray must be running.
 
     Raises:
-        ConfigError: there is to be no worker.
-        RunError: there is no room; the message says what the nodes have.
+        ConfigError: The number of workers is less than 1.
+        RunError: There is not enough room; the message says what the nodes have.
     """
     if num_workers < 1:
         raise ConfigError(f"num_workers must be at least 1, got {num_workers}")

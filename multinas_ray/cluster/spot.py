@@ -1,7 +1,7 @@
-"""Notices of the cloud that it takes this node back, from the instance's own metadata. No Ray, no torch.
+"""Notices that the cloud is about to take this node back, from the instance's metadata. Without Ray and torch.
 
-AWS: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html (two minutes' notice; to
-be looked for every 5 seconds), read by sessions (IMDSv2):
+AWS: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html (two minutes' notice;
+AWS recommends to look every 5 seconds), read in sessions (IMDSv2):
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html.
 Google: https://cloud.google.com/compute/docs/instances/create-use-spot (half a minute's notice).
 """
@@ -19,26 +19,28 @@ from datetime import datetime, timezone
 from http.client import HTTPException
 
 URL_VARIABLE = "MULTINAS_METADATA_URL"
-"""Environment variable of a worker: where the metadata is, in place of `METADATA_URL`; empty: nobody asks."""
+"""Environment variable of a worker: the URL of the metadata, in place of `METADATA_URL`. If it is empty, the metadata
+are not read."""
 
 METADATA_URL = "http://169.254.169.254"
-"""The address of both clouds' metadata, reached from the instance itself only."""
+"""The address of both clouds' metadata, which can be reached only from the instance itself."""
 
 POLL_SECONDS = 5.0
-"""Time between two questions."""
+"""Time between two requests."""
 
 ANSWER_SECONDS = 5.0
-"""Longest wait for an answer. It comes from the machine's own host; late, on a busy node, is this process."""
+"""Longest wait for an answer. It comes from the machine's own host, so that only a busy node makes it late."""
 
 AWS_NOTICE_SECONDS, GOOGLE_NOTICE_SECONDS = 120.0, 30.0
-"""What the clouds promise, where the notice itself names no time."""
+"""The time that each cloud promises, for notices that do not name a time."""
 
 LAST_CHECKPOINT_SECONDS = 40.0
-"""How long before a node goes a second checkpoint follows the one at its notice, where the notice leaves twice this
-time. [ours]: one checkpoint alone would lose all weight steps between notice and end, nearly two minutes on AWS."""
+"""Besides the checkpoint at the notice, a second one is saved this long before the node is taken away, if the notice
+leaves at least twice this time. [ours]: one checkpoint alone would lose all weight steps between the notice and the
+end, which are nearly two minutes on AWS."""
 
 Cloud = Callable[[str], float | None]
-"""Asks the metadata at a URL for the seconds until the instance goes; None: there is no notice."""
+"""Reads the metadata at a URL; returns the seconds until the instance is taken away, None if there is no notice."""
 
 _UNANSWERED = (OSError, HTTPException, ValueError)
 
@@ -50,11 +52,11 @@ class SpotNotice:
     node: str
     """Its address."""
     seconds_left: float
-    """Time until then, at the notice; 0 or more."""
+    """Time between the notice and that moment; at least 0."""
 
     @property
     def checkpoint_delays(self) -> list[float]:
-        """Seconds from the notice to each checkpoint that it asks for, ascending."""
+        """Seconds from the notice to each checkpoint that it calls for, ascending."""
         if self.seconds_left < 2 * LAST_CHECKPOINT_SECONDS:
             return [0.0]
         return [0.0, self.seconds_left - LAST_CHECKPOINT_SECONDS]
@@ -67,10 +69,10 @@ class SpotNotice:
 
 
 def aws_notice(url: str) -> float | None:
-    """Ask AWS. Each question has a session of its own, so none can expire.
+    """Ask AWS for a notice. Each request has a session of its own, so that none can expire.
 
     Raises:
-        OSError, HTTPException, ValueError: this is not AWS, or it does not answer.
+        OSError, HTTPException, ValueError: This is not AWS, or it does not answer.
     """
     token = _ask(f"{url}/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"}, method="PUT")
     try:
@@ -83,10 +85,10 @@ def aws_notice(url: str) -> float | None:
 
 
 def _seconds_until(answer: str) -> float:
-    """Seconds until the time of `{"action": "terminate", "time": "2026-01-01T00:00:00Z"}`; any action ends the work."""
+    """Seconds until the time of `{"action": "terminate", "time": "2026-01-01T00:00:00Z"}`; any action counts."""
     notice = json.loads(answer)
     if not isinstance(notice, dict) or "action" not in notice:
-        raise ValueError(f"not an answer of AWS's: {answer[:80]!r}")
+        raise ValueError(f"this is not an answer of AWS: {answer[:80]!r}")
     try:
         at = datetime.strptime(str(notice.get("time")), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
     except ValueError:
@@ -95,14 +97,14 @@ def _seconds_until(answer: str) -> float:
 
 
 def google_notice(url: str) -> float | None:
-    """Ask Google.
+    """Ask Google for a notice.
 
     Raises:
-        OSError, HTTPException, ValueError: this is not Google, or it does not answer.
+        OSError, HTTPException, ValueError: This is not Google, or it does not answer.
     """
     answer = _ask(f"{url}/computeMetadata/v1/instance/preempted", {"Metadata-Flavor": "Google"}).strip()
     if answer not in ("TRUE", "FALSE"):
-        raise ValueError(f"not an answer of Google's: {answer[:80]!r}")
+        raise ValueError(f"this is not an answer of Google: {answer[:80]!r}")
     return GOOGLE_NOTICE_SECONDS if answer == "TRUE" else None
 
 
@@ -114,7 +116,7 @@ def _ask(url: str, headers: dict[str, str], method: str = "GET") -> str:
 
 
 def find_cloud(url: str) -> Cloud | None:
-    """Whose metadata is at `url`; None where nobody's is: then this is no node of these clouds."""
+    """The cloud whose metadata are at `url`; None if there are none, since this is a node of neither cloud."""
     for cloud in (aws_notice, google_notice):
         try:
             cloud(url)
@@ -125,12 +127,12 @@ def find_cloud(url: str) -> Cloud | None:
 
 
 class SpotWatch(threading.Thread):
-    """Looks for this node's notice in the background, tells it once and ends; ends at once where there is no cloud.
+    """Waits in the background for this node's notice, reports it once and ends; ends at once if there is no cloud.
 
-    Start it for as long as the process lives, or use it as a context manager: it then looks within the context only.
+    Start it for as long as the process lives, or use it as a context manager, which ends it with the context.
 
     Args:
-        tell: called in this thread with the seconds until the node goes.
+        tell: called in this thread with the seconds until the node is taken away.
     """
 
     def __init__(self, tell: Callable[[float], object]) -> None:
@@ -146,7 +148,7 @@ class SpotWatch(threading.Thread):
         self._is_over.set()
 
     def run(self) -> None:
-        """Ask until there is a notice, or the context is left."""
+        """Ask until there is a notice or the context ends."""
         url = os.environ.get(URL_VARIABLE, METADATA_URL)
         cloud = find_cloud(url) if url else None
         if cloud is None:
@@ -154,14 +156,14 @@ class SpotWatch(threading.Thread):
         while not self._is_over.is_set():
             seconds_left = self._ask(cloud, url)
             if seconds_left is not None:
-                if not self._is_over.is_set():  # it may have been left while the answer was awaited
+                if not self._is_over.is_set():  # the context may have ended during the request
                     self._tell(seconds_left)
                 return
             self._is_over.wait(POLL_SECONDS)
 
     @staticmethod
     def _ask(cloud: Cloud, url: str) -> float | None:
-        """One question; one that is not answered is asked again later."""
+        """Ask once. No answer counts as no notice, since the question is repeated."""
         try:
             return cloud(url)
         except _UNANSWERED:

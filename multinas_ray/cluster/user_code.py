@@ -1,4 +1,4 @@
-"""Code of the user's own by name: blocks, spaces and costs from a module or a file."""
+"""Loading the user's own blocks, spaces and costs from a module or a file, by name."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from multinas_ray.errors import ConfigError
 
 
 def load_module(name: str) -> ModuleType:
-    """Import a module, or a file that nothing else could import.
+    """Import a module, or a file that is not on Python's path.
 
-    What it defines travels to Ray's workers by value, since the file need not be on their machines.
+    Its definitions are sent to Ray's workers by value, since the file may be missing on their machines.
 
     Args:
         name: A module's name ("my_package.blocks") or a path to a .py file ("my_blocks.py").
@@ -26,7 +26,7 @@ def load_module(name: str) -> ModuleType:
         The module.
 
     Raises:
-        ConfigError: There is none, or it cannot be imported; the message says why.
+        ConfigError: The module does not exist or cannot be imported; the message says why.
     """
     module = _import_file(Path(name)) if name.endswith(".py") else _import(name)
     ray.cloudpickle.register_pickle_by_value(module)
@@ -34,17 +34,17 @@ def load_module(name: str) -> ModuleType:
 
 
 def load_object(name: str) -> Any:
-    """Import what a module or file calls by a name.
+    """Import an object of a module or file by its name.
 
     Args:
         name: "my_package.spaces:my_space" or "my_spaces.py:my_space".
 
     Raises:
-        ConfigError: The text is not of this form, or there is no such thing.
+        ConfigError: The text does not have this form, or there is no such object.
     """
     module_name, colon, attribute = name.rpartition(":")
     if not colon or not module_name or not attribute:
-        raise ConfigError(f"give MODULE:NAME or FILE.py:NAME, not {name!r}")
+        raise ConfigError(f"an object must be named as MODULE:NAME or FILE.py:NAME, got {name!r}")
     module = load_module(module_name)
     if not hasattr(module, attribute):
         raise ConfigError(f"{module_name} defines no {attribute!r}: give the name of a function in it")
@@ -60,15 +60,15 @@ def _import(name: str) -> ModuleType:
 
 def _import_file(file: Path) -> ModuleType:
     if not file.is_file():
-        raise ConfigError(f"there is no file {file}: give a module or a .py file")
+        raise ConfigError(f"there is no file {file}: give the name of a module or a .py file that exists")
     known = sys.modules.get(file.stem)
     if known is not None:
         if known.__file__ is not None and Path(known.__file__).resolve() == file.resolve():
             return known
-        raise ConfigError(f"a module named {file.stem!r} is imported already: give {file} another name")
+        raise ConfigError(f"another module named {file.stem!r} is imported already: give {file} another name")
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"{file} is not a Python file")
+        raise ConfigError(f"{file} is not a Python file: give a .py file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module
     try:

@@ -31,7 +31,7 @@ class DigitsSource(DataSource):
         """Divide the digits.
 
         Raises:
-            DataError: scikit-learn is not installed.
+            DataError: Scikit-learn is not installed.
         """
         training, test = divide(_load_digits(), _TEST_FRACTION, np.random.default_rng(_TEST_SEED))
         return splits_in_memory(config, training, test, tuple(str(digit) for digit in range(10)))

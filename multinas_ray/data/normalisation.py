@@ -21,7 +21,7 @@ class Normalisation:
         channels_last: Memory layout of the result: channels_last, or contiguous NCHW.
 
     Raises:
-        DataError: mean and std do not match the images' channels.
+        DataError: Mean and std do not match the images' channels.
     """
 
     def __init__(

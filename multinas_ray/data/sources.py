@@ -97,7 +97,7 @@ class DataSource(ABC):
         """Find out what the images will be; from the loaded images, unless a source knows a cheaper way.
 
         Raises:
-            DataError, ConfigError: as `load`.
+            DataError, ConfigError: As `load`.
         """
         splits = self.load(config)
         sizes = (len(splits.train), len(splits.validation), len(splits.test))
@@ -111,7 +111,7 @@ def register_source(source: SourceClass) -> SourceClass:
         The class, unchanged.
 
     Raises:
-        ConfigError: another source has the name already.
+        ConfigError: Another source has the name already.
     """
     _sources.add(source.kind, source)
     return source
@@ -121,6 +121,6 @@ def source_class(name: str) -> type[DataSource]:
     """Return the data source of a name.
 
     Raises:
-        ConfigError: no source of this name is registered.
+        ConfigError: No source of this name is registered.
     """
     return _sources.find(name)

@@ -1,4 +1,4 @@
-"""What a device takes: measuring blocks, latency tables, and the check against whole networks."""
+"""Latencies on a device: measuring blocks, latency tables, and the comparison with whole networks."""
 
 import lazy_loader
 

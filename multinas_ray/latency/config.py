@@ -1,4 +1,4 @@
-"""How latencies are measured. No torch."""
+"""Settings of a latency measurement. Without torch."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ _FINE_CLOCK_SECONDS = 1e-6
 @checked
 @dataclass(frozen=True, kw_only=True)
 class ProfileSettings:
-    """How to measure.
+    """Settings of a latency measurement.
 
     Raises:
-        ConfigError: a setting breaks a rule; the message says which.
+        ConfigError: A setting breaks a rule; the message says which.
     """
 
     batch_size: PositiveInt = 1
-    """Images that pass at once."""
+    """Images in one forward pass."""
     device: Literal["cpu", "cuda"] = "cpu"
-    """Where the blocks run."""
+    """Device on which the blocks run."""
     threads: PositiveInt = 1
-    """Threads of the CPU. With 1, the thread's own CPU time is read, so that waiting for other processes does not
-    count; with more, wall time."""
+    """CPU threads. With 1, the CPU time of that thread is measured, so that waiting for other processes does not
+    count; with more, wall time is measured."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Format of weights and activations."""
+    """Number format of weights and activations."""
     least_passes: Annotated[int, Ge(2)] = 10
-    """Passes over all blocks (over all networks, when validating) at least; more follow until the medians are
-    steady."""
+    """Least number of passes over all blocks (over all networks, when validating). More passes follow until the
+    medians are steady."""
     most_passes: Annotated[int, Ge(2)] = 400
-    """Passes at most."""
+    """Largest number of passes."""
     tolerance: NonNegativeFloat = 0.003
-    """Passes end when the standard errors of all medians are together below this share of the medians."""
+    """The medians are steady when the sum of their standard errors is below this share of their sum."""
     max_seconds: NonNegativeFloat = 180.0
-    """Passes beyond `least_passes` begin only before this time, in each of the two stages."""
+    """After `least_passes`, no pass begins later than this time, in each of the two stages."""
     seed: NonNegativeInt = 0
-    """Decides which networks are measured, and in what order."""
+    """Decides which networks are measured and in what order."""
 
     def __post_init__(self) -> None:
         if self.least_passes > self.most_passes:
@@ -53,7 +53,7 @@ class ProfileSettings:
 
     @property
     def clock(self) -> str:
-        """What is read: "cuda" events, "cpu" time of the one computing thread, or "wall" time."""
+        """The clock that is read: "cuda" events, "cpu" time of the one computing thread, or "wall" time."""
         if self.device == "cuda":
             return "cuda"
         is_fine = time.get_clock_info("thread_time").resolution <= _FINE_CLOCK_SECONDS

@@ -1,4 +1,4 @@
-"""Latency tables that others have measured, read as ours."""
+"""Reading latency tables that others have measured."""
 
 import math
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ _CONDITIONS = LatencyConditions(device="Pixel 1 (ProxylessNAS)", batch_size=1, p
 
 
 def read_latency_table(path: AnyPath) -> LatencyTable:
-    """Read a table of `multinas-ray profile`, or one of ProxylessNAS's form, whichever it is.
+    """Read a latency table, either of `multinas-ray profile` or of ProxylessNAS's form.
 
     Args:
         path: local path or URI.
 
     Raises:
-        StateError: there is no such file, or it is neither.
+        StateError: There is no such file, or it has neither form.
     """
     table = read_parquet(path)
     if set(_COLUMNS) <= set(table.column_names):
@@ -34,23 +34,25 @@ def read_latency_table(path: AnyPath) -> LatencyTable:
 def read_proxyless_table(path: AnyPath) -> LatencyTable:
     """Read the latencies that ProxylessNAS (Cai et al., ICLR 2019) measured on a Pixel 1 phone.
 
-    Its rows are MBConv blocks and three layers around them, with shapes as height x width x channels. They become the
-    blocks of `imagenet_mobile_space`: the stem is its first convolution and its first block of expansion 1, the head
-    its last convolution and its classifier, and leaving a block out costs nothing. It gives means only: they stand
-    for the medians too, and the standard deviation for the spread.
+    The file's rows are MBConv blocks and the three layers around them, with shapes as height x width x channels. They
+    become the blocks of `imagenet_mobile_space`: the stem is the first convolution with the first block of
+    expansion 1, the head is the last convolution with the classifier, and leaving a block out costs nothing. The file
+    has no medians and spreads; its means and standard deviations take their place.
 
     Args:
         path: Parquet file with the columns key, input, output, expand, kernel, stride, mean_ms, var and count.
 
     Raises:
-        StateError: there is no such file, or a row is not of this form.
+        StateError: There is no such file, or a row is not of this form.
     """
     return _proxyless_table(read_parquet(path), str(path))
 
 
 def _proxyless_table(table: pa.Table, where: str) -> LatencyTable:
     if missing := [name for name in _COLUMNS if name not in table.column_names]:
-        raise StateError(f"{where} lacks the columns {missing} of ProxylessNAS's latency table: give another file")
+        raise StateError(
+            f"{where} must have the columns of ProxylessNAS's latency table, {missing} are missing: give another file"
+        )
     try:
         rows = [_Row.of(fields) for fields in table.to_pylist()]
         around = {row.operation: row for row in rows if row.operation != _MBCONV}
@@ -100,7 +102,7 @@ class _Row:
     def mbconv(self) -> Block:
         """The block that the row measures."""
         if self.kernel_size is None or self.expand is None or self.stride is None:
-            raise ConfigError(f"a block has kernel, expand and stride; got {self}")
+            raise ConfigError(f"a block must have kernel, expand and stride, got {self}")
         return mbconv(self.input_shape[0], self.out_channels, self.kernel_size, self.expand, self.stride)
 
 
@@ -117,14 +119,14 @@ def _stem(first: _Row, block: _Row) -> BlockLatency:
 
 
 def _head(last: _Row, logits: _Row) -> BlockLatency:
-    """The last convolution, of kernel 1, and pool and classifier."""
+    """The last convolution, of kernel 1, with the pooling and the classifier."""
     conv = ConvLayer(last.input_shape[0], last.out_channels, activation="relu6")
     head = Head(last.out_channels, logits.out_channels, Block("features", (conv,)))
     return _measured(head, last.input_shape, last, logits)
 
 
 def _measured(block: BlockDescription, input_shape: Shape, *parts: _Row) -> BlockLatency:
-    """A block as the sum of what was measured of it; nothing was for one that does nothing."""
+    """A block as the sum of its measured parts; a skipped block has none."""
     mean = sum(part.mean_ms for part in parts)
     return BlockLatency(
         block=block.name,

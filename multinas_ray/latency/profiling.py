@@ -1,8 +1,8 @@
-"""How long the blocks of a space take on this machine, and whether their sum predicts whole networks.
+"""Measuring how long the blocks of a space take on this machine, and whether their sum predicts whole networks.
 
-A block is timed where it stands: within the forward pass of a whole network, between its neighbours [ours]. Timed
-alone, again and again, it finds its input and weights in the cache and the sum promises too little: on
-NAS-Bench-Macro's space (one image, one core) Kendall's tau was .98 within networks, .89 alone.
+A block is timed in its place: within the forward pass of a whole network, between its neighbours [ours]. A block that
+is timed alone, again and again, finds its input and weights in the cache, and then the sum is too small: on
+NAS-Bench-Macro's space (one image, one core) Kendall's tau was .98 with blocks timed within networks and .89 alone.
 
 Notation: D positions, C_d choices of position d, N networks, B distinct blocks, P passes.
 """
@@ -39,7 +39,7 @@ from multinas_ray.supernets import build_block, build_subnet
 
 NUM_VALIDATION_NETWORKS = 30
 TIMED_RUNS = 2
-"""Timed forward passes of a network, one after the other; one more before them warms it up."""
+"""Timed forward passes of a network, one after the other; an untimed one before them is the warm-up."""
 
 _MS = 1000.0
 
@@ -52,30 +52,30 @@ def profile_space(
     timer: LapTimer | None = None,
     on_pass: OnPass = lambda passes, error: None,
 ) -> LatencyTable:
-    """Measure every distinct (block, shape of its input) of a space, stem and head included.
+    """Measure every distinct pair of a block and its input's shape in a space, including the stem and the head.
 
-    A pass runs networks that hold every choice of every position at least once, in new random company each time. So a
-    machine that slows down for a while slows all blocks alike, and a block is timed after many neighbours. A block that
-    stands at several places is one row.
+    A pass runs networks that together hold every choice of every position at least once, combined anew at random for
+    each pass. So a machine that slows down for a while slows all blocks alike, and a block is timed after many
+    different neighbours. A block that occurs at several places has one row.
 
     Args:
         network_space: the space.
         settings: device, batch and number of passes.
-        timer: for tests; the settings' own by default.
-        on_pass: told after each pass.
+        timer: for tests; by default the one that the settings ask for.
+        on_pass: called after each pass.
 
     Returns:
         The table, with medians over all passes.
 
     Raises:
-        ConfigError: an argument breaks its rule, or there is no such device.
+        ConfigError: An argument breaks its rule, or there is no such device.
     """
     check_device(settings)
     bench = _Bench(network_space, settings)
     timer = timer or timer_of(settings)
     rng = np.random.default_rng(settings.seed)
     with in_force(settings):
-        bench.run(covering_architectures(network_space, rng), timer)  # warms up: memory, kernels, their choice
+        bench.run(covering_architectures(network_space, rng), timer)  # warm-up: memory, and the choice of kernels
         times_PB = repeat_until_steady(
             lambda: bench.run(covering_architectures(network_space, rng), timer), settings, on_pass
         )
@@ -92,20 +92,21 @@ def validate_table(
     timer: LapTimer | None = None,
     on_pass: OnPass = lambda passes, error: None,
 ) -> LatencyValidation:
-    """Measure random networks whole, and compare with what a table predicts.
+    """Measure whole random networks, and compare them with the predictions of a table.
 
-    They are drawn uniformly without repetition, built on their own and timed in turns, each pass in a new order.
+    The networks are drawn uniformly without repetition. Each is built alone; they are timed in turn, in a new order
+    for each pass.
 
     Args:
-        table: measured under the same settings.
-        network_space: the space; the table has all its blocks.
+        table: the latency table, measured with the same settings.
+        network_space: the space; the table must have all its blocks.
         settings: device, batch and number of passes.
-        num_networks: N; fewer where the space has fewer.
-        timer: for tests; the settings' own by default.
-        on_pass: told after each pass.
+        num_networks: N; fewer if the space has fewer.
+        timer: for tests; by default the one that the settings ask for.
+        on_pass: called after each pass.
 
     Raises:
-        ConfigError: the table lacks a block, or was measured for another batch or precision.
+        ConfigError: The table lacks a block, or was measured for another batch or precision.
     """
     _check_conditions(table.conditions, settings)
     check_device(settings)
@@ -149,14 +150,14 @@ def _measure_whole(
 
 
 def covering_architectures(network_space: NetworkSpace, rng: np.random.Generator) -> IntArray:
-    """(max C, D) architectures in which every choice of every position stands at least once, at random otherwise."""
+    """(max C, D) random architectures that together hold every choice of every position at least once."""
     counts = network_space.search_space.num_categories
     columns = [rng.permutation(np.arange(max(counts)) % count) for count in counts]
     return np.stack(columns, axis=1).astype(np.int64)
 
 
 def distinct_architectures(network_space: NetworkSpace, count: int, rng: np.random.Generator) -> IntArray:
-    """(N, D) uniformly drawn architectures, no two equal; all of a space that has no more than `count`."""
+    """(N, D) uniformly drawn distinct architectures; the whole space where it has no more than `count`."""
     space = network_space.search_space
     if space.num_architectures <= count:
         return space.enumerate()
@@ -167,7 +168,7 @@ def distinct_architectures(network_space: NetworkSpace, count: int, rng: np.rand
 
 
 class _Bench:
-    """Every block of a space as a module of its own, and what was measured of each distinct one, in seconds."""
+    """Every block of a space as a module of its own, with the times of each distinct block, in seconds."""
 
     def __init__(self, network_space: NetworkSpace, settings: ProfileSettings) -> None:
         self._space, self._settings = network_space, settings
@@ -185,7 +186,7 @@ class _Bench:
         return (describe_block(block), shape), place(build_block(block, nn.BatchNorm2d), self._settings)
 
     def run(self, architectures_ND: IntArray, timer: LapTimer) -> FloatArray:
-        """(B,) seconds of each distinct block, the median over the places where it stands in some networks."""
+        """(B,) seconds of each distinct block: the median over all its places in the given networks."""
         samples: defaultdict[tuple[str, Shape], list[float]] = defaultdict(list)
         for architecture in architectures_ND.tolist():
             chosen = [choices[choice] for choices, choice in zip(self._steps, architecture, strict=True)]
@@ -197,7 +198,7 @@ class _Bench:
         return np.array([np.median(samples[key]) for key in self._named])
 
     def rows(self, times_PB: FloatArray) -> tuple[BlockLatency, ...]:
-        """The table's rows, in the order of the network, from what the passes gave."""
+        """The rows of the table, in the order of the network, from the times of all passes."""
         times = _MS * times_PB
         figures = zip(np.median(times, axis=0), times.mean(axis=0), robust_spread(times), strict=True)
         return tuple(
@@ -232,6 +233,7 @@ def _check_conditions(conditions: LatencyConditions, settings: ProfileSettings) 
     table = (conditions.batch_size, conditions.precision)
     if table != (settings.batch_size, settings.precision):
         raise ConfigError(
-            f"A table is validated as it was measured, with batches of {table[0]} in {table[1]}; the settings say "
-            f"{settings.batch_size} in {settings.precision}. Set batch_size={table[0]}, precision={table[1]!r}."
+            "a table must be validated with the batch size and precision of its measurement, "
+            f"{table[0]} and {table[1]}, got {settings.batch_size} and {settings.precision}: "
+            f"set batch_size={table[0]}, precision={table[1]!r}"
         )

@@ -1,7 +1,7 @@
-"""Latency of blocks as measured on one device, and of a network as their sum.
+"""Latency of blocks as measured on one device, and of a network as the sum over its blocks.
 
-The table is a Parquet file: one row for each block and shape of its input, the conditions of the measurement in the
-file's metadata.
+The table is a Parquet file with one row for each block and shape of its input. The file's metadata has the conditions
+of the measurement.
 """
 
 import json
@@ -17,12 +17,12 @@ from multinas_ray.spaces import AdditiveCost, BlockDescription, NetworkSpace, Sh
 from multinas_ray.storage import TABLE_KEY, VERSION_KEY, AnyPath, check_form, read_parquet, write_parquet
 
 LATENCY_VERSION = 1
-"""Version of the file; readers refuse another."""
+"""Version of the file format; files of other versions cannot be read."""
 
 LATENCY_UNIT = "ms"
 
 TABLE_FILE = "latency.parquet"
-"""What a table is called where nothing else is said, and in the folder of a run."""
+"""Default name of a table, and its name in the folder of a run."""
 
 _KIND = "latency"
 _CONDITIONS_KEY = b"multinas_ray.conditions"
@@ -45,21 +45,21 @@ class LatencyConditions:
     """Where and how a table was measured."""
 
     device: str
-    """The processor's name, for people."""
+    """The processor's name, for the reader."""
     batch_size: int
-    """Images that pass at once; latencies are those of the batch."""
+    """Images in one forward pass; latencies are those of the whole batch."""
     precision: str
     """Type of weights and activations, such as "float32"."""
     threads: int | None = None
-    """Threads of the CPU that computed; None: not known, or a GPU's figures."""
+    """CPU threads that computed; None if they are not known, or if a GPU was measured."""
     clock: str = "wall"
-    """What was read: "wall" time, "cpu" time of the one computing thread, or "cuda" events."""
+    """The clock that was read: "wall" time, "cpu" time of the one computing thread, or "cuda" events."""
     torch_version: str | None = None
-    """None where torch did not measure."""
+    """Version of torch; None if the blocks were not measured with torch."""
     measured_on: str | None = None
-    """ISO date and time; None where it is not known."""
+    """ISO date and time; None if it is not known."""
     space_name: str | None = None
-    """Space whose blocks were measured; others that share all their blocks with it can use the table too."""
+    """Space whose blocks were measured; other spaces can use the table too if it has all their blocks."""
     space_fingerprint: str | None = None
     """`NetworkSpace.fingerprint` of that space."""
 
@@ -69,19 +69,19 @@ class BlockLatency:
     """One block, measured on an input of one shape.
 
     Raises:
-        ConfigError: a time is negative or not finite, or there are no repeats.
+        ConfigError: A time is negative or not finite, or there are no repeats.
     """
 
     block: str
-    """The block's name, for people."""
+    """The block's name, for the reader."""
     description: str
-    """Everything that shapes the block (`describe_block`); what it is looked up by."""
+    """Everything that defines the block (`describe_block`); rows are looked up by it."""
     input_shape: Shape
     """(channels, height, width) of one image."""
     median_ms: float
-    """Milliseconds for one batch; what a cost takes."""
+    """Milliseconds for one batch; costs are made from it."""
     mean_ms: float
-    """The mean, which rare interruptions move."""
+    """The mean, which rare interruptions affect."""
     spread_ms: float
     """Median absolute deviation, times 1.4826: the standard deviation where errors are normal."""
     repeats: int
@@ -91,36 +91,36 @@ class BlockLatency:
         times = (self.median_ms, self.mean_ms, self.spread_ms)
         if not all(math.isfinite(time) and time >= 0 for time in times) or self.repeats < 1:
             raise ConfigError(
-                f"A block's times are finite and 0 or more, of 1 repeat or more; block {self.block!r} at "
-                f"{self.input_shape} has {times} of {self.repeats}. Measure it again."
+                f"times of a block must be finite and at least 0, of at least 1 repeat, got {times} of "
+                f"{self.repeats} repeats for block {self.block!r} on {self.input_shape}: measure it again"
             )
 
 
 def describe_block(block: BlockDescription) -> str:
-    """A block's plain description as one text, equal for equal blocks."""
+    """A block's plain description as one string, which is equal for equal blocks."""
     return json.dumps(block.to_dict(), sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """Measured blocks; `cost` makes them the latency of a space's networks.
+    """Measured blocks; `cost` turns them into the latency of a space's networks.
 
     Raises:
-        ConfigError: a block stands twice with one shape of its input.
+        ConfigError: A block occurs twice with the same shape of its input.
     """
 
     rows: tuple[BlockLatency, ...]
-    """One for each block and shape of its input."""
+    """One row for each block and shape of its input."""
     conditions: LatencyConditions
-    """Where and how they were measured."""
+    """Where and how the rows were measured."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rows", tuple(self.rows))
         for row in self.rows:
             if self._by_key[row.description, row.input_shape] is not row:
                 raise ConfigError(
-                    f"A latency table has one row for each block and input; block {row.block!r} at "
-                    f"{row.input_shape} stands twice. Keep one of them."
+                    f"a latency table must have one row for each block and input, but block {row.block!r} on "
+                    f"{row.input_shape} occurs twice: keep one of the rows"
                 )
 
     @cached_property
@@ -128,13 +128,13 @@ class LatencyTable:
         return {(row.description, row.input_shape): row for row in self.rows}
 
     def find(self, block: BlockDescription, input_shape: Shape) -> BlockLatency | None:
-        """The row of a block on an input, or None."""
+        """The row of a block on an input of this shape; None if there is none."""
         return self._by_key.get((describe_block(block), input_shape))
 
     def missing(self, network_space: NetworkSpace) -> list[tuple[str, str, Shape]]:
-        """What of a space the table lacks: (place, block's name, shape of its input), in the network's order.
+        """The blocks of a space that the table lacks: (place, block's name, shape of its input), in network order.
 
-        A block that stands at several places is told once, at the first.
+        A block that occurs at several places is listed once, at the first of them.
         """
         lacking: dict[tuple[str, Shape], tuple[str, str, Shape]] = {}
         for place, block, shape in blocks_of(network_space):
@@ -150,14 +150,15 @@ class LatencyTable:
             name: name of the cost, and of its column in the records.
 
         Raises:
-            ConfigError: the table lacks a block of the space; the message names it.
+            ConfigError: The table lacks a block of the space; the message names it.
         """
         if lacking := self.missing(network_space):
             named = "; ".join(f"{block!r} at {place} on {shape}" for place, block, shape in lacking[:_MOST_NAMED])
             more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
             raise ConfigError(
-                f"The latency table (measured on {self.conditions.device}) lacks {len(lacking)} blocks of space "
-                f"{network_space.name!r}: {named}{more}. Measure this very space: multinas-ray profile."
+                f"a latency table must have all blocks of the space {network_space.name!r}, the one measured on "
+                f"{self.conditions.device} lacks {len(lacking)}: {named}{more}; measure this space by multinas-ray "
+                "profile"
             )
 
         def measure(block: BlockDescription, shape: Shape) -> float:
@@ -166,7 +167,7 @@ class LatencyTable:
         return network_space.additive_cost(name, measure, LATENCY_UNIT)
 
     def to_arrow(self) -> pa.Table:
-        """The table with its conditions in the metadata."""
+        """The table as Arrow data, with its conditions in the metadata."""
         columns = [{**asdict(row), "input_shape": list(row.input_shape)} for row in self.rows]
         metadata = {
             VERSION_KEY: str(LATENCY_VERSION),
@@ -177,14 +178,14 @@ class LatencyTable:
 
     @classmethod
     def from_arrow(cls, table: pa.Table, where: str = "the table") -> "LatencyTable":
-        """The table of `to_arrow`.
+        """Read what `to_arrow` returned.
 
         Args:
             table: columns and metadata.
-            where: what messages call it.
+            where: name of the table in error messages.
 
         Raises:
-            StateError: it is no latency table, or one of another version or form.
+            StateError: It is not a latency table, or it has another version or form.
         """
         check_form(table, _KIND, LATENCY_VERSION, _SCHEMA, where, "make one by multinas-ray profile")
         try:
@@ -195,10 +196,13 @@ class LatencyTable:
             raise StateError(f"{where} is damaged ({error}): restore a copy") from error
 
     def write(self, path: AnyPath) -> None:
-        """Write a Parquet file to a local path or a URI such as s3://bucket/latency.parquet, whole or not at all.
+        """Write a Parquet file, completely or not at all.
+
+        Args:
+            path: a local path or a URI such as s3://bucket/latency.parquet.
 
         Raises:
-            StorageError: it cannot be written there.
+            StorageError: The file cannot be written there.
         """
         write_parquet(path, self.to_arrow())
 
@@ -207,7 +211,7 @@ class LatencyTable:
         """Read what `write` wrote, from a local path or a URI such as s3://bucket/latency.parquet.
 
         Raises:
-            StateError: there is no such file, or it is no latency table of this version.
+            StateError: There is no such file, or it is not a latency table of this version.
         """
         return cls.from_arrow(read_parquet(path), str(path))
 

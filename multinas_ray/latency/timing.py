@@ -1,4 +1,4 @@
-"""Timing modules on this machine: under what conditions, with which clock, and how often."""
+"""Timing modules on this machine: the conditions, the clocks, and the number of repeats."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from multinas_ray.spaces import FloatArray, Shape
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NORMAL_SPREAD = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
+"""Standard deviation of a normal distribution, divided by its median absolute deviation."""
 MEDIAN_ERROR = 1.2533
-"""Standard error of a median over that of a mean, for normal errors (sqrt(pi / 2))."""
+"""Standard error of a median, divided by that of a mean, for normal errors: sqrt(pi / 2)."""
 
 LapTimer = Callable[[Sequence[nn.Module], Tensor], list[float]]
 """Runs modules in a row on an input and returns the seconds that each took."""
 
 OnPass = Callable[[int, float], None]
-"""Is told, after each pass, how many are done and the relative error of the medians so far."""
+"""Called after each pass with the number of passes done and the relative error of the medians so far."""
 
 
 def check_device(settings: ProfileSettings) -> None:
     """Make sure that torch can use the device.
 
     Raises:
-        ConfigError: there is no GPU.
+        ConfigError: There is no GPU.
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device='cuda' needs a GPU that this torch can use; there is none: use device='cpu'")
+        raise ConfigError("device='cuda' must have a GPU that this torch can use, found none: use device='cpu'")
 
 
 def timer_of(settings: ProfileSettings) -> LapTimer:
-    """The timer for these conditions."""
+    """The timer for these settings."""
     if settings.device == "cuda":
         return _time_by_events
     return clock_timer(time.thread_time if settings.clock == "cpu" else time.perf_counter)
 
 
 def place(module: nn.Module, settings: ProfileSettings) -> nn.Module:
-    """The module as it is measured: mode `eval`, on the device, channels_last."""
+    """The module as it is measured: in eval mode, on the device, channels_last."""
     dtype = PRECISIONS[settings.precision]
     return module.eval().to(settings.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch has no type of memory_format alone
 
@@ -63,7 +63,7 @@ def random_images(settings: ProfileSettings, shape: Shape) -> Tensor:
 
 @contextmanager
 def in_force(settings: ProfileSettings) -> Iterator[None]:
-    """Inference with these threads, and without the garbage collector in between."""
+    """Inference with the settings' threads, while the garbage collector is off."""
     threads, collects = torch.get_num_threads(), gc.isenabled()
     torch.set_num_threads(settings.threads)
     gc.disable()
@@ -77,7 +77,7 @@ def in_force(settings: ProfileSettings) -> Iterator[None]:
 
 
 def device_name(settings: ProfileSettings) -> str:
-    """The processor, for people."""
+    """The name of the processor, for the reader."""
     if settings.device == "cuda":
         return torch.cuda.get_device_name()
     facts = Path("/proc/cpuinfo")
@@ -100,7 +100,7 @@ def clock_timer(clock: Callable[[], float]) -> LapTimer:
 
 
 def _time_by_events(modules: Sequence[nn.Module], images: Tensor) -> list[float]:
-    """Time on the GPU's stream; it starts idle, so that waiting for launches counts as it does in a network."""
+    """Time on the GPU's stream. The stream is idle at the start, so that launch delays count as in a network."""
     torch.cuda.synchronize()
     events = [torch.cuda.Event(enable_timing=True) for _ in range(len(modules) + 1)]
     events[0].record()
@@ -112,9 +112,9 @@ def _time_by_events(modules: Sequence[nn.Module], images: Tensor) -> list[float]
 
 
 def without_drift(times_PN: FloatArray) -> FloatArray:
-    """(P, N) times without what each pass has in common.
+    """(P, N) times without the drift that all items of a pass have in common.
 
-    A machine that is slower for a while is so for all items of a pass. [ours]
+    A machine that is slower for a while is slower for all items of a pass. [ours]
     """
     medians_N = np.median(times_PN, axis=0)
     takes_time_N = medians_N > 0
@@ -123,23 +123,23 @@ def without_drift(times_PN: FloatArray) -> FloatArray:
 
 
 def robust_spread(times_PN: FloatArray) -> FloatArray:
-    """(N,) median absolute deviations as standard deviations: outliers, up to half of the passes, do not decide."""
+    """(N,) standard deviations, estimated by median absolute deviations, which outliers hardly affect."""
     return NORMAL_SPREAD * np.median(np.abs(times_PN - np.median(times_PN, axis=0)), axis=0)
 
 
 def relative_error(times_PN: FloatArray) -> float:
-    """Standard errors of all medians over the medians, each summed: what a sum of medians may be wrong by at most."""
+    """The sum of the medians' standard errors divided by the sum of the medians: a bound of the error of a sum."""
     errors_N = MEDIAN_ERROR * robust_spread(times_PN) / len(times_PN) ** 0.5
     return float(errors_N.sum() / np.median(times_PN, axis=0).sum())
 
 
 def repeat_until_steady(measure: Callable[[], FloatArray], settings: ProfileSettings, on_pass: OnPass) -> FloatArray:
-    """Make passes until the medians are steady, or there were enough (see `ProfileSettings`).
+    """Make passes until the medians are steady or a limit is reached (see `ProfileSettings`).
 
     Args:
-        measure: makes a pass; returns the seconds of the N items, (N,).
-        settings: when it is enough.
-        on_pass: told after each pass.
+        measure: makes one pass; returns (N,), the seconds of the N items.
+        settings: the limits and the tolerance.
+        on_pass: called after each pass.
 
     Returns:
         (P, N) seconds, without the machine's drift.

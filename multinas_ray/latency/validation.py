@@ -1,4 +1,4 @@
-"""Does a latency table predict whole networks? What was predicted, what was measured, and the verdict."""
+"""Validation of a latency table on whole networks: the predictions, the measurements and the verdict."""
 
 # N networks, D positions
 
@@ -24,9 +24,9 @@ from multinas_ray.storage import (
 )
 
 LEAST_TAU = 0.9
-"""Kendall's tau of predicted and measured latencies from which on a table is good."""
+"""A table is good if Kendall's tau of predicted and measured latencies is at least this."""
 LEAST_REPEAT_TAU = 0.95
-"""Kendall's tau of two measurements of the same networks below which a machine is too noisy to judge a table."""
+"""A machine is too noisy to judge a table if Kendall's tau of two measurements of the same networks is below this."""
 
 Verdict = Literal["good", "noisy", "poor"]
 
@@ -44,16 +44,16 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, eq=False)
 class LatencyValidation:
-    """N networks as a table predicts them and as they were measured whole, in milliseconds for a batch.
+    """Predicted and measured latencies of N whole networks, in milliseconds for a batch.
 
     Raises:
-        ConfigError: there are fewer than two networks, the lengths differ, or a time is not a positive number.
+        ConfigError: There are fewer than two networks, the lengths differ, or a time is not a positive number.
     """
 
     architectures: IntArray
     """(N, D) indices."""
     readable: tuple[str, ...]
-    """(N,) the architectures for people."""
+    """(N,) the architectures as text."""
     predicted_ms: FloatArray
     """(N,) the sum of the table's rows."""
     measured_ms: FloatArray
@@ -69,18 +69,22 @@ class LatencyValidation:
         times = (self.predicted_ms, self.measured_ms, self.first_half_ms, self.second_half_ms)
         lengths = {len(self.architectures), len(self.readable), len(self.spread_ms), *map(len, times)}
         if len(lengths) > 1 or len(self.architectures) < 2:
-            raise ConfigError(f"A validation has two networks or more and a time of each; got lengths {lengths}.")
+            raise ConfigError(
+                f"a validation must have at least 2 networks and a time for each, got lengths {lengths}: measure more"
+            )
         if not all(np.isfinite(each).all() and (each > 0).all() for each in times):
-            raise ConfigError("Measured and predicted latencies are positive and finite; measure again.")
+            raise ConfigError(
+                "measured and predicted latencies must be positive and finite, some are not: measure again"
+            )
 
     @cached_property
     def kendall_tau(self) -> float:
-        """Kendall's tau-b of predicted and measured, in [-1, 1]; NaN where all of one kind are equal."""
+        """Kendall's tau-b of predicted and measured, in [-1, 1]; NaN if all values on one side are equal."""
         return _kendall_tau(self.predicted_ms, self.measured_ms)
 
     @cached_property
     def repeat_tau(self) -> float:
-        """Kendall's tau-b of the two halves: what two measurements of the same networks agree on."""
+        """Kendall's tau-b of the two halves, that is, between two measurements of the same networks."""
         return _kendall_tau(self.first_half_ms, self.second_half_ms)
 
     @property
@@ -90,22 +94,22 @@ class LatencyValidation:
 
     @property
     def bias(self) -> float:
-        """Mean of (predicted - measured) / measured: below 0 where the table promises too little time."""
+        """Mean of (predicted - measured) / measured; below 0 if the table predicts too little time."""
         return float((self.predicted_ms / self.measured_ms - 1).mean())
 
     @property
     def verdict(self) -> Verdict:
         """Whether the table predicts the order of networks on this machine.
 
-        "good": `kendall_tau` is 0.9 or more. Else "noisy" where `repeat_tau` is below 0.95: then not even a
-        measurement predicts the next one, and the table is not to blame. Else "poor". [ours]
+        "good": `kendall_tau` is at least 0.9. Otherwise "noisy" if `repeat_tau` is below 0.95: then not even a
+        measurement predicts the next one, and the table is not to blame. Otherwise "poor". [ours]
         """
         if self.kendall_tau >= LEAST_TAU:
             return "good"
         return "poor" if self.repeat_tau >= LEAST_REPEAT_TAU else "noisy"
 
     def summary(self) -> str:
-        """The verdict and its figures in a sentence or two, with what to do."""
+        """The verdict, its figures and the advice, in a few sentences."""
         figures = (
             f"Kendall's tau {self.kendall_tau:.3f} between predicted and measured latency of "
             f"{len(self.readable)} networks, mean error {self.mean_relative_error:.1%}, bias {self.bias:+.1%}; "
@@ -114,7 +118,7 @@ class LatencyValidation:
         return f"{_WORDS[self.verdict]} {figures}"
 
     def to_arrow(self) -> pa.Table:
-        """One row a network, the verdict in the metadata."""
+        """The validation as Arrow data: one row for each network, and the verdict in the metadata."""
         summary = {
             "verdict": self.verdict,
             "kendall_tau": self.kendall_tau,
@@ -129,7 +133,7 @@ class LatencyValidation:
         return pa.Table.from_arrays(arrays, schema=_SCHEMA.with_metadata(metadata))
 
     def write(self, path: AnyPath) -> None:
-        """Write a Parquet file to a local path or a URI, whole or not at all."""
+        """Write a Parquet file to a local path or a URI, completely or not at all."""
         write_parquet(path, self.to_arrow())
 
     @classmethod
@@ -137,7 +141,7 @@ class LatencyValidation:
         """Read what `write` wrote.
 
         Raises:
-            StateError: there is no such file, or it is of another form or version.
+            StateError: There is no such file, or it has another form or version.
         """
         table, where = read_parquet(path), str(path)
         check_form(table, _KIND, _VERSION, _SCHEMA, where, "make one by multinas-ray profile")
@@ -150,19 +154,20 @@ class LatencyValidation:
 
 
 def validation_file(table_file: AnyPath) -> Location:
-    """Where the validation of a table lies: beside it, as <name>_validation.parquet."""
+    """Place of the validation of a table: beside the table, as <name>_validation.parquet."""
     place = resolve(table_file)
     return place.parent.join(f"{place.name.removesuffix('.parquet')}_validation.parquet")
 
 
 def _kendall_tau(first: FloatArray, second: FloatArray) -> float:
-    from scipy.stats import kendalltau  # slow to import, and most who import the spaces need it not
+    from scipy.stats import kendalltau  # slow to import, and seldom needed
 
     return float(kendalltau(first, second).statistic)
 
 
 _WORDS: dict[Verdict, str] = {
     "good": "The table predicts networks well:",
-    "noisy": "This machine is too noisy to judge the table: stop what else runs on it and profile again.",
-    "poor": "The table predicts networks poorly: their latency here is not the sum of their blocks' (see the picture).",
+    "noisy": "This machine is too noisy to judge the table. Stop other programs and profile again.",
+    "poor": "The table predicts networks poorly: on this machine, the latency of a network is not the sum over its "
+    "blocks (see the picture).",
 }

@@ -85,7 +85,7 @@ def read_training(folder: storage.AnyPath) -> pd.DataFrame:
     """Read a network's epochs from its folder; empty before its training was ever started.
 
     Raises:
-        StateError: the table is damaged.
+        StateError: The table is damaged.
     """
     file = storage.resolve(folder).join(TRAINING_FILE)
     return read_table(file, lambda _: training_schema(), TRAIN_OVER)
@@ -104,7 +104,7 @@ def load_retraining(folder: storage.AnyPath) -> RetrainingRecord | None:
     """Read a network's record from its folder; None before its training was ever started.
 
     Raises:
-        StateError: it is damaged.
+        StateError: It is damaged.
     """
     file = storage.resolve(folder).join(RETRAINING_FILE)
     if not storage.exists(file):

@@ -54,7 +54,7 @@ class ConvLayer:
     """Convolution without bias, batch normalisation, activation; padded by ``kernel_size // 2``.
 
     Raises:
-        ConfigError: a size is below 1, `groups` does not divide the channels, or the activation is unknown.
+        ConfigError: A size is below 1, `groups` does not divide the channels, or the activation is unknown.
     """
 
     in_channels: PositiveInt
@@ -92,7 +92,7 @@ class ConvLayer:
         """Shape of the output.
 
         Raises:
-            ConfigError: the input has other channels.
+            ConfigError: The input has other channels.
         """
         channels, height, width = input_shape
         if channels != self.in_channels:
@@ -128,7 +128,7 @@ class SqueezeExcitation:
     ICCV 2019); both convolutions have biases.
 
     Raises:
-        ConfigError: a size is below 1.
+        ConfigError: A size is below 1.
     """
 
     channels: PositiveInt
@@ -160,7 +160,7 @@ class SqueezeExcitation:
         """Shape of the output: that of the input.
 
         Raises:
-            ConfigError: the input has other channels.
+            ConfigError: The input has other channels.
         """
         if input_shape[0] != self.channels:
             raise ConfigError(f"A layer of channels={self.channels} meets an input of {input_shape[0]} channels.")
@@ -223,7 +223,7 @@ class Block:
         """Shape of the output.
 
         Raises:
-            ConfigError: a layer meets other channels than its own.
+            ConfigError: A layer meets other channels than its own.
         """
         for layer in self.layers:
             input_shape = layer.output_shape(input_shape)
@@ -262,7 +262,7 @@ class Head:
     """Features, global average pool, linear layer with bias: from a feature map to `num_classes` logits.
 
     Raises:
-        ConfigError: there are fewer than two classes.
+        ConfigError: There are fewer than two classes.
     """
 
     in_channels: PositiveInt
@@ -283,7 +283,7 @@ class Head:
         """(num_classes, 1, 1).
 
         Raises:
-            ConfigError: the input does not fit the features, or the features' output the linear layer.
+            ConfigError: The input does not fit the features, or the features' output the linear layer.
         """
         channels, _, _ = self.features.output_shape(input_shape)
         if channels != self.in_channels:
@@ -359,7 +359,7 @@ def scale_width(channels: PositiveInt, width_multiplier: PositiveFloat, divisor:
     ``torchvision.models._utils._make_divisible``).
 
     Raises:
-        ConfigError: an argument breaks its rule.
+        ConfigError: An argument breaks its rule.
     """
     wanted = channels * width_multiplier
     rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)

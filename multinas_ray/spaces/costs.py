@@ -86,7 +86,7 @@ class Cost(ABC):
             probs: (K, D, C), zero in the padded places.
 
         Raises:
-            ConfigError: the shape is another.
+            ConfigError: The shape is another.
         """
         probs_KDC = self.checked_probs(probs)
         layout, rng = CategoryLayout.from_num_categories(self.num_categories), np.random.default_rng(0)
@@ -97,7 +97,7 @@ class Cost(ABC):
         """The architectures as (N, D) indices of the space.
 
         Raises:
-            ConfigError: the shape is another or an index is out of range.
+            ConfigError: The shape is another or an index is out of range.
         """
         rows_ND = np.asarray(architectures)
         if rows_ND.ndim != 2 or rows_ND.shape[1] != len(self.num_categories):
@@ -116,7 +116,7 @@ class Cost(ABC):
         """The probabilities as (K, D, C) numbers.
 
         Raises:
-            ConfigError: the shape is another.
+            ConfigError: The shape is another.
         """
         probs_KDC = np.asarray(probs, dtype=np.float64)
         shape = (len(self.num_categories), max(self.num_categories, default=0))
@@ -134,7 +134,7 @@ def register_cost(cost: CostClass) -> CostClass:
         The class, unchanged.
 
     Raises:
-        ConfigError: another kind has the name already.
+        ConfigError: Another kind has the name already.
     """
     _kinds.add(cost.kind, cost)
     return cost
@@ -144,8 +144,8 @@ def cost_from_dict(description: Mapping[str, Any]) -> Cost:
     """The cost that `Cost.to_dict` described.
 
     Raises:
-        ConfigError: no cost of its kind is registered.
-        StateError: the description is not of its kind's form.
+        ConfigError: No cost of its kind is registered.
+        StateError: The description is not of its kind's form.
     """
     fields = dict(description)
     kind = _kinds.find(fields.pop("kind", ""))
@@ -247,7 +247,7 @@ class AdditiveCost(TableCost):
     """``base + sum_d table[d, a_d]`` of an architecture `a`; integers below 2**53 are exact.
 
     Raises:
-        ConfigError: the shapes disagree or a number is not finite.
+        ConfigError: The shapes disagree or a number is not finite.
     """
 
     kind: ClassVar[str] = "additive"
@@ -256,7 +256,7 @@ class AdditiveCost(TableCost):
         """Costs of (N, D) architectures, (N,) float64.
 
         Raises:
-            ConfigError: the shape is another or an index is out of range.
+            ConfigError: The shape is another or an index is out of range.
         """
         costs_N: FloatArray = self.base + self._chosen(architectures).sum(axis=1)
         return costs_N
@@ -273,7 +273,7 @@ class AdditiveCost(TableCost):
             probs: (K, D, C), zero in the padded places.
 
         Raises:
-            ConfigError: the shape is another.
+            ConfigError: The shape is another.
         """
         expected_K: FloatArray = self.base + np.einsum("kdc,dc->k", self.checked_probs(probs), self.table)
         return expected_K
@@ -286,7 +286,7 @@ class MaximumCost(TableCost):
     """``max(base, max_d table[d, a_d])`` of an architecture `a`: what its worst block needs, as memory.
 
     Raises:
-        ConfigError: the shapes disagree or a number is not finite.
+        ConfigError: The shapes disagree or a number is not finite.
     """
 
     kind: ClassVar[str] = "maximum"
@@ -295,7 +295,7 @@ class MaximumCost(TableCost):
         """Costs of (N, D) architectures, (N,) float64.
 
         Raises:
-            ConfigError: the shape is another or an index is out of range.
+            ConfigError: The shape is another or an index is out of range.
         """
         costs_N: FloatArray = self._chosen(architectures).max(axis=1, initial=self.base)
         return costs_N
@@ -309,7 +309,7 @@ class MaximumCost(TableCost):
             probs: (K, D, C), zero in the padded places.
 
         Raises:
-            ConfigError: the shape is another.
+            ConfigError: The shape is another.
         """
         probs_KDC = self.checked_probs(probs)
         values_V = np.unique(np.maximum(self.table[self._valid_DC], self.base))

@@ -31,7 +31,7 @@ def register_block(block_type: BlockType) -> BlockType:
         The class, unchanged: use it as a decorator.
 
     Raises:
-        ConfigError: another class has the name already.
+        ConfigError: Another class has the name already.
     """
     _block_types.add(block_type.__name__, block_type)
     return block_type
@@ -41,8 +41,8 @@ def block_from_dict(description: Mapping[str, Any]) -> BlockDescription:
     """The block that `to_dict` described.
 
     Raises:
-        ConfigError: no block type of this name is registered.
-        StateError: the description is not of its type's form.
+        ConfigError: No block type of this name is registered.
+        StateError: The description is not of its type's form.
     """
     fields = dict(description)
     name = fields.pop("type", "")
@@ -62,8 +62,8 @@ def space_from_dict(description: Mapping[str, Any]) -> NetworkSpace:
     """The network space that `NetworkSpace.to_dict` described.
 
     Raises:
-        ConfigError: a block's type is not registered.
-        StateError: the description is not of this form.
+        ConfigError: A block's type is not registered.
+        StateError: The description is not of this form.
     """
     try:
         return NetworkSpace(

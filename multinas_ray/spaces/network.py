@@ -50,7 +50,7 @@ class NetworkSpace:
     3
 
     Raises:
-        ConfigError: a variable's rule is broken, a block cannot take its input, or the blocks of a
+        ConfigError: A variable's rule is broken, a block cannot take its input, or the blocks of a
             position differ in their output shape.
     """
 

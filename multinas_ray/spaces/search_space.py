@@ -24,7 +24,7 @@ class Variable:
     """One categorical decision.
 
     Raises:
-        ConfigError: there are no choices, or two of them are equal.
+        ConfigError: There are no choices, or two of them are equal.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Variable:
         """Index of a choice by its label.
 
         Raises:
-            ConfigError: no choice has this label.
+            ConfigError: No choice has this label.
         """
         if label not in self.choices:
             raise ConfigError(f"Variable {self.name!r} has no choice {label!r}. Use one of {list(self.choices)!r}.")
@@ -65,7 +65,7 @@ class SearchSpace:
     """The product of its variables; an architecture is one choice's index for each, in this order.
 
     Raises:
-        ConfigError: there are no variables, or two have one name.
+        ConfigError: There are no variables, or two have one name.
     """
 
     variables: tuple[Variable, ...]
@@ -106,7 +106,7 @@ class SearchSpace:
         """Architecture of a mapping from every variable's name to a choice's label.
 
         Raises:
-            ConfigError: a variable is missing or unknown, or a label is unknown.
+            ConfigError: A variable is missing or unknown, or a label is unknown.
         """
         names = [variable.name for variable in self.variables]
         missing = [name for name in names if name not in choices]
@@ -139,7 +139,7 @@ class SearchSpace:
         """The architectures as an (N, D) int64 array, N >= 0.
 
         Raises:
-            ConfigError: not two-dimensional, not D wide, not integers, or an index is out of range.
+            ConfigError: Not two-dimensional, not D wide, not integers, or an index is out of range.
         """
         rows_ND = _integers(architectures)
         if rows_ND.ndim != 2 or rows_ND.shape[1] != self.num_variables:
@@ -161,7 +161,7 @@ class SearchSpace:
         """All architectures in lexicographic order, (num_architectures, D).
 
         Raises:
-            ConfigError: the space is larger than `max_architectures`.
+            ConfigError: The space is larger than `max_architectures`.
         """
         if self.num_architectures > max_architectures:
             raise ConfigError(

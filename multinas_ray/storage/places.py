@@ -39,8 +39,8 @@ class ObjectStore:
         """The file system of pyarrow, and the bucket's path on it; opened once in a process.
 
         Raises:
-            ConfigError: pyarrow does not understand the address.
-            OSError: the store does not answer.
+            ConfigError: Pyarrow does not understand the address.
+            OSError: The store does not answer.
         """
         return _open_store(self.root, self.query)
 

@@ -73,8 +73,8 @@ def read_yaml(path: AnyPath) -> dict[str, Any]:
         Its keys and values: None, bool, int, float, str, lists and dicts.
 
     Raises:
-        ConfigError: it is not YAML, a key is there twice, or it is no mapping; one line with the file and the place.
-        StateError: it is not there or cannot be read.
+        ConfigError: It is not YAML, a key is there twice, or it is no mapping; one line with the file and the place.
+        StateError: It is not there or cannot be read.
     """
     place = resolve(path)
     data = read_bytes(place)

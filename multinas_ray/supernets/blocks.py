@@ -57,7 +57,7 @@ def build_block(description: object, norm: NormBuilder) -> nn.Module:
         norm: makes the normalisation of a number of channels.
 
     Raises:
-        ConfigError: the description has no method `build`, and no builder is registered for its type.
+        ConfigError: The description has no method `build`, and no builder is registered for its type.
     """
     if isinstance(description, SelfBuilding):
         return description.build(norm)

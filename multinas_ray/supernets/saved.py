@@ -37,7 +37,7 @@ def load_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> S
         norm_batch_size: images that are normalised together.
 
     Raises:
-        StateError: there is none, or it is damaged, of another version, or of another space.
+        StateError: There is none, or it is damaged, of another version, or of another space.
     """
     return _supernet_of(_read_file(run_path), resolve(run_path).join(SUPERNET_FILE), space, norm_batch_size)
 
@@ -54,7 +54,7 @@ def check_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> 
         The SHA-256 digest of its file.
 
     Raises:
-        StateError: as `load_supernet`.
+        StateError: As `load_supernet`.
     """
     content = _read_file(run_path)
     _supernet_of(content, resolve(run_path).join(SUPERNET_FILE), space, norm_batch_size)

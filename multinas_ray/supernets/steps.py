@@ -45,7 +45,7 @@ def accumulate_gradients(
         The mean training loss, 0-dim, detached, on the images' device.
 
     Raises:
-        ConfigError: there are no architectures, one is not of the space, or the batch is not whole groups.
+        ConfigError: There are no architectures, one is not of the space, or the batch is not whole groups.
     """
     rows_ND = supernet.network_space.search_space.check(architectures)
     if not len(rows_ND):
@@ -90,7 +90,7 @@ def evaluate(
         float64 weights), on the images' device.
 
     Raises:
-        ConfigError: there are no architectures, one is not of the space, or the batch is not whole groups.
+        ConfigError: There are no architectures, one is not of the space, or the batch is not whole groups.
     """
     logits_NBC = _logits(supernet, images, architectures, autocast_dtype)
     num_architectures = len(logits_NBC)

@@ -34,7 +34,7 @@ def build_subnet(
         ``Sequential(stem, blocks, head)`` in training mode, where `blocks` is a Sequential of D blocks.
 
     Raises:
-        ConfigError: the architecture is not of the space.
+        ConfigError: The architecture is not of the space.
     """
     indices = network_space.search_space.check(np.asarray(architecture)[None])[0].tolist()
     blocks = [position.blocks[index] for position, index in zip(network_space.positions, indices, strict=True)]
@@ -62,7 +62,7 @@ def extract_subnet(supernet: Supernet, architecture: Sequence[int] | IntArray) -
         As `build_subnet`, on the supernet's device and of its dtype.
 
     Raises:
-        ConfigError: the architecture is not of the space, or a block's module depends on its normalisation.
+        ConfigError: The architecture is not of the space, or a block's module depends on its normalisation.
     """
     subnet = build_subnet(supernet.network_space, architecture)
     indices = np.asarray(architecture).tolist()
@@ -92,7 +92,7 @@ def recalibrate_batch_norm(subnet: nn.Module, batches: Iterable[Tensor]) -> None
         batches: images (B, channels, height, width), moved to the subnet's device.
 
     Raises:
-        ConfigError: there are no batches.
+        ConfigError: There are no batches.
     """
     counter = _Counter(batches)
     device = next(subnet.parameters()).device

@@ -63,7 +63,7 @@ class Supernet(nn.Module):
             (N, B, num_classes), in the order of the architectures.
 
         Raises:
-            ConfigError: there are no architectures or one is not of this space.
+            ConfigError: There are no architectures or one is not of this space.
         """
         rows: list[list[int]] = self.network_space.search_space.check(architectures).tolist()
         if not rows:
@@ -100,7 +100,7 @@ def touched_parameters(supernet: Supernet, architectures: npt.ArrayLike) -> list
         architectures: (N, D) indices.
 
     Raises:
-        ConfigError: an architecture is not of the supernet's space.
+        ConfigError: An architecture is not of the supernet's space.
     """
     rows_ND = supernet.network_space.search_space.check(architectures)
     modules = [supernet.stem, supernet.head]

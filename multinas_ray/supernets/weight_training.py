@@ -18,7 +18,7 @@ class WeightTraining:
     """How the supernet's weights are trained: SGD with momentum and a cosine learning rate.
 
     Raises:
-        ConfigError: a setting breaks a rule; the message says which, and what to set instead.
+        ConfigError: A setting breaks a rule; the message says which, and what to set instead.
     """
 
     batch_size: PositiveInt = 256

@@ -80,7 +80,7 @@ class Evaluation:
         """Read what `to_plain` gave.
 
         Raises:
-            StateError: it is not that.
+            StateError: It is not that.
         """
         try:
             draw, architecture = plain["draw"], tuple(plain["architecture"])

@@ -26,7 +26,7 @@ class SearchSettings:
     """Settings of one search; see `MultiNASSearch` for their meaning. What is None is filled in.
 
     Raises:
-        ConfigError: a setting breaks its rule, or two exclude each other.
+        ConfigError: A setting breaks its rule, or two exclude each other.
     """
 
     complexity: Annotated[object, Unchecked()]

@@ -81,7 +81,7 @@ def resume_search(
             they were given up since.
 
     Raises:
-        StateError: the record is damaged.
+        StateError: The record is damaged.
     """
     draws = [each.proposal for each in live if each.proposal is not None]
     resumed = resume_run(RunSession.begin(path), Proposals.concatenate(draws) if draws else None)
@@ -107,7 +107,7 @@ def recorded_config(path: str) -> dict[str, Any]:
     """Read the configuration of a record; a damaged one is written again where that can be.
 
     Raises:
-        StateError: it is the record of a search of another kind, or its configuration is lost.
+        StateError: It is the record of a search of another kind, or its configuration is lost.
     """
     if (repaired := repair_config(path)) is not None:
         logger.warning("%s", repaired)
@@ -125,7 +125,7 @@ def checked_space(
     """The configurations of a record; it must be of a search with these settings and of the space, if one is given.
 
     Raises:
-        StateError: it is the record of another search.
+        StateError: It is the record of another search.
     """
     _check_identity(config, settings, path)
     recorded = ConfigSpace.from_plain(config["space"])

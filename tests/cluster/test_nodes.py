@@ -50,11 +50,11 @@ def test_nodes_that_fit_together(tmp_path, answers):
     [
         (
             {"versions": {**FINE.versions, "torch": "2.13.0"}},
-            "nodes differ: torch is 2.13.0 on 10.0.0.2 and 2.14.1 on 10.0.0.1; install the same on all",
+            "the same version of torch, got 2.13.0 on 10.0.0.2 and 2.14.1 on 10.0.0.1: install",
         ),
-        ({"versions": {**FINE.versions, "ray": None}}, "nodes differ: ray is None on 10.0.0.2 and 2.60.0 on 10.0.0.1"),
-        ({"storage_problem": "not there"}, "the node 10.0.0.2 cannot use the storage"),
-        ({"sees_images": False}, "the node 10.0.0.2 does not see the images at"),
+        ({"versions": {**FINE.versions, "ray": None}}, "the same version of ray, got None on 10.0.0.2 and 2.60.0 on 10.0.0.1"),
+        ({"storage_problem": "not there"}, "but 10.0.0.2 cannot (not there): give a folder"),
+        ({"sees_images": False}, "but 10.0.0.2 does not: put them on a shared disk"),
     ],
 )
 def test_a_node_that_does_not_fit_is_named(tmp_path, answers, changes, text):
@@ -69,6 +69,6 @@ def test_one_node_fits_itself():
 
 def test_nodes_are_described_in_a_few_lines():
     rows = dict(describe_nodes([replace(FINE, gpu_bytes=[24 * 10**9]), FINE]))
-    assert rows["nodes"].startswith("2, ")
+    assert rows["nodes"].startswith("2; ")
     assert rows["GPUs"] == "1, 24.0 GB the smallest"
     assert "torch 2.14.1" in rows["software"]

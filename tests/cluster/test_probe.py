@@ -14,7 +14,7 @@ def test_a_node_looks_around(tmp_path):
     assert set(facts.versions) == {"python", *SAME_EVERYWHERE}
     assert None not in facts.versions.values()
     elsewhere = probe_node("there", str(tmp_path / "other" / "marker"), str(tmp_path / "other"), str(tmp_path / "none"))
-    assert elsewhere.storage_problem == "what the driver has just written there is not there"
+    assert elsewhere.storage_problem == "a file that the driver has just written there is missing"
     assert not elsewhere.sees_images
     assert not (tmp_path / "other").exists()
 

@@ -15,8 +15,8 @@ def test_code_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("json", "give MODULE:NAME"),
-        (":dumps", "give MODULE:NAME"),
+        ("json", "named as MODULE:NAME"),
+        (":dumps", "named as MODULE:NAME"),
         ("json:nothing", "json defines no 'nothing'"),
         ("no_such_module:thing", "no_such_module.*cannot be imported"),
         ("no_such_file.py:thing", "no file no_such_file.py"),

@@ -66,7 +66,7 @@ def test_latency_needs_a_table_of_this_space(make_config, file):
     with pytest.raises(ConfigError, match=r"make one with `multinas-ray profile` and give it by --latency-table FILE"):
         configured(make_config(), "--complexity", "latency")
     LatencyTable((), LatencyConditions(device="a chip", batch_size=1, precision="float32")).write(file)
-    with pytest.raises(ConfigError, match=r"lacks .* blocks of space"):
+    with pytest.raises(ConfigError, match=r"must have all blocks of the space .* lacks"):
         configured(make_config(), "--latency-table", str(file))
     with pytest.raises(StateError, match="cannot be read"):
         configured(make_config(), "--latency-table", f"{file}.absent")

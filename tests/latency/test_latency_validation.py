@@ -63,7 +63,7 @@ def test_the_summary_says_verdict_figures_and_remedy():
     assert "tau 1.000 between predicted and measured latency of 10 networks, mean error 50.0%, bias +50.0%" in good
     noisy = make(predicted_ms=swapped(0, 2, 4), second_half_ms=swapped(0, 2)).summary()
     assert "too noisy" in noisy
-    assert "stop what else runs on it and profile again" in noisy
+    assert "Stop other programs and profile again" in noisy
     assert noisy.endswith("agree with tau 0.911.")
     assert "predicts networks poorly" in make(predicted_ms=ORDER[::-1]).summary()
 
@@ -87,14 +87,14 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(StateError, match=r"these differ: .*spread: double"):
         LatencyValidation.read(tmp_path / "check.parquet")
     pq.write_table(table.slice(0, 1), tmp_path / "check.parquet")
-    with pytest.raises(StateError, match=r"is damaged .*two networks or more"):
+    with pytest.raises(StateError, match=r"is damaged .*at least 2 networks"):
         LatencyValidation.read(tmp_path / "check.parquet")
 
 
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"measured_ms": np.ones(3)}, "a time of each"),
+        ({"measured_ms": np.ones(3)}, "a time for each"),
         ({"measured_ms": ORDER - 1}, "positive and finite"),
         ({"predicted_ms": ORDER * np.nan}, "positive and finite"),
     ],

@@ -153,7 +153,7 @@ def test_a_machine_that_slows_down_for_a_while_changes_nothing():
 def test_a_table_is_validated_as_it_was_measured():
     table = profile_space(SPACE, SETTINGS, timer=FakeTimer())
     for change in ({"batch_size": 4}, {"precision": "bfloat16"}):
-        with pytest.raises(ConfigError, match="Set batch_size=2, precision='float32'"):
+        with pytest.raises(ConfigError, match=": set batch_size=2, precision='float32'"):
             validate_table(table, SPACE, dataclasses.replace(SETTINGS, **change))
 
 
