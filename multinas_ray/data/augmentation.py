@@ -18,15 +18,15 @@ _STREAM = 1  # keeps these draws apart from the epoch's permutation, which uses 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is varied at random from epoch to epoch.
+    """Random variation of the images, which is drawn anew for each epoch.
 
     Raises:
         ConfigError: `crop_padding` is negative.
     """
 
     crop_padding: int = 4
-    """Pixels of border around the image before a crop of the original size; 0 means no crop. The border is 0
-    AFTER normalisation, that is the training set's mean colour, not black."""
+    """Width in pixels of a border that is added before a crop of the original size; 0 means no crop. The border is 0
+    AFTER normalisation, which is the training set's mean colour and not black."""
 
     horizontal_flip: bool = True
     """Mirror every second image, on average. Wrong for digits and letters."""
@@ -34,12 +34,12 @@ class Augmentation:
     def __post_init__(self) -> None:
         """Check the padding."""
         if self.crop_padding < 0:
-            raise ConfigError(f"crop_padding must be at least 0, not {self.crop_padding}; 0 means no crop")
+            raise ConfigError(f"crop_padding must be at least 0, got {self.crop_padding}; 0 means no crop")
 
     def draw(self, *, seed: int, epoch: int, num_images: int) -> npt.NDArray[np.int64]:
         """Draw the variation of every image of an epoch.
 
-        An image's draw depends on (seed, epoch, image, num_images) only: not on batches, ranks or workers.
+        An image's draw depends only on (seed, epoch, image, num_images), and not on batches, ranks or workers.
 
         Args:
             seed: The stream's seed.
@@ -47,7 +47,7 @@ class Augmentation:
             num_images: n, the size of the set.
 
         Returns:
-            (n, 3): row and column of the crop's corner, 0..2 * crop_padding, and 1 where it is mirrored.
+            (n, 3): row and column of the crop's corner, 0..2 * crop_padding, and 1 if the image is mirrored.
         """
         rng = np.random.default_rng((seed, epoch, _STREAM))
         corner = rng.integers(0, 2 * self.crop_padding + 1, size=(num_images, 2))
@@ -83,7 +83,7 @@ class Augmentation:
 
 
 Variation = Augmentation | ResizedCrop
-"""Of images in memory, or of those that are decoded when they are needed."""
+"""Variation of images in memory, or of images that are decoded when they are needed."""
 
 
 def photo_augmentation(config: DataConfig, image_size: int | None) -> Augmentation:
@@ -91,7 +91,7 @@ def photo_augmentation(config: DataConfig, image_size: int | None) -> Augmentati
 
     Args:
         config: `image_size` and `horizontal_flip`.
-        image_size: Height of the images where the config leaves it to the data.
+        image_size: Height of the images, used if the config does not set one.
     """
     size = config.image_size or image_size or _CIFAR_SIZE
     padding = max(1, round(_CIFAR_PADDING * size / _CIFAR_SIZE))

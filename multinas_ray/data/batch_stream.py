@@ -13,7 +13,7 @@ from multinas_ray.data.images import ImageSet
 from multinas_ray.data.normalisation import Normalisation, to_device
 from multinas_ray.errors import ConfigError, DataError
 
-_EPOCHS_KEPT = 2  # a caller that looks one batch ahead crosses the epoch's border without drawing twice
+_EPOCHS_KEPT = 2  # so that a caller who looks one batch ahead does not draw an epoch twice
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,27 @@ class BatchStream:
 
     The whole uint8 set lives on `device`. Epoch e is ordered by the permutation of `default_rng((seed, e))`;
     its incomplete last batch is dropped. The global batch consists of groups of `norm_batch_size` consecutive
-    images, the unit of batch-norm statistics; rank r holds consecutive whole groups, one more or less than others
-    where their number does not divide, so the shards of all ranks, joined in order, are the global batch. One stream
-    serves one thread.
+    images, over which batch-norm statistics are taken. Rank r holds consecutive whole groups, where some ranks have one
+    more than others if the number of groups is not divisible. So the shards of all ranks, joined in order, are the
+    global batch. A stream may be used by one thread only.
 
     Args:
         image_set: The images.
         batch_size: Images of the global batch, over all ranks.
-        seed: Of order and augmentation, at least 0; the same on every rank.
+        seed: Seed of order and augmentation, at least 0; the same on every rank.
         shuffle: False keeps the set's own order in every epoch.
         augment: Random variation, or None.
         mean: (C,) subtracted from pixels scaled to 0..1.
         std: (C,) that divides the difference.
-        device: Where the set and the batches live.
+        device: Device of the set and the batches.
         rank: This worker, 0..world_size - 1.
         world_size: Number of workers.
         norm_batch_size: Images per batch-norm group.
         channels_last: Memory layout of the batches: channels_last, or contiguous NCHW.
 
     Raises:
-        ConfigError: Sizes or ranks do not fit together, or the seed is negative.
-        DataError: The set holds fewer images than a batch, or mean and std do not match its channels.
+        ConfigError: Sizes and ranks do not fit together, or the seed is negative.
+        DataError: The set has fewer images than a batch, or mean and std do not match its channels.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class BatchStream:
 
     @property
     def damaged_images(self) -> tuple[str, ...]:
-        """None: `load_splits` has left out what cannot be decoded."""
+        """Empty, since `load_splits` has left out images that cannot be decoded."""
         return ()
 
     def _epoch(self, epoch: int) -> _Epoch:
@@ -137,41 +137,41 @@ class BatchStream:
 
 
 def part_of_rank(total: int, rank: int, world_size: int) -> tuple[int, int]:
-    """First image of a rank's consecutive part of a set, and the one after its last; parts differ by one at most."""
+    """Bounds [first, end) of a rank's consecutive part of a set; parts differ by at most one image."""
     return total * rank // world_size, total * (rank + 1) // world_size
 
 
 def shard_of_rank(batch_size: int, norm_batch_size: int, rank: int, world_size: int) -> tuple[int, int]:
-    """First image of a rank's shard of a batch, and the one after its last: whole groups, at most one more or less."""
+    """Bounds [first, end) of a rank's shard of a batch: whole groups, whose numbers differ by at most one."""
     first, stop = part_of_rank(batch_size // norm_batch_size, rank, world_size)
     return first * norm_batch_size, stop * norm_batch_size
 
 
 def check_sizes(images: Sized, batch_size: int, seed: int, rank: int, world_size: int, norm_batch_size: int) -> None:
-    """Check what every stream asks of its arguments, see `BatchStream`."""
+    """Check the arguments that all streams share, see `BatchStream`."""
     if min(batch_size, world_size, norm_batch_size) < 1:
         raise ConfigError(
-            "batch_size, world_size and norm_batch_size must be at least 1, not "
+            "batch_size, world_size and norm_batch_size must be at least 1, got "
             f"{batch_size}, {world_size} and {norm_batch_size}"
         )
     if not 0 <= rank < world_size:
-        raise ConfigError(f"rank must lie in 0..{world_size - 1} (world_size={world_size}), not {rank}")
+        raise ConfigError(f"rank must lie in 0..{world_size - 1} (world_size={world_size}), got {rank}")
     if batch_size % norm_batch_size:
         below = batch_size // norm_batch_size * norm_batch_size
         working = f"{below} or {below + norm_batch_size}" if below else f"{norm_batch_size}"
         raise ConfigError(
-            f"batch_size must be a multiple of norm_batch_size = {norm_batch_size}, so that every worker holds whole "
-            f"groups; {batch_size} is not: use {working}"
+            f"batch_size must be a multiple of norm_batch_size = {norm_batch_size}, so that every worker has whole "
+            f"groups, got {batch_size}: use {working}"
         )
     if batch_size < world_size * norm_batch_size:
         raise ConfigError(
-            f"batch_size must hold a group of norm_batch_size = {norm_batch_size} images for each of world_size = "
-            f"{world_size} workers; {batch_size} does not: use {world_size * norm_batch_size} or more"
+            f"batch_size must have a group of norm_batch_size = {norm_batch_size} images for each of world_size = "
+            f"{world_size} workers, got {batch_size}: use at least {world_size * norm_batch_size}"
         )
     if seed < 0:
-        raise ConfigError(f"seed must be at least 0, not {seed}")
+        raise ConfigError(f"seed must be at least 0, got {seed}")
     if len(images) < batch_size:
         raise DataError(
-            f"a batch of {batch_size} images needs at least as many; the set has {len(images)}: "
+            f"batch_size must be at most the number of images, {len(images)}, got {batch_size}: "
             "use a smaller batch_size or more images"
         )

@@ -1,4 +1,4 @@
-"""One stream for both kinds of images, those in memory and those that stay encoded."""
+"""The interface of streams, and the choice between the stream for images in memory and that for encoded images."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ class Batches(Protocol):
     shard_size: int
     """Images of this rank's shard of it."""
     batches_per_epoch: int
-    """Whole batches of the set."""
+    """Number of whole batches in the set."""
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (B, C, H, W) and labels (B,) of this rank at a step, on the device."""
@@ -31,7 +31,7 @@ class Batches(Protocol):
 
     @property
     def damaged_images(self) -> tuple[str, ...]:
-        """What is wrong with each image that another one has stood in for."""
+        """What is wrong with each image that another image has replaced."""
 
 
 def open_stream(images: Images, *, augment: Variation | None, **settings: Any) -> Batches:
@@ -43,14 +43,14 @@ def open_stream(images: Images, *, augment: Variation | None, **settings: Any) -
         settings: The other arguments of `BatchStream`, which both streams take.
 
     Raises:
-        ConfigError: The variation is that of the other kind of images, or settings do not fit together.
-        DataError: The set holds fewer images than a batch.
+        ConfigError: The variation is for the other kind of images, or settings do not fit together.
+        DataError: The set has fewer images than a batch.
     """
     if isinstance(images, ImageSet) and not isinstance(augment, ResizedCrop):
         return BatchStream(images, augment=augment, **settings)
     if isinstance(images, StreamedImages) and not isinstance(augment, Augmentation):
         return ImageStream(images, augment=augment, **settings)
     raise ConfigError(
-        f"images in memory are varied by Augmentation and streamed ones by ResizedCrop, not {type(images).__name__} by "
-        f"{type(augment).__name__}: use standard_augmentation(config)"
+        "images in memory must be varied by Augmentation and streamed ones by ResizedCrop, got "
+        f"{type(images).__name__} with {type(augment).__name__}: use standard_augmentation(config)"
     )

@@ -46,20 +46,20 @@ class Cifar10Source(DataSource):
     path: str
     """See `DataConfig.path`."""
     download: bool = False
-    """Let torchvision download them (170 MB) into `path` if they are not there."""
+    """Let torchvision download the photos (170 MB) into `path` if they are missing."""
 
     def load(self, config: DataConfig) -> DataSplits:
-        """Divide the photos.
+        """Load the photos and divide them.
 
         Raises:
-            DataError: Nothing usable is there; the message names the file or row and the remedy.
+            DataError: The folder has no usable photos; the message names the file or row and the remedy.
             ConfigError: `image_size` or `max_train_images` does not fit.
         """
         training, test, class_names = load_cifar10(self.path, download=self.download)
         return splits_in_memory(config, training, test, class_names)
 
     def augmentation(self, config: DataConfig, image_size: int | None) -> Augmentation:
-        """That of photos."""
+        """The augmentation of photos."""
         return photo_augmentation(config, image_size)
 
 
@@ -68,17 +68,17 @@ def load_cifar10(path: str, *, download: bool) -> tuple[ImageSet, ImageSet, tupl
 
     Args:
         path: Folder with `train.parquet` and `test.parquet`, or torchvision's root.
-        download: Let torchvision fetch what is missing.
+        download: Let torchvision download what is missing.
 
     Returns:
         Training images, test images, class names.
 
     Raises:
-        DataError: Nothing usable is there; the message names the file or row and the remedy.
+        DataError: The folder has no usable photos; the message names the file or row and the remedy.
     """
     place = resolve(path)
     if not place.is_local:
-        raise DataError(f"CIFAR-10 is read from a disk, not from {place}: mount the bucket, or copy its files")
+        raise DataError(f"CIFAR-10 must be on a disk, got {place}: mount the bucket, or copy its files")
     folder = Path(place)
     if any(exists(place.join(name)) for name in _PARQUET_FILES):
         return _read_parquet(folder / "train.parquet"), _read_parquet(folder / "test.parquet"), CLASS_NAMES
@@ -104,7 +104,7 @@ def _check_folder(folder: Path) -> None:
     if not any(folder.iterdir()):
         raise DataError(f"the folder {folder} is empty: {remedy}")
     if not (folder / CIFAR10.base_folder).is_dir():
-        raise DataError(f"the folder {folder} holds no CIFAR-10: {remedy}")
+        raise DataError(f"the folder {folder} does not contain CIFAR-10: {remedy}")
 
 
 def _from_torchvision(dataset: Any) -> ImageSet:
@@ -114,7 +114,7 @@ def _from_torchvision(dataset: Any) -> ImageSet:
 def _read_parquet(file: Path) -> ImageSet:
     """Read one Parquet file; everything cheap is checked before the first image is decoded."""
     if not file.is_file():
-        raise DataError(f"{file} is missing: the folder needs both {' and '.join(_PARQUET_FILES)}")
+        raise DataError(f"the folder must have both {' and '.join(_PARQUET_FILES)}, {file} is missing: add it")
     try:
         table = read_parquet(file)
     except StateError as error:
@@ -123,15 +123,15 @@ def _read_parquet(file: Path) -> ImageSet:
     for column in ("image", "label"):
         if column not in names:
             raise DataError(
-                f"{file} has no column {column!r} (it has {', '.join(names)}): name the encoded JPEG or PNG "
-                "bytes 'image' and the class 0..9 'label'"
+                f"{file} has no column {column!r}, only {', '.join(names)}: name the column of encoded JPEG or PNG "
+                "bytes 'image' and that of the class 0..9 'label'"
             )
     if table.num_rows == 0:
         raise DataError(f"{file} has no rows: write the images into it")
     labels = _check_labels(table["label"], file)
     encoded = table["image"]
     if not (pa.types.is_binary(encoded.type) or pa.types.is_large_binary(encoded.type)):
-        raise DataError(f"column 'image' of {file} must hold encoded JPEG or PNG bytes, not {encoded.type}")
+        raise DataError(f"column 'image' of {file} must hold encoded JPEG or PNG bytes, got {encoded.type}")
     if encoded.null_count:
         row = int(np.flatnonzero(encoded.is_null().to_numpy(zero_copy_only=False))[0])
         raise DataError(f"row {row} of {file} has no image: remove the row or write its bytes")
@@ -140,7 +140,7 @@ def _read_parquet(file: Path) -> ImageSet:
 
 def _check_labels(column: pa.ChunkedArray, file: Path) -> npt.NDArray[np.int64]:
     if not pa.types.is_integer(column.type):
-        raise DataError(f"column 'label' of {file} must hold whole numbers 0..9, not {column.type}")
+        raise DataError(f"column 'label' of {file} must hold whole numbers 0..9, got {column.type}")
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
         raise DataError(f"row {row} of {file} has no label: labels must lie in 0..{len(CLASS_NAMES) - 1}")
@@ -171,7 +171,7 @@ def _decode_all(encoded: pa.ChunkedArray, file: Path) -> npt.NDArray[np.uint8]:
 
 def _decode(value: bytes, row: int, file: Path) -> npt.NDArray[np.uint8]:
     """Decode one image to (H, W, 3); greyscale becomes RGB."""
-    # Pillow, which torchvision itself requires: torchvision's own decoder is deprecated and will go
+    # Pillow, which torchvision itself requires; torchvision's own decoder is deprecated
     try:
         with Image.open(io.BytesIO(value)) as image:
             mode = image.mode

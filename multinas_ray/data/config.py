@@ -12,9 +12,9 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Flag, NonNegativeInt, checked
 
 READING_SETTINGS = ("path", "strict", "in_memory", "decode_processes", "download")
-"""Settings that are the source's own; it takes those that it has fields for."""
+"""Settings that belong to the source; a source takes those for which it has fields."""
 MACHINE_SETTINGS = ("path", "strict", "decode_processes", "download")
-"""Settings that the same images may have otherwise on another machine."""
+"""Settings that may differ between machines although the images are the same."""
 
 
 @checked
@@ -27,70 +27,73 @@ class DataConfig:
     """
 
     source: str = "digits"
-    """`digits`: 1,797 handwritten digits, 1x8x8, inside scikit-learn. `cifar10`: 60,000 photos, 3x32x32.
-    `folder`: one's own images, a folder for each class. `webdataset`: tar files as the library webdataset writes them.
-    Or one that `register_source` has made known."""
+    """Name of the source. `digits`: 1,797 handwritten digits, 1x8x8, which come with scikit-learn. `cifar10`: 60,000
+    photos, 3x32x32. `folder`: your own images, with a folder for each class. `webdataset`: tar files as the library
+    webdataset writes them. A source that was registered by `register_source` can be named too."""
 
     path: Annotated[str | None, Flag("data", metavar="DIR")] = None
-    """Folder of CIFAR-10: the root given to torchvision (it holds `cifar-10-batches-py`), or a folder with
-    `train.parquet` and `test.parquet` (columns `image`: encoded JPEG or PNG, `label`: 0..9). Of `folder`:
-    `train/<class>/*` beside `val/<class>/*` or `test/<class>/*`, or `<class>/*` alone (see `tree.scan_tree`). Of
-    `webdataset`: the folder of the tar files (see `webdataset.WebDatasetSource`). None for digits."""
+    """Place of the images. For `cifar10`: the root given to torchvision (which has `cifar-10-batches-py`), or a folder
+    with `train.parquet` and `test.parquet` (columns `image`: encoded JPEG or PNG, `label`: 0..9). For `folder`: a
+    folder with `train/<class>/*` and `val/<class>/*` or `test/<class>/*`, or with `<class>/*` alone (see
+    `tree.scan_tree`). For `webdataset`: the folder of the tar files (see `webdataset.WebDatasetSource`). None for
+    `digits`."""
 
     validation_fraction: float = 0.2
-    """Share of the training images set apart for validation, above 0 and below 1. The search judges
-    architectures on these images only; DARTS uses 0.5. Not used where a folder holds train, val and test."""
+    """Share of the training images that is set apart for validation, above 0 and below 1. The search judges
+    architectures on these images only; DARTS uses 0.5. It is not used if a folder has train, val and test."""
 
     split_seed: NonNegativeInt = 0
-    """Seed of the validation split and of `max_train_images`, at least 0. Apart from the search's seed."""
+    """Seed of the validation split and of `max_train_images`, at least 0. It is independent of the search's seed."""
 
     max_train_images: Annotated[int, Ge(2)] | None = None
-    """Keep at most this many training images, the same share of each class, before the validation split;
-    at least 2. None keeps all. The test images are never reduced."""
+    """Largest number of training images to keep, at least 2. They are chosen before the validation split, with the same
+    share of each class. None keeps all. The test images are never reduced."""
 
     image_size: Annotated[int, Ge(4)] | None = None
-    """Height and width in pixels to scale the images down to (antialiased), at least 4. None keeps them.
-    Images of a folder differ in size: the shorter side is scaled, up or down, and the middle square cut out;
-    None takes the median of the shorter sides, at most 64."""
+    """Height and width in pixels to which images are scaled down (antialiased), at least 4. None keeps the size. Images
+    of a folder differ in size: their shorter side is scaled up or down and the middle square is cut out; there, None
+    takes the median of the shorter sides, at most 64."""
 
     horizontal_flip: bool = True
-    """Mirror half of the training images. False where left and right differ: letters, signs, road scenes."""
+    """Mirror half of the training images. Set it to False where left and right differ, as in letters, signs and road
+    scenes."""
 
     strict: bool = False
-    """Stop at the first image of a folder that cannot be decoded. False names such files in the log and goes on
-    without them (in memory), or with another image of the class in their place."""
+    """Stop at the first image of a folder that cannot be decoded. If False, such files are named in the log; they are
+    left out (in memory) or replaced by another image of the class (otherwise)."""
 
     in_memory: bool = True
-    """Decode all images of a folder at the start. False: read and decode them when they are needed, in processes of
-    their own (RGB, random crops of random size, image_size 224 unless set): for sets that do not fit, as ImageNet.
-    `path` may then also be that of `write_image_shards`, local or s3://."""
+    """Decode all images of a folder at the start. If False, images are read and decoded when they are needed, by
+    separate processes (in RGB, with random crops of random size, and image_size 224 unless it is set). That is for sets
+    that do not fit into memory, such as ImageNet; `path` may then also be that of `write_image_shards`, local or
+    s3://."""
 
     decode_processes: NonNegativeInt | None = None
-    """Processes that decode images for each stream of a worker, where they are not in memory; 0: the worker itself;
-    None: the machine's cores shared by the workers on it."""
+    """Number of processes that decode images for each stream of a worker, if the images are not in memory. 0: the
+    worker decodes them itself. None: the machine's cores are shared by the workers on it."""
 
     download: bool = False
-    """Let torchvision download CIFAR-10 (170 MB) into `path` if it is not there."""
+    """Let torchvision download CIFAR-10 (170 MB) into `path` if it is missing."""
 
     source_options: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that only this source has, by name; see its class. None of the package's own sources has any."""
+    """Settings that only this source has, by name; see its class. The package's own sources have none."""
 
     def __post_init__(self) -> None:
-        """Check what belongs together before anything is read."""
+        """Check that the settings fit together, before anything is read."""
         from multinas_ray.storage import resolve  # here, so that reading the settings loads no pyarrow
 
         if self.path is not None:
-            resolve(self.path)  # it is well formed and holds no credentials: the path is recorded
+            resolve(self.path)  # it must be well formed and without credentials, since it is recorded
         if not 0 < self.validation_fraction < 1:
             raise ConfigError(
-                f"validation_fraction must lie above 0 and below 1, got {self.validation_fraction}; "
-                "0.2 keeps four images in five for training"
+                f"validation_fraction must be above 0 and below 1, got {self.validation_fraction}: "
+                "use 0.2, for example, to keep four images in five for training"
             )
         _ = self.reader
 
     @cached_property
     def reader(self) -> DataSource:
-        """The source with its settings; it reads the images."""
+        """The source with its settings, which reads the images."""
         kind = source_class(self.source)
         takes = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]  # sources are dataclasses
         given: dict[str, Any] = {}
@@ -99,14 +102,14 @@ class DataConfig:
             if each.name not in READING_SETTINGS or value == each.default:
                 continue
             if each.name not in takes:
-                raise ConfigError(f"the source {self.source!r} takes no {each.name}, got {value!r}; leave it out")
+                raise ConfigError(f"the source {self.source!r} has no setting {each.name}, got {value!r}: leave it out")
             given[each.name] = value
         if "path" in takes and "path" not in given:
-            raise ConfigError(f"the source {self.source!r} needs path, the place of its images; give it")
+            raise ConfigError(f"the source {self.source!r} must have a path, the place of its images: set path")
         return kind(**given, **self.source_options)
 
     def identity(self) -> dict[str, Any]:
-        """What decides which images there are and how they are divided; not where they lie and how they are read."""
+        """The settings that decide which images there are and how they are divided, without those of reading them."""
         machine_options = self.reader.machine_options
         options = {name: value for name, value in self.source_options.items() if name not in machine_options}
         settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in MACHINE_SETTINGS}

@@ -1,4 +1,4 @@
-"""Image files to pixels, with Pillow, and what is said about those that cannot be decoded."""
+"""Decoding image files with Pillow, and reporting those that cannot be decoded."""
 
 # H height, W width, C channels
 
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 
 GREY_MODES = ("L", "1", "LA")
 _DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, Image.DecompressionBombError)
-"""What Pillow raises for damaged files of the many kinds it reads."""
-_DRAFT_FACTOR = 2  # JPEGs are decoded at a half, quarter or eighth while twice the wanted size is left [ours]
+"""Exceptions that Pillow raises for damaged files of its many formats."""
+_DRAFT_FACTOR = 2  # JPEGs are decoded at a half, quarter or eighth if that is still twice the wanted size [ours]
 _NAMES_SHOWN = 5
 
 
 class Encoded(Protocol):
-    """Labelled images as files hold them, read when they are needed."""
+    """Labelled images in encoded form, read when they are needed."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -31,15 +31,15 @@ class Encoded(Protocol):
 
     @property
     def groups(self) -> npt.NDArray[np.int64] | None:
-        """(n,) number of what is read in one piece with each image; None where each is read alone."""
+        """(n,) number of the piece with which each image is read; None if images are read one by one."""
 
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """Return what messages call image `index`."""
+        """Return the name of image `index` in messages."""
 
     def read(self, index: int) -> bytes:
-        """Return the encoded image `index`; raises OSError where it cannot be read."""
+        """Return the encoded image `index`; raises OSError if it cannot be read."""
 
     def select(self: "EncodedT", index: npt.NDArray[np.int64]) -> "EncodedT":
         """Return the images at `index`, in its order."""
@@ -55,7 +55,7 @@ def open_image(images: Encoded, index: int) -> Image.Image:
     """Open an image; its pixels are decoded when they are first needed.
 
     Raises:
-        DataError: It cannot be read or is no image.
+        DataError: The file cannot be read or is not an image.
     """
     try:
         return Image.open(io.BytesIO(images.read(index)))
@@ -69,29 +69,29 @@ def decode(image: Image.Image, channels: int, name: str) -> Image.Image:
     """Return an opened image's pixels as grey (1 channel) or RGB (3).
 
     Raises:
-        DataError: It is damaged, or has more than 8 bits a channel.
+        DataError: The image is damaged, or has more than 8 bits per channel.
     """
     if image.mode.startswith(("I", "F")):
-        raise DataError(f"{name} has more than 8 bits a channel: convert it to 8")
+        raise DataError(f"{name} has more than 8 bits per channel: convert it to 8 bits")
     try:
         if image.mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")  # Pillow warns of the direct way
+            image = image.convert("RGBA")  # Pillow warns about direct conversion
         return image.convert("L" if channels == 1 else "RGB")
     except _DECODE_ERRORS as error:
         raise DataError(f"{name} cannot be decoded ({error}): replace it") from error
 
 
 def read_square(images: Encoded, index: int, size: int, channels: int) -> npt.NDArray[np.uint8]:
-    """Read an image, scale its shorter side to `size` (antialiased) and cut the middle square out.
+    """Read an image, scale its shorter side to `size` (antialiased) and cut out the middle square.
 
     Args:
-        images: Where it is.
-        index: Which it is.
+        images: The images.
+        index: Position of the image among them.
         size: Height and width of the result.
         channels: 1 for grey, 3 for RGB.
 
     Returns:
-        (size, size, channels) pixels; those of an image of this size already are unchanged.
+        (size, size, channels) pixels; an image that already has this size is unchanged.
 
     Raises:
         DataError: The image cannot be decoded; the message names it.

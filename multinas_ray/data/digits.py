@@ -1,4 +1,4 @@
-"""The handwritten digits inside scikit-learn."""
+"""The handwritten digits that come with scikit-learn."""
 
 import importlib
 import importlib.util
@@ -23,12 +23,12 @@ _PADDING = 1  # of 8 pixels
 @checked
 @dataclass(frozen=True, kw_only=True)
 class DigitsSource(DataSource):
-    """1,797 digits of 1x8x8 pixels; a fixed stratified fifth are the test images."""
+    """1,797 digits of 1x8x8 pixels, of which a fixed stratified fifth are the test images."""
 
     kind: ClassVar[str] = "digits"
 
     def load(self, config: DataConfig) -> DataSplits:
-        """Divide the digits.
+        """Load the digits and divide them.
 
         Raises:
             DataError: Scikit-learn is not installed.
@@ -37,15 +37,15 @@ class DigitsSource(DataSource):
         return splits_in_memory(config, training, test, tuple(str(digit) for digit in range(10)))
 
     def augmentation(self, config: DataConfig, image_size: int | None) -> Augmentation:
-        """A border of 1 pixel and no flip, since a mirrored digit is another sign."""
+        """A border of 1 pixel and no flip, since a mirrored digit is a different character."""
         return Augmentation(crop_padding=_PADDING, horizontal_flip=False)
 
 
 def _load_digits() -> ImageSet:
     if importlib.util.find_spec("sklearn") is None:
         raise DataError(
-            "the digits come inside scikit-learn, which is not installed: "
-            'pip install "multinas-ray[demo]", or use source="cifar10"'
+            "the digits come with scikit-learn, which is not installed: "
+            'run pip install "multinas-ray[demo]", or use source="cifar10"'
         )
     digits = importlib.import_module("sklearn.datasets").load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]

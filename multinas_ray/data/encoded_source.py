@@ -1,4 +1,4 @@
-"""Sources of encoded images: decoded into memory, where size and channels are found from them, or streamed."""
+"""Sources of encoded images, which are either decoded into memory or streamed."""
 
 # n files, C channels
 
@@ -23,29 +23,29 @@ from multinas_ray.errors import ConfigError, DataError
 from multinas_ray.settings import NonNegativeInt
 
 MAX_FOUND_SIZE = 64
-"""Largest image_size taken without being asked for: sets in memory are for small images [ours]."""
+"""Largest image_size that is chosen by default, since sets in memory are for small images [ours]."""
 STREAMED_SIZE = 224
-"""image_size of images that stay encoded, if not asked for: ImageNet's custom."""
+"""Default image_size of images that stay encoded, which is customary for ImageNet."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's training pixels, as torchvision's references have them."""
+"""Mean and standard deviation of ImageNet's training pixels, from torchvision's references."""
 _STREAMED_SAMPLED = 4
-_SIZES_SAMPLED = 1000  # training images, evenly spaced, whose sizes are looked at [ours]
+_SIZES_SAMPLED = 1000  # evenly spaced training images whose sizes are read [ours]
 _CHUNK = 1000
-_COPIES = 2  # the driver checks the images before a worker loads them, maybe on the same machine
+_COPIES = 2  # the driver loads the images for its checks, and a worker may do so on the same machine
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedSource(DataSource):
-    """A source of encoded images, JPEG, PNG and the like. Abstract: a subclass lists them.
+    """A source of encoded images, such as JPEG and PNG files. It is abstract: a subclass lists the images.
 
-    In memory they are decoded at the start, to small squares; grey images keep their one channel if all are grey. Else
-    they are RGB, normalised as ImageNet, and decoded when they are needed.
+    With `in_memory` the images are decoded at the start, to small squares, with one channel if all are grey. Otherwise
+    they are decoded when they are needed, in RGB and normalised as ImageNet.
     """
 
     path: str
-    """Where they lie."""
+    """Place of the images."""
     strict: bool = False
-    """See `DataConfig.strict`, and so on."""
+    """See `DataConfig.strict`; so do the fields below have the meaning of those of `DataConfig`."""
     in_memory: bool = True
     decode_processes: NonNegativeInt | None = None
 
@@ -54,23 +54,23 @@ class EncodedSource(DataSource):
         """List the images without opening them.
 
         Raises:
-            DataError: They cannot be listed; the message names what is wrong and the remedy.
+            DataError: The images cannot be listed; the message says what is wrong and names the remedy.
         """
 
     def load(self, config: DataConfig) -> DataSplits:
-        """Decode the images into memory, or get ready to decode them when they are needed.
+        """Decode the images into memory, or prepare to decode them when they are needed.
 
         Raises:
             DataError: The images cannot be listed; one is damaged and `strict` is set; or a class has no training
                 image that can be decoded.
-            ConfigError: The images do not fit into the memory, or `max_train_images` is too small.
+            ConfigError: The images do not fit into memory, or `max_train_images` is too small.
         """
         listing = self.listing()
         parts = split_listing(listing, config)
         return self._decoded(listing, parts, config) if self.in_memory else self._streamed(listing, parts, config)
 
     def inspect(self, config: DataConfig) -> DataFacts:
-        """Find out size, channels, classes and splits; only the headers of some images are read."""
+        """Determine size, channels, classes and splits; only the headers of some images are read."""
         listing = self.listing()
         train, validation, test = split_listing(listing, config)
         if self.in_memory:
@@ -80,7 +80,7 @@ class EncodedSource(DataSource):
         return DataFacts((channels, size, size), listing.class_names, len(train), len(validation), len(test))
 
     def augmentation(self, config: DataConfig, image_size: int | None) -> Variation:
-        """That of photos in memory; else a crop of random size and form, and flip."""
+        """In memory, the augmentation of photos; otherwise a crop of random size and aspect ratio, and a flip."""
         if self.in_memory:
             return photo_augmentation(config, image_size)
         return ResizedCrop(horizontal_flip=config.horizontal_flip)
@@ -119,7 +119,7 @@ class EncodedSource(DataSource):
 
 
 def _check_sample(files: Encoded, *, strict: bool) -> None:
-    """Decode a few images, so that a set of which none can be decoded is told before anything starts."""
+    """Decode a few images, so that a set in which none can be decoded is reported before anything starts."""
     errors = []
     for index in np.linspace(0, len(files) - 1, _STREAMED_SAMPLED).round().astype(int).tolist():
         try:
@@ -137,11 +137,14 @@ def _find_shape(listing: ImageListing, image_size: int | None) -> tuple[int, int
     headers = [found for found in _headers(listing.train.select(index)) if found is not None]
     if not headers:
         raise DataError(
-            f"none of the images looked at can be opened: are they images? The first is {listing.train.name(0)}"
+            f"none of the sampled images can be opened, the first is {listing.train.name(0)}: check their format"
         )
     size = image_size or min(MAX_FOUND_SIZE, int(np.median([side for side, _ in headers])))
     if size < 4:
-        raise DataError(f"the images are {size} pixels small, as {listing.train.name(0)}: set image_size to 4 or more")
+        raise DataError(
+            f"images must have at least 4 pixels on a side, {listing.train.name(0)} and others have {size}: set "
+            "image_size to at least 4"
+        )
     is_grey = all(grey for _, grey in headers) and all(
         found is None or found[1]
         for part in (listing.train, listing.validation, listing.test)
@@ -168,7 +171,7 @@ def _headers(files: Encoded) -> list[tuple[int, bool] | None]:
 def _decode_all(
     files: Encoded, size: int, channels: int, *, strict: bool, title: str
 ) -> tuple[ImageSet, list[tuple[str, DataError]]]:
-    """Decode the files in several threads; Pillow works outside Python's lock."""
+    """Decode the files in several threads, since Pillow releases Python's lock."""
     images = np.empty((len(files), size, size, channels), dtype=np.uint8)
 
     def decode_into(index: int) -> DataError | None:
@@ -214,14 +217,14 @@ def _check_memory(num_images: int, size: int, channels: int) -> None:
     if available is not None and _COPIES * needed > available:
         fitting = int((available / _COPIES / num_images / channels) ** 0.5)
         raise ConfigError(
-            f"{num_images} images of {size}x{size} take {needed / 2**30:.1f} GiB, {_COPIES} times where driver and "
-            f"worker share a machine, of {available / 2**30:.1f} GiB: set image_size={fitting} or less, or "
-            "max_train_images, or in_memory=False"
+            f"the images must fit into memory {_COPIES} times (driver and worker may share a machine), but "
+            f"{num_images} images of {size}x{size} take {needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are "
+            f"available: set image_size={fitting} or less, or max_train_images, or in_memory=False"
         )
 
 
 def available_memory_bytes() -> int | None:
-    """Memory that this process may still take: the machine's or its container's, None where unknown (not Linux)."""
+    """Memory that this process may still use, of the machine or its container; None if unknown (other than Linux)."""
     found = []
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():

@@ -1,4 +1,4 @@
-"""One's own images: a tree of files with a folder for each class, or the same as Parquet shards."""
+"""The user's own images: a tree of files with a folder for each class, or Parquet shards made from one."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from multinas_ray.settings import checked
 @checked
 @dataclass(frozen=True, kw_only=True)
 class FolderSource(EncodedSource):
-    """A tree of image files (see `tree.scan_tree`), or what `write_image_shards` made of one."""
+    """A tree of image files (see `tree.scan_tree`), or the shards that `write_image_shards` made from one."""
 
     kind: ClassVar[str] = "folder"
 

@@ -1,4 +1,4 @@
-"""Batches of images that are read and decoded when they are needed, ahead of their use, in processes of their own."""
+"""Batches of images that stay encoded: separate processes read and decode them shortly before they are used."""
 
 # n images of the set, B images of this rank's shard, S height and width, C channels
 
@@ -23,33 +23,33 @@ from multinas_ray.errors import DataError
 logger = logging.getLogger(__name__)
 
 PREFETCHED_BATCHES = 2
-"""Batches that each process makes ahead."""
+"""Number of batches that each process decodes ahead."""
 
 
 class ImageStream:
-    """An endless, shuffled stream of batches as `BatchStream` is one, over images that stay encoded.
+    """An endless, shuffled stream of batches like `BatchStream`, over images that stay encoded.
 
-    Epoch e is ordered by `order.epoch_order` with `default_rng((seed, e))`; its incomplete last batch is dropped. The
-    batches after the one asked for last are decoded ahead; asking for another than the next starts anew there. The
+    Epoch e is ordered by `order.epoch_order` with `default_rng((seed, e))`; its incomplete last batch is dropped.
+    Batches are decoded ahead in order; asking for a batch other than the next makes the decoding start anew there. The
     result does not depend on the number of processes, and the shards of all ranks, joined, are the global batch.
 
     Args:
         images: The images.
         batch_size: Images of the global batch, over all ranks.
-        seed: Of order and augmentation, at least 0; the same on every rank.
+        seed: Seed of order and augmentation, at least 0; the same on every rank.
         shuffle: False keeps the set's own order in every epoch.
         augment: Random variation, or None.
         mean: (C,) subtracted from pixels scaled to 0..1.
         std: (C,) that divides the difference.
-        device: Where the batches go.
+        device: Device of the batches.
         rank: This worker, 0..world_size - 1.
         world_size: Number of workers.
         norm_batch_size: Images per batch-norm group.
         channels_last: Memory layout of the batches: channels_last, or contiguous NCHW.
 
     Raises:
-        ConfigError: Sizes or ranks do not fit together, or the seed is negative.
-        DataError: The set holds fewer images than a batch, or mean and std do not match its channels.
+        ConfigError: Sizes and ranks do not fit together, or the seed is negative.
+        DataError: The set has fewer images than a batch, or mean and std do not match its channels.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class ImageStream:
             (B, C, S, S) float32 normalised images and (B,) int64 labels, on the device.
 
         Raises:
-            DataError: An image cannot be decoded and the images are strict, or no image of its class can.
+            DataError: An image cannot be decoded and the images are strict, or no image of its class can be decoded.
         """
         if self._running is None or step != self._next_step:
             self._running = self._start(self._shards.requests_from(step))
@@ -105,7 +105,7 @@ class ImageStream:
         """Yield every image of the set once, in the set's order, never augmented; for a final evaluation.
 
         With several ranks each yields its consecutive part of the set; the parts differ by at most one image.
-        The last batch may be smaller than `shard_size`. Do not ask for `batch` before the last is taken.
+        The last batch may be smaller than `shard_size`. Do not call `batch` before the last one was taken.
         """
         first, stop = part_of_rank(len(self._images), self._rank, self._world_size)
         starts = range(first, stop, self.shard_size)
@@ -116,7 +116,7 @@ class ImageStream:
 
     @property
     def damaged_images(self) -> tuple[str, ...]:
-        """What is wrong with each image that was met and could not be decoded."""
+        """What is wrong with each image so far that could not be decoded."""
         return tuple(self._damaged.values())
 
     def _start(self, requests: Iterator[Request]) -> Iterator[Decoded]:
@@ -129,7 +129,7 @@ class ImageStream:
         for number in sorted(decoded.damaged.keys() - self._damaged.keys()):
             self._damaged[number] = decoded.damaged[number]
             logger.warning(
-                "%s; until then another image of its class stands in for it (%d so far)",
+                "%s; until then another image of its class takes its place (%d so far)",
                 decoded.damaged[number],
                 len(self._damaged),
             )
@@ -139,9 +139,9 @@ class ImageStream:
 
 @dataclass(frozen=True, eq=False)
 class _Shards:
-    """What a rank asks for. Apart from the stream, whose loader could not end its processes in a circle of references.
+    """The requests of a rank. The fields are those of `ImageStream`.
 
-    The fields are those of `ImageStream`.
+    The class is separate from the stream, since a cycle of references would keep the loader from ending its processes.
     """
 
     images: StreamedImages
@@ -153,7 +153,7 @@ class _Shards:
     world_size: int
 
     def requests_from(self, step: int) -> Iterator[Request]:
-        """This rank's shards of the global batches from `step` on, without an end."""
+        """This rank's shards of the global batches from `step` on, endlessly."""
         epoch, position = divmod(step, batches_per_epoch(len(self.images), self.batch_size, self._groups))
         mine = slice(*shard_of_rank(self.batch_size, self.norm_batch_size, self.rank, self.world_size))
         while True:
@@ -180,7 +180,7 @@ class _Shards:
 
 
 class _Requests(Iterable[Request]):
-    """Hands the loader what is to be decoded; it asks anew for each pass."""
+    """Gives the loader the requests to be decoded; it asks anew for each pass."""
 
     def __init__(self) -> None:
         self.waiting: Iterator[Request] = iter(())
@@ -192,7 +192,7 @@ class _Requests(Iterable[Request]):
 def _loader(
     decoder: ImageDecoder, requests: _Requests, images: StreamedImages, device: torch.device
 ) -> DataLoader[Decoded]:
-    """A loader whose processes live as long as it, started without copying this one's threads and connections."""
+    """A loader whose processes live as long as it does; they do not inherit this process's threads and connections."""
     num_processes = images.num_processes
     if num_processes is None:
         num_processes = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -212,7 +212,7 @@ def _loader(
         num_workers=num_processes,
         collate_fn=_as_it_is,
         pin_memory=device.type == "cuda",
-        generator=torch.Generator(),  # or the loader would draw from the global one
+        generator=torch.Generator(),  # without it the loader would draw from the global one
         **options,
     )
 

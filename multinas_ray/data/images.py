@@ -1,4 +1,4 @@
-"""Sets of images in memory, and the stratified choices that divide them."""
+"""Sets of images in memory, and their stratified division."""
 
 # n images, H height, W width, C channels
 
@@ -14,7 +14,7 @@ from multinas_ray.errors import ConfigError, DataError
 
 
 class Labelled(Protocol):
-    """Images that can be chosen from by their labels, decoded or not."""
+    """Labelled images, decoded or not, from which some can be selected."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -37,7 +37,7 @@ class ImageSet:
     """Labelled images of one size, in memory.
 
     Raises:
-        DataError: The arrays are not of this form, or their lengths differ.
+        DataError: The arrays do not have this form, or their lengths differ.
     """
 
     images: npt.NDArray[np.uint8]
@@ -47,30 +47,33 @@ class ImageSet:
     """(n,) class of each image, from 0."""
 
     def __post_init__(self) -> None:
-        """Check form and lengths."""
+        """Check the form and the lengths of the arrays."""
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
             raise DataError(
-                f"images must be uint8 of shape (n, H, W, C), not {self.images.dtype} of {self.images.shape}"
+                f"images must be uint8 of shape (n, H, W, C), got {self.images.dtype} of {self.images.shape}"
             )
         if self.labels.ndim != 1 or self.labels.dtype != np.int64:
-            raise DataError(f"labels must be int64 (n,), not {self.labels.dtype} of {self.labels.shape}")
+            raise DataError(f"labels must be int64 (n,), got {self.labels.dtype} of {self.labels.shape}")
         if len(self.images) != len(self.labels):
-            raise DataError(f"{len(self.images)} images do not match {len(self.labels)} labels")
+            raise DataError(
+                f"there must be a label for each image, got {len(self.images)} images and {len(self.labels)} labels: "
+                "check the source"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def select(self, index: npt.NDArray[np.int64]) -> "ImageSet":
-        """Return a copy that holds the images at `index`, in its order."""
+        """Return a copy with the images at `index`, in its order."""
         return ImageSet(np.ascontiguousarray(self.images[index]), self.labels[index])
 
     def join(self, other: "ImageSet") -> "ImageSet":
-        """Return a copy that holds these images, then the others."""
+        """Return a copy with these images, then the others."""
         return ImageSet(np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels]))
 
 
 Images = ImageSet | StreamedImages
-"""In memory, or read and decoded when they are needed: `open_stream` serves both."""
+"""Images in memory, or images that are read and decoded when they are needed; `open_stream` opens both."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +81,16 @@ class DataSplits:
     """The three disjoint sets of a run and what a network needs to know about them."""
 
     train: Images
-    """Weights learn from these."""
+    """Images on which weights are trained."""
 
     validation: Images
-    """Architectures are judged by these."""
+    """Images on which architectures are judged."""
 
     test: Images
-    """Touched only at the end."""
+    """Images that are used only at the end."""
 
     mean: tuple[float, ...]
-    """(C,) mean of the training pixels per channel, pixels scaled to 0..1; ImageNet's where images stay encoded."""
+    """(C,) mean of the training pixels per channel, with pixels scaled to 0..1; ImageNet's if images stay encoded."""
 
     std: tuple[float, ...]
     """(C,) standard deviation of the same."""
@@ -99,11 +102,11 @@ class DataSplits:
     """(C, H, W)."""
 
     skipped_files: tuple[str, ...] = ()
-    """Files that could not be decoded and are in none of the sets; not known ahead where images stay encoded."""
+    """Files that could not be decoded and are in none of the sets; not known in advance if images stay encoded."""
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Number of classes."""
         return len(self.class_names)
 
 
@@ -117,8 +120,8 @@ def stratified_choice(
 
     Args:
         labels: (n,) class of each image.
-        num_chosen: How many to choose, 0..n.
-        rng: Source of the choice; classes draw from it in rising order.
+        num_chosen: Number of images to choose, 0..n.
+        rng: Generator of the choice; classes draw from it in rising order.
 
     Returns:
         (num_chosen,) rising positions in `labels`.
@@ -141,10 +144,10 @@ def divide(image_set: LabelledT, fraction: float, rng: np.random.Generator) -> t
     Args:
         image_set: The images to divide.
         fraction: Share of the second part, above 0 and below 1.
-        rng: Source of the choice.
+        rng: Generator of the choice.
 
     Returns:
-        The rest, and the `fraction`; each keeps the order of the original.
+        The rest, then the part of size `fraction`; both keep the order of the original.
 
     Raises:
         DataError: One of the parts would be empty.
@@ -152,8 +155,8 @@ def divide(image_set: LabelledT, fraction: float, rng: np.random.Generator) -> t
     num_chosen = round(len(image_set) * fraction)
     if not 0 < num_chosen < len(image_set):
         raise DataError(
-            f"{len(image_set)} images cannot be divided with a fraction of {fraction}: one part would be "
-            "empty; use more images or a fraction nearer 0.5"
+            f"both parts of a division must have images, got {len(image_set)} images and a fraction of {fraction}: "
+            "use more images or a fraction nearer 0.5"
         )
     chosen = stratified_choice(image_set.labels, num_chosen, rng)
     is_chosen = np.zeros(len(image_set), dtype=bool)
@@ -165,14 +168,14 @@ def limit_training(training: LabelledT, config: DataConfig, num_classes: int) ->
     """Keep `config.max_train_images` training images, the same share of each class.
 
     Raises:
-        ConfigError: That leaves less than two images a class.
+        ConfigError: That leaves fewer than two images per class.
     """
     if config.max_train_images is None or config.max_train_images >= len(training):
         return training
     if config.max_train_images < 2 * num_classes:
         raise ConfigError(
             f"max_train_images must be at least {2 * num_classes} here, two for each of "
-            f"{num_classes} classes, not {config.max_train_images}"
+            f"{num_classes} classes, got {config.max_train_images}"
         )
     rng = np.random.default_rng((config.split_seed, 1))
     return training.select(stratified_choice(training.labels, config.max_train_images, rng))
@@ -188,7 +191,7 @@ def divide_training(training: LabelledT, config: DataConfig) -> tuple[LabelledT,
 
 
 def channel_statistics(images: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel, exact: from each channel's histogram of 256 values.
+    """Exact mean and standard deviation per channel, from each channel's histogram of 256 values.
 
     Args:
         images: (n, H, W, C) pixels.
@@ -208,7 +211,7 @@ def channel_statistics(images: npt.NDArray[np.uint8]) -> tuple[tuple[float, ...]
         stds.append(float(np.sqrt(share @ (values - mean) ** 2)))
     if min(stds) == 0:
         raise DataError(
-            f"channel {stds.index(0)} has the same value in every training image and cannot be normalised; "
+            f"channel {stds.index(0)} has the same value in every training image and cannot be normalised: "
             "check the images"
         )
     return tuple(means), tuple(stds)

@@ -1,4 +1,4 @@
-"""From a source's training and test images, decoded in memory, to the three sets of a run."""
+"""Making the three sets of a run from a source's training and test images, decoded in memory."""
 
 # n images, H height, W width, C channels
 
@@ -16,9 +16,9 @@ _RESIZE_CHUNK = 4096
 def splits_in_memory(
     config: DataConfig, training: ImageSet, test: ImageSet, class_names: tuple[str, ...]
 ) -> DataSplits:
-    """Scale the images, and draw the validation images out of the training images, stratified by class.
+    """Scale the images, and draw the validation images from the training images, stratified by class.
 
-    The draw depends on `config.split_seed` alone; no global random state is read or changed.
+    The draw depends only on `config.split_seed`; no global random state is read or changed.
 
     Args:
         config: Size and splits.
@@ -45,9 +45,11 @@ def splits_in_memory(
 def _scale_down(image_set: ImageSet, size: int) -> ImageSet:
     height, width = image_set.images.shape[1:3]
     if height != width:
-        raise ConfigError(f"image_size needs square images, these are {height}x{width}: leave image_size=None")
+        raise ConfigError(
+            f"images must be square to be scaled by image_size, got {height}x{width}: leave image_size=None"
+        )
     if size > height:
-        raise ConfigError(f"image_size only scales down: {size} is above the images' own {height}")
+        raise ConfigError(f"image_size must be at most the images' own {height}, got {size}: lower it")
     if size == height:
         return image_set
     chunks = []

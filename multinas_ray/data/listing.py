@@ -1,4 +1,4 @@
-"""Images that stay encoded, as a source lists them, and their division into the three sets of a run."""
+"""The list of a source's encoded images, and its division into the three sets of a run."""
 
 # n images
 
@@ -12,21 +12,21 @@ from multinas_ray.data.images import divide, divide_training, limit_training
 from multinas_ray.errors import DataError
 
 TEST_FRACTION, _TEST_SEED = 0.2, 0
-"""Share of a listing without splits that becomes its test images [ours], the same for every `split_seed`."""
+"""Share of the images that become test images if the source makes no splits [ours]; the same for every `split_seed`."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageListing:
-    """The images of a source that stay encoded, by the splits that the source makes."""
+    """The encoded images of a source, by the splits that the source makes."""
 
     train: Encoded
-    """All images where the source makes no splits."""
+    """Training images; all images if the source makes no splits."""
 
     validation: Encoded | None
-    """Images to judge architectures on; None: to be drawn out of `train`."""
+    """Images on which architectures are judged; None: they are drawn from `train`."""
 
     test: Encoded | None
-    """Images for the end; None: to be drawn out of `train`."""
+    """Images that are used only at the end; None: they are drawn from `train`."""
 
     class_names: tuple[str, ...]
     """Names of the classes, sorted; their positions are the labels."""
@@ -37,7 +37,7 @@ def split_listing(listing: ImageListing, config: DataConfig) -> tuple[Encoded, E
 
     Raises:
         DataError: A class would have no training image.
-        ConfigError: `max_train_images` leaves less than two images a class.
+        ConfigError: `max_train_images` leaves fewer than two images per class.
     """
     train, test = listing.train, listing.test
     if test is None:
@@ -49,7 +49,8 @@ def split_listing(listing: ImageListing, config: DataConfig) -> tuple[Encoded, E
     counts = np.bincount(train.labels, minlength=len(listing.class_names))
     if counts.min() == 0:
         raise DataError(
-            f"class {listing.class_names[int(counts.argmin())]!r} would have no training image after the splits: give "
-            f"each class more images, or set a validation_fraction below {config.validation_fraction}"
+            "each class must have a training image after the splits, class "
+            f"{listing.class_names[int(counts.argmin())]!r} would have none: give each class more images, or set a "
+            f"validation_fraction below {config.validation_fraction}"
         )
     return train, validation, test

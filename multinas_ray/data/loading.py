@@ -1,4 +1,4 @@
-"""From a `DataConfig` to three disjoint image sets, by the source that it names."""
+"""Loading three disjoint image sets from the source that a `DataConfig` names."""
 
 from multinas_ray.data.augmentation import Variation
 from multinas_ray.data.config import DataConfig
@@ -17,11 +17,11 @@ def load_splits(config: DataConfig) -> DataSplits:
 
 
 def inspect_data(config: DataConfig) -> DataFacts:
-    """Find out size, channels, classes and splits of the images; of files only the headers of some are read.
+    """Determine size, channels, classes and splits of the images; only the headers of some files are read.
 
     Raises:
-        DataError: The images cannot be used; the message names what is wrong and the remedy.
-        ConfigError: `max_train_images` leaves less than two images a class.
+        DataError: The images cannot be used; the message says what is wrong and names the remedy.
+        ConfigError: `max_train_images` leaves fewer than two images per class.
     """
     return config.reader.inspect(config)
 
@@ -29,12 +29,12 @@ def inspect_data(config: DataConfig) -> DataFacts:
 def standard_augmentation(config: DataConfig, image_size: int | None = None) -> Variation:
     """Return the customary augmentation of a source.
 
-    Images that stay encoded: a crop of random size and form, and flip.
-    Photos: crop from a border of 4 pixels at 32x32 (in proportion for other sizes, at least 1) and flip.
-    Digits: a border of 1 pixel and no flip, since a mirrored digit is another sign.
+    Images that stay encoded: a crop of random size and aspect ratio, and a flip.
+    Photos: a crop from a border of 4 pixels at 32x32 (in proportion for other sizes, at least 1), and a flip.
+    Digits: a border of 1 pixel and no flip, since a mirrored digit is a different character.
 
     Args:
         config: The source; `horizontal_flip=False` leaves the flip out.
-        image_size: Height of the images where the config leaves it to the data.
+        image_size: Height of the images, used if the config does not set one.
     """
     return config.reader.augmentation(config, image_size)

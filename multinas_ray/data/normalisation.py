@@ -1,4 +1,4 @@
-"""Pixels 0..255 to what a network takes, on the device."""
+"""Normalisation of pixels 0..255 for a network, on the device."""
 
 # B images, H height, W width, C channels
 
@@ -34,7 +34,10 @@ class Normalisation:
         channels_last: bool,
     ) -> None:
         if len(mean) != num_channels or len(std) != num_channels or min(std) <= 0:
-            raise DataError(f"mean and std need {num_channels} values, std above 0: mean={mean}, std={std}")
+            raise DataError(
+                f"mean and std must have {num_channels} values each, with std above 0, got mean={mean}, std={std}: "
+                "check the source"
+            )
         # (pixel / 255 - mean) / std = shift + pixel * scale
         self._scale = to_device((1 / (255 * np.asarray(std))).astype(np.float32), device)
         self._shift = to_device((-np.asarray(mean) / np.asarray(std)).astype(np.float32), device)
@@ -45,7 +48,7 @@ class Normalisation:
 
         Args:
             pixels: (B, H, W, C) uint8.
-            inside: (B, H, W, 1) bool, False for border, which becomes 0; None: there is none.
+            inside: (B, H, W, 1) bool, False for pixels of a border, which become 0; None: there is no border.
 
         Returns:
             (B, C, H, W) float32.
@@ -56,14 +59,14 @@ class Normalisation:
         images = rows.view(-1, height, width, channels)
         if inside is not None:
             images.masked_fill_(~inside, 0.0)
-        images = images.permute(0, 3, 1, 2)  # a (B, H, W, C) block seen as NCHW is channels_last already
+        images = images.permute(0, 3, 1, 2)  # a (B, H, W, C) array viewed as NCHW is already channels_last
         return images if self._channels_last else images.contiguous()
 
 
 def to_device(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]], device: torch.device) -> torch.Tensor:
-    """Copy an array to the device; the CPU shares the array's own memory where it can."""
+    """Copy an array to the device; on the CPU, the array's own memory is shared if possible."""
     tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
     if device.type == "cuda":
-        # pinned, so that the copy of a new epoch does not make the host wait for the kernels in flight
+        # pinned, so that copying a new epoch does not make the host wait for running kernels
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -1,4 +1,4 @@
-"""The order of an epoch: which image stands where in which batch, the same for any number of ranks and processes."""
+"""The order of an epoch: the place of each image in the batches, the same for any number of ranks and processes."""
 
 # n images, B images of the global batch, G normalisation groups of a batch
 
@@ -6,19 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_STRANDS = 8
-"""Decoding processes of a rank that can each read pieces of their own, if their number divides it [ours]."""
+"""Up to so many decoding processes of a rank can each read their own pieces, if their number divides it [ours]."""
 _LEAST_STEPS = 50  # of a strand: less than 1 batch in 50 is lost by cutting an epoch into strands
 _WINDOW = 256  # images of neighbouring pieces that are mixed in a strand [ours]
 
 
 def batches_per_epoch(num_images: int, batch_size: int, groups: npt.NDArray[np.int64] | None) -> int:
-    """Batches of `epoch_order`."""
+    """Number of batches that `epoch_order` returns."""
     strands = 1 if groups is None else num_strands(num_images, batch_size)
     return num_images // (strands * batch_size) * strands
 
 
 def num_strands(num_images: int, batch_size: int) -> int:
-    """Strands that an epoch of images in pieces is cut into: batch b is of strand b modulo this."""
+    """Number of strands into which an epoch of images in pieces is cut; batch b is of strand b modulo this number."""
     return max(1, min(MOST_STRANDS, num_images // (_LEAST_STEPS * batch_size)))
 
 
@@ -32,20 +32,20 @@ def epoch_order(
 ) -> npt.NDArray[np.int64]:
     """Shuffle an epoch.
 
-    Images that are read one by one come in the order of a permutation. Those that are read in pieces (`groups`) come
+    Images that are read one by one come in the order of a permutation. Images that are read in pieces (`groups`) come
     from neighbouring pieces: the pieces are permuted and cut into equal parts, one for each normalisation group and
-    strand, and images are mixed within a part. So a rank, which holds whole normalisation groups, reads its own pieces
-    only, and so does each of its processes, while the batches depend on neither's number [ours].
+    strand, and images are mixed within a part. A rank has whole normalisation groups, so it reads only pieces of its
+    own, and so does each of its processes, while the batches do not depend on the numbers of either [ours].
 
     Args:
         groups: (n,) the piece of each image, or None.
         num_images: n.
         batch_size: B, images of the global batch.
         norm_batch_size: Images of a normalisation group; divides B.
-        rng: Source of the order.
+        rng: Generator of the order.
 
     Returns:
-        (batches, B) images; no image comes twice, and less than MOST_STRANDS * B are left out.
+        (batches, B) images; no image occurs twice, and fewer than MOST_STRANDS * B are left out.
     """
     count = batches_per_epoch(num_images, batch_size, groups)
     if groups is None:

@@ -1,7 +1,7 @@
-"""A tree of images as Parquet files, on a disk or in an object store: written once, read in pieces.
+"""A tree of images as Parquet files, on a disk or in an object store: written once and read in pieces.
 
-`index.parquet` has a row for each image: split, name, label, and where it is (file, row group, row). The other files
-hold the images as they were encoded, mixed, in row groups that are read in one request each.
+`index.parquet` has a row for each image: its split, name, label, and place (file, row group, row). The other files have
+the encoded images in mixed order, in row groups that are read in one request each.
 """
 
 # n images
@@ -38,11 +38,11 @@ from multinas_ray.storage import (
 INDEX_FILE = "index.parquet"
 SHARDS_VERSION = "1"
 _CLASSES, _VERSION = b"multinas_ray.class_names", b"multinas_ray.shards_version"
-_CLASS_SEPARATOR = "/"  # in no folder's name
+_CLASS_SEPARATOR = "/"  # no folder name contains it
 _SPLITS = ("train", "validation", "test")
 _READERS = 16
 _OPEN_FILES = 64
-_KEPT_BYTES = 512 * 2**20  # of the pieces that a process has read
+_KEPT_BYTES = 512 * 2**20  # of the last pieces that a process has read
 _INDEX_SCHEMA = pa.schema(
     [
         ("split", pa.dictionary(pa.int8(), pa.string())),
@@ -56,7 +56,7 @@ _INDEX_SCHEMA = pa.schema(
 
 
 class PieceReader:
-    """Reads images from row groups and keeps the last ones; a process that it is sent to starts without any.
+    """Reads images from row groups and keeps the last groups in memory. A pickled copy starts without any.
 
     Args:
         place: The folder of the files.
@@ -109,13 +109,13 @@ class PieceReader:
 
 @dataclass(frozen=True, eq=False)
 class ImageShards:
-    """Labelled images in Parquet files, read in pieces of some dozen."""
+    """Labelled images in Parquet files, read in pieces of a few dozen."""
 
     reader: PieceReader
     """Reads them."""
 
     names: npt.NDArray[np.bytes_]
-    """(n,) their files' names in the tree they come from."""
+    """(n,) names of their files in the original tree."""
 
     labels: npt.NDArray[np.int64]
     """(n,) class of each image, from 0."""
@@ -142,7 +142,7 @@ class ImageShards:
         """Return the encoded image `index`.
 
         Raises:
-            RunError: The file that holds it cannot be read.
+            RunError: The file of the image cannot be read.
         """
         return self.reader.read(*self.where[index].tolist())
 
@@ -157,17 +157,17 @@ class ImageShards:
 
 
 def scan_images(path: str) -> ImageListing:
-    """List the images at a path: those of shards where it has an index, else those of a tree of files.
+    """List the images at a path: those of shards if it has an index, otherwise those of a tree of files.
 
     Raises:
-        DataError: There is neither, or it cannot be used; the message says what is wrong.
+        DataError: There are neither shards nor a tree, or they cannot be used; the message says what is wrong.
     """
     place = resolve(path)
     if not exists(place.join(INDEX_FILE)):
         if not place.is_local:
             raise DataError(
-                f"{place} has no {INDEX_FILE}: write the images there with write_image_shards (a tree of files is "
-                "read from disks only), or its writing has not ended"
+                f"images in an object store must be shards, {place} has no {INDEX_FILE}: write them with "
+                "write_image_shards, or wait until it has finished"
             )
         return scan_tree(place.path)
     return _scan_shards(place)
@@ -180,7 +180,7 @@ def _scan_shards(place: Location) -> ImageListing:
         raise DataError(f"{error}, or write the shards again") from error
     metadata = index.schema.metadata or {}
     if metadata.get(_VERSION) != SHARDS_VERSION.encode():
-        raise DataError(f"{INDEX_FILE} in {place} is not of version {SHARDS_VERSION}: write the shards again")
+        raise DataError(f"{INDEX_FILE} in {place} must have version {SHARDS_VERSION}: write the shards again")
     reader, of_split = PieceReader(place), np.asarray(index["split"].cast(pa.string()))
     names = np.array([os.fsencode(name) for name in index["name"].to_pylist()])
     where = np.stack([np.asarray(index[column]) for column in ("file", "row_group", "row")], axis=1)
@@ -194,36 +194,36 @@ def _scan_shards(place: Location) -> ImageListing:
 
 
 def shard_name(file: int) -> str:
-    """Name of the file of this number."""
+    """Name of the file with this number."""
     return f"images-{file:05d}.parquet"
 
 
 def write_image_shards(
     folder: str, destination: str, *, images_per_file: int = 8192, images_per_group: int = 64, seed: int = 0
 ) -> int:
-    """Write a tree of image files as Parquet files, each split's images mixed, without decoding them.
+    """Write a tree of image files as Parquet files, without decoding them; the images of each split are mixed.
 
     Args:
         folder: The tree, see `tree.scan_tree`.
         destination: Folder without shards: a local path or a URI such as s3://bucket/folder.
-        images_per_file: Most images of one file; 8,192 of ImageNet's are about 900 MB.
-        images_per_group: Images that are read in one piece [ours]; 64 of ImageNet's are about 7 MB.
-        seed: Of the mixing.
+        images_per_file: Largest number of images in one file; 8,192 images of ImageNet are about 900 MB.
+        images_per_group: Images that are read in one piece [ours]; 64 images of ImageNet are about 7 MB.
+        seed: Seed of the mixing.
 
     Returns:
-        How many images were written.
+        Number of images written.
 
     Raises:
-        ConfigError: A number is below 1, or the destination holds shards.
+        ConfigError: A number is below 1, or the destination has shards already.
         DataError: The tree cannot be used, or a file cannot be read.
     """
     if min(images_per_file, images_per_group) < 1:
         raise ConfigError(
-            f"images_per_file and images_per_group must be at least 1, not {images_per_file} and {images_per_group}"
+            f"images_per_file and images_per_group must be at least 1, got {images_per_file} and {images_per_group}"
         )
     tree, place = scan_tree(folder), resolve(destination)
     if exists(place.join(INDEX_FILE)):
-        raise ConfigError(f"{place} holds image shards already: choose another folder, or delete them")
+        raise ConfigError(f"{place} has image shards already: choose another folder, or delete them")
     make_folder(place)
     parts = {split: part for split in _SPLITS if (part := getattr(tree, split)) is not None}
     rows: list[pa.Table] = []
@@ -241,12 +241,12 @@ def write_image_shards(
                 file += 1
     metadata = {_VERSION: SHARDS_VERSION, _CLASSES: _CLASS_SEPARATOR.join(tree.class_names).encode()}
     index = pa.concat_tables(rows).replace_schema_metadata(metadata)
-    write_parquet(place.join(INDEX_FILE), index)  # last: only whole shards have an index
+    write_parquet(place.join(INDEX_FILE), index)  # written last, so that only complete shards have an index
     return total
 
 
 def _write_file(file: Location, images: Encoded, chosen: npt.NDArray[np.int64], images_per_group: int) -> Iterator[int]:
-    """Write one file, a row group at a time; yields the images of each when it is written."""
+    """Write one file group by group; yields the number of images of each row group when it is written."""
     schema = pa.schema([("image", pa.binary()), ("label", pa.int64())])
 
     def content(number: int) -> bytes:
@@ -267,7 +267,7 @@ def _write_file(file: Location, images: Encoded, chosen: npt.NDArray[np.int64], 
 
 
 def _relative(name: str, folder: str) -> str:
-    """A file's name below the tree's root; Arrow's strings take no bytes that are not UTF-8."""
+    """A file's name below the tree's root, in UTF-8, which Arrow's strings require."""
     return str(Path(name).relative_to(folder)).encode("utf-8", "replace").decode()
 
 

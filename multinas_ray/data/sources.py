@@ -1,4 +1,4 @@
-"""Where images come from: the extension point of data sources."""
+"""The extension point for data sources, from which images come."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ _sources: Registry[type[DataSource]] = Registry(
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a search needs to know of images before they are decoded."""
+    """Facts about the images that a search needs before they are decoded."""
 
     image_shape: tuple[int, int, int]
-    """(C, H, W) that the images will have."""
+    """(C, H, W) of the decoded images."""
 
     class_names: tuple[str, ...]
     """Name of each label."""
 
     num_train: int
-    """Training images, the validation images left out."""
+    """Number of training images, without the validation images."""
 
     num_validation: int
-    """Images that architectures are judged on."""
+    """Number of images on which architectures are judged."""
 
     num_test: int
-    """Images for the end."""
+    """Number of images that are used only at the end."""
 
 
 class DataSource(ABC):
     """A source of images with its settings.
 
-    One of one's own is a frozen dataclass under two more decorators:
+    A source of your own is a frozen dataclass under two more decorators:
 
         @register_source
         @checked
@@ -62,15 +62,16 @@ class DataSource(ABC):
             def load(self, config):
                 return splits_in_memory(config, training, test, class_names)
 
-    `DataConfig(source="mine", path="...", source_options={"shade": 0.5})` then makes it. A source takes those of the
-    settings `path`, `strict`, `in_memory`, `decode_processes` and `download` of a `DataConfig` that it has fields for,
-    and its other fields as `source_options`. Nothing but these fields and the `DataConfig` decides what is loaded.
+    `DataConfig(source="mine", path="...", source_options={"shade": 0.5})` then makes it. Of the settings `path`,
+    `strict`, `in_memory`, `decode_processes` and `download` of a `DataConfig`, a source takes those for which it has
+    fields; its other fields are given as `source_options`. What is loaded must depend only on these fields and on the
+    `DataConfig`.
     """
 
     kind: ClassVar[str]
     """Name of the source in settings and records."""
     machine_options: ClassVar[frozenset[str]] = frozenset()
-    """Names of those source options that say how images are read, not which: a resumed run may change them."""
+    """Names of the source options that do not affect which images are loaded, so that a resumed run may change them."""
 
     @abstractmethod
     def load(self, config: DataConfig) -> DataSplits:
@@ -90,14 +91,14 @@ class DataSource(ABC):
 
         Args:
             config: `horizontal_flip=False` leaves the flip out.
-            image_size: Height of the images where the config leaves it to the data.
+            image_size: Height of the images, used if the config does not set one.
         """
 
     def inspect(self, config: DataConfig) -> DataFacts:
-        """Find out what the images will be; from the loaded images, unless a source knows a cheaper way.
+        """Determine the facts about the images: from the loaded images, unless a source has a cheaper way.
 
         Raises:
-            DataError, ConfigError: As `load`.
+            DataError, ConfigError: As in `load`.
         """
         splits = self.load(config)
         sizes = (len(splits.train), len(splits.validation), len(splits.test))
@@ -105,7 +106,7 @@ class DataSource(ABC):
 
 
 def register_source(source: SourceClass) -> SourceClass:
-    """Make a data source known by its `kind`, the `source` of a `DataConfig`; use it as a decorator.
+    """Register a data source under its `kind`, which is the `source` of a `DataConfig`; use it as a decorator.
 
     Returns:
         The class, unchanged.
@@ -118,7 +119,7 @@ def register_source(source: SourceClass) -> SourceClass:
 
 
 def source_class(name: str) -> type[DataSource]:
-    """Return the data source of a name.
+    """Return the data source with this name.
 
     Raises:
         ConfigError: No source of this name is registered.

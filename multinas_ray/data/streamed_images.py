@@ -1,4 +1,4 @@
-"""What the decoding processes run: from a request for a batch to its pixels. Small: each process imports it."""
+"""The work of the decoding processes: from a request for a batch to its pixels. Each of them imports this module."""
 
 # n images of the set, B images of a batch, S height and width, C channels
 
@@ -18,19 +18,20 @@ from multinas_ray.errors import DataError
 
 CHANNELS = 3
 _RESIZE_RATIO = 256 / 224
-"""Shorter side before the middle is cut out, over the network's size: that of torchvision's references for ImageNet."""
+"""Shorter side before the middle is cut out, divided by the network's size, as in torchvision's references for
+ImageNet."""
 _STREAM = 2  # keeps these draws apart from the epoch's permutation, which uses the key (seed, epoch)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResizedCrop:
-    """Random variation of photos: a part of the image, of random size and form, scaled to the network's size.
+    """Random variation of photos: a part of the image, of random size and aspect ratio, scaled to the network's size.
 
-    torchvision's RandomResizedCrop and RandomHorizontalFlip, drawn from (seed, epoch, image) only.
+    It is torchvision's RandomResizedCrop and RandomHorizontalFlip, where draws depend only on (seed, epoch, image).
     """
 
     least_area: float = 0.08
-    """Smallest share of the image's area that a crop keeps; 0.08 is the custom for ImageNet."""
+    """Smallest share of the image's area that a crop keeps; 0.08 is customary for ImageNet."""
 
     horizontal_flip: bool = True
     """Mirror every second image, on average."""
@@ -42,7 +43,7 @@ class ResizedCrop:
 
 
 def evaluation_transform(image_size: int) -> v2.Transform:
-    """Scale the shorter side to image_size * 256 / 224 and cut the middle out, as torchvision's references do."""
+    """Scale the shorter side to image_size * 256 / 224 and cut out the middle, as torchvision's references do."""
     return v2.Compose([v2.Resize(round(image_size * _RESIZE_RATIO), antialias=True), v2.CenterCrop(image_size)])
 
 
@@ -51,17 +52,18 @@ class StreamedImages:
     """A set of images that stay encoded, on a disk or in an object store."""
 
     encoded: Encoded
-    """Where they are."""
+    """The encoded images."""
 
     image_size: int
-    """S, height and width that they are scaled to."""
+    """S, the height and width to which they are scaled."""
 
     strict: bool = False
-    """Stop at an image that cannot be decoded. False: name it in the log and let the next one of its class that can
-    be decoded stand in for it, so that batches keep their size and do not depend on who meets it [ours]."""
+    """Stop at an image that cannot be decoded. If False, it is named in the log and replaced by the next image of its
+    class that can be decoded, so that batches keep their size and do not depend on the process that finds it [ours]."""
 
     num_processes: int | None = None
-    """Processes that decode, for each stream; 0: the calling one; None: this machine's cores shared by its ranks."""
+    """Number of decoding processes of each stream; 0: the calling process decodes; None: this machine's cores are
+    shared by its ranks."""
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:
@@ -84,9 +86,9 @@ class Request(NamedTuple):
     """A batch to decode."""
 
     numbers: npt.NDArray[np.int64]
-    """(B,) images, by their places in the set."""
+    """(B,) images, by their positions in the set."""
     epoch: int | None
-    """Which their variation is drawn for; None: no variation."""
+    """The epoch for which their variation is drawn; None: no variation."""
 
 
 class Decoded(NamedTuple):
@@ -99,7 +101,7 @@ class Decoded(NamedTuple):
     damaged: dict[int, str]
     """Images that cannot be decoded and what is wrong with each."""
     failure: str | None
-    """Why the batch could not be made."""
+    """Why the batch could not be made; None if it was made."""
 
 
 class ImageDecoder(Dataset[Decoded]):
@@ -108,7 +110,7 @@ class ImageDecoder(Dataset[Decoded]):
     Args:
         images: The images.
         augment: Random variation, or None.
-        seed: Of the variation.
+        seed: Seed of the variation.
     """
 
     def __init__(self, images: StreamedImages, augment: ResizedCrop | None, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""A tree of image files, a folder for each class: what is there, found without opening an image."""
+"""A tree of image files with a folder for each class, listed without opening an image."""
 
 # n files
 
@@ -24,16 +24,16 @@ SPLIT_FOLDERS = {
     "test": "test",
 }
 """Folder names that stand for a split and not for a class."""
-_SCAN_THREADS = 16  # a shared disk answers many questions at once
+_SCAN_THREADS = 16  # a shared disk answers many requests at once
 _NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Labelled image files, not opened; a million of them take some 50 MB."""
+    """Labelled image files that are not opened yet; a million of them take about 50 MB."""
 
     root: str
-    """Folder that all names are relative to."""
+    """Folder to which all names are relative."""
 
     names: npt.NDArray[np.bytes_]
     """(n,) paths below `root`, in the file system's encoding."""
@@ -56,7 +56,7 @@ class ImageFiles:
         """Return the content of file `index`.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The file cannot be read.
         """
         return Path(self.name(index)).read_bytes()
 
@@ -73,10 +73,10 @@ class ImageFiles:
 def scan_tree(path: str) -> ImageListing:
     """List a tree's files.
 
-    Three forms are known: `train/<class>/*` with `val` or `test` beside it, whose images are then the test images;
-    with both, `val` judges architectures [ours]; or `<class>/*` alone. `valid`, `validation` and `training` are
-    other names. Images lie anywhere below their class's folder; hidden files and other kinds of files are passed
-    over, and so is a `test` folder without class folders, as ImageNet has it.
+    A tree may have three forms: `train/<class>/*` with `val` or `test` beside it, whose images are then the test
+    images; `train`, `val` and `test`, where architectures are judged on `val` [ours]; or `<class>/*` alone. `valid`,
+    `validation` and `training` are accepted as other names. Images may be anywhere below their class's folder. Hidden
+    files and other kinds of files are ignored, and so is a `test` folder without class folders, as ImageNet has one.
 
     Raises:
         DataError: There is no such tree, a folder cannot be read, a class has too few images, or splits differ in
@@ -95,20 +95,20 @@ def scan_tree(path: str) -> ImageListing:
     for split, folder in splits.items():
         _check_classes(folder, class_names, splits["train"])
         files[split] = _list_files(root, folder, class_names, least=2 if split == "train" else 1)
-    if "test" not in files:  # the usual pair: the second folder is for the end
+    if "test" not in files:  # if there are only two splits, the second one has the test images
         return ImageListing(files["train"], None, files.get("validation"), class_names)
     return ImageListing(files["train"], files.get("validation"), files["test"], class_names)
 
 
 def _split_folders(root: Path, folders: Sequence[Path]) -> dict[str, Path]:
-    """The folders that stand for splits, training first; none where the folders are classes."""
+    """The folders that are splits, training first; none if the folders are classes."""
     splits: dict[str, Path] = {}
     for folder in folders:
         split = SPLIT_FOLDERS.get(folder.name.lower())
         if split == "test" and not _subfolders(folder):
             continue  # images without labels
         if split is not None and split in splits:
-            raise DataError(f"{splits[split]} and {folder} stand for the same split: keep one of them")
+            raise DataError(f"{splits[split]} and {folder} are names of the same split: keep one of them")
         if split is not None:
             splits[split] = folder
     if "train" in splits:
@@ -121,8 +121,8 @@ def _split_folders(root: Path, folders: Sequence[Path]) -> dict[str, Path]:
 def _class_names(folder: Path, folders: Sequence[Path]) -> tuple[str, ...]:
     if len(folders) < 2:
         raise DataError(
-            f"{folder} needs a folder for each of two or more classes, it has {len(folders)} folder(s): "
-            "put each class's images into a folder of its name"
+            f"{folder} must have a folder for each of at least two classes, it has {len(folders)} folder(s): "
+            "put the images of each class into a folder with its name"
         )
     return tuple(each.name for each in folders)
 
@@ -135,7 +135,7 @@ def _check_classes(folder: Path, class_names: tuple[str, ...], train_folder: Pat
     ):
         if names:
             raise DataError(
-                f"{train_folder} and {folder} must have the same classes; {where} lacks {_some(names)}: "
+                f"{train_folder} and {folder} must have the same classes, {where} lacks {_some(names)}: "
                 "add the folders, or move the others away"
             )
 
@@ -145,10 +145,10 @@ def _list_files(root: Path, folder: Path, class_names: tuple[str, ...], *, least
         listed = list(pool.map(lambda name: sorted(_image_names(root, folder / name)), class_names))
     for name, files in zip(class_names, listed, strict=True):
         if len(files) < least:
-            has = f"has {len(files)}" if files else "has no"
+            has = f"has {len(files)}" if files else "has none"
             raise DataError(
-                f"the class folder {folder / name} {has} image(s) ({', '.join(IMG_EXTENSIONS)}): it needs {least} or "
-                "more; add images, or remove the folder"
+                f"a class folder must have at least {least} image(s) ({', '.join(IMG_EXTENSIONS)}), {folder / name} "
+                f"{has}: add images, or remove the folder"
             )
     labels = np.repeat(np.arange(len(class_names)), [len(files) for files in listed])
     return ImageFiles(str(root), np.array([name for files in listed for name in files]), labels.astype(np.int64))

@@ -1,4 +1,4 @@
-"""Images in tar files as WebDataset lays them out: the files of one sample side by side, under one key."""
+"""Images in tar files with WebDataset's layout: the files of one sample side by side, under one key."""
 
 # n images, F tar files
 
@@ -22,7 +22,7 @@ from multinas_ray.settings import checked
 from multinas_ray.storage import resolve
 
 CLASSES_FILE = "classes.txt"
-"""Names of the classes whose labels are numbers, one a line from 0, beside the tar files."""
+"""File beside the tar files with the names of classes whose labels are numbers, one per line, from 0."""
 
 
 @register_source
@@ -31,11 +31,11 @@ CLASSES_FILE = "classes.txt"
 class WebDatasetSource(EncodedSource):
     """A folder of uncompressed tar files, as the library webdataset writes and reads them.
 
-    In a tar file `<key>.jpg` (or another extension of images) and `<key>.cls` make a sample; `.cls` holds its label as
-    text, a whole number or a name. The split of a tar file is told by its folder or by the start of its name, as in
-    `val/000000.tar` and `train-000000.tar`; `valid`, `validation` and `training` are other names. Where no name tells
-    a split, all are training images. The splits mean what they mean for a tree of files, see `tree.scan_tree`. Images
-    are read where they lie, so the tar files must be on a disk or mounted.
+    In a tar file, `<key>.jpg` (or another image extension) and `<key>.cls` make a sample; `.cls` has its label as
+    text, a whole number or a name. The split of a tar file is taken from its folder or from the start of its name, as
+    in `val/000000.tar` and `train-000000.tar`; `valid`, `validation` and `training` are accepted as other names. If no
+    name has a split, all images are training images. The splits have the same meaning as for a tree of files, see
+    `tree.scan_tree`. Images are read in place, so the tar files must be on a disk or mounted.
     """
 
     kind: ClassVar[str] = "webdataset"
@@ -48,25 +48,25 @@ class WebDatasetSource(EncodedSource):
 
         Raises:
             ConfigError: The path is a URI.
-            DataError: There are no tar files, one cannot be read, or an image has no label or one of no class.
+            DataError: There are no tar files, one cannot be read, or an image has no label or an unknown one.
         """
         place = resolve(self.path)
         if not place.is_local:
-            raise ConfigError(f"tar files are read from a disk, not from {place}; mount the bucket or copy them")
+            raise ConfigError(f"tar files must be on a disk, got {place}: mount the bucket or copy them")
         folder = Path(place)
         files_of = _tar_files(folder)
         files = tuple(file for each in files_of.values() for file in each)
         read = {file: _read_headers(file, self.label_extension) for file in files}
         class_names, number_of = _classes(folder, [read[file] for file in files_of["train"]])
         parts = {split: _images(files, own, read, number_of) for split, own in files_of.items()}
-        if "test" not in parts:  # the usual pair: the second split is for the end
+        if "test" not in parts:  # if there are only two splits, the second one has the test images
             return ImageListing(parts["train"], None, parts.get("validation"), class_names)
         return ImageListing(parts["train"], parts.get("validation"), parts["test"], class_names)
 
 
 @dataclass(frozen=True, eq=False)
 class TarImages:
-    """Labelled images in tar files, not opened; a million of them take some 60 MB."""
+    """Labelled images in tar files, not opened yet; a million of them take about 60 MB."""
 
     files: tuple[Path, ...]
     """(F,) all tar files of the source."""
@@ -117,7 +117,7 @@ class TarImages:
 
 
 class _Headers(NamedTuple):
-    """What the headers of one tar file tell, and the labels in it."""
+    """The headers of one tar file, and the labels in it."""
 
     members: npt.NDArray[np.bytes_]
     spans: npt.NDArray[np.int64]  # (n, 2) first byte and number of bytes
@@ -138,7 +138,10 @@ def _tar_files(folder: Path) -> dict[str, list[Path]]:
     for file, split in zip(files, splits, strict=True):
         if split is None:
             known = ", ".join(SPLIT_FOLDERS)
-            raise DataError(f"the name of {file} tells no split: let it begin with one of {known}, or remove the file")
+            raise DataError(
+                f"the name of each tar file must begin with its split, that of {file} does not: let it begin with one "
+                f"of {known}, or remove the file"
+            )
         found.setdefault(split, []).append(file)
     if "train" not in found:
         raise DataError(f"{folder} has no tar files for training: let their names begin with 'train'")
@@ -146,7 +149,7 @@ def _tar_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def _split_of(path: Path) -> str | None:
-    """The split that the first folder of a path tells, or else the letters that its file's name begins with."""
+    """The split by the first folder of a path, or else by the letters with which its file's name begins."""
     name = path.name.lower()
     word = name[: next((place for place, letter in enumerate(name) if not letter.isalpha()), len(name))]
     folder = path.parts[0].lower() if len(path.parts) > 1 else ""
@@ -185,7 +188,7 @@ def _read_headers(file: Path, label_extension: str) -> _Headers:
 
 
 def _key_and_extension(name: str) -> tuple[str, str]:
-    """WebDataset's: the extension is all that follows the first dot of the last part; none for hidden files."""
+    """WebDataset's key and extension. The extension begins after the first dot of the name; hidden files have none."""
     folder, slash, base = name.rpartition("/")
     key, _, extension = base.partition(".")
     return folder + slash + key, extension.lower() if key else ""
@@ -195,7 +198,9 @@ def _classes(folder: Path, training: Iterable[_Headers]) -> tuple[tuple[str, ...
     """Names of the classes, and the number of each label of the training images."""
     labels = sorted({label for headers in training for label in headers.labels})
     if len(labels) < 2:
-        raise DataError(f"the training images in {folder} must be of two or more classes, they are of {len(labels)}")
+        raise DataError(
+            f"the training images in {folder} must be of at least two classes, got {len(labels)}: add images of others"
+        )
     if not all(label.isdecimal() for label in labels):
         return tuple(labels), {label: number for number, label in enumerate(labels)}
     number_of = {label: int(label) for label in labels}
@@ -204,7 +209,10 @@ def _classes(folder: Path, training: Iterable[_Headers]) -> tuple[tuple[str, ...
     if told.is_file():
         lines = tuple(told.read_text(encoding="utf-8").splitlines())
         if len(lines) != len(names):
-            raise DataError(f"{told} has {len(lines)} lines, the labels need {len(names)}: name each class on one line")
+            raise DataError(
+                f"{told} must have a line for each of the {len(names)} labels, got {len(lines)}: name each class on "
+                "one line"
+            )
         names = lines
     return names, number_of
 

@@ -52,7 +52,10 @@ def test_nodes_that_fit_together(tmp_path, answers):
             {"versions": {**FINE.versions, "torch": "2.13.0"}},
             "the same version of torch, got 2.13.0 on 10.0.0.2 and 2.14.1 on 10.0.0.1: install",
         ),
-        ({"versions": {**FINE.versions, "ray": None}}, "the same version of ray, got None on 10.0.0.2 and 2.60.0 on 10.0.0.1"),
+        (
+            {"versions": {**FINE.versions, "ray": None}},
+            "the same version of ray, got None on 10.0.0.2 and 2.60.0 on 10.0.0.1",
+        ),
         ({"storage_problem": "not there"}, "but 10.0.0.2 cannot (not there): give a folder"),
         ({"sees_images": False}, "but 10.0.0.2 does not: put them on a shared disk"),
     ],

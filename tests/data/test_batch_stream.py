@@ -194,18 +194,18 @@ def test_long_runs_keep_few_epochs(small_set):
     [
         (
             {"batch_size": 7},
-            r"multiple of norm_batch_size = 2, .* 7 is not: use 6 or 8",
+            r"multiple of norm_batch_size = 2, .* got 7: use 6 or 8",
         ),
-        ({"batch_size": 1, "norm_batch_size": 2}, "1 is not: use 2$"),
+        ({"batch_size": 1, "norm_batch_size": 2}, "got 1: use 2$"),
         (
             {"batch_size": 4, "world_size": 3, "norm_batch_size": 2},
-            "a group of norm_batch_size = 2 images for each of world_size = 3 workers; 4 does not: use 6 or more",
+            "a group of norm_batch_size = 2 images for each of world_size = 3 workers, got 4: use at least 6",
         ),
-        ({"batch_size": 0}, "must be at least 1, not 0, 1 and 2"),
-        ({"norm_batch_size": 0}, "must be at least 1, not 8, 1 and 0"),
-        ({"rank": 1}, r"rank must lie in 0..0 \(world_size=1\), not 1"),
+        ({"batch_size": 0}, "must be at least 1, got 0, 1 and 2"),
+        ({"norm_batch_size": 0}, "must be at least 1, got 8, 1 and 0"),
+        ({"rank": 1}, r"rank must lie in 0..0 \(world_size=1\), got 1"),
         ({"rank": -1}, "rank must lie in"),
-        ({"seed": -1}, "seed must be at least 0, not -1"),
+        ({"seed": -1}, "seed must be at least 0, got -1"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(small_set, changes, text):
@@ -214,13 +214,13 @@ def test_settings_that_do_not_fit_are_refused(small_set, changes, text):
 
 
 def test_a_batch_larger_than_the_set_is_refused(small_set):
-    with pytest.raises(DataError, match="a batch of 38 images needs at least as many; the set has 37"):
+    with pytest.raises(DataError, match="at most the number of images, 37, got 38"):
         stream(small_set, batch_size=38)
 
 
 @pytest.mark.parametrize("changes", [{"mean": (0.5,)}, {"std": (1.0, 1.0)}, {"std": (1.0, 0.0, 1.0)}])
 def test_statistics_of_other_channels_are_refused(small_set, changes):
-    with pytest.raises(DataError, match="mean and std need 3 values, std above 0"):
+    with pytest.raises(DataError, match="mean and std must have 3 values each, with std above 0"):
         stream(small_set, **changes)
 
 

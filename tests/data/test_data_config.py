@@ -11,17 +11,17 @@ from multinas_ray.errors import ConfigError
             {"source": "mnist"},
             "no data source is registered by the name 'mnist'; known are cifar10, digits, folder, webdataset",
         ),
-        ({"source": "folder"}, "the source 'folder' needs path, the place of its images; give it"),
+        ({"source": "folder"}, "the source 'folder' must have a path, the place of its images: set path"),
         (
             {"source": "folder", "path": "x", "download": True},
-            "the source 'folder' takes no download, got True; leave it out",
+            "the source 'folder' has no setting download, got True: leave it out",
         ),
-        ({"source": "cifar10"}, "the source 'cifar10' needs path"),
+        ({"source": "cifar10"}, "the source 'cifar10' must have a path"),
         ({"source": "folder", "path": "s3://key:secret@bucket/images"}, "would bring its secret into logs and results"),
-        ({"path": "/data"}, "the source 'digits' takes no path, got '/data'; leave it out"),
-        ({"download": True}, "the source 'digits' takes no download"),
-        ({"validation_fraction": 0.0}, "validation_fraction must lie above 0 and below 1, got 0.0"),
-        ({"validation_fraction": 1}, "validation_fraction must lie above 0 and below 1, got 1.0"),
+        ({"path": "/data"}, "the source 'digits' has no setting path, got '/data': leave it out"),
+        ({"download": True}, "the source 'digits' has no setting download"),
+        ({"validation_fraction": 0.0}, "validation_fraction must be above 0 and below 1, got 0.0"),
+        ({"validation_fraction": 1}, "validation_fraction must be above 0 and below 1, got 1.0"),
         ({"validation_fraction": float("nan")}, "validation_fraction must be finite, got nan"),
         ({"split_seed": -1}, "split_seed must be at least 0, got -1"),
         ({"max_train_images": 1}, "max_train_images must be at least 2 or None, got 1"),
@@ -49,5 +49,5 @@ def test_the_border_shrinks_with_the_image(size, padding):
 
 
 def test_negative_padding_is_refused():
-    with pytest.raises(ConfigError, match="crop_padding must be at least 0, not -1; 0 means no crop"):
+    with pytest.raises(ConfigError, match="crop_padding must be at least 0, got -1; 0 means no crop"):
         Augmentation(crop_padding=-1)

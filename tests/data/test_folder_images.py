@@ -143,7 +143,7 @@ def damage(path, kind):
         ("truncated", "cannot be decoded"),
         ("empty", "cannot be read as an image"),
         ("text", "cannot be read as an image (no known format)"),
-        ("16 bit", "has more than 8 bits a channel"),
+        ("16 bit", "has more than 8 bits per channel"),
         ("dangling", "cannot be read as an image"),
     ],
 )

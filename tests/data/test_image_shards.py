@@ -148,15 +148,15 @@ def test_a_damaged_shard_stops_everything_and_is_named(shards, tmp_path):
 
 
 def test_wrong_destinations_and_sources_are_refused(tree, shards, tmp_path):
-    with pytest.raises(ConfigError, match="holds image shards already: choose another folder"):
+    with pytest.raises(ConfigError, match="has image shards already: choose another folder"):
         write_image_shards(str(tree), str(shards))
-    with pytest.raises(ConfigError, match="must be at least 1, not 0 and 64"):
+    with pytest.raises(ConfigError, match="must be at least 1, got 0 and 64"):
         write_image_shards(str(tree), str(tmp_path), images_per_file=0)
     (tmp_path / "index.parquet").write_bytes(b"half")
     with pytest.raises(DataError, match=r"index.parquet is not a readable Parquet file .*, or write the shards again"):
         scan_images(str(tmp_path))
     pq.write_table(pq.read_table(shards / "index.parquet").replace_schema_metadata({}), tmp_path / "index.parquet")
-    with pytest.raises(DataError, match=r"index.parquet in .* is not of version 1: write the shards again"):
+    with pytest.raises(DataError, match=r"index.parquet in .* must have version 1: write the shards again"):
         scan_images(str(tmp_path))
     with pytest.raises(ConfigError, match="'nowhere://bucket/images' cannot be used as a path"):
         scan_images("nowhere://bucket/images")
@@ -199,5 +199,7 @@ def test_shards_in_an_object_store_are_those_on_a_disk(tree, shards, s3):
         same_images, same_labels = stream(local.train).batch(step)
         assert torch.equal(images, same_images)
         assert torch.equal(labels, same_labels)
-    with pytest.raises(DataError, match=r"s3://bucket/elsewhere\?.* has no index.parquet: write the images there"):
+    with pytest.raises(
+        DataError, match=r"s3://bucket/elsewhere\?.* has no index.parquet: write them with write_image_shards"
+    ):
         scan_images(f"s3://bucket/elsewhere?{s3}")

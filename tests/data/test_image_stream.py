@@ -173,7 +173,7 @@ def test_a_damaged_image_is_named_once_and_the_next_of_its_class_stands_in(tree,
     told = [record.message for record in caplog.records]
     assert len(told) == 3
     assert "a/00.png cannot be read as an image" in told[0]
-    assert "stands in for it (2 so far)" in told[1]
+    assert "takes its place (2 so far)" in told[1]
     assert [Path(text.split()[0]).name for text in a_stream.damaged_images] == ["00.png", "05.png", "19.png"]
 
 
@@ -199,8 +199,8 @@ def test_a_class_without_a_readable_image_stops_the_stream(tree, tmp_path):
     ("changes", "text"),
     [
         ({"batch_size": 7}, "batch_size must be a multiple of"),
-        ({"batch_size": 38}, "a batch of 38 images needs at least as many; the set has 37"),
-        ({"mean": (0.5,)}, "mean and std need 3 values"),
+        ({"batch_size": 38}, "at most the number of images, 37, got 38"),
+        ({"mean": (0.5,)}, "mean and std must have 3 values"),
         ({"seed": -1}, "seed must be at least 0"),
     ],
 )
@@ -217,7 +217,7 @@ def test_the_stream_that_fits_the_images_is_opened(tree):
         assert splits.image_shape == (3, 8, 8)
         assert type(open_stream(splits.train, augment=augment, norm_batch_size=8, **settings)) is kind
         wrong = ResizedCrop() if in_memory else Augmentation()
-        with pytest.raises(ConfigError, match="images in memory are varied by Augmentation and streamed ones by"):
+        with pytest.raises(ConfigError, match="images in memory must be varied by Augmentation and streamed ones by"):
             open_stream(splits.train, augment=wrong, norm_batch_size=8, **settings)
 
 

@@ -96,13 +96,13 @@ def test_training_images_can_be_limited_by_class(tmp_path):
     train, validation, test = split(tmp_path, max_train_images=30, validation_fraction=0.2)
     np.testing.assert_array_equal(np.bincount(train.labels) + np.bincount(validation.labels), [20, 10])
     assert len(test) == 2
-    with pytest.raises(ConfigError, match="max_train_images must be at least 4 here, two for each of 2 classes, not 3"):
+    with pytest.raises(ConfigError, match="max_train_images must be at least 4 here, two for each of 2 classes, got 3"):
         split(tmp_path, max_train_images=3)
 
 
 def test_a_class_must_keep_training_images(tmp_path):
     write_tree(tmp_path, {"a": 2, "b": 40})
-    with pytest.raises(DataError, match=r"class 'a' would have no training image .* a validation_fraction below 0.9"):
+    with pytest.raises(DataError, match=r"class 'a' would have none: .* a validation_fraction below 0.9"):
         split(tmp_path, validation_fraction=0.9)
 
 
@@ -134,14 +134,14 @@ def bad_tree(root, what):
     ("what", "text"),
     [
         ("file", "tree is not a folder: give the folder that holds a folder for each class"),
-        ("one class", r"needs a folder for each of two or more classes, it has 1 folder\(s\)"),
-        ("images without folders", r"needs a folder for each of two or more classes, it has 0 folder\(s\)"),
-        ("empty class", r"the class folder .*/b has no image\(s\) .* it needs 2 or more"),
-        ("one image", r"the class folder .*/b has 1 image\(s\) .* it needs 2 or more"),
-        ("empty class in val", r"the class folder .*/val/b has no image\(s\) .* it needs 1 or more"),
-        ("class missing in val", "must have the same classes; .*/val lacks 'b', 'c': add the folders"),
-        ("class missing in train", "must have the same classes; .*/train lacks 'c': add the folders"),
-        ("two vals", "val and .*valid stand for the same split: keep one of them"),
+        ("one class", r"must have a folder for each of at least two classes, it has 1 folder\(s\)"),
+        ("images without folders", r"must have a folder for each of at least two classes, it has 0 folder\(s\)"),
+        ("empty class", r"at least 2 image\(s\) .*/b has none: add"),
+        ("one image", r"at least 2 image\(s\) .*/b has 1: add"),
+        ("empty class in val", r"at least 1 image\(s\) .*/val/b has none: add"),
+        ("class missing in val", "must have the same classes, .*/val lacks 'b', 'c': add the folders"),
+        ("class missing in train", "must have the same classes, .*/train lacks 'c': add the folders"),
+        ("two vals", "val and .*valid are names of the same split: keep one of them"),
         ("no train", "has test but no train folder: name one 'train'"),
     ],
 )

@@ -61,9 +61,9 @@ def test_a_source_of_ones_own_is_loaded_by_its_name() -> None:
 
 
 def test_its_settings_are_its_own() -> None:
-    with pytest.raises(ConfigError, match="the source 'noise' needs path"):
+    with pytest.raises(ConfigError, match="the source 'noise' must have a path"):
         DataConfig(source="noise")
-    with pytest.raises(ConfigError, match="the source 'noise' takes no in_memory, got False; leave it out"):
+    with pytest.raises(ConfigError, match="the source 'noise' has no setting in_memory, got False: leave it out"):
         DataConfig(source="noise", path="x", in_memory=False)
     with pytest.raises(ConfigError, match=r"num_images must be a whole number, got 2\.5"):
         DataConfig(source="noise", path="x", source_options={"num_images": 2.5})

@@ -173,11 +173,11 @@ def damaged(tmp_path: Path, kind: str) -> None:
         ("text", r"train\.tar cannot be read as a tar file"),
         ("no label", r"part/7777\.jpg in .*train\.tar has no label: put it into part/7777\.cls"),
         ("empty label", r"part/0003\.png in .* has no label"),
-        ("one class", "must be of two or more classes, they are of 1"),
+        ("one class", "must be of at least two classes, got 1"),
         ("unknown label", r"val\.tar has the label '7', which no training image has: correct it"),
-        ("unknown split", r"the name of .*shard-1\.tar tells no split: let it begin with one of train, "),
+        ("unknown split", r"that of .*shard-1\.tar does not: let it begin with one of train, "),
         ("no training", "has no tar files for training: let their names begin with 'train'"),
-        ("classes", r"classes\.txt has 1 lines, the labels need 2: name each class on one line"),
+        ("classes", r"classes\.txt must have a line for each of the 2 labels, got 1: name each class on one line"),
         ("nothing", r"has no tar files \(\*\.tar\): give the folder that holds them"),
     ],
 )
@@ -190,7 +190,7 @@ def test_what_cannot_be_used_is_named_with_the_remedy(tmp_path: Path, kind: str,
 def test_a_place_that_is_no_folder_is_told() -> None:
     with pytest.raises(DataError, match="is not a folder: give the folder that holds the tar files"):
         load_splits(config(Path("/no/such/folder")))
-    with pytest.raises(ConfigError, match="tar files are read from a disk, not from s3://bucket/images; mount"):
+    with pytest.raises(ConfigError, match="tar files must be on a disk, got s3://bucket/images: mount"):
         load_splits(DataConfig(source="webdataset", path="s3://bucket/images"))
 
 

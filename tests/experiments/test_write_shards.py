@@ -12,4 +12,4 @@ def test_shards_are_written_from_the_command_line(tmp_path, capsys):
     assert "5 images written to" in capsys.readouterr().out
     assert len(np.unique(present(scan_images(shards).train.groups))) == 3
     assert write_shards.main([str(tree), shards]) == 2
-    assert "holds image shards already" in capsys.readouterr().out
+    assert "has image shards already" in capsys.readouterr().out

@@ -98,7 +98,9 @@ def test_a_missing_block_is_named_with_its_place_and_input():
     table = make_table()
     lacking = LatencyTable(tuple(row for row in table.rows if row.median_ms not in (8, 512)), CONDITIONS)
     assert lacking.missing(SPACE) == [("a", "skip", (8, 8, 8)), ("head", "head", (8, 4, 4))]
-    with pytest.raises(ConfigError, match=r"'tiny', the one measured on a chip lacks 2: 'skip' at a on \(8, 8, 8\); 'head' at"):
+    with pytest.raises(
+        ConfigError, match=r"'tiny', the one measured on a chip lacks 2: 'skip' at a on \(8, 8, 8\); 'head' at"
+    ):
         lacking.cost(SPACE)
 
 
