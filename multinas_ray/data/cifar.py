@@ -179,5 +179,5 @@ def _decode(value: bytes, row: int, file: Path) -> npt.NDArray[np.uint8]:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"the image in row {row} of {file} cannot be decoded ({error}): replace it") from error
     if mode.startswith(("I", "F")):
-        raise DataError(f"the image in row {row} of {file} has more than 8 bits a channel: convert it to 8")
+        raise DataError(f"the image in row {row} of {file} has more than 8 bits per channel: convert it to 8")
     return pixels

@@ -1,4 +1,4 @@
-"""What can be chosen and what it costs: search spaces, additive costs, network spaces. No torch at import."""
+"""What can be chosen and what it costs: search spaces, costs and network spaces. Importing it loads no torch."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Blocks as data: what a network space offers, from which both costs and modules are made.
+"""Blocks as data, from which both costs and modules are made.
 
 Shapes are (channels, height, width) of one image. FLOPs are multiply-adds of convolutions and linear
 layers for one image. Activations are the elements that autograd keeps for one image (an estimate).
@@ -19,30 +19,30 @@ Activation = Literal["relu", "relu6"] | None
 
 @runtime_checkable
 class BlockDescription(Protocol):
-    """What a network space needs to know of a block; implement it (a frozen dataclass) to add your own.
+    """What a network space needs to know about a block. Implement it in a frozen dataclass to add a block of your own.
 
-    Its module comes from a method ``build(norm)`` of the description, where `norm` makes the normalisation of a
-    number of channels (or from a builder registered with `supernets.build_block`). The module must not change its
-    input in place, since subnets with a common prefix share it. `register_block` lets a recorded space with such
-    blocks be read again.
+    The module is built by a method ``build(norm)`` of the description, where `norm` makes the normalisation for a
+    number of channels, or by a builder that is registered with `supernets.build_block`. The module must not change its
+    input in place, since subnets with a common prefix share it. With `register_block`, recorded spaces with such blocks
+    can be read again.
     """
 
     @property
     def name(self) -> str:
-        """Label of the choice; unique in its position."""
+        """Label of the choice; unique at its position."""
 
     @property
     def params(self) -> int:
         """Number of trainable parameters."""
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """Shape of the output; raises ConfigError when the block cannot take the input."""
+        """Shape of the output; raises ConfigError if the block cannot take the input."""
 
     def flops(self, input_shape: Shape) -> int:
         """Multiply-adds of convolutions and linear layers for one image."""
 
     def activations(self, input_shape: Shape) -> int:
-        """Elements that autograd keeps for one image, the input left out."""
+        """Elements that autograd keeps for one image, without the input."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON description, with everything that changes the module."""
@@ -51,7 +51,7 @@ class BlockDescription(Protocol):
 @checked
 @dataclass(frozen=True)
 class ConvLayer:
-    """Convolution without bias, batch normalisation, activation; padded by ``kernel_size // 2``.
+    """Convolution without bias, batch normalisation and activation, padded by ``kernel_size // 2``.
 
     Raises:
         ConfigError: A size is below 1, `groups` does not divide the channels, or the activation is unknown.
@@ -68,11 +68,11 @@ class ConvLayer:
     groups: PositiveInt = 1
     """Groups of channels; `in_channels` for a depthwise convolution."""
     activation: Activation = "relu"
-    """What follows the normalisation; None for nothing."""
+    """Activation after the normalisation; None for none."""
 
     def __post_init__(self) -> None:
         if self.kernel_size % 2 == 0:
-            raise ConfigError(f"kernel_size must be odd, so that stride 1 keeps the shape; got {self.kernel_size}")
+            raise ConfigError(f"kernel_size must be odd, so that stride 1 keeps the shape, got {self.kernel_size}")
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise ConfigError(
                 f"groups must divide in_channels={self.in_channels} and out_channels={self.out_channels}, "
@@ -96,7 +96,10 @@ class ConvLayer:
         """
         channels, height, width = input_shape
         if channels != self.in_channels:
-            raise ConfigError(f"A layer of in_channels={self.in_channels} meets an input of {channels} channels.")
+            raise ConfigError(
+                f"the input of a layer must have in_channels={self.in_channels} channels, got {channels}: "
+                "change in_channels or the block before it"
+            )
         # Padding of k // 2 and an odd k: ceil(size / stride).
         return (self.out_channels, -(-height // self.stride), -(-width // self.stride))
 
@@ -108,24 +111,24 @@ class ConvLayer:
     def activations(self, input_shape: Shape) -> int:
         """Elements that autograd keeps for one image.
 
-        The convolution's output (for the normalisation), the layer's (for what follows) and, with ReLU6, what
-        comes between.
+        They are the output of the convolution (for the normalisation), that of the layer (for the next one) and, with
+        ReLU6, that of the normalisation.
         """
         channels, height, width = self.output_shape(input_shape)
         return (3 if self.activation == "relu6" else 2) * channels * height * width
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON description; without a type, as a layer that is nothing else."""
+        """Plain JSON description; a description without a type means this class."""
         return asdict(self)
 
 
 @checked
 @dataclass(frozen=True)
 class SqueezeExcitation:
-    """Scales each channel by what the pooled image says (Hu et al., CVPR 2018), as MobileNetV3 does it.
+    """Scales each channel by a factor that is computed from the pooled input (Hu et al., CVPR 2018), as in MobileNetV3.
 
-    Global average pool, 1x1 convolution, ReLU, 1x1 convolution, hard sigmoid, product with the input (Howard et al.,
-    ICCV 2019); both convolutions have biases.
+    It consists of a global average pool, 1x1 convolution, ReLU, 1x1 convolution, hard sigmoid and the product with the
+    input (Howard et al., ICCV 2019); both convolutions have biases.
 
     Raises:
         ConfigError: A size is below 1.
@@ -148,7 +151,7 @@ class SqueezeExcitation:
 
     @property
     def stride(self) -> int:
-        """It keeps height and width."""
+        """1, since it keeps height and width."""
         return 1
 
     @property
@@ -163,7 +166,10 @@ class SqueezeExcitation:
             ConfigError: The input has other channels.
         """
         if input_shape[0] != self.channels:
-            raise ConfigError(f"A layer of channels={self.channels} meets an input of {input_shape[0]} channels.")
+            raise ConfigError(
+                f"the input of a layer must have channels={self.channels} channels, got {input_shape[0]}: "
+                "change channels or the layer before it"
+            )
         return input_shape
 
     def flops(self, input_shape: Shape) -> int:
@@ -186,24 +192,24 @@ Layer = ConvLayer | SqueezeExcitation
 @checked
 @dataclass(frozen=True)
 class Block:
-    """Layers in a row, with a shortcut around them where `residual`; no layers: the identity.
+    """A sequence of layers, with a shortcut around them if `residual`; without layers it is the identity.
 
     Raises:
-        ConfigError: `residual` without layers, or around layers that change the channels or the stride.
+        ConfigError: The block is residual but has no layers, or its layers change the channels or the size.
     """
 
     name: str
     """Label of the choice."""
     layers: tuple[Layer, ...] = ()
-    """The layers, first to last."""
+    """The layers, from first to last."""
     residual: bool = False
     """Whether the input is added to the last layer's output."""
 
     def __post_init__(self) -> None:
         if self.residual and not self._keeps_shape:
             raise ConfigError(
-                f"A residual block has layers that keep channels and size; block {self.name!r} does not. "
-                "Set residual=False, or make strides 1 and its first in_channels its last out_channels."
+                f"a residual block must have layers that keep channels and size, block {self.name!r} does not: set "
+                "residual=False, or make all strides 1 and the first in_channels equal to the last out_channels"
             )
 
     @property
@@ -223,7 +229,7 @@ class Block:
         """Shape of the output.
 
         Raises:
-            ConfigError: A layer meets other channels than its own.
+            ConfigError: The input of a layer does not have the layer's channels.
         """
         for layer in self.layers:
             input_shape = layer.output_shape(input_shape)
@@ -252,27 +258,27 @@ class Block:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Block":
-        """The block of `to_dict`'s fields."""
+        """The block with the fields of `to_dict`."""
         return cls(**{**fields, "layers": tuple(_layer_from_dict(layer) for layer in fields["layers"])})
 
 
 @checked
 @dataclass(frozen=True)
 class Head:
-    """Features, global average pool, linear layer with bias: from a feature map to `num_classes` logits.
+    """Features, global average pool and a linear layer with bias: from a feature map to `num_classes` logits.
 
     Raises:
         ConfigError: There are fewer than two classes.
     """
 
     in_channels: PositiveInt
-    """Channels that the linear layer takes: those of the features' output."""
+    """Input channels of the linear layer, which are those of the features' output."""
     num_classes: Annotated[int, Ge(2)]
     """Number of logits."""
     features: Block = field(default_factory=lambda: Block("features"))
     """Layers before the pool; none by default."""
     name: str = "head"
-    """Only for messages."""
+    """Name in messages."""
 
     @property
     def params(self) -> int:
@@ -287,7 +293,10 @@ class Head:
         """
         channels, _, _ = self.features.output_shape(input_shape)
         if channels != self.in_channels:
-            raise ConfigError(f"A head of in_channels={self.in_channels} meets {channels} channels.")
+            raise ConfigError(
+                f"the input of a head must have in_channels={self.in_channels} channels, got {channels}: change "
+                "in_channels or the block before it"
+            )
         return (self.num_classes, 1, 1)
 
     def flops(self, input_shape: Shape) -> int:
@@ -295,7 +304,7 @@ class Head:
         return self.features.flops(input_shape) + self.in_channels * self.num_classes
 
     def activations(self, input_shape: Shape) -> int:
-        """Elements that autograd keeps for one image: the features', the pool's output, the logits."""
+        """Elements that autograd keeps for one image: those of the features, the pool's output and the logits."""
         return self.features.activations(input_shape) + self.in_channels + self.num_classes
 
     def to_dict(self) -> dict[str, Any]:
@@ -309,7 +318,7 @@ class Head:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> "Head":
-        """The head of `to_dict`'s fields."""
+        """The head with the fields of `to_dict`."""
         features = {name: value for name, value in fields["features"].items() if name != "type"}
         return cls(**{**fields, "features": Block.from_dict(features)})
 
@@ -332,9 +341,10 @@ def mbconv(
 ) -> Block:
     """Inverted residual of MobileNetV2 (Sandler et al., CVPR 2018), named ``mb<expansion>_k<kernel_size>``.
 
-    Expand by 1x1 (left out at expansion 1), depthwise, project by 1x1 without activation; a shortcut where
-    the stride is 1 and the channels stay. With `squeeze_excitation` the depthwise layer is followed by one of a
-    quarter of its channels, a multiple of 8, as in MobileNetV3, and the name ends in ``_se``.
+    It expands by a 1x1 convolution (left out at expansion 1), filters depthwise and projects by a 1x1 convolution
+    without activation. It has a shortcut if the stride is 1 and the channels stay the same. With `squeeze_excitation`
+    the depthwise layer is followed by a squeeze-and-excitation layer with a quarter of its channels, rounded to a
+    multiple of 8, as in MobileNetV3, and the name ends in ``_se``.
     """
     hidden = in_channels * expansion
     expand = (ConvLayer(in_channels, hidden, activation=activation),) if expansion != 1 else ()
@@ -353,10 +363,10 @@ def skip(name: str = "skip") -> Block:
 
 @checked_arguments
 def scale_width(channels: PositiveInt, width_multiplier: PositiveFloat, divisor: PositiveInt = 8) -> int:
-    """Channels times the multiplier, rounded to a multiple of `divisor`, never down by more than 10 %.
+    """Channels times the multiplier, rounded to a multiple of `divisor`, but never down by more than 10 %.
 
-    The rule of the MobileNets' reference code (tensorflow/models, slim/nets/mobilenet; the same as
-    ``torchvision.models._utils._make_divisible``).
+    It is the rule of the MobileNets' reference code (tensorflow/models, slim/nets/mobilenet), the same as
+    ``torchvision.models._utils._make_divisible``.
 
     Raises:
         ConfigError: An argument breaks its rule.

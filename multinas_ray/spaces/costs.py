@@ -1,4 +1,4 @@
-"""What an architecture costs: parameters, FLOPs, latency by look-up table, and kinds of one's own.
+"""Costs of architectures: parameters, FLOPs, latency from a look-up table, and kinds of your own.
 
 Notation: K distributions, D variables, C categories (padded), N architectures.
 """
@@ -30,16 +30,16 @@ _kinds: Registry[type["Cost"]] = Registry("kind of cost")
 
 
 class Cost(ABC):
-    """What architectures cost. A kind of one's own is a subclass under `register_cost`, often a frozen dataclass.
+    """A cost of architectures. A kind of your own is a subclass under `register_cost`, often a frozen dataclass.
 
-    A search can minimise it, keep it within limits, and record it. Where it is no sum over the choices, expected costs
-    are estimated from draws, and networks within a limit are found by drawing and by local search.
+    A search can minimise a cost, keep it within limits and record it. If the cost is not a sum over the choices,
+    expected costs are estimated from draws, and networks within a limit are found by drawing and by local search.
     """
 
     kind: ClassVar[str]
     """Name of the kind in records."""
     name: str
-    """What is counted, e.g. ``params``; the name of its column in the records."""
+    """Name of the cost, e.g. ``params``, and of its column in the records."""
     unit: str
     """Unit for reports, e.g. ``ms``; empty for a count."""
     num_categories: tuple[int, ...]
@@ -47,17 +47,17 @@ class Cost(ABC):
 
     @abstractmethod
     def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
-        """Costs of (N, D) architectures, (N,) float64; `checked` refuses what is not of the space."""
+        """Costs of (N, D) architectures, (N,) float64; `checked` refuses architectures that are not of the space."""
 
     @property
     @abstractmethod
     def minimum(self) -> float:
-        """Cost of the cheapest architecture, or a lower bound of it."""
+        """Cost of the cheapest architecture, or a lower bound."""
 
     @property
     @abstractmethod
     def maximum(self) -> float:
-        """Cost of the dearest architecture, or an upper bound of it; it counts as 1 in a search."""
+        """Cost of the most expensive architecture, or an upper bound; it counts as a complexity of 1 in a search."""
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
@@ -66,15 +66,15 @@ class Cost(ABC):
     @classmethod
     @abstractmethod
     def from_dict(cls: type[CostT], fields: Mapping[str, Any]) -> CostT:
-        """The cost of `to_dict`'s fields but the kind; KeyError, TypeError or ConfigError if they are not of it."""
+        """The cost with the fields of `to_dict`; KeyError, TypeError or ConfigError if they do not fit."""
 
     @property
     def additive(self) -> "AdditiveCost | None":
-        """The same cost as a sum over the choices, if it is one."""
+        """The same cost as a sum over the choices; None if it is not such a sum."""
         return None
 
     def argmin(self) -> IntArray:
-        """A cheap architecture, (D,): what a local search finds from the cheapest of NUM_DRAWS random ones."""
+        """A cheap architecture, (D,), found by local search from the cheapest of NUM_DRAWS random ones."""
         shape = (NUM_DRAWS, len(self.num_categories))
         rows_ND = np.random.default_rng(0).integers(0, np.asarray(self.num_categories), size=shape)
         return descend(rows_ND[self(rows_ND).argmin()], self.num_categories, self)
@@ -86,7 +86,7 @@ class Cost(ABC):
             probs: (K, D, C), zero in the padded places.
 
         Raises:
-            ConfigError: The shape is another.
+            ConfigError: The shape does not fit.
         """
         probs_KDC = self.checked_probs(probs)
         layout, rng = CategoryLayout.from_num_categories(self.num_categories), np.random.default_rng(0)
@@ -97,18 +97,18 @@ class Cost(ABC):
         """The architectures as (N, D) indices of the space.
 
         Raises:
-            ConfigError: The shape is another or an index is out of range.
+            ConfigError: The shape does not fit, or an index is out of range.
         """
         rows_ND = np.asarray(architectures)
         if rows_ND.ndim != 2 or rows_ND.shape[1] != len(self.num_categories):
             raise ConfigError(
-                f"Cost {self.name!r} takes architectures of the shape (N, {len(self.num_categories)}); "
-                f"got {rows_ND.shape}."
+                f"architectures of the cost {self.name!r} must have the shape (N, {len(self.num_categories)}), "
+                f"got {rows_ND.shape}"
             )
         if ((rows_ND < 0) | (rows_ND >= np.asarray(self.num_categories))).any():
             raise ConfigError(
-                f"Cost {self.name!r} takes indices below {self.num_categories}, one bound for each variable; "
-                "an index is out of range. Is it an architecture of another space?"
+                f"indices for the cost {self.name!r} must be below {self.num_categories}, one bound for each variable, "
+                "but an index is out of range: give architectures of the cost's space"
             )
         return rows_ND
 
@@ -116,19 +116,20 @@ class Cost(ABC):
         """The probabilities as (K, D, C) numbers.
 
         Raises:
-            ConfigError: The shape is another.
+            ConfigError: The shape does not fit.
         """
         probs_KDC = np.asarray(probs, dtype=np.float64)
         shape = (len(self.num_categories), max(self.num_categories, default=0))
         if probs_KDC.ndim != 3 or probs_KDC.shape[1:] != shape:
             raise ConfigError(
-                f"Cost {self.name!r} takes probs of the shape (K, {shape[0]}, {shape[1]}); got {probs_KDC.shape}."
+                f"probs for the cost {self.name!r} must have the shape (K, {shape[0]}, {shape[1]}), got "
+                f"{probs_KDC.shape}"
             )
         return probs_KDC
 
 
 def register_cost(cost: CostClass) -> CostClass:
-    """Make a kind of cost known by its `kind`, so that a recorded one can be read again; use it as a decorator.
+    """Register a kind of cost under its `kind`, so that a recorded cost can be read again; use it as a decorator.
 
     Returns:
         The class, unchanged.
@@ -145,7 +146,7 @@ def cost_from_dict(description: Mapping[str, Any]) -> Cost:
 
     Raises:
         ConfigError: No cost of its kind is registered.
-        StateError: The description is not of its kind's form.
+        StateError: The description does not have the form of its kind.
     """
     fields = dict(description)
     kind = _kinds.find(fields.pop("kind", ""))
@@ -157,19 +158,20 @@ def cost_from_dict(description: Mapping[str, Any]) -> Cost:
 
 @dataclass(frozen=True, eq=False)
 class TableCost(Cost):
-    """A cost that follows from a table with the cost of each choice. Abstract: a kind says how they come together.
+    """A cost that is computed from a table with the cost of each choice. Abstract: subclasses say how choices combine.
 
-    More at any variable is never less in all, so that the cheapest choices together are the cheapest architecture.
+    A larger cost at one variable must never make the whole cheaper, so that the cheapest choices together are the
+    cheapest architecture.
     """
 
     name: str
-    """What is counted, e.g. ``params``; the name of its column in the records."""
+    """Name of the cost, e.g. ``params``, and of its column in the records."""
     table: Annotated[FloatArray, Unchecked()]
-    """Cost of each choice, (D, C), zero in the places beyond a variable's choices."""
+    """Cost of each choice, (D, C), zero beyond a variable's choices."""
     num_categories: tuple[int, ...]
     """Number of choices of each variable, (D,)."""
     base: float = 0.0
-    """Cost of what every architecture has, e.g. stem and head."""
+    """Cost of the parts that every architecture has, e.g. stem and head."""
     unit: str = ""
     """Unit for reports, e.g. ``ms``; empty for a count."""
 
@@ -178,13 +180,13 @@ class TableCost(Cost):
         shape = (len(self.num_categories), max(self.num_categories, default=0))
         if table_DC.shape != shape:
             raise ConfigError(
-                f"the table of cost {self.name!r} has one row for each variable and one column for each "
-                f"choice, {shape} here; got {table_DC.shape}."
+                f"the table of cost {self.name!r} must have one row for each variable and one column for each "
+                f"choice, {shape}, got {table_DC.shape}"
             )
         if not np.isfinite(table_DC).all():
             raise ConfigError(
-                f"costs must be finite, the table of {self.name!r} is not; "
-                "pad missing choices with 0 and leave choices that cannot run out of the space"
+                f"costs must be finite, the table of {self.name!r} is not: "
+                "pad missing choices with 0, and leave choices that cannot run out of the space"
             )
         table_DC[~self._valid_DC] = 0.0
         table_DC.setflags(write=False)
@@ -194,7 +196,7 @@ class TableCost(Cost):
     def from_rows(
         cls: type[TableCostT], name: str, rows: Sequence[Sequence[float]], base: float = 0.0, unit: str = ""
     ) -> TableCostT:
-        """A cost from one row for each variable, as long as the variable has choices."""
+        """A cost from one row for each variable, with an entry for each of its choices."""
         num_categories = tuple(len(row) for row in rows)
         table_DC = np.zeros((len(rows), max(num_categories, default=0)))
         for d, row in enumerate(rows):
@@ -208,7 +210,7 @@ class TableCost(Cost):
 
     @classmethod
     def from_dict(cls: type[TableCostT], fields: Mapping[str, Any]) -> TableCostT:
-        """The cost of `to_dict`'s fields."""
+        """The cost with the fields of `to_dict`."""
         return cls.from_rows(**fields)
 
     @property
@@ -222,11 +224,11 @@ class TableCost(Cost):
         return chosen_ND
 
     def argmin(self) -> IntArray:
-        """The cheapest architecture, (D,); the first choice where some tie."""
+        """The cheapest architecture, (D,), with the first of tied choices."""
         return np.asarray(np.where(self._valid_DC, self.table, np.inf).argmin(axis=1), dtype=np.int64)
 
     def argmax(self) -> IntArray:
-        """The dearest architecture, (D,); the first choice where some tie."""
+        """The most expensive architecture, (D,), with the first of tied choices."""
         return np.asarray(np.where(self._valid_DC, self.table, -np.inf).argmax(axis=1), dtype=np.int64)
 
     @property
@@ -236,7 +238,7 @@ class TableCost(Cost):
 
     @property
     def maximum(self) -> float:
-        """Cost of the dearest architecture."""
+        """Cost of the most expensive architecture."""
         return float(self(self.argmax()[None])[0])
 
 
@@ -256,7 +258,7 @@ class AdditiveCost(TableCost):
         """Costs of (N, D) architectures, (N,) float64.
 
         Raises:
-            ConfigError: The shape is another or an index is out of range.
+            ConfigError: The shape does not fit, or an index is out of range.
         """
         costs_N: FloatArray = self.base + self._chosen(architectures).sum(axis=1)
         return costs_N
@@ -273,7 +275,7 @@ class AdditiveCost(TableCost):
             probs: (K, D, C), zero in the padded places.
 
         Raises:
-            ConfigError: The shape is another.
+            ConfigError: The shape does not fit.
         """
         expected_K: FloatArray = self.base + np.einsum("kdc,dc->k", self.checked_probs(probs), self.table)
         return expected_K
@@ -283,7 +285,7 @@ class AdditiveCost(TableCost):
 @checked
 @dataclass(frozen=True, eq=False)
 class MaximumCost(TableCost):
-    """``max(base, max_d table[d, a_d])`` of an architecture `a`: what its worst block needs, as memory.
+    """``max(base, max_d table[d, a_d])`` of an architecture `a`: the need of its worst block, e.g. of memory.
 
     Raises:
         ConfigError: The shapes disagree or a number is not finite.
@@ -295,7 +297,7 @@ class MaximumCost(TableCost):
         """Costs of (N, D) architectures, (N,) float64.
 
         Raises:
-            ConfigError: The shape is another or an index is out of range.
+            ConfigError: The shape does not fit, or an index is out of range.
         """
         costs_N: FloatArray = self._chosen(architectures).max(axis=1, initial=self.base)
         return costs_N
@@ -303,13 +305,13 @@ class MaximumCost(TableCost):
     def expectation(self, probs: npt.ArrayLike) -> FloatArray:
         """Exact expected cost under each of K independent categorical distributions, (K,).
 
-        The cost is at most v where every choice's is: that has the product of the variables' probabilities.
+        The cost is at most v if that of every choice is, and the probability of that is a product over the variables.
 
         Args:
             probs: (K, D, C), zero in the padded places.
 
         Raises:
-            ConfigError: The shape is another.
+            ConfigError: The shape does not fit.
         """
         probs_KDC = self.checked_probs(probs)
         values_V = np.unique(np.maximum(self.table[self._valid_DC], self.base))

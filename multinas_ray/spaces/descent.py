@@ -16,15 +16,15 @@ def descend(
     num_categories: Sequence[int],
     score: Callable[[IntArray], npt.NDArray[np.float64]],
 ) -> IntArray:
-    """Change one variable at a time, each time to the lowest score, until no such change lowers it any further.
+    """Change one variable at a time, to the lowest score each time, until no such change lowers the score.
 
     Args:
         start: (D,) the architecture to begin with.
         num_categories: (D,) number of choices of each variable.
-        score: gives (N,) numbers to be made small for (N, D) architectures.
+        score: returns (N,) scores, minimised, of (N, D) architectures.
 
     Returns:
-        (D,) the architecture that was reached.
+        (D,) the final architecture.
     """
     places = np.repeat(np.arange(len(num_categories)), num_categories)
     choices = np.concatenate([np.arange(count) for count in num_categories])

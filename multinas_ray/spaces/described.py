@@ -1,6 +1,6 @@
-"""From the plain description of a network space, as a run records it, back to the space.
+"""Building a network space from its plain description, as a run records it.
 
-A block of one's own takes part by one decorator:
+A block of your own needs one decorator for that:
 
     @register_block
     @dataclass(frozen=True)
@@ -21,14 +21,14 @@ _block_types: Registry[type] = Registry("block type")
 
 
 def register_block(block_type: BlockType) -> BlockType:
-    """Make a block type known, so that a recorded space with such blocks can be built again.
+    """Register a block type, so that a recorded space with such blocks can be built again.
 
     Args:
-        block_type: a frozen dataclass whose `to_dict` gives its class's name as "type", and its fields. It is made
-            anew from the fields as keywords, or by its classmethod `from_dict(fields)` where it has one.
+        block_type: a frozen dataclass whose `to_dict` gives its class's name as "type", and its fields. A block is
+            rebuilt from the fields as keywords, or by the classmethod `from_dict(fields)` if there is one.
 
     Returns:
-        The class, unchanged: use it as a decorator.
+        The class, unchanged, so that this can be used as a decorator.
 
     Raises:
         ConfigError: Another class has the name already.
@@ -42,7 +42,7 @@ def block_from_dict(description: Mapping[str, Any]) -> BlockDescription:
 
     Raises:
         ConfigError: No block type of this name is registered.
-        StateError: The description is not of its type's form.
+        StateError: The description does not have the form of its type.
     """
     fields = dict(description)
     name = fields.pop("type", "")
@@ -53,7 +53,7 @@ def block_from_dict(description: Mapping[str, Any]) -> BlockDescription:
         )
     except (TypeError, KeyError, ConfigError) as error:
         raise StateError(
-            f"a block's description does not describe a {name} ({error}): was it recorded by another version?"
+            f"a block's description does not describe a {name} ({error}): use the version that recorded it"
         ) from error
     return block
 
@@ -63,7 +63,7 @@ def space_from_dict(description: Mapping[str, Any]) -> NetworkSpace:
 
     Raises:
         ConfigError: A block's type is not registered.
-        StateError: The description is not of this form.
+        StateError: The description does not have this form.
     """
     try:
         return NetworkSpace(

@@ -1,4 +1,4 @@
-"""Encodings that build the same network, and the one encoding that stands for them all.
+"""Architectures that build the same network, and the canonical one of them.
 
 Notation: N architectures, D positions.
 """
@@ -19,8 +19,8 @@ from multinas_ray.spaces.search_space import IntArray
 class IdentityRun:
     """Consecutive positions with the same candidate blocks, one of which is the identity.
 
-    The network is the sequence of the blocks that are not identities, so it does not matter at which of these
-    positions the identities stand.
+    The network is the sequence of the blocks that are not identities, so it does not matter which of these
+    positions have the identities.
     """
 
     start: int
@@ -33,11 +33,11 @@ class IdentityRun:
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Which architectures of a space build the same network.
+    """Decides which architectures of a space build the same network.
 
-    Two architectures are equivalent if they differ only in where the identities of their runs stand. The canonical
-    one of them has its identities at the end of each run; it has the same cost by every cost that is a sum over blocks.
-    Positions with different candidates are never exchanged, even where some of their blocks are the same.
+    Two architectures are equivalent if they differ only in the places of the identities within their runs. The
+    canonical one has its identities at the end of each run. Every cost that is a sum over blocks is the same for both.
+    Positions with different candidate blocks are never exchanged, even if some of their blocks are the same.
     """
 
     num_categories: tuple[int, ...]
@@ -47,7 +47,7 @@ class Equivalence:
 
     @classmethod
     def of(cls, space: NetworkSpace) -> "Equivalence":
-        """The equivalence of a network space: its longest runs, of at least two positions."""
+        """The equivalence of a network space, with its longest runs of at least two positions."""
         runs, start = [], 0
         for _, group in itertools.groupby(space.positions, key=lambda position: position.blocks):
             positions = list(group)
@@ -60,13 +60,13 @@ class Equivalence:
 
     @property
     def num_networks(self) -> int:
-        """How many different networks the space has, exact however many."""
+        """Number of different networks in the space, exact however large."""
         covered = {position for run in self.runs for position in range(run.start, run.stop)}
         free = math.prod(count for position, count in enumerate(self.num_categories) if position not in covered)
         return free * math.prod(self._networks_of(run) for run in self.runs)
 
     def _networks_of(self, run: IdentityRun) -> int:
-        """Sequences of as many blocks as a run has positions, or fewer."""
+        """Number of sequences of at most as many blocks as the run has positions."""
         num_blocks, longest = self.num_categories[run.start] - 1, run.stop - run.start
         return sum(int(num_blocks**length) for length in range(longest + 1))
 

@@ -12,11 +12,11 @@ from multinas_ray.spaces.network import NetworkSpace
 
 
 def peak_memory(space: NetworkSpace, bytes_per_element: int = 4) -> MaximumCost:
-    """Bytes of activations that are alive at once while a network computes one image, weights left out.
+    """Bytes of activations that are alive at once while a network computes one image, without the weights.
 
-    Layers run one after the other, as small devices run them: while one does, its input and output are alive, and the
-    block's input where a shortcut leads around it. The largest of these sums over all layers is what the device's
-    memory must hold (Lin et al., MCUNet, NeurIPS 2020). It is a cost for `OneShotSearchConfig.extra_costs`.
+    Layers run one after the other, as on small devices: while a layer runs, its input and output are alive, and also
+    the block's input if there is a shortcut. The largest of these sums over all layers must fit into the device's
+    memory (Lin et al., MCUNet, NeurIPS 2020). It is a cost for `OneShotSearchConfig.extra_costs`.
 
     Args:
         space: the networks.
@@ -32,9 +32,9 @@ def peak_memory(space: NetworkSpace, bytes_per_element: int = 4) -> MaximumCost:
 
 @singledispatch
 def peak_elements(block: BlockDescription, input_shape: Shape) -> int:
-    """Elements alive at once within a block; for blocks of one's own its input and output.
+    """Elements alive at once within a block; for blocks of your own, those of its input and output.
 
-    Where such a block needs more, register its measure: ``@peak_elements.register``.
+    If such a block needs more, register its own measure: ``@peak_elements.register``.
     """
     return math.prod(input_shape) + math.prod(block.output_shape(input_shape))
 

@@ -1,4 +1,4 @@
-"""A network space: stem, positions with candidate blocks, head; all of it data.
+"""A network space as data: a stem, positions with candidate blocks, and a head.
 
 Notation: D positions (the variables), C_d candidate blocks of position d.
 """
@@ -20,7 +20,7 @@ from multinas_ray.spaces.search_space import SearchSpace, Variable
 @checked
 @dataclass(frozen=True)
 class Position:
-    """One place of the network and the blocks that can stand there."""
+    """One place of the network and the candidate blocks for it."""
 
     name: str
     """Name of the variable; unique in the space."""
@@ -33,7 +33,7 @@ class Position:
 class NetworkSpace:
     """All networks ``stem -> one block of each position -> head``.
 
-    A space of one's own:
+    A space of your own:
 
     >>> from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
     >>> space = NetworkSpace(
@@ -50,8 +50,8 @@ class NetworkSpace:
     3
 
     Raises:
-        ConfigError: A variable's rule is broken, a block cannot take its input, or the blocks of a
-            position differ in their output shape.
+        ConfigError: A position breaks a rule of `Variable`, a block cannot take its input, or the blocks of a
+            position have different output shapes.
     """
 
     name: str
@@ -59,18 +59,18 @@ class NetworkSpace:
     input_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
     """(channels, height, width) of an image."""
     stem: BlockDescription
-    """What comes before the first position."""
+    """The block before the first position."""
     positions: tuple[Position, ...]
-    """The D places that are searched, first to last."""
+    """The D positions that are searched, from first to last."""
     head: BlockDescription
-    """What comes after the last position; its output is (num_classes, 1, 1)."""
+    """The block after the last position; its output is (num_classes, 1, 1)."""
 
     def __post_init__(self) -> None:
-        _ = self.search_space, self.num_classes  # the checks of names and shapes
+        _ = self.search_space, self.num_classes  # they check names and shapes
 
     @cached_property
     def search_space(self) -> SearchSpace:
-        """The positions as variables, the blocks' names as labels."""
+        """The positions as variables, with the blocks' names as labels."""
         return SearchSpace(
             tuple(
                 Variable(position.name, tuple(block.name for block in position.blocks)) for position in self.positions
@@ -79,8 +79,8 @@ class NetworkSpace:
 
     @cached_property
     def input_shapes(self) -> tuple[Shape, ...]:
-        """Shape that each position takes, then the head's, (D + 1,)."""
-        shapes = [_output_shape("The stem", self.stem, self.input_shape)]
+        """Input shapes of all positions, then of the head, (D + 1,)."""
+        shapes = [_output_shape("the stem", self.stem, self.input_shape)]
         for position in self.positions:
             shapes.append(_common_output_shape(position, shapes[-1]))
         return tuple(shapes)
@@ -88,7 +88,7 @@ class NetworkSpace:
     @cached_property
     def num_classes(self) -> int:
         """Number of logits."""
-        return _output_shape("The head", self.head, self.input_shapes[-1])[0]
+        return _output_shape("the head", self.head, self.input_shapes[-1])[0]
 
     @cached_property
     def costs(self) -> dict[str, AdditiveCost]:
@@ -110,7 +110,7 @@ class NetworkSpace:
 
         Args:
             name: name of the cost.
-            measure: from a block and the shape it takes to its cost; called for the stem and head too.
+            measure: returns the cost of a block for the shape of its input; called for stem and head too.
             unit: unit for reports.
         """
         base = measure(self.stem, self.input_shape) + measure(self.head, self.input_shapes[-1])
@@ -119,11 +119,11 @@ class NetworkSpace:
     def maximum_cost(
         self, name: str, measure: Callable[[BlockDescription, Shape], float], unit: str = ""
     ) -> MaximumCost:
-        """Cost of a network as the largest measure of its blocks, e.g. the memory that they need one after the other.
+        """Cost of a network as the largest measure of its blocks, e.g. the memory that they need one by one.
 
         Args:
             name: name of the cost.
-            measure: from a block and the shape it takes to its cost; called for the stem and head too.
+            measure: returns the cost of a block for the shape of its input; called for stem and head too.
             unit: unit for reports.
         """
         base = max(measure(self.stem, self.input_shape), measure(self.head, self.input_shapes[-1]))
@@ -137,7 +137,7 @@ class NetworkSpace:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON description of everything that shapes the networks."""
+        """Plain JSON description of everything that defines the networks."""
         return {
             "name": self.name,
             "input_shape": list(self.input_shape),
@@ -160,23 +160,23 @@ def _output_shape(where: str, block: BlockDescription, input_shape: Shape) -> Sh
     try:
         return block.output_shape(input_shape)
     except ConfigError as error:
-        raise ConfigError(f"{where} cannot take its input of the shape {input_shape}: {error}") from error
+        raise ConfigError(f"{where} cannot take its input of shape {input_shape}: {error}") from error
 
 
 def _common_output_shape(position: Position, input_shape: Shape) -> Shape:
     first, *others = position.blocks
-    shape = _output_shape(f"Block {first.name!r} of position {position.name!r}", first, input_shape)
+    shape = _output_shape(f"block {first.name!r} of position {position.name!r}", first, input_shape)
     for other in others:
-        other_shape = _output_shape(f"Block {other.name!r} of position {position.name!r}", other, input_shape)
+        other_shape = _output_shape(f"block {other.name!r} of position {position.name!r}", other, input_shape)
         if other_shape != shape:
             raise ConfigError(
-                f"All blocks of a position have one output shape; at position {position.name!r}, block "
-                f"{first.name!r} gives {shape} and block {other.name!r} gives {other_shape}. "
-                "Give them the same channels and stride, or leave one out."
+                f"all blocks of a position must have the same output shape, but at position {position.name!r} block "
+                f"{first.name!r} gives {shape} and block {other.name!r} gives {other_shape}: "
+                "give them the same channels and stride, or leave one out"
             )
     return shape
 
 
 def all_costs(space: NetworkSpace, extra_costs: Sequence[Cost]) -> dict[str, Cost]:
-    """The costs of a space and those added to it, by name."""
+    """The costs of a space and the extra ones, by name."""
     return {**space.costs, **{cost.name: cost for cost in extra_costs}}

@@ -1,6 +1,6 @@
-"""A search space: named variables, each with named choices, and the way from names to indices and back.
+"""A search space of named variables with named choices, and the conversion between names and indices.
 
-Notation: D variables, C choices (of the variable with most), N architectures.
+Notation: D variables, C choices (of the variable with the most), N architectures.
 """
 
 import math
@@ -28,9 +28,9 @@ class Variable:
     """
 
     name: str
-    """What is decided; unique in its space."""
+    """Name of the decision; unique in its space."""
     choices: Annotated[tuple[Any, ...], Unchecked()]
-    """Labels of the choices, no two equal; strings or any values that compare with ``==``."""
+    """Labels of the choices, all different; strings or any values that compare with ``==``."""
 
     def __post_init__(self) -> None:
         if isinstance(self.choices, str) or not isinstance(self.choices, Sequence):
@@ -38,14 +38,14 @@ class Variable:
         object.__setattr__(self, "choices", tuple(self.choices))
         if not self.choices:
             raise ConfigError(
-                f"A variable needs at least one choice; variable {self.name!r} has none. "
-                "Give it choices or leave it out of the space."
+                f"a variable must have at least one choice, variable {self.name!r} has none: "
+                "give it choices or leave it out of the space"
             )
         for index, label in enumerate(self.choices):
             if self.choices.index(label) != index:
                 raise ConfigError(
-                    f"The choices of a variable differ; variable {self.name!r} has {label!r} at "
-                    f"{self.choices.index(label)} and {index}. Rename or remove one of them."
+                    f"the choices of a variable must differ, variable {self.name!r} has {label!r} at "
+                    f"{self.choices.index(label)} and {index}: rename or remove one of them"
                 )
 
     def index(self, label: object) -> int:
@@ -55,17 +55,17 @@ class Variable:
             ConfigError: No choice has this label.
         """
         if label not in self.choices:
-            raise ConfigError(f"Variable {self.name!r} has no choice {label!r}. Use one of {list(self.choices)!r}.")
+            raise ConfigError(f"variable {self.name!r} has no choice {label!r}: use one of {list(self.choices)!r}")
         return self.choices.index(label)
 
 
 @checked
 @dataclass(frozen=True)
 class SearchSpace:
-    """The product of its variables; an architecture is one choice's index for each, in this order.
+    """The product of its variables; an architecture is the index of one choice for each variable, in their order.
 
     Raises:
-        ConfigError: There are no variables, or two have one name.
+        ConfigError: There are no variables, or two have the same name.
     """
 
     variables: tuple[Variable, ...]
@@ -73,13 +73,13 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         if not self.variables:
-            raise ConfigError("A search space needs at least one variable; it has none. Give it variables.")
+            raise ConfigError("a search space must have at least one variable, got none: give it variables")
         names = [variable.name for variable in self.variables]
         for index, name in enumerate(names):
             if names.index(name) != index:
                 raise ConfigError(
-                    f"The names of variables differ; {name!r} is the name of variables "
-                    f"{names.index(name)} and {index}. Rename one of them."
+                    f"the names of variables must differ, {name!r} is the name of variables "
+                    f"{names.index(name)} and {index}: rename one of them"
                 )
 
     @cached_property
@@ -89,7 +89,7 @@ class SearchSpace:
 
     @property
     def labels(self) -> list[list[str]]:
-        """The choices' labels as text, a list for each variable."""
+        """The labels of the choices as text, one list for each variable."""
         return [[str(label) for label in variable.choices] for variable in self.variables]
 
     @property
@@ -113,8 +113,8 @@ class SearchSpace:
         unknown = [name for name in choices if name not in names]
         if missing or unknown:
             raise ConfigError(
-                f"An architecture names every variable once; missing {missing}, unknown {unknown}. "
-                f"The variables are {names}."
+                f"an architecture must name every variable once, missing {missing}, unknown {unknown}: "
+                f"the variables are {names}"
             )
         return tuple(variable.index(choices[variable.name]) for variable in self.variables)
 
@@ -128,7 +128,7 @@ class SearchSpace:
         return {variable.name: variable.choices[index] for variable, index in zip(self.variables, indices, strict=True)}
 
     def describe(self, architecture: Sequence[int] | IntArray) -> str:
-        """The chosen labels in the order of the variables, one blank between: for tables and records.
+        """The chosen labels in the order of the variables, separated by blanks, for tables and records.
 
         Raises:
             ConfigError: `architecture` is not D indices in range.
@@ -139,21 +139,21 @@ class SearchSpace:
         """The architectures as an (N, D) int64 array, N >= 0.
 
         Raises:
-            ConfigError: Not two-dimensional, not D wide, not integers, or an index is out of range.
+            ConfigError: The array is not two-dimensional, not D wide or not of integers, or an index is out of range.
         """
         rows_ND = _integers(architectures)
         if rows_ND.ndim != 2 or rows_ND.shape[1] != self.num_variables:
             raise ConfigError(
-                f"Architectures have the shape (N, {self.num_variables}), one index for each variable; "
-                f"got {rows_ND.shape}."
+                f"architectures must have the shape (N, {self.num_variables}), one index for each variable, "
+                f"got {rows_ND.shape}"
             )
         limits_D = np.asarray(self.num_categories)
         wrong = np.argwhere((rows_ND < 0) | (rows_ND >= limits_D))
         if len(wrong):
             row, column = wrong[0]
             raise ConfigError(
-                f"Index {rows_ND[row, column]} of architecture {row} is out of range: variable "
-                f"{self.variables[column].name!r} has the choices 0 to {limits_D[column] - 1}."
+                f"index {rows_ND[row, column]} of architecture {row} is out of range: variable "
+                f"{self.variables[column].name!r} has the choices 0 to {limits_D[column] - 1}"
             )
         return rows_ND
 
@@ -165,8 +165,8 @@ class SearchSpace:
         """
         if self.num_architectures > max_architectures:
             raise ConfigError(
-                f"Listing a space is limited to max_architectures={max_architectures}; it has "
-                f"{self.num_architectures}. Draw from it with random(), or raise the limit."
+                f"a listed space must have at most max_architectures={max_architectures} architectures, this one has "
+                f"{self.num_architectures}: draw from it with random(), or raise the limit"
             )
         grid = np.indices(self.num_categories, dtype=np.int64)
         return np.ascontiguousarray(grid.reshape(self.num_variables, -1).T)
@@ -181,9 +181,9 @@ def _integers(architectures: npt.ArrayLike) -> IntArray:
     try:
         rows = np.asarray(architectures)
     except ValueError as error:
-        raise ConfigError(f"Architectures are rows of equal length: {error}.") from error
+        raise ConfigError(f"architectures must be rows of equal length: {error}") from error
     if rows.size and not np.issubdtype(rows.dtype, np.integer):
         raise ConfigError(
-            f"Architectures are integers, the indices of choices; got {rows.dtype}. Use encode() for labels."
+            f"architectures must be integers, the indices of choices, got {rows.dtype}: use encode() for labels"
         )
     return rows.astype(np.int64)

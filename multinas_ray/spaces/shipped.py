@@ -11,11 +11,11 @@ from multinas_ray.spaces.network import NetworkSpace, Position
 def nas_bench_macro_space(
     num_classes: PositiveInt = 10, width_multiplier: PositiveFloat = 1.0, image_size: PositiveInt = 32
 ) -> NetworkSpace:
-    """The space of NAS-Bench-Macro (Su et al., Prioritized Architecture Sampling, CVPR 2021): 3**8 networks.
+    """The space of NAS-Bench-Macro (Su et al., Prioritized Architecture Sampling, CVPR 2021) with 3**8 networks.
 
-    Eight positions in stages of 2, 3 and 3; choices 0 identity, 1 MB3_K3, 2 MB6_K5, as in the benchmark's
-    strings. At the defaults parameters and FLOPs equal the benchmark's. The identity at a stage's first
-    position is a 1x1 convolution of stride 2 with batch normalisation.
+    It has eight positions in stages of 2, 3 and 3 with the choices 0 identity, 1 MB3_K3 and 2 MB6_K5, as in the
+    benchmark's strings. With the default arguments, parameters and FLOPs equal the benchmark's. The identity at the
+    first position of a stage is a 1x1 convolution of stride 2 with batch normalisation.
 
     Args:
         num_classes: number of logits.
@@ -47,12 +47,12 @@ def cifar10_mobile_space(
 ) -> NetworkSpace:
     """A mobile space for images of 32x32: 16 MBConv blocks, kernel 3/5/7 x expansion 3/6, and skips.
 
-    Stages and widths are those of MobileNetV2 (Sandler et al., CVPR 2018), the choices those of ProxylessNAS
-    (Cai et al., ICLR 2019). Two of MobileNetV2's strides are 1 here: the stem's and the first stage's, so the
-    last map is 4x4. Every block but a stage's first can be skipped, whatever the widths: 106 choices in all.
+    Stages and widths are those of MobileNetV2 (Sandler et al., CVPR 2018), and the choices are those of ProxylessNAS
+    (Cai et al., ICLR 2019). The strides of the stem and of the first stage are 1 here, so that the last feature map is
+    4x4. Every block except the first of a stage can be skipped, whatever the widths. There are 106 choices in all.
 
     Args:
-        width_multiplier: scales every width, rounded by `scale_width`; also the head's, which MobileNetV2
+        width_multiplier: scales every width, rounded by `scale_width`. It scales the head too, which MobileNetV2
             never shrinks, so that small networks stay small.
         num_classes: number of logits.
         image_size: height and width of the RGB images.
@@ -69,17 +69,18 @@ def imagenet_mobile_space(
     width_multiplier: PositiveFloat = 1.0,
     squeeze_excitation: bool = False,
 ) -> NetworkSpace:
-    """The mobile space for ImageNet: 21 MBConv blocks, kernel 3/5/7 x expansion 3/6, and skips: 2.2e17 networks.
+    """The mobile space for ImageNet: 21 MBConv blocks, kernel 3/5/7 x expansion 3/6, and skips; 2.2e17 networks.
 
     Choices, widths and depths are those of ProxylessNAS's published search for ImageNet (Cai et al., ICLR 2019):
-    stages of 24x4, 40x4, 80x4, 96x4, 192x4 and 320 channels, strides of 2 at the stem and at blocks 0, 4, 8 and 16.
-    Every block but a stage's first can be skipped: 141 choices in all.
+    stages of 24x4, 40x4, 80x4, 96x4, 192x4 and 320 channels, with stride 2 at the stem and at blocks 0, 4, 8 and 16.
+    Every block except the first of a stage can be skipped. There are 141 choices in all.
 
     Args:
         num_classes: number of logits.
         image_size: height and width of the RGB images.
-        width_multiplier: scales every width, rounded by `scale_width`; also the head's.
-        squeeze_excitation: every MBConv has squeeze and excitation after its depthwise convolution (see `mbconv`).
+        width_multiplier: scales every width, including the head's, rounded by `scale_width`.
+        squeeze_excitation: whether every MBConv has squeeze-and-excitation after its depthwise convolution (see
+            `mbconv`).
     """
     stages = [(24, 4, 2), (40, 4, 2), (80, 4, 2), (96, 4, 1), (192, 4, 2), (320, 1, 1)]
     return _mobile_space(
@@ -99,7 +100,7 @@ def digits_space(
 ) -> NetworkSpace:
     """A small space for scikit-learn's grey 8x8 digits: 6 positions, 10,000 networks, trained in seconds.
 
-    Kernel 3/5 x expansion 2/4, and a skip at every position but those that halve the map.
+    The choices are kernel 3/5 x expansion 2/4, and a skip at every position that does not halve the feature map.
 
     Args:
         num_classes: number of logits.
@@ -124,7 +125,7 @@ def _mobile_space(
     stem_stride: int,
     squeeze_excitation: bool = False,
 ) -> NetworkSpace:
-    """MobileNetV2's frame: a stem of 32 and an MBConv of 16 channels, the stages, a head of 1280."""
+    """MobileNetV2's frame: a stem of 32 channels with an MBConv of 16, the stages, and a head of 1280 channels."""
     channels = scale_width(32, width_multiplier)
     first_width = scale_width(16, width_multiplier)
     first = mbconv(channels, first_width, kernel_size=3, expansion=1, squeeze_excitation=squeeze_excitation)
@@ -152,9 +153,9 @@ def _mobile_positions(
     skip_first_stage: bool = False,
     squeeze_excitation: bool = False,
 ) -> tuple[Position, ...]:
-    """Positions of stages given as (width, depth, stride of the first block).
+    """Positions of the stages, which are given as (width, depth, stride of the first block).
 
-    A stage's blocks but the first can be skipped; with `skip_first_stage` the very first block too.
+    All blocks of a stage except the first can be skipped; with `skip_first_stage` also the very first block.
     """
     positions = []
     for stage, (width, depth, first_stride) in enumerate(stages, start=1):

@@ -16,9 +16,9 @@ from multinas_ray.spaces.search_space import IntArray
 FloatArray = npt.NDArray[np.float64]
 
 NUM_BINS = 4096
-"""Bins into which the range of a cost is divided for counting. More bins reject fewer draws and take more memory."""
+"""Bins into which the range of a cost is divided for counting. More bins reject fewer draws but take more memory."""
 MOST_BATCHES = 200
-"""Batches of draws after which a slice is given up as empty, or as having no further networks."""
+"""After this many batches of draws, a slice is considered empty, or without further networks."""
 
 
 class CostSlice:
@@ -54,7 +54,7 @@ class CostSlice:
         num_bins: int = NUM_BINS,
     ) -> None:
         if not low < high:
-            raise ConfigError(f"a slice of the cost {cost.name!r} needs low < high, got {low:.10g} and {high:.10g}")
+            raise ConfigError(f"a slice of the cost {cost.name!r} must have low < high, got {low:.10g} and {high:.10g}")
         if num_bins < 1:
             raise ConfigError(f"num_bins must be at least 1, got {num_bins}")
         if probs is not None and probs.shape != cost.table.shape:
@@ -74,15 +74,15 @@ class CostSlice:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no network can lie in the interval. False does not promise one where the interval is narrow."""
+        """Whether no network can lie in the interval. If False, a narrow interval may still have no network."""
         return not self._share_B.any()
 
     def draw(self, number: int, rng: np.random.Generator) -> IntArray:
         """Networks of the slice, drawn with replacement.
 
         Args:
-            number: how many.
-            rng: where the randomness comes from.
+            number: number of networks.
+            rng: generator of the draws.
 
         Returns:
             (N, D) architectures, canonical where there is an equivalence; fewer than `number`, down to none, only if
@@ -99,11 +99,11 @@ class CostSlice:
         """Different networks of the slice; without `probs` each set of them is equally likely.
 
         Args:
-            number: how many.
-            rng: where the randomness comes from.
+            number: number of networks.
+            rng: generator of the draws.
 
         Returns:
-            (N, D) canonical architectures in the order drawn; fewer than `number` where the slice has no more.
+            (N, D) canonical architectures in the order drawn; fewer than `number` if the slice has no more.
         """
         found: dict[tuple[int, ...], None] = {}
         for _ in range(MOST_BATCHES if not self.is_empty else 0):
@@ -140,19 +140,19 @@ class CostSlice:
         return np.stack(columns, axis=1)
 
     def _allows(self, d: int, flag_N: IntArray, choice: int) -> npt.NDArray[np.bool_]:
-        """After an identity of a run, only identities are canonical until the run ends."""
+        """Whether a choice keeps an architecture canonical: after an identity, only identities follow in a run."""
         after_identity_N = (flag_N == 1) & (not self._starts_run[d])
         allowed_N: npt.NDArray[np.bool_] = ~after_identity_N | (choice == self._identity_of[d])
         return allowed_N
 
     def _next_flag(self, d: int, flag_N: IntArray, chosen_N: IntArray) -> IntArray:
-        """1 within a run after an identity of it."""
+        """1 within a run after one of its identities, otherwise 0."""
         return np.asarray(chosen_N == self._identity_of[d], dtype=np.int64)
 
     def _count(self) -> FloatArray:
-        """(D + 1, F, B) ways to complete a network from each position and state with exactly so many bins.
+        """(D + 1, F, B) ways to complete a network from each position and state with exactly that many bins.
 
-        Each position's counts are divided by their largest, since only ratios within one of them are used.
+        The counts of each position are divided by their largest, since only ratios within a position are used.
         """
         num_bins = 1 + sum(int(bins.max()) for bins in self._bins_DC)
         counts_DFB = np.zeros((len(self._num_categories) + 1, 2, num_bins))
@@ -168,7 +168,7 @@ class CostSlice:
         return counts_DFB
 
     def _shares_of_bins(self) -> FloatArray:
-        """(B,) share of each bin in the draws: those of the interval, and those that rounding may have moved."""
+        """(B,) share of each bin in the draws: bins of the interval, and those next to it because of rounding."""
         counts_B = self._counts_DFB[0, 0]
         lowest_B = self._cost.minimum + self._step * np.arange(len(counts_B))
         slack = self._step * len(self._num_categories)
@@ -178,7 +178,7 @@ class CostSlice:
 
 
 def _run_states(num_categories: Sequence[int], equivalence: Equivalence | None) -> tuple[list[int], list[bool]]:
-    """For each position the identity of its run (-1: it is in none), and whether an earlier state ends there."""
+    """For each position the identity of its run (-1 if it is in no run), and whether an earlier state ends there."""
     identity_of, starts_run = [-1] * len(num_categories), [True] * len(num_categories)
     for run in () if equivalence is None else equivalence.runs:
         identity_of[run.start : run.stop] = [run.identity] * (run.stop - run.start)

@@ -1,4 +1,4 @@
-"""The single-path supernet on torch: blocks, training and evaluation steps, subnets. No Ray here."""
+"""The single-path supernet in PyTorch: blocks, training and evaluation steps, subnets. Without Ray."""
 
 import lazy_loader
 

@@ -1,12 +1,12 @@
-"""From a block's description to a torch module. Candidate blocks know nothing of the search.
+"""Building a torch module from a block's description. Candidate blocks do not depend on the search.
 
 A block of your own is a frozen dataclass with the members of `multinas_ray.spaces.BlockDescription` and a method
 
     def build(self, norm: NormBuilder) -> nn.Module:
         return MyModule(self.channels, norm(self.channels))
 
-It travels to the workers with the description. Where the description must not know torch, as in `spaces`, a builder is
-registered here for its type instead (@build_block.register).
+The method is sent to the workers together with the description. If a description must not import torch, as in
+`spaces`, a builder is registered here for its type instead (@build_block.register).
 """
 
 from collections import OrderedDict
@@ -21,19 +21,19 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import Block, ConvLayer, Head, SqueezeExcitation
 
 NormBuilder = Callable[[int], nn.Module]
-"""From a number of channels to a normalisation of (B, channels, H, W)."""
+"""Makes a normalisation of (B, channels, H, W) for a number of channels."""
 
 
 @runtime_checkable
 class SelfBuilding(Protocol):
-    """A description that makes its module itself."""
+    """A description that builds its own module."""
 
     def build(self, norm: NormBuilder) -> nn.Module:
         """The module, freshly initialised from torch's global generator."""
 
 
 class Residual(nn.Sequential):
-    """Layers in a row, their input added to their output."""
+    """A sequence of layers whose input is added to its output."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Input plus the layers' output, both (B, channels, H, W)."""
@@ -45,16 +45,16 @@ class Residual(nn.Sequential):
 
 @singledispatch
 def build_block(description: object, norm: NormBuilder) -> nn.Module:
-    """Module of a description, freshly initialised from torch's global generator.
+    """Build the module of a description, freshly initialised from torch's global generator.
 
     Convolutions start from N(0, 2 / fan_out) (He et al., ICCV 2015, mode "fan_out"), where fan_out is that of
-    one output channel's group: ``kernel_size**2 * out_channels / groups``, so that depthwise convolutions are
-    not scaled down by their channels; biases from 0. Normalisations start at scale 1 and shift 0, the classifier
-    from N(0, 0.01**2) with bias 0, as torchvision's mobile networks.
+    one output channel's group, ``kernel_size**2 * out_channels / groups``, so that depthwise convolutions are
+    not scaled down by their channels. Biases start at 0, normalisations at scale 1 and shift 0, and the classifier
+    from N(0, 0.01**2) with bias 0, as in torchvision's mobile networks.
 
     Args:
         description: a `BlockDescription`.
-        norm: makes the normalisation of a number of channels.
+        norm: makes the normalisation for a number of channels.
 
     Raises:
         ConfigError: The description has no method `build`, and no builder is registered for its type.
@@ -62,8 +62,8 @@ def build_block(description: object, norm: NormBuilder) -> nn.Module:
     if isinstance(description, SelfBuilding):
         return description.build(norm)
     raise ConfigError(
-        f"No module is known for the block type {type(description).__name__}. Give it a method build(norm), "
-        "or register a builder with @multinas_ray.supernets.build_block.register."
+        f"no module is known for the block type {type(description).__name__}: give it a method build(norm), "
+        "or register a builder with @multinas_ray.supernets.build_block.register"
     )
 
 
@@ -103,7 +103,7 @@ def _(description: ConvLayer, norm: NormBuilder) -> nn.Module:
     fan_out = description.kernel_size**2 * description.out_channels // description.groups
     nn.init.normal_(conv.weight, std=(2.0 / fan_out) ** 0.5)
     modules: dict[str, nn.Module] = {"conv": conv, "norm": norm(description.out_channels)}
-    # ReLU in place: nobody else needs the normalisation's output. ReLU6 would copy it for its backward pass.
+    # ReLU works in place, since nothing else needs the normalisation's output. ReLU6 would copy it for backward.
     if description.activation == "relu":
         modules["activation"] = nn.ReLU(inplace=True)
     elif description.activation == "relu6":

@@ -1,4 +1,4 @@
-"""Cutting a round's architectures into groups whose activations fit the memory together.
+"""Cutting a round's architectures into groups whose activations fit into memory together.
 
 Notation: N architectures, D positions.
 """
@@ -19,9 +19,9 @@ def group_by_memory(
 ) -> list[IntArray]:
     """Groups of neighbours in lexicographic order, so that prefixes are shared within a group.
 
-    A group's memory is the sum over the distinct nodes of its prefix tree (stem, blocks, heads) of what
-    autograd keeps for a backward pass; gradients and workspaces come on top, so leave room. An architecture
-    that alone is over the limit makes a group of its own: the limit is kept as well as can be, never refused.
+    A group's memory is the sum of what autograd keeps for a backward pass over the distinct nodes of its prefix
+    tree (stem, blocks, heads). Gradients and workspaces come on top, so leave room for them. An architecture that
+    exceeds the limit alone makes a group of its own; no error is raised.
 
     Args:
         architectures: (N, D) indices.
@@ -31,13 +31,13 @@ def group_by_memory(
         bytes_per_element: size of an activation, 4 for float32.
 
     Returns:
-        Index arrays that together hold 0..N-1 once.
+        Index arrays that together have each of 0..N-1 once.
 
     Raises:
         ConfigError: `limit_bytes` is below 1, or an architecture is not of the space.
     """
     if limit_bytes is not None and limit_bytes < 1:
-        raise ConfigError(f"limit_bytes is 1 or more, or None for no limit; got {limit_bytes}.")
+        raise ConfigError(f"limit_bytes must be at least 1, or None for no limit, got {limit_bytes}")
     rows_ND = network_space.search_space.check(architectures)
     order = np.lexsort(rows_ND.T[::-1])
     if limit_bytes is None or not len(order):
@@ -52,7 +52,7 @@ def group_by_memory(
         row = rows_ND[index]
         block_costs = choice_costs_DC[columns, row]
         if groups:
-            # Sorted: the longest prefix shared with the group is the one shared with its last member.
+            # Since they are sorted, the longest prefix shared with the group is that shared with its last member.
             differs = rows_ND[groups[-1][-1]] != row
             own = block_costs[differs.argmax() :].sum() + base - stem if differs.any() else 0.0
             if used + own <= limit:

@@ -1,4 +1,4 @@
-"""The end of a search: the trained supernet in the run's folder, and read from there."""
+"""Writing the trained supernet to the run's folder at the end of a search, and reading it from there."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def load_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> S
 
     Args:
         run_path: the run's folder, local or a URI.
-        space: its space.
+        space: the run's space.
         norm_batch_size: images that are normalised together.
 
     Raises:
-        StateError: There is none, or it is damaged, of another version, or of another space.
+        StateError: There is no supernet, or it is damaged, of another version, or of another space.
     """
     return _supernet_of(_read_file(run_path), resolve(run_path).join(SUPERNET_FILE), space, norm_batch_size)
 
 
 def check_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> str:
-    """Load the trained supernet of a run once, so that a damaged one is told before any actor starts.
+    """Load the trained supernet of a run once, so that damage is reported before any actor starts.
 
     Args:
-        run_path: as for `load_supernet`, like the others.
-        space: its space.
+        run_path: the run's folder, local or a URI.
+        space: the run's space.
         norm_batch_size: images that are normalised together.
 
     Returns:
         The SHA-256 digest of its file.
 
     Raises:
-        StateError: As `load_supernet`.
+        StateError: As in `load_supernet`.
     """
     content = _read_file(run_path)
     _supernet_of(content, resolve(run_path).join(SUPERNET_FILE), space, norm_batch_size)
@@ -64,7 +64,9 @@ def check_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> 
 def _read_file(run_path: str) -> bytes:
     file = resolve(run_path).join(SUPERNET_FILE)
     if not exists(file):
-        raise StateError(f"{run_path} has no {SUPERNET_FILE}: resume its search, which ends with it, or restore a copy")
+        raise StateError(
+            f"{run_path} has no {SUPERNET_FILE}: resume its search, which writes the file at its end, or restore a copy"
+        )
     return read_bytes(file)
 
 
@@ -75,13 +77,13 @@ def _supernet_of(content: bytes, file: Location, space: NetworkSpace, norm_batch
         version, fingerprint, weights = state["version"], state["fingerprint"], state["weights"]
         if version == SUPERNET_VERSION and fingerprint == space.fingerprint:
             supernet.load_state_dict(weights)
-    except Exception as error:  # torch raises what its file's damage happens to cause
+    except Exception as error:  # torch's exception depends on the kind of damage
         raise StateError(f"{file} cannot be read ({first_line(error)}): restore a copy") from error
     if version != SUPERNET_VERSION:
         raise StateError(
-            f"{file} is of version {version}, this package reads {SUPERNET_VERSION}: "
+            f"{file} has version {version}, this package reads version {SUPERNET_VERSION}: "
             "use the version of multinas-ray that wrote it"
         )
     if fingerprint != space.fingerprint:
-        raise StateError(f"{file} holds the weights of another space than {space.name!r}: restore the run's own")
+        raise StateError(f"{file} has the weights of another space than {space.name!r}: restore the run's own file")
     return supernet

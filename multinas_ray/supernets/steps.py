@@ -1,4 +1,4 @@
-"""The two steps of a round: gradients of the training subnets, losses of the evaluated ones.
+"""The two steps of a round: the gradients of the training subnets and the losses of the evaluated subnets.
 
 Notation: N architectures, D positions, B images.
 """
@@ -26,18 +26,18 @@ def accumulate_gradients(
     autocast_dtype: torch.dtype | None = None,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Adds the gradient of the mean cross-entropy over architectures and images to the parameters' ``grad``.
+    """Add the gradient of the mean cross-entropy over architectures and images to the parameters' ``grad``.
 
-    METHOD step 2, without the optimiser's step. Works group by group where the activations of all would
-    not fit; the gradient is the same. Parameters that no architecture uses keep ``grad`` as it was (None).
-    A loss that is not finite passes through. Does not wait for the device.
+    This is METHOD step 2 without the optimiser's step. It works group by group if the activations of all
+    architectures would not fit; the gradient is the same. Parameters that no architecture uses keep their ``grad``
+    (None). A loss that is not finite is returned as it is. The function does not wait for the device.
 
     Args:
         supernet: the supernet.
         images: (B, channels, height, width), B a multiple of its norm_batch_size.
         labels: (B,) int64 classes.
-        architectures: (N, D) indices, N >= 1; one that comes twice counts twice.
-        limit_bytes: bound of the activations alive at once (see `group_by_memory`); None for none.
+        architectures: (N, D) indices, N >= 1; one that occurs twice counts twice.
+        limit_bytes: bound of the activations alive at once (see `group_by_memory`); None for no bound.
         autocast_dtype: type of the forward pass under autocast, e.g. torch.bfloat16; None for the weights'.
         label_smoothing: share of the target spread over all classes, in [0, 1).
 
@@ -49,7 +49,7 @@ def accumulate_gradients(
     """
     rows_ND = supernet.network_space.search_space.check(architectures)
     if not len(rows_ND):
-        raise ConfigError("A training step takes at least one architecture; got none.")
+        raise ConfigError("a training step must have at least one architecture, got none")
     bytes_per_element = (autocast_dtype or images.dtype).itemsize
     groups = group_by_memory(rows_ND, supernet.network_space, len(images), limit_bytes, bytes_per_element)
     group_losses = []
@@ -75,8 +75,8 @@ def evaluate(
 ) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy and accuracy of each architecture on the same images (METHOD step 3).
 
-    Memory needs no groups here: feature maps are released on the way. A loss that is not finite passes
-    through. Does not wait for the device.
+    No groups are needed here, since feature maps are released on the way. A loss that is not finite is returned as it
+    is. The function does not wait for the device.
 
     Args:
         supernet: the supernet.

@@ -1,4 +1,4 @@
-"""One architecture as an ordinary network: fresh, or with the supernet's weights."""
+"""One architecture as an ordinary network, freshly initialised or with the supernet's weights."""
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,12 +23,12 @@ _RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 def build_subnet(
     network_space: NetworkSpace, architecture: Sequence[int] | IntArray, *, seed: int = 0
 ) -> nn.Sequential:
-    """A network of its own, freshly initialised, with ordinary batch normalisation.
+    """Build a separate network, freshly initialised, with ordinary batch normalisation.
 
     Args:
         network_space: the space.
         architecture: (D,) indices.
-        seed: seed of the initial weights; the global random generator is left as it was.
+        seed: seed of the initial weights; the global random generator is unchanged.
 
     Returns:
         ``Sequential(stem, blocks, head)`` in training mode, where `blocks` is a Sequential of D blocks.
@@ -49,17 +49,17 @@ def build_subnet(
 
 
 def extract_subnet(supernet: Supernet, architecture: Sequence[int] | IntArray) -> nn.Sequential:
-    """A network of its own with copies of the weights on the supernet's path.
+    """Build a separate network with copies of the weights on the supernet's path.
 
-    In training mode it computes what the supernet does for a batch of one group. Its running statistics are
-    still empty: call `recalibrate_batch_norm` before using it in mode `eval`.
+    In training mode it computes the same as the supernet for a batch of one group. Its running statistics are
+    still empty, so call `recalibrate_batch_norm` before using it in eval mode.
 
     Args:
         supernet: the supernet.
         architecture: (D,) indices.
 
     Returns:
-        As `build_subnet`, on the supernet's device and of its dtype.
+        A network as that of `build_subnet`, on the supernet's device and with its dtype.
 
     Raises:
         ConfigError: The architecture is not of the space, or a block's module depends on its normalisation.
@@ -75,17 +75,17 @@ def extract_subnet(supernet: Supernet, architecture: Sequence[int] | IntArray) -
     lost = [key for key in missing if not key.endswith(_RUNNING_STATISTICS)] + unexpected
     if lost:
         raise ConfigError(
-            f"A block has the same weights whatever its normalisation; these differ: {lost}. "
-            "Make its builder use the given norm and nothing else that depends on it."
+            f"a block must have the same weights for every normalisation, these differ: {lost}; "
+            "make its builder use the given norm and nothing else that depends on it"
         )
     return subnet
 
 
 def recalibrate_batch_norm(subnet: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Sets the running statistics to the exact average of the batches' and the subnet to mode `eval`.
+    """Set the running statistics to the exact average over the batches, and the subnet to eval mode.
 
-    Every batch counts the same, so give batches of one size (as large as those of training). What is
-    averaged is the mean and the unbiased variance of each batch.
+    Every batch has the same weight, so give batches of one size (as large as those of training). The mean and the
+    unbiased variance of each batch are averaged.
 
     Args:
         subnet: a network with batch normalisation, changed in place.
@@ -98,16 +98,16 @@ def recalibrate_batch_norm(subnet: nn.Module, batches: Iterable[Tensor]) -> None
     device = next(subnet.parameters()).device
     update_bn(counter, subnet, device)
     if not counter.count:
-        raise ConfigError("Batch normalisation is recalibrated from at least one batch; got none.")
+        raise ConfigError("batch normalisation must be recalibrated with at least one batch, got none")
     subnet.eval()
 
 
 @torch.no_grad()
 def summed_score(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """Sum of cross-entropies and number of right answers over batches, without a host sync.
+    """Sum of cross-entropies and number of correct predictions over batches, without a host sync.
 
     Args:
-        network: from images to logits, in mode `eval`.
+        network: from images to logits, in eval mode.
         batches: images (B, channels, height, width) and labels (B,), on the network's device.
 
     Returns:
@@ -125,14 +125,14 @@ def summed_score(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -
 def image_scores(
     network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Cross-entropy of every image, and whether the answer is right, with one host sync at the end.
+    """Cross-entropy of every image, and whether its prediction is correct, with one host sync at the end.
 
     Args:
-        network: from images to logits, in mode `eval`.
+        network: from images to logits, in eval mode.
         batches: images (B, channels, height, width) and labels (B,), on the network's device; at least one.
 
     Returns:
-        (N,) losses, minimised, and (N,) 1.0 for right, 0.0 for wrong; in the batches' order.
+        (N,) losses, minimised, and (N,) 1.0 for a correct prediction, 0.0 for a wrong one, in the order of the batches.
     """
     losses, hits = [], []
     for images, labels in batches:

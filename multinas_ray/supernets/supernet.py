@@ -19,8 +19,8 @@ class Supernet(nn.Module):
     """Stem, D x C_d candidate blocks and head; an architecture is one path through them.
 
     A block has one set of weights, whatever comes before and after it (Guo et al., Single Path One-Shot,
-    ECCV 2020). Equal arguments give equal weights: make it on the CPU, then move it. The global random
-    generator is left as it was. Mode `eval` changes nothing, since normalisation uses the batch in both.
+    ECCV 2020). Equal arguments give equal weights if the supernet is made on the CPU and then moved. The global random
+    generator is unchanged. Eval mode makes no difference, since normalisation uses the batch in both modes.
 
     Args:
         network_space: the candidate blocks.
@@ -43,7 +43,7 @@ class Supernet(nn.Module):
             self.head = build_block(network_space.head, norm)
 
     def block(self, position: int, index: int) -> nn.Module:
-        """A candidate block of a position."""
+        """The candidate block with this index at a position."""
         blocks = self.positions[position]
         assert isinstance(blocks, nn.ModuleList)
         return blocks[index]
@@ -51,9 +51,9 @@ class Supernet(nn.Module):
     def forward(self, images: Tensor, architectures: npt.ArrayLike) -> Tensor:
         """Logits of all architectures for the same images.
 
-        Architectures that begin with the same blocks share those blocks' computation, forward and backward,
-        and equal architectures share all of it. The tree of prefixes is walked depth first: without gradients
-        a feature map lives only until its last branch has been computed.
+        Architectures that begin with the same blocks share the computation of these blocks, forward and backward,
+        and equal architectures share all of it. The tree of prefixes is traversed depth first, so that without
+        gradients a feature map lives only until its last branch has been computed.
 
         Args:
             images: (B, channels, height, width).
@@ -67,9 +67,9 @@ class Supernet(nn.Module):
         """
         rows: list[list[int]] = self.network_space.search_space.check(architectures).tolist()
         if not rows:
-            raise ConfigError("A supernet computes at least one architecture; got none.")
+            raise ConfigError("a supernet must get at least one architecture, got none")
         logits: list[Tensor] = [images] * len(rows)
-        # Nodes of the tree whose parent is computed: (module, its input, its depth, rows that pass it).
+        # Nodes of the tree whose parent was computed: (module, its input, its depth, rows that pass through it).
         pending = [(self.stem, images, 0, list(range(len(rows))))]
         while pending:
             module, inputs, depth, members = pending.pop()
@@ -92,8 +92,8 @@ class Supernet(nn.Module):
 def touched_parameters(supernet: Supernet, architectures: npt.ArrayLike) -> list[nn.Parameter]:
     """Parameters that have a gradient after a step on the architectures.
 
-    The order depends only on the set of architectures: stem, head, then the chosen blocks by position and
-    index. So it is the same in every process, as an all-reduce needs.
+    Their order depends only on the set of architectures: stem, head, then the chosen blocks by position and
+    index. So it is the same in every process, as an all-reduce requires.
 
     Args:
         supernet: the supernet.

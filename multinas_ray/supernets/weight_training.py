@@ -1,4 +1,4 @@
-"""Settings of the training of a supernet's weights. No torch."""
+"""Settings of the training of a supernet's weights. Without torch."""
 
 from __future__ import annotations
 
@@ -26,26 +26,27 @@ class WeightTraining:
     validation_batch_size: PositiveInt = 256
     """Images on which a round's subnets are compared, over all workers; each round takes the next batch."""
     norm_batch_size: PositiveInt = 64
-    """Images that share batch-normalisation statistics; fixed, so results do not depend on the number of workers."""
+    """Images that share batch-normalisation statistics. The number is fixed, so that results do not depend on the
+    number of workers."""
     learning_rate: PositiveFloat = 0.1
-    """Peak learning rate, reached after the rise and then brought to 0 on a half cosine."""
+    """Peak learning rate, which is reached after the rise and then lowered to 0 along a half cosine."""
     learning_rate_rise: Fraction = 0.02
     """Share of the weight steps over which the learning rate rises linearly from 0."""
     momentum: Fraction = 0.9
     """Nesterov momentum of SGD."""
     weight_decay: Fraction = 4e-5
-    """L2 penalty on convolution and linear weights; none on biases and batch normalisation."""
+    """L2 penalty on convolution and linear weights; there is none on biases and batch normalisation."""
     gradient_clip_norm: Annotated[float, InfinityAllowed(), Gt(0)] = 5.0
-    """Largest norm of the gradient of all touched parameters; larger ones are scaled down. inf: no clipping."""
+    """Largest norm of the gradient of all touched parameters; larger gradients are scaled down. inf: no clipping."""
     label_smoothing: Fraction = 0.0
-    """Share of the target spread over all classes in the training loss."""
+    """Share of the target that is spread over all classes in the training loss."""
     augment: bool = True
-    """Random crops (and flips where the data allows them) of the training images."""
+    """Vary training images by random crops (and flips if the data allows them)."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """"float32", or "bfloat16" for autocast in forward and backward."""
     activation_bytes_limit: PositiveInt | None = None
-    """Activations that one group of a round's subnets may keep for the backward pass; None: on a GPU what its free
-    memory has room for, on a CPU the round is one group."""
+    """Bytes of activations that one group of a round's subnets may keep for the backward pass. None: on a GPU as much
+    as fits into its free memory; on a CPU the round is one group."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "validation_batch_size"):
@@ -55,17 +56,17 @@ class WeightTraining:
                 )
 
     def check_num_workers(self, num_workers: int) -> None:
-        """Raise ConfigError unless every worker's shard of both batches holds a norm group or more."""
+        """Raise ConfigError unless every worker's shard of both batches has at least one norm group."""
         for name in ("batch_size", "validation_batch_size"):
             groups = getattr(self, name) // self.norm_batch_size
             if groups < num_workers:
                 raise ConfigError(
                     f"{name}={getattr(self, name)} is {groups} groups of norm_batch_size={self.norm_batch_size}, fewer "
-                    f"than num_workers={num_workers}; set {name} to {self.norm_batch_size * num_workers} or more"
+                    f"than num_workers={num_workers}: set {name} to at least {self.norm_batch_size * num_workers}"
                 )
 
     def learning_rate_at(self, step: int, num_steps: int) -> float:
-        """Learning rate of weight step `step` of `num_steps`."""
+        """Learning rate of weight step number `step` of `num_steps`."""
         rise = self.learning_rate_rise * num_steps
         if step < rise:
             return self.learning_rate * (step + 1) / (rise + 1)

@@ -72,7 +72,7 @@ def space_without_choices():
         ({"node_wait_seconds": -1.0}, "node_wait_seconds must be at least 0, got -1.0"),
         (
             {"num_workers": 3},
-            "batch_size=64 is 2 groups of norm_batch_size=32, fewer than num_workers=3; set batch_size to 96 or more",
+            "batch_size=64 is 2 groups of norm_batch_size=32, fewer than num_workers=3: set batch_size to at least 96",
         ),
         ({"blocks_in_flight": 0}, "blocks_in_flight must be at least 1, got 0"),
         ({"max_worker_failures": -2}, "max_worker_failures must be at least -1, got -2"),

@@ -59,19 +59,22 @@ def test_the_table_is_a_copy_that_cannot_change() -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: AdditiveCost("x", np.ones((2, 2)), (2,)), "(1, 2) here; got (2, 2)"),
+        (lambda: AdditiveCost("x", np.ones((2, 2)), (2,)), "(1, 2), got (2, 2)"),
         (
             lambda: AdditiveCost.from_rows("x", [[1.0, np.inf]]),
             "costs must be finite, the table of 'x' is not",
         ),
         (lambda: AdditiveCost.from_rows("x", [[1.0]], base=np.nan), "base must be finite, got nan"),
-        (lambda: AdditiveCost("x", "1", (1,)), "AdditiveCost: the table of cost 'x' has one row for each variable"),  # type: ignore[arg-type]  # wrong on purpose
+        (
+            lambda: AdditiveCost("x", "1", (1,)),
+            "AdditiveCost: the table of cost 'x' must have one row for each variable",
+        ),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: AdditiveCost("x", [["a"]], (1,)), "the table of cost 'x' must hold numbers"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: AdditiveCost.from_rows("x", [[1, None, {}]]), "row 0 of cost 'x' must hold numbers"),  # type: ignore[list-item]  # wrong on purpose
-        (lambda: COST([[0, 0]]), "the shape (N, 3); got (1, 2)"),
-        (lambda: COST([[0, 2, 0]]), "indices below (3, 2, 1)"),
+        (lambda: COST([[0, 0]]), "the shape (N, 3), got (1, 2)"),
+        (lambda: COST([[0, 2, 0]]), "must be below (3, 2, 1)"),
         (lambda: COST([[0, -1, 0]]), "an index is out of range"),
-        (lambda: COST.expectation(np.ones((3, 3))), "(K, 3, 3); got (3, 3)"),
+        (lambda: COST.expectation(np.ones((3, 3))), "(K, 3, 3), got (3, 3)"),
     ],
 )
 def test_errors_name_rule_and_value(make, text) -> None:
@@ -92,7 +95,7 @@ def test_a_cost_of_ones_own_has_estimates_for_what_it_does_not_know() -> None:
     every = np.array(list(itertools.product(*map(range, UNEVENNESS.num_categories))))
     costs = UNEVENNESS(every)
     assert UNEVENNESS.expectation(even_KDC)[0] == pytest.approx(costs.mean(), abs=4 * costs.std() / 1000**0.5)
-    with pytest.raises(ConfigError, match=r"takes probs of the shape \(K, 4, 4\); got \(4, 4\)"):
+    with pytest.raises(ConfigError, match=r"must have the shape \(K, 4, 4\), got \(4, 4\)"):
         UNEVENNESS.expectation(even_KDC[0])
     with pytest.raises(ConfigError, match="an index is out of range"):
         UNEVENNESS([[3, 0, 0, 0]])

@@ -230,39 +230,39 @@ def test_fingerprint_is_equal_in_another_process_and_no_torch_is_loaded() -> Non
     [
         (
             lambda: one_position(mbconv(16, 16, 3, 3), mbconv(16, 16, 3, 6, stride=2)),
-            "at position 'only', block 'mb3_k3' gives (16, 8, 8) and block 'mb6_k3' gives (16, 4, 4)",
+            "at position 'only' block 'mb3_k3' gives (16, 8, 8) and block 'mb6_k3' gives (16, 4, 4)",
         ),
         (
             lambda: one_position(skip(), mbconv(16, 24, 3, 3)),
-            "block 'skip' gives (16, 8, 8) and block 'mb3_k3' gives (24, 8, 8). Give them the same",
+            "block 'skip' gives (16, 8, 8) and block 'mb3_k3' gives (24, 8, 8): give them the same",
         ),
         (
             lambda: one_position(mbconv(24, 24, 3, 3)),
-            "Block 'mb3_k3' of position 'only' cannot take its input of the shape (16, 8, 8): "
-            "A layer of in_channels=24 meets an input of 16 channels.",
+            "block 'mb3_k3' of position 'only' cannot take its input of shape (16, 8, 8): "
+            "the input of a layer must have in_channels=24 channels, got 16",
         ),
         (
             lambda: one_position(skip(), input_shape=(1, 8, 8)),
-            "The stem cannot take its input of the shape (1, 8, 8)",
+            "the stem cannot take its input of shape (1, 8, 8)",
         ),
         (
             lambda: one_position(skip(), head=Head(32, 10)),
-            "The head cannot take its input of the shape (16, 8, 8)",
+            "the head cannot take its input of shape (16, 8, 8)",
         ),
         (lambda: one_position(skip(), input_shape=(3, 8)), "NetworkSpace: input_shape[2] is missing"),
         (lambda: one_position(skip(), skip()), "variable 'only' has 'skip' at 0 and 1"),
         (lambda: one_position(), "variable 'only' has none"),
         (lambda: NetworkSpace("test", (3, 8, 8), STEM, (), HEAD), "at least one variable"),
         (lambda: Head(16, 1), "Head: num_classes must be at least 2, got 1"),
-        (lambda: Block("b", (), residual=True), "block 'b' does not. Set residual=False"),
+        (lambda: Block("b", (), residual=True), "block 'b' does not: set residual=False"),
         (lambda: Block("b", (ConvLayer(8, 8, stride=2),), residual=True), "keep channels and size"),
         (lambda: Block("b", (ConvLayer(8, 16),), residual=True), "keep channels and size"),
         (lambda: SqueezeExcitation(8, 0), "squeeze_channels must be at least 1, got 0"),
         (
             lambda: one_position(Block("se", (SqueezeExcitation(8, 8),))),
-            "A layer of channels=8 meets an input of 16 channels.",
+            "must have channels=8 channels, got 16",
         ),
-        (lambda: ConvLayer(8, 8, kernel_size=2), "kernel_size must be odd, so that stride 1 keeps the shape; got 2"),
+        (lambda: ConvLayer(8, 8, kernel_size=2), "kernel_size must be odd, so that stride 1 keeps the shape, got 2"),
         (lambda: ConvLayer(8, 0), "ConvLayer: out_channels must be at least 1, got 0"),
         (lambda: ConvLayer(8, 8.0), "ConvLayer: out_channels must be a whole number, got 8.0"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: Block("b", (3,)), "Block: layers[0] must be a ConvLayer or must be a SqueezeExcitation, got 3"),  # type: ignore[arg-type]  # wrong on purpose

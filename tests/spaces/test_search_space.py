@@ -73,32 +73,32 @@ def test_check_returns_int64_rows_and_takes_none() -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: Variable("kernel", ()), "variable 'kernel' has none. Give it choices"),
-        (lambda: Variable("kernel", (3, 5, 3)), "variable 'kernel' has 3 at 0 and 2. Rename or remove"),
-        (lambda: SearchSpace(()), "needs at least one variable"),
+        (lambda: Variable("kernel", ()), "variable 'kernel' has none: give it choices"),
+        (lambda: Variable("kernel", (3, 5, 3)), "variable 'kernel' has 3 at 0 and 2: rename or remove"),
+        (lambda: SearchSpace(()), "must have at least one variable"),
         (
             lambda: SearchSpace((Variable("a", (1,)), Variable("b", (1,)), Variable("a", (2,)))),
-            "'a' is the name of variables 0 and 2. Rename one",
+            "'a' is the name of variables 0 and 2: rename one",
         ),
         (
             lambda: SPACE.encode({"kernel": 9, "activation": "relu", "widths": [16, 32]}),
-            "Use one of [3, 5, 7]",
+            "use one of [3, 5, 7]",
         ),
         (
             lambda: SPACE.encode({"kernel": 3, "depth": 1}),
             "missing ['activation', 'widths'], unknown ['depth']",
         ),
-        (lambda: SPACE.decode([0, 0]), "the shape (N, 3), one index for each variable; got (1, 2)"),
+        (lambda: SPACE.decode([0, 0]), "the shape (N, 3), one index for each variable, got (1, 2)"),
         (lambda: SPACE.check([0, 0, 0]), "got (3,)"),
         (lambda: SPACE.check([[0, 0, 0], [0, 0]]), "rows of equal length"),
         (
             lambda: SPACE.check([[0, 0, 0], [0, 2, 0]]),
-            "Index 2 of architecture 1 is out of range: variable 'activation'",
+            "index 2 of architecture 1 is out of range: variable 'activation'",
         ),
-        (lambda: SPACE.check([[-1, 0, 0]]), "Index -1 of architecture 0 is out of range: variable 'kernel'"),
-        (lambda: SPACE.check([[0.0, 1.0, 0.0]]), "got float64. Use encode() for labels"),
-        (lambda: SPACE.check([["3", "relu", "x"]]), "Architectures are integers"),
-        (lambda: SPACE.enumerate(max_architectures=11), "limited to max_architectures=11; it has 12"),
+        (lambda: SPACE.check([[-1, 0, 0]]), "index -1 of architecture 0 is out of range: variable 'kernel'"),
+        (lambda: SPACE.check([[0.0, 1.0, 0.0]]), "got float64: use encode() for labels"),
+        (lambda: SPACE.check([["3", "relu", "x"]]), "architectures must be integers"),
+        (lambda: SPACE.enumerate(max_architectures=11), "at most max_architectures=11 architectures, this one has 12"),
     ],
 )
 def test_errors_name_rule_value_and_remedy(make, text) -> None:

@@ -60,11 +60,11 @@ def test_mode_eval_uses_the_batch_too_and_the_state_is_scale_and_shift() -> None
 @pytest.mark.parametrize("num_images", [2, 6, 0])
 def test_a_batch_of_broken_groups_is_refused(num_images) -> None:
     layer, images = layer_and_images(4, num_images)
-    text = f"whole groups of norm_batch_size=4 images; got {num_images} images. Use a multiple"
+    text = f"whole groups of norm_batch_size=4 images, got {num_images} images: use a multiple"
     with pytest.raises(ConfigError, match=re.escape(text)):
         layer(images)
 
 
 def test_a_group_of_one_is_refused() -> None:
-    with pytest.raises(ConfigError, match="2 images or more; got 1"):
+    with pytest.raises(ConfigError, match="at least 2 images, got 1"):
         GhostBatchNorm2d(3, 1)

@@ -55,5 +55,5 @@ def test_without_a_limit_there_is_one_group() -> None:
 
 
 def test_a_limit_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="limit_bytes is 1 or more, or None for no limit; got 0"):
+    with pytest.raises(ConfigError, match="limit_bytes must be at least 1, or None for no limit, got 0"):
         group_by_memory([[0] * 6], SPACE, 64, 0, 4)

@@ -88,7 +88,7 @@ def test_recalibrated_subnet_does_not_depend_on_its_batch(tiny_space) -> None:
 
 
 def test_recalibration_needs_a_batch(tiny_space) -> None:
-    with pytest.raises(ConfigError, match="at least one batch; got none"):
+    with pytest.raises(ConfigError, match="at least one batch, got none"):
         recalibrate_batch_norm(build_subnet(tiny_space, (0, 0, 0)), [])
 
 
@@ -102,5 +102,5 @@ def test_weights_that_depend_on_the_normalisation_are_told(tiny_space) -> None:
 
 
 def test_an_unknown_description_is_refused() -> None:
-    with pytest.raises(ConfigError, match="No module is known for the block type str"):
+    with pytest.raises(ConfigError, match="no module is known for the block type str"):
         build_block("mb3_k3", nn.BatchNorm2d)

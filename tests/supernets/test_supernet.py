@@ -202,11 +202,11 @@ def test_touched_parameters_are_those_with_gradients_in_a_fixed_order(tiny_space
 def test_errors(tiny_space) -> None:
     supernet = Supernet(tiny_space, 8, seed=0)
     images, _ = batch(tiny_space)
-    with pytest.raises(ConfigError, match="at least one architecture; got none"):
+    with pytest.raises(ConfigError, match="at least one architecture, got none"):
         supernet(images, np.empty((0, 3), dtype=int))
     with pytest.raises(ConfigError, match=re.escape("shape (N, 3)")):
         supernet(images, [[0, 0]])
-    with pytest.raises(ConfigError, match="norm_batch_size=8 images; got 4"):
+    with pytest.raises(ConfigError, match="norm_batch_size=8 images, got 4"):
         supernet(images[:4], [[0, 0, 0]])
 
 
@@ -256,7 +256,7 @@ def test_a_block_that_builds_itself_needs_no_registration() -> None:
 def test_a_block_of_ones_own(tiny_space) -> None:
     blocks = (SqueezeBlock("squeeze", 8), mbconv(8, 8, 3, 2))
     space = replace(tiny_space, positions=(*tiny_space.positions, Position("fourth", blocks)))
-    with pytest.raises(ConfigError, match=r"block type SqueezeBlock\. Give it a method build\(norm\), or register"):
+    with pytest.raises(ConfigError, match=r"block type SqueezeBlock: give it a method build\(norm\), or register"):
         Supernet(space, 8, seed=0)
 
     @build_block.register

@@ -166,7 +166,7 @@ def test_a_few_steps_learn(tiny_space) -> None:
 def test_no_architectures_are_refused(supernet, batch) -> None:
     images, labels = batch
     nothing = np.empty((0, 3), dtype=int)
-    with pytest.raises(ConfigError, match="A training step takes at least one architecture"):
+    with pytest.raises(ConfigError, match="a training step must have at least one architecture"):
         accumulate_gradients(supernet, images, labels, nothing)
-    with pytest.raises(ConfigError, match="at least one architecture; got none"):
+    with pytest.raises(ConfigError, match="at least one architecture, got none"):
         evaluate(supernet, images, labels, nothing)

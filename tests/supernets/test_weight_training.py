@@ -57,8 +57,8 @@ def test_every_worker_must_get_a_norm_group():
     with pytest.raises(ConfigError) as caught:
         training.check_num_workers(3)
     assert str(caught.value) == (
-        "validation_batch_size=128 is 2 groups of norm_batch_size=64, fewer than num_workers=3; "
-        "set validation_batch_size to 192 or more"
+        "validation_batch_size=128 is 2 groups of norm_batch_size=64, fewer than num_workers=3: "
+        "set validation_batch_size to at least 192"
     )
 
 
