@@ -1,1 +1,1 @@
-"""The experiments: scripts, and three packages: `compare` and `tabular`, and what both of them use."""
+"""The experiments: scripts, the packages `compare` and `tabular`, and `parts`, which both of these use."""

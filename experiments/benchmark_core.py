@@ -1,7 +1,7 @@
-"""Times one update of the core against the one matrix product that it cannot do without.
+"""Compares the time of one update of the core with that of the one matrix product that it needs.
 
-Alternates, in one process: the bare product of (K, N) weights with (N, D * C) one-hot samples, a whole
-`tell` that makes one update, and an `ask` of N. Prints median and quartiles of each, and of the ratio.
+It alternates, in one process: the bare product of (K, N) weights with (N, D * C) one-hot samples, a whole
+`tell` that makes one update, and an `ask` of N. It prints median and quartiles of each, and of the ratio.
 """
 
 import time
@@ -73,7 +73,7 @@ def measure(options: CoreOptions) -> dict[str, np.ndarray]:
 
 
 def spread(values: np.ndarray, unit: str) -> str:
-    """Returns median and quartiles in words."""
+    """Returns median and quartiles as text."""
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
     return f"median {median:.2f} {unit}, quartiles {low:.2f} to {high:.2f}"
 

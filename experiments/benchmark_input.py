@@ -1,10 +1,10 @@
-"""Images per second and core of the streamed input, beside torchvision's own reference loader.
+"""Measures images per second and core of the streamed input, in comparison with torchvision's reference loader.
 
-Both read the same files and do the same: decode, RandomResizedCrop, flip, batches of normalised float32 images.
+Both read the same files and do the same work: decode, RandomResizedCrop, flip, batches of normalised float32 images.
 The reference is torchvision.datasets.ImageFolder with v2 transforms in a DataLoader; `--shards` adds the same images
-from Parquet files. The loaders take turns, several times, so that what else the machine does meets all alike; the
-ratios are of the same turn. In one process it is the processor's time that counts, else the clock's. Without --data,
-photos of ImageNet's average size are made: 500x375 pixels, noise over smooth shapes.
+from Parquet files. The loaders take several turns each, so that other load on the machine affects all alike; ratios are
+taken within a turn. With one process, processor time counts, otherwise wall time. Without --data, photos of ImageNet's
+average size are generated: 500x375 pixels, noise over smooth shapes.
 """
 
 import tempfile
@@ -62,7 +62,7 @@ class InputOptions:
 
 
 def write_photos(folder: Path, count: int) -> None:
-    """JPEGs of 500x375 pixels and about 100 kB in two classes, as a camera's noise over smooth shapes."""
+    """Write JPEGs of 500x375 pixels and about 100 kB in two classes, with a camera's noise over smooth shapes."""
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
@@ -74,7 +74,7 @@ def write_photos(folder: Path, count: int) -> None:
 
 
 def reference(path: str, size: int, batch_size: int, num_processes: int) -> Loader:
-    """Torchvision's way, epoch after epoch."""
+    """Torchvision's loader, epoch after epoch."""
     transform = v2.Compose([
         v2.RandomResizedCrop(size, antialias=True),
         v2.RandomHorizontalFlip(),
@@ -118,7 +118,7 @@ def ours(path: str, size: int, batch_size: int, num_processes: int) -> Loader:
 def measure(
     loaders: dict[str, Loader], repeats: int, seconds: float, clock: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Images per second of each loader in each repeat; they run by turns, never at once."""
+    """Images per second of each loader in each repeat; the loaders run in turn, never at the same time."""
     rates: dict[str, list[float]] = {name: [] for name in loaders}
     for repeat in range(repeats):
         for name in loaders if repeat % 2 == 0 else reversed(loaders):

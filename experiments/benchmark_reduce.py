@@ -1,14 +1,14 @@
-"""Times a weight step on two processes by the way their gradients are averaged over gloo.
+"""Measures the time of a weight step on two processes for several ways of averaging gradients over gloo.
 
-The two run on this machine with one thread each. In one run, in turn, for spaces that come with the package:
+The two processes run on this machine with one thread each. For spaces of the package, the ways take turns:
 
   none         no averaging: gradients alone
   buckets      after the backward, flattened, as a search does it (multinas_ray.oneshot.rounds.average_gradients)
   parameters   after the backward, one asynchronous all-reduce for each parameter
   overlapped   the same buckets, each sent during the backward as soon as its gradients are complete
 
-All but `none` must give the same gradients. Prints the median time of each, and median and quartiles of its ratio to
-`buckets` in the same turn.
+All except `none` must give the same gradients. The benchmark prints the median time of each way, and median and
+quartiles of its ratio to `buckets` in the same turn.
 """
 
 import tempfile
@@ -43,7 +43,7 @@ from multinas_ray.supernets import Supernet, accumulate_gradients, touched_param
 WORLD_SIZE = 2
 NORM_BATCH_SIZE = 8
 OVERLAP_ELEMENTS = 2**19
-"""Of a bucket that is sent during the backward: smaller than after it, or nothing would overlap."""
+"""Elements of a bucket that is sent during the backward. It is smaller than one after it, so that there is overlap."""
 
 SETTINGS: dict[str, tuple[Callable[[], NetworkSpace], int, int]] = {
     "digits": (digits_space, 64, 4),
@@ -81,10 +81,10 @@ def gradient_of(parameter: Tensor) -> Tensor:
 
 
 class Overlapped:
-    """Buckets of `parameters`, last ones first; each goes out in turn when its gradients are complete.
+    """Buckets of `parameters`, from the last to the first; each is sent in turn when its gradients are complete.
 
-    A parameter's hook fires once in a backward, whatever number of subnets use it, so a step of one backward is taken
-    for granted here; with several, only the last that uses a parameter might send it.
+    A parameter's hook fires once in a backward, whatever the number of subnets that use it. So each step must have a
+    single backward; with several, only the last one that uses a parameter could send it.
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
@@ -106,7 +106,7 @@ class Overlapped:
             self._sent.append((flat, dist.all_reduce(flat, async_op=True)))
 
     def finish(self) -> None:
-        """Wait for what is under way and take the averages over."""
+        """Wait for running all-reduces and copy the averages into the gradients."""
         for hook in self._hooks:
             hook.remove()
         for bucket, (flat, work) in zip(self._buckets, self._sent, strict=True):
@@ -118,7 +118,7 @@ class Overlapped:
 
 @contextmanager
 def averaged(way: str, parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Wraps the backward; the gradients are averaged after it."""
+    """Context around the backward; the gradients are averaged at its end."""
     overlapped = Overlapped(parameters) if way == "overlapped" else None
     yield
     if overlapped:
@@ -133,7 +133,7 @@ WAYS = ("none", "buckets", "parameters", "overlapped")
 
 
 def measure(name: str, rank: int, repeats: int) -> dict[str, list[float]]:
-    """Seconds of every way in every turn.
+    """Seconds of each way in each turn.
 
     Raises:
         RuntimeError: two ways gave different gradients.
@@ -161,11 +161,11 @@ def measure(name: str, rank: int, repeats: int) -> dict[str, list[float]]:
         for way in ("parameters", "overlapped"):
             if not torch.allclose(found[way], found["buckets"], rtol=1e-5, atol=1e-7):
                 raise RuntimeError(f"{name}, turn {turn}: {way} and buckets gave different gradients")
-    return {way: values[1:] for way, values in seconds.items()}  # the first turn warms up
+    return {way: values[1:] for way, values in seconds.items()}  # the first turn is the warm-up
 
 
 def run_rank(rank: int, name: str, repeats: int, folder: str) -> None:
-    """One of the two processes; the first keeps its times."""
+    """The work of one of the two processes; the first one saves its times."""
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
     timeout = timedelta(seconds=120)

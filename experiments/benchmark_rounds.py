@@ -1,7 +1,7 @@
-"""What the orchestration of rounds costs, and what a round's compute costs beside a bare PyTorch loop.
+"""Measures the overhead of orchestrating rounds, and a round's compute time against a bare PyTorch loop.
 
-First the quickstart's search runs through Ray as always. Its wall time between the first and the last round is
-compared with the compute time that rank 0 measured: the rest is what broker, trials, Tune and the record add.
+First the quickstart's search runs through Ray as usual. Its wall time between the first and the last round is
+compared with the compute time that rank 0 measured; the difference is the overhead of broker, trials, Tune and record.
 Then rounds of that search (its subnets, its batches) run in this process, in turn through the supernet, which
 computes shared prefixes once, and through a bare loop over plain networks, one subnet after the other.
 """
@@ -28,7 +28,7 @@ from multinas_ray.supernets import build_subnet
 
 
 def orchestration_table(run: Run) -> Table:
-    """Wall time over compute time of the run, in ten equal parts of its rounds."""
+    """Wall time divided by compute time, in ten equal parts of the run's rounds."""
     rounds = run.rounds
     ratios, added_ms = [], []
     for part in np.array_split(np.arange(1, len(rounds)), 10):
@@ -81,7 +81,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def compute_table(config: OneShotSearchConfig, run: Run, repeats: int) -> Table:
-    """The supernet's time over the bare loop's, for rounds at the start, the middle and the end of the search."""
+    """The supernet's time divided by the bare loop's, for rounds at the start, in the middle and at the end."""
     job = WorkerJob(
         space=config.space,
         data=config.data,
@@ -114,7 +114,7 @@ def _ratio(worker: RoundWorker, run: Run, number: int, kind: str) -> float:
     rows = run.evaluations[run.evaluations["round"] == number]
     architectures = np.array(rows["architecture"].tolist(), dtype=np.int64)
     if kind == "train":
-        architectures = architectures[::2]  # as many as a weight step takes by default
+        architectures = architectures[::2]  # the default number of subnets in a weight step
         work = Round(number=0, train_architectures=architectures, architectures=None)
         bare = Bare(worker, architectures).train
     else:

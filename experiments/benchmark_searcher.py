@@ -1,10 +1,11 @@
-"""What MultiNASSearch itself costs: time of suggest plus on_trial_complete, and memory, as a search grows.
+"""Measures the overhead of MultiNASSearch: time of suggest plus on_trial_complete, and memory, as a search grows.
 
-Drives the searcher as Tune does, without Ray, with two trials in flight and made-up losses that do not repeat: as it is
-by default, with reuse_results and with the screened optimiser. Beside each the optimiser alone, asked and told one by
-one: the same without record, decoding and the looking up of trials. Each runs in a process of its own, whose memory is
-told; the record is what lies on the disk. With reuse_results a search that has settled draws several known
-configurations for each new one; they are recorded and learned from without a run, and are part of the new one's time.
+It drives the searcher as Tune does, without Ray, with two trials in flight and artificial losses that do not repeat:
+with default settings, with reuse_results and with the screened optimiser. For comparison, each optimiser also runs
+alone, asked and told one by one, without record, decoding and looking up trials. Each runs in a separate process, whose
+memory is reported; the record's size is that on disk. With reuse_results, a search that has converged draws several
+known configurations for each new one; they are recorded and learned from without a run, and their time is counted with
+that of the new one.
 """
 
 import multiprocessing
@@ -98,7 +99,7 @@ class SearcherTrials:
 
 
 class OptimizerTrials:
-    """The optimiser alone, asked for one and told one."""
+    """The optimiser alone, which is asked for one proposal and told one result at a time."""
 
     def __init__(self, options: SearcherOptions, name: str) -> None:
         self._rng = np.random.default_rng(0)
@@ -125,16 +126,16 @@ class OptimizerTrials:
 
 @dataclass(frozen=True)
 class Timing:
-    """What evaluations cost at one point of a search."""
+    """The cost of evaluations at one point of a search."""
 
     seconds: np.ndarray
     """(n,) wall time of each."""
     cpu_seconds: float
-    """Mean processor time of one, with what the benchmark itself does: others at work do not count."""
+    """Mean processor time of one evaluation, including the benchmark's own work but not that of other processes."""
     memory_bytes: int
-    """Held then; a writing of the record takes some more for a moment."""
+    """Memory in use; writing the record takes some more for a moment."""
     record_bytes: int
-    """On the disk so far; 0 without a record."""
+    """Size of the record on disk so far; 0 without a record."""
 
 
 def measure(one: Callable[[], float], options: SearcherOptions, title: str, record: Path) -> list[Timing]:
@@ -152,7 +153,7 @@ def measure(one: Callable[[], float], options: SearcherOptions, title: str, reco
 
 
 def memory_bytes() -> int:
-    """Returns what this process holds now."""
+    """Returns the memory that this process uses now."""
     return int(psutil.Process().memory_info().rss)
 
 
@@ -179,7 +180,7 @@ def add_rows(table: Table, title: str, options: SearcherOptions, results: list[T
     """A row for each point of the search; of the times the mean counts too, as updates come once in a while."""
     for after, timing in zip(options.after, results, strict=True):
         low, median, high = 1000 * np.quantile(timing.seconds, [0.05, 0.5, 0.95])
-        # Means of ten parts: their spread is that of the machine, not of the rounds
+        # Means of ten parts, whose spread comes from the machine and not from the rounds.
         parts = [1000 * part.mean() for part in np.array_split(timing.seconds, 10)]
         means = f"{np.median(parts):.2f} ({min(parts):.2f} to {max(parts):.2f})"
         table.add_row(

@@ -80,14 +80,14 @@ PRESETS = {"small": small_config, "full": full_config}
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Cifar10Options(ExperimentOptions):
-    """Which of the two searches."""
+    """Options of the experiment: one of two searches."""
 
     preset: Literal["small", "full"] = "small"
     """Small, to see the whole path, or at the scale of the published searches."""
 
 
 def cifar10_config(options: Cifar10Options) -> OneShotSearchConfig:
-    """The search of the chosen preset; its images lie in the folder data, or where --data says."""
+    """The search of the chosen preset; its images are in the folder data, or in that of --data."""
     return PRESETS[options.preset]()
 
 

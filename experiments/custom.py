@@ -1,8 +1,8 @@
-"""K networks for one's own images, from one search.
+"""K networks for your own images, from one search.
 
-DIR holds train/<class>/* and val/<class>/* (or test/<class>/*), or just <class>/*. Sizes, channels and classes are
-found by themselves; validation images, and test images where there are none, are set apart by class. With nothing else
-given, a space of MBConv blocks is made for the images' size. One flag each brings a space and a cost of one's own: see
+DIR has train/<class>/* and val/<class>/* (or test/<class>/*), or just <class>/*. Sizes, channels and classes are
+detected; validation images, and test images if there are none, are set apart by class. Without further flags, a space
+of MBConv blocks is made for the size of the images. With one flag each, you give a space and a cost of your own: see
 experiments/own_blocks.py.
 """
 
@@ -25,7 +25,7 @@ from multinas_ray.supernets import WeightTraining
 if TYPE_CHECKING:
     from multinas_ray.data import DataFacts
 
-# All numbers here are ours: small enough for a first run on a laptop, to be raised by flags.
+# All numbers here are ours: they are small enough for a first run on a laptop, and flags can raise them.
 DEFAULT_COEFFICIENTS = (0.0, 0.1, 0.3, 1.0)
 WARMUP_EPOCHS, SEARCH_EPOCHS = 30, 30
 LEAST_WARMUP_ROUNDS, LEAST_SEARCH_ROUNDS = 300, 150
@@ -38,8 +38,8 @@ Made = TypeVar("Made")
 def mobile_space(image_shape: tuple[int, int, int], num_classes: int) -> NetworkSpace:
     """Ten MBConv blocks, kernel 3/5 x expansion 3/6 and skips, for images of any size.
 
-    The map is halved until it is about 4x4: at the stem for images above 32 pixels, then at the last stages' first
-    blocks.
+    The feature map is halved until it is about 4x4: at the stem for images above 32 pixels, then at the first blocks of
+    the last stages.
     """
     size = image_shape[1]
     halvings = max(0, min(5, round(log2(size / LAST_MAP_SIZE))))
@@ -61,7 +61,7 @@ def mobile_space(image_shape: tuple[int, int, int], num_classes: int) -> Network
 
 
 class BatchSettings(TypedDict):
-    """The settings of WeightTraining about batches, in images."""
+    """The batch sizes of WeightTraining, in images."""
 
     batch_size: int
     validation_batch_size: int
@@ -69,7 +69,7 @@ class BatchSettings(TypedDict):
 
 
 def batch_settings(facts: DataFacts, num_workers: int, batch_size: int | None) -> BatchSettings:
-    """Batches of at most 128 images that both splits can fill, of whole normalisation groups for each worker."""
+    """Batches of at most 128 images that both splits can fill, with whole normalisation groups for each worker."""
     most = min(facts.num_train, facts.num_validation, MOST_BATCH_SIZE if batch_size is None else batch_size)
     norm_batch_size = min(MOST_NORM_BATCH_SIZE, max(1, most // num_workers))
     unit = norm_batch_size * num_workers
@@ -87,11 +87,11 @@ class CustomOptions(ExperimentOptions):
     """The images, and functions that make a space and costs for them."""
 
     data: DataConfig = field(default_factory=lambda: DataConfig(source="folder", path="images"))
-    """The images; in the folder images, unless their path is told."""
+    """The images; in the folder images, unless another path is given."""
     num_workers: PositiveInt = 1
-    """Workers of the search, which fill whole normalisation groups."""
+    """Number of workers of the search. Each needs whole normalisation groups."""
     batch_size: PositiveInt | None = None
-    """Images of one weight step; None: 128, or fewer where there are fewer images."""
+    """Images of one weight step; None: 128, or fewer if there are fewer images."""
     space_function: Annotated[str | None, Flag("space", metavar="FILE.py:FUNCTION")] = None
     """A space of your own: a function of (image_shape, num_classes); None: MBConv blocks for the images' size."""
     cost_functions: Annotated[tuple[str, ...], Flag("cost", metavar="FILE.py:FUNCTION")] = ()
@@ -99,11 +99,13 @@ class CustomOptions(ExperimentOptions):
 
 
 def custom_config(options: CustomOptions) -> OneShotSearchConfig:
-    """The search for the images at --data: coefficients, 30 epochs of warm-up and 30 of search, at least 300 and 150.
+    """The search for the images at --data, with coefficients.
+
+    The warm-up and the search have 30 epochs each, but at least 300 and 150 rounds.
 
     Raises:
-        ConfigError: a function returns something else.
-        DataError: there are no images.
+        ConfigError: A function returns an object of the wrong type.
+        DataError: There are no images.
     """
     from multinas_ray.cluster import load_object
     from multinas_ray.data import inspect_data
@@ -135,7 +137,7 @@ def custom_config(options: CustomOptions) -> OneShotSearchConfig:
 
 def _checked(made: Any, kind: type[Made], name: str) -> Made:
     if not isinstance(made, kind):
-        raise ConfigError(f"{name} must return {kind.__name__}, not {type(made).__name__}")
+        raise ConfigError(f"{name} must return a {kind.__name__}, got {type(made).__name__}")
     return made
 
 

@@ -1,11 +1,11 @@
 """K = 8 networks for ImageNet from one search, by default for 150 to 600 million multiply-adds.
 
-DIR holds train/<class>/* and val/<class>/* on a disk that all nodes share, or is a folder of image shards
-(multinas_ray.data.write_image_shards), also in a bucket, s3://BUCKET/imagenet. Any other tree of photos will do.
---dry-run prints what the search will take and checks the cluster, before anything is spent.
+DIR has train/<class>/* and val/<class>/* on a disk that all nodes share, or it is a folder of image shards
+(multinas_ray.data.write_image_shards), which may be in a bucket, s3://BUCKET/imagenet. Any other tree of photos works
+too. --dry-run prints the search's time and cost and checks the cluster, before anything is spent.
 
-The defaults are those of the published searches nearest to this one, see imagenet_config; this one has not been run at
-full length.
+The defaults are those of the most similar published searches, see imagenet_config. This search has not been run at full
+length.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class ImageNetOptions(ExperimentOptions):
             in_memory=False,
         )
     )
-    """The images; only a dry run can do without them."""
+    """The images; only a dry run works without them."""
     width: PositiveFloat = 1.0
-    """Factor of all channels."""
+    """Factor on all numbers of channels."""
     squeeze_excitation: bool = False
     """Squeeze and excitation in every block, as in MobileNetV3."""
     warmup_epochs: NonNegativeInt = 40
@@ -60,11 +60,11 @@ class ImageNetOptions(ExperimentOptions):
             batch_size=1024, validation_batch_size=256, norm_batch_size=32, weight_decay=4e-5, label_smoothing=0.1
         )
     )
-    """How the weights are trained, but for learning rate and precision."""
+    """The training of the weights, except learning rate and precision."""
     use_gpu: bool = False
-    """One GPU a worker, in bfloat16."""
+    """Use one GPU for each worker, in bfloat16."""
     targets: Sequence[float] | None = None
-    """Multiply-adds, or what --complexity says; None: eight from 150 to 600 million multiply-adds."""
+    """Targets in multiply-adds, or in the unit of --complexity; None: eight from 150 to 600 million multiply-adds."""
     coefficients: Sequence[float] | None = None
     """Weights of the complexity, in place of targets."""
 
@@ -72,12 +72,13 @@ class ImageNetOptions(ExperimentOptions):
 def imagenet_config(options: ImageNetOptions) -> OneShotSearchConfig:
     """The search of these options.
 
-    From ProxylessNAS's published search on this space (Cai et al., ICLR 2019, imagenet_arch_search.py): 40 epochs to
-    warm up and 120 to search, SGD with Nesterov momentum 0.9, weight decay 4e-5, label smoothing 0.1, a cosine from
-    0.025 at 256 images, crops of random size, and 50,000 training images set apart to judge architectures. The rate is
-    scaled to the batch linearly (Goyal et al., 2017) and rises over the first 2 % of the steps. One subnet a weight
-    step, as in ProxylessNAS and in Guo et al. (Single Path One-Shot, ECCV 2020). K, the targets, two samples of each
-    distribution an update, batches of 1,024 and 256 images, and normalisation over 32 images are ours.
+    These settings come from ProxylessNAS's published search on this space (Cai et al., ICLR 2019,
+    imagenet_arch_search.py): 40 epochs of warm-up and 120 of search, SGD with Nesterov momentum 0.9, weight decay 4e-5,
+    label smoothing 0.1, a cosine from 0.025 at 256 images, crops of random size, and 50,000 training images set apart
+    to judge architectures. The rate is scaled linearly with the batch (Goyal et al., 2017) and rises over the first 2 %
+    of the steps. A weight step trains one subnet, as in ProxylessNAS and in Guo et al. (Single Path One-Shot, ECCV
+    2020). K, the targets, two samples of each distribution in an update, batches of 1,024 and 256 images, and
+    normalisation over 32 images are ours.
     """
     num_train, num_classes = _images(options.data)
     batch_size = options.training.batch_size
@@ -93,7 +94,7 @@ def imagenet_config(options: ImageNetOptions) -> OneShotSearchConfig:
         data=options.data,
         name="imagenet",
         targets=None if is_told else DEFAULT_TARGETS,
-        coefficients=(0.0,) if is_told else None,  # those that are told take its place
+        coefficients=(0.0,) if is_told else None,  # the given targets take its place
         complexity="flops",
         warmup_rounds=options.warmup_epochs * epoch,
         search_rounds=options.epochs * epoch,
@@ -104,19 +105,19 @@ def imagenet_config(options: ImageNetOptions) -> OneShotSearchConfig:
             precision="bfloat16" if options.use_gpu else "float32",
         ),
         checkpoint_interval_seconds=300,
-        max_worker_failures=20,  # a day on spot nodes loses several; one that fails again and again still ends
+        max_worker_failures=20,  # several are lost in a day on spot nodes; repeated failures still end the search
     )
 
 
 def has_images(data: DataConfig) -> bool:
-    """Whether images are named, or lie in the folder imagenet."""
+    """Whether images are given, or are in the folder imagenet."""
     from multinas_ray.storage import exists, resolve
 
     return exists(str(data.path)) or resolve(str(data.path)) != resolve(IMAGENET_FOLDER)
 
 
 def _images(data: DataConfig) -> tuple[int, int]:
-    """Training images without those held out, and classes; ImageNet's where there are none."""
+    """Numbers of training images without those held out, and of classes; ImageNet's if there are no images."""
     from multinas_ray.data import inspect_data
 
     if not has_images(data):
@@ -154,7 +155,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = IMAGENET.parser()
     group = parser.add_argument_group("before spending").add_argument
     group("--dry-run", action="store_true", help="print the plan and its cost, check the cluster, and stop")
-    text = "images that a worker trains of an average subnet in a second (default: measured on a worker)"
+    text = "images per second on which a worker trains an average subnet (default: measured on a worker)"
     group("--images-per-second", metavar="R", type=float, help=text)
     group("--dollars-per-gpu-hour", metavar="PRICE", type=float, help="price of a worker, for the plan")
     arguments = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""A block, a space and a cost of one's own, as experiments/custom.py takes them by --space and --cost."""
+"""An example of a block, a space and a cost of your own, for experiments/custom.py with --space and --cost."""
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -23,7 +23,7 @@ from multinas_ray.spaces import (
 @register_block  # so that a recorded run can be opened again
 @dataclass(frozen=True)
 class Separable:
-    """A depthwise convolution, a pointwise one, normalisation and hard swish."""
+    """A depthwise convolution, a pointwise convolution, normalisation and hard swish."""
 
     name: str
     channels: int
@@ -37,7 +37,7 @@ class Separable:
         return self.channels * (self.kernel_size**2 + self.out_channels) + 2 * self.out_channels
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """(channels, height, width) of what it gives."""
+        """(channels, height, width) of the output."""
         return (self.out_channels, -(-input_shape[1] // self.stride), -(-input_shape[2] // self.stride))
 
     def flops(self, input_shape: Shape) -> int:
@@ -45,11 +45,11 @@ class Separable:
         return (self.params - 2 * self.out_channels) * prod(self.output_shape(input_shape)[1:])
 
     def activations(self, input_shape: Shape) -> int:
-        """Numbers that a training step keeps of one image."""
+        """Number of values that a training step keeps for one image."""
         return (self.channels + 2 * self.out_channels) * prod(self.output_shape(input_shape)[1:])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data from which the block is made again."""
+        """Plain data from which the block can be made again."""
         return {"type": "Separable", **asdict(self)}
 
     def build(self, norm: Any) -> nn.Module:
@@ -61,7 +61,7 @@ class Separable:
 
 
 def separable_space(image_shape: Shape, num_classes: int) -> NetworkSpace:
-    """Six positions, kernel 3, 5 or 7; those that keep the width can be skipped, the others halve the map."""
+    """Six positions with kernel 3, 5 or 7. Those that keep the width can be skipped; the others halve the map."""
     positions = []
     for index, (before, after) in enumerate(pairwise((16, 32, 32, 64, 64, 128, 128))):
         blocks = [Separable(f"k{k}", before, after, kernel_size=k, stride=1 + (after > before)) for k in (3, 5, 7)]

@@ -1,7 +1,7 @@
 """K = 4 networks for real handwritten digits, on a laptop's CPU, in minutes.
 
-One search, then all that comes after it: the chosen networks are trained, exported with a check of every file, and
-shown in a report. The images are the 1,797 digits inside scikit-learn; nothing is downloaded.
+After the search, the chosen networks are trained, exported with a check of every file, and shown in a report. The
+images are the 1,797 digits that come with scikit-learn; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def quickstart_config(options: ExperimentOptions) -> OneShotSearchConfig:
         space=digits_space(),
         data=DataConfig(source="digits", validation_fraction=0.25),
         name="quickstart",
-        targets=(14_000, 24_000, 40_000, 70_000),  # parameters: the best network within each
+        targets=(14_000, 24_000, 40_000, 70_000),  # parameters: the best network within each is wanted
         complexity="params",
-        # Weights first: so few images judge all subnets alike only once their weights no longer move.
+        # The weights come first: so few images judge all subnets fairly only when the weights no longer change.
         warmup_rounds=1000,
         search_rounds=200,
         train_during_search=False,
@@ -47,7 +47,7 @@ def complete(config: OneShotSearchConfig, arguments: argparse.Namespace, console
     from multinas_ray.retraining import RetrainConfig, retrain_networks
 
     if not arguments.search_only:
-        recipe = RetrainConfig(  # the best of six by validation accuracy, trained without these images (seeds 1 and 2)
+        recipe = RetrainConfig(  # the best of six by validation accuracy, without training on these images (2 seeds)
             epochs=30,
             batch_size=64,
             learning_rate=0.4,  # for 256 images: 0.1 here

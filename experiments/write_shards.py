@@ -2,8 +2,8 @@
 
   python experiments/write_shards.py /data/imagenet s3://bucket/imagenet
 
-The tree holds train/<class>/* and val/<class>/*, or <class>/* alone. Its images are copied as they are, each split's
-mixed. A search reads them by DataConfig(source="folder", path="s3://bucket/imagenet", in_memory=False).
+The tree has train/<class>/* and val/<class>/*, or <class>/* alone. Its images are copied unchanged, in a mixed order
+within each split. A search reads them by DataConfig(source="folder", path="s3://bucket/imagenet", in_memory=False).
 """
 
 import argparse

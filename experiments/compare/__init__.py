@@ -1,1 +1,1 @@
-"""Ways to find K networks with one budget, compared: settings, methods, pieces of work and the report."""
+"""A comparison of ways to find K networks with one budget: settings, methods, pieces of work and the report."""

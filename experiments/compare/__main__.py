@@ -1,4 +1,4 @@
-"""Compares ways to find K networks with one budget: NAS-Bench-Macro's space, CIFAR-10 at a reduced size.
+"""Compares ways to find K networks with one budget, in NAS-Bench-Macro's space on CIFAR-10 at a reduced size.
 
   ours           one search of K = 4 targets in FLOPs; the last 40 % of the weight steps draw from its distributions
   ours-first     the same on a supernet trained on uniform subnets first, by all weight steps
@@ -7,20 +7,20 @@
   random         the same supernet, then the best of random architectures of 90 to 100 % of each target's FLOPs
   separate-full  4 separate searches, each with the whole budget: 4 times the cost (only where it is named)
 
-The budget is a number of training steps of one subnet and of evaluations of one subnet on one batch of validation
-images, the same for all (where a target has fewer random architectures than evaluations, random evaluates all of
-them); ours-first, spos and random share one supernet. In the end every method scores 8 candidates (those that choose
-from a search's record a few more, its other modes) for each target on all validation images, with
-batch-normalisation statistics of their own, and chooses as a search does at its end.
+The budget is a number of training steps of one subnet and a number of evaluations of one subnet on one batch of
+validation images. It is the same for all methods (if a target has fewer random architectures than evaluations, random
+evaluates all of them); ours-first, spos and random share one supernet. At the end every method scores 8 candidates for
+each target on all validation images, with batch-normalisation statistics of their own (methods that choose from a
+search's record score a few more, its other modes), and chooses in the same way as a search does at its end.
 
-Two measures by the table's full trainings: Kendall's tau between the supernet's losses and the true errors of random
-architectures (mean of the supernets where there are several), and the hypervolume of the K networks' true errors and
-FLOPs (reference point: the 90 % quantile of the table's errors, the largest FLOPs), as a share of what the truly best
-within the targets have.
+There are two measures by the table's full trainings. One is Kendall's tau between the supernet's losses and the true
+errors of random architectures (the mean over the supernets if there are several). The other is the hypervolume of the
+true errors and FLOPs of the K networks (reference point: the 90 % quantile of the table's errors, and the largest
+FLOPs), as a share of the hypervolume of the truly best within the targets.
 
-Writes to --out: compare.parquet (a row for each method and seed), compare.md, compare.csv, compare.png. Each piece of
-work is kept when it is done, and searches go on where they were: the same command goes on after any end. Needs
-pip install -e ".[compare]"; run it from the repository's folder, as python -m experiments.compare.
+It writes to --out: compare.parquet (a row for each method and seed), compare.md, compare.csv and compare.png. Each
+piece of work is kept when it is done, and searches resume, so the same command continues after any interruption. It
+needs pip install -e ".[compare]"; run it from the repository's folder, as python -m experiments.compare.
 """
 
 import os
@@ -100,7 +100,7 @@ def compare(options: CompareOptions, methods: dict[str, Method], console: Consol
             text = ", ".join(map(str, running)) or "done"
             progress.update(bar, completed=num_done, description=text)
             if not console.is_terminal:
-                console.print(f"{num_done} of {len(pieces)} pieces done; under way: {text}")
+                console.print(f"{num_done} of {len(pieces)} pieces are done; running: {text}")
 
         carry_out(pieces, out, runner(settings, out, num_threads), pool, jobs, show)
 
@@ -113,10 +113,10 @@ def report(
     out: Path,
     console: Console,
 ) -> None:
-    """Write the rows, the table and the picture of what is done, and print the table."""
+    """Write the rows, the table and the picture of all finished work, and print the table."""
     rows = collect(methods, seeds, judge, out)
     if rows.empty:
-        console.print("No method has its networks yet.")
+        console.print("No method has found its networks yet.")
         return
     settings, tau_of_size = judge.settings, judge.tau_of_size(ranked)
     summary = summarise(rows, methods, judge, tau_of_size)

@@ -1,8 +1,9 @@
-"""Searches of a fixed supernet: SPOS's evolution, and random draws. numpy alone.
+"""Searches of a fixed supernet: SPOS's evolution, and random draws. With numpy only.
 
 The evolution is that of Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling, ECCV 2020,
-section 3.4 and its published code: 50 architectures a generation, the 10 best so far as parents, half of the children
-by uniform crossover, half by mutation of each variable with probability 0.1; none twice, none above the limit.
+section 3.4 and its published code. A generation has 50 architectures, with the 10 best so far as parents; half of the
+children come from uniform crossover, and half from mutation of each variable with probability 0.1. No architecture
+occurs twice, and none is above the limit.
 """
 
 # N architectures, D variables
@@ -18,14 +19,14 @@ BoolArray = npt.NDArray[np.bool_]
 Architecture = tuple[int, ...]
 
 LossesOf = Callable[[IntArray], FloatArray]
-"""(N, D) architectures to (N,) losses, minimised."""
+"""Returns (N,) losses, minimised, of (N, D) architectures."""
 Keeps = Callable[[IntArray], BoolArray]
-"""(N, D) architectures to whether each is allowed."""
+"""Returns (N,) whether each of (N, D) architectures is allowed."""
 
 POPULATION, PARENTS = 50, 10
 MUTATION = 0.1
 DRAWS, TRIES = 1_000, 50
-"""Architectures drawn at once where allowed ones are looked for, and how often before there are no more. [ours]"""
+"""Number of architectures drawn at once to find allowed ones, and number of draws before giving up. [ours]"""
 
 
 def evolve(
@@ -40,12 +41,12 @@ def evolve(
     Args:
         losses_of: the supernet's losses.
         keeps: the limit.
-        num_categories: (D,) of each variable.
-        evaluations: architectures that may be evaluated, all different; fewer where no more are found within the limit.
-        rng: of all draws.
+        num_categories: (D,) categories of each variable.
+        evaluations: number of different architectures to evaluate; fewer if no more are found within the limit.
+        rng: generator of all draws.
 
     Returns:
-        All that were evaluated, the best first.
+        All evaluated architectures, the best first.
     """
     found: dict[Architecture, float] = {}
     generation = random_within(keeps, num_categories, min(POPULATION, evaluations), found, rng)
@@ -64,7 +65,7 @@ def random_within(
     known: Sequence[Architecture] | dict[Architecture, float],
     rng: np.random.Generator,
 ) -> list[Architecture]:
-    """Uniform draws among the allowed architectures, all different and none known; fewer where no more are found."""
+    """Uniform draws of allowed architectures, all different and none known; fewer if no more are found."""
     return _collect(lambda: rng.integers(0, num_categories, (DRAWS, len(num_categories))), keeps, count, known)
 
 
@@ -76,7 +77,7 @@ def _children(
     known: dict[Architecture, float],
     rng: np.random.Generator,
 ) -> list[Architecture]:
-    """A generation: mutants, crossings, and random architectures where too few of either are new."""
+    """A generation of mutants and crossings, filled up with random architectures if too few of them are new."""
     half = size // 2
     children = _collect(lambda: _mutants(parents_ND, num_categories, rng), keeps, half, known)
     crossed = _collect(lambda: _crossings(parents_ND, rng), keeps, size - half, [*known, *children])
@@ -103,7 +104,7 @@ def _collect(
     count: int,
     known: Sequence[Architecture] | dict[Architecture, float],
 ) -> list[Architecture]:
-    """New and allowed architectures in the order they are drawn, at most `count`."""
+    """At most `count` new and allowed architectures in the order in which they are drawn."""
     seen = set(known)
     new: list[Architecture] = []
     for _ in range(TRIES):

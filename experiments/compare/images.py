@@ -1,4 +1,4 @@
-"""CIFAR-10 reduced once, so that the many processes of a comparison read it in a second."""
+"""Reducing CIFAR-10 once, so that the many processes of a comparison can read it in a second."""
 
 import io
 from pathlib import Path
@@ -13,19 +13,19 @@ from multinas_ray.storage import replace_folder, write_parquet
 
 IMAGE_SIZE = 16
 TEST_IMAGES = 1_000
-"""Kept of the test images; the package tests its chosen networks on them, the comparison does not use them."""
+"""Number of test images to keep. The package tests its chosen networks on them; the comparison does not use them."""
 
 
 def prepare_images(source: Path, settings: Settings, out: Path) -> None:
-    """Scale the images down and write as many as the comparison uses, the same share of each class; once.
+    """Scale down the images that the comparison uses, the same share of each class, and write them if not done yet.
 
     Args:
         source: folder of CIFAR-10: torchvision's root, or one with train.parquet and test.parquet.
-        settings: how many.
+        settings: the comparison, which has the number of images.
         out: the comparison's folder.
 
     Raises:
-        DataError: the source is missing or damaged.
+        DataError: The source is missing or damaged.
     """
     folder = images_folder(out)
     if folder.is_dir():

@@ -1,4 +1,4 @@
-"""How each method comes to its K networks; every last choice is made in the same way."""
+"""The methods by which K networks are found; the final choice is made in the same way for all."""
 
 # K targets
 
@@ -18,9 +18,9 @@ from multinas_ray.selection import SLICE_SHARE, Candidate, Goal, SearchOutcome, 
 from multinas_ray.spaces import Equivalence
 
 MATCHED_SHARE = 0.9
-"""Random architectures are matched in complexity: above this share of a target, and not above the target. [ours]"""
+"""Random architectures are matched in complexity: above this share of a target and at most the target. [ours]"""
 SELECTION_STREAM = 11
-"""Keeps these draws apart from the search's, which come from the same seed."""
+"""Keeps these draws independent of the search's, which use the same seed."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Method:
 
     title: str
     supernets: tuple[str, ...]
-    """Names of what it trains, see `config_of`; those of one name are shared by methods."""
+    """Names of the supernets that it trains, see `config_of`; methods share supernets of the same name."""
     kind: str
-    """What follows: "record" (choose from the searches' records), "evolution" or "random"."""
+    """How networks are then found: "record" (in the searches' records), "evolution" or "random"."""
 
 
 def methods_of(num_targets: int) -> dict[str, Method]:
@@ -48,17 +48,17 @@ def methods_of(num_targets: int) -> dict[str, Method]:
 
 
 def expected_budget(method: Method, settings: Settings, out: Path) -> Budget:
-    """What a method may spend before its last choice: its searches, and its evaluations of a fixed supernet."""
+    """The budget of a method before its final choice: its searches, and its evaluations of a fixed supernet."""
     total = Budget(weight_steps=0, evaluations=0)
     for supernet in method.supernets:
         total += spent_by(config_of(supernet, 0, settings, out, 1))
-    if method.kind != "record":  # the weights alone are used
+    if method.kind != "record":  # only the weights are used
         return replace(total, evaluations=settings.num_targets * evaluations_per_target(settings))
     return total
 
 
 def evaluations_per_target(settings: Settings) -> int:
-    """Of a search of a fixed supernet."""
+    """Number of evaluations for each target in a search of a fixed supernet."""
     return settings.budget.evaluations // settings.num_targets
 
 
@@ -66,8 +66,8 @@ def find_networks(name: str, seed: int, settings: Settings, out: Path, num_threa
     """The networks of a method whose supernets are trained.
 
     Returns:
-        A row for each network, from small to large: `target`, `architecture`, `flops` of the searched space, `loss` and
-        `accuracy` with the supernet's weights on all validation images, `evaluations` that the method spent in all.
+        A row for each network, from small to large: `target`, `architecture`, `flops` in the searched space, `loss` and
+        `accuracy` with the supernet's weights on all validation images, and the total `evaluations` of the method.
     """
     method = methods_of(settings.num_targets)[name]
     frames, evaluations = [], 0
@@ -82,7 +82,7 @@ def find_networks(name: str, seed: int, settings: Settings, out: Path, num_threa
 def _candidates(
     method: Method, config: OneShotSearchConfig, settings: Settings, num_threads: int
 ) -> tuple[list[Goal], list[Candidate], int]:
-    """Goals, what may reach them, and the evaluations that were spent on it."""
+    """The goals, their candidates, and the number of evaluations that were spent."""
     rng = np.random.default_rng((config.seed, SELECTION_STREAM))
     if method.kind == "record":
         run = load_run(config.run_path)
@@ -107,7 +107,7 @@ def search_fixed(
     evaluations: int,
     rng: np.random.Generator,
 ) -> list[Architecture]:
-    """Search a trained supernet within a target; all that were evaluated, the best first."""
+    """Search a trained supernet within a target; returns all evaluated architectures, the best first."""
     categories = config.space.search_space.num_categories
     if kind == "evolution":
         return evolve(losses_of, within(config, 0.0, target), categories, evaluations, rng)

@@ -1,4 +1,4 @@
-"""The pieces of a comparison: each is done once, kept whole or not at all, and begun when what it needs is done."""
+"""The pieces of a comparison. Each is done once, kept completely or not at all, and begun when its inputs are there."""
 
 import functools
 import os
@@ -21,18 +21,18 @@ class Piece:
     stage: str
     """"search": train a supernet. "networks": find a method's networks. "ranking": score random architectures."""
     name: str
-    """Of the supernet; of the method for "networks"."""
+    """Name of the supernet; for "networks", name of the method."""
     seed: int
     needs: tuple["Piece", ...] = ()
 
     def path(self, out: Path) -> Path:
-        """What is there when it is done."""
+        """The file or folder that exists when the piece is done."""
         if self.stage == "search":
             return out / "runs" / f"{self.name}-seed{self.seed}" / "finished.json"
         return out / self.stage / f"{self.name}-seed{self.seed}.parquet"
 
     def is_done(self, out: Path) -> bool:
-        """Whether it need not be done again."""
+        """Whether the piece is done."""
         path = self.path(out)
         return path.is_file() if self.stage == "search" else load_rows(path) is not None
 
@@ -41,13 +41,13 @@ class Piece:
 
 
 def pieces_of(supernets_of: dict[str, tuple[str, ...]], seeds: Sequence[int]) -> list[Piece]:
-    """All pieces, the most wanted first: seed by seed, so that an early end leaves whole comparisons.
+    """All pieces, the most important first: seed by seed, so that an early end leaves complete comparisons.
 
-    The ranking of methods with several supernets, the most work for the least news, comes last.
+    The ranking of methods with several supernets comes last, since it is the most work for the least information.
 
     Args:
         supernets_of: names of the supernets of each method.
-        seeds: of the repetitions.
+        seeds: seeds of the repetitions.
     """
     first: list[Piece] = []
     last: list[Piece] = []
@@ -71,15 +71,15 @@ def carry_out(
     jobs: int,
     show: Callable[[int, Sequence[Piece]], None] = lambda num_done, running: None,
 ) -> None:
-    """Carry out what is not done, `jobs` pieces at a time.
+    """Carry out the pieces that are not done yet, `jobs` at a time.
 
     Args:
-        pieces: all, the most wanted first.
+        pieces: all pieces, the most important first.
         out: the comparison's folder.
-        run: does one piece, in the pool.
-        pool: where.
-        jobs: how many at a time.
-        show: told after every change how many are done and which are under way.
+        run: does one piece, in a process of the pool.
+        pool: the processes.
+        jobs: number of pieces at a time.
+        show: called after every change with the number of finished pieces and the running pieces.
     """
     done = {piece for piece in pieces if piece.is_done(out)}
     waiting = [piece for piece in pieces if piece not in done]
@@ -99,7 +99,7 @@ def carry_out(
 
 
 def load_piece(path: Path) -> pd.DataFrame | None:
-    """The rows of a piece, None if it is not done; architectures are tuples."""
+    """The rows of a piece, with architectures as tuples; None if it is not done."""
     frame = load_rows(path)
     if frame is None:
         return None
@@ -110,8 +110,8 @@ def run_piece(piece: Piece, settings: Settings, out: Path, num_threads: int) -> 
     """Do one piece in this process.
 
     Raises:
-        MultiNASError: it failed.
-        KeyboardInterrupt: a search was interrupted; it goes on the next time.
+        MultiNASError: The piece failed.
+        KeyboardInterrupt: A search was interrupted; it resumes the next time.
     """
     os.environ["OMP_NUM_THREADS"] = str(num_threads)
     if piece.stage == "search":
@@ -140,7 +140,7 @@ def _search(piece: Piece, settings: Settings, out: Path, num_threads: int) -> No
 
 
 def _ranking(piece: Piece, settings: Settings, out: Path, num_threads: int) -> pd.DataFrame:
-    """Rows of random architectures with their loss and accuracy by a supernet."""
+    """Rows of random architectures with their loss and accuracy under a supernet's weights."""
     from experiments.compare.scoring import open_evaluator, random_architectures
 
     config = config_of(piece.name, piece.seed, settings, out, num_threads)
@@ -157,5 +157,5 @@ def _ranking(piece: Piece, settings: Settings, out: Path, num_threads: int) -> p
 
 
 def runner(settings: Settings, out: Path, num_threads: int) -> Callable[[Piece], None]:
-    """What the pool's processes are given."""
+    """The function that the pool's processes run."""
     return functools.partial(run_piece, settings=settings, out=out, num_threads=num_threads)

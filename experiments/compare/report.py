@@ -1,4 +1,4 @@
-"""What the methods gave: one row for each method and seed, the table, and the picture."""
+"""The results of the methods: one row for each method and seed, the table, and the picture."""
 
 # K networks
 
@@ -41,7 +41,7 @@ MARKS = {
 
 
 class Judge:
-    """Measures by the true accuracies and FLOPs.
+    """Measures networks by their true accuracies and FLOPs.
 
     Args:
         truth: the table.
@@ -51,13 +51,13 @@ class Judge:
     def __init__(self, truth: Table, settings: Settings) -> None:
         self.truth, self.settings = truth, settings
         self.flops: FloatArray = settings.space.costs["flops"](truth.architectures)
-        """Of the searched space, by row."""
+        """FLOPs in the searched space, by row."""
         self.best = best_within(truth, self.flops, settings.targets)
         """(K,) rows of the best true accuracy within each target."""
         self._best_hypervolume = truth.hypervolume(self.best)
 
     def share(self, rows: IntArray) -> float:
-        """Hypervolume of networks as a share of what the best within the targets have."""
+        """Hypervolume of networks as a share of that of the best within the targets."""
         return self.truth.hypervolume(rows) / self._best_hypervolume
 
     def tau(self, ranking: pd.DataFrame) -> float:
@@ -66,12 +66,12 @@ class Judge:
         return float(kendalltau(ranking["loss"], self.truth.points[rows, 0]).statistic)
 
     def tau_of_size(self, architectures: Sequence[tuple[int, ...]]) -> float:
-        """Kendall's tau of FLOPs alone with the true accuracies: what needs no supernet."""
+        """Kendall's tau of FLOPs alone with the true accuracies, which needs no supernet."""
         rows = self.truth.rows(np.array(architectures))
         return float(kendalltau(-self.flops[rows], self.truth.points[rows, 0]).statistic)
 
     def random_families(self) -> FloatArray:
-        """Shares of families of one uniform pick at the complexity of each target."""
+        """Shares of families with one uniform pick at the complexity of each target."""
         rng = np.random.default_rng(0)
         picks = [
             rng.choice(matched_within(self.flops, target, MATCHED_SHARE), RANDOM_FAMILIES)
@@ -122,7 +122,7 @@ def _networks_row(networks: pd.DataFrame, judge: Judge) -> dict[str, Any]:
 
 
 def summarise(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of_size: float) -> pd.DataFrame:
-    """The table, as text: medians over the seeds (least to most); then what needs no search, for comparison."""
+    """The table, as text: medians over the seeds (least to most), then rows that need no search, for comparison."""
     lines = []
     for name, of_method in rows.groupby("method", sort=False):
         accuracies = np.median(of_method["true_accuracies"].tolist(), axis=0)
@@ -208,7 +208,7 @@ def draw(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of
 
 
 def _dots(axes: Axes, rows: pd.DataFrame, names: Sequence[str], column: str, factor: float) -> None:
-    """A dot for each seed and a line at the median."""
+    """Draw a dot for each seed and a line at the median."""
     for place, name in enumerate(names):
         values, (color, marker) = factor * rows.loc[rows["method"] == name, column].dropna(), MARKS[name]
         axes.plot(values, [place] * len(values), marker, color=color, markersize=7, alpha=0.7)
@@ -225,5 +225,5 @@ def _draw_networks(axes: Axes, rows: pd.DataFrame, names: Sequence[str], judge: 
         flops, accuracies = (np.concatenate(of_method[each].tolist()) for each in ("true_flops", "true_accuracies"))
         axes.plot(100 * flops, accuracies, marker, color=color, markersize=6, alpha=0.7, label=name)
     axes.set(title="The networks of all seeds", xlabel="FLOPs, % of the largest network's", ylabel="true accuracy, %")
-    axes.set_ylim(100 - judge.truth.reference[0], 93.5)  # what is below adds nothing to the hypervolume
+    axes.set_ylim(100 - judge.truth.reference[0], 93.5)  # points below add nothing to the hypervolume
     axes.set_xlim(15, 75)

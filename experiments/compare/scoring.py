@@ -1,4 +1,4 @@
-"""Scores of architectures by a run's trained supernet, on the CPU."""
+"""Scoring architectures with a run's trained supernet, on the CPU."""
 
 # N architectures, D variables
 
@@ -14,11 +14,11 @@ from multinas_ray.supernets import evaluate, load_supernet
 
 
 class BatchLosses:
-    """Losses on one batch of validation images, normalised by it, as a search's round compares its subnets.
+    """Losses on one batch of validation images with its own normalisation statistics, as in a round of a search.
 
     Args:
         config: the search that trained the supernet.
-        step: which batch.
+        step: number of the batch.
         num_threads: CPU threads.
     """
 
@@ -43,7 +43,7 @@ class BatchLosses:
         """Architectures evaluated so far."""
 
     def __call__(self, architectures_ND: IntArray) -> FloatArray:
-        """(N,) losses, minimised; infinite where one is not finite."""
+        """(N,) losses, minimised; those that are not finite become infinite."""
         losses, _ = evaluate(self._supernet, self._images, self._labels, architectures_ND)
         self.evaluations += len(architectures_ND)
         losses_N: FloatArray = losses.double().numpy()
@@ -51,7 +51,7 @@ class BatchLosses:
 
 
 def open_evaluator(config: OneShotSearchConfig, settings: Settings, num_threads: int) -> CandidateEvaluator:
-    """The package's evaluator of a trained supernet: recalibrated statistics, all validation images. No Ray."""
+    """The package's evaluator of a trained supernet, with recalibrated statistics on all validation images. No Ray."""
     job = CandidateJob(
         run_path=config.run_path,
         space=config.space,
@@ -66,7 +66,7 @@ def open_evaluator(config: OneShotSearchConfig, settings: Settings, num_threads:
 
 
 def random_architectures(config: OneShotSearchConfig, count: int) -> list[Architecture]:
-    """The random architectures of the ranking, the same for every supernet and seed; all different where possible."""
+    """The random architectures of the ranking, the same for every supernet and seed; all different if possible."""
     categories = config.space.search_space.num_categories
     rng = np.random.default_rng(count)
     number = int(np.prod(categories))

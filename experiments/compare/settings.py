@@ -1,4 +1,4 @@
-"""What is compared, with how much: the settings, the budget and the searches' configurations."""
+"""The settings of the comparison, its budget and the searches' configurations."""
 
 # K targets
 
@@ -18,19 +18,19 @@ from multinas_ray.supernets import WeightTraining
 
 BATCH_SIZE = 128
 LEARNING_RATE = 0.2
-"""Of the weights, for every supernet. Of 0.025, 0.05, 0.1, 0.2 and 0.4 the one whose uniform supernet ranked best after
-the default budget (seed 100, not among those reported). [ours]"""
+"""Learning rate of the weights, for every supernet. Of 0.025, 0.05, 0.1, 0.2 and 0.4 it is the one whose uniform
+supernet ranked best after the default budget (seed 100, which is not reported). [ours]"""
 SEARCH_SHARE = 0.4
-"""Part of the weight steps during which the distributions move where they do not wait for the weights; before, subnets
-are drawn uniformly. [ours]"""
+"""Share of the weight steps during which the distributions learn, if they do not wait for the weights; before that,
+subnets are drawn uniformly. [ours]"""
 SAMPLES_PER_UPDATE = 4
-"""Subnets evaluated in a round, for K distributions and for one alike. [ours]"""
+"""Subnets evaluated in a round, for K distributions as for one. [ours]"""
 TARGET_SHARES = (0.35, 0.45, 0.55, 0.7)
 """The K targets as shares of the largest network's FLOPs."""
 CANDIDATES = 8
-"""Architectures of each network that are scored on all validation images at the end, for every method alike."""
+"""Architectures that are scored for each network on all validation images at the end, the same for every method."""
 FIXED_SETTINGS = {
-    "comparison": 2,  # raised whenever a piece of work means something else
+    "comparison": 2,  # raised whenever the meaning of a piece of work changes
     "learning_rate": LEARNING_RATE,
     "search_share": SEARCH_SHARE,
     "samples_per_update": SAMPLES_PER_UPDATE,
@@ -38,17 +38,17 @@ FIXED_SETTINGS = {
     "target_weight": TARGET_WEIGHT,
     "candidates": CANDIDATES,
 }
-"""What is kept beside the flags, so that results of another version of this comparison are not mixed with new ones."""
+"""Kept together with the flags, so that results of different versions of this comparison are not mixed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a method may spend before the last choice."""
+    """The budget of a method before the final choice."""
 
     weight_steps: int
-    """Training steps of one subnet on one batch."""
+    """Number of training steps of one subnet on one batch."""
     evaluations: int
-    """Losses of one subnet on one batch of validation images."""
+    """Number of evaluations of one subnet on one batch of validation images."""
 
     def __add__(self, other: "Budget") -> "Budget":
         return Budget(
@@ -59,10 +59,10 @@ class Budget:
 @checked
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One comparison; every figure depends on these and the seed alone.
+    """Settings of one comparison; every figure depends only on these and on the seed.
 
     Raises:
-        ConfigError: a number is too small for a search.
+        ConfigError: A number is too small for a search.
     """
 
     images: Annotated[int, Ge(BATCH_SIZE)] = 10_000
@@ -104,13 +104,13 @@ class Settings:
 
     @property
     def rounds(self) -> tuple[int, int]:
-        """Warm-up and search rounds of the whole budget: exactly those of K separate searches."""
+        """Warm-up and search rounds of the whole budget, exactly as many as in K separate searches."""
         warmup_rounds, search_rounds = self.rounds_of_one
         return self.num_targets * warmup_rounds, self.num_targets * search_rounds
 
     @property
     def budget(self) -> Budget:
-        """Of every method."""
+        """The budget of every method."""
         return Budget(weight_steps=sum(self.rounds), evaluations=self.rounds[1] * SAMPLES_PER_UPDATE)
 
     @property
@@ -132,7 +132,7 @@ class Settings:
 
 
 def images_folder(out: Path) -> Path:
-    """Where the reduced images lie."""
+    """The folder of the reduced images."""
     return out.absolute() / "images"
 
 
@@ -142,9 +142,9 @@ def config_of(supernet: str, seed: int, settings: Settings, out: Path, num_threa
     Args:
         supernet: "ours": K targets, the whole budget. "separate-k": target k alone, 1/K of the budget. "full-k": target
             k alone, the whole budget. "uniform": all weight steps on uniform subnets, then the search for K targets.
-        seed: of weights, batches and draws.
+        seed: seed of weights, batches and draws.
         settings: the comparison.
-        out: its folder.
+        out: the comparison's folder.
         num_threads: CPU threads of the worker.
     """
     kind, _, number = supernet.partition("-")
@@ -179,7 +179,7 @@ def config_of(supernet: str, seed: int, settings: Settings, out: Path, num_threa
 
 
 def spent_by(config: OneShotSearchConfig) -> Budget:
-    """What a search spends."""
+    """The budget that a search spends."""
     steps = config.plan.num_weight_steps * config.plan.num_train_architectures
     samples = config.optimizer_settings.update_size
     return Budget(weight_steps=steps, evaluations=config.search_rounds * samples)

@@ -1,4 +1,4 @@
-"""NAS-Bench-Macro as the truth: error of full training and FLOPs of every architecture, and what K can reach."""
+"""NAS-Bench-Macro as the truth: the error after full training and the FLOPs of every architecture, and the best K."""
 
 # K networks; points are (n, 2): error in percent, then FLOPs as a share of the largest
 
@@ -29,7 +29,7 @@ def best_within(truth: Table, flops: FloatArray, targets: Sequence[float]) -> In
 
 
 def best_front(truth: Table, size: int) -> IntArray:
-    """Rows of the `size` architectures with the largest hypervolume that so many can have; exact."""
+    """Rows of the `size` architectures that together have the largest hypervolume; exact."""
     return best_subset(truth.points[:, 0], truth.points[:, 1], size, (truth.reference[0], truth.reference[1]))
 
 

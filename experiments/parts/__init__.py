@@ -1,1 +1,1 @@
-"""What `compare` and `tabular` both use: exhaustively trained tables, kept rows, processes, pictures, command lines."""
+"""Parts that several experiments use: exhaustively trained tables, stored rows, processes, pictures, command lines."""

@@ -10,11 +10,11 @@ def data_folder(given: str | None) -> Path:
     """Return the folder that was given, or that the environment names.
 
     Raises:
-        ConfigError: Neither names a folder.
+        ConfigError: There is neither.
     """
     named = given or os.environ.get("MULTINAS_DATA")
     if not named:
-        raise ConfigError("the tables' folder is not known: give --data DIR or set MULTINAS_DATA")
+        raise ConfigError("the tables' folder must be known: give --data DIR or set MULTINAS_DATA")
     return Path(named)
 
 

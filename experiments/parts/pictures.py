@@ -1,4 +1,4 @@
-"""Colours and the look of the pictures."""
+"""Colours and style of the pictures."""
 
 import io
 from pathlib import Path
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from multinas_ray.storage import write_atomic
 
-# Okabe and Ito's colours, which the colour-blind can tell apart; a marker or the line's style does so without colour
+# Okabe and Ito's colours, which colour-blind readers can distinguish; markers and line styles work without colour
 BLACK = "#000000"
 BLUE = "#0072B2"
 GREEN = "#009E73"
@@ -21,14 +21,14 @@ VERMILION = "#D55E00"
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, drawn without a screen."""
+    """An empty figure with this size in inches, drawn without a screen."""
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a picture as a PNG file, whole or not at all."""
+    """Write a picture as a PNG file, completely or not at all."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_atomic(path, picture.getvalue())

@@ -1,4 +1,4 @@
-"""Processes that share no thread and no lock with this one."""
+"""Processes that share no threads and no locks with this one."""
 
 import multiprocessing
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def fresh_processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Start up to `count` processes; after an error or an interrupt, what has not begun is dropped."""
+    """Start up to `count` processes; after an error or an interrupt, work that has not begun is dropped."""
     with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             yield pool

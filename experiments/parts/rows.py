@@ -1,4 +1,4 @@
-"""Finished rows on disk: a Parquet file that is there as a whole or not at all."""
+"""Finished rows on disk, in a Parquet file that is written completely or not at all."""
 
 from pathlib import Path
 

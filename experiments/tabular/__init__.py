@@ -1,1 +1,1 @@
-"""Ways to search exhaustively trained spaces, compared: methods, measures, searches and the report."""
+"""A comparison of ways to search exhaustively trained spaces: methods, measures, searches and the report."""

@@ -1,16 +1,16 @@
 """Compares ways to search two exhaustively trained spaces, where the exact answer is known.
 
-Each search may evaluate a number of architectures, and is measured after each by how much of the exact front's
-hypervolume it has found (reference point: the 90 % quantile of the error over the table, the largest cost). Only
-DISTINCT architectures count: asking for a known one again is free, for every method alike. A search that repeats
-itself ends after asking for ten times its budget; Optuna's, which take longer the more they asked for, after twice
-(NSGA-II) and half of it (TPE). A search that ended keeps what it has.
+Each search may evaluate a number of architectures. After each evaluation it is measured by its share of the exact
+front's hypervolume (reference point: the 90 % quantile of the error over the table, and the largest cost). Only
+DISTINCT architectures count: for every method, asking for a known one again is free. A search that repeats itself ends
+after asking for ten times its budget; Optuna's searches, which become slower with every request, end after twice
+(NSGA-II) and half of it (TPE). A search that has ended keeps its last value.
 
-Writes to --out: searches/ (a Parquet file per search, a row per evaluation), evaluations.parquet (all rows),
-summary.parquet (medians and 90 % intervals over the seeds), comparison.png, and answers.png: the K answers against
-those of K separate ASNG runs. A search that is there already is read, and made again if the code or the libraries that
-it rests on have changed since. Needs pip install -e ".[compare]"; run it from the repository's
-folder, as python -m experiments.tabular.
+It writes to --out: searches/ (a Parquet file per search, a row per evaluation), evaluations.parquet (all rows),
+summary.parquet (medians and 90 % intervals over the seeds), comparison.png, and answers.png, which compares the K
+answers with those of K separate ASNG runs. Searches that exist already are read; they are made again if the code or the
+libraries on which they depend have changed. It needs pip install -e ".[compare]"; run it from the repository's folder,
+as python -m experiments.tabular.
 
 experiments/tabular/quick.yaml, given by --config, makes a comparison of a minute: 400 evaluations, 3 seeds, without
 Optuna's slow TPE. --tune makes one search of each kind through real Ray Tune runs instead, a trial for each evaluation,
@@ -42,9 +42,9 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Flag, OneOf, PositiveInt, checked
 
 FIRST_SEED = 1000
-"""Settings are chosen on smaller seeds and reported on these [ours]."""
+"""Settings are chosen on smaller seeds, and results are reported for seeds from this one on [ours]."""
 TUNE_TRIALS = 400
-"""Trials of a search through Ray Tune at most: each takes tens of milliseconds, the more the later."""
+"""Largest number of trials of a search through Ray Tune. Each takes tens of milliseconds, later ones longer."""
 TUNE_METHODS = ("multinas", "multinas-reuse", "multinas-screened", "optuna-nsga2", "optuna-tpe", "random")
 
 

@@ -1,6 +1,6 @@
-"""How much of the exact front a search has found.
+"""Measures of the part of the exact front that a search has found.
 
-Every measure is a hypervolume (moocore's) as a share of another, for points (error, cost), both minimised.
+Every measure is a hypervolume (computed by moocore) as a share of another, for points (error, cost), both minimised.
 """
 
 # E evaluations, K distributions, A architectures in the table; points are (n, 2): error, then cost
@@ -15,12 +15,12 @@ from experiments.parts.tables import FloatArray, IntArray, Table
 from multinas_ray.runs import best_subset
 
 NUM_ANSWERS = 8
-"""K: how many architectures a search is asked for."""
+"""K, the number of architectures that a search shall find."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What one search did: its distinct evaluations, in order."""
+    """The course of one search: its distinct evaluations, in order."""
 
     rows_E: IntArray
     """(E,) places in the table, all different."""
@@ -29,7 +29,7 @@ class Trace:
     coefficients_K: FloatArray | None
     """(K,) of the distributions, for a loss as a share of 1 and a complexity as a share of the largest."""
     num_asked: int
-    """Evaluations asked for, with the repeats, which were free."""
+    """Number of evaluations asked for, including repeated ones, which are free."""
 
 
 class Measures:
@@ -46,18 +46,18 @@ class Measures:
 
     @cached_property
     def best_answers_share(self) -> float:
-        """What the best NUM_ANSWERS points of the front have, as a share of the front's hypervolume; exact."""
+        """Hypervolume of the best NUM_ANSWERS points of the front, as a share of the whole front's; exact."""
         return best_subset_hypervolume(self.table.front, self.table.reference, NUM_ANSWERS) / self.front_hypervolume
 
     def share(self, rows: IntArray) -> float:
-        """Hypervolume of these rows' points, as a share of the front's; remembered."""
+        """Hypervolume of these rows' points, as a share of the front's; the result is cached."""
         key = tuple(np.unique(rows).tolist())
         if key not in self._known:
             self._known[key] = self.table.hypervolume(np.array(key, dtype=np.int64)) / self.front_hypervolume
         return self._known[key]
 
     def archive_shares(self, rows_E: IntArray) -> FloatArray:
-        """(E,) share of everything evaluated so far; computed anew only where the front changes."""
+        """(E,) share of everything evaluated so far; it is computed again only when the front changes."""
         shares_E = np.zeros(len(rows_E))
         front, share = np.zeros((0, 2)), 0.0
         for e, point in enumerate(self.table.points[rows_E]):
@@ -69,11 +69,11 @@ class Measures:
         return shares_E
 
     def answer_shares(self, rows_EK: IntArray) -> FloatArray:
-        """(E,) share of K answers, as a share of what the best NUM_ANSWERS points of the front can have."""
+        """(E,) hypervolume of K answers, as a share of that of the best NUM_ANSWERS points of the front."""
         return np.array([self.share(rows_K) for rows_K in rows_EK]) / self.best_answers_share
 
     def chosen_EK(self, trace: Trace) -> IntArray:
-        """(E, K): the best evaluated by each f_k = loss + eps_k * complexity so far; the first of equals."""
+        """(E, K): the best evaluated so far by each f_k = loss + eps_k * complexity; of equal ones the first."""
         assert trace.coefficients_K is not None
         losses_E, complexities_E = self.table.losses[trace.rows_E], self.table.complexities[trace.rows_E]
         scores_EK = losses_E[:, None] + complexities_E[:, None] * trace.coefficients_K
@@ -83,18 +83,18 @@ class Measures:
         return trace.rows_E[np.maximum.accumulate(np.where(is_new_EK, steps_E1, 0), axis=0)]
 
     def best_subset_share(self, rows: IntArray) -> float:
-        """Share of the best NUM_ANSWERS of these rows (exact), of what the front's best can have."""
+        """Hypervolume of the best NUM_ANSWERS of these rows, as a share of that of the front's best; exact."""
         volume = best_subset_hypervolume(self.table.points[rows], self.table.reference, NUM_ANSWERS)
         return volume / self.front_hypervolume / self.best_answers_share
 
 
 def best_subset_hypervolume(points: FloatArray, reference: FloatArray, size: int) -> float:
-    """Returns the largest hypervolume that at most `size` of the (n, 2) points have; exact."""
+    """Returns the largest hypervolume of any `size` of the (n, 2) points; exact."""
     chosen = best_subset(points[:, 0], points[:, 1], size, (reference[0], reference[1]))
     return float(moocore.hypervolume(points[chosen], ref=reference)) if len(chosen) else 0.0
 
 
 def first_at(shares_E: FloatArray, level: float) -> float:
-    """Returns after how many evaluations a share first reached `level`; infinite if never."""
+    """Returns the number of evaluations after which a share first reached `level`; infinite if it never did."""
     reached = np.flatnonzero(shares_E >= level)
     return float(reached[0] + 1) if len(reached) else float("inf")

@@ -17,7 +17,7 @@ from experiments.tabular.measures import NUM_ANSWERS
 from multinas_ray.core import Proposals, default_coefficients, make_optimizer, optimizer_kind
 
 POPULATION = 40
-"""Of pymoo's NSGA-II. Optuna's samplers keep their own defaults."""
+"""Population of pymoo's NSGA-II. Optuna's samplers keep their own defaults."""
 
 
 class Searcher(Protocol):
@@ -27,7 +27,7 @@ class Searcher(Protocol):
         """Returns the next (n, D) architectures to evaluate; none when it has no more."""
 
     def tell(self, losses: FloatArray, complexities: FloatArray) -> None:
-        """Takes the (n,) results of what was asked last."""
+        """Takes the (n,) results of the last request."""
 
     def modes(self) -> IntArray | None:
         """Returns the (K, D) modes of the distributions; None for a method that has none."""
@@ -37,10 +37,10 @@ class Searcher(Protocol):
 
 
 class Distributions:
-    """K distributions in any number of optimisers: one of all K, or K of one each.
+    """K distributions in any number of optimisers: one with all K, or K with one each.
 
-    The coefficients are `default_coefficients` of the first round's results: at the start all distributions are
-    uniform, so those were draws for any coefficients.
+    The coefficients are `default_coefficients` of the first round's results. At the start all distributions are
+    uniform, so these were valid draws for any coefficients.
     """
 
     def __init__(self, optimizers: Sequence[Any]) -> None:
@@ -54,7 +54,7 @@ class Distributions:
         return np.concatenate([proposals.architectures for proposals in self._asked])
 
     def tell(self, losses: FloatArray, complexities: FloatArray) -> None:
-        """Lets every optimiser learn from what itself asked for."""
+        """Lets every optimiser learn from the results that it asked for itself."""
         if self._coefficients_K is None:
             self._set_coefficients(losses, complexities)
         start = 0
@@ -81,7 +81,7 @@ class Distributions:
 
 
 class WithoutDistributions:
-    """What a method without distributions says of them."""
+    """The base of methods without distributions."""
 
     def modes(self) -> None:
         """None."""
@@ -183,15 +183,15 @@ class Method:
     start: Callable[[Table, int], Searcher]
     """Begins a search of a table with a seed."""
     seconds: float
-    """Rough time of 1,000 evaluations on one core: for the estimate of the time left only."""
+    """Rough time of 1,000 evaluations on one core, used only to estimate the remaining time."""
     settings: str
-    """What it does, in words; runs of other settings are not read again."""
+    """Its settings, in words; runs with other settings are not read again."""
     packages: tuple[str, ...] = ()
-    """Of multinas_ray, that it rests on."""
+    """Packages of multinas_ray on which it depends."""
     libraries: tuple[str, ...] = ()
-    """That it rests on, but those that all do."""
+    """Libraries on which it depends, besides those of all methods."""
     asks_per_evaluation: float = 10.0
-    """A search ends after this many times its budget of evaluations was asked for: it repeats what it knows."""
+    """A search ends when it has asked for this many times its budget of evaluations, since it then repeats itself."""
 
 
 def _ours(**settings: Any) -> Callable[[Table, int], Searcher]:

@@ -1,4 +1,4 @@
-"""The comparison as pictures: how much of the front was found, and how good the K answers were, against evaluations."""
+"""The comparison as pictures: the part of the front found, and the quality of the K answers, against evaluations."""
 
 # E evaluations, S seeds
 
@@ -35,7 +35,7 @@ ANSWER_TITLES = {"modes_share": "Modes", "chosen_share": "Best evaluated by each
 
 
 def plot_curves(searches: pd.DataFrame, tables: Sequence[Table], path: Path) -> None:
-    """Draws how much of the front's hypervolume is missing after each evaluation, a panel per table, as a PNG."""
+    """Draws the missing part of the front's hypervolume after each evaluation, a panel per table, as a PNG."""
     figure = pictures.new_figure(6.2 * len(tables), 5.4)
     panels = figure.subplots(1, len(tables), squeeze=False, sharey=True)[0]
     for axes, table in zip(panels, tables, strict=True):
@@ -59,8 +59,8 @@ def plot_curves(searches: pd.DataFrame, tables: Sequence[Table], path: Path) -> 
 def plot_answers(searches: pd.DataFrame, tables: Sequence[Table], path: Path) -> bool:
     """Draws the K answers' hypervolume as a share of the separate runs' final one, as a PNG.
 
-    A row for each kind of answer, a column for each table. A line marks 99 %, a dot where a method's median first has
-    it (the median of the seeds' own first times), a dashed line a quarter of the separate runs' evaluations.
+    There is a row for each kind of answer and a column for each table. A line marks 99 %, a dot marks where a method
+    first reaches it (the median over the seeds), and a dashed line marks a quarter of the separate runs' evaluations.
 
     Returns:
         Whether there were separate runs to compare with; nothing is written if not.
@@ -110,7 +110,7 @@ def _draw_answers(axes: Axes, of_table: pd.DataFrame, column: str) -> None:
 
 
 def _median_first(shares_SE: FloatArray) -> float:
-    """After how many evaluations the median seed first has LEVEL."""
+    """Number of evaluations after which the median seed first reaches LEVEL."""
     return float(np.quantile([first_at(share_E, LEVEL) for share_E in shares_SE], 0.5, method="inverted_cdf"))
 
 
@@ -121,7 +121,7 @@ def _curves(of_method: pd.DataFrame, column: str, length: int) -> FloatArray:
 
 
 def _draw_method(axes: Axes, method: str, values_SE: FloatArray) -> None:
-    """A median with the band of 90 % of the seeds."""
+    """Draw a median with the band of 90 % of the seeds."""
     color, style = LINES[method]
     low, median, high = np.quantile(values_SE, INTERVAL, axis=0, method="inverted_cdf")
     steps = np.arange(1, len(median) + 1)
@@ -130,7 +130,7 @@ def _draw_method(axes: Axes, method: str, values_SE: FloatArray) -> None:
 
 
 def _scale_evaluations(axes: Axes, length: int) -> None:
-    """The axis of the evaluations, with ticks in plain numbers."""
+    """Set up the axis of evaluations, with ticks as plain numbers."""
     axes.set(xscale="log", xlim=(20, max(length, 50)))
     axes.set_xlabel("Distinct architectures evaluated")
     axes.xaxis.set_major_locator(FixedLocator(TICKS))

@@ -1,4 +1,4 @@
-"""What the searches gave: summary, tables for the terminal and goals."""
+"""The results of the searches: summary, tables for the terminal, and goals."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from experiments.tabular.methods import METHODS
 
 LEVEL = 0.99
 POINTS = (400, 1000)
-"""After how many evaluations the answers are compared."""
+"""Numbers of evaluations after which the answers are compared."""
 ANSWERS = ("modes_share", "chosen_share")
 SEPARATE = "separate-asng"
 INTERVAL = (0.05, 0.5, 0.95)
@@ -43,7 +43,7 @@ def summarise(searches: pd.DataFrame, tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def summary_table(summary: pd.DataFrame, table: Table, share: float) -> RichTable:
-    """Medians and 90 % intervals over the seeds of one table; `share` is what the best 8 of its front have."""
+    """Medians and 90 % intervals over the seeds for one table; `share` is that of the best 8 points of its front."""
     rich = RichTable(
         title=f"{table.title}\nmedian over seeds (5 % to 95 %); the best 8 points of the front have {share:.3f} of it",
         title_justify="left",
@@ -100,13 +100,13 @@ def _measure(
 
 
 def separate_finals(of_table: pd.DataFrame) -> dict[str, float]:
-    """What the separate runs' answers have at their end, by column of ANSWERS, median of the seeds; empty without."""
+    """Final values of the separate runs' answers by column of ANSWERS, medians over the seeds; empty without runs."""
     finals = of_table[of_table["method"] == SEPARATE].groupby("seed").last()
     return {} if finals.empty else {column: float(finals[column].median()) for column in ANSWERS}
 
 
 def _goals(values: dict[tuple[str, str, str], float], table: str, method: str) -> list[tuple[str, str, bool]]:
-    """Returns (goal, what was reached, whether that meets it)."""
+    """Returns (goal, result, whether the result meets the goal)."""
     ours = values[table, method, "evaluations_to_99"]
     goals = []
     if table in GOAL_EVALUATIONS:

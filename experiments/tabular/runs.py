@@ -30,11 +30,11 @@ class Task:
     """Whether it runs through Ray Tune."""
 
     def path(self, folder: Path) -> Path:
-        """Where its rows are."""
+        """The file of its rows."""
         return folder / "searches" / self.table / self.method / f"seed_{self.seed}.parquet"
 
     def load(self, table: Table, folder: Path) -> pd.DataFrame | None:
-        """Its rows; None if it is not made, or was made with other settings or by other code."""
+        """Its rows; None if it was not made yet, or was made with other settings or by other code."""
         return load_rows(self.path(folder), self.settings(table))
 
     def save(self, frame: pd.DataFrame, table: Table, folder: Path) -> None:
@@ -42,7 +42,7 @@ class Task:
         save_rows(frame, self.path(folder), self.settings(table))
 
     def settings(self, table: Table) -> str:
-        """All that its rows depend on, as JSON."""
+        """Everything on which its rows depend, as JSON."""
         method = METHODS[self.method]
         budget = {"evaluations": self.evaluations, "asks_per_evaluation": method.asks_per_evaluation}
         data = hashlib.sha256(table.points.tobytes()).hexdigest()
@@ -51,10 +51,10 @@ class Task:
 
 
 def run_searcher(searcher: Searcher, table: Table, evaluations: int, max_asked: float) -> Trace:
-    """Lets a searcher evaluate `evaluations` distinct architectures of the table, fewer if it asked for `max_asked`.
+    """Lets a searcher evaluate `evaluations` distinct architectures, or fewer if it has asked for `max_asked`.
 
-    An architecture asked for again is answered from memory and costs nothing, for every method alike. Modes count
-    from the last evaluation of the round that made them.
+    For every method, an architecture that is asked for again is answered from memory and costs nothing. Modes count
+    from the last evaluation of the round that led to them.
     """
     rows: list[int] = []
     modes: list[np.ndarray] = []
@@ -84,7 +84,7 @@ def run_searcher(searcher: Searcher, table: Table, evaluations: int, max_asked: 
 
 
 def frame_of(task: Task, trace: Trace, measures: Measures) -> pd.DataFrame:
-    """Returns a row per evaluation: which architecture, and the shares after it.
+    """Returns a row per evaluation, with its architecture and the shares after it.
 
     Columns: `method`, `table`, `seed`, `evaluation` from 1, `architecture` (place in the table), `error` in percent,
     `complexity` as a share of the largest, `archive_share` of the exact front's hypervolume; of what the best eight
@@ -112,7 +112,7 @@ def frame_of(task: Task, trace: Trace, measures: Measures) -> pd.DataFrame:
 
 
 def run_task(task: Task, table: Table, folder: Path) -> None:
-    """Makes one search and writes its rows, whole or not at all."""
+    """Makes one search and writes its rows, completely or not at all."""
     method = METHODS[task.method]
     searcher = method.start(table, task.seed)
     trace = run_searcher(searcher, table, task.evaluations, method.asks_per_evaluation * task.evaluations)

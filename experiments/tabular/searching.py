@@ -1,4 +1,4 @@
-"""Makes the searches of a comparison: in processes of their own, or through Ray Tune."""
+"""Makes the searches of a comparison, in separate processes or through Ray Tune."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed

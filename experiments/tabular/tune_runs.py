@@ -1,7 +1,8 @@
-"""The same searches through Ray Tune: a trial is one look into the table.
+"""The same searches through Ray Tune, where a trial is one lookup in the table.
 
-Ray's own searchers run as a user has them: OptunaSearch with two metrics, BasicVariantGenerator for random choices.
-Trials run one at a time: a look takes no time, and Tune starts an actor (seconds) for each of several short trials.
+Ray's own searchers are used as a user would: OptunaSearch with two metrics, BasicVariantGenerator for random choices.
+Trials run one at a time, since a lookup takes no time, and Tune would start an actor (in seconds) for each of several
+short trials.
 """
 
 import contextlib
@@ -24,13 +25,13 @@ from multinas_ray.errors import RunError
 from multinas_ray.tune import MultiNASSearch
 
 NUM_IN_FLIGHT = 1
-"""Trials at once. With more, short trials end before Tune can hand their actors on."""
+"""Number of concurrent trials. With more, short trials end before Tune can reuse their actors."""
 
 METRIC, COMPLEXITY = "loss", "complexity"
 
 
 class TableTrial(tune.Trainable):
-    """Looks a configuration up; its actor serves one trial after another."""
+    """Looks up a configuration; its actor serves one trial after another."""
 
     def setup(self, config: dict[str, Any], table: Table) -> None:  # type: ignore[override]  # Ray hands more on
         """Keeps the table."""
@@ -44,12 +45,12 @@ class TableTrial(tune.Trainable):
         return {METRIC: loss, COMPLEXITY: complexity, "row": int(row), "done": True}
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes the next trial."""
+        """Takes the configuration of the next trial."""
         return True
 
 
 class _Rows(tune.Callback):
-    """The rows of finished trials, in the order of their ends."""
+    """The rows of finished trials, in the order in which they ended."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
@@ -84,12 +85,12 @@ SEARCHES: dict[str, Callable[[int, str], Any]] = {
     "optuna-tpe": _optuna("TPESampler"),
     "random": lambda seed, record: BasicVariantGenerator(random_state=seed),
 }
-"""Name of the method -> its searcher, of a seed and a folder for its record."""
+"""Name of the method -> a function of a seed and a folder for the record that returns its searcher."""
 
 
 @contextlib.contextmanager
 def local_ray() -> Iterator[None]:
-    """Starts Ray on this machine alone, quietly, and stops it."""
+    """Starts Ray on this machine only, without output, and stops it at the end."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = (
         "1"  # BasicVariantGenerator's waiting trials start no actors of their own

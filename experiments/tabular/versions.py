@@ -1,4 +1,4 @@
-"""The code that a stored search rests on, as one short text that changes when the code does."""
+"""A digest of the code on which a stored search depends; it changes when the code changes."""
 
 import ast
 import hashlib
@@ -9,16 +9,16 @@ from pathlib import Path
 import multinas_ray
 
 FILES = ("parts/tables.py", "tabular/measures.py", "tabular/methods.py", "tabular/runs.py")
-"""The files of the experiments that decide what a search's rows are."""
+"""The files of the experiments on which a search's rows depend."""
 LIBRARIES = ("moocore", "numpy")
 
 
 @cache
 def code_key(packages: tuple[str, ...], libraries: tuple[str, ...], through_tune: bool) -> str:
-    """Returns a digest of sources, of what they say and not how it is laid out, and of versions.
+    """Returns a digest of sources, ignoring comments and layout, and of versions.
 
     Args:
-        packages: of multinas_ray, all modules of which count, such as "core".
+        packages: packages of multinas_ray, such as "core", all of whose modules count.
         libraries: distributions whose versions count, besides LIBRARIES.
         through_tune: whether the search runs through Ray Tune, and so through more of the code.
     """

@@ -1,4 +1,4 @@
-"""The record of a search on disk: written durably while it runs, read by anyone, verified."""
+"""The record of a search on disk: writing it durably during the search, reading, resuming and verifying it."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""A configuration with choices in it, as plain data: nested containers, constants, and variables where choices are.
+"""Configurations with choices in them as plain data: nested containers, constants, and variables for the choices.
 
 Notation: D variables.
 """
@@ -29,7 +29,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Unwritable:
-    """Stands for a value that plain data cannot hold, read back from a record."""
+    """Takes the place of a value that plain data cannot represent when a record is read."""
 
     text: str
     """The value's repr."""
@@ -46,13 +46,13 @@ class ConfigSpace:
     """Nested dicts, lists and tuples; leaves are constants and `Slot`s."""
 
     paths: tuple[Path, ...]
-    """(D,) where each variable stands."""
+    """(D,) place of each variable."""
 
     search_space: SearchSpace
     """The variables, named by their paths, joined by "/"."""
 
     def decode(self, architecture: Sequence[int] | np.ndarray[Any, Any]) -> dict[str, Any]:
-        """Build the configuration of an architecture: new containers, constants merged in.
+        """Build the configuration of an architecture, with new containers and the constants.
 
         Args:
             architecture: (D,) index of each variable's choice.
@@ -63,29 +63,29 @@ class ConfigSpace:
         return config
 
     def encode(self, config: Mapping[str, Any]) -> tuple[int, ...]:
-        """Find the architecture of a configuration; constants may be missing in it.
+        """Find the architecture of a configuration, in which constants may be missing.
 
         Args:
-            config: Nested as the template, or flat with the variables' names as keys.
+            config: Nested like the template, or flat with the variables' names as keys.
 
         Raises:
-            ConfigError: A variable is missing, a value is none of its choices, or a key is unknown.
+            ConfigError: A variable is missing, a value is not one of its choices, or a key is unknown.
         """
         named = {variable.name for variable in self.search_space.variables}
         unknown = [key for key in config if key not in named and key not in self.template]
         if unknown:
-            raise ConfigError(f"a point has the unknown keys {unknown}; the variables are {sorted(named)}")
+            raise ConfigError(f"a point must only have known keys, {unknown} are unknown: use {sorted(named)}")
         variables = zip(self.paths, self.search_space.variables, strict=True)
         return tuple(_index_of(variable, _value_at(config, path, variable.name)) for path, variable in variables)
 
     @property
     def is_whole(self) -> bool:
-        """Whether every value is known, and not only its text."""
+        """Whether every value is known, and not only its repr."""
         values = [self.template, *(list(variable.choices) for variable in self.search_space.variables)]
         return not any(_holds_unwritable(value) for value in values)
 
     def to_plain(self) -> dict[str, Any]:
-        """Describe the space as plain data; a value that is none is described by its repr."""
+        """Describe the space as plain data; a value that is not plain data is described by its repr."""
         return {
             "template": _to_plain(self.template),
             "variables": [
@@ -99,7 +99,7 @@ class ConfigSpace:
         """Read what `to_plain` gave.
 
         Raises:
-            StateError: It is not that.
+            StateError: The data do not have this form.
         """
         try:
             variables = [Variable(each["name"], tuple(map(_from_plain, each["choices"]))) for each in data["variables"]]
@@ -127,7 +127,9 @@ def _value_at(config: Mapping[Any, Any], path: Path, name: str) -> Any:
         try:
             value = value[key]
         except (KeyError, IndexError, TypeError) as error:
-            raise ConfigError(f"a point lacks the variable {name!r}: {dict(config)!r}; give every variable") from error
+            raise ConfigError(
+                f"a point must have every variable, {name!r} is missing in {dict(config)!r}: add it"
+            ) from error
     return value
 
 
@@ -136,7 +138,9 @@ def _index_of(variable: Variable, value: Any) -> int:
         is_close = isinstance(choice, float) and isinstance(value, (int, float)) and math.isclose(choice, value)
         if is_close or choice == value:
             return index
-    raise ConfigError(f"{value!r} is no choice of the variable {variable.name!r}; use one of {list(variable.choices)}")
+    raise ConfigError(
+        f"{value!r} is not a choice of the variable {variable.name!r}: use one of {list(variable.choices)}"
+    )
 
 
 def _holds_unwritable(node: Any) -> bool:

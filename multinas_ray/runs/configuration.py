@@ -1,4 +1,4 @@
-"""config.json of a run: what every reader relies on is checked, and the optimiser is made from it again.
+"""config.json of a run: checking what all readers rely on, and making the run's optimiser from it.
 
 Notation: K distributions, D variables, C categories of each.
 """
@@ -16,7 +16,7 @@ from multinas_ray.runs.layout import CONFIG_FILE
 from multinas_ray.settings import checked
 
 Kind: TypeAlias = Literal["oneshot", "tune"]
-"""A search of a supernet, or one in a Tune pipeline."""
+"""A one-shot search, or a search in a Tune pipeline."""
 
 Section: TypeAlias = Mapping[str, Any]
 
@@ -28,7 +28,7 @@ CONFIG_REMEDY = (
 @checked
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """The sections of every configuration, as far as anything here reads them."""
+    """The sections of every configuration that are read here."""
 
     kind: Kind
     costs: tuple[str, ...]
@@ -70,7 +70,7 @@ class _Complexity:
 @checked
 @dataclass(frozen=True, kw_only=True)
 class _TuneRun:
-    """What a search in a Tune pipeline has beside."""
+    """Further sections of a search in a Tune pipeline."""
 
     metric: str
     mode: Literal["min", "max"]
@@ -114,17 +114,17 @@ _TUNE_SECTIONS: dict[str | None, type] = {
 
 
 def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
-    """Write a run's configuration, before anything else; it creates the folder.
+    """Write a run's configuration, before anything else; this creates the folder.
 
     Args:
         path: `<storage_path>/<run>`.
         config: Plain data (see `storage.encode_plain`). `kind` is "oneshot" or "tune", `costs` are the columns of raw
-            costs, `labels` the names of each variable's choices. The section `optimizer` is what
-            `OptimizerSettings.to_dict` gives, `complexity` the cost that the search weighs: {"name": its column,
-            "scale": what it is divided by}; `num_evaluations` is the planned total.
+            costs, and `labels` are the names of each variable's choices. The section `optimizer` is what
+            `OptimizerSettings.to_dict` returns. `complexity` is the cost that the search weighs: {"name": its column,
+            "scale": its divisor}. `num_evaluations` is the planned total.
 
     Raises:
-        StateError: Something in it is not plain data or not of this form.
+        StateError: Something in it is not plain data or does not have this form.
         StorageError: The file system refused.
     """
     place = storage.resolve(path)
@@ -147,8 +147,8 @@ def load_config(path: storage.AnyPath) -> dict[str, Any]:
         raise StateError(f"there is no run at {place}: give the folder <storage_path>/<run>")
     if not storage.exists(place.join(CONFIG_FILE)):
         raise StateError(
-            f"{place} is not a run, it has no {CONFIG_FILE}: give the folder <storage_path>/<run> itself; if the file "
-            f"was lost, {CONFIG_REMEDY}"
+            f"{place} is not a run, since it has no {CONFIG_FILE}: give the folder <storage_path>/<run> itself; if the "
+            f"file was lost, {CONFIG_REMEDY}"
         )
     config = read_document(place.join(CONFIG_FILE), CONFIG_REMEDY)
     _check_form(place.join(CONFIG_FILE), config)
@@ -156,40 +156,40 @@ def load_config(path: storage.AnyPath) -> dict[str, Any]:
 
 
 def make_recorded_optimizer(path: storage.AnyPath, config: Mapping[str, Any]) -> Optimizer:
-    """Make a run's optimiser as it was at its start.
+    """Make a run's optimiser in its initial state.
 
     Args:
         path: The run's folder, for messages.
         config: Its configuration.
 
     Raises:
-        StateError: The section `optimizer` is missing or not usable.
+        StateError: The section `optimizer` is missing or cannot be used.
     """
     file = storage.resolve(path).join(CONFIG_FILE)
     section = config.get("optimizer")
     if section is None:
-        raise StateError(f"{file} has no section 'optimizer', from which its optimiser could be made: {CONFIG_REMEDY}")
+        raise StateError(f"{file} must have a section 'optimizer', it has none: {CONFIG_REMEDY}")
     try:
-        # The seed matters to optimisers that draw while they are told.
+        # The seed matters to optimisers that draw while they are told results.
         return make_optimizer(settings_from_dict(section), seed=config.get("seed", 0))
     except ConfigError as error:
         raise StateError(
-            f"section 'optimizer' of {file} does not describe an optimiser ({error}): {CONFIG_REMEDY}"
+            f"the section 'optimizer' of {file} does not describe an optimiser ({error}): {CONFIG_REMEDY}"
         ) from error
 
 
 def is_calibrated(config: Mapping[str, Any]) -> bool:
-    """Whether coefficients and scale are known, without which nothing was told to the distributions yet."""
+    """Whether coefficients and scale are known; before that, the distributions were told no results."""
     optimizer, complexity = config.get("optimizer") or {}, config.get("complexity") or {}
     goals = optimizer.get("coefficients") or optimizer.get("targets")
     return goals is not None and complexity.get("scale", 1.0) is not None
 
 
 def _check_form(file: storage.Location, config: Mapping[str, Any]) -> None:
-    """Check the types of what readers rely on.
+    """Check the types of the values that readers rely on.
 
     Raises:
-        StateError: Something has another type, or is missing.
+        StateError: A value has another type, or is missing.
     """
     _check_sections(file, config, _SECTIONS)
     if config["kind"] == "tune":

@@ -1,4 +1,4 @@
-"""The small files of a record: JSON objects with the version of their form and a checksum, so that damage is told."""
+"""The small files of a record: JSON objects with a version and a checksum, by which damage is detected."""
 
 import zlib
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from multinas_ray.storage import AnyPath, decode_plain, encode_plain, read_bytes
 
 VERSION_NAME, CHECKSUM_NAME = "schema_version", "checksum"
 EDITED = "edited"
-"""In place of a checksum it says that a person has changed the file on purpose."""
+"""In place of a checksum, this says that somebody has changed the file on purpose."""
 
 
 def write_document(
@@ -42,14 +42,14 @@ def read_document(file: AnyPath, remedy: str) -> dict[str, Any]:
 
     Args:
         file: The file.
-        remedy: What to do about a damaged one.
+        remedy: Remedy that the message names if the file is damaged.
 
     Returns:
         The content, equal bit for bit (tuples as lists).
 
     Raises:
         StateError: The file is damaged or of another version; the message names it and the remedy.
-        UnreadableError: It is missing, or the file system refused.
+        UnreadableError: The file is missing, or the file system refused.
     """
     place = resolve(file)
     try:
@@ -59,23 +59,23 @@ def read_document(file: AnyPath, remedy: str) -> dict[str, Any]:
     except StateError as error:
         raise StateError(f"{place} is damaged ({first_line(error)}): {remedy}") from error
     if not isinstance(content, dict):
-        raise StateError(f"{place} holds a {type(content).__name__}, not an object: {remedy}")
+        raise StateError(f"{place} must contain a JSON object, it contains a {type(content).__name__}: {remedy}")
     check_version(content.get(VERSION_NAME), place)
     found = content.pop(CHECKSUM_NAME, None)
     if found not in (EDITED, _checksum(content)):
         raise StateError(
-            f"{place} is not as it was written, its checksum differs: {remedy}; if you have changed it on purpose, set "
-            f'its "{CHECKSUM_NAME}" to "{EDITED}"'
+            f"{place} has changed since it was written, its checksum differs: {remedy}; if you changed it on purpose, "
+            f'set its "{CHECKSUM_NAME}" to "{EDITED}"'
         )
     del content[VERSION_NAME]
     return content
 
 
 def check_version(version: object, place: AnyPath) -> None:
-    """Refuse a file of another version of the record's form.
+    """Check that a file has the record's present version.
 
     Raises:
-        StateError: It is of another.
+        StateError: It has another version.
     """
     if version != SCHEMA_VERSION:
         raise StateError(

@@ -8,7 +8,7 @@ from multinas_ray.errors import ConfigError
 
 
 def nondominated(losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Find the evaluations that no other beats in loss and complexity at once.
+    """Find the evaluations that no other beats in both loss and complexity.
 
     Args:
         losses: (n,), minimised.
@@ -16,13 +16,15 @@ def nondominated(losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.f
 
     Returns:
         Positions of the front, from small to large complexity. Failed evaluations (a value that is not
-        finite) are left out; of equal points the first stays.
+        finite) are left out; of equal points the first is kept.
 
     Raises:
-        ConfigError: The arrays differ in length.
+        ConfigError: The arrays have different lengths.
     """
     if losses.shape != complexities.shape or losses.ndim != 1:
-        raise ConfigError(f"losses and complexities must be (n,) alike, not {losses.shape} and {complexities.shape}")
+        raise ConfigError(
+            f"losses and complexities must have the same shape (n,), got {losses.shape} and {complexities.shape}"
+        )
     finite = np.flatnonzero(np.isfinite(losses) & np.isfinite(complexities))
     if not len(finite):
         return finite
@@ -37,23 +39,23 @@ def best_subset(
     size: int,
     reference: tuple[float, float],
 ) -> npt.NDArray[np.int64]:
-    """Choose the evaluations that together dominate the largest area; exact.
+    """Choose exactly the evaluations that together dominate the largest area.
 
     With the front by ascending complexity, a choice i < j < ... covers the sum over its members of (complexity of the
     next one, or the reference's, minus its own) * (reference loss minus its own). So the best choice of m points that
-    begins with point i follows from the best of m - 1 that begin later.
+    begins with point i follows from the best choices of m - 1 points that begin later.
 
     Args:
         losses: (n,), minimised.
         complexities: (n,), minimised.
-        size: how many to choose at most.
-        reference: loss and complexity that a point must be below to count.
+        size: largest number of evaluations to choose.
+        reference: loss and complexity below which a point must be to count.
 
     Returns:
-        Positions of at most `size` evaluations, from small to large complexity; fewer where the front has fewer.
+        Positions of at most `size` evaluations, from small to large complexity; fewer if the front has fewer.
 
     Raises:
-        ConfigError: The arrays differ in length.
+        ConfigError: The arrays have different lengths.
     """
     front = nondominated(losses, complexities)
     front = front[(losses[front] < reference[0]) & (complexities[front] < reference[1])]

@@ -1,8 +1,8 @@
-"""Numbers as a person reads them."""
+"""Numbers as text for readers."""
 
 
 def format_count(value: float) -> str:
-    """A count in a person's units: 12.3 k, 4.56 M."""
+    """A count with a unit prefix, such as 12.3 k or 4.56 M."""
     for factor, suffix in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= factor:
             return f"{value / factor:.3g}{suffix}"
@@ -10,5 +10,5 @@ def format_count(value: float) -> str:
 
 
 def gigabytes(number: float) -> str:
-    """Bytes as a person reads them."""
+    """A number of bytes in MB or GB."""
     return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"

@@ -1,4 +1,4 @@
-"""A run on disk, read while it goes on or after it."""
+"""Reading a run from disk, during the search or after it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,17 +51,17 @@ _TOTALS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run had recorded when it was loaded."""
+    """The record of a run at the moment when it was loaded."""
 
     path: str
-    """Where it was read from."""
+    """Place from which it was read."""
 
     config: dict[str, Any]
-    """Its configuration, as given to `write_config`."""
+    """Its configuration, as it was given to `write_config`."""
 
     evaluations: pd.DataFrame
-    """One row per evaluation, in tell order (those never told first); see `evaluations_schema`. Architectures are
-    tuples."""
+    """One row per evaluation, in the order in which they were told to the optimiser; those that were never told come
+    first. See `evaluations_schema`. Architectures are tuples."""
 
     distributions: pd.DataFrame
     """One row per update and distribution, in this order; see `distributions_schema`."""
@@ -73,17 +73,17 @@ class Run:
     """The final networks, from small to large; empty until they are chosen."""
 
     finished: dict[str, Any] | None
-    """The totals written at the end of the run, or None."""
+    """The totals that are written at the end of the run; None before that."""
 
     @property
     def kind(self) -> Kind:
-        """Whether it is a search of a supernet or one in a Tune pipeline."""
+        """Whether it is a one-shot search or a search in a Tune pipeline."""
         kind: Kind = self.config["kind"]
         return kind
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run came to its end."""
+        """Whether the run has reached its end."""
         return self.finished is not None
 
     @property
@@ -94,18 +94,18 @@ class Run:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether coefficients and scale are known, without which nothing was told to the distributions yet."""
+        """Whether coefficients and scale are known; before that, the distributions were told no results."""
         return is_calibrated(self.config)
 
     @property
     def num_distributions(self) -> int:
-        """K; 0 while a pipeline's coefficients are not known."""
+        """K; 0 while the coefficients of a search in a Tune pipeline are not known."""
         optimizer = self.config.get("optimizer", {})
         return len(optimizer.get("coefficients") or optimizer.get("targets") or ())
 
     @property
     def complexity_cost(self) -> tuple[str, float] | None:
-        """Column and scale of the cost that the complexity is made of (cost / scale), if the configuration names it."""
+        """Column and scale of the cost whose quotient is the complexity, if the configuration names them."""
         told = self.config.get("complexity")
         if isinstance(told, dict) and told.get("name") in self.evaluations and told.get("scale"):
             return str(told["name"]), float(told["scale"])
@@ -113,9 +113,10 @@ class Run:
 
     @property
     def complexities(self) -> npt.NDArray[np.float64]:
-        """(n,) normalised complexity of each evaluation, NaN for a failed one.
+        """(n,) normalised complexity of each evaluation; NaN for a failed one.
 
-        Evaluations recorded before the scale was known get raw cost / scale; NaN while it is not known.
+        For evaluations that were recorded before the scale was known it is the raw cost / scale; NaN as long as the
+        scale is not known.
         """
         complexities: npt.NDArray[np.float64] = self.evaluations["complexity"].to_numpy(dtype=np.float64).copy()
         if self.complexity_cost is not None:
@@ -126,19 +127,19 @@ class Run:
 
 
 def load_run(path: storage.AnyPath) -> Run:
-    """Read a run from disk or an object store, while it goes on or after it.
+    """Read a run from disk or an object store, during the search or after it.
 
-    The distributions are read before the evaluations, so each update that is seen has its evaluations.
+    The distributions are read before the evaluations, so that the evaluations of each update are there too.
 
     Args:
         path: `<storage_path>/<run>`, local or a URI such as `s3://bucket/folder/run`.
 
     Returns:
-        The run; rows written after the call are not in it.
+        The run, without rows that are written after the call.
 
     Raises:
-        StateError: There is no run, a file of it is damaged (the message names it, and what to do), or another version
-            of this package wrote it.
+        StateError: There is no run, one of its files is damaged (the message names the file and the remedy), or another
+            version of this package wrote it.
     """
     run, problems = examine_run(path)
     if problems:
@@ -147,7 +148,7 @@ def load_run(path: storage.AnyPath) -> Run:
 
 
 def examine_run(path: storage.AnyPath) -> tuple[Run, list[str]]:
-    """Read a run as `load_run` does, but list the values that cannot be instead of raising for them."""
+    """Read a run as `load_run` does, but list impossible values instead of raising an error for them."""
     place = storage.resolve(path)
     config = load_config(place)
     reader = RecordReader(place, config)
@@ -166,21 +167,21 @@ def examine_run(path: storage.AnyPath) -> tuple[Run, list[str]]:
 
 
 class RecordReader:
-    """Reads the tables of a record one by one, and notes the values that cannot be.
+    """Reads the tables of a record one by one, and notes impossible values.
 
     Args:
         place: The run's folder.
         config: Its configuration.
-        remedy: What is said of damaged files that follow from the evaluations.
+        remedy: Remedy in messages about damaged files that can be computed from the evaluations.
     """
 
     def __init__(self, place: storage.Location, config: Mapping[str, Any], remedy: str = REPAIR) -> None:
         self._place, self._config, self._remedy, self._shape = place, config, remedy, Shape(config)
         self.problems: list[str] = []
-        """Of all that was read so far; each names its file and what to do."""
+        """Problems in everything that was read so far; each names its file and the remedy."""
 
     def evaluations(self) -> pa.Table:
-        """Read the parts, and the rows of a journal that are not in them yet.
+        """Read the Parquet parts, and the rows of a journal that are not in them yet.
 
         Raises:
             StateError: A file is damaged, or rows are missing between them.
@@ -196,22 +197,22 @@ class RecordReader:
         return pa.concat_tables([table, newer])
 
     def distributions(self) -> pa.Table:
-        """Read the distributions; raises StateError where a file is damaged."""
+        """Read the distributions; raises StateError if a file is damaged."""
         return self._folder(DISTRIBUTIONS, distributions_schema(), self._remedy)
 
     def rounds(self) -> pa.Table:
-        """Read the rounds; raises StateError where a file is damaged."""
+        """Read the rounds; raises StateError if a file is damaged."""
         return self._folder(ROUNDS, rounds_schema(), self._remedy)
 
     def finished(self) -> dict[str, Any] | None:
-        """Read the totals of a run that has come to its end; raises StateError where they are damaged."""
+        """Read the totals of a run that has reached its end; raises StateError if they are damaged."""
         file = self._place.join(FINISHED_FILE)
         if not storage.exists(file):
             return None
         totals = read_document(file, self._remedy)
         for name, kinds in _TOTALS.items():
             if name in totals and type(totals[name]) not in kinds:
-                raise StateError(f"{file} has {name} {totals[name]!r}, which must be a number: {self._remedy}")
+                raise StateError(f"{name} in {file} must be a number, got {totals[name]!r}: {self._remedy}")
         return totals
 
     def raise_first(self) -> None:
@@ -231,10 +232,10 @@ class RecordReader:
 
 
 def read_architectures(folder: storage.AnyPath, config: Mapping[str, Any]) -> pd.DataFrame:
-    """Read the chosen networks of a family; the table is empty where there are none.
+    """Read the chosen networks of a family; the table is empty if there are none.
 
     Args:
-        folder: The family's.
+        folder: The family's folder.
         config: The run's configuration.
 
     Raises:
@@ -245,13 +246,13 @@ def read_architectures(folder: storage.AnyPath, config: Mapping[str, Any]) -> pd
 
 
 def read_candidates(folder: storage.AnyPath, config: Mapping[str, Any]) -> pd.DataFrame:
-    """Read what a family was chosen among; arguments and errors as for `read_architectures`."""
+    """Read the candidates from which a family was chosen; arguments and errors as for `read_architectures`."""
     file = storage.resolve(folder).join(CANDIDATES_FILE)
     return read_table(file, candidates_schema, SELECT_ANEW, Shape(config))
 
 
 def proposals_of(rows: pd.DataFrame) -> Proposals:
-    """The draws of recorded evaluations (at least one), with the densities they were drawn with."""
+    """The draws of recorded evaluations (at least one), with the densities at their draws."""
     return Proposals(
         architectures=np.array(rows["architecture"].tolist(), dtype=np.int64),
         log_q=rows["log_q"].to_numpy(np.float64),
@@ -266,7 +267,7 @@ def write_finished(path: storage.AnyPath, totals: Mapping[str, Any]) -> None:
 
     Args:
         path: `<storage_path>/<run>`.
-        totals: Plain data: `num_evaluations`, `num_updates`, `num_restarts`, and what else is worth telling.
+        totals: Plain data: `num_evaluations`, `num_updates`, `num_restarts`, and any further totals.
 
     Raises:
         StateError: Something in it is not plain data.

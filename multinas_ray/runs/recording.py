@@ -1,4 +1,4 @@
-"""The record of a search while it is written, whatever its kind.
+"""Writing the record of a search of any kind.
 
 Notation: K distributions, N evaluations that are recorded together, D variables, C categories (padded).
 """
@@ -27,21 +27,21 @@ from multinas_ray.runs.snapshots import save_snapshot
 from multinas_ray.storage import JournaledWriter, TableWriter
 
 DISTRIBUTION_ROWS_PER_PART = 1024
-"""Distributions may move often; small parts keep the rewriting of the open one cheap."""
+"""Distributions may change often; small parts keep the rewriting of the open part cheap."""
 
 Figures = Mapping[str, Any]
-"""Columns of one round, see `rounds_schema`, but `wall_time_seconds`."""
+"""Columns of one round except `wall_time_seconds`, see `rounds_schema`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What the evaluation of N architectures gave, to be recorded together, in tell order.
+    """Results of N evaluations that are recorded together, in the order in which the optimiser is told.
 
-    What a row holds beyond this follows from the record.
+    The other columns of a row are computed by the record.
     """
 
     ids: Sequence[int]
-    """(N,) from 0 for draws, negative for those of no known density."""
+    """(N,) ids, at least 0 for draws and negative for architectures that were not drawn with a known density."""
     architectures: Sequence[Sequence[int]]
     """(N, D)."""
     draws: Proposals | None
@@ -53,30 +53,30 @@ class Results:
     complexities: Sequence[float | None]
     """(N,) normalised; None while the scale is not known."""
     costs: Mapping[str, Sequence[float | None]]
-    """Column -> (N,) raw costs; None where an evaluation did not tell it."""
+    """Column -> (N,) raw costs; None if an evaluation did not report it."""
     accuracies: Sequence[float] | None = None
     """(N,) in [0, 1]."""
     reused_ids: Sequence[int | None] | None = None
-    """(N,) the evaluation that each repeats; None: all were run."""
+    """(N,) id of the evaluation that each one repeats; None: all were run."""
     round: int | None = None
-    """The round that evaluated them; None: each result is of the round of its update."""
+    """The round that evaluated them; None: each result belongs to the round of its update."""
     block: int = -1
-    """Number of the block of rounds that reported them; -1: there are none."""
+    """Number of the block of rounds that reported them; -1: the search has no blocks."""
 
 
 class RunRecord:
     """Writes the record of a search.
 
-    Evaluations are durable when `append` returns; call it before the optimiser is told. Distributions follow from them
-    and rounds may be lost, so both are kept in memory until the next `flush`. Nothing is written once another driver
-    has taken the run up.
+    Evaluations are durable when `append` returns; call it before the optimiser is told. Distributions can be computed
+    from the evaluations and rounds may be lost, so both are kept in memory until the next `flush`. Nothing is written
+    once another driver has resumed the run.
 
     Args:
         session: This start of the driver.
-        config: The run's configuration, which is on disk.
+        config: The run's configuration, which is on disk already.
 
     Raises:
-        StateError: What is there cannot be read, or another driver is at work.
+        StateError: The existing record cannot be read, or another driver is at work.
         StorageError: The file system refused.
     """
 
@@ -105,18 +105,18 @@ class RunRecord:
         return time.monotonic() - self._saved_seconds
 
     def go_on(self, *, num_ordered: int, last_update: int, elapsed_seconds: float) -> None:
-        """Take over what earlier sessions have come to.
+        """Continue from the totals of earlier sessions.
 
         Args:
-            num_ordered: Results on record that updates use.
-            last_update: Newest update on record.
+            num_ordered: Number of recorded results that updates use.
+            last_update: Newest recorded update.
             elapsed_seconds: Wall time of the earlier sessions.
         """
         self._num_ordered, self._distributions.last_update = num_ordered, last_update
         self._started_seconds = time.monotonic() - elapsed_seconds
 
     def update_config(self, **changes: Any) -> None:
-        """Replace parts of the configuration, atomically; the tables' metadata repeat it from their next writing on."""
+        """Replace parts of the configuration, atomically; the tables' metadata repeat it from the next write on."""
         self.session.check_newest()
         config = {**self.config, **changes}
         write_config(self.session.run_path, config)
@@ -127,19 +127,19 @@ class RunRecord:
         """Make results durable, all of them or none.
 
         Args:
-            results: What was evaluated, and what came out.
-            sync: Whether a crash of the whole machine may not lose them either; see `JournaledWriter`.
+            results: The evaluations and their results.
+            sync: Whether they must survive a crash of the whole machine too; see `JournaledWriter`.
 
         Raises:
-            StateError: Another driver has taken the run up.
-            StorageError: The file system refused; nothing is kept then.
+            StateError: Another driver has resumed the run.
+            StorageError: The file system refused; then none of the results is kept.
         """
         self.session.check_newest()
         self._evaluations.append(self._columns(results), sync=sync)
         self._num_ordered += 0 if results.draws is None else len(results.ids)
 
     def note_round(self, figures: Figures) -> None:
-        """Note what a round cost; it is written with the next flush."""
+        """Note the figures of a round; they are written with the next flush."""
         assert self._rounds is not None, "a search in a Tune pipeline has no rounds"
         self._rounds.note({**figures, "wall_time_seconds": self.elapsed_seconds})
 
@@ -147,8 +147,8 @@ class RunRecord:
         """Note the distributions after an update, once; they are written with the next flush.
 
         Args:
-            optimizer: After the update.
-            round_number: The newest round told.
+            optimizer: The optimiser after the update.
+            round_number: The newest round whose results it was told.
         """
         self._distributions.note(optimizer, round_number)
 
@@ -161,11 +161,11 @@ class RunRecord:
             self._rounds.flush()
 
     def save(self, optimizer: Optimizer, **further: Any) -> None:
-        """Write everything, then a snapshot that stands on it; errors as in `append`.
+        """Write everything, then a snapshot that relies on it; errors as in `append`.
 
         Args:
             optimizer: The distributions.
-            further: Plain data that the search needs to go on.
+            further: Plain data that the search needs to resume.
         """
         self.flush()
         state = {**further, "elapsed_seconds": self.elapsed_seconds, "optimizer": optimizer.state_dict()}
@@ -194,7 +194,7 @@ class RunRecord:
         }
 
     def _drawn_columns(self, draws: Proposals | None, total: int) -> dict[str, Sequence[Any]]:
-        """What is known of N draws and their place in the order of results."""
+        """Columns about the draws of N results and their places in the order of results."""
         names = ("source", "drawn_at_update", "tell_order", "update")
         if draws is None:
             return {**{name: [-1] * total for name in names}, "log_q": [0.0] * total}
@@ -205,7 +205,7 @@ class RunRecord:
 
 
 class DistributionTable:
-    """Writes the distributions after each update, many at once, which costs a fraction of writing each.
+    """Writes the distributions after each update, many at once, which is far faster than one by one.
 
     Args:
         place: The run's folder.
@@ -220,10 +220,10 @@ class DistributionTable:
         self._describe = describer(config)
         self._updates: list[dict[str, Any]] = []
         self.last_update = 0
-        """Newest update that is written or noted."""
+        """Newest update that was written or noted."""
 
     def note(self, optimizer: Optimizer, round_number: int) -> None:
-        """Note the distributions if an update has moved them since the last call."""
+        """Note the distributions if an update has changed them since the last call."""
         if optimizer.num_updates <= self.last_update:
             return
         self.last_update = optimizer.num_updates
@@ -233,14 +233,14 @@ class DistributionTable:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was noted."""
+        """Write everything that was noted."""
         if self._updates:
             self._table.append({name: _joined([each[name] for each in self._updates]) for name in self._updates[0]})
             self._updates = []
 
 
 class RoundTable:
-    """Writes what the rounds of a one-shot search cost; arguments as for `DistributionTable`."""
+    """Writes the figures of the rounds of a one-shot search; arguments as for `DistributionTable`."""
 
     def __init__(self, place: storage.Location, config: Mapping[str, Any]) -> None:
         self._table = TableWriter(place.join(ROUNDS), rounds_schema(), config_metadata(config))
@@ -250,7 +250,7 @@ class RoundTable:
         self._table.buffer({name: [value] for name, value in figures.items()})
 
     def flush(self) -> None:
-        """Write what was noted."""
+        """Write everything that was noted."""
         self._table.flush()
 
 
@@ -263,10 +263,10 @@ def distribution_columns(
     """Fill `distributions_schema` with the K distributions after an update.
 
     Args:
-        optimizer: After the update.
-        round_number: The newest round told.
+        optimizer: The optimiser after the update.
+        round_number: The newest round whose results it was told.
         num_categories: (D,) categories of each variable.
-        describe: Text of an architecture.
+        describe: Returns the text of an architecture.
     """
     diagnostics, probs_KDC, total = optimizer.diagnostics(), optimizer.probs, optimizer.num_distributions
     names = ("expected_complexity", "expected_loss", "entropy", "step_size", "effective_sample_size")
@@ -282,23 +282,23 @@ def distribution_columns(
 
 
 def describer(config: Mapping[str, Any]) -> Callable[[Sequence[int]], str]:
-    """What turns an architecture into the labels of its choices, one blank between."""
+    """A function that turns an architecture into the labels of its choices, separated by blanks."""
     labels = config["labels"]
     return lambda architecture: " ".join([names[index] for names, index in zip(labels, architecture, strict=True)])
 
 
 def consuming_update(tell_order: int, samples_per_update: int) -> int:
-    """Return the number, from 1, of the update that consumes the result at this place of tell order."""
+    """Return the number, from 1, of the update that uses the result at this place of the order of results."""
     return tell_order // samples_per_update + 1
 
 
 def _known(values: npt.NDArray[np.float64]) -> list[float | None]:
-    """The values as they are, None for NaN."""
+    """The values, with None in place of NaN."""
     return [None if np.isnan(value) else float(value) for value in values]
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """The rows of one column, one part after the other."""
+    """The rows of one column, part by part."""
     if isinstance(parts[0], np.ndarray):
         return np.concatenate(parts)
     return [value for part in parts for value in part]

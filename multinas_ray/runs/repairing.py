@@ -12,7 +12,6 @@ import pandas as pd
 from multinas_ray import storage
 from multinas_ray.errors import StateError, UnreadableError
 from multinas_ray.runs.configuration import is_calibrated, load_config, make_recorded_optimizer, write_config
-from multinas_ray.runs.folding import check_complete, tell_recorded
 from multinas_ray.runs.layout import (
     DISTRIBUTIONS,
     EVALUATIONS,
@@ -23,6 +22,7 @@ from multinas_ray.runs.layout import (
 )
 from multinas_ray.runs.reading import RecordReader, Run, write_finished
 from multinas_ray.runs.recording import DistributionTable, RoundTable
+from multinas_ray.runs.replaying import check_complete, tell_recorded
 from multinas_ray.runs.schema import (
     CONFIG_KEY,
     architectures_schema,

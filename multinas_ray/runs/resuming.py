@@ -1,7 +1,8 @@
-"""How a search, whatever its kind, is taken up again from its record.
+"""Resuming a search of any kind from its record.
 
-The newest snapshot is loaded, the evaluations that it does not know are told in their order, ids go on past the record,
-and draws come from the seed (seed, session number): the snapshot's own generator has drawn already what came after it.
+The newest snapshot is loaded, the evaluations that it does not know are told in their order, and ids continue after
+those of the record. Draws come from the seed (seed, session number), since the snapshot's own generator was used for
+draws after the snapshot.
 """
 
 import logging
@@ -12,11 +13,11 @@ from typing import Any
 from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.errors import StateError
 from multinas_ray.runs.configuration import make_recorded_optimizer
-from multinas_ray.runs.folding import MISSING, check_complete, last_update, tell_recorded
 from multinas_ray.runs.layout import EVALUATIONS, STATE_FILE
 from multinas_ray.runs.reading import Run, load_run, proposals_of
 from multinas_ray.runs.recording import RunRecord
 from multinas_ray.runs.repairing import repair_run
+from multinas_ray.runs.replaying import MISSING, check_complete, last_update, tell_recorded
 from multinas_ray.runs.sessions import RunSession
 from multinas_ray.runs.snapshots import load_snapshot
 from multinas_ray.storage import resolve
@@ -26,26 +27,26 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class ResumedRun:
-    """A search as it goes on."""
+    """A search that was resumed."""
 
     record: RunRecord
     optimizer: Optimizer
-    """Told everything on record, or nothing while coefficients or scale are not known."""
+    """The optimiser, which was told all recorded results, or none while coefficients or scale are not known."""
     run: Run
-    """What was on record."""
+    """The record so far."""
     snapshot: Mapping[str, Any]
-    """What the search had saved beside the optimiser; empty without a snapshot."""
+    """Data that the search had saved besides the optimiser; empty if there was no snapshot."""
 
 
 def resume_run(session: RunSession, keep: Proposals | None = None) -> ResumedRun:
-    """Take a search up from its record; damaged files that follow from the evaluations are written again first.
+    """Resume a search from its record. Damaged files that can be computed from the evaluations are rebuilt first.
 
     Args:
         session: The new start of its driver.
-        keep: Draws whose results may still come; those that are on record are left out.
+        keep: Draws whose results may still come; those that are recorded are left out.
 
     Returns:
-        The search. Draws on record that were not told yet may still be told.
+        The search. Recorded draws that were not told yet may still be told.
 
     Raises:
         StateError: Evaluations are damaged or missing, or the configuration is damaged.
@@ -77,9 +78,10 @@ def resume_run(session: RunSession, keep: Proposals | None = None) -> ResumedRun
 
 
 def _newest_state(run: Run) -> tuple[Optimizer, dict[str, Any]]:
-    """The optimiser and what was saved beside it, from the newest snapshot that can be used.
+    """The optimiser and the data saved with it, from the snapshot if it can be used.
 
-    One that is newer than the recorded distributions cannot: those between are recorded while evaluations are told.
+    A snapshot that is newer than the recorded distributions cannot be used, since the distributions in between are
+    recorded while evaluations are told.
     """
     optimizer, snapshot = make_recorded_optimizer(run.path, run.config), load_snapshot(run.path)
     if snapshot is None:
@@ -87,12 +89,12 @@ def _newest_state(run: Run) -> tuple[Optimizer, dict[str, Any]]:
     try:
         optimizer.load_state_dict(snapshot["optimizer"])
     except StateError as error:
-        logger.warning("%s does not fit this run (%s): all evaluations are told again.", STATE_FILE, error)
+        logger.warning("%s does not fit this run (%s): all evaluations are replayed.", STATE_FILE, error)
         return optimizer, snapshot
     num_ordered = int((run.evaluations["tell_order"] >= 0).sum())
     if num_ordered < optimizer.num_told:
         raise StateError(
-            f"{resolve(run.path).join(EVALUATIONS)} holds {num_ordered} results, {STATE_FILE} was saved after "
+            f"{resolve(run.path).join(EVALUATIONS)} has {num_ordered} results, {STATE_FILE} was saved after "
             f"{optimizer.num_told}: {MISSING}"
         )
     if optimizer.num_updates > last_update(run):

@@ -1,7 +1,7 @@
-"""The record of networks that are trained after a search: one small file of state and one table each.
+"""The record of networks that are trained after a search: a small state file and a table for each.
 
-`networks/<network>/retraining.json` says what is trained by which recipe, and its result once there is one. It is the
-truth: the columns of architectures.parquet repeat it.
+`networks/<network>/retraining.json` says what is trained with which recipe, and has its result once there is one. It is
+authoritative: the columns of architectures.parquet only repeat it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ TRAIN_OVER = "restore a copy of it, or train the network anew by `multinas-ray r
 
 @dataclass(frozen=True, kw_only=True)
 class Retrained:
-    """What a network's training came to."""
+    """The result of a network's training."""
 
     loss: float
     """Mean cross-entropy on the test images."""
@@ -42,25 +42,26 @@ class Retrained:
     epochs: int
     """Epochs trained."""
     seconds: float
-    """Time of its epochs, over all starts."""
+    """Time of its epochs, over all sessions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainingRecord:
-    """What is, or was, trained for one network."""
+    """The training of one network, running or finished."""
 
     architecture: tuple[int, ...]
     recipe: Mapping[str, Any]
-    """`RetrainConfig.identity()`: what decides the weights."""
+    """`RetrainConfig.identity()`: the settings that decide the weights."""
     result: Retrained | None = None
-    """None until it is finished and its weights are stored."""
+    """The result; None until the training is finished and its weights are stored."""
 
 
 def training_schema() -> pa.Schema:
     """One row per epoch of a network's training.
 
-    `learning_rate` is that of the epoch's last step, `train_loss` the mean over its steps, with augmentation and label
-    smoothing. `validation_*` are those of the weights to keep; empty where validation images are trained on.
+    `learning_rate` is that of the epoch's last step, and `train_loss` is the mean over its steps, with augmentation and
+    label smoothing. `validation_*` are those of the weights to keep; they are empty if the network is trained on
+    validation images too.
     """
     columns = [
         pa.field("epoch", pa.int32(), nullable=False),
@@ -82,7 +83,7 @@ def write_training(folder: storage.AnyPath, rows: Sequence[Mapping[str, Any]]) -
 
 
 def read_training(folder: storage.AnyPath) -> pd.DataFrame:
-    """Read a network's epochs from its folder; empty before its training was ever started.
+    """Read a network's epochs from its folder; the table is empty if its training was never started.
 
     Raises:
         StateError: The table is damaged.
@@ -101,10 +102,10 @@ def write_retraining(folder: storage.AnyPath, record: RetrainingRecord) -> None:
 
 
 def load_retraining(folder: storage.AnyPath) -> RetrainingRecord | None:
-    """Read a network's record from its folder; None before its training was ever started.
+    """Read a network's record from its folder; None if its training was never started.
 
     Raises:
-        StateError: It is damaged.
+        StateError: The record is damaged.
     """
     file = storage.resolve(folder).join(RETRAINING_FILE)
     if not storage.exists(file):
@@ -121,11 +122,11 @@ def load_retraining(folder: storage.AnyPath) -> RetrainingRecord | None:
 
 
 def record_retrained(family_path: str, results: Mapping[int, Retrained | None]) -> None:
-    """Write what trainings came to into a family's architectures.parquet, atomically; the other networks' rows stay.
+    """Write results of trainings into a family's architectures.parquet, atomically; rows of other networks are kept.
 
     Args:
         family_path: the family's folder.
-        results: by the number of the network; None for one that is not finished.
+        results: results by number of the network; None for a training that is not finished.
     """
     file = storage.resolve(family_path).join(ARCHITECTURES_FILE)
     table = read_part(file, architectures_schema, SELECT_ANEW)
@@ -147,11 +148,11 @@ def _retrained_columns(network: int, result: Retrained | None) -> dict[str, Any]
 
 
 def adopt_retrained(folders: Sequence[str], architecture: tuple[int, ...]) -> bool:
-    """Whether one of several networks of an architecture is trained; the others then get copies of its files.
+    """Whether one of several networks with the same architecture is trained; the others then get copies of its files.
 
     Args:
-        folders: of the networks.
-        architecture: theirs.
+        folders: folders of the networks.
+        architecture: their architecture.
     """
     done: list[str] = []
     missing: list[str] = []
@@ -163,21 +164,25 @@ def adopt_retrained(folders: Sequence[str], architecture: tuple[int, ...]) -> bo
         for folder in missing:
             storage.make_folder(folder)
             drop_export(folder)
-            for name in (TRAINING_FILE, RETRAINED_FILE, RETRAINING_FILE):  # the last one says that the others are there
+            for name in (
+                TRAINING_FILE,
+                RETRAINED_FILE,
+                RETRAINING_FILE,
+            ):  # written last, since it says that the others are there
                 content = storage.read_bytes(storage.resolve(done[0]).join(name))
                 storage.write_atomic(storage.resolve(folder).join(name), content)
     return bool(done)
 
 
 def drop_export(folder: storage.AnyPath) -> None:
-    """Delete a network's exported files: call it before its weights change, so that none are of earlier weights."""
+    """Delete a network's exported files. Call it before its weights change, so that no older files stay."""
     storage.delete_folder(storage.resolve(folder).join(EXPORT_FOLDER))
 
 
 def clear_retraining(folders: Sequence[str]) -> None:
-    """Delete networks' trainings, finished or not, and what was exported of them.
+    """Delete the trainings of networks, finished or not, and the files exported from them.
 
-    The record goes before its files, so that none seems finished without them.
+    The record is deleted before its files, so that no training seems finished without them.
     """
     for folder in folders:
         drop_export(folder)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from multinas_ray.errors import ConfigError
 
 SCHEMA_VERSION = 2
-"""Version of the files of a run; readers refuse another."""
+"""Version of the files of a run; files of other versions cannot be read."""
 
 VERSION_KEY = "multinas_ray.schema_version"
 TABLE_KEY = "multinas_ray.table"
@@ -26,21 +26,21 @@ def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
     """One row per evaluation.
 
     Args:
-        cost_names: A column each for the raw costs, such as `params` (count) or `flops` (multiply-adds); it is empty
-            where an evaluation did not tell it.
+        cost_names: Names of the raw costs, such as `params` (count) or `flops` (multiply-adds), each a column. It is
+            empty if an evaluation did not report the cost.
 
     Returns:
-        The schema. `source` is the distribution a sample was drawn from; `complexity` the cost that the search
-        weighs, normalised: empty in rows recorded before its scale was known, it is the raw cost over the scale then;
-        `drawn_at_update` the updates done at its draw; `tell_order` its place in the order of results, from 0; `update`
-        the update that consumed it, from 1; `reused_id` the evaluation whose result a row repeats, empty for one that
-        was run; `wall_time_seconds` counts from the start of the search. A failed evaluation has the loss inf and may
-        have a NaN complexity.
+        The schema. `source` is the distribution from which a sample was drawn. `complexity` is the normalised cost that
+        the search weighs; it is empty in rows that were recorded before its scale was known, and is then the raw cost
+        divided by the scale. `drawn_at_update` is the number of updates at the draw, `tell_order` the place in the
+        order of results, from 0, `update` the update that used the result, from 1, and `reused_id` the evaluation whose
+        result a row repeats, empty for one that was run. `wall_time_seconds` counts from the start of the search. A
+        failed evaluation has the loss inf and may have a NaN complexity.
 
         In a search of the kind "tune" a trial is an evaluation: `round` is `update` - 1 and `block` is -1. Evaluations
-        without a known density (points given by the user, unseen ones taken when all draws are known) have negative
-        ids, `source`, `round`, `drawn_at_update`, `tell_order` and `update` of -1, and a `log_q` of 0: no update uses
-        them.
+        without a known density (points given by the user, and unseen ones that are taken when all draws are known) have
+        negative ids, -1 as `source`, `round`, `drawn_at_update`, `tell_order` and `update`, and 0 as `log_q`; no update
+        uses them.
 
     Raises:
         ConfigError: A cost name is not a fresh identifier.
@@ -72,9 +72,9 @@ def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
 def distributions_schema() -> pa.Schema:
     """One row per update and distribution, written after the update.
 
-    `update` counts from 1; `round` is the newest round told. `probs` is
-    ragged: one list of C_d float64 per variable, exact. Of `coefficient` and `target` (normalised) one is null: the
-    search had the other.
+    `update` counts from 1; `round` is the newest round whose results were told. `probs` is
+    ragged: one list of C_d exact float64 per variable. One of `coefficient` and `target` (normalised) is null, since a
+    search has only the other.
     """
     columns = [
         _column("update", pa.int64()),
@@ -96,13 +96,13 @@ def distributions_schema() -> pa.Schema:
 
 
 def rounds_schema() -> pa.Schema:
-    """One row per round of a supernet run, warm-up included: what it cost, and the training loss before its step.
+    """One row per round of a one-shot search, including the warm-up: its duration, traffic and training loss.
 
-    `train_loss` is empty for a round without a weight step. `compute_seconds` is rank 0's time for the round.
-    `reduced_bytes` are those of the gradients that each rank gave to the round's all-reduces, `saved_bytes` those of
-    all other parameters, which no subnet of the round touched; both are 0 with one worker. Rows come with the
-    snapshots, so a killed run may lack its newest. Rows that were made again from the evaluations, in place of damaged
-    ones, have none of these figures.
+    `train_loss` is the loss before the round's weight step; it is empty for a round without one. `compute_seconds` is
+    rank 0's time for the round. `reduced_bytes` are the bytes of gradients that each rank gave to the round's
+    all-reduces, and `saved_bytes` those of all other parameters, which no subnet of the round touched; both are 0 with
+    one worker. Rows are written with the snapshots, so that a killed run may lack its newest. Rows that were rebuilt
+    from the evaluations in place of damaged ones have none of these figures.
     """
     columns = [
         _column("round", pa.int64()),
@@ -163,12 +163,13 @@ def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
 
 
 def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
-    """One row per candidate and network it stood for: what a selection weighed, and why it chose.
+    """One row for each candidate of each network: the figures on which the choice was based, and its reason.
 
-    `network` is the number of that network, `origin` where the candidate came from (see `architectures_schema`),
-    `recorded_loss` its loss during the search; `loss` and `accuracy` are measured with the supernet's weights on all
-    validation images. `objective` is loss + coefficient * complexity, or the loss alone where there is a budget: the
-    least is chosen, or the largest network not told from it (see `selection.choice`).
+    `network` is the number of the network for which the candidate was considered, `origin` says where the candidate
+    came from (see `architectures_schema`), and `recorded_loss` is its loss during the search. `loss` and `accuracy` are
+    measured with the supernet's weights on all validation images. `objective` is loss + coefficient * complexity, or
+    the loss alone if there is a budget. The least objective is chosen, or the largest network whose objective cannot be
+    distinguished from it (see `selection.choice`).
 
     Args:
         cost_names: As for `evaluations_schema`.
@@ -205,8 +206,8 @@ def _schema(table: str, before: list[pa.Field], cost_names: Sequence[str], after
     for name in cost_names:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in taken:
             raise ConfigError(
-                f"the cost name {name!r} cannot be a column of {table}: use small letters, digits and _, and "
-                f"none of {', '.join(sorted(taken))}, each name once"
+                f"the cost name {name!r} cannot be a column of {table}: use lower-case letters, digits and _, but "
+                f"none of {', '.join(sorted(taken))}, and each name once"
             )
         taken.add(name)
     costs = [pa.field(name, pa.float64()) for name in cost_names]
@@ -214,7 +215,7 @@ def _schema(table: str, before: list[pa.Field], cost_names: Sequence[str], after
 
 
 def config_metadata(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return file metadata that holds a run's configuration as JSON (numpy arrays as lists)."""
+    """Return file metadata with a run's configuration as JSON (numpy arrays as lists)."""
     text = json.dumps(config, default=lambda value: np.asarray(value).tolist())
     return {CONFIG_KEY: text}
 

@@ -1,9 +1,9 @@
-"""Sessions of a run: each start of its driver, for the restart count and for whoever asks when it ran where.
+"""Sessions of a run: the starts of its driver, which are counted and recorded with time and machine.
 
-Only one driver may write into a record. Each start notes itself in a new file of the next number, which is what owns
-the run from then on. A driver looks for the one file that its successor would have before it writes anything; in an
-object store, where a look is a request, once a second. A successor waits longer than a write under way takes before it
-reads the record. So all that an earlier driver records is either read by its successor or never written.
+Only one driver may write into a record. Each start writes a new file with the next number, and from then on that
+session owns the run. Before a driver writes anything, it looks for the file of its successor; in an object store, where
+each look is a request, it does so once a second. A successor waits longer than a write takes before it reads the
+record. So everything that an earlier driver records is either read by its successor or never written.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from multinas_ray.runs.layout import CONFIG_FILE, SESSIONS
 from multinas_ray.storage import AnyPath, exists, list_files, make_folder, resolve
 
 STORE_CHECK_SECONDS = 1.0
-"""How often a driver looks for its successor in an object store."""
+"""Time between two looks for a successor in an object store."""
 
 LOCAL_WAIT_SECONDS, STORE_WAIT_SECONDS = 0.1, STORE_CHECK_SECONDS + 4.0
-"""How long a successor waits: a part of a table is written in 10 ms on a disk, and in a second in an object store."""
+"""Time that a successor waits. A part of a table is written in 10 ms on a disk, and in a second in an object store."""
 
 _NOTE = re.compile(r"(\d{4,})\.json")
 
@@ -33,7 +33,7 @@ class RunSession:
 
     Args:
         run_path: The run's folder.
-        number: 0 for the first start and so on: the restart count.
+        number: Number of earlier starts; 0 for the first.
     """
 
     def __init__(self, run_path: AnyPath, number: int) -> None:
@@ -44,10 +44,10 @@ class RunSession:
 
     @classmethod
     def begin(cls, run_path: AnyPath) -> RunSession:
-        """Note a new start of the driver, and wait until an earlier one cannot write any more.
+        """Record a new start of the driver, and wait until an earlier driver can no longer write.
 
         Raises:
-            StateError: Another driver started in the same instant.
+            StateError: Another driver started at the same moment.
             StorageError: The file system refused.
         """
         folder = resolve(run_path).join(SESSIONS)
@@ -59,7 +59,7 @@ class RunSession:
             write_document(folder.join(_note_name(number)), session, overwrite=False)
         except FileTakenError as error:
             raise StateError(
-                f"another driver has taken {run_path} up in the same instant: let the other one go on, and start none "
+                f"another driver has resumed {run_path} at the same moment: let the other one run, and start none "
                 "beside it"
             ) from error
         if number > 0:
@@ -68,29 +68,29 @@ class RunSession:
 
     @property
     def is_over(self) -> bool:
-        """Whether another driver has taken the run up."""
+        """Whether another driver has resumed the run."""
         return exists(self._successor)
 
     def check_newest(self) -> None:
-        """See that no other driver has taken the run up; call it before anything is written.
+        """Check that no other driver has resumed the run; call it before anything is written.
 
         Raises:
-            StateError: One has.
-            StorageError: The file system does not tell.
+            StateError: Another driver has resumed the run.
+            StorageError: The file system refused.
         """
         now = time.monotonic()
         if not self._folder.is_local and now - self._checked_seconds < STORE_CHECK_SECONDS:
             return
         if self.is_over:
             raise StateError(
-                f"another driver has taken {self.run_path} up (session {self.number + 1} or a later one, this one is "
+                f"another driver has resumed {self.run_path} (session {self.number + 1} or later, this one is "
                 f"{self.number}): this one stops, so that no evaluation is recorded twice"
             )
         self._checked_seconds = now
 
 
 def was_started(run_path: AnyPath) -> bool:
-    """Whether a driver came as far as its first session; before that, a folder holds no more than a configuration."""
+    """Whether a driver has begun its first session; before that, a folder has at most a configuration."""
     return _newest_session(run_path) >= 0
 
 
@@ -104,6 +104,6 @@ def _note_name(number: int) -> str:
 
 
 def _newest_session(run_path: AnyPath) -> int:
-    """Number of the newest session, -1 before the first; files of other names are none."""
+    """Number of the newest session, -1 before the first; files with other names are ignored."""
     names = list_files(resolve(run_path).join(SESSIONS), ".json")
     return max((int(match[1]) for match in map(_NOTE.fullmatch, names) if match), default=-1)

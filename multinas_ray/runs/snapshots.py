@@ -1,4 +1,4 @@
-"""The optimiser's state on disk: plain data, replaced atomically. The evaluations give it again where it is lost."""
+"""The optimiser's state on disk as plain data, replaced atomically. If it is lost, the evaluations are replayed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from multinas_ray.errors import StateError
 from multinas_ray.runs.documents import read_document, write_document
 from multinas_ray.runs.layout import STATE_FILE
 
-SNAPSHOT_REMEDY = "delete it, and the search computes it again from the evaluations when it goes on"
+SNAPSHOT_REMEDY = "delete it, and the search computes it again from the evaluations when it resumes"
 
 
 def save_snapshot(path: storage.AnyPath, state: Mapping[str, Any]) -> None:
@@ -16,7 +16,7 @@ def save_snapshot(path: storage.AnyPath, state: Mapping[str, Any]) -> None:
 
     Args:
         path: `<storage_path>/<run>`; the folder exists.
-        state: Plain data with arrays: `optimizer` is its state, `elapsed_seconds` the time of the search so far.
+        state: Plain data with arrays: `optimizer` is the optimiser's state, `elapsed_seconds` the time so far.
 
     Raises:
         StateError: Something in it is not plain data.
@@ -30,7 +30,7 @@ def load_snapshot(path: storage.AnyPath, remedy: str = SNAPSHOT_REMEDY) -> dict[
 
     Args:
         path: `<storage_path>/<run>`.
-        remedy: What to do about a damaged one.
+        remedy: Remedy that the message names if the state is damaged.
 
     Returns:
         The state, equal bit for bit (tuples as lists), or None if none was saved yet.

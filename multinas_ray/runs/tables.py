@@ -1,4 +1,4 @@
-"""Tables of a run, read with all that their readers rely on: version, columns, and values that can be what they say.
+"""Reading the tables of a run, with checks of all that readers rely on: the version, the columns and the values.
 
 Notation: K distributions, D variables, C categories of each, N rows.
 """
@@ -20,11 +20,11 @@ from multinas_ray.runs.schema import TABLE_KEY, VERSION_KEY
 from multinas_ray.storage import Location, exists, list_files, read_parquet
 
 MOST_LOG_DENSITY = 1e-9
-"""Rounding above the 0 that the logarithm of a probability has at most."""
+"""Largest logarithm of a probability, which is above 0 only by rounding."""
 
 IntArray = npt.NDArray[np.int64]
 SchemaOf = Callable[[Sequence[str]], pa.Schema]
-"""Columns and types of a table, for the names of its costs."""
+"""Returns columns and types of a table for the names of its costs."""
 
 _TUPLE_COLUMNS = ("architecture", "mode")
 _LEAST = {
@@ -39,16 +39,16 @@ _LEAST = {
     "num_evaluations": 0,
     "epoch": 0,
 }
-"""Least value of a column of whole numbers."""
+"""Least value of each column of whole numbers."""
 _LAST_MICROSECOND = 1_000_000 * int(datetime(2262, 1, 1, tzinfo=timezone.utc).timestamp())
-"""Timestamps lie between 1970 and this, the last that pandas knows."""
+"""Timestamps must be between 1970 and this one, the last that pandas can represent."""
 
 
 class Shape:
-    """The numbers of distributions, variables and categories that a run's tables fit.
+    """The numbers of distributions, variables and categories that a run's tables must fit.
 
     Args:
-        config: The run's configuration; what it does not tell is not checked.
+        config: The run's configuration; numbers that it does not contain are not checked.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -66,7 +66,7 @@ def read_part(file: Location, schema_of: SchemaOf, remedy: str) -> pa.Table:
     Args:
         file: The file.
         schema_of: Columns and types that it must have, for the names of its costs.
-        remedy: What to do about a damaged one.
+        remedy: Remedy that the message names if the file is damaged.
 
     Raises:
         StateError: It is damaged, another table, or of another version; the message names it and the remedy.
@@ -80,12 +80,12 @@ def read_part(file: Location, schema_of: SchemaOf, remedy: str) -> pa.Table:
     kind = metadata.get(TABLE_KEY.encode(), b"none").decode(errors="replace")
     wanted = schema.metadata[TABLE_KEY.encode()].decode()
     if kind != wanted:
-        raise StateError(f"{file} is a table of {kind}, not of {wanted}: {remedy}")
+        raise StateError(f"{file} must be a table of {wanted}, it is one of {kind}: {remedy}")
     if not table.schema.equals(schema):
         names = {*table.column_names, *schema.names}
         differing = {name for name in names if not _is_same_field(name, table.schema, schema)}
         told = ", ".join(sorted(differing)) or "their order"
-        raise StateError(f"{file} does not have the columns of {wanted}, these differ: {told}: {remedy}")
+        raise StateError(f"{file} must have the columns of {wanted}, these differ: {told}: {remedy}")
     for field in schema:
         if not field.nullable and table[field.name].null_count:
             raise StateError(f"{file} has empty values in the column {field.name}: {remedy}")
@@ -98,7 +98,7 @@ def _is_same_field(name: str, found: pa.Schema, wanted: pa.Schema) -> bool:
 
 
 def read_parts(folder: Location, schema: pa.Schema, remedy: str) -> dict[Location, pa.Table]:
-    """Read the files of a table's folder in their order, all of one schema; otherwise as `read_part`."""
+    """Read the files of a table's folder in their order, all with one schema; otherwise as `read_part`."""
     files = [folder.join(name) for name in list_files(folder, ".parquet")]
     return {file: read_part(file, lambda _: schema, remedy) for file in files}
 
@@ -106,14 +106,14 @@ def read_parts(folder: Location, schema: pa.Schema, remedy: str) -> dict[Locatio
 def read_table(
     file: Location, schema_of: SchemaOf, remedy: str, shape: Shape | None = None, unique: str | None = None
 ) -> pd.DataFrame:
-    """Read a table of one file; it is empty where there is no file.
+    """Read a table from one file; it is empty if there is no file.
 
     Args:
         file: The file.
         schema_of: Columns and types that it must have, for the names of its costs.
-        remedy: What to do about a damaged one.
-        shape: What architectures must fit.
-        unique: A column in which no value may come twice.
+        remedy: Remedy that the message names if the file is damaged.
+        shape: Shape that architectures must fit.
+        unique: A column in which no value may occur twice.
 
     Raises:
         StateError: It is damaged, another table, or of another version; the message names it and the remedy.
@@ -127,12 +127,12 @@ def read_table(
 
 
 def value_problems(table: pa.Table, shape: Shape, unique: str | None = None) -> list[str]:
-    """Tell which values of a table cannot be what their columns say; a reader may rely on all others.
+    """List the impossible values of a table, one line for each rule that is broken.
 
     Args:
         table: Rows of any table of a run.
-        shape: What architectures and probabilities must fit.
-        unique: A column in which no value may come twice.
+        shape: Shape that architectures and probabilities must fit.
+        unique: A column in which no value may occur twice.
     """
     if not table.num_rows:
         return []
@@ -219,7 +219,7 @@ def _is_probs(row: Sequence[Sequence[float | None] | None], counts: Sequence[int
 
 
 def _draws(table: pa.Table) -> list[str]:
-    """Log densities, ids and complexities as an optimiser takes them."""
+    """Check log densities, ids and complexities by the rules of an optimiser."""
     log_q, ids, orders, losses = (table[name].to_numpy() for name in ("log_q", "id", "tell_order", "loss"))
     complexities = table["complexity"].to_numpy(zero_copy_only=False).astype(np.float64)
     is_bad = np.isfinite(losses) & ((complexities < 0.0) | np.isinf(complexities))

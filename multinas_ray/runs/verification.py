@@ -1,4 +1,4 @@
-"""Proof that a record is whole: its evaluations, told again, must give its distributions again."""
+"""Verifying that a record is complete: its evaluations, replayed, must lead to its distributions."""
 
 # K distributions, D variables, C categories (padded), N samples, U updates
 
@@ -32,46 +32,46 @@ _DIAGNOSTICS = (
 
 @dataclass(frozen=True)
 class Verification:
-    """What the check of a run found."""
+    """The findings of a run's check."""
 
     path: str
     """The run."""
 
     is_finished: bool
-    """Whether it came to its end."""
+    """Whether the run has reached its end."""
 
     num_evaluations: int
-    """Rows of the record."""
+    """Number of rows in the record."""
 
     num_updates: int
-    """Updates that these evaluations make."""
+    """Number of updates that these evaluations make."""
 
     num_compared: int
-    """Updates whose recorded distributions were compared."""
+    """Number of updates whose recorded distributions were compared."""
 
     largest_difference: float
-    """Largest absolute difference of a probability, 0 if none was compared."""
+    """Largest absolute difference of a probability; 0 if none was compared."""
 
     problems: tuple[str, ...]
     """Why the record does not hold; empty if it does."""
 
     notes: tuple[str, ...]
-    """What is worth knowing and no fault."""
+    """Facts that are worth knowing but are not problems."""
 
     @property
     def holds(self) -> bool:
-        """Whether the record is whole and gives the recorded distributions again."""
+        """Whether the record is complete and leads to the recorded distributions."""
         return not self.problems
 
     def summary(self) -> str:
-        """Return the findings as a few lines for a person."""
+        """Return the findings as a few lines of text."""
         state = "finished" if self.is_finished else "not finished"
         lines = [
             f"{self.path} ({state})",
-            f"  {self.num_evaluations} evaluations, each once, make {self.num_updates} updates"
+            f"  {self.num_evaluations} evaluations, each recorded once, make {self.num_updates} updates"
             if self.holds
             else f"  {self.num_evaluations} rows of evaluations, enough for {self.num_updates} updates",
-            f"  {self.num_compared} recorded updates computed again; largest difference of a probability "
+            f"  {self.num_compared} recorded updates were replayed; the largest difference of a probability is "
             f"{self.largest_difference:.1e}",
         ]
         lines += [f"  note: {note}" for note in self.notes]
@@ -86,7 +86,7 @@ class _Findings:
         self.notes: list[str] = []
 
     def require(self, holds: bool, problem: str) -> None:
-        """Keep `problem` unless it holds."""
+        """Note `problem` if `holds` is False."""
         if not holds:
             self.problems.append(problem)
 
@@ -94,23 +94,23 @@ class _Findings:
 def verify_run(path: storage.AnyPath) -> Verification:
     """Check that a run's record is complete and that it explains the distributions.
 
-    Every evaluation must be there once, in an unbroken tell order; folded in this order through a new
-    optimiser they must give each recorded update again: probabilities and diagnostics
-    within a relative 1e-9, modes exactly. So must the density that each sample was drawn with and, where there
-    is a cost table, its complexity. Accuracies, times and sources are not used by the algorithm: a change of
-    those cannot be found. A run that was killed may lack its newest distribution rows; a finished one may lack
-    nothing. Evaluations without a known density must be there once; no update uses them.
+    Every evaluation must be there once, in an order of results without gaps. Replayed in this order through a new
+    optimiser, they must lead to each recorded update: probabilities and diagnostics within a relative 1e-9, modes
+    exactly. The density of each draw must agree too and, if there is a cost table, the complexity. Accuracies, times
+    and sources are not used by the algorithm, so that changes of those cannot be detected. A run that was killed may
+    lack its newest distribution rows; a finished run must have all. Evaluations without a known density must be there
+    once; no update uses them.
 
     Args:
-        path: `<storage_path>/<run>`, local or a URI. Its config.json holds a section `optimizer` and may hold
-            `num_evaluations`, the planned total; its finished.json may hold the totals `num_evaluations`,
+        path: `<storage_path>/<run>`, local or a URI. Its config.json has a section `optimizer` and may have
+            `num_evaluations`, the planned total; its finished.json may have the totals `num_evaluations`,
             `num_restarts`, and `stop_reason` for a run that ended before its plan.
 
     Returns:
-        The findings; no exception for a record that does not hold.
+        The findings. A record that does not hold raises no exception.
 
     Raises:
-        StateError: There is no readable run at `path`, or its configuration's `optimizer` is not usable.
+        StateError: There is no readable run at `path`, or its configuration's `optimizer` cannot be used.
     """
     optimizer = make_recorded_optimizer(path, load_config(path))
     run, damage = examine_run(path)
@@ -124,9 +124,9 @@ def verify_run(path: storage.AnyPath) -> Verification:
     num_updates = len(told) // optimizer.samples_per_update
     _check_updates(run, optimizer.num_distributions, num_updates, findings)
     num_compared, difference = 0, 0.0
-    if not damage:  # what follows relies on the values
+    if not damage:  # the checks below rely on the values
         _check_complexities(run, findings)
-        num_compared, difference = _fold(run, told, optimizer, findings)
+        num_compared, difference = _replay(run, told, optimizer, findings)
     return Verification(
         path=run.path,
         is_finished=run.is_finished,
@@ -140,19 +140,19 @@ def verify_run(path: storage.AnyPath) -> Verification:
 
 
 def _told(run: Run) -> pd.DataFrame:
-    """The evaluations that updates use; others have no known density and a tell order of -1."""
+    """The evaluations that updates use; the others have no known density and -1 as `tell_order`."""
     frame = run.evaluations.assign(complexity=run.complexities)
     return frame[frame["tell_order"] >= 0]
 
 
 def _check_ids(run: Run, told: pd.DataFrame, findings: _Findings) -> None:
-    """Every evaluation once, nothing lost: ids and tell order without repeats or gaps."""
+    """Check that every evaluation is there once: ids and the order of results have no repeats or gaps."""
     ids = np.sort(run.evaluations["id"].to_numpy())
     repeated = np.unique(ids[1:][ids[1:] == ids[:-1]])
     findings.require(not len(repeated), f"ids recorded more than once: {_some(repeated)}")
     missing = np.setdiff1d(np.arange(ids.max(initial=-1) + 1), ids)  # negative ids may have gaps
     if len(missing):
-        text = f"ids drawn and never recorded: {_some(missing)}"
+        text = f"ids that were drawn but never recorded: {_some(missing)}"
         if run.finished is None:
             findings.notes.append(f"{text} (in flight, or lost with a killed driver)")
         elif run.finished.get("num_restarts", 0) > 0:
@@ -168,17 +168,17 @@ def _check_ids(run: Run, told: pd.DataFrame, findings: _Findings) -> None:
 
 
 def _check_totals(run: Run, frame: pd.DataFrame, samples_per_update: int, findings: _Findings) -> None:
-    """The planned total, the total told at the end, whole rounds, and the update of each row."""
+    """Check the planned total, the total at the end, the completeness of rounds, and the update of each row."""
     planned = run.config.get("num_evaluations")
     if run.finished is not None:
         total = run.finished.get("num_evaluations", len(frame))
-        findings.require(total == len(frame), f"the run ended with {total} evaluations, {len(frame)} are here")
+        findings.require(total == len(frame), f"the run ended with {total} evaluations, {len(frame)} are recorded")
         reason = run.finished.get("stop_reason")
         if planned is not None and planned != len(frame):
-            text = f"{len(frame)} evaluations of {planned} planned"
+            text = f"{len(frame)} of {planned} planned evaluations"
             (findings.notes if reason else findings.problems).append(f"{text} ({reason or 'no stop_reason'})")
     elif planned is not None:
-        findings.require(len(frame) <= planned, f"{len(frame)} evaluations, more than the {planned} planned")
+        findings.require(len(frame) <= planned, f"{len(frame)} evaluations are more than the {planned} planned")
         findings.notes.append(f"{len(frame)} of {planned} planned evaluations so far")
     sizes = frame.groupby("round").size()
     long, short = sizes.index[sizes > samples_per_update], sizes.index[sizes < samples_per_update]
@@ -187,14 +187,14 @@ def _check_totals(run: Run, frame: pd.DataFrame, samples_per_update: int, findin
         text = f"rounds of fewer than {samples_per_update} evaluations: {_some(short)}"
         (findings.problems if run.is_finished else findings.notes).append(text)
     late = frame["id"].to_numpy()[frame["drawn_at_update"] >= frame["update"]]
-    findings.require(not len(late), f"drawn after the update that consumed them: ids {_some(late)}")
+    findings.require(not len(late), f"ids drawn after the update that used them: {_some(late)}")
     expected = frame["tell_order"].to_numpy() // samples_per_update + 1
     wrong = frame["id"].to_numpy()[frame["update"].to_numpy() != expected]
-    findings.require(not len(wrong), f"wrong consuming update at ids {_some(wrong)}")
+    findings.require(not len(wrong), f"ids with a wrong `update`: {_some(wrong)}")
 
 
 def _check_complexities(run: Run, findings: _Findings) -> None:
-    """The complexity: its raw column over the scale, and the sum of the cost table where there is one."""
+    """Check complexities against the raw cost divided by the scale, and against the cost table if there is one."""
     frame = run.evaluations.assign(complexity=run.complexities)
     frame = frame[np.isfinite(frame["complexity"])]
     if frame.empty:
@@ -204,20 +204,20 @@ def _check_complexities(run: Run, findings: _Findings) -> None:
         name, scale = run.complexity_cost
         scaled = frame[name].to_numpy(dtype=float) / scale
         wrong = ids[~np.isclose(complexities, scaled, rtol=_RTOL, atol=_ATOL)]
-        findings.require(not len(wrong), f"complexity is not {name} / {scale:g}, ids {_some(wrong)}")
+        findings.require(not len(wrong), f"ids whose complexity is not {name} / {scale:g}: {_some(wrong)}")
     settings = run.config["optimizer"]
     if settings.get("cost_table") is not None:
         table_DC = np.asarray(settings["cost_table"], dtype=np.float64)
         architectures_ND = np.array(frame["architecture"].tolist(), dtype=np.int64)
         if architectures_ND.shape[1] != len(table_DC) or architectures_ND.max() >= table_DC.shape[1]:
-            return  # the fold tells it
+            return  # the replay reports it
         summed = table_DC[np.arange(len(table_DC)), architectures_ND].sum(axis=1) + settings.get("base_cost", 0)
         wrong = ids[~np.isclose(complexities, summed, rtol=_RTOL, atol=_RTOL)]
-        findings.require(not len(wrong), f"complexity is not the cost table's sum, ids {_some(wrong)}")
+        findings.require(not len(wrong), f"ids whose complexity is not the sum of the cost table: {_some(wrong)}")
 
 
 def _check_updates(run: Run, num_distributions: int, num_updates: int, findings: _Findings) -> None:
-    """Every update recorded once for each distribution; only a running run may lack the newest."""
+    """Check that every update is recorded once for each distribution; only an unfinished run may lack the newest."""
     keys = run.distributions[["update", "distribution"]]
     repeated = keys[keys.duplicated()]["update"].unique()
     findings.require(not len(repeated), f"updates recorded more than once: {_some(repeated)}")
@@ -236,8 +236,8 @@ def _check_updates(run: Run, num_distributions: int, num_updates: int, findings:
         findings.notes.append(f"the newest updates are not recorded yet: {_some(missing)}")
 
 
-def _fold(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Findings) -> tuple[int, float]:
-    """Tell every evaluation again; return the updates compared and the largest difference of probs."""
+def _replay(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Findings) -> tuple[int, float]:
+    """Replay every evaluation; return the number of updates compared and the largest difference of a probability."""
     step = optimizer.samples_per_update
     recorded = dict(iter(run.distributions.groupby("update")))
     drawn = _positions(frame["drawn_at_update"].to_numpy())
@@ -255,13 +255,13 @@ def _fold(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Findin
                 num_compared, largest = num_compared + 1, max(largest, difference)
                 if wrong:
                     findings.problems.append(
-                        f"update {update} computed again differs from the record in {', '.join(wrong)}; "
+                        f"update {update} in the replay differs from the record in {', '.join(wrong)}; "
                         "later updates were not compared"
                     )
                     break
     except (ConfigError, ValueError) as error:
-        findings.problems.append(f"an evaluation cannot be told again: {error}")
-    findings.require(not wrong_ids, f"log_q is not the density at the draw, ids {_some(wrong_ids)}")
+        findings.problems.append(f"an evaluation cannot be replayed: {error}")
+    findings.require(not wrong_ids, f"ids whose log_q is not the density at the draw: {_some(wrong_ids)}")
     return num_compared, largest
 
 

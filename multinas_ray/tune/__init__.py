@@ -1,4 +1,4 @@
-"""MultiNASSearch, the searcher for anyone's Tune pipeline, and what its record answers. No torch."""
+"""MultiNASSearch, the searcher for any Tune pipeline, and the answers from its record. Without torch."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""What a search in a Tune pipeline found, for a person: the best configurations and the front of all evaluations.
+"""The results of a search in a Tune pipeline: the best configurations and the front of all evaluations.
 
 Notation: K distributions, n evaluations.
 """
@@ -15,29 +15,31 @@ from multinas_ray.errors import StateError
 from multinas_ray.runs import ConfigSpace, Run, best_subset, nondominated
 
 REFERENCE_QUANTILE = 0.9
-"""Of the evaluated losses: what is worse is no answer."""
+"""Losses above this quantile of all evaluated losses are no answer."""
 
 REFERENCE_MARGIN = 0.1
-"""How far, as a share of the range, the reference lies beyond the largest complexity, so that its point counts."""
+"""Distance of the reference beyond the largest complexity, as a share of the range, so that the largest one counts."""
 
 
 def best_configs(run: Run) -> pd.DataFrame:
     """Choose the best configuration for each coefficient, or within each target.
 
     Args:
-        run: of a `MultiNASSearch`, running or ended.
+        run: a run of a `MultiNASSearch`, running or finished.
 
     Returns:
         One row for each coefficient or target, in increasing order. `coefficient` and, with targets, `target`;
         `mode_config` and `mode_probability`, the likeliest configuration of the row's distribution and its
-        probability (None and NaN before the first update); `config`, the best evaluated one (least loss +
-        coefficient * complexity / scale; with a target: least loss among those not above it; where neither was given,
-        the k-th, from large to small, of the K evaluations that together dominate most), its metric and its
-        complexity under their own names and in their own units, and its `evaluation_id` and `trial_id`;
-        `effective_sample_size` of the distribution's last update and `num_evaluations`, how many results the
-        distributions learned from. With targets, the row's distribution is the one of the nearest expected
-        complexity; where nothing evaluated meets a target `is_met` is False, `config` is None, the metric and the
-        complexity are NaN and `nearest_complexity` tells the least there is.
+        probability (None and NaN before the first update); `config`, the best evaluated configuration, its metric and
+        its complexity under their own names and in their own units, and its `evaluation_id` and `trial_id`;
+        `effective_sample_size` of the distribution's last update; and `num_evaluations`, the number of results from
+        which the distributions learned.
+
+        The best configuration has the least loss + coefficient * complexity / scale; with a target, the least loss
+        among those not above the target. If neither was given, it is the k-th, from large to small, of the K
+        evaluations that together dominate most. With targets, the row's distribution is the one with the nearest
+        expected complexity. If no evaluation meets a target, `is_met` is False, `config` is None, the metric and the
+        complexity are NaN, and `nearest_complexity` is the least complexity there is.
 
     Raises:
         StateError: The run is of another kind, or has no successful evaluation yet.
@@ -45,7 +47,7 @@ def best_configs(run: Run) -> pd.DataFrame:
     space, names = _space_of(run), _Names(run)
     tried = run.evaluations[np.isfinite(run.evaluations["loss"]) & np.isfinite(run.evaluations[names.column])]
     if tried.empty:
-        raise StateError(f"{run.path} has no successful evaluation yet: wait for one, or see why trials fail")
+        raise StateError(f"{run.path} has no successful evaluation yet: wait for one, or find out why trials fail")
     raw = tried[names.column].to_numpy(dtype=np.float64)
     losses = tried["loss"].to_numpy()
     scale = run.config["complexity"]["scale"] or float(raw.max()) or 1.0
@@ -62,10 +64,10 @@ def best_configs(run: Run) -> pd.DataFrame:
 
 
 def pareto_front(run: Run) -> pd.DataFrame:
-    """Find the evaluations that no other beats in metric and complexity at once.
+    """Find the evaluations that no other beats in both metric and complexity.
 
     Args:
-        run: of a `MultiNASSearch`, running or ended.
+        run: a run of a `MultiNASSearch`, running or finished.
 
     Returns:
         Their `config`, metric and complexity (under their own names and in their own units), `evaluation_id` and
@@ -94,7 +96,7 @@ class _Chooser:
     scale: float
 
     def weighing(self, distribution: Any) -> dict[str, Any]:
-        """The row of one distribution's coefficient."""
+        """The row for the coefficient of one distribution."""
         architectures = np.array(self.tried["architecture"].tolist())
         (best,) = best_evaluated(architectures, self.losses, self.raw / self.scale, [distribution["coefficient"]])
         return self.row(distribution, int(best))
@@ -102,7 +104,7 @@ class _Chooser:
     def spread(self, size: int) -> list[int]:
         """The evaluations that together dominate most, from large to small; points above the reference do not count.
 
-        Weighted sums skip the concave parts of a front, and here no coefficient means anything to the user [ours].
+        Weighted sums would skip the concave parts of a front, and here the user gave no coefficients [ours].
         """
         margin = REFERENCE_MARGIN * (float(np.ptp(self.raw)) or 1.0)
         reference = float(np.quantile(self.losses, REFERENCE_QUANTILE)), float(self.raw.max()) + margin
@@ -110,11 +112,11 @@ class _Chooser:
         return places
 
     def row(self, distribution: Any, place: int) -> dict[str, Any]:
-        """The row of a distribution and a chosen evaluation."""
+        """The row for a distribution and a chosen evaluation."""
         return {**self._of_distribution(distribution), **self._of_evaluation(place)}
 
     def within(self, target: float, newest: pd.DataFrame) -> dict[str, Any]:
-        """The row of one target."""
+        """The row for one target."""
         chosen = _best_within(target, self.losses, self.raw)
         nearest = _nearest(newest["expected_complexity"].to_numpy(dtype=float) * self.scale, target)
         return {
@@ -140,7 +142,7 @@ class _Chooser:
 
 
 class _Names:
-    """How loss and complexity are called, and which way the metric counts."""
+    """Names of the metric and the complexity, and the direction of the metric."""
 
     def __init__(self, run: Run) -> None:
         self.metric = str(run.config["metric"])
@@ -151,14 +153,16 @@ class _Names:
 
 def _space_of(run: Run) -> ConfigSpace:
     if run.kind != "tune":
-        raise StateError(f"{run.path} is not the record of a MultiNASSearch; its networks are in `architectures`")
+        raise StateError(
+            f"{run.path} must be the record of a MultiNASSearch, it is of a one-shot search: use `architectures`"
+        )
     return ConfigSpace.from_plain(run.config["space"])
 
 
 def _coefficients_of(
     run: Run, losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.float64]
 ) -> tuple[float, ...]:
-    """The run's coefficients; before they are fixed, those that what is there suggests."""
+    """The run's coefficients; before they are fixed, those that the results so far suggest."""
     fixed = run.config["optimizer"]["coefficients"]
     if fixed is not None:
         return tuple(fixed)
@@ -166,7 +170,7 @@ def _coefficients_of(
 
 
 def _newest_distributions(run: Run, coefficients: tuple[float, ...]) -> pd.DataFrame:
-    """One row for each distribution, NaN where nothing is recorded yet."""
+    """One row for each distribution, with NaN if nothing is recorded yet."""
     rows = run.distributions
     newest = rows[rows["update"] == rows["update"].max()].set_index("distribution")
     newest = newest.reindex(range(len(coefficients)))

@@ -1,4 +1,4 @@
-"""How complex a configuration is: told by its result, or computed beforehand.
+"""The complexity of a configuration, which is taken from its result or computed beforehand.
 
 Notation: D variables, C categories (padded), N architectures.
 """
@@ -24,32 +24,32 @@ Measure = str | Callable[[dict[str, Any]], float]
 """A key of the result, or a function of the configuration."""
 
 MAX_ENUMERATED = 10_000
-"""Largest space whose dearest architecture is looked for one by one [ours]."""
+"""Largest space whose most complex architecture is found by computing all of them [ours]."""
 
 NUM_CHECKED = 256
 """Random architectures on which a complexity must be the sum of its parts to count as additive [ours]."""
 
 RTOL = 1e-9
-"""How exactly [ours]."""
+"""Relative tolerance of that check [ours]."""
 
 
 @dataclass(frozen=True)
 class Complexities:
-    """What is measured of each evaluation; the first is the complexity of the search."""
+    """The complexities that are recorded of each evaluation; the first is the complexity of the search."""
 
     measures: Mapping[str, Measure]
-    """Column of the record -> where its value comes from."""
+    """Column of the record -> source of its values."""
 
     @classmethod
     def of(cls, complexity: object, recorded: object) -> Complexities:
-        """Take what the caller gave.
+        """Make them from what the caller gave.
 
         Args:
             complexity: a key of the result or a function.
-            recorded: further ones: a sequence of keys, or a mapping of names to keys and functions.
+            recorded: further complexities: a sequence of keys, or a mapping of names to keys and functions.
 
         Raises:
-            ConfigError: One is neither, or two have one column.
+            ConfigError: One is neither a key nor a function, or two have the same column.
         """
         measures: dict[str, Measure] = {}
         further = recorded if isinstance(recorded, Mapping) else _by_key(recorded)
@@ -57,11 +57,12 @@ class Complexities:
         for name, measure in named:
             if not (isinstance(measure, str) or callable(measure)) or not isinstance(name, str) or not name:
                 raise ConfigError(
-                    f"a complexity is a key of the result or a function config -> float, got {measure!r} for {name!r}"
+                    f"a complexity must be a key of the result or a function config -> float, got {measure!r} for "
+                    f"{name!r}"
                 )
             column = _column_name(name)
             if column in measures:
-                raise ConfigError(f"two complexities would share the column {column}; rename {name!r}")
+                raise ConfigError(f"each complexity must have its own column, two have {column}: rename {name!r}")
             measures[column] = measure
         return cls(measures)
 
@@ -72,23 +73,23 @@ class Complexities:
 
     @property
     def measure(self) -> Measure:
-        """Where the complexity of the search comes from."""
+        """Source of the complexity of the search."""
         return self.measures[self.column]
 
     @property
     def label(self) -> str:
-        """Name of the complexity of the search, for people."""
+        """Name of the complexity of the search, for reports."""
         return self.measure if isinstance(self.measure, str) else "complexity"
 
     def of_config(self, config: dict[str, Any]) -> dict[str, float | None]:
-        """The values that follow from the configuration; None for the others."""
+        """The values that are computed from the configuration; None for the others."""
         return {
             column: None if isinstance(measure, str) else float(measure(config))
             for column, measure in self.measures.items()
         }
 
     def of_result(self, config: dict[str, Any], result: Mapping[str, Any]) -> dict[str, float | None]:
-        """All values of an evaluation; None where a key is missing."""
+        """All values of an evaluation; None if a key is missing."""
         return {
             column: _number(result.get(measure)) if isinstance(measure, str) else float(measure(config))
             for column, measure in self.measures.items()
@@ -97,24 +98,24 @@ class Complexities:
 
 @dataclass(frozen=True)
 class Probe:
-    """What is known of the complexity before the first evaluation."""
+    """What is known about the complexity before the first evaluation."""
 
     scale: float | None
-    """The space's largest, which will count as 1; None if unknown."""
+    """The largest complexity of the space, which will count as 1; None if unknown."""
     cost: AdditiveCost | None
-    """Its parts in its own unit, if it is a sum over the choices."""
+    """The complexity in its own unit, if it is a sum over the choices."""
 
 
 def probe(complexities: Complexities, space: ConfigSpace, rng: np.random.Generator) -> Probe:
-    """Find out beforehand what a function tells of the space's complexity.
+    """Find out what a function tells about the complexity of the space, before the first evaluation.
 
     Args:
-        complexities: that of the search is probed, if it is a function.
+        complexities: the complexities, of which that of the search is probed if it is a function.
         space: the configurations.
-        rng: draws the architectures on which additivity is checked.
+        rng: generator of the architectures on which additivity is checked.
 
     Raises:
-        ConfigError: The function raises, or gives something other than a finite number from 0.
+        ConfigError: The function raises, or it returns something other than a finite number of at least 0.
     """
     measure = complexities.measure
     if isinstance(measure, str):
@@ -133,24 +134,24 @@ def probe(complexities: Complexities, space: ConfigSpace, rng: np.random.Generat
 
 
 def checked_value(measure: Callable[[dict[str, Any]], float], config: dict[str, Any]) -> float:
-    """A configuration's complexity by the caller's function.
+    """The complexity of a configuration, computed by the caller's function.
 
     Raises:
-        ConfigError: The function raises, or gives something other than a finite number from 0.
+        ConfigError: The function raises, or it returns something other than a finite number of at least 0.
     """
     try:
         value = float(measure(config))
     except Exception as error:  # the function is the user's and may raise anything
-        raise ConfigError(f"complexity raised {error!r} for {config}; it must take every configuration") from error
+        raise ConfigError(f"complexity must take every configuration, it raised {error!r} for {config}") from error
     if not (math.isfinite(value) and value >= 0.0):
-        raise ConfigError(f"complexity must be a finite number from 0, it gave {value} for {config}")
+        raise ConfigError(f"complexity must return a finite number of at least 0, got {value} for {config}")
     return value
 
 
 def _additive_cost(
     value: Callable[[Sequence[int]], float], space: ConfigSpace, rng: np.random.Generator
 ) -> AdditiveCost | None:
-    """The cost table from one-at-a-time differences, if it gives random architectures' complexity."""
+    """A cost table from differences of one variable at a time; None if it does not fit random architectures."""
     counts = space.search_space.num_categories
     origin = [0] * len(counts)
     base = value(origin)
@@ -167,7 +168,7 @@ def _additive_cost(
 
 def _by_key(recorded: object) -> dict[str, Any]:
     if isinstance(recorded, str) or not isinstance(recorded, Sequence):
-        raise ConfigError(f"recorded_complexities is a sequence of keys or a dict, got {recorded!r}")
+        raise ConfigError(f"recorded_complexities must be a sequence of keys or a dict, got {recorded!r}")
     return {key: key for key in recorded}
 
 

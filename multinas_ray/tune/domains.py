@@ -1,4 +1,4 @@
-"""From a Tune `param_space` to a search space: every value that Ray would sample becomes a choice."""
+"""Translating a Tune `param_space` into a search space: every value that Ray would sample becomes a choice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from multinas_ray.runs import ConfigSpace, Path, Slot
 from multinas_ray.spaces import SearchSpace, Variable
 
 MAX_CHOICES = 64
-"""Most values of one variable: a distribution learns a probability for each."""
+"""Largest number of values of one variable, since a distribution learns a probability for each."""
 
 
 def config_space(param_space: dict[str, Any]) -> ConfigSpace:
@@ -37,7 +37,7 @@ def config_space(param_space: dict[str, Any]) -> ConfigSpace:
 
     template = convert(param_space, ())
     if not variables:
-        raise ConfigError("param_space has nothing to search; give at least one value as a domain, e.g. tune.choice")
+        raise ConfigError("param_space must have a domain to search: give at least one, e.g. tune.choice")
     return ConfigSpace(template, tuple(paths), SearchSpace(tuple(variables)))
 
 
@@ -70,7 +70,7 @@ def _variable(domain: Any, name: str) -> Variable:
     if isinstance(domain, Categorical) and not is_grid:
         choices = domain.categories
         if any(has_domains(choice) for choice in choices):
-            raise ConfigError(f"{name} has a domain inside a choice; give each domain a key of its own beside it")
+            raise ConfigError(f"{name} must not have a domain inside a choice: give each domain a key of its own")
         _check_number(len(choices), name)
     elif isinstance(domain, Integer):
         choices = _whole_numbers(domain, name)
@@ -78,8 +78,8 @@ def _variable(domain: Any, name: str) -> Variable:
         choices = _quantised_numbers(domain, name)
     else:
         raise ConfigError(
-            f"{name} is a grid_search, a sample_from or an unknown domain, and not a list of values; use "
-            f"tune.choice([...]), got {domain!r}"
+            f"{name} must be a domain with a list of values, not a grid_search, a sample_from or an unknown one, got "
+            f"{domain!r}: use tune.choice([...])"
         )
     return Variable(name, tuple(choices))
 
@@ -90,7 +90,7 @@ def _whole_numbers(domain: Any, name: str) -> list[int]:
     quantum = sampler.q if isinstance(sampler, Quantized) else 1
     inner = sampler.sampler if isinstance(sampler, Quantized) else sampler
     if not isinstance(inner, (Uniform, LogUniform)):
-        raise ConfigError(f"{name} is sampled in an unknown way; use tune.randint, tune.qrandint or tune.choice([...])")
+        raise ConfigError(f"{name} is sampled in an unknown way: use tune.randint, tune.qrandint or tune.choice([...])")
     first, last = _grid_bounds(domain.lower, domain.upper, quantum)
     multiples = range(first, last + (quantum != 1))
     _check_number(len(multiples), name)
@@ -102,11 +102,13 @@ def _quantised_numbers(domain: Any, name: str) -> list[float]:
     sampler = domain.get_sampler()
     if not isinstance(sampler, Quantized):
         raise ConfigError(
-            f"{name} is continuous between {domain.lower} and {domain.upper}, and a distribution needs a list of "
-            "values; use tune.quniform(lower, upper, q), tune.qloguniform or tune.choice([...])"
+            f"{name} must have a list of values, it is continuous between {domain.lower} and {domain.upper}: "
+            "use tune.quniform(lower, upper, q), tune.qloguniform or tune.choice([...])"
         )
     if not isinstance(sampler.sampler, (Uniform, LogUniform)):
-        raise ConfigError(f"{name} has no bounds (qrandn); use tune.quniform(lower, upper, q) or tune.choice([...])")
+        raise ConfigError(
+            f"{name} must have bounds, qrandn has none: use tune.quniform(lower, upper, q) or tune.choice([...])"
+        )
     first, last = _grid_bounds(domain.lower, domain.upper, sampler.q)
     _check_number(last + 1 - first, name)
     return [float(multiple) * sampler.q for multiple in range(first, last + 1)]
@@ -124,9 +126,9 @@ def _grid_bounds(lower: float, upper: float, quantum: float) -> tuple[int, int]:
 
 def _check_number(count: int, name: str) -> None:
     if count < 1:
-        raise ConfigError(f"{name} has no value between its bounds; widen them or leave it out")
+        raise ConfigError(f"{name} has no value between its bounds: widen them or leave it out")
     if count > MAX_CHOICES:
         raise ConfigError(
-            f"{name} has {count} values, at most {MAX_CHOICES} can be searched; use a coarser q, or tune.choice of the "
+            f"{name} must have at most {MAX_CHOICES} values, it has {count}: use a coarser q, or tune.choice of the "
             "values that matter"
         )

@@ -1,4 +1,4 @@
-"""One architecture of a search whose trials are its evaluations, and what its evaluation gave."""
+"""One architecture and the result of its evaluation, in a search whose trials are its evaluations."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from multinas_ray.runs import Results
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One architecture and what its evaluation gave."""
+    """One architecture and the result of its evaluation."""
 
     number: int
-    """Its id: from 0 for a draw, negative for one of no known density."""
+    """Id: at least 0 for a draw, negative for an architecture that was not drawn with a known density."""
     architecture: tuple[int, ...]
     """(D,) index of each variable's choice."""
     proposal: Proposals | None
-    """The draw, one row; None if no update may use it."""
+    """The draw, with one row; None if no update may use it."""
 
     trial_id: str = ""
     """Tune's id of the trial that ran it."""
@@ -60,7 +60,7 @@ class Evaluation:
         )
 
     def to_plain(self) -> dict[str, Any]:
-        """What a running trial's evaluation is made from again, as plain data."""
+        """The evaluation of a running trial as plain data, from which it can be made again."""
         proposal, draw = self.proposal, None
         if proposal is not None:
             draw = {
@@ -80,7 +80,7 @@ class Evaluation:
         """Read what `to_plain` gave.
 
         Raises:
-            StateError: It is not that.
+            StateError: The data do not have this form.
         """
         try:
             draw, architecture = plain["draw"], tuple(plain["architecture"])
@@ -95,4 +95,4 @@ class Evaluation:
                 )
             return cls(int(plain["number"]), architecture, proposal, str(plain["trial_id"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise StateError(f"a running trial is not described as it should be ({error!r})") from error
+            raise StateError(f"the description of a running trial is damaged ({error!r})") from error

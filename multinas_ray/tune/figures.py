@@ -19,7 +19,7 @@ class TrialFigures:
         self._search = search
 
     def figures(self) -> Figures:
-        """The figures as they are now."""
+        """The present figures."""
         search = self._search
         return Figures(
             diagnostics=search.optimizer.diagnostics(),

@@ -1,4 +1,4 @@
-"""What a user gives a search in a Tune pipeline beside its settings: metric, mode, space, and points of their own."""
+"""What a user gives a search in a Tune pipeline besides its settings: metric, mode, space, and points."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class EarlierResult:
     """A result from outside the search."""
 
     config: dict[str, Any]
-    """Constants may be missing."""
+    """The configuration; constants may be missing."""
     loss: float
-    """Minimised; not finite for a failure."""
+    """Minimised; not finite for a failed evaluation."""
     complexity: float | None
-    """None if it follows from the configuration."""
+    """None if it is computed from the configuration."""
 
 
 @dataclass(frozen=True)
 class Points:
-    """Architectures of the user's, with the ids -1, -2, ...: those to run first, then those with a result."""
+    """The user's architectures with the ids -1, -2, ...: those to run first, then those with a result."""
 
     to_run: list[Evaluation]
     known: list[Evaluation]
@@ -38,10 +38,10 @@ class Points:
 
 @dataclass(frozen=True)
 class Given:
-    """What a constructor was given, as it was given.
+    """Arguments of a constructor, unchanged.
 
     Raises:
-        ConfigError: results were given without their points, or not one for each.
+        ConfigError: Results were given without their points, or not one result for each point.
     """
 
     metric: str | None
@@ -55,11 +55,13 @@ class Given:
         if self.rewards is None:
             return
         if not self.points:
-            raise ConfigError("evaluated_rewards needs points_to_evaluate, the configurations they belong to")
+            raise ConfigError("evaluated_rewards must have configurations: give points_to_evaluate too")
         given = {"evaluated_rewards": self.rewards, "evaluated_complexities": self.complexities}
         for name, values in given.items():
             if values is not None and len(values) != len(self.points):
-                raise ConfigError(f"{name} needs one number for each point, got {len(values)} for {len(self.points)}")
+                raise ConfigError(
+                    f"{name} must have one number for each point, got {len(values)} for {len(self.points)}"
+                )
 
     @property
     def to_run(self) -> Sequence[dict[str, Any]]:
@@ -68,7 +70,7 @@ class Given:
 
     @property
     def known(self) -> list[EarlierResult]:
-        """The points with a result, the metric as it stands."""
+        """The points with a result, with the metric unchanged."""
         if self.rewards is None or self.points is None:
             return []
         costs = [None] * len(self.points) if self.complexities is None else map(float, self.complexities)
@@ -94,7 +96,7 @@ def checked_points(
 
 
 def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int, result: EarlierResult) -> Evaluation:
-    """Make an evaluation, which no update may use, of a result from outside.
+    """Make an evaluation from a result from outside, which no update may use.
 
     Raises:
         ConfigError: The configuration is not of the space, or its complexity is unknown.
@@ -106,11 +108,14 @@ def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int
         value = checked_value(measures.measure, space.decode(architecture))
     elif value is None and np.isfinite(loss):
         raise ConfigError(
-            f"the complexity {measures.measure!r} of results that are not run is unknown; give evaluated_complexities, "
-            "one for each point (complexity to add_evaluated_point), or the complexity as a function of the config"
+            f"the complexity {measures.measure!r} of results that are not run must be known: give "
+            "evaluated_complexities, one for each point (complexity= in add_evaluated_point), or the complexity as a "
+            "function of the config"
         )
     if value is not None and not (np.isfinite(value) and value >= 0):
-        raise ConfigError(f"complexities of results must be finite numbers from 0, got {value} for {result.config}")
+        raise ConfigError(
+            f"complexities of results must be finite numbers of at least 0, got {value} for {result.config}"
+        )
     return Evaluation(number, architecture, None, "", loss, {measures.column: None if value is None else float(value)})
 
 

@@ -1,4 +1,4 @@
-"""Results that are known already, in little memory."""
+"""Known results by architecture, in little memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from multinas_ray.tune.evaluation import Evaluation
 
 
 class KnownResults:
-    """The first result of each architecture that did not fail, else its first, by architecture.
+    """One result for each architecture: the first that did not fail, or else the first.
 
     Args:
-        columns: complexities that are kept.
+        columns: columns of the complexities that are kept.
     """
 
     def __init__(self, columns: list[str]) -> None:
@@ -30,7 +30,7 @@ class KnownResults:
 
     def add(self, evaluation: Evaluation) -> None:
         """Keep a result, unless its architecture has one that did not fail."""
-        key = bytes(evaluation.architecture)  # at most 64 choices a variable
+        key = bytes(evaluation.architecture)  # a variable has at most 64 choices
         values = array("d", [evaluation.loss, *(evaluation.raw(column) for column in self._columns)])
         place = self._place.setdefault(key, len(self))
         start = place * len(values)
@@ -42,7 +42,7 @@ class KnownResults:
             self._values[start : start + len(values)] = values
 
     def repeat(self, draw: Evaluation) -> Evaluation:
-        """The draw with the result that its architecture has."""
+        """The draw with the known result of its architecture."""
         place = self._place[bytes(draw.architecture)]
         width = 1 + len(self._columns)
         loss, *values = self._values[place * width : (place + 1) * width]

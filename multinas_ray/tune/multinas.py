@@ -47,44 +47,46 @@ class MultiNASSearch(Searcher):
 
     K distributions over the configurations learn together from every result, by importance sampling; the k-th
     minimises loss + coefficient_k * complexity / scale. Results may come late, in any order and from any number of
-    trials at once. Each is written to a record on disk before anything is learned from it, so that none is lost when
-    the driver is killed: `Tuner.restore` goes on from the record. Give one of `coefficients`, `targets` and
-    `num_distributions`.
+    concurrent trials. Each result is written to a record on disk before anything is learned from it, so that none is
+    lost when the driver is killed: `Tuner.restore` resumes from the record. Give at most one of `coefficients`,
+    `targets` and `num_distributions`.
 
     Args:
         coefficients: (K,) increasing weights of the complexity, whose largest value counts as 1. 0 asks for the best
             configuration whatever it costs.
         targets: increasing upper bounds of the complexity in its own unit: one best configuration within each.
             Coefficients are then chosen from the first results.
-        num_distributions: K, 8 if none of the three is given; coefficients are chosen from the first results.
+        num_distributions: K; 8 if none of the three is given. Coefficients are then chosen from the first results.
         complexity: a key of the result, or a function config -> float, both finite and at least 0. A function is
-            called with configurations before the search; where it is a sum over the choices, expectations are exact.
-        recorded_complexities: further keys, or a dict of names to keys or functions; recorded only.
-        space: the search space, if not given as the Tuner's `param_space`: nested dicts of constants and domains.
-        metric: the result's key that is optimised; of the TuneConfig if None.
-        mode: "min" or "max"; of the TuneConfig if None.
-        points_to_evaluate: configurations to run first, constants optional.
-        evaluated_rewards: their results, if known: they are not run then.
-        evaluated_complexities: their complexities, where `complexity` is a key. These points are part of the record
-            and of the results; as they were not drawn with a known density, the distributions do not learn from them.
-        samples_per_update: results an update of the distributions takes; a multiple of K, 2 K if None (K where the
-            optimiser is "screened").
-        memory: earlier updates whose results each update uses again; 4 with `reuse_results` (0 where the optimiser is
-            "screened"), else 0, as losses that change with time must not be used for long.
-        margin_scale: scales the least probability of each choice.
-        reuse_results: for losses that are always the same for a configuration: a known one is not run again.
-        optimizer: kind of the optimiser. "distributions" draws what to run; "screened" chooses it with a surrogate of
-            the loss, for such losses only; see `core.register_optimizer` for one of your own.
+            called with configurations before the search; if it is a sum over the choices, expectations are exact.
+        recorded_complexities: further keys, or a dict of names to keys or functions, which are only recorded.
+        space: the search space, if it is not given as the Tuner's `param_space`: nested dicts of constants and domains.
+        metric: the key of the result that is optimised; None: that of the TuneConfig.
+        mode: "min" or "max"; None: that of the TuneConfig.
+        points_to_evaluate: configurations to run first; constants may be left out.
+        evaluated_rewards: their results, if they are known. The configurations are then not run.
+        evaluated_complexities: their complexities, if `complexity` is a key. These points are part of the record
+            and of the results. Since they were not drawn with a known density, the distributions do not learn from
+            them.
+        samples_per_update: number of results that make an update of the distributions, a multiple of K; None: 2 K (K
+            if the optimiser is "screened").
+        memory: number of earlier updates whose results each update uses again; None: 4 with `reuse_results` (0 if the
+            optimiser is "screened"), otherwise 0, since losses that change with time must not be used for long.
+        margin_scale: factor on the least probability of each choice.
+        reuse_results: whether a known configuration is not run again. It is for losses that are always the same for a
+            configuration.
+        optimizer: kind of the optimiser. "distributions" draws what to run. "screened" chooses it with a surrogate of
+            the loss, for losses as with `reuse_results` only. See `core.register_optimizer` for a kind of your own.
         optimizer_options: settings that only this kind has, by name.
-        seed: of the draws; drawn by the operating system if None, and recorded.
-        record_path: folder of the run's record, local or a URI; a fresh one under ~/ray_results/multinas if None.
+        seed: seed of the draws; None: it is drawn by the operating system and recorded.
+        record_path: folder of the run's record, local or a URI; None: a new one under ~/ray_results/multinas.
 
     Raises:
-        ConfigError: an argument breaks its rule.
+        ConfigError: An argument breaks its rule.
 
-    A trial that raises, or whose metric or complexity is missing or not finite, counts as failed: it ranks worst. A
-    trial that was stopped by a scheduler counts with its last result. With `Repeater`, which passes on the metric
-    alone, the complexity must be a function. An error of the searcher itself ends the search and is kept in `error`.
+    A trial that raises, or whose metric or complexity is missing or not finite, counts as failed and ranks worst. A
+    trial that was stopped by a scheduler counts with its last result. With `Repeater`, which passes on only the metric,
+    the complexity must be a function. An error of the searcher itself ends the search and is kept in `error`.
     """
 
     @checked_arguments
@@ -130,7 +132,7 @@ class MultiNASSearch(Searcher):
         self._begin(_absolute_path(record_path), goes_on=False)
 
     def _begin(self, record_path: str, *, goes_on: bool, added: Sequence[EarlierResult] = ()) -> None:
-        """Set what changes while the search runs to its start."""
+        """Set everything that changes during a search to its initial value."""
         self._record_path, self._added = record_path, list(added)
         space = self._given.space
         self._space = None if space is None else config_space(space)
@@ -152,11 +154,11 @@ class MultiNASSearch(Searcher):
         """Take metric, mode and search space from the Tuner; False if there are two search spaces.
 
         Raises:
-            ConfigError: the space cannot be searched, or this searcher or its record was used before.
+            ConfigError: The space cannot be searched, or this searcher or its record was used before.
         """
         self._check_unused()
         if mode not in (None, "min", "max"):
-            raise ConfigError(f'mode is "min" or "max", got {mode!r}; what else matters goes into the complexity')
+            raise ConfigError(f'mode must be "min" or "max", got {mode!r}: give a second objective as the complexity')
         self._metric, self._mode = metric or self._metric, mode or self._mode
         if self._space is not None:
             return not has_domains(config)
@@ -165,15 +167,15 @@ class MultiNASSearch(Searcher):
         return True
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Keep at most so many trials running; True, since it is done here."""
+        """Keep at most this many trials running. It returns True, since the searcher does this itself."""
         self._max_concurrent = max_concurrent
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
-        """The next configuration; FINISHED when all are known or after an error; None to be asked again.
+        """The next configuration; FINISHED if all are known or after an error; None if Tune shall ask again.
 
         Raises:
-            ConfigError: metric, mode or search space were not given.
+            ConfigError: The metric, the mode or the search space was not given.
         """
         if self.error is not None:
             return str(Searcher.FINISHED)
@@ -195,7 +197,7 @@ class MultiNASSearch(Searcher):
         return None
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing to learn from before the end."""
+        """Do nothing, since only last results are used."""
         self._idle.reset()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -226,20 +228,20 @@ class MultiNASSearch(Searcher):
         *,
         complexity: float | None = None,
     ) -> None:
-        """Take a result from outside in, before the search or during it: into the record and the answers.
+        """Add a result from outside to the record and the answers, before or during the search.
 
-        As it was not drawn with a known density, the distributions do not learn from it.
+        Since it was not drawn with a known density, the distributions do not learn from it.
 
         Args:
-            parameters: the configuration, constants optional.
+            parameters: the configuration; constants may be left out.
             value: its metric.
-            error: it failed; it ranks worst then, whatever the value.
-            pruned: it was stopped early; the value counts all the same, as that of a trial stopped by a scheduler.
+            error: whether it failed; it then ranks worst, whatever the value.
+            pruned: whether it was stopped early; the value counts all the same, as for a trial stopped by a scheduler.
             intermediate_values: not used.
-            complexity: its complexity, where that is a key of the result.
+            complexity: its complexity, if that is a key of the result.
 
         Raises:
-            ConfigError: the configuration is not of the space, or its complexity is unknown.
+            ConfigError: The configuration is not of the space, or its complexity is unknown.
         """
         loss = math.inf if error or value is None else float(value)
         result = EarlierResult(parameters, loss, complexity)
@@ -257,11 +259,11 @@ class MultiNASSearch(Searcher):
         return best.best_configs(self._run())
 
     def pareto_front(self) -> pd.DataFrame:
-        """The evaluations that no other beats in metric and complexity; see `tune.pareto_front`."""
+        """The evaluations that no other beats in both metric and complexity; see `tune.pareto_front`."""
         return best.pareto_front(self._run())
 
     def save(self, checkpoint_path: str) -> None:
-        """Write the record, and as plain JSON what it does not hold: the running trials."""
+        """Write the record, and the running trials, which it does not contain, as plain JSON."""
         search = self._search if self.error is None else None
         if search is not None:
             search.save()
@@ -269,13 +271,13 @@ class MultiNASSearch(Searcher):
         SavedState(self._record_path, self._max_concurrent, live).write(checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
-        """Go on from what `save` wrote and the record that it names.
+        """Resume from what `save` wrote and from the record that it names.
 
-        Where the file is damaged, and this searcher knows its record, it goes on from the record alone: results of
-        trials that were running then are recorded, and the distributions do not learn from them.
+        If the file is damaged and this searcher knows its record, it resumes from the record alone. Results of trials
+        that were running then are recorded, but the distributions do not learn from them.
 
         Raises:
-            StateError: the file is damaged or of another version, and the record is not known.
+            StateError: The file is damaged or of another version, and the record is not known.
         """
         self._search, self._metrics, self._goes_on = None, None, True
         try:
@@ -283,14 +285,14 @@ class MultiNASSearch(Searcher):
         except StateError as error:
             if not self._has_record():
                 raise
-            logger.warning("%s. The search goes on from its record %s.", error, self._record_path)
+            logger.warning("%s. The search resumes from its record %s.", error, self._record_path)
             self._live = []
             return
         self._record_path, self._live = state.record_path, list(state.live)
         self._max_concurrent = state.max_concurrent or self._max_concurrent
 
     def __getstate__(self) -> dict[str, Any]:
-        """What Tune puts into tuner.pkl: what was given, and what was added before the search, alone."""
+        """The state for Tune's tuner.pkl: only the arguments and the points that were added before the search."""
         return {
             "settings": self._settings,
             "given": self._given,
@@ -319,7 +321,7 @@ class MultiNASSearch(Searcher):
             )
 
     def _opened(self) -> TrialSearch:
-        """The search, opened at its first use."""
+        """The search, which is opened at its first use."""
         if self._search is not None:
             return self._search
         if self._goes_on and self._has_record():
@@ -331,9 +333,9 @@ class MultiNASSearch(Searcher):
             return self._search
         self._check_unused()
         if self._space is None:
-            raise ConfigError("there is no search space; give it as param_space to the Tuner, or as space")
+            raise ConfigError("the search must have a search space: give it as param_space to the Tuner, or as space")
         if self._mode is None:
-            raise ConfigError("mode is not set; give metric and mode to the TuneConfig or to MultiNASSearch")
+            raise ConfigError("metric and mode must be set: give them to the TuneConfig or to MultiNASSearch")
         self._metric = self._metric or DEFAULT_METRIC
         logger.info("MultiNASSearch records to %s (seed %d).", self._record_path, self._settings.seed)
         points = self._points_in(self._space)
@@ -346,15 +348,15 @@ class MultiNASSearch(Searcher):
 
     @property
     def _results(self) -> ResultReader:
-        """Reads trials' results; call it when the search is opened, which settles metric and mode."""
+        """Reader of trials' results; it needs metric and mode, which are known once the search is opened."""
         return ResultReader(self._settings.complexities, str(self._metric), str(self._mode), self._warn)
 
     def _take_restarted(self, search: TrialSearch, trial_id: str, result: Mapping[str, Any] | None) -> None:
-        """Record a trial that Tune runs again after a restore: an errored one, under a new id and without asking."""
+        """Record a failed trial that Tune has run again after a restore, under a new id and without asking."""
         is_new = search.finished is not None and trial_id not in search.finished
         architecture = architecture_of(search.space, result) if is_new and result is not None else None
         if architecture is None or result is None:
-            self._warn("unknown", "Trial %s is over already or none of this search; it is ignored.", trial_id)
+            self._warn("unknown", "Trial %s has ended already or is not of this search: it is ignored.", trial_id)
             return
         loss, costs = self._results.read(search.space.decode(architecture), result)
         search.add(Evaluation(search.next_untold, architecture, None, trial_id, loss, costs))
@@ -367,7 +369,7 @@ class MultiNASSearch(Searcher):
 
     def _note_refusal(self, search: TrialSearch) -> None:
         if self._idle.refuse(search.live):
-            self._warn("lost", "Tune waits with nothing running: trials ended without a word, and no longer count.")
+            self._warn("lost", "Tune waits although nothing runs: trials whose end was not reported no longer count.")
 
     def _stop(self, error: Exception) -> None:
         logger.error("The search stops: %s", error, exc_info=error)
@@ -375,7 +377,7 @@ class MultiNASSearch(Searcher):
 
 
 def _absolute_path(path: str | None) -> str:
-    """The given folder, absolute where it is local; a fresh one if None."""
+    """The given folder as an absolute path if it is local; a new folder if None."""
     if path is None:
         now = datetime.datetime.now(datetime.timezone.utc)
         path = f"~/ray_results/multinas/{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(3)}"

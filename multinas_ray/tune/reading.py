@@ -1,4 +1,4 @@
-"""What a trial's last result, flattened by Tune, says."""
+"""Reading a trial's last result, which Tune has flattened."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from multinas_ray.tune.complexity import Complexities
 logger = logging.getLogger(__name__)
 
 CONFIG_KEY = "config/"
-"""Tune puts a trial's configuration into its results, each value under this and its path."""
+"""Tune puts a trial's configuration into its results, where each key is this prefix and the value's path."""
 
 
 def loss_of(value: float, mode: str | None) -> float:
-    """The one place where mode "max" turns into minimising."""
+    """Turn a metric into a loss, which is minimised. Only here is the sign of mode "max" changed."""
     return -value if mode == "max" else value
 
 
 class Warner:
-    """Logs warnings, each kind once."""
+    """Logs warnings, but each kind only once."""
 
     def __init__(self) -> None:
         self._kinds: set[str] = set()
 
     def __call__(self, kind: str, message: str, *values: object) -> None:
-        """Log a message, in which the values take the places of %s."""
+        """Log a message; the values take the places of %s in it."""
         if kind not in self._kinds:
             self._kinds.add(kind)
             logger.warning(message, *values)
@@ -42,7 +42,7 @@ class ResultReader:
         complexities: what is measured.
         metric: key of the metric.
         mode: "min" or "max".
-        warn: is told of results that count as failed.
+        warn: logs a warning for results that count as failed.
     """
 
     def __init__(self, complexities: Complexities, metric: str, mode: str, warn: Warner) -> None:
@@ -80,8 +80,8 @@ class ResultReader:
             return True
         self._warn(
             "complexity",
-            "Complexity %r is %s in a result, it must be a finite number from 0: such trials count as failed. A "
-            "Repeater passes on the metric only: give the complexity as a function of the config then.",
+            "Complexity %r must be a finite number of at least 0, it is %s in a result: such trials count as failed. "
+            "With a Repeater, which passes on the metric only, give the complexity as a function of the config.",
             self._complexities.label,
             "missing" if raw is None else raw,
         )
@@ -89,7 +89,7 @@ class ResultReader:
 
 
 def architecture_of(space: ConfigSpace, result: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Find the architecture of a result's configuration; None if the result does not tell it."""
+    """Find the architecture of a result's configuration; None if the result does not contain it."""
     names = [variable.name for variable in space.search_space.variables]
     try:
         return space.encode({name: result[CONFIG_KEY + name] for name in names})

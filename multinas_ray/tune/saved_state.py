@@ -1,4 +1,4 @@
-"""What Tune saves of a search beside its record: the running trials, as plain JSON."""
+"""The state of a search that Tune saves besides its record: the running trials, as plain JSON."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from multinas_ray.errors import StateError
 from multinas_ray.runs import read_document, write_document
 from multinas_ray.tune.evaluation import Evaluation
 
-STATE_REMEDY = "give the record_path of the search, so that it goes on from its record, or restore a copy of the file"
+STATE_REMEDY = "give the record_path of the search, so that it resumes from its record, or restore a copy of the file"
 
 
 @dataclass(frozen=True)
 class SavedState:
-    """What a search must know to go on, beside its record."""
+    """What a search needs besides its record to resume."""
 
     record_path: str
     max_concurrent: int | None
-    """The most trials at once."""
+    """Largest number of concurrent trials."""
     live: Iterable[Evaluation]
     """The running trials."""
 
     def write(self, file: str) -> None:
-        """Write it, atomically."""
+        """Write the state to a file, atomically."""
         live = [each.to_plain() for each in self.live]
         state = {"record_path": self.record_path, "max_concurrent": self.max_concurrent, "live": live}
         write_document(file, state, indent=None)
@@ -33,7 +33,7 @@ class SavedState:
         """Read what `write` wrote.
 
         Raises:
-            StateError: the file is damaged or of another version.
+            StateError: The file is damaged or of another version.
         """
         state = read_document(file, STATE_REMEDY)
         path, most, live = state.get("record_path"), state.get("max_concurrent"), state.get("live")

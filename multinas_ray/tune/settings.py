@@ -1,4 +1,4 @@
-"""What a MultiNASSearch is told to do, checked."""
+"""The settings of a MultiNASSearch, checked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from multinas_ray.spaces import AdditiveCost
 from multinas_ray.tune.complexity import Complexities
 
 DEFAULT_NUM_DISTRIBUTIONS = 8
-"""K where neither coefficients nor targets nor a number are given."""
+"""K if neither coefficients nor targets nor a number are given."""
 
 
 @checked
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """Settings of one search; see `MultiNASSearch` for their meaning. What is None is filled in.
+    """Settings of one search; see `MultiNASSearch` for their meaning. Settings that are None are filled in.
 
     Raises:
         ConfigError: A setting breaks its rule, or two exclude each other.
@@ -62,25 +62,25 @@ class SearchSettings:
         given = [name for name in names if getattr(self, name) is not None]
         if len(given) > 1:
             raise ConfigError(
-                f"a search takes one of coefficients, targets and num_distributions, got {given}; keep one"
+                f"a search must have at most one of coefficients, targets and num_distributions, got {given}: keep one"
             )
         if any(low >= high for low, high in itertools.pairwise(self.targets or ())):
-            raise ConfigError(f"targets must be in increasing order, got {list(self.targets or ())}; sort them")
+            raise ConfigError(f"targets must be in increasing order, got {list(self.targets or ())}: sort them")
 
     def _count_distributions(self) -> int:
-        """K: as many as there are coefficients; for targets, which choose among all answers, not too few."""
+        """K: the number of coefficients; for targets, which choose among the evaluations of all, not too few."""
         if self.coefficients is not None:
             return len(self.coefficients)
         return max(DEFAULT_NUM_DISTRIBUTIONS, len(self.targets or ()))
 
     @cached_property
     def complexities(self) -> Complexities:
-        """What is measured of each evaluation."""
+        """The complexities of each evaluation."""
         return Complexities.of(self.complexity, self.recorded_complexities)
 
     @property
     def size(self) -> int:
-        """K, as a number that is known."""
+        """K; unlike `num_distributions` it is never None."""
         assert self.num_distributions is not None
         return self.num_distributions
 
@@ -90,7 +90,7 @@ class SearchSettings:
         return self.reuse_results or optimizer_kind(self.optimizer).needs_fixed_losses
 
     def identity(self) -> dict[str, Any]:
-        """What a resumed search must share with its start, as plain data."""
+        """The settings that a resumed search must share with its start, as plain data."""
         measures = self.complexities.measures.items()
         return {
             "complexities": {name: each if isinstance(each, str) else "a function" for name, each in measures},
@@ -108,7 +108,7 @@ class SearchSettings:
     def optimizer_settings(
         self, num_categories: Sequence[int], cost: AdditiveCost | None = None, scale: float | None = None
     ) -> OptimizerSettings:
-        """Settings of the optimiser, without coefficients where these are chosen from the first results.
+        """Settings of the optimiser, without coefficients if these are chosen from the first results.
 
         Args:
             num_categories: (D,) of the search space.

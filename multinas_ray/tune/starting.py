@@ -1,4 +1,4 @@
-"""How a search in a Tune pipeline is opened: anew, or from its record."""
+"""Opening a search in a Tune pipeline, as a new one or from its record."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def start_search(
 
 
 def _config_of(settings: SearchSettings, space: ConfigSpace, found: Probe, metric: str, mode: str) -> dict[str, Any]:
-    """What config.json says of a search."""
+    """The content of config.json for a search."""
     measures, counts = settings.complexities, space.search_space.num_categories
     return {
         "kind": "tune",
@@ -70,11 +70,11 @@ def _config_of(settings: SearchSettings, space: ConfigSpace, found: Probe, metri
 def resume_search(
     path: str, settings: SearchSettings, space: ConfigSpace, points: Points, live: Sequence[Evaluation]
 ) -> TrialSearch:
-    """Take a search up from its record.
+    """Resume a search from its record.
 
     Args:
         path: the record.
-        settings: those of the start.
+        settings: the settings of the search's start.
         space: its configurations, see `checked_space`.
         points: the user's points.
         live: trials that Tune was running when it saved its state. They stay, unless the record has their result or
@@ -104,10 +104,10 @@ def resume_search(
 
 
 def recorded_config(path: str) -> dict[str, Any]:
-    """Read the configuration of a record; a damaged one is written again where that can be.
+    """Read the configuration of a record; a damaged one is rebuilt if possible.
 
     Raises:
-        StateError: It is the record of a search of another kind, or its configuration is lost.
+        StateError: It is the record of another kind of search, or its configuration is lost.
     """
     if (repaired := repair_config(path)) is not None:
         logger.warning("%s", repaired)
@@ -122,7 +122,7 @@ def recorded_config(path: str) -> dict[str, Any]:
 def checked_space(
     path: str, config: Mapping[str, Any], settings: SearchSettings, space: ConfigSpace | None
 ) -> ConfigSpace:
-    """The configurations of a record; it must be of a search with these settings and of the space, if one is given.
+    """The configurations of a record, which must be of a search with these settings and with the space, if given.
 
     Raises:
         StateError: It is the record of another search.
@@ -132,7 +132,7 @@ def checked_space(
     space = recorded if space is None else space
     if space.to_plain() != recorded.to_plain():
         raise StateError(
-            f"param_space differs from the one recorded in {path}: give the one that the search began with"
+            f"param_space must be the one recorded in {path}, it differs: give the one with which the search began"
         )
     if not space.is_whole:
         raise StateError(
@@ -143,7 +143,7 @@ def checked_space(
 
 
 def record_earlier(search: TrialSearch, points: Points, numbers: set[int]) -> None:
-    """Record the user's own results, but those in `numbers`, which are on record."""
+    """Record the user's own results, except those in `numbers`, which are recorded already."""
     for point in points.known:
         if point.number not in numbers:
             search.settle(point)
@@ -158,7 +158,7 @@ def _search(
     points: Points,
     numbers: set[int],
 ) -> TrialSearch:
-    """A search as its configuration has it, whose points are handed out but those in `numbers`."""
+    """A search by its configuration; it hands out the user's points except those in `numbers`."""
     coefficients = config["optimizer"]["coefficients"]
     return TrialSearch(
         settings=settings,
@@ -197,7 +197,7 @@ def _check_identity(config: Mapping[str, Any], settings: SearchSettings, path: s
     different = [name for name in given if recorded.get(name) != given[name]]
     if different:
         raise StateError(
-            f"{path} was searched with other settings: "
+            f"a resumed search must have its own settings, those of {path} differ: "
             + ", ".join(f"{name} was {recorded.get(name)!r}, is {given[name]!r}" for name in different)
             + "; give those of the start, or another record_path"
         )

@@ -1,7 +1,7 @@
-"""A search in which a trial is one evaluation: what to run next, and what to learn from a result. Knows no Tune.
+"""A search in which each trial is one evaluation: it decides what to run next and learns from results. Without Tune.
 
-A result is durable in the record at once. The optimiser is told of it when the scale of the complexity and the
-coefficients are known, which may take the first update's results, and with the others of its update.
+A result is durable in the record at once. The optimiser is told the result later, with the others of its update and
+only when the scale of the complexity and the coefficients are known, which may take the results of the first update.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.unseen import most_probable
 
 MAX_KNOWN_DRAWS = 100
-"""Draws in a row that need no run, after which the most probable unseen architecture is run."""
+"""After this many draws in a row that need no run, the most probable unseen architecture is run."""
 
 
 class TrialSearch:
     """Proposes architectures and learns from their results.
 
     Args:
-        settings: of the search.
+        settings: the settings of the search.
         space: the configurations.
-        record: where evaluations are written before the optimiser is told.
+        record: the record, in which evaluations are written before the optimiser is told.
         optimizer: the distributions, without coefficients that are not known yet.
         coefficients: None until known.
         scale: the complexity that counts as 1, None until known.
@@ -56,7 +56,7 @@ class TrialSearch:
         self.live: dict[str, Evaluation] = {}
         """Running trials by Tune's id."""
         self.finished: set[str] | None = None
-        """Ids of the trials that are over, after a restore only: Tune may then run trials that were not asked for."""
+        """Ids of the trials that have ended. Only after a restore, when Tune may run trials that were not asked for."""
         self._column = settings.complexities.column
         self._points = deque(points)
         self.next_untold = next_untold
@@ -72,7 +72,7 @@ class TrialSearch:
         return self.coefficients is not None and self.scale is not None
 
     def propose(self, trial_id: str) -> dict[str, Any] | None:
-        """The configuration of a new trial; None if there is nothing to run, for now or at all."""
+        """The configuration of a new trial; None if there is nothing to run, now or ever."""
         evaluation = self._next()
         if evaluation is None:
             return None
@@ -86,7 +86,7 @@ class TrialSearch:
             self._in_flight.add(evaluation.architecture)
 
     def finish(self, trial_id: str, loss: float, costs: dict[str, float | None]) -> None:
-        """Record a running trial's result, and learn from it.
+        """Record the result of a running trial, and learn from it.
 
         Args:
             trial_id: a running trial.
@@ -100,7 +100,7 @@ class TrialSearch:
             self.settle(replace(follower, loss=loss, costs=costs, reused_id=done.number))
 
     def forget(self, trial_id: str) -> None:
-        """Drop a trial that was never run to a result: it says nothing about its architecture."""
+        """Drop a trial that ended without a result, which says nothing about its architecture."""
         dropped = self.live.pop(trial_id)
         self._in_flight.discard(dropped.architecture)
         for draw in [dropped, *self._followers.pop(dropped.architecture, ())]:
@@ -109,7 +109,7 @@ class TrialSearch:
 
     def settle(self, evaluation: Evaluation) -> None:
         """Record an evaluation, then learn from it."""
-        is_run = evaluation.reused_id is None  # a repeat costs nothing to be had again, so it may be lost
+        is_run = evaluation.reused_id is None  # a repeat can be had again for nothing, so it may be lost
         self.record.append(evaluation.results(self._column, self.scale), sync=is_run)
         if self.finished is not None:
             self.finished.add(evaluation.trial_id)
@@ -124,12 +124,12 @@ class TrialSearch:
         self.settle(outside)
 
     def remember(self, evaluation: Evaluation) -> None:
-        """Keep a result for draws of the same architecture, if known ones are not run again."""
+        """Keep a result for later draws of the same architecture, if known architectures are not run again."""
         if self.settings.skips_known and evaluation.reused_id is None:
             self._known.add(evaluation)
 
     def hold(self, evaluations: Iterable[Evaluation]) -> None:
-        """Take recorded results in; the optimiser is told when it would learn from them, which costs less."""
+        """Take recorded results; the optimiser is told many at once, when it would learn from them, which is faster."""
         self._held += evaluations
         if not self.is_calibrated:
             self._calibrate()
@@ -141,14 +141,14 @@ class TrialSearch:
             self._tell(now)
 
     def save(self) -> None:
-        """Write the record, with a snapshot of the distributions once they can have learned something."""
+        """Write the record, with a snapshot of the distributions as soon as they may have learned something."""
         if self.is_calibrated:
             self.record.save(self.optimizer)
         else:
             self.record.flush()
 
     def _calibrate(self) -> None:
-        """Once an update's worth of results has come, fix scale and coefficients: in the record first, then here."""
+        """Fix scale and coefficients when the results of one update have come, first in the record and then here."""
         useful = [each for each in self._held if np.isfinite(each.loss)]
         if not useful or len(self._held) < self.optimizer.samples_per_update:
             return
@@ -197,7 +197,7 @@ class TrialSearch:
         return self.settings.skips_known and (architecture in self._known or architecture in self._in_flight)
 
     def _most_probable_unseen(self) -> Evaluation | None:
-        """The likeliest of each distribution in turn; None if all are known or running."""
+        """The likeliest unseen architecture of each distribution in turn; None if all are known or running."""
         number = self.next_untold
         probs_DC = self.optimizer.probs[number % self.optimizer.num_distributions]
         architecture = most_probable(probs_DC, self.space.search_space.num_categories, self._is_seen)

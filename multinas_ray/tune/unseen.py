@@ -1,4 +1,4 @@
-"""The most probable architecture that is not known yet, without listing the space.
+"""Finding the most probable architecture that is not known yet, without listing the space.
 
 Notation: D variables, C categories (padded).
 """
@@ -15,16 +15,16 @@ import numpy.typing as npt
 def most_probable(
     probs_DC: npt.NDArray[np.float64], num_categories: Sequence[int], is_seen: Callable[[tuple[int, ...]], bool]
 ) -> tuple[int, ...] | None:
-    """Find the most probable architecture of one distribution that is not seen.
+    """Find the most probable architecture of one distribution that is not seen yet.
 
-    Best first: architectures come by falling probability from a heap of ranks, each reached on one way only, from its
-    neighbour with one rank less in the last variable that is not at its best. It looks at as many as are seen, and
-    one more.
+    It is a best-first search: architectures come by falling probability from a heap of ranks. Each is reached in one
+    way only, from its neighbour with one rank less in the last variable that is not at its best. So it looks at no
+    more architectures than are seen, and one more.
 
     Args:
         probs_DC: one distribution.
         num_categories: (D,) categories of each variable.
-        is_seen: whether an architecture is out of the question.
+        is_seen: whether an architecture is seen already.
 
     Returns:
         The architecture, or None if all are seen.

@@ -1,4 +1,4 @@
-"""The contract of ask and tell: partial, late, repeated and foreign results, and folding a record."""
+"""The contract of ask and tell: partial, late, repeated and foreign results, and replaying a record."""
 
 import numpy as np
 import pytest
@@ -161,7 +161,7 @@ def test_memory_of_told_ids_does_not_grow():
 
 
 @pytest.mark.parametrize("memory", [0, 1, 4])
-def test_folding_the_record_gives_the_distributions_again(memory):
+def test_replaying_the_record_gives_the_distributions_again(memory):
     optimizer = new_optimizer(memory=memory)
     record = late_run(optimizer, 120)
     assert optimizer.num_updates > 50
@@ -172,14 +172,14 @@ def test_folding_the_record_gives_the_distributions_again(memory):
             record.ids, record.architectures, record.log_q, record.sources, record.drawn_at, strict=True
         )
     ]
-    folded = new_optimizer(seed=1234, memory=memory)
+    replayed = new_optimizer(seed=1234, memory=memory)
     losses, complexities = evaluate(record)
     for start in range(0, len(rows), 7):
         columns = map(np.array, zip(*rows[start : start + 7], strict=True))
         ids, architectures, log_q, sources, drawn_at = columns
         proposals = Proposals(architectures=architectures, log_q=log_q, sources=sources, ids=ids, drawn_at=drawn_at)
-        folded.tell(proposals, losses[start : start + 7], complexities[start : start + 7])
-    found, expected = folded.state_dict(), optimizer.state_dict()
+        replayed.tell(proposals, losses[start : start + 7], complexities[start : start + 7])
+    found, expected = replayed.state_dict(), optimizer.state_dict()
     for part in ("distributions", "memory", "batch", "last_update", "settled"):
         assert_equal_states(found[part], expected[part])
 

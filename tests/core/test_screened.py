@@ -77,28 +77,28 @@ def test_asked_together_they_differ_too():
 
 @pytest.mark.usefixtures("fitted")
 @pytest.mark.parametrize("pieces", [1, 5])
-def test_folding_the_record_gives_the_same_distributions(pieces):
+def test_replaying_the_record_gives_the_same_distributions(pieces):
     optimizer = ScreenedOptimizer(**OPTIONS)
     told = search(optimizer, 20)
-    folded = ScreenedOptimizer(**OPTIONS)
-    folded.ask(2)
-    updates = sum(tell(folded, told[rows]) for rows in np.array_split(np.arange(len(told)), pieces))
+    replayed = ScreenedOptimizer(**OPTIONS)
+    replayed.ask(2)
+    updates = sum(tell(replayed, told[rows]) for rows in np.array_split(np.arange(len(told)), pieces))
     assert updates == optimizer.num_updates == len(told) // 3
-    np.testing.assert_array_equal(folded.probs, optimizer.probs)
-    assert_same(folded.state_dict()["distributions"], optimizer.state_dict()["distributions"])
-    assert_same(folded.state_dict()["archive"], optimizer.state_dict()["archive"])
+    np.testing.assert_array_equal(replayed.probs, optimizer.probs)
+    assert_same(replayed.state_dict()["distributions"], optimizer.state_dict()["distributions"])
+    assert_same(replayed.state_dict()["archive"], optimizer.state_dict()["archive"])
 
 
 @pytest.mark.usefixtures("fitted")
 def test_restarting_changes_the_proposals_and_not_the_updates():
     optimizer = ScreenedOptimizer(**OPTIONS)
     told = search(optimizer, 14)
-    folded = ScreenedOptimizer(**OPTIONS)
-    tell(folded, told[:5])
-    folded.restart(first_id=40, seed=[3, 1])
-    tell(folded, Proposals(**{**vars(told[5:]), "ids": 40 + np.arange(len(told) - 5)}))
-    np.testing.assert_array_equal(folded.probs, optimizer.probs)
-    assert folded.ask(1).ids[0] == 40 + len(told) - 5
+    replayed = ScreenedOptimizer(**OPTIONS)
+    tell(replayed, told[:5])
+    replayed.restart(first_id=40, seed=[3, 1])
+    tell(replayed, Proposals(**{**vars(told[5:]), "ids": 40 + np.arange(len(told) - 5)}))
+    np.testing.assert_array_equal(replayed.probs, optimizer.probs)
+    assert replayed.ask(1).ids[0] == 40 + len(told) - 5
 
 
 @pytest.mark.usefixtures("fitted")

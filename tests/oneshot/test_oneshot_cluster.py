@@ -30,7 +30,7 @@ OF_THE_SEARCH = ["id", "round", "source", "architecture", "loss", "accuracy", "l
 
 
 def check_whole(run: Run, warmup_rounds: int = 5, search_rounds: int = 30) -> None:
-    """Every planned evaluation once, the distributions as folded from them, and K networks whose weights load."""
+    """Every planned evaluation once, the distributions that replaying them gives, and K networks whose weights load."""
     assert run.is_finished
     rows = run.evaluations
     assert rows["tell_order"].tolist() == list(range(6 * search_rounds))

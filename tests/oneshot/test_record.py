@@ -16,7 +16,7 @@ from tests.support.narrow import present
 from tests.support.uneven_cost import Unevenness
 
 
-def folded(config):
+def replayed(config):
     """An optimiser that was told the whole record, row by row in tell order, and nothing else."""
     optimizer, rows = config.new_optimizer(), load_run(config.run_path).evaluations
     optimizer.tell(proposals_of(rows), rows["loss"].to_numpy(), rows["complexity"].to_numpy())
@@ -93,10 +93,10 @@ def test_a_crash_at_any_stage_of_a_round_loses_and_doubles_nothing(make_config, 
     resumed = RecordedSearch(config, 1)
     assert resumed.first_round == 2 + on_record // 4
     assert resumed.optimizer.num_told == on_record
-    assert np.array_equal(resumed.optimizer.probs, folded(config).probs)
+    assert np.array_equal(resumed.optimizer.probs, replayed(config).probs)
     resumed.run().finish()
     check_record(config, 48)
-    assert np.array_equal(resumed.optimizer.probs, folded(config).probs)
+    assert np.array_equal(resumed.optimizer.probs, replayed(config).probs)
     found = verify_run(config.run_path)
     assert found.holds, found.summary()
     assert found.num_compared == 12
@@ -129,7 +129,7 @@ def test_a_crash_in_the_middle_of_writing_leaves_a_whole_record(make_config, mon
     resumed = RecordedSearch(config, 1).run()
     resumed.finish()
     check_record(config, 48)
-    assert np.array_equal(resumed.optimizer.probs, folded(config).probs)
+    assert np.array_equal(resumed.optimizer.probs, replayed(config).probs)
     found = verify_run(config.run_path)
     assert found.holds, found.summary()
 
@@ -159,7 +159,7 @@ def test_many_crashes_in_a_row_lose_and_double_nothing(make_config, snapshots):
     last = RecordedSearch(config, len(crashes)).run()
     last.finish()
     check_record(config, 48)
-    assert np.array_equal(last.optimizer.probs, folded(config).probs)
+    assert np.array_equal(last.optimizer.probs, replayed(config).probs)
     found = verify_run(config.run_path)
     assert found.holds, found.summary()
 

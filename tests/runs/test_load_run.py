@@ -123,7 +123,7 @@ def test_a_config_need_not_tell_the_cost_of_its_complexity(finished_run, told):
 def test_no_run_is_told(tmp_path):
     with pytest.raises(StateError, match=r"there is no run at .*nowhere: give the folder <storage_path>/<run>"):
         load_run(tmp_path / "nowhere")
-    with pytest.raises(StateError, match=r"is not a run, it has no config.json: give the folder"):
+    with pytest.raises(StateError, match=r"is not a run, since it has no config.json: give the folder"):
         load_run(tmp_path)
 
 
@@ -154,7 +154,7 @@ def test_a_table_of_another_version_is_told(copy, version):
 
 def test_damaged_files_are_named(copy):
     (copy / "finished.json").write_text("[1]")
-    with pytest.raises(StateError, match=r"finished.json holds a list, not an object"):
+    with pytest.raises(StateError, match=r"finished.json must contain a JSON object, it contains a list"):
         load_run(copy)
     (copy / "finished.json").write_text("{")
     with pytest.raises(
@@ -172,7 +172,7 @@ def test_parts_of_two_runs_are_told(copy):
     file = copy / "evaluations" / "part-00001.parquet"
     table = pq.read_table(file)
     pq.write_table(table.drop_columns(["flops"]), file)
-    with pytest.raises(StateError, match="does not have the columns of evaluations, these differ: flops: restore"):
+    with pytest.raises(StateError, match="must have the columns of evaluations, these differ: flops: restore"):
         load_run(copy)
 
 
@@ -243,8 +243,8 @@ def test_snapshots_continue_an_optimiser_exactly(make_run, tmp_path):
     ("content", "text"),
     [
         ("{}", r"state.json has schema version None"),
-        ("[]", "holds a list, not an object"),
-        ('{"schema_version": 2, "state": {}}', "is not as it was written, its checksum differs"),
+        ("[]", "must contain a JSON object, it contains a list"),
+        ('{"schema_version": 2, "state": {}}', "has changed since it was written, its checksum differs"),
         ("{", r"state.json is damaged \(it is not JSON"),
     ],
 )
@@ -252,7 +252,7 @@ def test_damaged_snapshots_are_refused(tmp_path, content, text):
     (tmp_path / "state.json").write_text(content)
     with pytest.raises(StateError, match=text) as caught:
         load_snapshot(tmp_path)
-    remedy = "delete it, and the search computes it again from the evaluations when it goes on"
+    remedy = "delete it, and the search computes it again from the evaluations when it resumes"
     assert remedy in str(caught.value) or "use the version of multinas-ray that wrote it" in str(caught.value)
 
 
@@ -260,7 +260,9 @@ def test_a_person_may_change_a_file_and_say_so(tmp_path):
     write_config(tmp_path, {**BARE_CONFIG, "seed": 1})
     text = (tmp_path / "config.json").read_text().replace('"seed": 1', '"seed": 2')
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(StateError, match=r'config.json is not as it was written.* set its "checksum" to "edited"'):
+    with pytest.raises(
+        StateError, match=r'config.json has changed since it was written.* set its "checksum" to "edited"'
+    ):
         load_run(tmp_path)
     (tmp_path / "config.json").write_text(re.sub(r'"checksum": "\w+"', '"checksum": "edited"', text))
     assert load_run(tmp_path).config["seed"] == 2

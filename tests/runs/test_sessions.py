@@ -43,7 +43,7 @@ def test_of_two_drivers_that_start_in_the_same_instant_one_is_refused(run_path, 
     with pytest.raises(StateError) as caught:
         RunSession.begin(run_path)
     assert str(caught.value) == (
-        f"another driver has taken {run_path} up in the same instant: let the other one go on, and start none beside it"
+        f"another driver has resumed {run_path} at the same moment: let the other one run, and start none beside it"
     )
     assert list(Path(run_path, "sessions").iterdir()) == [first]
     assert first.read_text() == before
@@ -64,7 +64,7 @@ def test_a_session_stops_once_another_driver_has_taken_the_run_up(run_path, num_
     with pytest.raises(StateError) as caught:
         session.check_newest()
     assert str(caught.value) == (
-        f"another driver has taken {run_path} up (session 1 or a later one, this one is 0): this one stops, so that no "
+        f"another driver has resumed {run_path} (session 1 or later, this one is 0): this one stops, so that no "
         "evaluation is recorded twice"
     )
     newest.check_newest()

@@ -78,14 +78,17 @@ OUTSIDE = r"part-00000.parquet: row 50 has architecture \[0 9 0 0 0 0\], which m
 NO_PROBS = r"part-00000.parquet: row 90 has probs .*, which must be a list of probabilities for each variable, of \[3"
 
 EVALUATIONS = [
-    (set_value(50, "loss", lambda value: value * (1 + 1e-6)), "update 7 computed again differs .* expected_loss"),
-    (set_value(50, "loss", 0.0), "update 7 computed again differs from the record in"),
-    (set_value(50, "complexity", lambda value: value * 1.001), "complexity is not the cost table's sum, ids 50"),
-    (set_value(50, "complexity", lambda value: value * 1.001), "complexity is not params / .*, ids 50"),
-    (set_value(50, "params", lambda value: value * 1.001), "complexity is not params / .*, ids 50"),
-    (set_value(50, "log_q", lambda value: value - 1e-6), "log_q is not the density at the draw, ids 50"),
-    (set_value(319, "log_q", lambda value: value - 1e-6), "log_q is not the density at the draw, ids 319"),
-    (set_value(50, "architecture", [0, 0, 0, 0, 0, 0]), "update 7 computed again differs"),
+    (set_value(50, "loss", lambda value: value * (1 + 1e-6)), "update 7 in the replay differs .* expected_loss"),
+    (set_value(50, "loss", 0.0), "update 7 in the replay differs from the record in"),
+    (
+        set_value(50, "complexity", lambda value: value * 1.001),
+        "ids whose complexity is not the sum of the cost table: 50",
+    ),
+    (set_value(50, "complexity", lambda value: value * 1.001), "ids whose complexity is not params / .*: 50"),
+    (set_value(50, "params", lambda value: value * 1.001), "ids whose complexity is not params / .*: 50"),
+    (set_value(50, "log_q", lambda value: value - 1e-6), "ids whose log_q is not the density at the draw: 50"),
+    (set_value(319, "log_q", lambda value: value - 1e-6), "ids whose log_q is not the density at the draw: 319"),
+    (set_value(50, "architecture", [0, 0, 0, 0, 0, 0]), "update 7 in the replay differs"),
     (
         set_value(50, "architecture", [0, 9, 0, 0, 0, 0]),
         OUTSIDE,
@@ -95,20 +98,20 @@ EVALUATIONS = [
         "row 50 has complexity -1.0, which must be finite and at least 0",
     ),
     (set_value(50, "id", 49), "ids recorded more than once: 49"),
-    (set_value(50, "id", 1000), "ids drawn and never recorded: 50, 320, 321, 322, 323 and 676 more"),
+    (set_value(50, "id", 1000), "ids that were drawn but never recorded: 50, 320, 321, 322, 323 and 676 more"),
     (set_value(50, "tell_order", 51), "tell_order is not 0, 1, 2, ... without gap or repeat: 51 at place 50"),
-    (set_value(50, "update", 8), "wrong consuming update at ids 50"),
-    (set_value(50, "drawn_at_update", 7), "drawn after the update that consumed them: ids 50"),
-    (swap_orders, "update 1 computed again differs"),
-    (without(50), "ids drawn and never recorded: 50"),
+    (set_value(50, "update", 8), "ids with a wrong `update`: 50"),
+    (set_value(50, "drawn_at_update", 7), "ids drawn after the update that used them: 50"),
+    (swap_orders, "update 1 in the replay differs"),
+    (without(50), "ids that were drawn but never recorded: 50"),
     (without(50), "tell_order is not 0, 1, 2"),
-    (without(50), "the run ended with 320 evaluations, 319 are here"),
-    (without(50), "319 evaluations of 320 planned"),
+    (without(50), "the run ended with 320 evaluations, 319 are recorded"),
+    (without(50), "319 of 320 planned evaluations"),
     (without(50), "rounds of fewer than 8 evaluations: 6"),
     (without(-1), "updates without their evaluations: 40"),
     (lambda rows: [*rows, rows[50]], "ids recorded more than once: 50"),
     (lambda rows: [*rows, rows[50]], "rounds of more than 8 evaluations: 6"),
-    (lambda rows: [], "the run ended with 320 evaluations, 0 are here"),
+    (lambda rows: [], "the run ended with 320 evaluations, 0 are recorded"),
 ]
 
 
@@ -121,10 +124,10 @@ def test_a_changed_evaluation_is_found(copy, change, problem):
 
 
 DISTRIBUTIONS = [
-    (nudge_prob, "update 23 computed again differs from the record in probs"),
-    (set_value(90, "mode", [0, 0, 0, 0, 0, 0]), "update 23 computed again differs from the record in mode"),
-    (set_value(90, "coefficient", 0.31), "update 23 computed again differs from the record in coefficient"),
-    (set_value(90, "target", 0.31), "update 23 computed again differs from the record in target"),
+    (nudge_prob, "update 23 in the replay differs from the record in probs"),
+    (set_value(90, "mode", [0, 0, 0, 0, 0, 0]), "update 23 in the replay differs from the record in mode"),
+    (set_value(90, "coefficient", 0.31), "update 23 in the replay differs from the record in coefficient"),
+    (set_value(90, "target", 0.31), "update 23 in the replay differs from the record in target"),
     (set_value(90, "entropy", lambda value: value + 1e-6), "differs from the record in entropy"),
     (set_value(90, "step_size", lambda value: value * 1.001), "differs from the record in step_size"),
     (set_value(90, "expected_complexity", float("nan")), "differs from the record in expected_complexity"),
@@ -177,7 +180,7 @@ def test_lost_ids_are_forgiven_after_a_restart_only(make_run, tmp_path):
     recorder.optimizer.restart(first_id=24, seed=(3, 1))
     for number in range(3, 6):
         recorder.step(number)
-    lost = "ids drawn and never recorded: 24, 25, 26, 27, 28 and 11 more"
+    lost = "ids that were drawn but never recorded: 24, 25, 26, 27, 28 and 11 more"
     assert f"{lost} (in flight, or lost with a killed driver)" in verify_run(tmp_path / "run").notes
     recorder.finish(num_restarts=1)
     result = verify_run(tmp_path / "run")
@@ -189,24 +192,24 @@ def test_lost_ids_are_forgiven_after_a_restart_only(make_run, tmp_path):
 
 def test_an_early_end_needs_its_reason(copy):
     edit_document(copy / "config.json", num_evaluations=400)
-    assert verify_run(copy).problems == ("320 evaluations of 400 planned (no stop_reason)",)
+    assert verify_run(copy).problems == ("320 of 400 planned evaluations (no stop_reason)",)
     edit_document(copy / "finished.json", stop_reason="time is up")
     result = verify_run(copy)
     assert result.holds
-    assert result.notes == ("320 evaluations of 400 planned (time is up)",)
+    assert result.notes == ("320 of 400 planned evaluations (time is up)",)
 
 
 def test_more_evaluations_than_planned_are_a_problem(make_run, tmp_path):
     recorder = make_run(tmp_path / "run", num_rounds=2).start()
     for number in range(3):
         recorder.step(number)
-    assert "24 evaluations, more than the 16 planned" in verify_run(tmp_path / "run").problems
+    assert "24 evaluations are more than the 16 planned" in verify_run(tmp_path / "run").problems
 
 
 @pytest.mark.parametrize(
     ("section", "text"),
     [
-        (None, "config.json has no section 'optimizer', from which its optimiser could be made: restore a copy"),
+        (None, "config.json must have a section 'optimizer', it has none: restore a copy"),
         ({"num_categories": [3]}, "does not describe an optimiser .*registered by the name ''.*: restore a copy"),
         ({"kind": "distributions", "num_categories": [3], "colour": 1}, "colour is unknown"),
         (
@@ -229,7 +232,7 @@ def test_the_command_line_tells_a_whole_run(finished_run, capsys):
     assert main(["verify", str(finished_run)]) == 0
     output = capsys.readouterr().out
     assert f"{finished_run} (finished)" in output
-    assert "320 evaluations, each once, make 40 updates" in output
+    assert "320 evaluations, each recorded once, make 40 updates" in output
     assert "The record holds." in output
 
 
@@ -237,7 +240,7 @@ def test_the_command_line_fails_on_a_broken_record(copy, capsys):
     rewrite(copy, "evaluations", without(50))
     assert main(["verify", str(copy)]) == 1
     output = capsys.readouterr().out
-    assert "PROBLEM: ids drawn and never recorded: 50" in output
+    assert "PROBLEM: ids that were drawn but never recorded: 50" in output
     assert output.endswith("The record does NOT hold.\n")
 
 

@@ -52,10 +52,10 @@ def test_a_key_and_a_complexity_of_zero():
 @pytest.mark.parametrize(
     ("function", "problem"),
     [
-        (lambda config: config["missing"], "complexity raised KeyError"),
-        (lambda config: -1, "finite number from 0, it gave -1"),
-        (lambda config: float("nan"), "finite number from 0, it gave nan"),
-        (lambda config: "many", "complexity raised ValueError"),
+        (lambda config: config["missing"], "it raised KeyError"),
+        (lambda config: -1, "finite number of at least 0, got -1"),
+        (lambda config: float("nan"), "finite number of at least 0, got nan"),
+        (lambda config: "many", "it raised ValueError"),
     ],
 )
 def test_a_bad_function_is_refused_at_the_start(function, problem):
@@ -80,7 +80,7 @@ def test_columns_of_the_record(complexity, recorded, columns):
     ("complexity", "recorded", "problem"),
     [
         (3, (), "a key of the result or a function"),
-        ("a b", ["a_b"], "share the column a_b"),
+        ("a b", ["a_b"], "two have a_b"),
         ("a", "b", "sequence of keys or a dict"),
         ("", (), "a key of the result or a function"),
     ],

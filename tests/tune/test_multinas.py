@@ -91,10 +91,10 @@ def test_max_mode_flips_the_sign_once(tmp_path):
         ({"loss": math.inf, "size": 3.0}, False, "Metric 'loss' is inf"),
         ({"loss": -math.inf, "size": 3.0}, False, "Metric 'loss' is -inf"),
         ({"loss": "good", "size": 3.0}, False, "Metric 'loss' is good"),
-        ({"loss": 0.5}, False, "Complexity 'size' is missing"),
-        ({"loss": 0.5, "size": math.nan}, False, "Complexity 'size' is nan"),
-        ({"loss": 0.5, "size": -1.0}, False, "Complexity 'size' is -1.0"),
-        ({"loss": 0.5, "size": "big"}, False, "Complexity 'size' is missing"),
+        ({"loss": 0.5}, False, "Complexity 'size' must be a finite number of at least 0, it is missing"),
+        ({"loss": 0.5, "size": math.nan}, False, "Complexity 'size' must be a finite number of at least 0, it is nan"),
+        ({"loss": 0.5, "size": -1.0}, False, "Complexity 'size' must be a finite number of at least 0, it is -1.0"),
+        ({"loss": 0.5, "size": "big"}, False, "Complexity 'size' must be a finite number of at least 0, it is missing"),
     ],
 )
 def test_failed_trials_rank_worst_and_warn_once(pipeline, caplog, result, error, warning):
@@ -184,7 +184,7 @@ def test_trials_that_ended_without_a_word_stop_nobody(pipeline, monkeypatch, cap
         answers.append(pipeline.start())
     assert answers[:3] == [None, None, None]
     assert answers[3] in pipeline.running
-    assert "ended without a word" in caplog.text
+    assert "whose end was not reported" in caplog.text
     pipeline.end(trials[0])  # a result is welcome all the same
     assert pipeline.rows["trial_id"].tolist() == [trials[0]]
 
@@ -243,7 +243,7 @@ BAD = [
     ({"evaluated_rewards": ["a"], "points_to_evaluate": [{}]}, r"evaluated_rewards\[0\] must be a number, got 'a'"),
     ({"record_path": 3}, "record_path must be text or None, got 3"),
     ({"complexities": 3}, "complexities is unknown; is complexity meant"),
-    ({"evaluated_rewards": [1.0]}, "needs points_to_evaluate"),
+    ({"evaluated_rewards": [1.0]}, "give points_to_evaluate"),
     ({"seed": -1}, "seed must be at least 0 or None, got -1"),
     ({"optimizer": "asng"}, "no kind of optimiser is registered by the name 'asng'"),
     ({"optimizer_options": {"alpha": 0}}, "alpha must be positive, got 0"),
@@ -270,9 +270,9 @@ def test_space_metric_and_mode_may_come_from_the_constructor_or_be_missing(tmp_p
     def make(**arguments):
         return MultiNASSearch(complexity="size", record_path=str(tmp_path / "run"), **arguments)
 
-    with pytest.raises(ConfigError, match="no search space"):
+    with pytest.raises(ConfigError, match="must have a search space"):
         make(metric="loss", mode="min").suggest("x")
-    with pytest.raises(ConfigError, match="mode is not set"):
+    with pytest.raises(ConfigError, match="metric and mode must be set"):
         make(space=SPACE).suggest("x")
     search = make(space=SPACE, metric="loss", mode="min")
     assert search.set_search_properties(None, None, {"lr": 0.1})
@@ -290,7 +290,7 @@ def test_limiter_and_repeater(tmp_path, caplog):
     repeated.set_search_properties("loss", "min", SPACE)
     for trial in ("a", "b"):
         repeated.on_trial_complete(trial, result=result_of(repeated.suggest(trial)))
-    assert "A Repeater passes on the metric only: give the complexity as a function" in caplog.text
+    assert "With a Repeater, which passes on the metric only, give the complexity as a function" in caplog.text
     inner = MultiNASSearch(complexity=size_of, record_path=str(tmp_path / "f"))
     repeated = Repeater(inner, repeat=2)
     repeated.set_search_properties("loss", "min", SPACE)

@@ -68,12 +68,12 @@ def test_the_record_holds_and_the_command_says_so(record, capsys):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (changed("loss", -9.0, tell_order=9), "computed again differs"),
-        (changed("size", lambda size: size + 1, tell_order=1), "computed again differs"),
+        (changed("loss", -9.0, tell_order=9), "in the replay differs"),
+        (changed("size", lambda size: size + 1, tell_order=1), "in the replay differs"),
         (changed("size", lambda size: size + 1, tell_order=9), "complexity is not size /"),
         (changed("complexity", lambda value: value + 0.1, tell_order=9), "complexity is not size /"),
         (changed("log_q", lambda value: value - 1e-3, tell_order=9), "log_q is not the density at the draw"),
-        (changed("update", 1, tell_order=9), "wrong consuming update"),
+        (changed("update", 1, tell_order=9), "ids with a wrong `update`"),
         (changed("id", -2, tell_order=9), "has id -2, which must be at least 0 where updates use the row"),
         (changed("tell_order", -1, tell_order=9), "tell_order is not 0, 1, 2"),
         (lambda rows: [*rows, rows[place(rows, id=-1)]], "ids recorded more than once: -1"),
@@ -135,7 +135,7 @@ def load_all_configs(record):
 def test_a_run_of_another_kind_is_refused(tmp_path):
     write_config(tmp_path, BARE_CONFIG)
     for function in (best_configs, pareto_front):
-        with pytest.raises(StateError, match="not the record of a MultiNASSearch"):
+        with pytest.raises(StateError, match="must be the record of a MultiNASSearch"):
             function(load_run(tmp_path))
 
 

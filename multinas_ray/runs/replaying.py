@@ -1,4 +1,4 @@
-"""Telling recorded evaluations again: what gives the distributions of a search once more."""
+"""Replaying recorded evaluations through an optimiser, which leads to the distributions of the search again."""
 
 from collections.abc import Callable
 
@@ -11,18 +11,18 @@ from multinas_ray.runs.reading import NO_COPY, Run, proposals_of
 from multinas_ray.storage import resolve
 
 MISSING = (
-    f"evaluations are missing; restore a copy of them, or delete {STATE_FILE} and the folder {DISTRIBUTIONS} to go on "
-    "from what is there"
+    f"evaluations are missing; restore a copy of them, or delete {STATE_FILE} and the folder {DISTRIBUTIONS} to resume "
+    "from those that are there"
 )
 
 
 def tell_recorded(run: Run, optimizer: Optimizer, note_update: Callable[[Optimizer, int], None]) -> None:
-    """Tell an optimiser the evaluations that it does not know, an update at a time.
+    """Tell an optimiser the evaluations that it does not know yet, one update at a time.
 
     Args:
         run: The record.
-        optimizer: Of its settings.
-        note_update: Called after each update with the newest round told.
+        optimizer: An optimiser with the record's settings.
+        note_update: Called after each update with the number of the newest round so far.
     """
     rows = run.evaluations
     is_newer = (rows["tell_order"] >= optimizer.num_told).to_numpy()
@@ -39,22 +39,22 @@ def tell_recorded(run: Run, optimizer: Optimizer, note_update: Callable[[Optimiz
 
 
 def check_complete(run: Run) -> None:
-    """Check that every result which the distributions learned from is there.
+    """Check that all results from which the distributions learned are there.
 
     Raises:
-        StateError: Some are missing.
+        StateError: Some results are missing.
     """
     orders = run.evaluations["tell_order"].to_numpy()
     orders = orders[orders >= 0]
     wrong = np.flatnonzero(orders != np.arange(len(orders)))
     if len(wrong):
         raise StateError(
-            f"{resolve(run.path).join(EVALUATIONS)} lacks results or has some twice, the first at place {wrong[0]} of "
-            f"their order: {NO_COPY}"
+            f"{resolve(run.path).join(EVALUATIONS)} must have every result once, the first that is missing or repeated "
+            f"is at place {wrong[0]} of their order: {NO_COPY}"
         )
     if len(run.distributions) and last_update(run) > len(orders) // int(run.config["optimizer"]["samples_per_update"]):
         raise StateError(
-            f"{resolve(run.path).join(EVALUATIONS)} holds {len(orders)} results, too few for the recorded update "
+            f"{resolve(run.path).join(EVALUATIONS)} has {len(orders)} results, too few for the recorded update "
             f"{last_update(run)}: {MISSING}"
         )
 
