@@ -24,10 +24,10 @@ MOST_BATCHES = 200
 class CostSlice:
     """The networks of a space whose additive cost lies in an interval.
 
-    They are counted by dynamic programming over the positions, with costs rounded down to bins, and drawn from the
-    last bins' counts backwards, so that a space of 1e17 architectures takes milliseconds. The bins cover a little
-    more than the interval; draws outside it are rejected. Every network of the interval is therefore equally likely
-    (up to the rounding of float64), whatever its encodings: only canonical architectures are counted. With `probs`,
+    Networks are counted by dynamic programming over the positions, with costs rounded down to bins, and drawn backwards
+    from the counts, so that a space of 1e17 architectures takes milliseconds. The bins cover a little more than the
+    interval; draws outside it are rejected. Only canonical architectures are counted. Therefore every network of the
+    interval is equally likely (up to the rounding of float64), whatever the number of its encodings. With `probs`,
     architectures are weighted by their probability instead: the draws are those of independent choices, given that the
     cost lies in the interval.
 
@@ -36,11 +36,11 @@ class CostSlice:
         low: networks cost more than this; -inf for no bound.
         high: networks cost at most this.
         equivalence: which architectures are the same network; None: all differ.
-        probs: (D, C) weights of the choices; None: all have the same.
+        probs: (D, C) weights of the choices; None: all have the same weight.
         num_bins: see NUM_BINS.
 
     Raises:
-        ConfigError: the interval is empty, `num_bins` is below 1, or `probs` has another shape.
+        ConfigError: The interval is empty, `num_bins` is below 1, or `probs` has another shape.
     """
 
     def __init__(

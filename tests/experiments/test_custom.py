@@ -150,9 +150,9 @@ def test_own_code_that_is_not_there_is_named(tree, flags, text):
 def test_own_code_that_returns_something_else_is_named(tree, tmp_path):
     file = tmp_path / "code_that_returns_something_else.py"
     file.write_text("def cost(space): return 3\ndef space(image_shape, num_classes): return 3\n")
-    with pytest.raises(ConfigError, match=r"else.py:cost must return Cost, not int"):
+    with pytest.raises(ConfigError, match=r"else.py:cost must return a Cost, got int"):
         configured(tree, "--cost", f"{file}:cost")
-    with pytest.raises(ConfigError, match=r"else.py:space must return NetworkSpace, not int"):
+    with pytest.raises(ConfigError, match=r"else.py:space must return a NetworkSpace, got int"):
         configured(tree, "--space", f"{file}:space")
 
 
