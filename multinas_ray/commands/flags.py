@@ -214,7 +214,9 @@ def _add_flag(group: argparse._ArgumentGroup, flag: str, setting: Setting, text:
     elif _is_list(hint):
         item = _item(hint)
         common |= {"metavar": setting.mark.metavar or _metavar(item), "choices": _names(hint)}
-        group.add_argument(flag, nargs="+", action="extend", type=_reader(item, False), **common)
+        may_be_empty = isinstance(setting.default, tuple) and setting.default  # the flag alone empties the default
+        number = "*" if may_be_empty else "+"
+        group.add_argument(flag, nargs=number, action="extend", type=_reader(item, False), **common)
     elif typing.get_origin(hint) is typing.Literal:
         group.add_argument(flag, choices=typing.get_args(hint), **common)
     else:

@@ -17,7 +17,7 @@ from multinas_ray.core import TARGET_WEIGHT, Optimizer, OptimizerSettings, make_
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot.schedule import Plan
-from multinas_ray.selection import CANDIDATES_PER_NETWORK, SLICE_SHARE
+from multinas_ray.selection import CANDIDATES_PER_NETWORK, PRIOR, SLICE_SHARE, check_prior
 from multinas_ray.settings import (
     Flag,
     NonNegativeFloat,
@@ -119,6 +119,12 @@ class OneShotSearchConfig:
     slice_share: Annotated[float, Gt(0), Le(1)] = SLICE_SHARE
     """The last part of each target in which candidates are sought: 0.1 asks for networks that use more than 90 % of
     it."""
+    prior: Sequence[str] = PRIOR
+    """What untrained networks promise, by the names of its parts: "depth", "early_depth", "naswot" or one of your own
+    (`register_prior`). At the choice their ranks count beside that of the loss. Empty: the loss alone counts."""
+    prior_weight: NonNegativeFloat | None = None
+    """How much each part of the prior counts, where the loss counts 1; None: 1, falling with the weight steps, see
+    `selection.prior.prior_weight`."""
 
     num_workers: Annotated[PositiveInt, Flag(metavar="W", read=_workers)] = 1
     """Workers that hold the supernet, each with its shard of every batch. The flag takes MIN:MAX too, and sets
@@ -160,6 +166,7 @@ class OneShotSearchConfig:
                 f"the complexity must differ from 0 for some network, {self.complexity} does not: choose another cost"
             )
         self._check_goals()
+        check_prior(self.prior)
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
         if not 1 <= self.fewest_workers <= self.num_workers:

@@ -12,7 +12,7 @@ from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.views import distribution_table
 from multinas_ray.report import plot_pareto
 from multinas_ray.runs import Run, load_run, write_finished
-from multinas_ray.selection import OpenedRun, Selection, goals_of_run
+from multinas_ray.selection import OpenedRun, SelectConfig, Selection, goals_of_run
 from multinas_ray.storage import resolve
 from multinas_ray.supernets import check_supernet
 
@@ -35,12 +35,16 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
         supernet=check_supernet(config.run_path, config.space, config.training.norm_batch_size),
         label=None,
         goals=goals_of_run(run),
-        candidates_per_network=config.candidates_per_network,
-        slice_share=config.slice_share,
-        num_workers=min(config.num_workers, max(1, room_for(config.cpus_per_worker, config.use_gpu))),
-        use_gpu=config.use_gpu,
-        threads_per_worker=config.threads_per_worker,
-        cpus_per_worker=config.cpus_per_worker,
+        config=SelectConfig(
+            candidates_per_network=config.candidates_per_network,
+            slice_share=config.slice_share,
+            prior=config.prior,
+            prior_weight=config.prior_weight,
+            num_workers=min(config.num_workers, max(1, room_for(config.cpus_per_worker, config.use_gpu))),
+            use_gpu=config.use_gpu,
+            threads_per_worker=config.threads_per_worker,
+            cpus_per_worker=config.cpus_per_worker,
+        ),
         explain=False,
         console=console,
     ).run()

@@ -132,11 +132,12 @@ def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> l
         Column("loss", hint="with the supernet's weights, on all validation images"),
         Column("accuracy", hint="with the supernet's weights, on all validation images"),
         Column("objective", hint="loss + coefficient * complexity, or the loss alone within a budget"),
+        Column("rank", hint="combined rank by objective and prior among those that may be chosen; the least is chosen"),
         Column("reason", is_number=False, wraps=True),
     ]
     groups = []
     for network, rows in frame.groupby("network", sort=True):
-        ordered = rows.sort_values(["chosen", "within_budget", "objective"], ascending=[False, False, True])
+        ordered = rows.sort_values(["chosen", "within_budget", "combined_rank"], ascending=[False, False, True])
         chosen = rows.loc[rows["chosen"], "architecture"]
         reference = chosen.iloc[0] if len(chosen) else ()
         cells = [
@@ -148,6 +149,7 @@ def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> l
                 fixed(row["loss"]),
                 percent(row["accuracy"]),
                 fixed(row["objective"]),
+                fixed(row["combined_rank"]),
                 str(row["reason"]),
             ]
             for row in ordered.to_dict("records")

@@ -168,8 +168,8 @@ def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
     `network` is the number of the network for which the candidate was considered, `origin` says where the candidate
     came from (see `architectures_schema`), and `recorded_loss` is its loss during the search. `loss` and `accuracy` are
     measured with the supernet's weights on all validation images. `objective` is loss + coefficient * complexity, or
-    the loss alone if there is a budget. The least objective is chosen, or the largest network whose objective cannot be
-    distinguished from it (see `selection.choice`).
+    the loss alone if there is a budget. `combined_rank` is the candidate's rank by objective and prior among those that
+    may be chosen, in (0, 1]; it is empty for the others. The least is chosen (see `selection.choice`).
 
     Args:
         cost_names: As for `evaluations_schema`.
@@ -190,6 +190,7 @@ def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
         _column("loss", pa.float64()),
         _column("accuracy", pa.float64()),
         _column("objective", pa.float64()),
+        pa.field("combined_rank", pa.float64()),
         _column("within_budget", pa.bool_()),
         _column("chosen", pa.bool_()),
         _column("reason", pa.string()),

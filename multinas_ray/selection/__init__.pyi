@@ -1,16 +1,19 @@
 from .choice import choose
-from .config import CANDIDATES_PER_NETWORK, SLICE_SHARE, SelectConfig
+from .config import CANDIDATES_PER_NETWORK, PRIOR, SLICE_SHARE, SelectConfig
 from .evaluation import CandidateEvaluator, CandidateJob
 from .families import Family, family_labels, family_path, load_family
 from .goals import Goal, goals_of_run
 from .opening import OpenedRun, open_run
 from .outcome import SearchOutcome
 from .pool import Candidate, candidates_for
+from .prior import PriorPart, check_prior, make_parts, prior_weight, register_prior
+from .ranking import Ranking
 from .selecting import Selection, select_networks
 from .tables import networks_table
 
 __all__ = [
     "CANDIDATES_PER_NETWORK",
+    "PRIOR",
     "SLICE_SHARE",
     "Candidate",
     "CandidateEvaluator",
@@ -18,16 +21,22 @@ __all__ = [
     "Family",
     "Goal",
     "OpenedRun",
+    "PriorPart",
+    "Ranking",
     "SearchOutcome",
     "SelectConfig",
     "Selection",
     "candidates_for",
+    "check_prior",
     "choose",
     "family_labels",
     "family_path",
     "goals_of_run",
     "load_family",
+    "make_parts",
     "networks_table",
     "open_run",
+    "prior_weight",
+    "register_prior",
     "select_networks",
 ]

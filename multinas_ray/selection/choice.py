@@ -1,9 +1,10 @@
 """The choice: which candidate becomes the network of a goal, and the reason in words.
 
-Budgets are hard: a candidate above a limit is never chosen, whatever its loss. Below the limits their room is used.
-Among the candidates that the validation images cannot tell from the best one, by one standard error of the difference
-(the rule of Breiman et al., Classification and Regression Trees, 1984, which there takes the simplest), the one nearest
-to the limits is chosen, because trained alone, networks gain more from capacity than shared weights show. [ours]
+Budgets are hard: a candidate above a limit is never chosen, whatever its loss. Among those within, the one of least
+combined rank is chosen: by its loss on all validation images and by the parts of the prior. The losses of a barely
+trained supernet hardly tell networks of one size apart, and the prior tells what trained networks gain from. [ours]
+
+Notation: N candidates of a goal.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from multinas_ray.runs import format_count
 from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.pool import Candidate
+from multinas_ray.selection.ranking import Ranking, Ranks
 from multinas_ray.selection.scores import Score, standard_error
 
 
@@ -26,6 +28,8 @@ class Choice:
     score: Score
     objective: float
     """Loss + coefficient * complexity, or the loss alone if the goal is a budget."""
+    combined_rank: float | None = None
+    """Its combined rank among those that may be chosen, in (0, 1]; None if it may not."""
     network: int = -1
     """Number of the network that the candidate was considered for."""
     is_chosen: bool = False
@@ -47,38 +51,28 @@ class ChosenFamily:
 
 
 def choose(
-    candidates: Sequence[Candidate], goals: Sequence[Goal], scores: Mapping[Architecture, Score]
+    candidates: Sequence[Candidate],
+    goals: Sequence[Goal],
+    scores: Mapping[Architecture, Score],
+    ranking: Ranking | None = None,
 ) -> ChosenFamily:
-    """Choose a network for each goal.
+    """Choose a network for each goal, among its own candidates.
 
-    For a coefficient the candidate of least objective is chosen. For a budget it is the nearest to the limits among the
-    candidates within them that cannot be told from the one of least loss. Every evaluated candidate competes for every
-    goal, since its evaluation has been paid for [ours]. Of candidates with equal objectives the least complex wins if
-    there are no limits; then the goal's own candidates come before others, then the first. A candidate whose loss is
-    not finite is never chosen.
+    The candidate of least combined rank is chosen, see `Ranking`; without a prior that is the one of least loss (or
+    loss + coefficient * complexity). Of equal ranks the least loss wins, then the smaller network, then the first. A
+    candidate that exceeds a limit, or whose loss is not finite, is never chosen and does not count in the ranks.
 
     Args:
-        candidates: see `SearchOutcome.candidates_for`.
+        candidates: see `candidates_for`.
         goals: what the networks are wanted for.
         scores: of every candidate's architecture, on all validation images.
+        ranking: how loss and prior are combined; None: by loss alone.
     """
-    groups, winners = [], []
+    groups = []
     for place, goal in enumerate(goals):
         own = [_scored(each, goal, scores) for each in candidates if each.goal == place]
-        guests = [_scored(_as_guest(each, place, goal), goal, scores) for each in candidates if each.goal != place]
-        able = [each for each in own + guests if each.candidate.within_budget and math.isfinite(each.objective)]
-        best = min(able, key=lambda each: (each.objective, each.candidate.complexity), default=None)
-        winner = best if best is None or not goal.limits else _nearest_of_the_good(able, best, goal)
-        if winner is not None and all(winner is not each for each in own):
-            own.append(winner)
-        groups.append([_explained(each, winner, best, goal) for each in own])
-        winners.append(winner)
-    return _from_small_to_large(groups, winners, goals)
-
-
-def _as_guest(candidate: Candidate, place: int, goal: Goal) -> Candidate:
-    """A candidate of another goal, considered for this one."""
-    return dataclasses.replace(candidate, goal=place, within_budget=goal.is_kept_by(candidate.costs))
+        groups.append(_decided(own, goal, ranking or Ranking()))
+    return _from_small_to_large(groups, goals)
 
 
 def _scored(candidate: Candidate, goal: Goal, scores: Mapping[Architecture, Score]) -> Choice:
@@ -87,65 +81,107 @@ def _scored(candidate: Candidate, goal: Goal, scores: Mapping[Architecture, Scor
     return Choice(candidate=candidate, score=score, objective=objective)
 
 
-def _nearest_of_the_good(able: Sequence[Choice], best: Choice, goal: Goal) -> Choice:
-    """The nearest to the limits of those that cannot be told from the best, and of those better than one of them."""
-    bound = max(each.objective for each in able if each.objective - best.objective <= _error(each, best))
-    good = [each for each in able if each.objective <= bound]
-    return max(good, key=lambda each: (goal.excess(each.candidate.costs), -each.objective))
-
-
-def _error(one: Choice, other: Choice) -> float:
-    """Standard error of the difference of their losses."""
-    return standard_error(one.score.part_losses, other.score.part_losses)
-
-
-def _explained(choice: Choice, winner: Choice | None, best: Choice | None, goal: Goal) -> Choice:
-    if not choice.candidate.within_budget:
-        reason = f"it exceeds the budget: {_excesses(choice.candidate, goal)}"
-    elif winner is None or best is None or not math.isfinite(choice.objective):
-        reason = "its loss is not finite"
-    elif choice is winner:
-        reason = _reason_of_winner(winner, best, goal)
-    else:
-        reason = _reason_of_loser(choice, winner, goal)
-    return dataclasses.replace(choice, is_chosen=choice is winner, reason=reason)
-
-
-def _reason_of_winner(winner: Choice, best: Choice, goal: Goal) -> str:
-    difference = winner.objective - best.objective
-    if difference == 0:
-        return f"chosen: it has the least {goal.objective_text}"
-    return (
-        "chosen: it is the nearest to the limit among those that the validation images cannot tell from the one of "
-        f"least {goal.objective_text} (its loss is {difference:.4f} higher, with a standard error of "
-        f"{_error(winner, best):.4f})"
+def _decided(group: Sequence[Choice], goal: Goal, ranking: Ranking) -> list[Choice]:
+    """The choices of a goal with ranks and reasons; one is chosen if any may be."""
+    able = [n for n, each in enumerate(group) if each.candidate.within_budget and math.isfinite(each.objective)]
+    if not able:
+        return [dataclasses.replace(each, reason=_reason_of_unable(each, goal)) for each in group]
+    ranks = ranking.ranks(goal, [group[n].candidate for n in able], [group[n].score.loss for n in able])
+    ranked = [
+        dataclasses.replace(group[n], combined_rank=float(ranks.combined_N[place])) for place, n in enumerate(able)
+    ]
+    order = range(len(able))
+    winner = min(
+        order, key=lambda n: (ranks.combined_N[n].round(12), ranked[n].objective, ranked[n].candidate.complexity)
     )
+    told = _Told(goal, ranked, ranks, winner, list(ranking.prior))
+    decided = list(group)
+    for place, n in enumerate(able):
+        decided[n] = dataclasses.replace(ranked[place], is_chosen=place == winner, reason=told.reason(place))
+    return [
+        each if each.reason else dataclasses.replace(each, reason=_reason_of_unable(each, goal)) for each in decided
+    ]
 
 
-def _reason_of_loser(choice: Choice, winner: Choice, goal: Goal) -> str:
-    what = "objective" if goal.coefficient else "loss"
-    difference = choice.objective - winner.objective
-    if difference > 0:
-        return f"its {what} is {difference:.4f} higher than that of the chosen one"
-    if difference < 0:
+def _reason_of_unable(choice: Choice, goal: Goal) -> str:
+    if not choice.candidate.within_budget:
+        return f"it exceeds the budget: {_excesses(choice.candidate, goal)}"
+    return "its loss is not finite"
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """The reasons of a goal's candidates, in words."""
+
+    goal: Goal
+    ranked: list[Choice]
+    ranks: Ranks
+    winner: int
+    parts: list[str]
+    """Names of the parts of the prior."""
+
+    def reason(self, place: int) -> str:
+        """Why a candidate was chosen or not."""
+        if place == self.winner:
+            return self._reason_of_winner()
+        combined, best = (float(self.ranks.combined_N[n]) for n in (place, self.winner))
+        if round(combined, 12) == round(best, 12):
+            return f"{self._loss_text(place)}; their combined ranks are equal" if self.parts else self._tie_text(place)
+        if not self.parts:
+            return self._loss_text(place)
         return (
-            f"its loss is {-difference:.4f} lower than that of the chosen one, which is too little to tell them apart, "
-            "and it is further below the limit"
+            f"its combined rank is {combined:.3f}, that of the chosen one {best:.3f}: {self._loss_text(place)}; "
+            f"{self._prior_text(place)}"
         )
-    if goal.limits and goal.excess(choice.candidate.costs) < goal.excess(winner.candidate.costs):
-        return f"its {what} equals that of the chosen one, which is nearer to the limit"
-    if choice.candidate.complexity > winner.candidate.complexity:
-        return f"its {what} equals that of the chosen one, which is smaller"
-    return f"its {what} and size equal those of the chosen one, which came first"
+
+    def _reason_of_winner(self) -> str:
+        if not self.parts:
+            return f"chosen: it has the least {self.goal.objective_text}"
+        within = f" within {self.goal.limits_text}" if self.goal.limits else ""
+        return (
+            f"chosen: it has the least combined rank{within}, {self.ranks.combined_N[self.winner]:.3f}; by its "
+            f"{self._measure} it is number {self._number(self.ranks.loss_N[self.winner])} of {len(self.ranked)}; "
+            f"{self._prior_text(self.winner)}"
+        )
+
+    @property
+    def _measure(self) -> str:
+        return "objective" if self.goal.coefficient else "loss"
+
+    def _number(self, rank: float) -> str:
+        """A scaled rank as a place from 1; halves where some tie."""
+        return f"{rank * len(self.ranked):.10g}"
+
+    def _prior_text(self, place: int) -> str:
+        numbers = [
+            f"{name} {self._number(rank)}" for name, rank in zip(self.parts, self.ranks.prior_PN[:, place], strict=True)
+        ]
+        return f"by the prior its numbers are {', '.join(numbers)}"
+
+    def _loss_text(self, place: int) -> str:
+        one, other = self.ranked[place], self.ranked[self.winner]
+        difference = one.objective - other.objective
+        if difference == 0:
+            return f"its {self._measure} equals that of the chosen one"
+        error = standard_error(one.score.part_losses, other.score.part_losses)
+        sure = f" (the standard error is {error:.4f})" if error else ""
+        word = "higher" if difference > 0 else "lower"
+        return f"its {self._measure} is {abs(difference):.4f} {word} than that of the chosen one{sure}"
+
+    def _tie_text(self, place: int) -> str:
+        """Equal objectives without a prior."""
+        one, other = self.ranked[place].candidate, self.ranked[self.winner].candidate
+        if one.complexity > other.complexity:
+            return f"its {self._measure} equals that of the chosen one, which is smaller"
+        return f"its {self._measure} and size equal those of the chosen one, which came first"
 
 
-def _from_small_to_large(
-    groups: list[list[Choice]], winners: list[Choice | None], goals: Sequence[Goal]
-) -> ChosenFamily:
+def _from_small_to_large(groups: list[list[Choice]], goals: Sequence[Goal]) -> ChosenFamily:
     """Number the goals by the size of their networks.
 
     Of equal sizes the larger coefficient comes first; goals without a network come last.
     """
+    winners = [next((each for each in group if each.is_chosen), None) for group in groups]
 
     def key(place: int) -> tuple[bool, float, float]:
         winner = winners[place]

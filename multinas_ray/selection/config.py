@@ -8,12 +8,14 @@ from typing import Annotated, TypeAlias
 
 from annotated_types import Gt, Le
 
-from multinas_ray.settings import Flag, PositiveFloat, PositiveInt, checked
+from multinas_ray.settings import Flag, NonNegativeFloat, PositiveFloat, PositiveInt, checked
 
 CANDIDATES_PER_NETWORK = 10
 """The default. [ours]"""
 SLICE_SHARE = 0.1
 """The default: networks that use more than 90 % of a budget. [ours]"""
+PRIOR = ("early_depth", "naswot")
+"""The default parts of the prior. [ours]"""
 
 Limits: TypeAlias = Mapping[str, float | Sequence[float]]
 """Largest allowed value of each cost named; several values ask for several networks."""
@@ -39,6 +41,12 @@ class SelectConfig:
     slice_share: Annotated[float, Gt(0), Le(1)] = SLICE_SHARE
     """The last part of each budget in which candidates are sought: 0.1 asks for networks that use more than 90 % of it.
     Modes and the best evaluated may lie below."""
+    prior: Sequence[str] = PRIOR
+    """What untrained networks promise, by the names of its parts: "depth", "early_depth", "naswot" or one of your own
+    (`register_prior`). Their ranks count beside that of the loss. Empty: the loss alone counts."""
+    prior_weight: NonNegativeFloat | None = None
+    """How much each part of the prior counts, where the loss counts 1; None: 1, falling with the weight steps of the
+    supernet, see `selection.prior.prior_weight`."""
     num_workers: PositiveInt = 1
     """Workers that share the candidates."""
     use_gpu: bool = False

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import ray
 import torch
 from ray.util import ActorPool
@@ -21,6 +22,8 @@ from torch import nn
 from multinas_ray.data import Batches, load_splits, open_stream
 from multinas_ray.errors import RunError
 from multinas_ray.runs import WEIGHTS_FILE
+from multinas_ray.selection.outcome import Architecture
+from multinas_ray.selection.prior import PriorPart, make_parts
 from multinas_ray.selection.scores import Score, part_means
 from multinas_ray.storage import make_folder, resolve, write_atomic
 from multinas_ray.supernets import extract_subnet, image_scores, load_supernet, recalibrate_batch_norm
@@ -35,7 +38,8 @@ RECALIBRATION_IMAGES = 20_000
 MAX_RETRIES = 3
 """How often an actor whose process dies is started again and its evaluation repeated."""
 
-Architecture = tuple[int, ...]
+PRIOR_PART = 64
+"""Architectures that an actor gives their prior at a time; neighbours share the computation of equal beginnings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +76,20 @@ class CandidateEvaluator:
         supernet = load_supernet(job.run_path, job.space, job.training.norm_batch_size)
         self._supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._training, self._validation = self._stream("train"), self._stream("validation")
+        self._parts: dict[str, PriorPart] = {}
 
     def evaluate(self, architecture: Architecture) -> Score:
         """Return the score of an architecture on all validation images."""
         losses_N, hits_N = image_scores(self._subnet(architecture), self._validation.all_batches())
         return Score(float(losses_N.mean()), float(hits_N.mean()), part_means(losses_N))
+
+    def prior(self, names: Sequence[str], architectures: Sequence[Architecture]) -> list[list[float]]:
+        """Return what each part of a prior gives each architecture, (P, N)."""
+        missing = [name for name in names if name not in self._parts]
+        made = make_parts(missing, self._supernet.network_space, str(self._device))
+        self._parts.update(zip(missing, made, strict=True))
+        rows_ND = np.array(architectures, dtype=np.int64)
+        return [self._parts[name](rows_ND).tolist() for name in names]
 
     def finish(self, architecture: Architecture, folders: Sequence[str]) -> float:
         """Save the weights of a chosen network into folders, and return its accuracy on all test images."""
@@ -145,6 +158,15 @@ class EvaluatorGroup:
             RunError: an evaluation failed; the message says why.
         """
         return self._map(lambda actor, architecture: actor.evaluate.remote(architecture), architectures)
+
+    def prior(self, names: Sequence[str], architectures: Sequence[Architecture]) -> Iterator[list[list[float]]]:
+        """Give architectures their prior, PRIOR_PART of them at a time; yields (P, N) figures of each such part.
+
+        Raises:
+            RunError: as `evaluate`.
+        """
+        work = [architectures[start : start + PRIOR_PART] for start in range(0, len(architectures), PRIOR_PART)]
+        return self._map(lambda actor, part: actor.prior.remote(names, part), work)
 
     def finish(self, work: Sequence[tuple[Architecture, Sequence[str]]]) -> Iterator[float]:
         """Save chosen networks into their folders; yields the accuracy of each on all test images.

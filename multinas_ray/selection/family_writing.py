@@ -93,6 +93,7 @@ class FamilyWriter:
             "loss": [each.score.loss for each in choices],
             "accuracy": [each.score.accuracy for each in choices],
             "objective": [each.objective for each in choices],
+            "combined_rank": [each.combined_rank for each in choices],
             "within_budget": [each.candidate.within_budget for each in choices],
             "chosen": [each.is_chosen for each in choices],
             "reason": [each.reason for each in choices],

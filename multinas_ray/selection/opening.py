@@ -37,6 +37,13 @@ class OpenedRun:
         """The seed of the search."""
         return int(self.run.config["seed"])
 
+    @property
+    def weight_steps(self) -> int:
+        """Planned training steps of one subnet on one batch."""
+        plan = self.run.config["plan"]
+        rounds = plan["warmup_rounds"] + (plan["search_rounds"] if plan["train_during_search"] else 0)
+        return int(rounds * plan["num_train_architectures"])
+
 
 def open_run(path: AnyPath, *, data_path: str | None = None, imports: Sequence[str] = ()) -> OpenedRun:
     """Open the run of a supernet search.

@@ -22,6 +22,8 @@ from multinas_ray.selection.kept_scores import KeptScores
 from multinas_ray.selection.opening import OpenedRun, open_run
 from multinas_ray.selection.outcome import Architecture, SearchOutcome
 from multinas_ray.selection.pool import Candidate, candidates_for
+from multinas_ray.selection.prior import check_prior, prior_weight
+from multinas_ray.selection.ranking import Ranking
 from multinas_ray.selection.tables import candidate_tables
 from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import Equivalence
@@ -45,9 +47,9 @@ def select_networks(
 ) -> Family:
     """Choose networks of a finished search again, for the search's own goals or for any budgets.
 
-    No search is run. Candidates come from the distributions and the record. They are evaluated with the supernet's
-    weights on all validation images, and one of those within the budget becomes the network, see
-    `selection.choice.choose`.
+    No search is run. Candidates come from the distributions, the record and the last part of each budget. They are
+    evaluated with the supernet's weights on all validation images, and the one within the budget that loss and prior
+    rank best becomes the network, see `selection.choice.choose`.
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI.
@@ -63,7 +65,8 @@ def select_networks(
         The family that was written: its networks and all their candidates.
 
     Raises:
-        ConfigError: a limit names no cost of the run or lies outside the range of the space, or lists differ in length.
+        ConfigError: a limit names no cost of the run or lies outside the range of the space, lists differ in length, or
+            a part of the prior is not known.
         StateError: the run is not a finished supernet search, or retrained networks would be lost.
         RunError: the cluster lacks resources, or an evaluation failed.
     """
@@ -73,6 +76,7 @@ def select_networks(
         raise StateError(
             f"{run_path} is not finished: resume its search with --resume; at its end the networks are chosen"
         )
+    check_prior(config.prior)
     goals = goals_of_run(opened.run) if config.limits is None else goals_of_limits(config.limits)
     for goal in goals:
         check_limits(goal.limits, opened.costs)
@@ -84,12 +88,7 @@ def select_networks(
         supernet=check_supernet(run_path, opened.space, opened.training.norm_batch_size),
         label=label,
         goals=goals,
-        candidates_per_network=config.candidates_per_network,
-        slice_share=config.slice_share,
-        num_workers=config.num_workers,
-        use_gpu=config.use_gpu,
-        threads_per_worker=config.threads_per_worker,
-        cpus_per_worker=config.cpus_per_worker,
+        config=config,
         overwrite=overwrite,
         console=console or Console(),
     )
@@ -108,12 +107,8 @@ class Selection:
     """Digest of the supernet's weights, see `check_supernet`."""
     label: str | None
     goals: Sequence[Goal]
-    candidates_per_network: int
-    slice_share: float
-    num_workers: int
-    use_gpu: bool
-    threads_per_worker: int | None
-    cpus_per_worker: float
+    config: SelectConfig
+    """How candidates are collected and evaluated. Its limits are not read."""
     overwrite: bool = False
     explain: bool = True
     """Print every candidate and why it was chosen or not. The report shows this too."""
@@ -126,17 +121,20 @@ class Selection:
             StateError: networks that have been retrained would be lost.
             RunError: an evaluation failed.
         """
-        config, space = self.opened.run.config, self.opened.space
+        recorded, space = self.opened.run.config, self.opened.space
         path = family_path(self.run_path, self.label)
         outcome = SearchOutcome.of(self.opened.run, space.search_space, self.opened.costs, Equivalence.of(space))
-        rng = np.random.default_rng((int(config["seed"]), SELECTION_STREAM))
-        candidates = candidates_for(outcome, self.goals, self.candidates_per_network, self.slice_share, rng)
+        rng = np.random.default_rng((self.opened.seed, SELECTION_STREAM))
+        candidates = candidates_for(
+            outcome, self.goals, self.config.candidates_per_network, self.config.slice_share, rng
+        )
         conditions = {"supernet": self.supernet, "data": dataclasses.asdict(self.opened.data)}
         kept = KeptScores(path, conditions)
-        with EvaluatorGroup(self._job(candidates), self.cpus_per_worker) as evaluators:
+        with EvaluatorGroup(self._job(candidates), self.config.cpus_per_worker) as evaluators:
+            ranking = self._ranking(evaluators, candidates)
             self._evaluate(evaluators, candidates, kept)
-            family = choose(candidates, self.goals, kept.scores)
-            earlier = read_architectures(path, config)
+            family = choose(candidates, self.goals, kept.scores, ranking)
+            earlier = read_architectures(path, recorded)
             writer = FamilyWriter(path, self.opened.run, outcome, space.name, family, earlier)
             if not self.overwrite:
                 self._check_retrained(writer.dropped())
@@ -156,10 +154,27 @@ class Selection:
             space=self.opened.space,
             data=self.opened.data,
             training=self.opened.training,
-            seed=int(self.opened.run.config["seed"]),
-            num_threads=self.threads_per_worker,
-            num_workers=min(self.num_workers, len({each.architecture for each in candidates})),
-            use_gpu=self.use_gpu,
+            seed=self.opened.seed,
+            num_threads=self.config.threads_per_worker,
+            num_workers=min(self.config.num_workers, len({each.architecture for each in candidates})),
+            use_gpu=self.config.use_gpu,
+        )
+
+    def _ranking(self, evaluators: EvaluatorGroup, candidates: Sequence[Candidate]) -> Ranking:
+        """How candidates are ranked, with the prior of each."""
+        names, weight = self.config.prior, self.config.prior_weight
+        networks = sorted({each.architecture for each in candidates})  # neighbours begin alike
+        figures: list[list[float]] = [[] for _ in names]
+        if names:
+            with counted_progress(self.console) as progress:
+                task = progress.add_task(f"prior: {', '.join(names)}", total=len(networks))
+                for part in evaluators.prior(names, networks):
+                    for known, values in zip(figures, part, strict=True):
+                        known += values
+                    progress.advance(task, len(part[0]))
+        return Ranking(
+            weight=prior_weight(self.opened.weight_steps) if weight is None else weight,
+            prior={name: dict(zip(networks, known, strict=True)) for name, known in zip(names, figures, strict=True)},
         )
 
     def _evaluate(self, evaluators: EvaluatorGroup, candidates: Sequence[Candidate], kept: KeptScores) -> None:

@@ -2,7 +2,7 @@ from .blocks import Block, BlockDescription, ConvLayer, Head, Layer, Shape, Sque
 from .costs import AdditiveCost, Cost, FloatArray, MaximumCost, cost_from_dict, register_cost
 from .descent import descend
 from .described import block_from_dict, register_block, space_from_dict
-from .equivalence import Equivalence
+from .equivalence import Equivalence, skips
 from .memory import peak_elements, peak_memory
 from .network import NetworkSpace, Position, all_costs
 from .search_space import IntArray, SearchSpace, Variable
@@ -43,5 +43,6 @@ __all__ = [
     "register_cost",
     "scale_width",
     "skip",
+    "skips",
     "space_from_dict",
 ]

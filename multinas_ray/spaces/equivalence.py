@@ -1,6 +1,6 @@
 """Architectures that build the same network, and the canonical one of them.
 
-Notation: N architectures, D positions.
+Notation: N architectures, D positions, C candidate blocks (padded).
 """
 
 import itertools
@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from multinas_ray.spaces.blocks import Block, BlockDescription
+from multinas_ray.spaces.blocks import Block, BlockDescription, ConvLayer
 from multinas_ray.spaces.network import NetworkSpace
 from multinas_ray.spaces.search_space import IntArray
+
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,28 @@ class Equivalence:
             order = np.argsort(part == run.identity, axis=1, kind="stable")
             rows_ND[:, run.start : run.stop] = np.take_along_axis(part, order, axis=1)
         return rows_ND
+
+
+def skips(space: NetworkSpace) -> BoolArray:
+    """Which candidate blocks leave their position out: the identity, or a 1x1 convolution alone in its place.
+
+    Where the shape changes there can be no identity; a linear 1x1 convolution stands for it there.
+
+    Returns:
+        (D, C) bool; False in the places beyond a position's candidates.
+    """
+    counts = space.search_space.num_categories
+    skips_DC: BoolArray = np.zeros((len(counts), max(counts)), dtype=bool)
+    for d, position in enumerate(space.positions):
+        skips_DC[d, : counts[d]] = [_is_identity(block) or _is_linear_1x1(block) for block in position.blocks]
+    return skips_DC
+
+
+def _is_linear_1x1(block: BlockDescription) -> bool:
+    if not isinstance(block, Block) or len(block.layers) != 1:
+        return False
+    (layer,) = block.layers
+    return isinstance(layer, ConvLayer) and layer.kernel_size == 1 and layer.activation is None
 
 
 def _is_identity(block: BlockDescription) -> bool:

@@ -175,13 +175,20 @@ def candidates_of(networks):
     row = {
         "network": 0, "origin": "drawn", "architecture": mode,
         "architecture_readable": "the mode", "params": 1.0, "flops": 2.0, "complexity": 0.5, "evaluation_id": None,
-        "recorded_loss": None, "loss": 0.25, "accuracy": 0.75, "objective": 0.5, "within_budget": True, "chosen": False,
-        "reason": "worse",
+        "recorded_loss": None, "loss": 0.25, "accuracy": 0.75, "objective": 0.5, "combined_rank": 1.0,
+        "within_budget": True, "chosen": False, "reason": "worse",
     }  # fmt: skip
     other = mode.copy()
     other[0] = (other[0] + 1) % NUM_CATEGORIES[0]
-    chosen = {**row, "origin": "mode", "chosen": True, "objective": 0.4, "reason": "chosen: least"}
-    unmet = {**row, "network": 1, "within_budget": False, "reason": "over budget: 3 M params"}
+    chosen = {
+        **row,
+        "origin": "mode",
+        "chosen": True,
+        "objective": 0.4,
+        "combined_rank": 0.5,
+        "reason": "chosen: least",
+    }
+    unmet = {**row, "network": 1, "within_budget": False, "combined_rank": None, "reason": "over budget: 3 M params"}
     rows = [{**row, "architecture": other, "architecture_readable": "another"}, chosen, unmet]
     return {name: [each[name] for each in rows] for name in row}
 

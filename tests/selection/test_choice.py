@@ -1,10 +1,12 @@
 import math
 
+import numpy as np
 import pytest
 
 from multinas_ray.selection.choice import choose
 from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.pool import Candidate
+from multinas_ray.selection.ranking import Ranking
 from multinas_ray.selection.scores import Score
 
 BOTH = {"params": 20_000.0, "flops": 300.0}
@@ -46,6 +48,7 @@ def test_the_least_weighted_sum_is_chosen_and_the_others_say_how_far_they_are():
         "chosen: it has the least loss + 0.5 * complexity",
         "its objective is 0.1500 higher than that of the chosen one",
     ]
+    assert [each.combined_rank for each in family.choices] == pytest.approx([2 / 3, 1 / 3, 1.0])
     assert family.unmet == []
 
 
@@ -63,6 +66,7 @@ def test_a_budget_is_never_exceeded_whatever_the_loss():
         "chosen: it has the least validation loss within params <= 20 k",
         "its loss is 0.1123 higher than that of the chosen one",
     ]
+    assert [each.combined_rank for each in family.choices] == [None, 0.5, 1.0]  # among those that may be chosen
 
 
 def test_all_limits_are_to_be_kept():
@@ -148,99 +152,97 @@ def test_equal_networks_come_by_falling_coefficient():
     assert [each.network for each in family.networks] == [0, 1, 2]
 
 
-def test_the_candidates_of_one_network_compete_for_the_others_too_within_their_limits():
+def test_each_goal_has_its_own_candidates_alone():
     goals = [Goal(limits={"params": 50_000.0}), Goal(limits={"params": 10_000.0})]
     candidates = [
-        candidate((0,), 40_000, goal=0, limits=goals[0].limits),
-        candidate((1,), 9_000, goal=1, limits=goals[1].limits, origin="drawn"),
+        candidate((0,), 49_000, goal=0, limits=goals[0].limits),
+        candidate((1,), 9_000, goal=1, limits=goals[1].limits),
     ]
     family = choose(candidates, goals, results(a0=0.3, a1=0.2))
-    assert [(each.candidate.architecture, each.candidate.origin) for each in family.networks] == [((1,), "drawn")] * 2
-    assert [(each.network, each.candidate.architecture, each.is_chosen) for each in family.choices] == [
-        (0, (0,), False),
-        (0, (1,), True),
-        (1, (1,), True),
-    ]
-    family = choose(candidates, goals, results(a0=0.1, a1=0.2))  # (0,) is too large for the other
     assert [each.candidate.architecture for each in family.networks] == [(1,), (0,)]
-    assert len(family.choices) == 2
-
-
-def test_a_candidate_of_its_own_wins_over_an_equal_one_of_another_network():
-    goals = [Goal(coefficient=0.0, distribution=0), Goal(coefficient=0.0, distribution=1)]
-    candidates = [candidate((0,), 100, goal=0), candidate((1,), 100, goal=1)]
-    family = choose(candidates, goals, results(a0=0.5, a1=0.5))
-    assert sorted(each.candidate.architecture for each in family.networks) == [(0,), (1,)]
     assert len(family.choices) == 2
 
 
 LIMIT = {"params": 20_000.0}
 
 
-def chosen_within_limits(scores, sizes):
-    """The choice among networks of these sizes, each the only index of its architecture."""
+def prior(*figures):
+    """Figures of the architectures (0,), (1,) and so on."""
+    return {(place,): float(figure) for place, figure in enumerate(figures)}
+
+
+def chosen_within_limits(losses, ranking=None, sizes=None, parts=None):
+    """The choice among networks with these losses, each the only index of its architecture."""
+    sizes = sizes or [19_000 + place for place in range(len(losses))]
     candidates = [candidate((place,), size, limits=LIMIT) for place, size in enumerate(sizes)]
-    return choose(candidates, [Goal(limits=LIMIT)], {(place,): score for place, score in enumerate(scores)})
+    part_losses = parts or [()] * len(losses)
+    scores: dict[tuple[int, ...], Score] = {
+        (n,): Score(loss, 0.8, parts) for n, (loss, parts) in enumerate(zip(losses, part_losses, strict=True))
+    }
+    return choose(candidates, [Goal(limits=LIMIT)], scores, ranking)
 
 
-def test_within_a_limit_the_nearest_to_it_not_told_from_the_best_is_chosen():
-    spread = (0.1, -0.1) * 10  # of the difference from the best: its standard error is 0.0229
-    best = Score(0.500, 0.8, (0.5,) * 20)
-    near = Score(0.522, 0.8, tuple(0.522 + each for each in spread))
-    far = Score(0.524, 0.8, tuple(0.524 + each for each in spread))
-    above = Score(0.400, 0.9, (0.4,) * 20)
-    family = chosen_within_limits([best, near, far, above], [10_000, 12_000, 15_000, 20_001])
-    assert [each.candidate.architecture for each in family.networks] == [(1,)]
+def test_loss_and_prior_choose_together_and_the_reasons_tell_both():
+    ranking = Ranking(prior={"depth": prior(1, 3, 4, 2), "naswot": prior(10, 30, 20, 40)})
+    spread = (0.1, -0.1) * 10  # of the difference from the chosen one: its standard error is 0.0229
+    parts = [(0.5,) * 20, (0.52,) * 20, tuple(0.53 + each for each in spread), (0.9,) * 20]
+    family = chosen_within_limits([0.50, 0.52, 0.53, 0.90], ranking, parts=parts)
+    # loss 1 2 3 4, depth 4 2 1 3, naswot 4 2 3 1: 9, 6, 7 and 8 of 12
+    assert [each.combined_rank for each in family.choices] == pytest.approx([9 / 12, 6 / 12, 7 / 12, 8 / 12])
     assert reasons(family) == [
-        "its loss is 0.0220 lower than that of the chosen one, which is too little to tell them apart, and it is "
-        "further below the limit",
-        "chosen: it is the nearest to the limit among those that the validation images cannot tell from the one of "
-        "least validation loss within params <= 20 k (its loss is 0.0220 higher, with a standard error of 0.0229)",
-        "its loss is 0.0020 higher than that of the chosen one",
-        "it exceeds the budget: params 20001 > 20000",
+        "its combined rank is 0.750, that of the chosen one 0.500: its loss is 0.0200 lower than that of the chosen "
+        "one; by the prior its numbers are depth 4, naswot 4",
+        "chosen: it has the least combined rank within params <= 20 k, 0.500; by its loss it is number 2 of 4; by the "
+        "prior its numbers are depth 2, naswot 2",
+        "its combined rank is 0.583, that of the chosen one 0.500: its loss is 0.0100 higher than that of the chosen "
+        "one (the standard error is 0.0229); by the prior its numbers are depth 1, naswot 3",
+        "its combined rank is 0.667, that of the chosen one 0.500: its loss is 0.3800 higher than that of the chosen "
+        "one; by the prior its numbers are depth 3, naswot 1",
     ]
 
 
-def test_nothing_larger_and_better_than_the_chosen_one_is_left():
-    """Though its own difference from the best is certain: who is as good as the best is better than the chosen one."""
-    spread = (0.1, -0.1) * 10
-    best, certain = Score(0.50, 0.8, (0.50,) * 20), Score(0.51, 0.8, (0.51,) * 20)
-    unsure = Score(0.52, 0.8, tuple(0.52 + each for each in spread))
-    family = chosen_within_limits([best, unsure, certain], [10_000, 12_000, 15_000])
-    assert [each.candidate.architecture for each in family.networks] == [(2,)]
+def test_of_equal_combined_ranks_the_least_loss_wins():
+    family = chosen_within_limits([0.3, 0.1, 0.2], Ranking(prior={"depth": prior(3, 1, 2)}))
+    assert [each.combined_rank for each in family.choices] == pytest.approx([4 / 6] * 3)
+    assert [each.candidate.architecture for each in family.networks] == [(1,)]
+    assert reasons(family)[0] == (
+        "its loss is 0.2000 higher than that of the chosen one; their combined ranks are equal"
+    )
 
 
-def test_the_limit_that_is_given_is_the_one_whose_room_is_used():
-    limits = {"flops": 300.0}
-    candidates = [
-        candidate((0,), 90_000, flops=100, limits=limits),
-        candidate((1,), 10_000, flops=290, limits=limits),
-    ]
-    scores: dict[tuple[int, ...], Score] = {(0,): Score(0.5, 0.8), (1,): Score(0.5, 0.8)}
-    assert choose(candidates, [Goal(limits=limits)], scores).networks[0].candidate.architecture == (1,)
+def test_a_candidate_above_a_limit_or_without_a_loss_counts_in_no_rank():
+    ranking = Ranking(prior={"depth": prior(9, 1, 2, 8)})
+    family = chosen_within_limits([0.01, 0.2, 0.3, math.nan], ranking, sizes=[30_000, 19_000, 19_500, 19_700])
+    assert [each.combined_rank for each in family.choices] == [None, 0.75, 0.75, None]
+    assert [each.candidate.architecture for each in family.networks] == [(1,)]
 
 
-def test_losses_that_differ_alike_on_all_parts_are_told_apart_however_near():
+def test_nothing_that_is_worse_in_everything_is_ever_chosen():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        losses, depths, figures = rng.random(12), rng.integers(0, 4, 12), rng.random(12)
+        ranking = Ranking(prior={"depth": prior(*depths), "naswot": prior(*figures)}, weight=float(rng.random()))
+        ((n,),) = [each.candidate.architecture for each in chosen_within_limits(losses.tolist(), ranking).networks]
+        assert not ((losses < losses[n]) & (depths > depths[n]) & (figures > figures[n])).any()
+
+
+def test_without_a_prior_the_least_loss_is_chosen_however_near_another():
     parts = [0.1 * part for part in range(20)]  # images of very different difficulty, the same for both
-    scores = [Score(0.95, 0.8, tuple(parts)), Score(0.9501, 0.8, tuple(each + 0.0001 for each in parts))]
-    family = chosen_within_limits(scores, [10_000, 20_000])
+    part_losses = [tuple(parts), tuple(each + 0.0001 * (1 + n % 2) for n, each in enumerate(parts))]
+    family = chosen_within_limits([0.95, 0.95015], parts=part_losses)
     assert [each.candidate.architecture for each in family.networks] == [(0,)]
+    assert reasons(family)[1] == (
+        "its loss is 0.0002 higher than that of the chosen one (the standard error is 0.0000)"
+    )
 
 
-def test_without_parts_only_equal_losses_are_not_told_apart():
-    family = chosen_within_limits([Score(0.5, 0.8), Score(0.5, 0.8), Score(0.5001, 0.8)], [10_000, 15_000, 20_000])
-    assert [each.candidate.architecture for each in family.networks] == [(1,)]
-    assert reasons(family) == [
-        "its loss equals that of the chosen one, which is nearer to the limit",
-        "chosen: it has the least validation loss within params <= 20 k",
-        "its loss is 0.0001 higher than that of the chosen one",
-    ]
-
-
-def test_a_coefficient_says_what_size_is_worth():
-    spread = (0.1, -0.1) * 10
-    large = Score(0.501, 0.8, tuple(0.501 + each for each in spread))
-    scores: dict[tuple[int, ...], Score] = {(0,): Score(0.5, 0.8, (0.5,) * 20), (1,): large}
-    candidates = [candidate((0,), 10_000), candidate((1,), 12_000)]
-    (network,) = choose(candidates, [Goal(coefficient=0.0, distribution=0)], scores).networks
+def test_a_coefficient_says_what_size_is_worth_and_the_prior_what_lies_beyond_it():
+    """Both figures rise with the size; less that, the first is best by both and its objective is second."""
+    goal = Goal(coefficient=1.0, distribution=0)
+    candidates = [candidate((place,), size) for place, size in enumerate([10_000, 20_000, 30_000])]
+    scores: dict[tuple[int, ...], Score] = {(n,): Score(loss, 0.8) for n, loss in enumerate([0.42, 0.30, 0.30])}
+    (network,) = choose(candidates, [goal], scores).networks
+    assert network.candidate.architecture == (1,)  # 0.52, 0.50, 0.60
+    ranking = Ranking(prior={"depth": prior(12, 20, 31), "naswot": prior(102, 201, 301)})
+    (network,) = choose(candidates, [goal], scores, ranking).networks
     assert network.candidate.architecture == (0,)

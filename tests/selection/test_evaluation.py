@@ -5,6 +5,7 @@ from torch.nn import functional
 
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot import Round
+from multinas_ray.selection import make_parts
 from multinas_ray.selection.evaluation import CandidateEvaluator, CandidateJob
 from multinas_ray.selection.scores import NUM_PARTS
 from multinas_ray.supernets import SUPERNET_FILE, build_subnet, load_supernet, write_supernet
@@ -117,3 +118,12 @@ def test_an_architecture_alone_decides_its_result(evaluator):
     other = evaluator.evaluate((1, 0, 0, 0, 0, 0))
     assert other != first
     assert evaluator.evaluate(ARCHITECTURE) == first
+
+
+def test_the_prior_is_that_of_its_parts(evaluator):
+    rows = [ARCHITECTURE, (1, 0, 0, 0, 0, 0)]
+    depths, figures = evaluator.prior(["depth", "naswot"], rows)
+    space = evaluator._supernet.network_space
+    for found, part in zip((depths, figures), make_parts(["depth", "naswot"], space), strict=True):
+        assert found == part(np.array(rows)).tolist()
+    assert evaluator.prior(["naswot"], rows) == [figures]

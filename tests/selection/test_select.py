@@ -31,6 +31,7 @@ class Actors:
     jobs: ClassVar[list[CandidateJob]]
     evaluated: ClassVar[list[list[tuple[int, ...]]]]
     finished: ClassVar[list[list[tuple[tuple[int, ...], list[str]]]]]
+    priors: ClassVar[list[list[str]]]
     cost: ClassVar[AdditiveCost]
 
     def __init__(self, job, cpus_per_worker):
@@ -47,6 +48,12 @@ class Actors:
         self.evaluated.append(list(architectures))
         return iter([Score(1.0 - 0.3 * float(self.cost([row])[0]) / self.cost.maximum, 0.5) for row in architectures])
 
+    def prior(self, names, architectures):
+        self.priors.append(list(names))
+        for start in range(0, len(architectures), 5):
+            part = architectures[start : start + 5]
+            yield [[float(self.cost([row])[0]) for row in part] for _ in names]
+
     def finish(self, work):
         self.finished.append([(architecture, list(folders)) for architecture, folders in work])
         return iter([0.25] * len(work))
@@ -59,6 +66,7 @@ def replace_ray(monkeypatch):
         jobs: ClassVar = []
         evaluated: ClassVar = []
         finished: ClassVar = []
+        priors: ClassVar = []
 
     monkeypatch.setattr(select_module, "EvaluatorGroup", Fresh)
     monkeypatch.setattr(select_module, "ray_session", contextlib.nullcontext)
@@ -297,6 +305,22 @@ def test_wrong_budgets_are_told_before_anything_is_evaluated(finished, actors):
     assert actors.evaluated == []
 
 
+def test_the_prior_of_the_settings_is_asked_for_and_counts(finished, actors):
+    """The made-up prior rises with the size, and so the largest within the limit wins whatever the losses."""
+    limits = {"params": 0.6 * finished.cost.maximum}
+    arguments = {"run_path": finished.run_path, "console": quiet(), "label": "cut"}
+    config = SelectConfig(limits=limits, prior=("depth", "naswot"), prior_weight=100.0)
+    family = select_networks(config=config, **arguments)
+    rows = family.candidates
+    assert rows[rows["chosen"]]["params"].tolist() == [rows["params"].max()]
+    assert rows["combined_rank"].notna().all()
+    assert select_networks(config=SelectConfig(limits=limits), **arguments).candidates["combined_rank"].notna().all()
+    assert main(["select", finished.run_path, "--prior"]) == 0
+    assert actors.priors == [["depth", "naswot"], ["early_depth", "naswot"]]
+    with pytest.raises(ConfigError, match="no part of a prior is registered by the name 'zen'"):
+        select_networks(config=SelectConfig(prior=["zen"]), **arguments)
+
+
 def test_the_threads_of_each_worker_reach_it_and_less_than_one_is_told(finished, actors, capsys):
     argv = ["select", finished.run_path, "--threads-per-worker"]
     assert main([*argv, "0"]) == 2
@@ -313,6 +337,7 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
         "multinas_ray.selection.select_networks", lambda *path, **more: seen.update(path=path, **more) or family
     )
     argv = ["select", "RUN", "--max", "params=2e6,4e6", "--max", "flops=3e8", "--label", "x", "--candidates", "4"]
+    argv += ["--slice-share", "0.2", "--prior", "depth", "--prior-weight", "0.5"]
     argv += ["--num-workers", "2", "--threads-per-worker", "3", "--use-gpu"]
     argv += ["--overwrite", "--data", "D", "--import", "M"]
     assert main(argv) == 0
@@ -323,6 +348,9 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
             SelectConfig(
                 limits={"params": [2e6, 4e6], "flops": 3e8},
                 candidates_per_network=4,
+                slice_share=0.2,
+                prior=["depth"],
+                prior_weight=0.5,
                 num_workers=2,
                 threads_per_worker=3,
                 use_gpu=True,

@@ -14,6 +14,7 @@ from multinas_ray.spaces import (
     mbconv,
     nas_bench_macro_space,
     skip,
+    skips,
 )
 
 
@@ -84,3 +85,20 @@ def test_a_space_without_identities_has_nothing_to_move():
     equivalence = Equivalence.of(space)
     assert equivalence.runs == ()
     assert equivalence.num_networks == 4
+
+
+def test_skips_are_identities_and_linear_1x1_convolutions_in_their_place():
+    space = nas_bench_macro_space(width_multiplier=0.5, image_size=16)
+    assert skips(space).tolist() == [[True, False, False]] * 8
+    mobile = skips(cifar10_mobile_space())
+    assert [mobile[d, c] for d, c in enumerate(mobile.argmax(axis=1))].count(True) > 5
+    assert not mobile[0].any()
+    blocks = (
+        Block("conv", (ConvLayer(4, 4, 1),)),  # has an activation
+        Block("large", (ConvLayer(4, 4, 3, activation=None),)),
+        Block("linear", (ConvLayer(4, 4, 1, activation=None),)),
+        Block("two", (ConvLayer(4, 4, 1, activation=None), ConvLayer(4, 4, 1, activation=None))),
+    )
+    stem = Block("stem", (ConvLayer(3, 4),))
+    own = NetworkSpace("own", (3, 8, 8), stem, (Position("p", blocks), Position("q", blocks[:2])), Head(4, 2))
+    assert skips(own).tolist() == [[False, False, True, False], [False] * 4]

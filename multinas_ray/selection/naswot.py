@@ -1,0 +1,96 @@
+"""NASWOT: how differently an untrained network switches its activations on for different images.
+
+Mellor et al., Neural Architecture Search without Training, ICML 2021. Each image has a code, one bit for each unit of
+each activation: whether its input is positive. The kernel of two images is the number of bits in which their codes
+agree, and the figure of a network is the logarithm of the determinant of the kernel of some images. The paper's code
+looks at ReLU alone; here any activation that rises from the negative to the positive half counts by the sign of its
+input. No library that is kept up offers it.
+
+Notation: N architectures, D positions, B images, U units of an activation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from multinas_ray.selection.prior import PriorPart, register_prior
+from multinas_ray.spaces import FloatArray, IntArray, NetworkSpace
+from multinas_ray.supernets import Supernet
+
+NUM_IMAGES = 32
+"""Images of noise, as standard normal as normalised images are on average. [ours]"""
+SEED = 0
+ACTIVATIONS = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.ELU,
+    nn.SELU,
+    nn.CELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+    nn.Softplus,
+)
+"""Modules whose inputs give the codes. An activation that is a mere function in a module's `forward` is not seen."""
+
+
+@register_prior
+class Naswot(PriorPart):
+    """The logarithm of the determinant of the kernel of activation codes, of an untrained network.
+
+    The networks are paths through one untrained supernet, so that equal blocks have equal weights in all of them. The
+    kernel of a path is the sum of the kernels of its blocks, and paths that begin alike share what they begin with: the
+    figures of all networks take one walk through them in lexicographic order. A network without any activation module
+    has -inf. [ours]
+    """
+
+    name = "naswot"
+
+    def __init__(self, space: NetworkSpace, device: str = "cpu") -> None:
+        super().__init__(space, device)
+        self._supernet = Supernet(space, norm_batch_size=NUM_IMAGES, seed=SEED).to(device)
+        generator = torch.Generator().manual_seed(SEED)
+        self._images = torch.randn((NUM_IMAGES, *space.input_shape), generator=generator).to(device)
+        self._kernel: Tensor = self._no_kernel()
+        for module in self._supernet.modules():
+            if isinstance(module, ACTIVATIONS):
+                module.register_forward_pre_hook(self._add_codes)
+
+    @torch.no_grad()
+    def __call__(self, architectures_ND: IntArray) -> FloatArray:
+        """(N,) logarithms of determinants."""
+        kernels = torch.empty((len(architectures_ND), NUM_IMAGES, NUM_IMAGES), dtype=torch.float64)
+        states = [self._apply(self._supernet.stem, self._images, self._no_kernel())]
+        before: list[int] = []
+        for n in np.lexsort(architectures_ND.T[::-1]).tolist():
+            row: list[int] = architectures_ND[n].tolist()
+            common = next(
+                (d for d, pair in enumerate(zip(row, before, strict=False)) if pair[0] != pair[1]), len(before)
+            )
+            del states[common + 1 :]
+            for d in range(common, len(row)):
+                states.append(self._apply(self._supernet.block(d, row[d]), *states[-1]))
+            kernels[n] = self._apply(self._supernet.head, *states[-1])[1]
+            before = row
+        signs_N, logarithms_N = np.linalg.slogdet(kernels.numpy())
+        figures_N: FloatArray = np.where(signs_N > 0, logarithms_N, -np.inf)
+        return figures_N
+
+    def _apply(self, module: nn.Module, features: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
+        """The output of a module, and the kernel up to there."""
+        self._kernel = kernel
+        return module(features), self._kernel
+
+    def _no_kernel(self) -> Tensor:
+        return torch.zeros((NUM_IMAGES, NUM_IMAGES), dtype=torch.float64, device=self.device)
+
+    def _add_codes(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Add the number of units in which the codes of each two images agree."""
+        signs_BU = torch.where(inputs[0].flatten(1) > 0, 1.0, -1.0)
+        num_units = signs_BU.shape[1]
+        self._kernel = self._kernel + (signs_BU @ signs_BU.T).double().add_(num_units).mul_(0.5)
