@@ -274,8 +274,8 @@ def test_a_snapshot_ahead_of_the_record_is_refused(make_config):
     with pytest.raises(StateError) as caught:
         RecordedSearch(config, 1)
     assert str(caught.value) == (
-        f"{config.run_path}/evaluations holds 0 results, too few for the recorded update 12: evaluations are missing; "
-        "restore a copy of them, or delete state.json and the folder distributions to go on from what is there"
+        f"{config.run_path}/evaluations has 0 results, too few for the recorded update 12: evaluations are missing; "
+        "restore a copy of them, or delete state.json and the folder distributions to resume from those that are there"
     )
 
 

@@ -66,7 +66,7 @@ def test_there_may_be_no_best_subset():
 
 
 def test_arrays_of_different_lengths_are_refused():
-    with pytest.raises(ConfigError, match=r"must be \(n,\) alike, not \(2,\) and \(3,\)"):
+    with pytest.raises(ConfigError, match=r"must have the same shape \(n,\), got \(2,\) and \(3,\)"):
         nondominated(np.zeros(2), np.zeros(3))
 
 

@@ -255,7 +255,7 @@ def test_a_running_search_is_told_as_far_as_it_came(make_run, tmp_path):
         recorder.step(number)
     recorder.record.flush()
     page = checked(render_report(str(tmp_path / "run")))
-    assert "The search has not ended: 48 of 320 planned evaluations are recorded" in page.text
+    assert "The search has not ended: 48 evaluations of 320 planned are recorded" in page.text
     assert "The networks are not chosen yet." in page.section("networks")
     assert len(page.all("svg")) == 4
     assert "k=3" in page.section("convergence")

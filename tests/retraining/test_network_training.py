@@ -239,7 +239,7 @@ def test_a_diverged_training_is_told(make_training):
 
 
 def test_a_batch_larger_than_the_set_is_told(make_training):
-    with pytest.raises(DataError, match="the set has 128"):
+    with pytest.raises(DataError, match="at most the number of images, 128"):
         make_training(batch_size=256)
 
 
