@@ -1,4 +1,4 @@
-"""Where things lie and how they are written: URIs, atomic files, Parquet tables, journals, plain data.
+"""Reading and writing files: URIs, atomic files, Parquet tables, journals, plain data.
 
 No other package renames, syncs or opens an object store.
 """

@@ -1,4 +1,4 @@
-"""Files on local disks and in object stores: read, deleted, and written whole or not at all."""
+"""Files on local disks and in object stores: reading, deleting, and writing them completely or not at all."""
 
 import contextlib
 import errno
@@ -45,7 +45,7 @@ def write_atomic(path: AnyPath, data: bytes | pa.Buffer, *, overwrite: bool = Tr
 
     Raises:
         FileTakenError: `overwrite` is False and the file exists. (On object stores this is looked up before
-            the upload, so it does not guard against a writer in the same instant.)
+            the upload, so it does not guard against a writer at the same moment.)
         StorageError: The file system refused, or the path names something that is not a regular file. What was there
             is unchanged, and no temporary file is left.
         ConfigError: The path or URI is not well formed. All functions of this package raise this error.
@@ -87,10 +87,10 @@ def open_atomic(path: AnyPath) -> Iterator[BinaryIO]:
 
 
 def exists(path: AnyPath) -> bool:
-    """Tell whether a file or folder is there.
+    """Return whether a file or folder exists.
 
     Raises:
-        StorageError: The file system cannot tell.
+        StorageError: The file system refused.
     """
     place = resolve(path)
     with translated_errors(place, "read"):
@@ -140,7 +140,7 @@ def sync_folder(folder: Path) -> None:
 
 
 class _NamedFile(io.FileIO):
-    """A file whose write errors are errors of this package and name a place of the caller's."""
+    """A file whose write errors are errors of this package and name the place that the caller gave."""
 
     def __init__(self, place: Location, file: Path | int) -> None:
         super().__init__(file, "xb" if isinstance(file, Path) else "wb")

@@ -1,4 +1,4 @@
-"""Folders on local disks and in object stores: made, listed, replaced whole, deleted."""
+"""Folders on local disks and in object stores: creating, listing, replacing and deleting them."""
 
 import contextlib
 import os

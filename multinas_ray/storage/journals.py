@@ -1,10 +1,10 @@
-"""Rows that are durable at once and cheaply, and are gathered into Parquet later.
+"""Journals: rows are made durable at once and cheaply, and are gathered into Parquet later.
 
-A Parquet file is written whole, which takes milliseconds. So new rows first go to a journal: a file of lines in the
-folder `_journal` beside the Parquet parts, named by the number of rows written before it. Each line holds the rows of
-one call and a checksum of itself, so they are there together or not at all. When enough rows have come, they are
-written as Parquet and the journal is deleted. Whatever a crash leaves behind, each row counts once: if a journal starts
-at row s and the parts hold n rows, the first n - s rows of the journal are in the parts already.
+A Parquet file is always written as a whole, which takes milliseconds. So new rows first go to a journal: a file of
+lines in the folder `_journal` beside the Parquet parts, named by the number of rows written before it. Each line holds
+the rows of one call and a checksum of itself, so they are there together or not at all. When enough rows have come,
+they are written as Parquet and the journal is deleted. Whatever a crash leaves behind, each row counts once: if a
+journal starts at row s and the parts hold n rows, the first n - s rows of the journal are in the parts already.
 """
 
 import json
@@ -86,8 +86,8 @@ class JournaledWriter:
 
         Args:
             rows: All columns of the table.
-            sync: Whether a crash of the whole machine may not lose them either. Else they are safe from that with the
-                next ones that are, or at the next flush; a sync costs more than all the rest.
+            sync: Whether the rows must survive a crash of the whole machine too. Otherwise they survive it only after
+                the next synced rows or the next flush. A sync takes longer than everything else.
 
         Raises:
             StateError: Another writer is at work in the folder.
@@ -137,7 +137,7 @@ class JournaledWriter:
 
 
 class _JournalFile:
-    """A file that lines are appended to, each there on return as a whole or not at all.
+    """A file to which lines are appended, each completely or not at all.
 
     Raises:
         StateError: The file exists: another writer is at work.
@@ -279,7 +279,7 @@ def _read_journal(file: Location) -> _Content:
         if content is None or (number > 1 and not _is_rows(content)):
             remedy = "restore a copy"
             if 1 < number == len(lines):
-                remedy = f"{remedy}, or delete this line, its last, to go on without its rows"
+                remedy = f"{remedy}, or delete this line, its last, to continue without its rows"
             raise StateError(f"{file} is damaged in line {number}: {remedy}")
         contents.append(content)
     header, *rows = contents

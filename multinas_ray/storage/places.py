@@ -1,4 +1,4 @@
-"""Where files lie: local paths and URIs of object stores. An object store is opened when it is first used."""
+"""Places of files: local paths and URIs of object stores. An object store is opened when it is first used."""
 
 import os
 import re
@@ -20,7 +20,7 @@ _OBJECT_STORES = ("s3", "gs", "gcs", "abfs", "abfss")
 _URI = re.compile(rf"([^/]*):/|({'|'.join((*_OBJECT_STORES, 'file'))}):")
 """The beginning of a URI, well formed or not. A local path whose first folder ends in a colon needs ./ before it."""
 _CREDENTIALS = re.compile(r"s3://[^/?]*:[^?]*@|\w+://[^/?@]*:[^/?@]*@")
-"""How a URI that holds a key and its secret begins; secrets of S3 may hold a slash."""
+"""The beginning of a URI with a key and its secret; secrets of S3 may have a slash."""
 _SAFE_IN_URI = "/!$&'()*+,;=:@~"
 _GCS_RETRY_SECONDS = 60
 """How long requests to Google's store are repeated [ours]; its client's own limit is 15 minutes."""
@@ -28,12 +28,12 @@ _GCS_RETRY_SECONDS = 60
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """A bucket and how it is reached."""
+    """A bucket, with the options of the connection to it."""
 
     root: str
     """Scheme and bucket, such as `s3://bucket`."""
     query: str = ""
-    """How it is reached, such as `?region=eu-north-1`; empty for the defaults."""
+    """Options of the connection, such as `?region=eu-north-1`; empty for the defaults."""
 
     def open(self) -> tuple[pafs.FileSystem, str]:
         """The file system of pyarrow, and the bucket's path on it; opened once in a process.
@@ -69,7 +69,7 @@ class Location(os.PathLike[str]):
 
     @property
     def parent(self) -> "Location":
-        """The folder that it lies in."""
+        """The folder of the file or folder."""
         return Location(str(Path(self.path).parent) if self.is_local else self.path.rpartition("/")[0], self.store)
 
     def join(self, *names: str) -> "Location":
@@ -78,7 +78,7 @@ class Location(os.PathLike[str]):
         return Location("/".join([*below, *names]), self.store)
 
     def open(self) -> tuple[pafs.FileSystem, str]:
-        """The file system of pyarrow that it lies on, and the path on it; raises as `ObjectStore.open`."""
+        """The pyarrow file system of the place, and the path on it; raises as `ObjectStore.open`."""
         if self.store is None:
             return pafs.LocalFileSystem(), self.path
         file_system, bucket = self.store.open()

@@ -1,6 +1,6 @@
-"""Nested plain data with numpy arrays as JSON text, bit for bit, and back. No pickle, no code in the data.
+"""Writing nested plain data with numpy arrays as JSON text and reading it back, bit for bit. Without pickle.
 
-JSON's own values stand for themselves. What JSON cannot say is an object with one reserved key:
+JSON's own values are written unchanged. Values that JSON does not have become an object with one reserved key:
 `{"__array__": "float64", "shape": [2, 3], "data": "<base64, little endian, C order>"}` and
 `{"__float__": "<16 hex digits>"}` for a NaN or an infinity.
 """
@@ -144,7 +144,7 @@ def _array_to_json(array: Array, place: str) -> dict[str, Any]:
 def _from_pairs(pairs: list[tuple[str, Any]]) -> Any:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise StateError("a key is there twice")
+        raise StateError("a key occurs twice")
     if "__array__" in value:
         return _array_from_json(value)
     if "__float__" in value:

@@ -1,4 +1,4 @@
-"""Tables that grow while a search runs and survive its death at any moment."""
+"""Tables that grow while a search runs and survive when it is killed at any moment."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ class TableWriter:
 
     One part is open. Each append rewrites it whole and atomically, and seals it once it holds `rows_per_part` rows. So
     an append writes at most one part, it is on disk as a whole or not at all, and no row is ever in two parts. A new
-    writer leaves the parts that it finds and goes on with the next one.
+    writer leaves the parts that it finds and continues with the next one.
 
     While a writer is at work, read the open part with `read_parquet`: a reader that opens a file twice, as pandas does,
     may meet two versions of it. Sealed parts never change.

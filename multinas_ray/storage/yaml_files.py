@@ -1,4 +1,4 @@
-"""YAML files of settings, for people and back: YAML 1.2's values, one line for an error.
+"""Writing and reading settings as YAML files, with YAML 1.2's values and errors of one line.
 
 PyYAML reads YAML 1.1, where `1e-4` is text, `no` is False and `4:8` is 248. Here numbers are what Python and JSON call
 numbers, and only true and false are truth values.
@@ -25,7 +25,7 @@ _VALUES = (
     ("tag:yaml.org,2002:int", _INT, [*"-+0123456789"]),
     ("tag:yaml.org,2002:float", _FLOAT, [*"-+.0123456789"]),
 )
-"""What plain scalars mean, with their first characters: the core schema of YAML 1.2."""
+"""The meaning of plain scalars, with their first characters, by the core schema of YAML 1.2."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -33,7 +33,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Puts in quotation marks what either version of YAML would not read as text."""
+    """Quotes text that either version of YAML would not read as text."""
 
 
 for _tag, _pattern, _first in _VALUES:
@@ -54,7 +54,7 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any
         if not isinstance(key, str):
             raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is not text", key_node.start_mark)
         if key in mapping:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key} is there twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key} occurs twice", key_node.start_mark)
         mapping[key] = loader.construct_object(value_node, deep=True)
     return mapping
 
@@ -91,7 +91,7 @@ def read_yaml(path: AnyPath) -> dict[str, Any]:
 
 
 def write_yaml(path: AnyPath, values: Mapping[str, Any], *, comment: str = "") -> None:
-    """Write a YAML file, durable on return, that `read_yaml` gives back as it was.
+    """Write a YAML file, durable on return, from which `read_yaml` returns the same values.
 
     Args:
         path: the file, local or a URI; its folder exists.
@@ -103,7 +103,7 @@ def write_yaml(path: AnyPath, values: Mapping[str, Any], *, comment: str = "") -
 
 
 def yaml_text(values: Mapping[str, Any]) -> str:
-    """Plain data as YAML: settings one a line, what is deeper in brackets."""
+    """Plain data as YAML, with one setting per line and deeper levels in brackets."""
     return "".join(_entry(name, value) for name, value in values.items())
 
 

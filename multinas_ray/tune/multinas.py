@@ -317,7 +317,7 @@ class MultiNASSearch(Searcher):
         if self._search is not None or (self._has_record() and not self._goes_on):
             raise ConfigError(
                 f"{self._record_path} is the record of an earlier search, and a MultiNASSearch serves one; make a new "
-                "one with a record_path of its own, or go on with Tuner.restore"
+                "one with a record_path of its own, or resume it by Tuner.restore"
             )
 
     def _opened(self) -> TrialSearch:

@@ -138,7 +138,7 @@ def test_the_example_of_the_format_is_read():
         ("[NaN]", "NaN is not JSON"),
         ("[-Infinity]", "-Infinity is not JSON"),
         ("[" * 200_000, "it is not JSON"),
-        ('{"a": 1, "a": 2}', "a key is there twice"),
+        ('{"a": 1, "a": 2}', "a key occurs twice"),
         ('{"__reduce__": "os.system"}', "unknown marker '__reduce__'"),
         (b"\xff\xfe\x00", "it is not JSON"),
         ('{"__float__": "nan"}', "damaged float"),

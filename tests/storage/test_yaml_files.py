@@ -85,8 +85,8 @@ def test_an_empty_file_changes_nothing(tmp_path):
     ("text", "told"),
     [
         ("a: [1, 2\nb: 3", "in line 2, column 2"),
-        ("a: 1\na: 2", "the key a is there twice in line 2, column 1"),
-        ("a: {b: 1, b: 2}", "the key b is there twice"),
+        ("a: 1\na: 2", "the key a occurs twice in line 2, column 1"),
+        ("a: {b: 1, b: 2}", "the key b occurs twice"),
         ("1: 2", "the key 1 is not text"),
         ("- a\n- b", "must hold settings as `name: value`, one a line; it holds list"),
         ("text", "it holds str"),
