@@ -81,9 +81,9 @@ def _supernet_of(content: bytes, file: Location, space: NetworkSpace, norm_batch
         raise StateError(f"{file} cannot be read ({first_line(error)}): restore a copy") from error
     if version != SUPERNET_VERSION:
         raise StateError(
-            f"{file} has version {version}, this package reads version {SUPERNET_VERSION}: "
+            f"{file} is of version {version}, this package reads {SUPERNET_VERSION}: "
             "use the version of multinas-ray that wrote it"
         )
     if fingerprint != space.fingerprint:
-        raise StateError(f"{file} has the weights of another space than {space.name!r}: restore the run's own file")
+        raise StateError(f"{file} holds the weights of another space than {space.name!r}: restore the run's own file")
     return supernet
