@@ -14,7 +14,17 @@ from experiments.compare.scoring import BatchLosses, open_evaluator
 from experiments.compare.settings import CANDIDATES, Budget, Settings, config_of, spent_by
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import load_run
-from multinas_ray.selection import SLICE_SHARE, Candidate, Goal, SearchOutcome, candidates_for, choose, goals_of_run
+from multinas_ray.selection import (
+    SLICE_SHARE,
+    Candidate,
+    Goal,
+    Ranking,
+    SearchOutcome,
+    SuccessiveHalving,
+    candidates_for,
+    choose,
+    goals_of_run,
+)
 from multinas_ray.spaces import Equivalence
 
 MATCHED_SHARE = 0.9
@@ -143,12 +153,12 @@ def _choose(
     settings: Settings,
     num_threads: int,
 ) -> pd.DataFrame:
-    """Score the candidates on all validation images and take the best within each target."""
+    """Score the candidates and take the best within each target."""
     evaluator = open_evaluator(config, settings, num_threads)
-    scores = {
-        each: evaluator.evaluate(each) for each in dict.fromkeys(candidate.architecture for candidate in candidates)
-    }
-    family = choose(candidates, goals, scores)
+    rungs = evaluator.rungs(CANDIDATES)
+    halving = SuccessiveHalving(candidates, goals, rungs, Ranking())
+    halving.run(evaluator.evaluate)
+    family = choose(halving.finalists, goals, halving.scores, rung=rungs[-1].number, left_out=halving.left_out)
     rows = [
         (goal.limits["flops"], each.candidate.architecture, each.candidate.costs["flops"], *each.score[:2])
         for goal, each in zip(family.goals, family.networks, strict=False)

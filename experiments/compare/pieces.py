@@ -146,7 +146,7 @@ def _ranking(piece: Piece, settings: Settings, out: Path, num_threads: int) -> p
     config = config_of(piece.name, piece.seed, settings, out, num_threads)
     evaluator = open_evaluator(config, settings, num_threads)
     architectures = random_architectures(config, settings.ranked)
-    scores = [evaluator.evaluate(each) for each in architectures]
+    scores = evaluator.evaluate(evaluator.rungs(1)[-1], architectures)  # all images, whole statistics
     return pd.DataFrame(
         {
             "architecture": architectures,

@@ -16,10 +16,10 @@ def add_parser(commands: Subparsers) -> None:
         help="choose the networks again, or for any budgets (--max params=2e6), without a new search",
         description="Choose networks of a finished search. The candidates are the likeliest architectures of the "
         "distributions, the best evaluated ones, draws, mutations of the best, and uniform draws from the last part of "
-        "the budget. They are evaluated with the supernet's weights on all validation images, and the one within the "
-        "budget that is ranked best by its loss and by a prior of untrained networks is chosen; a table shows every "
-        "candidate with the reason. Budgets are hard: if no candidate keeps one, the nearest is named and no network "
-        "is chosen. Without --max the run's own K networks are chosen again.",
+        "the budget. They are evaluated with the supernet's weights by successive halving, the last ones on all "
+        "validation images, and the one within the budget that is ranked best by its loss and by a prior of untrained "
+        "networks is chosen; a table shows the last ones with the reasons. Budgets are hard: if no candidate keeps "
+        "one, the nearest is named and no network is chosen. Without --max the run's own K networks are chosen again.",
         epilog="example: multinas-ray select runs/quickstart --max params=20000,40000 --max flops=5e5",
     )
 

@@ -114,8 +114,9 @@ class OneShotSearchConfig:
     """How the weights of the supernet are trained."""
 
     candidates_per_network: PositiveInt = CANDIDATES_PER_NETWORK
-    """Number of candidates for each network, which are evaluated on all validation images before one is chosen: modes
-    of the distributions, the best evaluated, draws, mutations of the best, and uniform draws from the slice."""
+    """Number of candidates for each network at the choice: modes of the distributions, the best evaluated, draws,
+    mutations of the best, and uniform draws from the slice. They are evaluated by successive halving; 10 or fewer all
+    on all validation images."""
     slice_share: Annotated[float, Gt(0), Le(1)] = SLICE_SHARE
     """The last part of each target in which candidates are sought: 0.1 asks for networks that use more than 90 % of
     it."""

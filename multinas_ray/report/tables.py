@@ -25,6 +25,7 @@ from multinas_ray.report.wording import (
     limits_text,
     number,
     percent,
+    plural,
 )
 from multinas_ray.runs import Run, architectures_schema, candidates_schema
 from multinas_ray.tune import best_configs, pareto_front
@@ -39,7 +40,10 @@ class CandidateGroup:
     """The candidates of one network."""
 
     title: str
+    number: str
+    """How many there are, and how many of them are in the table."""
     table: Table
+    """Those of the last rung of successive halving."""
     chosen: int | None
     """The row of the chosen candidate; None if none was chosen."""
 
@@ -118,7 +122,7 @@ def _parity_text(family: ReportedFamily, network: int) -> str:
 
 
 def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> list[CandidateGroup]:
-    """Every candidate of every network, and why it was chosen or not.
+    """The candidates of every network that were evaluated on all validation images, and why each was chosen or not.
 
     A candidate that differs from the chosen one in few positions is described by these positions.
     """
@@ -137,7 +141,8 @@ def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> l
     ]
     groups = []
     for network, rows in frame.groupby("network", sort=True):
-        ordered = rows.sort_values(["chosen", "within_budget", "combined_rank"], ascending=[False, False, True])
+        finalists = rows[rows["rung"] == frame["rung"].max()]
+        ordered = finalists.sort_values(["chosen", "within_budget", "combined_rank"], ascending=[False, False, True])
         chosen = rows.loc[rows["chosen"], "architecture"]
         reference = chosen.iloc[0] if len(chosen) else ()
         cells = [
@@ -156,8 +161,18 @@ def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> l
         ]
         is_met = bool(rows["chosen"].any())
         title = f"Network #{network}" if is_met else f"Goal {network}, met by no candidate"
-        groups.append(CandidateGroup(title, Table(columns, cells).known(), 0 if is_met else None))
+        groups.append(
+            CandidateGroup(title, _number_text(rows, finalists), Table(columns, cells).known(), 0 if is_met else None)
+        )
     return groups
+
+
+def _number_text(rows: pd.DataFrame, finalists: pd.DataFrame) -> str:
+    """Candidates of a network and their origins; how many of them were evaluated on all images."""
+    counts = rows["origin"].map(lambda origin: _ORIGINS.get(origin, str(origin))).value_counts()
+    origins = ", ".join(f"{count} {origin}" for origin, count in counts.items())
+    text = f"{plural(len(rows), 'candidate')} ({origins})"
+    return text if len(finalists) == len(rows) else f"{text}, of which {len(finalists)} were evaluated on all images"
 
 
 def _candidate_text(row: Mapping[Any, Any], reference: Sequence[int], positions: Sequence[Position]) -> str:

@@ -167,9 +167,11 @@ def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
 
     `network` is the number of the network for which the candidate was considered, `origin` says where the candidate
     came from (see `architectures_schema`), and `recorded_loss` is its loss during the search. `loss` and `accuracy` are
-    measured with the supernet's weights on all validation images. `objective` is loss + coefficient * complexity, or
-    the loss alone if there is a budget. `combined_rank` is the candidate's rank by objective and prior among those that
-    may be chosen, in (0, 1]; it is empty for the others. The least is chosen (see `selection.choice`).
+    measured with the supernet's weights in the last rung of successive halving that the candidate reached: `rung`,
+    from 1, in which networks are evaluated on so many validation `images`. Those of the last rung, which sees all
+    images, may be chosen. `objective` is loss + coefficient * complexity, or the loss alone if there is a budget.
+    `combined_rank` is the candidate's rank by objective and prior among those of its network that reached the rung, in
+    (0, 1]; it is empty for one that may not be chosen. In the last rung the least is chosen (see `selection.choice`).
 
     Args:
         cost_names: As for `evaluations_schema`.
@@ -187,6 +189,8 @@ def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
         _column("complexity", pa.float64()),
         pa.field("evaluation_id", pa.int64()),
         pa.field("recorded_loss", pa.float64()),
+        _column("rung", pa.int32()),
+        _column("images", pa.int64()),
         _column("loss", pa.float64()),
         _column("accuracy", pa.float64()),
         _column("objective", pa.float64()),

@@ -3,13 +3,14 @@ from .config import CANDIDATES_PER_NETWORK, PRIOR, SLICE_SHARE, SelectConfig
 from .evaluation import CandidateEvaluator, CandidateJob
 from .families import Family, family_labels, family_path, load_family
 from .goals import Goal, goals_of_run
+from .halving import Rung, SuccessiveHalving, plan_rungs
 from .opening import OpenedRun, open_run
 from .outcome import SearchOutcome
 from .pool import Candidate, candidates_for
 from .prior import PriorPart, check_prior, make_parts, prior_weight, register_prior
 from .ranking import Ranking
 from .selecting import Selection, select_networks
-from .tables import networks_table
+from .tables import networks_table, rung_counts, spent_text
 
 __all__ = [
     "CANDIDATES_PER_NETWORK",
@@ -23,9 +24,11 @@ __all__ = [
     "OpenedRun",
     "PriorPart",
     "Ranking",
+    "Rung",
     "SearchOutcome",
     "SelectConfig",
     "Selection",
+    "SuccessiveHalving",
     "candidates_for",
     "check_prior",
     "choose",
@@ -36,7 +39,10 @@ __all__ = [
     "make_parts",
     "networks_table",
     "open_run",
+    "plan_rungs",
     "prior_weight",
     "register_prior",
+    "rung_counts",
     "select_networks",
+    "spent_text",
 ]

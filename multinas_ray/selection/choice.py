@@ -29,11 +29,17 @@ class Choice:
     objective: float
     """Loss + coefficient * complexity, or the loss alone if the goal is a budget."""
     combined_rank: float | None = None
-    """Its combined rank among those that may be chosen, in (0, 1]; None if it may not."""
+    """Its combined rank, in (0, 1], among those of its goal that reached the rung; None if it may not be chosen."""
+    rung: int = 1
+    """The last rung that it reached, from 1."""
     network: int = -1
     """Number of the network that the candidate was considered for."""
     is_chosen: bool = False
     reason: str = ""
+
+    def left_out(self, combined_rank: float | None, reason: str) -> "Choice":
+        """The same, not chosen."""
+        return dataclasses.replace(self, combined_rank=combined_rank, reason=reason)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +61,9 @@ def choose(
     goals: Sequence[Goal],
     scores: Mapping[Architecture, Score],
     ranking: Ranking | None = None,
+    *,
+    rung: int = 1,
+    left_out: Sequence[Choice] = (),
 ) -> ChosenFamily:
     """Choose a network for each goal, among its own candidates.
 
@@ -63,22 +72,25 @@ def choose(
     candidate that exceeds a limit, or whose loss is not finite, is never chosen and does not count in the ranks.
 
     Args:
-        candidates: see `candidates_for`.
+        candidates: see `candidates_for`; those of them that reached the last rung, see `SuccessiveHalving`.
         goals: what the networks are wanted for.
         scores: of every candidate's architecture, on all validation images.
         ranking: how loss and prior are combined; None: by loss alone.
+        rung: number of the last rung.
+        left_out: the candidates that did not reach it.
     """
     groups = []
     for place, goal in enumerate(goals):
-        own = [_scored(each, goal, scores) for each in candidates if each.goal == place]
-        groups.append(_decided(own, goal, ranking or Ranking()))
+        own = [choice_of(each, goal, scores[each.architecture], rung) for each in candidates if each.goal == place]
+        others = [each for each in left_out if each.candidate.goal == place]
+        groups.append([*_decided(own, goal, ranking or Ranking()), *others])
     return _from_small_to_large(groups, goals)
 
 
-def _scored(candidate: Candidate, goal: Goal, scores: Mapping[Architecture, Score]) -> Choice:
-    score = scores[candidate.architecture]
+def choice_of(candidate: Candidate, goal: Goal, score: Score, rung: int) -> Choice:
+    """A candidate with its score in a rung, before the decision."""
     objective = score.loss + (goal.coefficient or 0.0) * candidate.complexity
-    return Choice(candidate=candidate, score=score, objective=objective)
+    return Choice(candidate=candidate, score=score, objective=objective, rung=rung)
 
 
 def _decided(group: Sequence[Choice], goal: Goal, ranking: Ranking) -> list[Choice]:
@@ -200,9 +212,11 @@ def _from_small_to_large(groups: list[list[Choice]], goals: Sequence[Goal]) -> C
 
 
 def _unmet(group: list[Choice], goal: Goal) -> str:
-    wanted = f"no candidate is within {goal.limits_text}" if goal.limits else "no candidate has a finite loss"
+    if not goal.limits or any(each.candidate.within_budget for each in group):
+        return f"no candidate{f' within {goal.limits_text}' if goal.limits else ''} has a finite loss"
+    wanted = f"no candidate is within {goal.limits_text}"
     finite = [each for each in group if math.isfinite(each.score.loss)]
-    if not finite or not goal.limits:
+    if not finite:
         return wanted
     nearest = min(finite, key=lambda each: (goal.excess(each.candidate.costs), each.score.loss))
     figures = ", ".join(f"{name} {format_count(nearest.candidate.costs[name])}" for name in goal.limits)

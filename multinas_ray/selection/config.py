@@ -10,7 +10,7 @@ from annotated_types import Gt, Le
 
 from multinas_ray.settings import Flag, NonNegativeFloat, PositiveFloat, PositiveInt, checked
 
-CANDIDATES_PER_NETWORK = 10
+CANDIDATES_PER_NETWORK = 300
 """The default. [ours]"""
 SLICE_SHARE = 0.1
 """The default: networks that use more than 90 % of a budget. [ours]"""
@@ -37,7 +37,7 @@ class SelectConfig:
     that the search had."""
     candidates_per_network: Annotated[PositiveInt, Flag("candidates")] = CANDIDATES_PER_NETWORK
     """Candidates for each network: modes of the distributions, the best evaluated, draws, mutations of the best, and
-    uniform draws from the slice."""
+    uniform draws from the slice. They are evaluated by successive halving; 10 or fewer all on all validation images."""
     slice_share: Annotated[float, Gt(0), Le(1)] = SLICE_SHARE
     """The last part of each budget in which candidates are sought: 0.1 asks for networks that use more than 90 % of it.
     Modes and the best evaluated may lie below."""

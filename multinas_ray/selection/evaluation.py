@@ -1,8 +1,8 @@
 """The evaluation of candidates with the supernet's weights, by Ray actors.
 
-The search compares subnets on one batch and normalises by the statistics of that batch. Here each candidate is a
-network of its own: it has its own batch-normalisation statistics and is evaluated on every validation image. The test
-images are used for chosen networks only.
+The search compares subnets on one batch and normalises by the statistics of that batch. So does the first rung of
+successive halving. In the others each candidate is a network of its own: it has its own batch-normalisation statistics
+and, in the last rung, is evaluated on every validation image. The test images are used for chosen networks only.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from torch import nn
 from multinas_ray.data import Batches, load_splits, open_stream
 from multinas_ray.errors import RunError
 from multinas_ray.runs import WEIGHTS_FILE
+from multinas_ray.selection.halving import FEW_BATCHES, Rung, plan_rungs
 from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.prior import PriorPart, make_parts
 from multinas_ray.selection.scores import Score, part_means
 from multinas_ray.storage import make_folder, resolve, write_atomic
-from multinas_ray.supernets import extract_subnet, image_scores, load_supernet, recalibrate_batch_norm
+from multinas_ray.supernets import evaluate, extract_subnet, image_scores, load_supernet, recalibrate_batch_norm
 
 if TYPE_CHECKING:
     from multinas_ray.data import DataConfig
@@ -38,8 +39,8 @@ RECALIBRATION_IMAGES = 20_000
 MAX_RETRIES = 3
 """How often an actor whose process dies is started again and its evaluation repeated."""
 
-PRIOR_PART = 64
-"""Architectures that an actor gives their prior at a time; neighbours share the computation of equal beginnings."""
+SHARED_PART = 32
+"""Architectures that an actor computes together; neighbours share the computation of equal beginnings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +72,50 @@ class CandidateEvaluator:
         if not job.use_gpu:
             torch.set_num_threads(job.num_threads or max(1, (os.cpu_count() or 1) // job.num_workers))
         self._device, self._splits = device, load_splits(job.data)
-        self._batch_size, self._seed = job.training.batch_size, job.seed
-        self._recalibration_batches = max(1, job.recalibration_images // self._batch_size)
+        self._seed = job.seed
         supernet = load_supernet(job.run_path, job.space, job.training.norm_batch_size)
         self._supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._training, self._validation = self._stream("train"), self._stream("validation")
+        self._training = self._stream("train", job.training.batch_size)
+        self._validation = self._stream("validation", job.training.batch_size)
+        wanted = max(1, job.recalibration_images // self._training.batch_size)
+        self._recalibration_batches = min(self._training.batches_per_epoch, wanted)
+        norm_batch_size, num_images = job.training.norm_batch_size, len(self._splits.validation)
+        most = num_images // norm_batch_size * norm_batch_size
+        self._validation_batch = min(job.training.validation_batch_size, most)
+        self._comparing = self._stream("validation", self._validation_batch or num_images)
         self._parts: dict[str, PriorPart] = {}
 
-    def evaluate(self, architecture: Architecture) -> Score:
-        """Return the score of an architecture on all validation images."""
-        losses_N, hits_N = image_scores(self._subnet(architecture), self._validation.all_batches())
-        return Score(float(losses_N.mean()), float(hits_N.mean()), part_means(losses_N))
+    def rungs(self, candidates: int) -> list[Rung]:
+        """Plan the rungs of successive halving for so many candidates of a goal, see `plan_rungs`."""
+        return plan_rungs(
+            candidates,
+            images=len(self._splits.validation),
+            batch_images=self._validation_batch,
+            recalibration_images=self._recalibration_batches * self._training.batch_size,
+            few_recalibration_images=FEW_BATCHES * self._training.batch_size,
+        )
+
+    def evaluate(self, rung: Rung, architectures: Sequence[Architecture]) -> list[Score]:
+        """Return the score of each architecture on the images of a rung, which are the same for all."""
+        if rung.recalibration_images == 0:
+            return self._evaluate_on_batch(architectures)
+        return [self._evaluate_alone(rung, architecture) for architecture in architectures]
+
+    def _evaluate_on_batch(self, architectures: Sequence[Architecture]) -> list[Score]:
+        """Evaluate subnets as a search does: together, on one batch, with its statistics."""
+        images, labels = self._comparing.batch(0)
+        losses_N, accuracies_N = evaluate(self._supernet, images, labels, np.array(architectures, dtype=np.int64))
+        pairs = zip(losses_N.tolist(), accuracies_N.tolist(), strict=True)
+        return [Score(loss, accuracy, images=len(labels)) for loss, accuracy in pairs]
+
+    def _evaluate_alone(self, rung: Rung, architecture: Architecture) -> Score:
+        """Evaluate a network with normalisation statistics of its own."""
+        batches = self._validation.all_batches()
+        if rung.images < len(self._splits.validation):
+            steps = range(max(1, rung.images // self._comparing.batch_size))
+            batches = (self._comparing.batch(step) for step in steps)
+        losses_N, hits_N = image_scores(self._subnet(architecture, rung.recalibration_images), batches)
+        return Score(float(losses_N.mean()), float(hits_N.mean()), part_means(losses_N), len(losses_N))
 
     def prior(self, names: Sequence[str], architectures: Sequence[Architecture]) -> list[list[float]]:
         """Return what each part of a prior gives each architecture, (P, N)."""
@@ -93,29 +127,29 @@ class CandidateEvaluator:
 
     def finish(self, architecture: Architecture, folders: Sequence[str]) -> float:
         """Save the weights of a chosen network into folders, and return its accuracy on all test images."""
-        subnet = self._subnet(architecture)
+        subnet = self._subnet(architecture, self._recalibration_batches * self._training.batch_size)
         buffer = io.BytesIO()
         torch.save(subnet.state_dict(), buffer)
         for folder in folders:
             make_folder(folder)
             write_atomic(resolve(folder).join(WEIGHTS_FILE), buffer.getvalue())
-        _, hits_N = image_scores(subnet, self._stream("test").all_batches())
+        _, hits_N = image_scores(subnet, self._stream("test", self._training.batch_size).all_batches())
         return float(hits_N.mean())
 
-    def _subnet(self, architecture: Architecture) -> nn.Module:
+    def _subnet(self, architecture: Architecture, recalibration_images: int) -> nn.Module:
         """The network with the supernet's weights and its own normalisation statistics."""
         subnet = extract_subnet(self._supernet, architecture)
         subnet.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        num_batches = min(self._training.batches_per_epoch, self._recalibration_batches)
+        num_batches = max(1, recalibration_images // self._training.batch_size)
         recalibrate_batch_norm(subnet, (self._training.batch(step)[0] for step in range(num_batches)))
         return subnet
 
-    def _stream(self, split: str) -> Batches:
-        """Batches of a whole split in one shuffled order, without augmentation."""
+    def _stream(self, split: str, batch_size: int) -> Batches:
+        """Batches of a split in one shuffled order, without augmentation."""
         images = getattr(self._splits, split)
         return open_stream(
             images,
-            batch_size=min(self._batch_size, len(images)),
+            batch_size=min(batch_size, len(images)),
             seed=self._seed,
             shuffle=True,
             augment=None,
@@ -151,22 +185,31 @@ class EvaluatorGroup:
         for actor in self._actors:
             ray.kill(actor)
 
-    def evaluate(self, architectures: Sequence[Architecture]) -> Iterator[Score]:
-        """Evaluate architectures; yields the score of each on all validation images, in their order.
+    def rungs(self, candidates: int) -> list[Rung]:
+        """Plan the rungs of successive halving for so many candidates of a goal.
+
+        Raises:
+            RunError: the images cannot be read; the message says why.
+        """
+        (rungs,) = self._map(lambda actor, number: actor.rungs.remote(number), [candidates])
+        return list(rungs)
+
+    def evaluate(self, rung: Rung, architectures: Sequence[Architecture]) -> Iterator[list[Score]]:
+        """Evaluate architectures in a rung, some at a time; yields the scores of each part, in their order.
 
         Raises:
             RunError: an evaluation failed; the message says why.
         """
-        return self._map(lambda actor, architecture: actor.evaluate.remote(architecture), architectures)
+        size = SHARED_PART if rung.recalibration_images == 0 else 1
+        return self._map(lambda actor, part: actor.evaluate.remote(rung, part), _parts(architectures, size))
 
     def prior(self, names: Sequence[str], architectures: Sequence[Architecture]) -> Iterator[list[list[float]]]:
-        """Give architectures their prior, PRIOR_PART of them at a time; yields (P, N) figures of each such part.
+        """Give architectures their prior, some at a time; yields the (P, N) figures of each part, in their order.
 
         Raises:
             RunError: as `evaluate`.
         """
-        work = [architectures[start : start + PRIOR_PART] for start in range(0, len(architectures), PRIOR_PART)]
-        return self._map(lambda actor, part: actor.prior.remote(names, part), work)
+        return self._map(lambda actor, part: actor.prior.remote(names, part), _parts(architectures, SHARED_PART))
 
     def finish(self, work: Sequence[tuple[Architecture, Sequence[str]]]) -> Iterator[float]:
         """Save chosen networks into their folders; yields the accuracy of each on all test images.
@@ -184,3 +227,7 @@ class EvaluatorGroup:
             raise RunError(
                 f"a candidate could not be evaluated ({lines[-1]}): remove the cause and try again"
             ) from error
+
+
+def _parts(architectures: Sequence[Architecture], size: int) -> list[Sequence[Architecture]]:
+    return [architectures[start : start + size] for start in range(0, len(architectures), size)]

@@ -90,6 +90,8 @@ class FamilyWriter:
         return {
             "network": [each.network for each in choices],
             "recorded_loss": [each.candidate.recorded_loss for each in choices],
+            "rung": [each.rung for each in choices],
+            "images": [each.score.images for each in choices],
             "loss": [each.score.loss for each in choices],
             "accuracy": [each.score.accuracy for each in choices],
             "objective": [each.objective for each in choices],

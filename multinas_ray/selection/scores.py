@@ -11,7 +11,7 @@ NUM_PARTS = 20
 
 
 class Score(NamedTuple):
-    """How good a network is on all validation images."""
+    """How good a network is on some validation images."""
 
     loss: float
     """Mean over the images; minimised."""
@@ -19,6 +19,8 @@ class Score(NamedTuple):
     """Share of the images that are classified correctly."""
     part_losses: tuple[float, ...] = ()
     """Mean loss of each part of the images, the same parts for all networks; empty if they are not known."""
+    images: int = 0
+    """Number of the images; 0 if it is not known."""
 
 
 def part_means(values: npt.ArrayLike) -> tuple[float, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -18,15 +20,17 @@ from multinas_ray.selection.evaluation import CandidateJob, EvaluatorGroup
 from multinas_ray.selection.families import Family, family_path, load_family
 from multinas_ray.selection.family_writing import FamilyWriter
 from multinas_ray.selection.goals import Goal, check_limits, goals_of_limits, goals_of_run, label_of
+from multinas_ray.selection.halving import Rung, SuccessiveHalving
 from multinas_ray.selection.kept_scores import KeptScores
 from multinas_ray.selection.opening import OpenedRun, open_run
 from multinas_ray.selection.outcome import Architecture, SearchOutcome
 from multinas_ray.selection.pool import Candidate, candidates_for
 from multinas_ray.selection.prior import check_prior, prior_weight
 from multinas_ray.selection.ranking import Ranking
-from multinas_ray.selection.tables import candidate_tables
+from multinas_ray.selection.scores import Score
+from multinas_ray.selection.tables import candidate_tables, spent_text
 from multinas_ray.settings import checked_arguments
-from multinas_ray.spaces import Equivalence
+from multinas_ray.spaces import Equivalence, skips
 from multinas_ray.storage import resolve
 from multinas_ray.supernets import check_supernet
 
@@ -48,8 +52,8 @@ def select_networks(
     """Choose networks of a finished search again, for the search's own goals or for any budgets.
 
     No search is run. Candidates come from the distributions, the record and the last part of each budget. They are
-    evaluated with the supernet's weights on all validation images, and the one within the budget that loss and prior
-    rank best becomes the network, see `selection.choice.choose`.
+    evaluated with the supernet's weights by successive halving, the last ones on all validation images, and the one
+    within the budget that loss and prior rank best becomes the network, see `selection.choice.choose`.
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI.
@@ -128,12 +132,14 @@ class Selection:
         candidates = candidates_for(
             outcome, self.goals, self.config.candidates_per_network, self.config.slice_share, rng
         )
-        conditions = {"supernet": self.supernet, "data": dataclasses.asdict(self.opened.data)}
-        kept = KeptScores(path, conditions)
         with EvaluatorGroup(self._job(candidates), self.config.cpus_per_worker) as evaluators:
+            rungs = evaluators.rungs(max(Counter(each.goal for each in candidates).values()))
+            kept = KeptScores(path, self._conditions(rungs))
             ranking = self._ranking(evaluators, candidates)
-            self._evaluate(evaluators, candidates, kept)
-            family = choose(candidates, self.goals, kept.scores, ranking)
+            halving = SuccessiveHalving(candidates, self.goals, rungs, ranking)
+            halving.run(lambda rung, networks: self._evaluate(evaluators, rung, networks, kept))
+            finalists, scores, last = halving.finalists, halving.scores, rungs[-1].number
+            family = choose(finalists, self.goals, scores, ranking, rung=last, left_out=halving.left_out)
             earlier = read_architectures(path, recorded)
             writer = FamilyWriter(path, self.opened.run, outcome, space.name, family, earlier)
             if not self.overwrite:
@@ -142,6 +148,7 @@ class Selection:
             writer.write(self._finish(evaluators, path, family.networks))
         kept.remove()
         written = load_family(self.run_path, self.label)
+        self.console.print(spent_text(written.candidates), soft_wrap=True, highlight=False, markup=False)
         if self.explain:
             self.console.print(candidate_tables(written))
         for message in family.unmet:
@@ -173,19 +180,29 @@ class Selection:
                         known += values
                     progress.advance(task, len(part[0]))
         return Ranking(
+            skips_DC=skips(self.opened.space),
             weight=prior_weight(self.opened.weight_steps) if weight is None else weight,
             prior={name: dict(zip(networks, known, strict=True)) for name, known in zip(names, figures, strict=True)},
         )
 
-    def _evaluate(self, evaluators: EvaluatorGroup, candidates: Sequence[Candidate], kept: KeptScores) -> None:
-        """Evaluate each architecture once, except those that an interrupted selection has evaluated."""
-        missing = list(dict.fromkeys(each.architecture for each in candidates))
-        missing = [each for each in missing if each not in kept.scores]
-        text = f"evaluating {len(missing)} candidates on all validation images"
+    def _conditions(self, rungs: Sequence[Rung]) -> dict[str, Any]:
+        """What the scores of the rungs depend on."""
+        images = [[rung.number, rung.images, rung.recalibration_images] for rung in rungs]
+        return {"supernet": self.supernet, "data": dataclasses.asdict(self.opened.data), "rungs": images}
+
+    def _evaluate(
+        self, evaluators: EvaluatorGroup, rung: Rung, networks: Sequence[Architecture], kept: KeptScores
+    ) -> list[Score]:
+        """Evaluate networks in a rung, except those that an interrupted selection has evaluated there."""
+        missing = [each for each in networks if (rung.number, each) not in kept.scores]
+        text = f"rung {rung.number}: {len(missing)} networks on {rung.images_text}"
         with counted_progress(self.console) as progress:
-            scores = progress.track(evaluators.evaluate(missing), len(missing), description=text)
-            for architecture, score in zip(missing, scores, strict=True):
-                kept.add(architecture, score)
+            task, done = progress.add_task(text, total=len(missing)), 0
+            for scores in evaluators.evaluate(rung, missing):
+                kept.add(rung.number, missing[done : done + len(scores)], scores)
+                done += len(scores)
+                progress.update(task, completed=done)
+        return [kept.scores[rung.number, each] for each in networks]
 
     def _finish(self, evaluators: EvaluatorGroup, path: str, networks: Sequence[Choice]) -> list[float]:
         """Save the weights of the networks; returns their accuracies on the test images, which chose nothing."""

@@ -47,15 +47,37 @@ def _goal_text(row: Any) -> str:
     return ", ".join(f"{name} <= {format_count(limit)}" for name, limit in json.loads(row["limits"]).items())
 
 
+def rung_counts(candidates: pd.DataFrame) -> list[tuple[int, int]]:
+    """How many networks were evaluated in each rung of successive halving, and on how many images each.
+
+    Args:
+        candidates: those of a family, with the columns of `candidates_schema`.
+    """
+    reached = candidates.groupby("architecture")["rung"].max()
+    images = candidates.groupby("rung")["images"].max()
+    return [(int((reached >= rung).sum()), int(images[rung])) for rung in images.index]
+
+
+def spent_text(candidates: pd.DataFrame) -> str:
+    """What the choice has cost, in words."""
+    counts = rung_counts(candidates)
+    parts = [f"{networks:,} networks on {images:,} validation images" for networks, images in counts]
+    total = format_count(sum(networks * images for networks, images in counts))
+    return f"Evaluated for the choice: {', '.join(parts)}; {total} images in all."
+
+
 def candidate_tables(family: Family) -> Group:
-    """One table for each network: its candidates, their figures, and why each was chosen or not."""
+    """One table for each network: the candidates of the last rung, their figures, and why each was chosen or not."""
     goals = {row["network"]: _goal_text(row) for row in family.architectures.to_dict("records")}
+    last = family.candidates["rung"].max()
     tables = []
     for network, rows in family.candidates.groupby("network", sort=True):
         name = (
             f"Network #{network}, for {goals[network]}" if network in goals else f"Goal {network}, met by no candidate"
         )
-        tables.append(_candidate_table(rows, f"{name}: {len(rows)} candidate{'' if len(rows) == 1 else 's'}"))
+        finalists = rows[rows["rung"] == last]
+        number = f"{len(finalists)} of {len(rows)}" if len(finalists) < len(rows) else f"{len(rows)}"
+        tables.append(_candidate_table(finalists, f"{name}: {number} candidate{'' if len(rows) == 1 else 's'}"))
     return Group(*tables)
 
 

@@ -110,7 +110,7 @@ def test_help_tells_docstrings_defaults_and_choices() -> None:
         "--seed N Decides draws (default: 0)",
         "--rate X A rate (default: 0.5)",
         "--title NAME (default: x)",
-        "--colours TEXT [TEXT ...] Colours of the picture, of red, blue (default: red)",
+        "--colours [TEXT ...] Colours of the picture, of red, blue (default: red)",
         "--is-on, --no-is-on A switch (default: False)",
         "--kind {first,second} (default: first)",
         "--limits NAME=VALUE[,VALUE...]",

@@ -2,6 +2,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from multinas_ray.__main__ import main
 from multinas_ray.commands.experiment import Experiment, ExperimentOptions, keep_latency_table
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.latency import BlockLatency, LatencyConditions, LatencyTable, blocks_of, describe_block
@@ -116,3 +117,10 @@ def test_samples_follow_another_number_of_networks(make_config):
 def test_targets_and_coefficients_exclude_each_other(make_config):
     with pytest.raises(ConfigError, match="either coefficients or targets: give one of the two"):
         configured(make_config(), "--targets", "1", "--coefficients", "0")
+
+
+@pytest.mark.parametrize("text", ["params", "params=", "=3", "params=3,,4", "params=many"])
+def test_a_limit_is_a_name_and_numbers(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["select", "RUN", "--max", text])
+    assert f"give NAME=VALUE or NAME=VALUE,VALUE, such as params=2e6, not '{text}'" in capsys.readouterr().err

@@ -150,7 +150,7 @@ def write_family(path: Path, config: Any) -> None:
             CANDIDATES_FILE,
             candidates_schema,
             {"loss": [1.0], "accuracy": [0.5], "objective": [1.0], "within_budget": [True], "chosen": [True]}
-            | {"reason": ["it is the only one"]},
+            | {"reason": ["it is the only one"], "rung": [1], "images": [9]},
         ),
     ):
         schema = schema_of(list(costs))

@@ -100,12 +100,12 @@ def test_a_finished_run_answers_other_budgets(one_worker: Run) -> None:
     weights = torch.load(Path(family.path) / family.architectures["weights_path"][1], weights_only=True)
     build_subnet(tiny_space(), family.architectures["architecture"][1]).load_state_dict(weights)
     own, again = (
-        dict(zip(each["architecture"], each["loss"], strict=True))
+        dict(zip(zip(each["architecture"], each["images"], strict=True), each["loss"], strict=True))
         for each in (load_family(one_worker.path).candidates, family.candidates)
     )
     assert own.keys() & again.keys()
-    for architecture in own.keys() & again.keys():
-        assert again[architecture] == pytest.approx(own[architecture])
+    for network_and_images in own.keys() & again.keys():
+        assert again[network_and_images] == pytest.approx(own[network_and_images])
 
 
 def test_two_workers_give_the_losses_of_one(one_worker: Run, search: Callable[..., Run]) -> None:

@@ -175,8 +175,8 @@ def candidates_of(networks):
     row = {
         "network": 0, "origin": "drawn", "architecture": mode,
         "architecture_readable": "the mode", "params": 1.0, "flops": 2.0, "complexity": 0.5, "evaluation_id": None,
-        "recorded_loss": None, "loss": 0.25, "accuracy": 0.75, "objective": 0.5, "combined_rank": 1.0,
-        "within_budget": True, "chosen": False, "reason": "worse",
+        "recorded_loss": None, "rung": 2, "images": 500, "loss": 0.25, "accuracy": 0.75,
+        "objective": 0.5, "combined_rank": 1.0, "within_budget": True, "chosen": False, "reason": "worse",
     }  # fmt: skip
     other = mode.copy()
     other[0] = (other[0] + 1) % NUM_CATEGORIES[0]
@@ -189,7 +189,9 @@ def candidates_of(networks):
         "reason": "chosen: least",
     }
     unmet = {**row, "network": 1, "within_budget": False, "combined_rank": None, "reason": "over budget: 3 M params"}
-    rows = [{**row, "architecture": other, "architecture_readable": "another"}, chosen, unmet]
+    early = {**row, "rung": 1, "images": 64, "architecture_readable": "the early one", "architecture": [0] * len(mode)}
+    another = {**row, "architecture": other, "architecture_readable": "another"}
+    rows = [another, chosen, unmet, early, {**early, "origin": "slice"}]
     return {name: [each[name] for each in rows] for name in row}
 
 
@@ -199,8 +201,14 @@ def test_candidates_say_why(run, undrawn):
     page = checked(render_report(str(run)))
     section = page.section("choice")
     assert section.index("the mode mode") < section.index("with stage1_1 b") < section.index("over budget: 3 M params")
-    assert "Network #0: 2 candidates" in section
-    assert "Goal 1, met by no candidate: 1 candidate" in section
+    number = (
+        "Network #0: 4 candidates (2 fresh draw, 1 mode, 1 from the slice), of which 2 were evaluated on all images"
+    )
+    assert number in section
+    assert "Goal 1, met by no candidate: 1 candidate (1 fresh draw)" in section
+    assert "the early one" not in section
+    spent = "Evaluated for the choice: 3 networks on 64 validation images, 2 networks on 500 validation images; 1.19 k"
+    assert spent in section
     assert len(page.all("tr", **{"class": "chosen"})) == 1
 
 

@@ -5,10 +5,17 @@ from torch.nn import functional
 
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot import Round
-from multinas_ray.selection import make_parts
+from multinas_ray.selection import Rung, make_parts
 from multinas_ray.selection.evaluation import CandidateEvaluator, CandidateJob
 from multinas_ray.selection.scores import NUM_PARTS
-from multinas_ray.supernets import SUPERNET_FILE, build_subnet, load_supernet, write_supernet
+from multinas_ray.supernets import (
+    SUPERNET_FILE,
+    build_subnet,
+    extract_subnet,
+    load_supernet,
+    recalibrate_batch_norm,
+    write_supernet,
+)
 
 ARCHITECTURE = (0, 1, 4, 2, 3, 0)
 
@@ -58,10 +65,10 @@ def test_a_supernet_that_does_not_fit_is_refused(worker, run_path, tmp_path, mak
         load_supernet(str(tmp_path), space, 32)
     state = {"version": 1, "fingerprint": space.fingerprint, "weights": worker.supernet.state_dict()}
     torch.save({**state, "version": 2}, file)
-    with pytest.raises(StateError, match="is of version 2, this package reads 1"):
+    with pytest.raises(StateError, match="has version 2, this package reads version 1"):
         load_supernet(str(tmp_path), space, 32)
     torch.save({**state, "fingerprint": "another"}, file)
-    with pytest.raises(StateError, match="holds the weights of another space than 'digits'"):
+    with pytest.raises(StateError, match="has the weights of another space than 'digits'"):
         load_supernet(str(tmp_path), space, 32)
     file.write_bytes(b"half a file")
     with pytest.raises(StateError, match=r"cannot be read .*: restore a copy"):
@@ -83,7 +90,8 @@ def images_of(splits, name):
 
 
 def test_loss_and_accuracies_are_those_of_the_saved_network_on_every_image(evaluator, splits, tmp_path):
-    loss, accuracy, part_losses = evaluator.evaluate(ARCHITECTURE)
+    ((loss, accuracy, part_losses, number),) = evaluator.evaluate(evaluator.rungs(1)[0], [ARCHITECTURE])
+    assert number == len(splits.validation)
     folders = [tmp_path / "networks" / "0", tmp_path / "networks" / "3"]
     test_accuracy = evaluator.finish(ARCHITECTURE, [str(folder) for folder in folders])
     for folder in folders:
@@ -114,10 +122,41 @@ def test_normalisation_is_that_of_the_training_images(evaluator, splits, tmp_pat
 
 
 def test_an_architecture_alone_decides_its_result(evaluator):
-    first = evaluator.evaluate(ARCHITECTURE)
-    other = evaluator.evaluate((1, 0, 0, 0, 0, 0))
-    assert other != first
-    assert evaluator.evaluate(ARCHITECTURE) == first
+    rungs = evaluator.rungs(300)
+    for rung in rungs:
+        (first,) = evaluator.evaluate(rung, [ARCHITECTURE])
+        (other, again) = evaluator.evaluate(rung, [(1, 0, 0, 0, 0, 0), ARCHITECTURE])
+        assert other != first
+        assert again == first
+
+
+def test_the_first_rung_sees_one_batch_with_its_own_statistics(evaluator, worker, splits):
+    rungs = evaluator.rungs(300)
+    whole = 1024  # of 1,078 training images, in batches of 64
+    assert [(rung.images, rung.recalibration_images) for rung in rungs] == [
+        (64, 0),
+        (len(splits.validation), 256),
+        (len(splits.validation), whole),
+    ]
+    images, labels = evaluator._comparing.batch(0)
+    (score,) = evaluator.evaluate(rungs[0], [ARCHITECTURE])
+    with torch.no_grad():
+        logits = worker.supernet(images, np.array([ARCHITECTURE]))[0]
+    assert score.loss == pytest.approx(float(functional.cross_entropy(logits, labels)), rel=1e-5)
+    assert score.accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+    assert score.images == 64
+
+
+def test_a_rung_between_sees_whole_batches_of_the_shuffled_images(evaluator):
+    rung = Rung(number=2, size=9, images=256, recalibration_images=128)
+    (score,) = evaluator.evaluate(rung, [ARCHITECTURE])
+    assert score.images == 256
+    subnet = extract_subnet(evaluator._supernet, ARCHITECTURE)
+    recalibrate_batch_norm(subnet, (evaluator._training.batch(step)[0] for step in range(2)))
+    batches = [evaluator._comparing.batch(step) for step in range(4)]
+    with torch.no_grad():
+        losses = [float(functional.cross_entropy(subnet(images), labels)) for images, labels in batches]
+    assert score.loss == pytest.approx(np.mean(losses), rel=1e-4)
 
 
 def test_the_prior_is_that_of_its_parts(evaluator):
