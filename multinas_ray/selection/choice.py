@@ -141,19 +141,16 @@ class _Told:
             return f"{self._loss_text(place)}; their combined ranks are equal" if self.parts else self._tie_text(place)
         if not self.parts:
             return self._loss_text(place)
-        return (
-            f"its combined rank is {combined:.3f}, that of the chosen one {best:.3f}: {self._loss_text(place)}; "
-            f"{self._prior_text(place)}"
-        )
+        return f"its combined rank is {combined:.3f}: {self._loss_text(place)}, and it is {self._prior_text(place)}"
 
     def _reason_of_winner(self) -> str:
         if not self.parts:
             return f"chosen: it has the least {self.goal.objective_text}"
         within = f" within {self.goal.limits_text}" if self.goal.limits else ""
         return (
-            f"chosen: it has the least combined rank{within}, {self.ranks.combined_N[self.winner]:.3f}; by its "
-            f"{self._measure} it is number {self._number(self.ranks.loss_N[self.winner])} of {len(self.ranked)}; "
-            f"{self._prior_text(self.winner)}"
+            f"chosen: it has the least combined rank{within}, {self.ranks.combined_N[self.winner]:.3f}: of "
+            f"{len(self.ranked)} it is number {self._number(self.ranks.loss_N[self.winner])} by its {self._measure}, "
+            f"and {self._prior_text(self.winner)}"
         )
 
     @property
@@ -165,10 +162,8 @@ class _Told:
         return f"{rank * len(self.ranked):.10g}"
 
     def _prior_text(self, place: int) -> str:
-        numbers = [
-            f"{name} {self._number(rank)}" for name, rank in zip(self.parts, self.ranks.prior_PN[:, place], strict=True)
-        ]
-        return f"by the prior its numbers are {', '.join(numbers)}"
+        pairs = zip(self.parts, self.ranks.prior_PN[:, place], strict=True)
+        return f"number {', '.join(f'{self._number(rank)} by {name}' for name, rank in pairs)}"
 
     def _loss_text(self, place: int) -> str:
         one, other = self.ranked[place], self.ranked[self.winner]
@@ -176,7 +171,7 @@ class _Told:
         if difference == 0:
             return f"its {self._measure} equals that of the chosen one"
         error = standard_error(one.score.part_losses, other.score.part_losses)
-        sure = f" (the standard error is {error:.4f})" if error else ""
+        sure = f" (standard error {error:.4f})" if error else ""
         word = "higher" if difference > 0 else "lower"
         return f"its {self._measure} is {abs(difference):.4f} {word} than that of the chosen one{sure}"
 

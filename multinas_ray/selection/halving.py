@@ -55,8 +55,8 @@ def plan_rungs(
 
     From each rung a third goes on, until about FINALISTS are left; so many or fewer have a single rung. The first rung
     sees one batch, normalised by itself, and each later one GROWTH times the images of the one before, with statistics
-    of a few training batches. The last sees all images with all statistics. A rung that would see what another has
-    seen is left out.
+    of a few training batches. The last sees all images with all statistics. A rung between that would see less than
+    twice the images of the one before is left out.
 
     Args:
         candidates: of the goal that has most.
@@ -65,23 +65,18 @@ def plan_rungs(
         recalibration_images: training images of the last rung's statistics.
         few_recalibration_images: training images of the statistics between.
     """
-    cuts = max(0, round(math.log(max(1, candidates) / FINALISTS, ETA))) if candidates > FINALISTS else 0
-    cuts = max(cuts, int(candidates > FINALISTS))
+    cuts = max(1, round(math.log(candidates / FINALISTS, ETA))) if candidates > FINALISTS else 0
     few = min(few_recalibration_images, recalibration_images)
-    seen: list[tuple[int, int]] = []
+    steps = [(batch_images, 0)] if batch_images else [(images, few)]
+    steps += [(min(images, (batch_images or images) * GROWTH**cut), few) for cut in range(1, cuts)]
     rungs: list[Rung] = []
-    for cut in range(cuts + 1):
-        if cut == cuts:
-            what = images, recalibration_images
-        elif cut == 0 and batch_images:
-            what = batch_images, 0
-        else:
-            what = min(images, (batch_images or images) * GROWTH**cut), few
-        if what not in seen:
-            size = max(1, round(candidates / ETA**cut))
-            rungs.append(Rung(number=len(rungs) + 1, size=size, images=what[0], recalibration_images=what[1]))
-            seen.append(what)
-        if what == (images, recalibration_images):
+    for cut, (seen, recalibration) in enumerate([*steps[:cuts], (images, recalibration_images)]):
+        is_last = cut == cuts or (seen, recalibration) == (images, recalibration_images)
+        if rungs and not is_last and seen < 2 * rungs[-1].images:
+            continue
+        size = max(1, round(candidates / ETA**cut))
+        rungs.append(Rung(number=len(rungs) + 1, size=size, images=seen, recalibration_images=recalibration))
+        if is_last:
             break
     return rungs
 

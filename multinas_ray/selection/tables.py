@@ -75,7 +75,7 @@ def candidate_tables(family: Family) -> Group:
         name = (
             f"Network #{network}, for {goals[network]}" if network in goals else f"Goal {network}, met by no candidate"
         )
-        finalists = rows[rows["rung"] == last]
+        finalists = rows[rows["rung"] == last].sort_values(["chosen", "combined_rank"], ascending=[False, True])
         number = f"{len(finalists)} of {len(rows)}" if len(finalists) < len(rows) else f"{len(rows)}"
         tables.append(_candidate_table(finalists, f"{name}: {number} candidate{'' if len(rows) == 1 else 's'}"))
     return Group(*tables)

@@ -190,14 +190,14 @@ def test_loss_and_prior_choose_together_and_the_reasons_tell_both():
     # loss 1 2 3 4, depth 4 2 1 3, naswot 4 2 3 1: 9, 6, 7 and 8 of 12
     assert [each.combined_rank for each in family.choices] == pytest.approx([9 / 12, 6 / 12, 7 / 12, 8 / 12])
     assert reasons(family) == [
-        "its combined rank is 0.750, that of the chosen one 0.500: its loss is 0.0200 lower than that of the chosen "
-        "one; by the prior its numbers are depth 4, naswot 4",
-        "chosen: it has the least combined rank within params <= 20 k, 0.500; by its loss it is number 2 of 4; by the "
-        "prior its numbers are depth 2, naswot 2",
-        "its combined rank is 0.583, that of the chosen one 0.500: its loss is 0.0100 higher than that of the chosen "
-        "one (the standard error is 0.0229); by the prior its numbers are depth 1, naswot 3",
-        "its combined rank is 0.667, that of the chosen one 0.500: its loss is 0.3800 higher than that of the chosen "
-        "one; by the prior its numbers are depth 3, naswot 1",
+        "its combined rank is 0.750: its loss is 0.0200 lower than that of the chosen one, and it is number 4 by depth, "
+        "4 by naswot",
+        "chosen: it has the least combined rank within params <= 20 k, 0.500: of 4 it is number 2 by its loss, and "
+        "number 2 by depth, 2 by naswot",
+        "its combined rank is 0.583: its loss is 0.0100 higher than that of the chosen one (standard error 0.0229), and "
+        "it is number 1 by depth, 3 by naswot",
+        "its combined rank is 0.667: its loss is 0.3800 higher than that of the chosen one, and it is number 3 by depth, "
+        "1 by naswot",
     ]
 
 
@@ -231,9 +231,7 @@ def test_without_a_prior_the_least_loss_is_chosen_however_near_another():
     part_losses = [tuple(parts), tuple(each + 0.0001 * (1 + n % 2) for n, each in enumerate(parts))]
     family = chosen_within_limits([0.95, 0.95015], parts=part_losses)
     assert [each.candidate.architecture for each in family.networks] == [(0,)]
-    assert reasons(family)[1] == (
-        "its loss is 0.0002 higher than that of the chosen one (the standard error is 0.0000)"
-    )
+    assert reasons(family)[1] == ("its loss is 0.0002 higher than that of the chosen one (standard error 0.0000)")
 
 
 def test_a_coefficient_says_what_size_is_worth_and_the_prior_what_lies_beyond_it():

@@ -65,10 +65,10 @@ def test_a_supernet_that_does_not_fit_is_refused(worker, run_path, tmp_path, mak
         load_supernet(str(tmp_path), space, 32)
     state = {"version": 1, "fingerprint": space.fingerprint, "weights": worker.supernet.state_dict()}
     torch.save({**state, "version": 2}, file)
-    with pytest.raises(StateError, match="has version 2, this package reads version 1"):
+    with pytest.raises(StateError, match="is of version 2, this package reads 1"):
         load_supernet(str(tmp_path), space, 32)
     torch.save({**state, "fingerprint": "another"}, file)
-    with pytest.raises(StateError, match="has the weights of another space than 'digits'"):
+    with pytest.raises(StateError, match="holds the weights of another space than 'digits'"):
         load_supernet(str(tmp_path), space, 32)
     file.write_bytes(b"half a file")
     with pytest.raises(StateError, match=r"cannot be read .*: restore a copy"):

@@ -48,10 +48,11 @@ def test_rungs_follow_from_the_number_of_candidates(candidates, expected):
     assert [rung.number for rung in rungs] == list(range(1, len(rungs) + 1))
 
 
-def test_a_rung_that_sees_what_another_sees_is_left_out():
+def test_a_rung_between_that_sees_hardly_more_is_left_out():
     assert told(rungs_of(300, images=200)) == [(300, 64, 0), (100, 200, 1024), (11, 200, 20_000)]
     assert told(rungs_of(300, images=200, recalibration_images=512)) == [(300, 64, 0), (100, 200, 512)]
-    assert told(rungs_of(300, images=64)) == [(300, 64, 0), (100, 64, 1024), (11, 64, 20_000)]
+    assert told(rungs_of(300, images=100)) == [(300, 64, 0), (11, 100, 20_000)]
+    assert told(rungs_of(300, images=600)) == [(300, 64, 0), (100, 512, 1024), (11, 600, 20_000)]
 
 
 def test_too_few_images_for_statistics_of_their_own_are_seen_whole():
