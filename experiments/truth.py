@@ -184,7 +184,9 @@ def train(training: Training, settings: Settings, images: Path, num_threads: int
     )
     torch.manual_seed(training.seed)
     network = build_subnet(settings.space, training.architecture).to(memory_format=torch.channels_last)
-    run = NetworkTraining(network, recipe, splits, standard_augmentation(config, IMAGE_SIZE), torch.device("cpu"))
+    device = torch.device("cpu")
+    loss = recipe.training_loss.start(settings.space, "", device)
+    run = NetworkTraining(network, recipe, loss, splits, standard_augmentation(config, IMAGE_SIZE), device)
     while not run.is_finished:
         run.run_epoch()
     _, accuracy = run.score(splits.test)

@@ -210,7 +210,8 @@ def _add_flag(group: argparse._ArgumentGroup, flag: str, setting: Setting, text:
     if hint is bool:
         group.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
     elif _is_mapping(hint):
-        group.add_argument(flag, action="append", type=_pair, metavar="NAME=VALUE[,VALUE...]", **common)
+        pair = _option if typing.get_args(hint)[1] is Any else _pair
+        group.add_argument(flag, action="append", type=pair, metavar="NAME=VALUE[,VALUE...]", **common)
     elif _is_list(hint):
         item = _item(hint)
         common |= {"metavar": setting.mark.metavar or _metavar(item), "choices": _names(hint)}
@@ -246,6 +247,17 @@ def _pair(text: str) -> tuple[str, Any]:
     if not name or not equals or not numbers:
         raise argparse.ArgumentTypeError(f"give NAME=VALUE or NAME=VALUE,VALUE, such as params=2e6, not {text!r}")
     return name, numbers if len(numbers) > 1 else numbers[0]
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """A name and its number, list of numbers or text."""
+    name, equals, value = text.partition("=")
+    if not name or not equals or not value:
+        raise argparse.ArgumentTypeError(f"give NAME=VALUE, not {text!r}")
+    try:
+        return _pair(text)
+    except argparse.ArgumentTypeError:
+        return name, value
 
 
 def _number(text: str) -> int | float:

@@ -41,11 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; returns the exit status."""
     from rich.console import Console
 
+    from multinas_ray.cluster import load_module
     from multinas_ray.commands.flags import given_settings, read_settings
     from multinas_ray.retraining import RetrainConfig, Trackers, retrain_networks
     from multinas_ray.storage import resolve
 
     console = Console()
+    for name in arguments.imports:
+        load_module(name)  # the recipe may name a loss that the module registers
     family = retrain_networks(
         arguments.run,
         read_settings(arguments, RetrainConfig),

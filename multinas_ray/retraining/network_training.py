@@ -18,12 +18,12 @@ from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  
 from timm.scheduler import CosineLRScheduler  # type: ignore[attr-defined]  # exported without a word
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # exported without a word
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from multinas_ray.data import Batches, DataSplits, Images, Variation, open_stream
 from multinas_ray.errors import RunError
 from multinas_ray.retraining.extra_augmentation import ExtraAugmentation
+from multinas_ray.retraining.losses import BatchLoss
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.supernets import summed_score
 
@@ -37,6 +37,7 @@ class NetworkTraining:
     Args:
         network: the network with its first weights, on `device`. It is trained in place.
         config: the recipe.
+        loss: the loss of a batch; see `RetrainConfig.training_loss`.
         splits: the images.
         crops: the random crops and flips that suit the data.
         device: where this rank computes.
@@ -51,13 +52,14 @@ class NetworkTraining:
         self,
         network: nn.Module,
         config: RetrainConfig,
+        loss: BatchLoss,
         splits: DataSplits,
         crops: Variation,
         device: torch.device,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        self.network, self.config, self.splits = network, config, splits
+        self.network, self.config, self.splits, self._loss = network, config, splits, loss
         self._device, self._rank, self._world_size = device, rank, world_size
         images = splits.train if config.train_on == "train" else _joined(splits)
         self._batches = self._stream(images, config.batch_size, crops if config.augmentation != "none" else None)
@@ -148,7 +150,7 @@ class NetworkTraining:
         self._sgd.zero_grad(set_to_none=True)
         with self._autocast():
             logits = self._parallel(images)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing)
+        loss = self._loss(images, logits.float(), labels)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip_norm)
         self._sgd.step()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.retraining.losses import TrainingLoss, loss_class
 from multinas_ray.settings import (
     Fraction,
     InfinityAllowed,
@@ -65,6 +68,10 @@ class RetrainConfig:
     """L2 penalty on the weights of convolutions and linear layers, but not on biases and batch normalisation."""
     label_smoothing: Fraction = 0.1
     """Share of the label that the training loss spreads over all classes, in [0, 1)."""
+    loss: str = "cross-entropy"
+    """Kind of the training loss; see `register_loss` for one of your own."""
+    loss_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Settings that only this kind of loss has, by name; see its class."""
     augmentation: Literal["none", "standard", "cutout", "randaugment"] = "cutout"
     """Random variation of the training images. "none"; "standard": random crops, and flips if the data allow them, as
     in the search; "cutout": standard and a square of zeros (DeVries & Taylor, arXiv 1708.04552), customary for small
@@ -118,6 +125,7 @@ class RetrainConfig:
                 f"cutout_fraction must be above 0 and at most 1, got {self.cutout_fraction}: "
                 'for no cutout set augmentation="standard"'
             )
+        _ = self.training_loss
         if not 0 <= self.rise_epochs < self.epochs:
             raise ConfigError(
                 f"warmup_epochs must be at least 0 and below epochs={self.epochs}, got {self.warmup_epochs}: "
@@ -133,6 +141,14 @@ class RetrainConfig:
                 f"batch_size must be at least 2 images for each of num_workers={self.num_workers}, since batch "
                 f"normalisation needs them, got {self.batch_size}: use a larger batch_size"
             )
+
+    @cached_property
+    def training_loss(self) -> TrainingLoss:
+        """The training loss with its settings."""
+        kind = loss_class(self.loss)
+        fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # losses are dataclasses
+        shared = {"label_smoothing": self.label_smoothing} if any(f.name == "label_smoothing" for f in fields) else {}
+        return kind(**{**shared, **self.loss_options})
 
     @property
     def peak_learning_rate(self) -> float:

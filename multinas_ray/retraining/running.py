@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import ray
+import torch
 from ray import tune
 from ray.tune.logger import TBXLoggerCallback
 from rich.console import Console
@@ -127,6 +128,8 @@ class Retraining:
     def run(self, *, overwrite: bool) -> None:
         """Train the networks that are not trained yet, and record the results."""
         check_images(self.opened, self.config)
+        loss = self.config.training_loss
+        loss.start(self.opened.space, self.family.path, torch.device("cpu"))  # so that what it lacks is told at once
         callbacks = self.trackers.callbacks(resolve(self.family.path).name)
         jobs = self.jobs()
         if overwrite:
@@ -166,6 +169,7 @@ class Retraining:
                 data=self.opened.data,
                 config=self.config,
                 architecture=architecture,
+                family_path=str(place),
                 folders=tuple(str(place.join(network_path(network))) for network in numbers),
                 work_path=str(place.join(WORK_FOLDER, "train")),
                 supernet_weights=None if weights[numbers[0]] is None else str(place.join(weights[numbers[0]])),

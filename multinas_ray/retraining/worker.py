@@ -58,6 +58,8 @@ class RetrainJob:
     data: DataConfig
     config: RetrainConfig
     architecture: tuple[int, ...]
+    family_path: str
+    """Folder of the family of the network."""
     folders: tuple[str, ...]
     """Folders of the networks with this architecture; the first holds the checkpoint."""
     work_path: str
@@ -122,8 +124,9 @@ def start_training(job: RetrainJob, device: torch.device, rank: int = 0, world_s
     """
     splits = load_splits(job.data)
     network = first_weights(job).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
+    loss = job.config.training_loss.start(job.space, job.family_path, device)
     crops = standard_augmentation(job.data, splits.image_shape[1])
-    training = NetworkTraining(network, job.config, splits, crops, device, rank, world_size)
+    training = NetworkTraining(network, job.config, loss, splits, crops, device, rank, world_size)
     file = _checkpoint_file(job)
     if exists(file):
         training.load_state_dict(_load(file, device))

@@ -50,6 +50,7 @@ class Outer:
     colours: tuple[Annotated[str, OneOf(("red", "blue"))], ...] = ("red",)
     """Colours of the picture."""
     limits: Mapping[str, float | Sequence[float]] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     inner: Inner = field(default_factory=Inner)
     function: Any = None
 
@@ -75,6 +76,10 @@ def test_flags_set_fields_of_every_kind() -> None:
         "params=2e6,4e6",
         "--limits",
         "flops=7",
+        "--options",
+        "teacher=s3://a/b,c=d",
+        "--options",
+        "weight=0.5",
         "--colours",
         "blue",
         "red",
@@ -91,6 +96,7 @@ def test_flags_set_fields_of_every_kind() -> None:
         kind="second",
         sizes=(1, 2),
         words=("a", "b"),
+        options={"teacher": "s3://a/b,c=d", "weight": 0.5},
         colours=("blue", "red"),
         limits={"params": (2e6, 4e6), "flops": 7.0},
         inner=Inner(size=8, seed=9),
@@ -126,6 +132,8 @@ def test_help_tells_docstrings_defaults_and_choices() -> None:
     [
         (["--seed", "2.5"], "argument --seed: invalid whole number value: '2.5'"),
         (["--rate", "fast"], "argument --rate: invalid number value: 'fast'"),
+        (["--limits", "params=few"], "argument --limits: give NAME=VALUE or NAME=VALUE,VALUE, such as params=2e6"),
+        (["--options", "teacher="], "argument --options: give NAME=VALUE, not 'teacher='"),
         (["--kind", "third"], "argument --kind: invalid choice: 'third'"),
         (["--colours", "red", "green"], "argument --colours: invalid choice: 'green'"),
         (["--sizes", "1", "x"], "argument --sizes: invalid whole number value: 'x'"),

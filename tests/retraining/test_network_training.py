@@ -37,7 +37,8 @@ def make_training(few):
     def make(network=None, splits=few, **settings):
         config = RetrainConfig(**{"epochs": 4, "batch_size": 32, **settings})
         network = network or build_subnet(tiny_space(), (1, 0, 1), seed=config.seed)
-        return NetworkTraining(network, config, splits, CROPS, CPU)
+        loss = config.training_loss.start(tiny_space(), "", CPU)
+        return NetworkTraining(network, config, loss, splits, CROPS, CPU)
 
     return make
 

@@ -204,3 +204,33 @@ def test_a_bad_file_of_a_recipe_is_one_line(run_path, trained, tmp_path, capsys,
     assert told in error
     assert error.count("\n") == 1
     assert not trained
+
+
+OWN_LOSS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from multinas_ray.errors import StateError
+from multinas_ray.retraining import TrainingLoss, register_loss
+from multinas_ray.settings import checked
+
+
+@register_loss
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Needy(TrainingLoss):
+    kind: ClassVar[str] = "needy"
+    file: str
+
+    def start(self, space, family_path, device):
+        raise StateError(f"{family_path} has no {self.file}: write it first")
+"""
+
+
+def test_a_loss_of_an_imported_module_tells_at_once_what_it_lacks(run_path, trained, tmp_path, capsys):
+    module = tmp_path / "own_loss_of_this_test.py"
+    module.write_text(OWN_LOSS)
+    flags = ["--import", str(module), "--loss", "needy", "--loss-options", "file=answers.npy"]
+    assert main(["retrain", run_path, *flags]) == 2
+    assert f"{run_path} has no answers.npy: write it first" in capsys.readouterr().err
+    assert not trained

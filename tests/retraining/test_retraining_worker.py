@@ -47,6 +47,7 @@ def make_job(tmp_path):
             data=DataConfig(source="digits"),
             config=RetrainConfig(**recipe),
             architecture=ARCHITECTURE,
+            family_path=str(tmp_path),
             folders=tuple(str(tmp_path / name) for name in names),
             work_path=str(tmp_path / "work"),
             supernet_weights=supernet_weights,

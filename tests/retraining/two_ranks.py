@@ -11,6 +11,7 @@ from multinas_ray.data import Augmentation, DataSplits
 from multinas_ray.retraining import RetrainConfig
 from multinas_ray.retraining.network_training import NetworkTraining
 from tests.support.narrow import present
+from tests.support.tiny_search import tiny_space
 
 NOTICED_STEP = 2
 """Steps done when the last rank's node gets its notice."""
@@ -53,4 +54,6 @@ def without_normalisation(splits: DataSplits, rank: int = 0, world_size: int = 1
     network = nn.Sequential(nn.Flatten(), linear)
     config = RetrainConfig(epochs=2, batch_size=32, augmentation="standard", num_workers=world_size)
     crops = Augmentation(crop_padding=1, horizontal_flip=False)
-    return NetworkTraining(network, config, splits, crops, torch.device("cpu"), rank, world_size)
+    cpu = torch.device("cpu")
+    loss = config.training_loss.start(tiny_space(), "", cpu)
+    return NetworkTraining(network, config, loss, splits, crops, cpu, rank, world_size)
