@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 
 from multinas_ray.cluster import counted_progress
 from multinas_ray.data import DataSplits, load_splits, open_stream
-from multinas_ray.errors import ConfigError, StateError, first_line
+from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.export.card import ARCHITECTURE_FILE, CARD_FILE, model_card
 from multinas_ray.export.config import ExportConfig
 from multinas_ray.export.description import describe_network, embedded_texts
@@ -34,8 +32,8 @@ from multinas_ray.latency import LatencyTable
 from multinas_ray.runs import EXPORT_FOLDER, Retrained, RetrainingRecord, format_count, load_retraining, network_path
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
 from multinas_ray.settings import checked_arguments
-from multinas_ray.storage import read_bytes, replace_folder, resolve
-from multinas_ray.supernets import build_subnet
+from multinas_ray.storage import replace_folder, resolve
+from multinas_ray.supernets import load_subnet
 
 
 @dataclass(frozen=True)
@@ -120,15 +118,8 @@ def load_weights(
         StateError: the file is missing, damaged, or holds the weights of another network.
     """
     place = resolve(family.path).join(str(row["retrained_path" if kind == "retrained" else "weights_path"]))
-    network = build_subnet(opened.space, row["architecture"])
-    try:
-        network.load_state_dict(torch.load(io.BytesIO(read_bytes(place)), map_location="cpu", weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise StateError(
-            f"{place} does not hold the weights of network {row['network']} ({first_line(error)}): "
-            "choose it again with `multinas-ray select`, or train it again with `multinas-ray retrain`"
-        ) from error
-    return network.eval()
+    remedy = "choose it again with `multinas-ray select`, or train it again with `multinas-ray retrain`"
+    return load_subnet(opened.space, row["architecture"], place, remedy).eval()
 
 
 class _Exporter:

@@ -36,7 +36,7 @@ from multinas_ray.runs import (
     write_training,
 )
 from multinas_ray.storage import Location, delete_file, exists, read_bytes, resolve, write_atomic
-from multinas_ray.supernets import build_subnet
+from multinas_ray.supernets import build_subnet, load_subnet
 
 if TYPE_CHECKING:
     from multinas_ray.data import DataConfig
@@ -139,15 +139,12 @@ def first_weights(job: RetrainJob) -> nn.Module:
     Raises:
         StateError: the weights of the supernet are needed and cannot be read.
     """
-    network = build_subnet(job.space, job.architecture, seed=job.config.seed)
-    if job.config.init == "supernet":
-        if job.supernet_weights is None:
-            raise StateError(
-                f'init="supernet" needs weights of the supernet, {job.folders[0]} has none: choose the networks again '
-                'with `multinas-ray select`, or set init="scratch"'
-            )
-        network.load_state_dict(_load_file(resolve(job.supernet_weights), torch.device("cpu")))
-    return network
+    if job.config.init == "scratch":
+        return build_subnet(job.space, job.architecture, seed=job.config.seed)
+    remedy = 'choose the networks again with `multinas-ray select`, or set init="scratch"'
+    if job.supernet_weights is None:
+        raise StateError(f'init="supernet" needs weights of the supernet, {job.folders[0]} has none: {remedy}')
+    return load_subnet(job.space, job.architecture, job.supernet_weights, remedy)
 
 
 class Pace:
@@ -236,19 +233,14 @@ def _to_bytes(state: dict[str, Any]) -> bytes:
 
 
 def _load(file: Location, device: torch.device) -> dict[str, Any]:
-    state = _load_file(file, device)
-    if state.pop("version", None) != CHECKPOINT_VERSION:
-        raise StateError(
-            f"{file} must be of version {CHECKPOINT_VERSION}, it is of another one: train anew with --overwrite"
-        )
-    return state
-
-
-def _load_file(file: Location, device: torch.device) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(read_bytes(file)), map_location=device, weights_only=True)
     except StateError:
         raise
-    except Exception as error:  # torch raises various exceptions for damaged files
+    except Exception as error:  # torch raises what its file's damage happens to cause
         raise StateError(f"{file} cannot be read ({error}): restore a copy, or train anew with --overwrite") from error
+    if state.pop("version", None) != CHECKPOINT_VERSION:
+        raise StateError(
+            f"{file} must be of version {CHECKPOINT_VERSION}, it is of another one: train anew with --overwrite"
+        )
     return state

@@ -1,7 +1,7 @@
 from .blocks import NormBuilder, build_block
 from .grouping import group_by_memory
 from .norm import GhostBatchNorm2d
-from .saved import SUPERNET_FILE, check_supernet, load_supernet, write_supernet
+from .saved import SUPERNET_FILE, check_supernet, load_subnet, load_supernet, write_supernet
 from .steps import accumulate_gradients, evaluate
 from .subnet import build_subnet, extract_subnet, image_scores, recalibrate_batch_norm, summed_score
 from .supernet import Supernet, touched_parameters
@@ -21,6 +21,7 @@ __all__ = [
     "extract_subnet",
     "group_by_memory",
     "image_scores",
+    "load_subnet",
     "load_supernet",
     "recalibrate_batch_norm",
     "summed_score",

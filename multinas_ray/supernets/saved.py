@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from multinas_ray.errors import StateError, first_line
 from multinas_ray.spaces import NetworkSpace
-from multinas_ray.storage import Location, exists, read_bytes, resolve, write_atomic
+from multinas_ray.storage import AnyPath, Location, exists, read_bytes, resolve, write_atomic
+from multinas_ray.supernets.subnet import build_subnet
 from multinas_ray.supernets.supernet import Supernet
 
 SUPERNET_FILE = "supernet.pt"
@@ -59,6 +62,29 @@ def check_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> 
     content = _read_file(run_path)
     _supernet_of(content, resolve(run_path).join(SUPERNET_FILE), space, norm_batch_size)
     return hashlib.sha256(content).hexdigest()
+
+
+def load_subnet(space: NetworkSpace, architecture: Sequence[int], file: AnyPath, remedy: str) -> nn.Sequential:
+    """Build a network with the weights of a file, on the CPU.
+
+    Args:
+        space: The space of the network.
+        architecture: (D,) the choices of the network.
+        file: Its state dict, as `torch.save` writes it.
+        remedy: What to do about a damaged file.
+
+    Raises:
+        StateError: The file is missing, damaged, or holds the weights of another network.
+    """
+    network, place = build_subnet(space, architecture), resolve(file)
+    content = read_bytes(place)
+    try:
+        network.load_state_dict(torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises what its file's damage happens to cause
+        raise StateError(
+            f"{place} does not hold the weights of this network ({first_line(error)}): {remedy}"
+        ) from error
+    return network
 
 
 def _read_file(run_path: str) -> bytes:

@@ -127,7 +127,7 @@ def test_missing_or_damaged_weights_are_told(run_path, damage):
 def test_weights_of_another_network_are_refused(run_path):
     place = folder_of(run_path, 0).parent
     torch.save(build_subnet(SPACE, ARCHITECTURES[1]).state_dict(), place / "retrained.pt")
-    with pytest.raises(StateError, match="does not hold the weights of network 0"):
+    with pytest.raises(StateError, match="does not hold the weights of this network"):
         export_networks(run_path, ExportConfig(onnx=False), console=quiet())
 
 
