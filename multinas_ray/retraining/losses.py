@@ -22,7 +22,8 @@ gradient."""
 
 LossClass = TypeVar("LossClass", bound="type[TrainingLoss]")
 
-_losses: Registry[type[TrainingLoss]] = Registry("training loss")
+_BUILT_IN = {"distillation": "multinas_ray.retraining.distillation"}
+_losses: Registry[type[TrainingLoss]] = Registry("training loss", _BUILT_IN)
 
 
 class TrainingLoss(ABC):
