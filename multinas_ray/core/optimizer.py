@@ -13,15 +13,16 @@ from annotated_types import Ge, Gt
 
 from multinas_ray.core import distributions
 from multinas_ray.core.arrays import FloatArray, IntArray
+from multinas_ray.core.ask_tell import AskAndTell
 from multinas_ray.core.asng import ASNGSettings, asng_step, natural_gradient
-from multinas_ray.core.checks import checked_count, checked_evaluations
+from multinas_ray.core.checks import checked_count
 from multinas_ray.core.importance import effective_sample_sizes, importance_weights, weighted_means
 from multinas_ray.core.margin import margin_floors
 from multinas_ray.core.proposals import Evaluations, Proposals
 from multinas_ray.core.protocol import Optimizer
 from multinas_ray.core.seeds import new_generator
 from multinas_ray.core.settings import OptimizerSettings, register_optimizer
-from multinas_ray.core.state import LastUpdate, read_state, start_state, write_state
+from multinas_ray.core.state import LastUpdate, OptimizerState, read_state, start_state, write_state
 from multinas_ray.core.targets import targeted_losses
 from multinas_ray.core.utility import quantile_utilities, scalarised_losses
 from multinas_ray.errors import ConfigError
@@ -58,7 +59,7 @@ class DistributionSettings(OptimizerSettings):
         return MultiDistributionOptimizer(**self.fields(), seed=seed)
 
 
-class MultiDistributionOptimizer:
+class MultiDistributionOptimizer(AskAndTell):
     """Learns K categorical distributions over architectures in one search.
 
     The k-th minimises loss + eps_k * complexity, or the loss near the target T_k. Distributions are numbered in the
@@ -79,20 +80,10 @@ class MultiDistributionOptimizer:
     """
 
     def __init__(self, *, seed: int | Sequence[int] | None, **settings: Any) -> None:
-        self._settings = DistributionSettings(**settings)
+        self._settings: DistributionSettings = DistributionSettings(**settings)
         self._layout, self._asng_settings = self._settings.layout, self._settings.asng_settings()
         self._costs_DC = self._settings.costs_DC
-        self._state = start_state(self._asng_settings, self._settings, new_generator(seed))
-
-    @property
-    def num_distributions(self) -> int:
-        """K."""
-        return self._settings.size
-
-    @property
-    def samples_per_update(self) -> int:
-        """N, the number of told results that make an update."""
-        return self._settings.update_size
+        self._state: OptimizerState = start_state(self._asng_settings, self._settings, new_generator(seed))
 
     @property
     def probs(self) -> FloatArray:
@@ -110,16 +101,6 @@ class MultiDistributionOptimizer:
         return self._state.num_updates
 
     @property
-    def num_told(self) -> int:
-        """Results told so far, without the ignored ones."""
-        return self._state.num_told
-
-    @property
-    def num_ignored(self) -> int:
-        """Results that were told a second time, or after they were forgotten."""
-        return self._state.outstanding.num_ignored
-
-    @property
     def coefficients(self) -> FloatArray:
         """(K,) eps_k; NaN where the search has targets, or where coefficients are not set yet."""
         return _row_of(self._settings.coefficients, self.num_distributions)
@@ -132,10 +113,6 @@ class MultiDistributionOptimizer:
     def modes(self) -> IntArray:
         """Returns (K, D): the likeliest architecture of each distribution, in the order of coefficients or targets."""
         return distributions.modes(self._state.asng.probs_KDC)
-
-    def pending(self) -> Proposals:
-        """Returns the proposals that were asked for and neither told nor forgotten, in the order of asking."""
-        return self._state.outstanding.pending
 
     def ask(self, n: int | None = None) -> Proposals:
         """Returns the next `n` proposals (samples_per_update if None) with new ids.
@@ -181,8 +158,7 @@ class MultiDistributionOptimizer:
                 complexity is negative or not finite though its loss is finite. The state is then unchanged.
         """
         state = self._state
-        self._settings.check_goals()
-        fresh = state.outstanding.take_in(checked_evaluations(proposals, losses, complexities, self._layout))
+        fresh = self._settle(proposals, losses, complexities)
         state.num_told += len(fresh)
         waiting = Evaluations.concatenate([state.batch, fresh])
         num_new_updates = len(waiting) // self.samples_per_update
@@ -190,16 +166,6 @@ class MultiDistributionOptimizer:
             self._update(waiting[u * self.samples_per_update : (u + 1) * self.samples_per_update])
         state.batch = waiting[num_new_updates * self.samples_per_update :]
         return num_new_updates
-
-    def forget(self, proposals_or_ids: Proposals | npt.ArrayLike) -> None:
-        """Settles proposals whose results will never come, so that they need not be remembered.
-
-        If such a result does come, `tell` ignores it.
-
-        Raises:
-            ConfigError: Ids are not whole numbers from 0.
-        """
-        self._state.outstanding.forget(proposals_or_ids)
 
     def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep: Proposals | None = None) -> None:
         """Continues after a crash: drops proposals without a result, and draws new ones under new ids.

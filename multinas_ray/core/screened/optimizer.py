@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from multinas_ray.core import distributions
 from multinas_ray.core.arrays import FloatArray, IntArray
-from multinas_ray.core.checks import checked_count, checked_evaluations
+from multinas_ray.core.ask_tell import AskAndTell
+from multinas_ray.core.checks import checked_count
 from multinas_ray.core.optimizer import DistributionSettings, MultiDistributionOptimizer
 from multinas_ray.core.proposals import Proposals
 from multinas_ray.core.protocol import Optimizer
@@ -64,7 +65,7 @@ class ScreenedSettings(DistributionSettings):
         return ScreenedOptimizer(**self.fields(), seed=seed)
 
 
-class ScreenedOptimizer:
+class ScreenedOptimizer(AskAndTell):
     """Learns K categorical distributions with fewer evaluations, where the loss of an architecture is fixed.
 
     It is used in place of a MultiDistributionOptimizer for tables, finished trainings and trained supernets, but not
@@ -87,23 +88,13 @@ class ScreenedOptimizer:
     """
 
     def __init__(self, *, seed: int | Sequence[int] | None, **settings: Any) -> None:
-        self._settings = ScreenedSettings(**settings)
+        self._settings: ScreenedSettings = ScreenedSettings(**settings)
         inner = {**self._settings.fields(), "samples_per_update": UPDATE_STRATA * self._settings.size}
         self._inner = MultiDistributionOptimizer(**inner, seed=0)  # never drawn from
         self._layout, self._costs_DC = self._settings.layout, self._settings.costs_DC
         rng = new_generator(seed)
-        self._state = ScreenedState.start(self._layout, rng, int(rng.integers(2**62)))
+        self._state: ScreenedState = ScreenedState.start(self._layout, rng, int(rng.integers(2**62)))
         self._surrogate: Surrogate | None = None
-
-    @property
-    def num_distributions(self) -> int:
-        """K."""
-        return self._inner.num_distributions
-
-    @property
-    def samples_per_update(self) -> int:
-        """N, the number of told results that make an update."""
-        return self._settings.update_size
 
     @property
     def probs(self) -> FloatArray:
@@ -121,16 +112,6 @@ class ScreenedOptimizer:
         """Updates made so far."""
         return self._inner.num_updates
 
-    @property
-    def num_told(self) -> int:
-        """Results told so far, without the ignored ones."""
-        return self._state.num_told
-
-    @property
-    def num_ignored(self) -> int:
-        """Results that were told a second time, or after they were forgotten."""
-        return self._state.outstanding.num_ignored
-
     def modes(self) -> IntArray:
         """Returns (K, D): the likeliest architecture of each distribution, by ascending coefficient."""
         return self._inner.modes()
@@ -141,10 +122,6 @@ class ScreenedOptimizer:
         Effective sample sizes and means are those of the last update's samples; so the means are partly predictions.
         """
         return self._inner.diagnostics()
-
-    def pending(self) -> Proposals:
-        """Returns the proposals that were asked for and neither told nor forgotten, in the order of asking."""
-        return self._state.outstanding.pending
 
     def ask(self, n: int | None = None) -> Proposals:
         """Returns the next `n` proposals (samples_per_update if None) with new ids.
@@ -191,8 +168,7 @@ class ScreenedOptimizer:
                 complexity is negative or not finite though its loss is finite. The state is then unchanged.
         """
         state, before = self._state, self.num_updates
-        self._settings.check_goals()
-        fresh = state.outstanding.take_in(checked_evaluations(proposals, losses, complexities, self._layout))
+        fresh = self._settle(proposals, losses, complexities)
         architectures_ND = fresh.proposals.architectures
         for architecture_D, loss, complexity in zip(architectures_ND, fresh.losses, fresh.complexities, strict=True):
             had_front = bool(state.archive.front)
@@ -203,14 +179,6 @@ class ScreenedOptimizer:
             if state.num_told % self.samples_per_update == 0:
                 self._update()
         return self.num_updates - before
-
-    def forget(self, proposals_or_ids: Proposals | npt.ArrayLike) -> None:
-        """Settles proposals whose results will never come. If such a result does come, `tell` ignores it.
-
-        Raises:
-            ConfigError: Ids are not whole numbers from 0.
-        """
-        self._state.outstanding.forget(proposals_or_ids)
 
     def restart(self, *, first_id: int, seed: int | Sequence[int] | None, keep: Proposals | None = None) -> None:
         """Continues after a crash under new ids, as MultiDistributionOptimizer does; updates keep their samples.
