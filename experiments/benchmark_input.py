@@ -27,9 +27,9 @@ from multinas_ray.commands.script import Script
 from multinas_ray.data import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    ImageStream,
     ResizedCrop,
     StreamedImages,
+    open_stream,
     scan_images,
     write_image_shards,
 )
@@ -98,7 +98,7 @@ def reference(path: str, size: int, batch_size: int, num_processes: int) -> Load
 def ours(path: str, size: int, batch_size: int, num_processes: int) -> Loader:
     """The streamed input of a search."""
     images = StreamedImages(scan_images(path).train, size, num_processes=num_processes)
-    stream = ImageStream(
+    stream = open_stream(
         images,
         batch_size=batch_size,
         seed=0,

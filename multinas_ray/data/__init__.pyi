@@ -1,4 +1,5 @@
 from .augmentation import Augmentation, Variation, photo_augmentation
+from .batch_plan import BatchPlan
 from .batch_stream import BatchStream
 from .batches import Batches, open_stream
 from .config import DataConfig
@@ -17,6 +18,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "Augmentation",
+    "BatchPlan",
     "BatchStream",
     "Batches",
     "DataConfig",

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 
 from multinas_ray.data.augmentation import Augmentation, Variation
+from multinas_ray.data.batch_plan import BatchPlan
 from multinas_ray.data.batch_stream import BatchStream
 from multinas_ray.data.image_stream import ImageStream
 from multinas_ray.data.images import Images, ImageSet
@@ -40,16 +41,17 @@ def open_stream(images: Images, *, augment: Variation | None, **settings: Any) -
     Args:
         images: One of the sets of `load_splits`.
         augment: Random variation, from `standard_augmentation`, or None.
-        settings: The other arguments of `BatchStream`, which both streams take.
+        settings: The fields of `BatchPlan`.
 
     Raises:
         ConfigError: The variation is for the other kind of images, or settings do not fit together.
         DataError: The set has fewer images than a batch.
     """
+    plan = BatchPlan(**settings)
     if isinstance(images, ImageSet) and not isinstance(augment, ResizedCrop):
-        return BatchStream(images, augment=augment, **settings)
+        return BatchStream(images, plan, augment)
     if isinstance(images, StreamedImages) and not isinstance(augment, Augmentation):
-        return ImageStream(images, augment=augment, **settings)
+        return ImageStream(images, plan, augment)
     raise ConfigError(
         "images in memory must be varied by Augmentation and streamed ones by ResizedCrop, got "
         f"{type(images).__name__} with {type(augment).__name__}: use standard_augmentation(config)"

@@ -5,7 +5,7 @@
 import logging
 import multiprocessing
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
-from multinas_ray.data.batch_stream import check_sizes, part_of_rank, shard_of_rank
-from multinas_ray.data.normalisation import Normalisation
+from multinas_ray.data.batch_plan import BatchPlan
 from multinas_ray.data.order import batches_per_epoch, epoch_order
 from multinas_ray.data.streamed_images import CHANNELS, Decoded, ImageDecoder, Request, ResizedCrop, StreamedImages
 from multinas_ray.errors import DataError
@@ -35,51 +34,22 @@ class ImageStream:
 
     Args:
         images: The images.
-        batch_size: Images of the global batch, over all ranks.
-        seed: Seed of order and augmentation, at least 0; the same on every rank.
-        shuffle: False keeps the set's own order in every epoch.
+        plan: The batches.
         augment: Random variation, or None.
-        mean: (C,) subtracted from pixels scaled to 0..1.
-        std: (C,) that divides the difference.
-        device: Device of the batches.
-        rank: This worker, 0..world_size - 1.
-        world_size: Number of workers.
-        norm_batch_size: Images per batch-norm group.
-        channels_last: Memory layout of the batches: channels_last, or contiguous NCHW.
 
     Raises:
-        ConfigError: Sizes and ranks do not fit together, or the seed is negative.
         DataError: The set has fewer images than a batch, or mean and std do not match its channels.
     """
 
-    def __init__(
-        self,
-        images: StreamedImages,
-        *,
-        batch_size: int,
-        seed: int,
-        shuffle: bool,
-        augment: ResizedCrop | None,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device | str,
-        rank: int = 0,
-        world_size: int = 1,
-        norm_batch_size: int,
-        channels_last: bool = True,
-    ) -> None:
-        check_sizes(images, batch_size, seed, rank, world_size, norm_batch_size)
-        first, stop = shard_of_rank(batch_size, norm_batch_size, rank, world_size)
-        self.batch_size, self.shard_size = batch_size, stop - first
-        self.batches_per_epoch = batches_per_epoch(len(images), batch_size, images.encoded.groups)
-        self._shards = _Shards(images, batch_size, norm_batch_size, seed, shuffle, rank, world_size)
-        self._rank, self._world_size = rank, world_size
-        self._images, self._device = images, torch.device(device)
-        self._normalise = Normalisation(
-            mean, std, num_channels=CHANNELS, device=self._device, channels_last=channels_last
-        )
+    def __init__(self, images: StreamedImages, plan: BatchPlan, augment: ResizedCrop | None) -> None:
+        plan.check(images)
+        self.batch_size, self.shard_size = plan.batch_size, plan.shard_size
+        self._shards = _Shards(images, plan)
+        self.batches_per_epoch = self._shards.batches_per_epoch
+        self._plan, self._images, self._device = plan, images, torch.device(plan.device)
+        self._normalise = plan.normalisation(CHANNELS)
         self._requests = _Requests()
-        self._loader = _loader(ImageDecoder(images, augment, seed), self._requests, images, self._device)
+        self._loader = _loader(ImageDecoder(images, augment, plan.seed), self._requests, images, self._device)
         self._running: Iterator[Decoded] | None = None
         self._next_step = 0
         self._damaged: dict[int, str] = {}
@@ -107,7 +77,7 @@ class ImageStream:
         With several ranks each yields its consecutive part of the set; the parts differ by at most one image.
         The last batch may be smaller than `shard_size`. Do not call `batch` before the last one was taken.
         """
-        first, stop = part_of_rank(len(self._images), self._rank, self._world_size)
+        first, stop = self._plan.part(len(self._images))
         starts = range(first, stop, self.shard_size)
         parts = (np.arange(start, min(start + self.shard_size, stop)) for start in starts)
         self._running = None
@@ -139,43 +109,39 @@ class ImageStream:
 
 @dataclass(frozen=True, eq=False)
 class _Shards:
-    """The requests of a rank. The fields are those of `ImageStream`.
+    """The requests of a rank.
 
     The class is separate from the stream, since a cycle of references would keep the loader from ending its processes.
     """
 
     images: StreamedImages
-    batch_size: int
-    norm_batch_size: int
-    seed: int
-    shuffle: bool
-    rank: int
-    world_size: int
+    plan: BatchPlan
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Number of whole batches in the set."""
+        return batches_per_epoch(len(self.images), self.plan.batch_size, self.images.encoded.groups)
 
     def requests_from(self, step: int) -> Iterator[Request]:
         """This rank's shards of the global batches from `step` on, endlessly."""
-        epoch, position = divmod(step, batches_per_epoch(len(self.images), self.batch_size, self._groups))
-        mine = slice(*shard_of_rank(self.batch_size, self.norm_batch_size, self.rank, self.world_size))
+        epoch, position = divmod(step, self.batches_per_epoch)
         while True:
-            for shard in self._order(epoch)[position:, mine]:
+            for shard in self._order(epoch)[position:, self.plan.shard]:
                 yield Request(shard, epoch)
             epoch, position = epoch + 1, 0
 
-    @property
-    def _groups(self) -> npt.NDArray[np.int64] | None:
-        return self.images.encoded.groups
-
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         """The epoch's images, (batches, images of the global batch)."""
-        if not self.shuffle:
-            count = batches_per_epoch(len(self.images), self.batch_size, self._groups)
-            return np.arange(count * self.batch_size).reshape(count, self.batch_size)
+        plan = self.plan
+        if not plan.shuffle:
+            count = self.batches_per_epoch
+            return np.arange(count * plan.batch_size).reshape(count, plan.batch_size)
         return epoch_order(
-            self._groups,
+            self.images.encoded.groups,
             len(self.images),
-            batch_size=self.batch_size,
-            norm_batch_size=self.norm_batch_size,
-            rng=np.random.default_rng((self.seed, epoch)),
+            batch_size=plan.batch_size,
+            norm_batch_size=plan.norm_batch_size,
+            rng=np.random.default_rng((plan.seed, epoch)),
         )
 
 

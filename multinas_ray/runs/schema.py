@@ -22,6 +22,15 @@ CONFIG_KEY = "multinas_ray.config"
 _ARCHITECTURE = pa.list_(pa.int16())
 
 
+def _column(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+_ROUND_COLUMNS = (_column("round", pa.int64()), _column("block", pa.int64()), _column("trial_id", pa.string()))
+_ARCHITECTURE_COLUMNS = (_column("architecture", _ARCHITECTURE), _column("architecture_readable", pa.string()))
+_GOAL_COLUMNS = (pa.field("coefficient", pa.float64()), pa.field("target", pa.float64()))
+
+
 def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
     """One row per evaluation.
 
@@ -47,12 +56,9 @@ def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
     """
     before = [
         _column("id", pa.int64()),
-        _column("round", pa.int64()),
-        _column("block", pa.int64()),
-        _column("trial_id", pa.string()),
+        *_ROUND_COLUMNS,
         _column("source", pa.int32()),
-        _column("architecture", _ARCHITECTURE),
-        _column("architecture_readable", pa.string()),
+        *_ARCHITECTURE_COLUMNS,
         _column("loss", pa.float64()),
         pa.field("accuracy", pa.float64()),
     ]
@@ -80,8 +86,7 @@ def distributions_schema() -> pa.Schema:
         _column("update", pa.int64()),
         _column("round", pa.int64()),
         _column("distribution", pa.int32()),
-        pa.field("coefficient", pa.float64()),
-        pa.field("target", pa.float64()),
+        *_GOAL_COLUMNS,
         _column("expected_complexity", pa.float64()),
         _column("expected_loss", pa.float64()),
         _column("entropy", pa.float64()),
@@ -105,9 +110,7 @@ def rounds_schema() -> pa.Schema:
     from the evaluations in place of damaged ones have none of these figures.
     """
     columns = [
-        _column("round", pa.int64()),
-        _column("block", pa.int64()),
-        _column("trial_id", pa.string()),
+        *_ROUND_COLUMNS,
         pa.field("train_loss", pa.float64()),
         _column("num_evaluations", pa.int32()),
         pa.field("compute_seconds", pa.float64()),
@@ -140,11 +143,9 @@ def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
         _column("network", pa.int32()),
         _column("origin", pa.string()),
         pa.field("distribution", pa.int32()),
-        pa.field("coefficient", pa.float64()),
-        pa.field("target", pa.float64()),
+        *_GOAL_COLUMNS,
         pa.field("limits", pa.string()),
-        _column("architecture", _ARCHITECTURE),
-        _column("architecture_readable", pa.string()),
+        *_ARCHITECTURE_COLUMNS,
     ]
     after = [
         _column("complexity", pa.float64()),
@@ -182,8 +183,7 @@ def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
     before = [
         _column("network", pa.int32()),
         _column("origin", pa.string()),
-        _column("architecture", _ARCHITECTURE),
-        _column("architecture_readable", pa.string()),
+        *_ARCHITECTURE_COLUMNS,
     ]
     after = [
         _column("complexity", pa.float64()),
@@ -200,10 +200,6 @@ def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
         _column("reason", pa.string()),
     ]
     return _schema("candidates", before, cost_names, after)
-
-
-def _column(name: str, kind: pa.DataType) -> pa.Field:
-    return pa.field(name, kind, nullable=False)
 
 
 def _schema(table: str, before: list[pa.Field], cost_names: Sequence[str], after: list[pa.Field]) -> pa.Schema:

@@ -217,11 +217,18 @@ class TableCost(Cost):
     def _valid_DC(self) -> npt.NDArray[np.bool_]:
         return np.arange(max(self.num_categories, default=0)) < np.asarray(self.num_categories)[:, None]
 
-    def _chosen(self, architectures: npt.ArrayLike) -> FloatArray:
-        """(N, D) costs of the choices."""
+    def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
+        """Costs of (N, D) architectures, (N,) float64.
+
+        Raises:
+            ConfigError: the shape is another or an index is out of range.
+        """
         rows_ND = self.checked(architectures)
-        chosen_ND: FloatArray = self.table[np.arange(rows_ND.shape[1]), rows_ND]
-        return chosen_ND
+        return self._together(self.table[np.arange(rows_ND.shape[1]), rows_ND])
+
+    @abstractmethod
+    def _together(self, chosen_ND: FloatArray) -> FloatArray:
+        """(N,) costs of architectures from those of their choices."""
 
     def argmin(self) -> IntArray:
         """The cheapest architecture, (D,), with the first of tied choices."""
@@ -254,13 +261,8 @@ class AdditiveCost(TableCost):
 
     kind: ClassVar[str] = "additive"
 
-    def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
-        """Costs of (N, D) architectures, (N,) float64.
-
-        Raises:
-            ConfigError: The shape does not fit, or an index is out of range.
-        """
-        costs_N: FloatArray = self.base + self._chosen(architectures).sum(axis=1)
+    def _together(self, chosen_ND: FloatArray) -> FloatArray:
+        costs_N: FloatArray = self.base + chosen_ND.sum(axis=1)
         return costs_N
 
     @property
@@ -293,13 +295,8 @@ class MaximumCost(TableCost):
 
     kind: ClassVar[str] = "maximum"
 
-    def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
-        """Costs of (N, D) architectures, (N,) float64.
-
-        Raises:
-            ConfigError: The shape does not fit, or an index is out of range.
-        """
-        costs_N: FloatArray = self._chosen(architectures).max(axis=1, initial=self.base)
+    def _together(self, chosen_ND: FloatArray) -> FloatArray:
+        costs_N: FloatArray = chosen_ND.max(axis=1, initial=self.base)
         return costs_N
 
     def expectation(self, probs: npt.ArrayLike) -> FloatArray:

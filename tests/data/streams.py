@@ -1,4 +1,4 @@
-from multinas_ray.data import ImageStream, ResizedCrop
+from multinas_ray.data import ResizedCrop, open_stream
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -15,4 +15,4 @@ def stream(images, **changes):
         "device": "cpu",
         "norm_batch_size": 2,
     }
-    return ImageStream(images, **{**settings, **changes})
+    return open_stream(images, **{**settings, **changes})

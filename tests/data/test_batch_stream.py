@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from multinas_ray.data import Augmentation, BatchStream, ImageSet
+from multinas_ray.data import Augmentation, ImageSet, open_stream
 from multinas_ray.errors import ConfigError, DataError
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -19,7 +19,7 @@ def stream(image_set, **changes):
         "device": "cpu",
         "norm_batch_size": 2,
     }
-    return BatchStream(image_set, **{**settings, **changes})
+    return open_stream(image_set, **{**settings, **changes})
 
 
 def numbered(count=37):
