@@ -96,12 +96,16 @@ def add_settings(parser: argparse.ArgumentParser, owners: Mapping[str, type], *,
             group = groups[outer or title] = parser.add_argument_group(outer or title)
         flag = f"--{outer}.{setting.flag[2:]}" if setting.flag in flags else setting.flag
         flags.add(flag)
-        text = _docstrings(setting.owner).get(path[-1], "").rstrip(".")
-        if names := _names(setting.hint):
-            text = f"{text}, of {', '.join(names)}"
-        if tells_defaults and setting.default not in (None, dataclasses.MISSING, ()):
-            text = f"{text} (default: {_told(setting.default)})"
-        _add_flag(group, flag, setting, text.replace("%", "%%"))
+        _add_flag(group, flag, setting, _help_of(setting, tells_defaults))
+
+
+def _help_of(setting: Setting, tells_defaults: bool) -> str:
+    text = _docstrings(setting.owner).get(setting.path[-1], "").rstrip(".")
+    if names := _names(setting.hint):
+        text = f"{text}, of {', '.join(names)}"
+    if tells_defaults and setting.default not in (None, dataclasses.MISSING, ()):
+        text = f"{text} (default: {_told(setting.default)})"
+    return text.replace("%", "%%")
 
 
 def given_settings(arguments: argparse.Namespace, owner: type) -> dict[str, Any]:

@@ -91,6 +91,14 @@ class OptimizerSettings:
         raise NotImplementedError(f"{type(self).__name__} must have a method `make` that returns its optimiser")
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        self._fill_in("num_distributions", len(self.coefficients or self.targets or ()) or self.num_distributions)
+        self._fill_in("samples_per_update", self._checked_samples())
+        if self.cost_table is not None:
+            self._fill_in("cost_table", _checked_costs(self.cost_table, self.num_categories))
+
+    def _check_numbers(self) -> None:
+        """Check the goals and their number."""
         if self.coefficients is not None and self.targets is not None:
             raise ConfigError("a search has either coefficients or targets; give one of the two")
         goals = self.coefficients or self.targets
@@ -105,10 +113,6 @@ class OptimizerSettings:
                 f"num_distributions must be the number of coefficients or targets, {len(goals)}, "
                 f"got {self.num_distributions}; leave it out"
             )
-        self._fill_in("num_distributions", len(goals or ()) or self.num_distributions)
-        self._fill_in("samples_per_update", self._checked_samples())
-        if self.cost_table is not None:
-            self._fill_in("cost_table", _checked_costs(self.cost_table, self.num_categories))
 
     def _fill_in(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

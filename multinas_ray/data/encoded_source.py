@@ -145,13 +145,14 @@ def _find_shape(listing: ImageListing, image_size: int | None) -> tuple[int, int
             f"images must have at least 4 pixels on a side, {listing.train.name(0)} and others have {size}: set "
             "image_size to at least 4"
         )
-    is_grey = all(grey for _, grey in headers) and all(
-        found is None or found[1]
-        for part in (listing.train, listing.validation, listing.test)
-        if part is not None
-        for found in _headers(part)
-    )
+    is_grey = all(grey for _, grey in headers) and _is_grey(listing)
     return size, 1 if is_grey else 3
+
+
+def _is_grey(listing: ImageListing) -> bool:
+    """Whether all images that can be opened are grey."""
+    parts = [part for part in (listing.train, listing.validation, listing.test) if part is not None]
+    return all(found is None or found[1] for part in parts for found in _headers(part))
 
 
 def _headers(files: Encoded) -> list[tuple[int, bool] | None]:

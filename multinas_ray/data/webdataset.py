@@ -157,22 +157,8 @@ def _split_of(path: Path) -> str | None:
 
 
 def _read_headers(file: Path, label_extension: str) -> _Headers:
-    images: dict[str, tarfile.TarInfo] = {}
-    labels: dict[str, str] = {}
-    try:
-        with tarfile.open(file, "r:") as archive:
-            for member in archive:
-                key, extension = _key_and_extension(member.name)
-                if member.isfile() and f".{extension}" in IMG_EXTENSIONS:
-                    images.setdefault(key, member)
-                elif member.isfile() and extension == label_extension.lower():
-                    content = archive.extractfile(member)
-                    labels[key] = "" if content is None else content.read().decode("utf-8", "replace").strip()
-        num_bytes = file.stat().st_size
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(
-            f"{file} cannot be read as a tar file ({error}): copy it again, and unpack it if it is compressed"
-        ) from error
+    images, labels = _read_members(file, label_extension)
+    num_bytes = file.stat().st_size
     for key, image in images.items():
         if not labels.get(key):
             raise DataError(
@@ -185,6 +171,26 @@ def _read_headers(file: Path, label_extension: str) -> _Headers:
         spans=np.array([(image.offset_data, image.size) for image in images.values()], dtype=np.int64).reshape(-1, 2),
         labels=[labels[key] for key in images],
     )
+
+
+def _read_members(file: Path, label_extension: str) -> tuple[dict[str, tarfile.TarInfo], dict[str, str]]:
+    """The images and the labels of a tar file, by their keys."""
+    images: dict[str, tarfile.TarInfo] = {}
+    labels: dict[str, str] = {}
+    try:
+        with tarfile.open(file, "r:") as archive:
+            for member in archive:
+                key, extension = _key_and_extension(member.name)
+                if member.isfile() and f".{extension}" in IMG_EXTENSIONS:
+                    images.setdefault(key, member)
+                elif member.isfile() and extension == label_extension.lower():
+                    content = archive.extractfile(member)
+                    labels[key] = "" if content is None else content.read().decode("utf-8", "replace").strip()
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise DataError(
+            f"{file} cannot be read as a tar file ({error}): copy it again, and unpack it if it is compressed"
+        ) from error
+    return images, labels
 
 
 def _key_and_extension(name: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Reading latency tables that others have measured."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,20 +55,23 @@ def _proxyless_table(table: pa.Table, where: str) -> LatencyTable:
             f"{where} must have the columns of ProxylessNAS's latency table, {missing} are missing: give another file"
         )
     try:
-        rows = [_Row.of(fields) for fields in table.to_pylist()]
-        around = {row.operation: row for row in rows if row.operation != _MBCONV}
-        first, last, logits = around["Conv"], around["Conv_1"], around["Logits"]
-        blocks = [row for row in rows if row.operation == _MBCONV]
-        left_out = dict.fromkeys(row.input_shape for row in blocks if row.mbconv().residual)
-        measured = [
-            *(_measured(row.mbconv(), row.input_shape, row) for row in blocks),
-            *(_measured(skip(), shape) for shape in left_out),
-            *(_stem(first, row) for row in blocks if row.expand == 1),
-            _head(last, logits),
-        ]
-        return LatencyTable(tuple(measured), _CONDITIONS)
+        return LatencyTable(tuple(_blocks_of([_Row.of(fields) for fields in table.to_pylist()])), _CONDITIONS)
     except (ConfigError, KeyError, TypeError, ValueError) as error:
         raise StateError(f"{where} is not ProxylessNAS's latency table ({error!r}): restore a copy") from error
+
+
+def _blocks_of(rows: Sequence["_Row"]) -> Iterator[BlockLatency]:
+    """The blocks of `imagenet_mobile_space` that the rows tell of."""
+    around = {row.operation: row for row in rows if row.operation != _MBCONV}
+    blocks = [row for row in rows if row.operation == _MBCONV]
+    for row in blocks:
+        yield _measured(row.mbconv(), row.input_shape, row)
+    for shape in dict.fromkeys(row.input_shape for row in blocks if row.mbconv().residual):
+        yield _measured(skip(), shape)
+    for row in blocks:
+        if row.expand == 1:
+            yield _stem(around["Conv"], row)
+    yield _head(around["Conv_1"], around["Logits"])
 
 
 @dataclass(frozen=True)

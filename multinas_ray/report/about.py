@@ -112,18 +112,19 @@ def lead_of(run: Run, num_networks: int) -> str:
 
 def configuration_of(run: Run) -> list[tuple[str, list[tuple[str, str]]]]:
     """The recorded settings by section, without the tables of costs and the space."""
-    sections = []
-    for key, title in _SECTIONS.items():
-        content = run.config.get(key)
-        if isinstance(content, Mapping):
-            rows = [(str(name), value_text(value)) for name, value in content.items() if name not in _LEFT_OUT]
-            sections.append((title, [row for row in rows if len(row[1]) < 300]))
+    contents = {title: run.config.get(key) for key, title in _SECTIONS.items()}
+    sections = [(title, _rows_of(each)) for title, each in contents.items() if isinstance(each, Mapping)]
     others = {name: value for name, value in run.config.items() if name not in _SECTIONS and name not in _LEFT_OUT}
     plain_ones = [(name, value_text(value)) for name, value in others.items() if not isinstance(value, Mapping)]
     space = run.config.get("space")
     if isinstance(space, Mapping) and "fingerprint" in space:
         plain_ones += [("space", str(space.get("name", ""))), ("fingerprint of the space", str(space["fingerprint"]))]
     return [("Run", plain_ones), *sections]
+
+
+def _rows_of(section: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = [(str(name), value_text(value)) for name, value in section.items() if name not in _LEFT_OUT]
+    return [row for row in rows if len(row[1]) < 300]
 
 
 def sessions_of(run: Run, path: str) -> Table | None:

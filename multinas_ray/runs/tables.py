@@ -82,9 +82,7 @@ def read_part(file: Location, schema_of: SchemaOf, remedy: str) -> pa.Table:
     if kind != wanted:
         raise StateError(f"{file} must be a table of {wanted}, it is one of {kind}: {remedy}")
     if not table.schema.equals(schema):
-        names = {*table.column_names, *schema.names}
-        differing = {name for name in names if not _is_same_field(name, table.schema, schema)}
-        told = ", ".join(sorted(differing)) or "their order"
+        told = ", ".join(_differing_fields(table.schema, schema)) or "their order"
         raise StateError(f"{file} must have the columns of {wanted}, these differ: {told}: {remedy}")
     for field in schema:
         if not field.nullable and table[field.name].null_count:
@@ -92,9 +90,14 @@ def read_part(file: Location, schema_of: SchemaOf, remedy: str) -> pa.Table:
     return table
 
 
-def _is_same_field(name: str, found: pa.Schema, wanted: pa.Schema) -> bool:
-    places = found.get_field_index(name), wanted.get_field_index(name)
-    return min(places) >= 0 and bool(found.field(places[0]).equals(wanted.field(places[1])))
+def _differing_fields(found: pa.Schema, wanted: pa.Schema) -> list[str]:
+    """Names of the columns that only one schema has, or each with another type."""
+
+    def is_same(name: str) -> bool:
+        places = found.get_field_index(name), wanted.get_field_index(name)
+        return min(places) >= 0 and bool(found.field(places[0]).equals(wanted.field(places[1])))
+
+    return sorted(name for name in {*found.names, *wanted.names} if not is_same(name))
 
 
 def read_parts(folder: Location, schema: pa.Schema, remedy: str) -> dict[Location, pa.Table]:

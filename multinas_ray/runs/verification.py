@@ -291,17 +291,25 @@ def _differences(rows: pd.DataFrame, optimizer: Optimizer) -> tuple[list[str], f
     modes = [tuple(int(choice) for choice in mode) for mode in diagnostics["mode"][which]]
     if modes != rows["mode"].tolist():
         wrong.append("mode")
-    difference = 0.0
-    for row, probs_DC in zip(rows["probs"], optimizer.probs[which], strict=True):
-        if len(row) != len(probs_DC) or any(len(given) > probs_DC.shape[1] for given in row):
-            return [*wrong, "probs (number of variables or categories)"], difference
-        padded_DC = np.zeros_like(probs_DC)
-        for d, given in enumerate(row):
-            padded_DC[d, : len(given)] = given
-        if not _close(padded_DC, probs_DC) and "probs" not in wrong:
-            wrong.append("probs")
-        difference = max(difference, float(np.max(np.abs(padded_DC - probs_DC), initial=0.0)))
-    return wrong, difference
+    probs_KDC = optimizer.probs[which]
+    recorded = [_padded(row, probs_KDC.shape[1:]) for row in rows["probs"]]
+    fitting = [each for each in recorded if each is not None]
+    if len(fitting) < len(recorded):
+        return [*wrong, "probs (number of variables or categories)"], 0.0
+    recorded_KDC = np.array(fitting).reshape(probs_KDC.shape)
+    if not _close(recorded_KDC, probs_KDC):
+        wrong.append("probs")
+    return wrong, float(np.max(np.abs(recorded_KDC - probs_KDC), initial=0.0))
+
+
+def _padded(row: Sequence[Sequence[float]], shape_DC: tuple[int, ...]) -> npt.NDArray[np.float64] | None:
+    """Recorded probabilities as (D, C), zero in the padding; None where they do not fit."""
+    if len(row) != shape_DC[0] or any(len(given) > shape_DC[1] for given in row):
+        return None
+    padded_DC = np.zeros(shape_DC)
+    for d, given in enumerate(row):
+        padded_DC[d, : len(given)] = given
+    return padded_DC
 
 
 def _close(recorded: npt.NDArray[np.float64], computed: npt.NDArray[np.float64]) -> bool:

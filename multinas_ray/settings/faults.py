@@ -100,17 +100,12 @@ def _fault(place: tuple[int | str, ...], details: Sequence[ErrorDetails], owner:
     """What is wrong at one place."""
     kind, value = details[0]["type"], details[0]["input"]
     name = "".join(f"[{each}]" if index else str(each) for index, each in enumerate(place))
-    hints = typing.get_type_hints(owner)
     if not name:
         return _rule(details[0])
     if kind in ("missing", "missing_argument", "missing_keyword_only_argument", "missing_positional_only_argument"):
         return f"{name} is missing" + ("" if len(place) > 1 else "; it has no default")
     if kind == "unexpected_keyword_argument":
-        import difflib
-
-        known = [each.name for each in dataclasses.fields(owner)] if isinstance(owner, type) else list(hints)
-        close = difflib.get_close_matches(name, known, n=1)
-        return f"{name} is unknown; " + (f"is {close[0]} meant?" if close else f"known are {', '.join(known)}")
+        return _unknown(name, owner)
     if kind == "unexpected_positional_argument":
         return f"{_shown(value)} is one argument too many by position: give arguments by name"
     if kind == "multiple_argument_values":
@@ -118,8 +113,17 @@ def _fault(place: tuple[int | str, ...], details: Sequence[ErrorDetails], owner:
     rules = list(dict.fromkeys(_rule(each) for each in details))
     if len(place) == 1:
         rules = [_range(owner, name) or rules[0]] if kind in BOUNDS else rules
-        rules += ["None"] if NoneType in typing.get_args(hints.get(name)) else []
+        rules += ["None"] if NoneType in typing.get_args(typing.get_type_hints(owner).get(name)) else []
     return f"{name} {' or '.join(rules)}, got {_shown(value)}"
+
+
+def _unknown(name: str, owner: Any) -> str:
+    import difflib
+
+    is_class = isinstance(owner, type)
+    known = [each.name for each in dataclasses.fields(owner)] if is_class else list(typing.get_type_hints(owner))
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"{name} is unknown; " + (f"is {close[0]} meant?" if close else f"known are {', '.join(known)}")
 
 
 def _rule(detail: ErrorDetails) -> str:

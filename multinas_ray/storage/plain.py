@@ -122,14 +122,17 @@ def _to_json(value: Any, place: str, depth: int) -> Any:
     if isinstance(value, (list, tuple)):
         return [_to_json(item, f"{place}[{index}]", depth + 1) for index, item in enumerate(value)]
     if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str) or key.startswith("__"):
-                raise StateError(f"{place} has the key {key!r}: keys are strings that do not begin with '__'")
-        return {key: _to_json(item, f"{place}[{key!r}]", depth + 1) for key, item in value.items()}
+        return {_checked_key(key, place): _to_json(item, f"{place}[{key!r}]", depth + 1) for key, item in value.items()}
     raise StateError(
         f"{place} is a {type(value).__name__}, not plain data: use None, bool, int, float, str, list, dict "
         "or a numpy array"
     )
+
+
+def _checked_key(key: object, place: str) -> str:
+    if not isinstance(key, str) or key.startswith("__"):
+        raise StateError(f"{place} has the key {key!r}: keys are strings that do not begin with '__'")
+    return key
 
 
 def _array_to_json(array: Array, place: str) -> dict[str, Any]:

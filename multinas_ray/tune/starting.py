@@ -86,11 +86,10 @@ def resume_search(
     draws = [each.proposal for each in live if each.proposal is not None]
     resumed = resume_run(RunSession.begin(path), Proposals.concatenate(draws) if draws else None)
     rows, optimizer = resumed.run.evaluations, resumed.optimizer
-    finished, pending = set(rows["trial_id"]), set(optimizer.pending().ids.tolist())
-    live = [each for each in live if each.trial_id not in finished and (each.number < 0 or each.number in pending)]
+    live = _still_running(live, rows, optimizer)
     numbers = {*rows["id"].tolist(), *(each.number for each in live)}
     search = _search(settings, space, resumed.record, optimizer, resumed.run.config, points, numbers)
-    search.finished = finished
+    search.finished = set(rows["trial_id"])
     is_held = not search.is_calibrated
     evaluations = _evaluations_of(rows, settings) if settings.skips_known or is_held else []
     for each in evaluations:
@@ -101,6 +100,12 @@ def resume_search(
         search.hold(each for each in evaluations if each.proposal is not None)
     record_earlier(search, points, numbers)
     return search
+
+
+def _still_running(live: Sequence[Evaluation], rows: pd.DataFrame, optimizer: Optimizer) -> list[Evaluation]:
+    """The trials that have no result on record and were not given up."""
+    finished, pending = set(rows["trial_id"]), set(optimizer.pending().ids.tolist())
+    return [each for each in live if each.trial_id not in finished and (each.number < 0 or each.number in pending)]
 
 
 def recorded_config(path: str) -> dict[str, Any]:

@@ -97,11 +97,7 @@ def convergence_figure(
 
 
 def _draw_quantity(axes: Axes, run: Run, networks: pd.DataFrame, quantity: str, look: Look) -> None:
-    label, factor = QUANTITIES[quantity], 1.0
-    if quantity == "expected_complexity":
-        label, factor = _complexity_axis(run)
-    elif quantity == "expected_loss" and run.kind == "tune":
-        label, factor = f"Expected {run.config['metric']}", metric_sign(run)
+    label, factor = _axis_of(run, quantity)
     order = distributions_by_size(run, networks)
     curves, targets = [], []
     for (number, name), colour in zip(order.items(), look.network_colours(len(order)), strict=True):
@@ -110,12 +106,7 @@ def _draw_quantity(axes: Axes, run: Run, networks: pd.DataFrame, quantity: str, 
         curves.append(Curve(name, colour, rows["update"].to_numpy(dtype=float), values))
         targets.append(float(rows["target"].iloc[-1]) * factor if quantity == "expected_complexity" else np.nan)
     window = smoothing_window(run) if quantity in NOISY else 1
-    if window > 1:
-        for curve in curves:
-            kept = _kept(len(curve.x))
-            axes.plot(curve.x[kept], curve.y[kept], color=curve.colour, linewidth=0.7, alpha=0.25, zorder=1)
-        curves = [dataclasses.replace(curve, y=_moving_mean(curve.y, window)) for curve in curves]
-    draw_curves(axes, curves, look)
+    draw_curves(axes, _smoothed(axes, curves, window) if window > 1 else curves, look)
     for target, curve in zip(targets, curves, strict=True):
         if np.isfinite(target):
             axes.axhline(target, color=curve.colour, linestyle=":")
@@ -123,6 +114,23 @@ def _draw_quantity(axes: Axes, run: Run, networks: pd.DataFrame, quantity: str, 
     axes.set_ylabel(label)
     if quantity != "expected_loss":  # the zero of a loss has no meaning
         axes.set_ylim(bottom=0)
+
+
+def _axis_of(run: Run, quantity: str) -> tuple[str, float]:
+    """The label of a quantity's axis, and what recorded values are multiplied by."""
+    if quantity == "expected_complexity":
+        return _complexity_axis(run)
+    if quantity == "expected_loss" and run.kind == "tune":
+        return f"Expected {run.config['metric']}", metric_sign(run)
+    return QUANTITIES[quantity], 1.0
+
+
+def _smoothed(axes: Axes, curves: Sequence[Curve], window: int) -> list[Curve]:
+    """Draw noisy curves faintly, and return their moving means."""
+    for curve in curves:
+        kept = _kept(len(curve.x))
+        axes.plot(curve.x[kept], curve.y[kept], color=curve.colour, linewidth=0.7, alpha=0.25, zorder=1)
+    return [dataclasses.replace(curve, y=_moving_mean(curve.y, window)) for curve in curves]
 
 
 def smoothing_window(run: Run) -> int:

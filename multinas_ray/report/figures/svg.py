@@ -75,25 +75,34 @@ def _fill(style: str) -> str:
 
 def _clean(root: ElementTree.Element, prefix: str) -> None:
     """Remove what a page does not need, and convert colours, ids, numbers and texts to the form of the page."""
+    _remove_unseen(root)
+    used = {name for element in root.iter() for value in element.attrib.values() for name in _REFERENCE.findall(value)}
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        _convert_attributes(element, used, prefix)
+        element.tail = None
+        element.text = element.text if element.tag in ("text", "tspan") else None
+
+
+def _remove_unseen(root: ElementTree.Element) -> None:
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag.rpartition("}")[2] in ("metadata", "style"):
                 parent.remove(child)
-    used = {name for element in root.iter() for value in element.attrib.values() for name in _REFERENCE.findall(value)}
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        name = element.attrib.pop("id", None)
-        if name == HALO:
-            element.set("class", HALO)
-        elif name in used:
-            element.set("id", f"{prefix}-{name}")
-        if _HREF in element.attrib:
-            element.set("href", element.attrib.pop(_HREF))
-        for key, value in element.attrib.items():
-            if key != "id":
-                element.set(key, _attribute(key, value, prefix))
-        element.tail = None
-        element.text = element.text if element.tag in ("text", "tspan") else None
+
+
+def _convert_attributes(element: ElementTree.Element, used: set[str], prefix: str) -> None:
+    """Keep only ids that are used, and convert the other attributes."""
+    name = element.attrib.pop("id", None)
+    if name == HALO:
+        element.set("class", HALO)
+    elif name in used:
+        element.set("id", f"{prefix}-{name}")
+    if _HREF in element.attrib:
+        element.set("href", element.attrib.pop(_HREF))
+    for key, value in element.attrib.items():
+        if key != "id":
+            element.set(key, _attribute(key, value, prefix))
 
 
 def _attribute(key: str, value: str, prefix: str) -> str:
