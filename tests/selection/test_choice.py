@@ -190,14 +190,14 @@ def test_loss_and_prior_choose_together_and_the_reasons_tell_both():
     # loss 1 2 3 4, depth 4 2 1 3, naswot 4 2 3 1: 9, 6, 7 and 8 of 12
     assert [each.combined_rank for each in family.choices] == pytest.approx([9 / 12, 6 / 12, 7 / 12, 8 / 12])
     assert reasons(family) == [
-        "its combined rank is 0.750: its loss is 0.0200 lower than that of the chosen one, and it is number 4 by depth, "
-        "4 by naswot",
+        "its combined rank is 0.750: its loss is 0.0200 lower than that of the chosen one, and it is number 4 by "
+        "depth, 4 by naswot",
         "chosen: it has the least combined rank within params <= 20 k, 0.500: of 4 it is number 2 by its loss, and "
         "number 2 by depth, 2 by naswot",
-        "its combined rank is 0.583: its loss is 0.0100 higher than that of the chosen one (standard error 0.0229), and "
-        "it is number 1 by depth, 3 by naswot",
-        "its combined rank is 0.667: its loss is 0.3800 higher than that of the chosen one, and it is number 3 by depth, "
-        "1 by naswot",
+        "its combined rank is 0.583: its loss is 0.0100 higher than that of the chosen one (standard error 0.0229), "
+        "and it is number 1 by depth, 3 by naswot",
+        "its combined rank is 0.667: its loss is 0.3800 higher than that of the chosen one, and it is number 3 by "
+        "depth, 1 by naswot",
     ]
 
 
