@@ -1,0 +1,1 @@
+"""Search on a space too large to enumerate, with a fixed evaluator: how fast K networks within K targets get good."""

@@ -1,0 +1,54 @@
+"""What is searched: a space, K targets in FLOPs, and a fixed evaluator."""
+
+# K targets, N architectures, D positions, C blocks
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from multinas_ray.spaces import AdditiveCost, Equivalence, NetworkSpace
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+LossesOf = Callable[[IntArray], FloatArray]
+"""(N, D) canonical architectures to (N,) losses, minimised; always the same for the same architecture."""
+
+TARGET_QUANTILES = (0.02, 0.2, 0.5, 0.85)
+"""The K targets are these quantiles of the FLOPs of uniformly drawn networks."""
+TARGET_DRAWS = 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One search problem. Equal networks have equal losses, since the evaluator sees canonical architectures only."""
+
+    space: NetworkSpace
+    """What can be chosen."""
+    losses_of: LossesOf
+    """The fixed evaluator."""
+    best_losses: FloatArray | None = None
+    """(K,) least loss within each target, where it is known."""
+
+    @cached_property
+    def cost(self) -> AdditiveCost:
+        """FLOPs."""
+        return self.space.costs["flops"]
+
+    @cached_property
+    def equivalence(self) -> Equivalence:
+        """Which architectures are the same network."""
+        return Equivalence.of(self.space)
+
+    @cached_property
+    def targets(self) -> tuple[float, ...]:
+        """(K,) largest FLOPs of the K networks, rising."""
+        return targets_of(self.space)
+
+
+def targets_of(space: NetworkSpace) -> tuple[float, ...]:
+    """(K,) the TARGET_QUANTILES of the FLOPs of uniformly drawn architectures, rising."""
+    rows_ND = space.search_space.random(TARGET_DRAWS, np.random.default_rng(0))
+    return tuple(np.quantile(space.costs["flops"](rows_ND), TARGET_QUANTILES).tolist())
