@@ -62,9 +62,7 @@ class MadeUpLosses:
         losses_K: FloatArray = np.exp(-upto_B[np.clip(bins_K, 0, NUM_BINS)])
         return losses_K
 
-    def _gains_before(
-        self, d: int, choice: int, earlier: list[FloatArray], equivalence: Equivalence
-    ) -> FloatArray:
+    def _gains_before(self, d: int, choice: int, earlier: list[FloatArray], equivalence: Equivalence) -> FloatArray:
         """(B,) the largest gain of what comes before a choice at position d, with their pair's."""
         identity = [run.identity for run in equivalence.runs if run.start < d < run.stop]
         allowed = [c for c in range(len(earlier)) if c not in identity or choice in identity]

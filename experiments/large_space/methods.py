@@ -4,13 +4,14 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from experiments.compare.evolution import evolve
-from experiments.large_space.problem import FloatArray, IntArray, Problem
-from experiments.large_space.record import BudgetSpent, Record, interleaved
+from experiments.large_space.problem import IntArray, Problem
+from experiments.large_space.record import BudgetSpentError, Record, interleaved
 from multinas_ray.core import OptimizerSettings, make_optimizer, optimizer_kind
 from multinas_ray.spaces import CostSlice
 
@@ -42,7 +43,7 @@ def evolution(problem: Problem, budget: int, seed: int) -> Record:
         def keeps(rows_ND: IntArray, target: float = target) -> Any:
             return problem.cost(rows_ND) <= target
 
-        with suppress(BudgetSpent):
+        with suppress(BudgetSpentError):
             evolve(record.losses, keeps, categories, 100 * share, rng)
         records.append(record)
     return interleaved(records, problem)
@@ -54,7 +55,7 @@ def ours(**settings: Any) -> Search:
     def search(problem: Problem, budget: int, seed: int) -> Record:
         record = Record(problem, budget)
         optimizer = make_optimizer(settings_of(problem, **settings), seed=(seed, 3))
-        with suppress(BudgetSpent):
+        with suppress(BudgetSpentError):
             while True:
                 proposals = optimizer.ask()
                 costs_N = problem.cost(proposals.architectures) / problem.cost.maximum
@@ -80,3 +81,24 @@ def settings_of(problem: Problem, *, kind: str = "distributions", **settings: An
 def _shares(problem: Problem, budget: int) -> list[tuple[float, int]]:
     """Each target with its part of the budget."""
     return [(target, budget // len(problem.targets)) for target in problem.targets]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to search."""
+
+    title: str
+    search: Search
+
+
+METHODS = {
+    "random": Method("Random in the slices", random_in_slices),
+    "evolution": Method("Evolution for each target (SPOS)", evolution),
+    "ours-plain": Method("MultiNAS, as while weights train", ours()),
+    "ours-reuse": Method("MultiNAS, reuse", ours(memory=4, samples_per_update=16)),
+    "ours-reuse-start": Method(
+        "MultiNAS, reuse, start near the targets", ours(memory=4, samples_per_update=16, start="targets")
+    ),
+    "ours": Method("MultiNAS, screened", ours(kind="screened")),
+    "ours-start": Method("MultiNAS, screened, start near the targets", ours(kind="screened", start="targets")),
+}

@@ -9,7 +9,7 @@ import numpy as np
 from experiments.large_space.problem import FloatArray, IntArray, Problem
 
 
-class BudgetSpent(Exception):
+class BudgetSpentError(Exception):
     """No further network may be evaluated."""
 
 
@@ -37,7 +37,7 @@ class Record:
         """(N,) losses of architectures, known or evaluated now.
 
         Raises:
-            BudgetSpent: there are more new networks than may be evaluated; those that may be were.
+            BudgetSpentError: there are more new networks than may be evaluated; those that may be were.
         """
         keys = [tuple(row) for row in self._problem.equivalence.canonical(architectures_ND).tolist()]
         new = [key for key in dict.fromkeys(keys) if key not in self._loss_of]
@@ -46,12 +46,8 @@ class Record:
             losses = self._problem.losses_of(np.array(affordable)).tolist()
             self._loss_of |= dict(zip(affordable, losses, strict=True))
         if len(affordable) < len(new):
-            raise BudgetSpent
+            raise BudgetSpentError
         return np.array([self._loss_of[key] for key in keys])
-
-    def knows(self, architecture: Sequence[int]) -> bool:
-        """Whether the loss of a canonical architecture is known."""
-        return tuple(architecture) in self._loss_of
 
     @property
     def architectures(self) -> IntArray:

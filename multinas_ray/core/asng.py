@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multinas_ray.core.arrays import BoolArray, FloatArray, IntArray
-from multinas_ray.core.distributions import CategoryLayout, uniform_probs
+from multinas_ray.core.distributions import CategoryLayout
 from multinas_ray.core.margin import apply_margin
 
 LARGEST_BETA = 1.5
@@ -59,9 +59,9 @@ class ASNGSettings:
         return self.delta_init / (LARGEST_BETA * self.root_dimension)
 
 
-def initial_state(settings: ASNGSettings, num_distributions: int) -> ASNGState:
-    """Returns the start: uniform, s = 0, gamma = 0, Delta = 1  # METHOD step 7."""
-    probs_KDC = uniform_probs(settings.layout, num_distributions)
+def initial_state(settings: ASNGSettings, probs_KDC: FloatArray) -> ASNGState:
+    """Returns the start at these probabilities: s = 0, gamma = 0, Delta = 1  # METHOD step 7."""
+    num_distributions = len(probs_KDC)
     return ASNGState(
         probs_KDC=probs_KDC,
         path_KDC=np.zeros_like(probs_KDC),

@@ -23,8 +23,7 @@ from multinas_ray.core.protocol import Optimizer
 from multinas_ray.core.seeds import new_generator
 from multinas_ray.core.settings import OptimizerSettings, register_optimizer
 from multinas_ray.core.state import LastUpdate, OptimizerState, read_state, start_state, write_state
-from multinas_ray.core.targets import targeted_losses
-from multinas_ray.core.utility import quantile_utilities, scalarised_losses
+from multinas_ray.core.utility import quantile_utilities
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import checked
 
@@ -278,7 +277,8 @@ class MultiDistributionOptimizer(AskAndTell):
         log_density_N = state.memory.log_density(samples.proposals, state.num_updates)
         log_prob_KN = distributions.log_prob(state.asng.probs_KDC, architectures_ND)
         weights_KN = importance_weights(log_prob_KN, log_density_N)  # METHOD step 4
-        utilities_KN = quantile_utilities(self._scores(samples), weights_KN)  # METHOD step 5
+        scores_KN = self._settings.scores(samples.losses, samples.complexities)
+        utilities_KN = quantile_utilities(scores_KN, weights_KN)  # METHOD step 5
         gradient_KDC, moves_K = natural_gradient(  # METHOD step 6
             weights_KN, utilities_KN, architectures_ND, state.asng, self._layout
         )
@@ -290,13 +290,6 @@ class MultiDistributionOptimizer(AskAndTell):
             mean_loss_K=weighted_means(weights_KN, samples.losses),
             mean_complexity_K=weighted_means(weights_KN, samples.complexities),
         )
-
-    def _scores(self, samples: Evaluations) -> FloatArray:
-        """(K, N) what each distribution minimises."""
-        targets = self._settings.targets
-        if targets is not None:
-            return targeted_losses(samples.losses, samples.complexities, targets, self._settings.target_weight)
-        return scalarised_losses(samples.losses, samples.complexities, self.coefficients)
 
 
 def _row_of(values: tuple[float, ...] | None, num_distributions: int) -> FloatArray:

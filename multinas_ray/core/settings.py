@@ -9,14 +9,15 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, MinLen
 
 from multinas_ray.core.distributions import CategoryLayout
-from multinas_ray.core.targets import TARGET_WEIGHT
+from multinas_ray.core.targets import TARGET_WEIGHT, targeted_losses
+from multinas_ray.core.utility import scalarised_losses
 from multinas_ray.errors import ConfigError
 from multinas_ray.registry import Registry
 from multinas_ray.settings import Unchecked
@@ -85,6 +86,9 @@ class OptimizerSettings:
     categories are ignored. It makes expected complexities exact. It is kept as rows of numbers, zero in the padding."""
     base_cost: float = 0.0
     """Constant part of that complexity."""
+    start: Literal["uniform", "targets"] = "uniform"
+    """The distributions before the first update: all uniform, or each near its target, which takes targets and a
+    `cost_table`; see `start.start_near_targets`."""
 
     def make(self, seed: int | Sequence[int] | None) -> Optimizer:
         """Returns the optimiser of these settings; see `make_optimizer`."""
@@ -112,6 +116,11 @@ class OptimizerSettings:
             raise ConfigError(
                 f"num_distributions must be the number of coefficients or targets, {len(goals)}, "
                 f"got {self.num_distributions}; leave it out"
+            )
+        if self.start == "targets" and (self.targets is None or self.cost_table is None):
+            raise ConfigError(
+                "start='targets' needs targets and a cost_table, since it puts each distribution near its target: give "
+                "both, or start='uniform'"
             )
 
     def _fill_in(self, name: str, value: object) -> None:
@@ -160,6 +169,13 @@ class OptimizerSettings:
         """(D, C) the cost table as an array."""
         return None if self.cost_table is None else np.array(self.cost_table, dtype=np.float64)
 
+    def scores(self, losses_N: FloatArray, complexities_N: FloatArray) -> FloatArray:
+        """(K, N) what each distribution minimises; +inf (ranks worst) where the loss is not finite."""
+        if self.targets is not None:
+            return targeted_losses(losses_N, complexities_N, self.targets, self.target_weight)
+        assert self.coefficients is not None
+        return scalarised_losses(losses_N, complexities_N, np.array(self.coefficients))
+
     def fields(self) -> dict[str, Any]:
         """All settings by name, as arguments from which equal settings can be made."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -169,8 +185,12 @@ class OptimizerSettings:
         return {"kind": self.kind, **{name: _listed(value) for name, value in self.fields().items()}}
 
     def identity(self) -> dict[str, Any]:
-        """The settings that a saved state must share with the optimiser that loads it: all but those of reports."""
-        return {name: value for name, value in self.to_dict().items() if name not in ("cost_table", "base_cost")}
+        """The settings that a saved state must share with the optimiser that loads it: all but those of reports.
+
+        The cost table is for reports alone, unless the start follows from it.
+        """
+        left_out = ("cost_table", "base_cost") if self.start == "uniform" else ()
+        return {name: value for name, value in self.to_dict().items() if name not in left_out}
 
 
 def register_optimizer(settings: SettingsClass) -> SettingsClass:

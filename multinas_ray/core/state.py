@@ -11,7 +11,7 @@ import numpy as np
 
 from multinas_ray.core.arrays import FloatArray
 from multinas_ray.core.asng import ASNGSettings, ASNGState, initial_state
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.distributions import CategoryLayout, uniform_probs
 from multinas_ray.core.ledger import Ledger
 from multinas_ray.core.outstanding import Outstanding
 from multinas_ray.core.proposals import Evaluations, Proposals
@@ -19,9 +19,10 @@ from multinas_ray.core.reader import StateReader
 from multinas_ray.core.reuse import LATENESS, SampleMemory
 from multinas_ray.core.seeds import plain_generator, read_generator
 from multinas_ray.core.settings import OptimizerSettings
+from multinas_ray.core.start import start_near_targets
 from multinas_ray.errors import ConfigError, StateError
 
-VERSION = 4
+VERSION = 5
 COUNTERS = ("num_updates", "num_told")
 
 
@@ -54,7 +55,7 @@ class OptimizerState:
 def start_state(constants: ASNGSettings, settings: OptimizerSettings, rng: np.random.Generator) -> OptimizerState:
     """Returns the state before anything was asked or told."""
     num_variables = len(settings.num_categories)
-    asng = initial_state(constants, settings.size)
+    asng = initial_state(constants, _start_probs(constants, settings))
     unknown_K = np.full(settings.size, np.nan)
     return OptimizerState(
         asng=asng,
@@ -64,6 +65,17 @@ def start_state(constants: ASNGSettings, settings: OptimizerSettings, rng: np.ra
         queue=Proposals.empty(num_variables),
         batch=Evaluations.empty(num_variables),
         last_update=LastUpdate(unknown_K, unknown_K, unknown_K),
+    )
+
+
+def _start_probs(constants: ASNGSettings, settings: OptimizerSettings) -> FloatArray:
+    """(K, D, C) probabilities before any update."""
+    if settings.start == "uniform":
+        return uniform_probs(constants.layout, settings.size)
+    assert settings.targets is not None
+    assert settings.costs_DC is not None
+    return start_near_targets(
+        constants.layout, settings.targets, settings.costs_DC, settings.base_cost, constants.floor_D
     )
 
 

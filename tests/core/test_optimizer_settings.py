@@ -90,9 +90,19 @@ def test_a_state_is_of_its_settings_but_for_the_costs_of_reports() -> None:
         make_optimizer(replace(settings, alpha=2.0), seed=0).load_state_dict(state)
 
 
-def test_a_screened_optimiser_takes_no_targets() -> None:
-    with pytest.raises(ConfigError, match="does not take targets: give coefficients"):
-        ScreenedSettings(targets=(0.5,), **OPTIONS)
+@pytest.mark.parametrize("goals", [{"coefficients": (0.1, 0.4), "cost_table": np.ones((2, 3))}, {"targets": (0.5,)}])
+def test_a_start_near_the_targets_needs_targets_and_costs(goals: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="start='targets' needs targets and a cost_table"):
+        DistributionSettings(num_categories=(3, 2), start="targets", **goals)
+
+
+def test_costs_that_the_start_follows_from_are_part_of_a_state() -> None:
+    settings = DistributionSettings(
+        num_categories=(3, 2), targets=(0.5,), cost_table=np.ones((2, 3)), base_cost=0.1, start="targets"
+    )
+    state = make_optimizer(settings, seed=0).state_dict()
+    with pytest.raises(ValueError, match=r"state\.settings\.base_cost: expected 0\.2, found float 0\.1"):
+        make_optimizer(replace(settings, base_cost=0.2), seed=0).load_state_dict(state)
 
 
 class SlowOptimizer(MultiDistributionOptimizer):

@@ -88,12 +88,16 @@ def test_what_is_dropped_from_the_support_is_old_and_good_for_no_objective(monke
     archive, losses, complexities = Archive(CategoryLayout.from_num_categories([30])), rng.random(30), rng.random(30)
     for row in range(23):
         archive.add(np.array([row]), losses[row], complexities[row])
-    archive.trim_support(coefficients)
+
+    def weighted(losses_N, complexities_N):
+        return losses_N + coefficients[:, None] * complexities_N
+
+    archive.trim_support(weighted)
     scores = losses[:23] + coefficients[:, None] * complexities[:23]
     best_rank = scores.argsort(axis=1).argsort(axis=1).min(axis=0)
     worst_of_older_half = sorted(range(10), key=lambda row: -best_rank[row])[:3]
     assert archive.support == [row for row in range(23) if row not in worst_of_older_half]
-    archive.trim_support(coefficients)
+    archive.trim_support(weighted)
     assert len(archive.support) == 20
 
 

@@ -3,13 +3,15 @@
 Notation: K distributions, D variables, A distinct architectures evaluated, S of them the surrogate is fitted on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from multinas_ray.core.arrays import FloatArray, IntArray
 from multinas_ray.core.distributions import CategoryLayout
-from multinas_ray.core.utility import scalarised_losses
+
+ScoresOf: TypeAlias = Callable[[FloatArray, FloatArray], FloatArray]
 
 SUPPORT_LIMIT = 256
 """The largest S. It bounds the surrogate's cost per evaluation. [ours]"""
@@ -100,11 +102,29 @@ class Archive:
         self._update_front(row)
         return not is_new
 
-    def trim_support(self, coefficients_K: FloatArray) -> None:
-        """Drops the least useful rows of the support's older half where the support is too large."""
+    def best_within(self, limits_K: FloatArray, count: int) -> list[int]:
+        """Returns the rows of the `count` least losses within each limit of the complexity, each row once.
+
+        Where no complexity is within a limit, the least complex rows stand for them.
+        """
+        rows: dict[int, None] = {}
+        finite_A = np.isfinite(self.losses)
+        for limit in limits_K:
+            within_A = finite_A & (self.complexities <= limit)
+            values_A = np.where(within_A, self.losses, np.inf) if within_A.any() else self.complexities
+            order_A = np.where(finite_A, values_A, np.inf).argsort(kind="stable")
+            rows |= dict.fromkeys(order_A[: min(count, max(int(within_A.sum()), 1))].tolist())
+        return list(rows) if finite_A.any() else []
+
+    def trim_support(self, scores_of: ScoresOf) -> None:
+        """Drops the least useful rows of the support's older half where the support is too large.
+
+        Args:
+            scores_of: from (S,) losses and complexities to the (K, S) scores that the distributions minimise.
+        """
         excess = len(self.support) - SUPPORT_LIMIT
         if excess > 0:
-            dropped = set(self._least_useful(coefficients_K, excess).tolist())
+            dropped = set(self._least_useful(scores_of, excess).tolist())
             self.support = [row for place, row in enumerate(self.support) if place not in dropped]
 
     def reference(self) -> tuple[float, float]:
@@ -121,9 +141,9 @@ class Archive:
         self._architectures_AD[self._num_rows] = architecture_D
         self._num_rows += 1
 
-    def _least_useful(self, coefficients_K: FloatArray, count: int) -> IntArray:
+    def _least_useful(self, scores_of: ScoresOf, count: int) -> IntArray:
         """Returns (count,) places in the support's older half: those whose best rank by any f_k is worst."""
-        scores_KS = scalarised_losses(self.losses[self.support], self.complexities[self.support], coefficients_K)
+        scores_KS = scores_of(self.losses[self.support], self.complexities[self.support])
         ranks_KS = scores_KS.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
         worst_first: IntArray = (-ranks_KS.min(axis=0)[: SUPPORT_LIMIT // 2]).argsort(kind="stable")
         return worst_first[:count]

@@ -1,6 +1,6 @@
-"""The screening set, from which a surrogate chooses: drawn from the distributions, near the front, and anywhere.
+"""The screening set, from which a surrogate chooses: drawn from the distributions, near the best, and anywhere.
 
-Notation: K distributions, D variables, C categories (padded), N samples, F points of the front. All [ours].
+Notation: K distributions, D variables, C categories (padded), N samples, F parents of mutations. All [ours].
 """
 
 import math
@@ -40,12 +40,12 @@ def mutate(parents_FD: IntArray, layout: CategoryLayout, count: int, rng: np.ran
 
 
 def screening_set(
-    probs_KDC: FloatArray, front_FD: IntArray, layout: CategoryLayout, rng: np.random.Generator
+    probs_KDC: FloatArray, parents_FD: IntArray, layout: CategoryLayout, rng: np.random.Generator
 ) -> IntArray:
-    """Returns (N, D) architectures; some may be known already, and some may occur twice."""
+    """Returns (N, D) architectures, some of them mutations of the parents; some may be known or occur twice."""
     parts = [draw(probs_KDC, layout, NUM_DRAWN, rng), draw_uniform(layout, NUM_UNIFORM, rng)]
-    if len(front_FD):
-        parts.append(mutate(front_FD, layout, NUM_MUTATED, rng))
+    if len(parents_FD):
+        parts.append(mutate(parents_FD, layout, NUM_MUTATED, rng))
     return np.concatenate(parts)
 
 

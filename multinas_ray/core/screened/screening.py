@@ -22,7 +22,10 @@ on."""
 
 @dataclass(frozen=True, eq=False)
 class Criteria:
-    """The criteria of the choice, in turns: the best for one f_k, with k cycling, and the gain of hypervolume."""
+    """The criteria of the choice where coefficients are given.
+
+    In turns they are the best for one f_k, with k cycling, and the gain of hypervolume.
+    """
 
     coefficients_K: FloatArray
     front_F2: FloatArray
@@ -65,3 +68,28 @@ class Criteria:
         scores_KN = scalarised_losses(points_N2[:, 0], points_N2[:, 1], self.coefficients_K[k : k + 1])
         scores_KN[0, taken] = np.inf
         return int(scores_KN[0].argmin())
+
+
+@dataclass(frozen=True, eq=False)
+class TargetCriteria:
+    """The criterion of the choice where targets are given: the least loss within T_k, with k cycling."""
+
+    targets_K: FloatArray
+    """Largest complexity of each network."""
+
+    def choose(self, screened: Prediction, pending: Prediction, turns: Iterable[int]) -> list[int]:
+        """Returns one row of the screening set for each turn, no row twice.
+
+        Args:
+            screened: predictions for the screening set, at least as many as turns.
+            pending: not used, since no architecture of the screening set is pending.
+            turns: the numbers of the turns, which rise by one from choice to choice.
+        """
+        rows: list[int] = []
+        losses_ON = [screened.losses(optimism) for optimism in OPTIMISM]
+        for turn in turns:
+            lap, k = divmod(turn, len(self.targets_K))
+            excess_N = np.maximum(screened.complexities_N - self.targets_K[k], 0.0)
+            excess_N[rows] = np.inf
+            rows.append(int(np.lexsort((losses_ON[(k + lap) % len(OPTIMISM)], excess_N))[0]))
+        return rows

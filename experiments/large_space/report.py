@@ -1,0 +1,124 @@
+"""What the searches gave: how far the K networks' losses lie above the best, with intervals over the seeds."""
+
+# K targets, S seeds
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from scipy.stats import bootstrap
+
+from experiments.large_space.methods import METHODS
+from experiments.large_space.pieces import BUDGETS, Piece, pieces_of
+from experiments.large_space.problem import FloatArray
+from experiments.parts import pictures
+
+REFERENCE = "evolution"
+"""The method that all others are compared with."""
+CONFIDENCE = 0.95
+RESAMPLES = 9_999
+COLORS = (
+    pictures.GREY,
+    pictures.VERMILION,
+    pictures.SKY_BLUE,
+    pictures.GREEN,
+    pictures.ORANGE,
+    pictures.BLUE,
+    pictures.PURPLE,
+    pictures.BLACK,
+)
+STYLES = ("-", "--", "-.", ":")
+
+
+def collect(evaluator: str, methods: Sequence[str], seeds: Sequence[int], out: Path) -> pd.DataFrame:
+    """A row for each method, seed and number of evaluations of the seeds that all methods have done.
+
+    Columns: `method`, `seed`, `evaluations`, `above`: mean over the K targets of loss / best - 1, in percent. Where
+    the best is not known, it is the least that any method found on that seed's problem.
+    """
+    frames = []
+    for seed in seeds:
+        rows = {piece: piece.rows(out) for piece in pieces_of(evaluator, methods, [seed])}
+        if not any(each is None for each in rows.values()):
+            frames.append(_above_best(rows).assign(seed=seed))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _above_best(rows: dict[Piece, pd.DataFrame | None]) -> pd.DataFrame:
+    joined = pd.concat([each.assign(method=piece.method) for piece, each in rows.items() if each is not None])
+    best = joined["best"].fillna(joined.groupby("target")["loss"].transform("min"))
+    joined["above"] = 100.0 * (joined["loss"] / best - 1.0)
+    return joined.groupby(["method", "evaluations"], as_index=False)["above"].mean()
+
+
+def median_interval(values_S: FloatArray) -> tuple[float, float, float]:
+    """The median, and the ends of its bootstrap interval (percentiles); the ends are NaN for a single value."""
+    if len(values_S) < 2:
+        return float(np.median(values_S)), np.nan, np.nan
+    found = bootstrap(
+        (values_S,),
+        np.median,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return float(np.median(values_S)), float(found.low), float(found.high)
+
+
+def summarise(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """The table, as text: medians over the seeds with their intervals, and paired differences from the reference."""
+    at = rows.pivot_table(index=["method", "evaluations"], columns="seed", values="above")
+    lines = []
+    for method in methods:
+        line = {"method": METHODS[method].title, "seeds": str(at.shape[1])}
+        for budget in BUDGETS:
+            line[f"after {budget:,}"] = _text(at.loc[(method, budget)].to_numpy(), "{:.1f}")
+        if REFERENCE in methods and method != REFERENCE:
+            for budget in BUDGETS:
+                line[f"minus evolution's after {budget:,}"] = _difference(at, (method, budget), (REFERENCE, budget))
+            last = (REFERENCE, BUDGETS[-1])
+            line[f"after {BUDGETS[1]:,} minus evolution's after {BUDGETS[-1]:,}"] = _difference(
+                at, (method, BUDGETS[1]), last
+            )
+        lines.append(line)
+    return pd.DataFrame(lines).fillna("")
+
+
+def _difference(at: pd.DataFrame, one: tuple[str, int], other: tuple[str, int]) -> str:
+    return _text(at.loc[one].to_numpy() - at.loc[other].to_numpy(), "{:+.1f}")
+
+
+def _text(values_S: FloatArray, form: str) -> str:
+    middle, low, high = (form.format(each) for each in median_interval(values_S))
+    return middle if len(values_S) < 2 else f"{middle} ({low} to {high})"
+
+
+def markdown(summary: pd.DataFrame, title: str) -> str:
+    """The table for a page."""
+    lines: list[list[str]] = [summary.columns.tolist(), ["---"] * summary.shape[1], *summary.to_numpy().tolist()]
+    return f"{title}\n\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def draw(rows: pd.DataFrame, methods: Sequence[str], title: str, path: Path) -> None:
+    """Write the picture: loss above the best against evaluations, median over the seeds and its interval."""
+    figure = pictures.new_figure(7.5, 4.8)
+    axes = figure.subplots()
+    for place, method in enumerate(methods):
+        _draw_curve(axes, rows[rows["method"] == method], place, METHODS[method].title)
+    axes.set(xscale="log", yscale="log", title=title, xlabel="evaluated networks, for all targets together")
+    axes.set_ylabel("loss above the best, % (mean of the targets)")
+    axes.legend(edgecolor="none", framealpha=1.0, fontsize=8)
+    pictures.plain_frame(axes)
+    pictures.save_figure(figure, path)
+
+
+def _draw_curve(axes: Axes, rows: pd.DataFrame, place: int, label: str) -> None:
+    at = rows.pivot_table(index="evaluations", columns="seed", values="above").replace(np.inf, np.nan).dropna()
+    ends = np.array([median_interval(values) for values in at.to_numpy()])
+    color = COLORS[place % len(COLORS)]
+    axes.plot(at.index, ends[:, 0], STYLES[place % len(STYLES)], color=color, label=label)
+    if at.shape[1] > 1:
+        axes.fill_between(at.index, ends[:, 1], ends[:, 2], color=color, alpha=0.15, linewidth=0)

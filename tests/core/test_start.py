@@ -1,0 +1,102 @@
+"""The start near the targets, checked exactly by enumerating a small space."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from multinas_ray.core import MultiDistributionOptimizer
+from multinas_ray.core.distributions import CategoryLayout, log_mixture, log_prob
+from multinas_ray.core.importance import importance_weights
+from multinas_ray.core.margin import margin_floors
+from multinas_ray.core.start import UNIFORM_SHARE, start_near_targets
+
+CATEGORIES = (3, 1, 2, 4)
+LAYOUT = CategoryLayout.from_num_categories(CATEGORIES)
+SPACE_ND = np.array(list(itertools.product(*(range(count) for count in CATEGORIES))))
+COSTS_DC = np.where(LAYOUT.valid_DC, np.random.default_rng(3).random((4, 4)) / 4, 0.0)
+BASE = 0.05
+COSTS_N = BASE + COSTS_DC[np.arange(4), SPACE_ND].sum(axis=1)
+TARGETS = tuple(np.quantile(COSTS_N, (0.2, 0.5, 0.8)).tolist())
+NO_FLOOR_D = np.where(LAYOUT.free_D, 1e-9, 1.0)
+
+
+def new_optimizer(**changes):
+    settings = {
+        "num_categories": CATEGORIES,
+        "targets": TARGETS,
+        "cost_table": COSTS_DC,
+        "base_cost": BASE,
+        "start": "targets",
+        "margin_scale": 0.2,
+        "seed": 0,
+    }
+    return MultiDistributionOptimizer(**{**settings, **changes})
+
+
+def test_each_distribution_expects_its_target():
+    probability_KN = np.exp(log_prob(new_optimizer().probs, SPACE_ND))
+    np.testing.assert_allclose(probability_KN.sum(axis=1), 1.0)
+    np.testing.assert_allclose(probability_KN @ COSTS_N, TARGETS, rtol=1e-12)
+
+
+def test_a_fifth_is_uniform_and_the_rest_is_tilted_alike_at_all_variables():
+    probs_KDC = start_near_targets(LAYOUT, TARGETS, COSTS_DC, BASE, NO_FLOOR_D)
+    for probs_DC in probs_KDC:
+        slopes = []
+        for d, count in enumerate(CATEGORIES):
+            tilted_C = (probs_DC[d, :count] - UNIFORM_SHARE / count) / (1.0 - UNIFORM_SHARE)
+            np.testing.assert_allclose(tilted_C.sum(), 1.0)
+            slopes += (np.diff(np.log(tilted_C)) / np.diff(COSTS_DC[d, :count])).tolist()
+        np.testing.assert_allclose(slopes, slopes[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("target", "extreme"), [(COSTS_N.min() / 2, np.argmin), (2 * COSTS_N.max(), np.argmax)])
+def test_a_target_out_of_reach_is_approached_within_the_margin(target, extreme):
+    floor_D = margin_floors(LAYOUT, 0.4)
+    (probs_DC,) = start_near_targets(LAYOUT, (target,), COSTS_DC, BASE, floor_D)
+    for d, count in enumerate(CATEGORIES):
+        assert probs_DC[d].argmax() == extreme(COSTS_DC[d, :count])
+        assert (probs_DC[d, :count] >= floor_D[d] * (1.0 - 1e-12)).all()
+
+
+def test_equal_costs_start_uniform():
+    layout = CategoryLayout.from_num_categories((2, 2))
+    probs_KDC = start_near_targets(layout, (0.3, 3.0), np.ones((2, 2)), 0.0, np.array([0.1, 0.1]))
+    np.testing.assert_allclose(probs_KDC, 0.5)
+
+
+def test_samples_of_the_start_keep_exact_weights():
+    optimizer = new_optimizer()
+    asked = optimizer.ask(12)
+    log_prob_KN = log_prob(optimizer.probs, SPACE_ND)
+    log_q_N = log_mixture(log_prob_KN)
+    rows = [SPACE_ND.tolist().index(each) for each in asked.architectures.tolist()]
+    np.testing.assert_array_equal(asked.log_q, log_q_N[rows])
+    weights_KN = importance_weights(log_prob_KN, log_q_N)
+    np.testing.assert_allclose(weights_KN @ np.exp(log_q_N), 1.0)  # E_q[r_k] = 1
+    np.testing.assert_allclose(weights_KN.mean(axis=0), 1.0)
+
+
+def test_draws_of_the_start_have_its_law():
+    """Chi-square of 30,000 draws against the mixture, seed 0, level 1e-3."""
+    optimizer = new_optimizer()
+    expected_N = 30_000 * np.exp(log_mixture(log_prob(optimizer.probs, SPACE_ND)))
+    rows = np.ravel_multi_index(tuple(optimizer.sample(30_000).T), CATEGORIES)
+    found_N = np.bincount(rows, minlength=len(SPACE_ND))
+    assert chisquare(found_N, expected_N).pvalue > 1e-3
+    uniform_N = np.full(len(SPACE_ND), 30_000 / len(SPACE_ND))
+    assert chisquare(found_N, uniform_N).pvalue < 1e-12
+
+
+def test_a_saved_start_goes_on_bit_for_bit():
+    optimizer, other = new_optimizer(memory=2), new_optimizer(memory=2, seed=1)
+    other.load_state_dict(optimizer.state_dict())
+    for _ in range(3):
+        asked, again = optimizer.ask(), other.ask()
+        np.testing.assert_array_equal(asked.architectures, again.architectures)
+        losses = np.sin(asked.architectures @ [1.0, 2.0, 3.0, 4.0])
+        for each in (optimizer, other):
+            each.tell(asked, losses, BASE + COSTS_DC[np.arange(4), asked.architectures].sum(axis=1))
+    np.testing.assert_array_equal(optimizer.probs, other.probs)
