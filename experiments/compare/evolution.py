@@ -35,6 +35,9 @@ def evolve(
     num_categories: Sequence[int],
     evaluations: int,
     rng: np.random.Generator,
+    *,
+    population: int = POPULATION,
+    num_parents: int = PARENTS,
 ) -> list[Architecture]:
     """Evolve architectures within a limit.
 
@@ -44,16 +47,18 @@ def evolve(
         num_categories: (D,) categories of each variable.
         evaluations: number of different architectures to evaluate; fewer if no more are found within the limit.
         rng: generator of all draws.
+        population: number of architectures in a generation.
+        num_parents: number of the best architectures so far from which a generation comes.
 
     Returns:
         All evaluated architectures, the best first.
     """
     found: dict[Architecture, float] = {}
-    generation = random_within(keeps, num_categories, min(POPULATION, evaluations), found, rng)
+    generation = random_within(keeps, num_categories, min(population, evaluations), found, rng)
     while generation:
         found |= dict(zip(generation, losses_of(np.array(generation)).tolist(), strict=True))
-        size = min(POPULATION, evaluations - len(found))
-        parents = np.array(sorted(found, key=found.__getitem__)[:PARENTS])
+        size = min(population, evaluations - len(found))
+        parents = np.array(sorted(found, key=found.__getitem__)[:num_parents])
         generation = _children(parents, keeps, num_categories, size, found, rng)
     return sorted(found, key=found.__getitem__)
 

@@ -8,8 +8,9 @@ how far the answers' losses lie above the best there are, as a mean over the tar
 The evaluator "made-up" has losses exp(-gain), a gain being a sum over blocks and over pairs of neighbours that grows
 less and less with the FLOPs; its best networks are known exactly, by dynamic programming. Each seed has other gains.
 
-Writes to --out: large_space.csv and .md (medians over the seeds with 95 % bootstrap intervals, and paired differences
-from evolution) and large_space.png. Each piece of work is kept when it is done: the same command goes on after any end.
+Writes to a folder of the evaluator in --out: large_space.csv (a row for each method, seed and number of evaluations),
+large_space.md (medians over the seeds with 95 % bootstrap intervals, and paired differences from evolution) and
+large_space.png. Each piece of work is kept when it is done: the same command goes on after any end.
 Needs pip install -e ".[compare]"; run it from the repository's folder, as python -m experiments.large_space.
 """
 
@@ -22,7 +23,7 @@ from rich.table import Table
 
 from experiments.large_space.methods import METHODS
 from experiments.large_space.pieces import EVALUATORS, Piece, carry_out, pieces_of
-from experiments.large_space.report import collect, draw, markdown, summarise
+from experiments.large_space.report import REFERENCES, collect, compare, draw, markdown, summarise
 from experiments.parts.command_line import check_positive, exit_status
 from experiments.parts.processes import fresh_processes
 from multinas_ray.storage import make_folder, write_atomic
@@ -38,15 +39,17 @@ def report(arguments: argparse.Namespace, console: Console) -> None:
     if rows.empty:
         console.print("No seed is done by all methods yet.")
         return
-    summary = summarise(rows, methods)
+    tables = [summarise(rows, methods)]
+    tables += [compare(rows, methods, each) for each in REFERENCES if each in methods and len(methods) > 1]
     title = f"{TITLE}: {arguments.evaluator} evaluator"
-    table = Table(*summary.columns, title=title, title_justify="left")
-    for cells in summary.itertuples(index=False):
-        table.add_row(*cells)
-    console.print(table)
+    for table in tables:
+        shown = Table(*table.columns, title=title, title_justify="left")
+        for cells in table.itertuples(index=False):
+            shown.add_row(*cells)
+        console.print(shown)
     make_folder(out)
-    write_atomic(out / "large_space.csv", summary.to_csv(index=False).encode())
-    write_atomic(out / "large_space.md", markdown(summary, title).encode())
+    write_atomic(out / "large_space.csv", rows.to_csv(index=False).encode())
+    write_atomic(out / "large_space.md", markdown(tables, title).encode())
     draw(rows, methods, title, out / "large_space.png")
     console.print(f"table and picture: {out}/large_space.*", highlight=False)
 

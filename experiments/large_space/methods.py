@@ -33,20 +33,24 @@ def random_in_slices(problem: Problem, budget: int, seed: int) -> Record:
     return interleaved(records, problem)
 
 
-def evolution(problem: Problem, budget: int, seed: int) -> Record:
-    """SPOS's evolution for each target, with a Kth of the budget each."""
-    rng, records = np.random.default_rng((seed, 2)), []
-    categories = problem.space.search_space.num_categories
-    for target, share in _shares(problem, budget):
-        record = Record(problem, share)
+def evolution(**settings: int) -> Search:
+    """Evolution for each target, with a Kth of the budget each; see `evolve` for its settings."""
 
-        def keeps(rows_ND: IntArray, target: float = target) -> Any:
-            return problem.cost(rows_ND) <= target
+    def search(problem: Problem, budget: int, seed: int) -> Record:
+        rng, records = np.random.default_rng((seed, 2)), []
+        categories = problem.space.search_space.num_categories
+        for target, share in _shares(problem, budget):
+            record = Record(problem, share)
 
-        with suppress(BudgetSpentError):
-            evolve(record.losses, keeps, categories, 100 * share, rng)
-        records.append(record)
-    return interleaved(records, problem)
+            def keeps(rows_ND: IntArray, target: float = target) -> Any:
+                return problem.cost(rows_ND) <= target
+
+            with suppress(BudgetSpentError):  # equal networks are free, so that more architectures may come
+                evolve(record.losses, keeps, categories, 100 * share, rng, **settings)
+            records.append(record)
+        return interleaved(records, problem)
+
+    return search
 
 
 def ours(**settings: Any) -> Search:
@@ -93,7 +97,8 @@ class Method:
 
 METHODS = {
     "random": Method("Random in the slices", random_in_slices),
-    "evolution": Method("Evolution for each target (SPOS)", evolution),
+    "evolution": Method("Evolution for each target (SPOS)", evolution()),
+    "evolution-small": Method("The same, generations of 10 from 5", evolution(population=10, num_parents=5)),
     "ours-plain": Method("MultiNAS, as while weights train", ours()),
     "ours-reuse": Method("MultiNAS, reuse", ours(memory=4, samples_per_update=16)),
     "ours-reuse-start": Method(

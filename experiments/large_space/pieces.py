@@ -20,7 +20,7 @@ from experiments.parts.rows import load_rows, save_rows
 BUDGETS = (250, 1_000, 4_000)
 """Evaluations in all after which methods are compared."""
 CURVE_POINTS = 80
-MADE_WITH = "large space 1"
+MADE_WITH = "large space 2"
 """Raised whenever a piece means something else, so that results of other versions are done again."""
 EVALUATORS: dict[str, Callable[[int], Problem]] = {"made-up": made_up_problem}
 

@@ -15,8 +15,8 @@ from experiments.large_space.pieces import BUDGETS, Piece, pieces_of
 from experiments.large_space.problem import FloatArray
 from experiments.parts import pictures
 
-REFERENCE = "evolution"
-"""The method that all others are compared with."""
+REFERENCES = ("evolution", "evolution-small")
+"""The methods that all others are compared with."""
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
 COLORS = (
@@ -50,7 +50,7 @@ def _above_best(rows: dict[Piece, pd.DataFrame | None]) -> pd.DataFrame:
     joined = pd.concat([each.assign(method=piece.method) for piece, each in rows.items() if each is not None])
     best = joined["best"].fillna(joined.groupby("target")["loss"].transform("min"))
     joined["above"] = 100.0 * (joined["loss"] / best - 1.0)
-    return joined.groupby(["method", "evaluations"], as_index=False)["above"].mean()
+    return joined.groupby(["method", "evaluations"])["above"].mean().reset_index()
 
 
 def median_interval(values_S: FloatArray) -> tuple[float, float, float]:
@@ -69,26 +69,32 @@ def median_interval(values_S: FloatArray) -> tuple[float, float, float]:
 
 
 def summarise(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-    """The table, as text: medians over the seeds with their intervals, and paired differences from the reference."""
-    at = rows.pivot_table(index=["method", "evaluations"], columns="seed", values="above")
+    """Medians over the seeds with their intervals, as text."""
     lines = []
     for method in methods:
-        line = {"method": METHODS[method].title, "seeds": str(at.shape[1])}
-        for budget in BUDGETS:
-            line[f"after {budget:,}"] = _text(at.loc[(method, budget)].to_numpy(), "{:.1f}")
-        if REFERENCE in methods and method != REFERENCE:
-            for budget in BUDGETS:
-                line[f"minus evolution's after {budget:,}"] = _difference(at, (method, budget), (REFERENCE, budget))
-            last = (REFERENCE, BUDGETS[-1])
-            line[f"after {BUDGETS[1]:,} minus evolution's after {BUDGETS[-1]:,}"] = _difference(
-                at, (method, BUDGETS[1]), last
-            )
-        lines.append(line)
-    return pd.DataFrame(lines).fillna("")
+        line = {"method": METHODS[method].title, "seeds": str(rows["seed"].nunique())}
+        lines.append(line | {f"after {each:,}": _text(_above(rows, method, each), "{:.1f}") for each in BUDGETS})
+    return pd.DataFrame(lines)
 
 
-def _difference(at: pd.DataFrame, one: tuple[str, int], other: tuple[str, int]) -> str:
-    return _text(at.loc[one].to_numpy() - at.loc[other].to_numpy(), "{:+.1f}")
+def compare(rows: pd.DataFrame, methods: Sequence[str], reference: str) -> pd.DataFrame:
+    """Medians of the paired differences from a method, as text; the last column gives it four times the budget."""
+    lines, pairs = [], [*((budget, budget) for budget in BUDGETS), (BUDGETS[-2], BUDGETS[-1])]
+    for method in methods:
+        line = {f"minus: {METHODS[reference].title}": METHODS[method].title}
+        for budget, others in pairs:
+            heading = f"after {budget:,}" if budget == others else f"{budget:,} against {others:,}"
+            line[heading] = _text(_above(rows, method, budget) - _above(rows, reference, others), "{:+.1f}")
+        if method != reference:
+            lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def _above(rows: pd.DataFrame, method: str, evaluations: int) -> FloatArray:
+    """(S,) by rising seed."""
+    chosen = rows[(rows["method"] == method) & (rows["evaluations"] == evaluations)]
+    above_S: FloatArray = chosen.sort_values("seed")["above"].to_numpy(dtype=np.float64)
+    return above_S
 
 
 def _text(values_S: FloatArray, form: str) -> str:
@@ -96,10 +102,13 @@ def _text(values_S: FloatArray, form: str) -> str:
     return middle if len(values_S) < 2 else f"{middle} ({low} to {high})"
 
 
-def markdown(summary: pd.DataFrame, title: str) -> str:
-    """The table for a page."""
-    lines: list[list[str]] = [summary.columns.tolist(), ["---"] * summary.shape[1], *summary.to_numpy().tolist()]
-    return f"{title}\n\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+def markdown(tables: Sequence[pd.DataFrame], title: str) -> str:
+    """The tables for a page."""
+    parts = [title]
+    for table in tables:
+        lines: list[list[str]] = [table.columns.tolist(), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
+    return "\n\n".join(parts) + "\n"
 
 
 def draw(rows: pd.DataFrame, methods: Sequence[str], title: str, path: Path) -> None:

@@ -254,7 +254,7 @@ class ScreenedOptimizer(AskAndTell):
         state, archive = self._state, self._state.archive
         taken = set(archive.keys(state.outstanding.pending.architectures))
         parents_FD = archive.architectures(self._parents())
-        screened_ND = proposing.screening_set(probs_KDC, parents_FD, self._layout, state.rng)
+        screened_ND = proposing.screening_set(probs_KDC, parents_FD, self._layout, self._fit_lasts, state.rng)
         row_of = {
             key: row for row, key in enumerate(archive.keys(screened_ND)) if key not in taken and not archive.knows(key)
         }
