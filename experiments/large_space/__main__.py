@@ -14,34 +14,64 @@ large_space.png. Each piece of work is kept when it is done: the same command go
 Needs pip install -e ".[compare]"; run it from the repository's folder, as python -m experiments.large_space.
 """
 
-import argparse
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from annotated_types import MinLen
 from rich.console import Console
 from rich.table import Table
 
 from experiments.large_space.methods import METHODS
 from experiments.large_space.pieces import EVALUATORS, Piece, carry_out, pieces_of
 from experiments.large_space.report import REFERENCES, collect, compare, draw, markdown, summarise
-from experiments.parts.command_line import check_positive, exit_status
+from experiments.parts.command_line import num_processes
 from experiments.parts.processes import fresh_processes
+from experiments.parts.settings import keep_command
+from multinas_ray.commands.script import Script
+from multinas_ray.settings import Flag, NonNegativeInt, OneOf, PositiveInt, checked
 from multinas_ray.storage import make_folder, write_atomic
 
 TITLE = "Loss of four networks above the best there are, in percent"
 
 
-def report(arguments: argparse.Namespace, console: Console) -> None:
-    """Write the table and the picture of what is done, and print the table."""
-    seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-    methods, out = arguments.methods, arguments.out / arguments.evaluator
-    rows = collect(arguments.evaluator, methods, seeds, arguments.out)
+@checked
+@dataclass(frozen=True, kw_only=True)
+class LargeSpaceOptions:
+    """What is compared, and with how much."""
+
+    evaluator: Annotated[str, OneOf(EVALUATORS)] = "made-up"
+    """What tells the losses."""
+    out: Annotated[str, Flag(metavar="DIR")] = "runs/large_space"
+    """Folder of the results."""
+    seeds: PositiveInt = 16
+    """Problems that each method searches."""
+    first_seed: NonNegativeInt = 0
+    """Seed of the first; settings were chosen on seeds from 100."""
+    methods: Annotated[tuple[Annotated[str, OneOf(METHODS)], ...], MinLen(1), Flag(metavar="NAME")] = tuple(METHODS)
+    """Methods that are compared."""
+    jobs: PositiveInt | None = None
+    """Searches at once; None: as many as there are cores."""
+    report_only: bool = False
+    """Report what is done, and search no more."""
+
+    @property
+    def all_seeds(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
+def report(options: LargeSpaceOptions, console: Console) -> None:
+    """Write the rows, the tables and the picture of what is done, and print the tables."""
+    methods, out = options.methods, Path(options.out) / options.evaluator
+    rows = collect(options.evaluator, methods, options.all_seeds, Path(options.out))
     if rows.empty:
         console.print("No seed is done by all methods yet.")
         return
     tables = [summarise(rows, methods)]
     tables += [compare(rows, methods, each) for each in REFERENCES if each in methods and len(methods) > 1]
-    title = f"{TITLE}: {arguments.evaluator} evaluator"
+    title = f"{TITLE}: {options.evaluator} evaluator"
     for table in tables:
         shown = Table(*table.columns, title=title, title_justify="left")
         for cells in table.itertuples(index=False):
@@ -54,43 +84,27 @@ def report(arguments: argparse.Namespace, console: Console) -> None:
     console.print(f"table and picture: {out}/large_space.*", highlight=False)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.large_space",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add, names = parser.add_argument, list(METHODS)
-    add("--evaluator", choices=list(EVALUATORS), default="made-up", help="(default: %(default)s)")
-    add("--out", metavar="DIR", type=Path, default=Path("runs/large_space"), help="(default: %(default)s)")
-    add("--seeds", metavar="N", type=int, default=16, help="repetitions (default: %(default)s)")
-    text = "seed of the first; settings were chosen on seeds from 100 (default: %(default)s)"
-    add("--first-seed", metavar="N", type=int, default=0, help=text)
-    add("--methods", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    add("--jobs", metavar="N", type=int, default=os.cpu_count() or 1, help="pieces at a time (default: %(default)s)")
-    add("--report-only", action="store_true", help="report what is done, do no more")
-    return parser
+def run(options: LargeSpaceOptions, console: Console) -> None:
+    """Make the searches that are missing, then report all."""
+    pieces, out = pieces_of(options.evaluator, options.methods, options.all_seeds), Path(options.out)
+
+    def show(num_done: int, last: Piece | None) -> None:
+        console.print(f"{num_done} of {len(pieces)} pieces done{'' if last is None else f': {last}'}")
+
+    keep_command(options, out)
+    if not options.report_only:
+        os.environ["OMP_NUM_THREADS"] = "1"  # for the processes to come: one thread each
+        with fresh_processes(num_processes(options.jobs)) as pool:
+            carry_out(pieces, out, pool, show)
+    report(options, console)
+
+
+LARGE_SPACE = Script(description=str(__doc__), settings=LargeSpaceOptions, program="python -m experiments.large_space")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the comparison; returns the exit status."""
-    arguments = _parser().parse_args(argv)
-
-    def run(console: Console) -> None:
-        check_positive(arguments, ("seeds", "jobs"))
-        seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
-        pieces = pieces_of(arguments.evaluator, arguments.methods, seeds)
-
-        def show(num_done: int, last: Piece | None) -> None:
-            console.print(f"{num_done} of {len(pieces)} pieces done{'' if last is None else f': {last}'}")
-
-        if not arguments.report_only:
-            os.environ["OMP_NUM_THREADS"] = "1"  # for the processes to come
-            with fresh_processes(arguments.jobs) as pool:
-                carry_out(pieces, arguments.out, pool, show)
-        report(arguments, console)
-
-    return exit_status(run)
+    return LARGE_SPACE.run(argv, run)
 
 
 if __name__ == "__main__":
