@@ -61,6 +61,8 @@ class OptimizerSettings:
     """Whether an architecture must have the same loss at every evaluation, as in a table or a finished training."""
     memory_for_fixed_losses: ClassVar[int] = 4
     """The best `memory` where losses are fixed (docs/experiments.md)."""
+    strata_for_fixed_losses: ClassVar[int] = 4
+    """The best samples_per_update / K where losses are fixed and samples are reused (docs/experiments.md)."""
     default_strata: ClassVar[int] = 2
     """samples_per_update / K where samples_per_update is not given."""
 

@@ -17,6 +17,7 @@ from multinas_ray.core import TARGET_WEIGHT, Optimizer, OptimizerSettings, make_
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot.schedule import Plan
+from multinas_ray.oneshot.warmup_draws import WarmupDraws, WarmupKind
 from multinas_ray.selection import CANDIDATES_PER_NETWORK, PRIOR, SLICE_SHARE, check_prior
 from multinas_ray.settings import (
     Flag,
@@ -94,14 +95,18 @@ class OneShotSearchConfig:
     """Number of rounds that evaluate subnets and move the distributions."""
     train_during_search: bool = True
     """Whether the weights are trained while the distributions move. False: weights first; the warm-up is then the whole
-    training, and the distributions move on fixed weights."""
+    training, and the distributions move on fixed losses: of fixed weights, on one batch of validation images."""
+    warmup_draws: WarmupKind = "uniform"
+    """How the warm-up draws its subnets: each independently ("uniform"), or so that all blocks of a position are
+    trained equally often ("fair", the strict fairness of FairNAS)."""
     num_train_architectures: PositiveInt | None = None
     """Number of subnets in one weight step; None: K."""
     samples_per_update: PositiveInt | None = None
-    """N, the number of subnets that a round evaluates, a multiple of K; None: 2 K."""
-    memory: NonNegativeInt = 0
-    """Number of earlier updates whose samples an update uses again. It is meant for fixed weights, since losses age
-    while weights train."""
+    """N, the number of subnets that a round evaluates, a multiple of K; None: what suits the kind of optimiser (for
+    "distributions" 2 K while weights train and 4 K with weights first, for "screened" K)."""
+    memory: NonNegativeInt | None = None
+    """Number of earlier updates whose samples an update uses again; None: 0 while weights train, since losses age, and
+    with weights first what suits the kind of optimiser (4 for "distributions")."""
     margin_scale: PositiveFloat = 0.5
     """Factor on the least probability of each category (docs/METHOD.md, step 8). Larger values explore longer. The
     default is half of the published margin, since with few variables the whole margin lets even the mode of a
@@ -173,10 +178,10 @@ class OneShotSearchConfig:
         if not 1 <= self.fewest_workers <= self.num_workers:
             raise ConfigError(f"min_workers must be from 1 to num_workers={self.num_workers}, got {self.min_workers}")
         self.training.check_num_workers(self.num_workers)
-        if self.optimizer_settings.needs_fixed_losses:
+        if self.optimizer_settings.needs_fixed_losses and self.train_during_search:
             raise ConfigError(
-                f"the optimiser must accept losses that change, as those of a supernet do, {self.optimizer!r} does "
-                "not: choose another"
+                f"the optimiser must accept losses that change, as those of a supernet in training do, "
+                f"{self.optimizer!r} does not: choose another, or train_during_search=False"
             )
         _ = self.plan
 
@@ -228,6 +233,7 @@ class OneShotSearchConfig:
             search_rounds=self.search_rounds,
             num_train_architectures=_default(self.num_train_architectures, self.num_distributions),
             train_during_search=self.train_during_search,
+            warmup_draws=self.warmup_draws,
             rounds_ahead=self.rounds_ahead,
         )
 
@@ -250,17 +256,28 @@ class OneShotSearchConfig:
     def optimizer_settings(self) -> OptimizerSettings:
         """The settings of the K distributions. With the record they give the distributions again."""
         scale, targets, additive = self.complexity_scale, self.targets, self.cost.additive
-        return optimizer_kind(self.optimizer)(
+        kind = optimizer_kind(self.optimizer)
+        strata, memory = kind.default_strata, 0
+        if not self.train_during_search:
+            strata, memory = kind.strata_for_fixed_losses, kind.memory_for_fixed_losses
+        return kind(
             num_categories=self.space.search_space.num_categories,
             coefficients=None if self.coefficients is None else tuple(self.coefficients),
             targets=None if targets is None else tuple(target / scale for target in targets),
             target_weight=self.target_weight,
-            samples_per_update=self.samples_per_update,
-            memory=self.memory,
+            samples_per_update=_default(self.samples_per_update, strata * self.num_distributions),
+            memory=_default(self.memory, memory),
             margin_scale=self.margin_scale,
             cost_table=None if additive is None else additive.table / scale,
             base_cost=0.0 if additive is None else additive.base / scale,
             **self.optimizer_options,
+        )
+
+    @property
+    def new_warmup_draws(self) -> WarmupDraws:
+        """The subnets that the warm-up trains."""
+        return WarmupDraws(
+            num_categories=self.space.search_space.num_categories, seed=self.seed, kind=self.warmup_draws
         )
 
     def new_optimizer(self) -> Optimizer:

@@ -88,13 +88,21 @@ class RoundWorker:
         if work.train_architectures is not None:
             parts = [self._weight_step(work).float().reshape(1) * _share(self.training_batches)]
         if work.architectures is not None:
-            images, labels = self.validation_batches.batch(work.number)
+            images, labels = self.validation_batches.batch(self._validation_step(work.number))
             found = evaluate(self.supernet, images, labels, work.architectures, autocast_dtype=self.autocast_dtype)
             parts += [each * _share(self.validation_batches) for each in found]
         packed = torch.cat(parts)
         if self.world_size > 1:
             dist.all_reduce(packed)
         return packed
+
+    def _validation_step(self, round_number: int) -> int:
+        """The number of a round's validation batch: with weights first the same for all rounds.
+
+        Losses of one batch can be compared between rounds, so that samples are reused and a surrogate learns from all
+        of them [ours].
+        """
+        return self.job.num_weight_steps if self.job.weights_first else round_number
 
     def _weight_step(self, work: Round) -> torch.Tensor:
         assert work.train_architectures is not None

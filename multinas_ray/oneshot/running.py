@@ -128,6 +128,7 @@ class _Session:
         self._notices = NoticeReader(self._broker)
         self._schedule = Schedule(
             plan=config.plan,
+            warmup_draws=config.new_warmup_draws,
             optimizer=self._optimizer,
             complexity=lambda architectures: config.cost(architectures) / config.complexity_scale,
             record=self._record.append,

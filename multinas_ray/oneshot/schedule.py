@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.errors import ConfigError, RunError
 from multinas_ray.oneshot.messages import Round, RoundResult
+from multinas_ray.oneshot.warmup_draws import WarmupDraws, WarmupKind
 from multinas_ray.settings import NonNegativeInt, PositiveInt, checked
 
 DIVERGED_ROUNDS = 5
@@ -23,13 +24,16 @@ class Plan:
     """The number of rounds of a search and their content."""
 
     warmup_rounds: NonNegativeInt
-    """Number of weight steps on uniformly drawn subnets before the distributions move. Nothing is evaluated in them."""
+    """Number of weight steps on subnets drawn over the whole space, before the distributions move. Nothing is evaluated
+    in them."""
     search_rounds: PositiveInt
     """Number of rounds with an evaluation, each of which moves the distributions once."""
     num_train_architectures: PositiveInt
     """Number of subnets whose mean loss one weight step minimises."""
     train_during_search: bool = True
     """Whether search rounds have a weight step. False: weights first; the warm-up is then the whole training."""
+    warmup_draws: WarmupKind = "uniform"
+    """How the subnets of the warm-up are drawn, see `WarmupDraws`."""
     rounds_ahead: PositiveInt = 4
     """Number of rounds that are drawn ahead, which wait at the broker or are being computed."""
 
@@ -100,6 +104,7 @@ class Schedule:
 
     Args:
         plan: the number of rounds and their content.
+        warmup_draws: the subnets that the warm-up trains.
         optimizer: the K distributions; only this object asks and tells it.
         complexity: maps (N, D) architectures to (N,) normalised complexities.
         record: called with each finished round before the optimiser is told, to make the round durable.
@@ -111,6 +116,7 @@ class Schedule:
         self,
         *,
         plan: Plan,
+        warmup_draws: WarmupDraws,
         optimizer: Optimizer,
         complexity: Callable[[NDArray[np.int64]], NDArray[np.float64]],
         record: Callable[[FinishedRound], None],
@@ -119,6 +125,7 @@ class Schedule:
     ) -> None:
         self.plan = plan
         self.optimizer = optimizer
+        self._warmup_draws = warmup_draws
         self._complexity = complexity
         self._record = record
         self._observe = observe
@@ -150,16 +157,25 @@ class Schedule:
 
     def _draw_round(self, number: int) -> None:
         in_warmup = number < self.plan.warmup_rounds
-        trains = in_warmup or self.plan.train_during_search
         proposals = None if in_warmup else self.optimizer.ask()
         drawn = Round(
             number=number,
-            train_architectures=self.optimizer.sample(self.plan.num_train_architectures) if trains else None,
+            train_architectures=self._trained_in(number),
             architectures=None if proposals is None else proposals.architectures,
             checkpoint=number + 1 == self.plan.warmup_rounds,
         )
         self._drawn[number] = drawn, proposals
         self._new.append(drawn)
+
+    def _trained_in(self, number: int) -> NDArray[np.int64] | None:
+        """Return the (T, D) subnets of a round's weight step, None if it has none.
+
+        Those of the warm-up come from the whole space and not from the distributions, which may start near their
+        targets, so that all blocks are trained [ours].
+        """
+        if number < self.plan.warmup_rounds:
+            return self._warmup_draws.draw(number, self.plan.num_train_architectures)
+        return self.optimizer.sample(self.plan.num_train_architectures) if self.plan.train_during_search else None
 
     def take(self, result: RoundResult, block: int, trial_id: str) -> None:
         """Take in one result, and finish all rounds whose earlier rounds are finished, in order.

@@ -30,6 +30,7 @@ class RecordedSearch:
         self.record, self.optimizer, self.first_round = open_record(config, session)
         self.schedule = Schedule(
             plan=config.plan,
+            warmup_draws=config.new_warmup_draws,
             optimizer=self.optimizer,
             complexity=lambda rows: config.cost(rows) / config.complexity_scale,
             record=self.append,

@@ -84,8 +84,8 @@ def space_without_choices():
         ({"optimizer_options": {"alpha": 0}}, "alpha must be positive, got 0"),
         (
             {"optimizer": "screened"},
-            "the optimiser must accept losses that change, as those of a supernet do, 'screened' does not: choose "
-            "another",
+            "the optimiser must accept losses that change, as those of a supernet in training do, 'screened' does not: "
+            "choose another, or train_during_search=False",
         ),
         (
             {"optimizer": "asng"},
@@ -93,7 +93,7 @@ def space_without_choices():
             "module that registers your own (on the command line: --import my_module.py)",
         ),
         ({"seed": -1}, "seed must be at least 0, got -1"),
-        ({"memory": -1}, "memory must be at least 0, got -1"),
+        ({"memory": -1}, "memory must be at least 0 or None, got -1"),
         ({"margin_scale": 0.0}, "margin_scale must be positive, got 0.0"),
         ({"warmup_rounds": -1}, "warmup_rounds must be at least 0, got -1"),
         ({"search_rounds": 0}, "search_rounds must be at least 1, got 0"),
@@ -228,6 +228,21 @@ def test_the_description_is_plain_json_and_rebuilds_the_optimizer(make_config, t
         np.testing.assert_array_equal(values, rebuilt.diagnostics()[name], err_msg=name)
 
 
+@pytest.mark.parametrize(
+    ("changes", "samples", "memory"),
+    [
+        ({}, 4, 0),
+        ({"train_during_search": False}, 8, 4),
+        ({"train_during_search": False, "memory": 0}, 8, 0),
+        ({"train_during_search": False, "samples_per_update": 6, "memory": 1}, 6, 1),
+        ({"train_during_search": False, "optimizer": "screened"}, 2, 0),
+    ],
+)
+def test_fixed_losses_have_defaults_of_their_own(make_config, changes, samples, memory):
+    settings = make_config(**{"samples_per_update": None, **changes}).optimizer_settings
+    assert (settings.update_size, settings.memory) == (samples, memory)
+
+
 def test_the_description_names_what_a_reader_wants_to_know(make_config):
     description = make_config().to_dict()
     assert description["num_evaluations"] == 12 * 4
@@ -268,6 +283,7 @@ def test_a_description_comes_back_from_disk(make_config):
         ({"coefficients": None, "targets": (9e3, 2e4)}, False),
         ({"complexity": "flops"}, False),
         ({"warmup_rounds": 3}, False),
+        ({"warmup_draws": "fair"}, False),
         ({"search_rounds": 13}, False),
         ({"samples_per_update": 8}, False),
         ({"memory": 1}, False),

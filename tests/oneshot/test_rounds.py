@@ -1,5 +1,6 @@
 import copy
 import io
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -59,6 +60,17 @@ def test_a_round_packs_the_training_loss_the_losses_and_the_accuracies(make_work
     assert packed[1:5].tolist() == pytest.approx(expected, rel=1e-5)
     accuracies = [(each.argmax(1) == labels).float().mean().item() for each in logits]
     assert packed[5:].tolist() == pytest.approx(accuracies, abs=1e-6)
+
+
+def test_with_weights_first_all_rounds_have_one_validation_batch(make_worker, make_job, draw):
+    job = make_job()
+    assert job.weights_first is False
+    work = draw(7, trains=False)
+    moving, fixed = make_worker(), make_worker()
+    fixed.job = replace(fixed.job, weights_first=True, num_weight_steps=3)
+    same = [fixed.run(replace(work, number=number)).tolist()[1:] for number in (3, 4, 9)]
+    assert same[0] == same[1] == same[2] == moving.run(replace(work, number=3)).tolist()[1:]
+    assert moving.run(replace(work, number=4)).tolist()[1:] != same[0]
 
 
 def test_a_weight_step_is_clipped_nesterov_sgd_with_decay_on_the_weights_alone(make_worker, draw):

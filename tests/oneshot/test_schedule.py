@@ -60,6 +60,16 @@ def test_every_search_round_is_one_update(make_search):
     assert len(search.optimizer.pending()) == 0
 
 
+def test_the_warm_up_trains_its_own_draws_whatever_the_distributions_are(make_search):
+    search, other = make_search(warmup_rounds=5, search_rounds=2), make_search(warmup_rounds=5, search_rounds=2)
+    other.optimizer.sample(7)  # the distributions' draws go on elsewhere
+    drawn = [each.draw()[:4] for each in (search, other)]
+    for one, another in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(one.train_architectures, another.train_architectures)
+    first, second = (each.train_architectures.tolist() for each in drawn[0][:2])
+    assert first != second
+
+
 def test_weights_first_trains_in_the_warm_up_alone(make_search):
     search = make_search(train_during_search=False).run_in_order()
     trained = [finished.round.train_architectures is not None for finished, _, _ in search.record]

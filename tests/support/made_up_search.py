@@ -8,6 +8,7 @@ import pytest
 
 from multinas_ray.core import MultiDistributionOptimizer
 from multinas_ray.oneshot import Plan, RoundResult, Schedule
+from multinas_ray.oneshot.warmup_draws import WarmupDraws
 
 NUM_CATEGORIES = [3, 4, 2]
 COEFFICIENTS = [0.0, 0.3]
@@ -56,6 +57,7 @@ class MadeUpSearch:
         )
         self.schedule = Schedule(
             plan=self.plan,
+            warmup_draws=WarmupDraws(num_categories=NUM_CATEGORIES, seed=5, kind=self.plan.warmup_draws),
             optimizer=self.optimizer,
             complexity=complexity_of,
             record=self.keep,

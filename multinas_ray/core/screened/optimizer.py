@@ -58,6 +58,7 @@ class ScreenedSettings(DistributionSettings):
     memory_for_fixed_losses: ClassVar[int] = 0
     """No samples are reused, since each update draws new ones and takes their losses from the surrogate."""
     default_strata: ClassVar[int] = 1
+    strata_for_fixed_losses: ClassVar[int] = 1
 
     def make(self, seed: int | Sequence[int] | None) -> Optimizer:
         """Returns the optimiser at its start."""
