@@ -166,6 +166,7 @@ def config_of(supernet: str, seed: int, settings: Settings, out: Path, num_threa
         num_train_architectures=1,
         samples_per_update=SAMPLES_PER_UPDATE,
         candidates_per_network=1,  # chosen again in the same way for all methods
+        prior=(),
         training=WeightTraining(
             batch_size=BATCH_SIZE,
             validation_batch_size=settings.evaluation_images,
