@@ -53,9 +53,11 @@ class Naswot(PriorPart):
 
     def __init__(self, space: NetworkSpace, device: str = "cpu") -> None:
         super().__init__(space, device)
-        self._supernet = Supernet(space, norm_batch_size=NUM_IMAGES, seed=SEED).to(device)
+        supernet = Supernet(space, norm_batch_size=NUM_IMAGES, seed=SEED)
+        self._supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
         generator = torch.Generator().manual_seed(SEED)
-        self._images = torch.randn((NUM_IMAGES, *space.input_shape), generator=generator).to(device)
+        images = torch.randn((NUM_IMAGES, *space.input_shape), generator=generator)
+        self._images = images.to(device, memory_format=torch.channels_last)
         self._kernel: Tensor = self._no_kernel()
         for module in self._supernet.modules():
             if isinstance(module, ACTIVATIONS):
@@ -91,6 +93,7 @@ class Naswot(PriorPart):
 
     def _add_codes(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         """Add the number of units in which the codes of each two images agree."""
-        signs_BU = torch.where(inputs[0].flatten(1) > 0, 1.0, -1.0)
-        num_units = signs_BU.shape[1]
-        self._kernel = self._kernel + (signs_BU @ signs_BU.T).double().add_(num_units).mul_(0.5)
+        codes_BU = (inputs[0] > 0).flatten(1).float()
+        both_BB = (codes_BU @ codes_BU.T).double()
+        ones_B = both_BB.diagonal()
+        self._kernel = self._kernel + 2 * both_BB - ones_B - ones_B[:, None] + codes_BU.shape[1]
