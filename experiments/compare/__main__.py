@@ -1,26 +1,26 @@
-"""Compares ways to find K networks with one budget, in NAS-Bench-Macro's space on CIFAR-10 at a reduced size.
+"""Compares ways to find K networks with one budget: NAS-Bench-Macro's space, CIFAR-10 at a reduced size.
 
-  ours           one search of K = 4 targets in FLOPs; the last 40 % of the weight steps draw from its distributions
-  ours-first     the same on a supernet trained on uniform subnets first, by all weight steps
-  separate       4 separate searches of one target each, each with a quarter of the budget
-  spos           the same uniform supernet, then evolution for each target (Guo et al., ECCV 2020)
-  random         the same supernet, then the best of random architectures of 90 to 100 % of each target's FLOPs
-  separate-full  4 separate searches, each with the whole budget: 4 times the cost (only where it is named)
+  deepest     nothing is trained: the network of most blocks in the last tenth of each target's FLOPs (its slice)
+  prior       nothing is trained: the network of the slice that the prior of untrained networks ranks first
+  random      a supernet trained on uniform subnets, and random networks of the slices
+  spos        the same supernet, then evolution for each target (Guo et al., ECCV 2020)
+  ours        one search of K targets in FLOPs; the last 40 % of the weight steps draw from its distributions
+  ours-first  the same on the uniform supernet, whose weights are trained first
+  separate    K separate searches of one target each, each with a K-th of the budget
+  full        K separate searches, each with the whole budget: K times the cost (only where it is named)
 
-The budget is a number of training steps of one subnet and a number of evaluations of one subnet on one batch of
-validation images. It is the same for all methods (if a target has fewer random architectures than evaluations, random
-evaluates all of them); ours-first, spos and random share one supernet. At the end every method scores 8 candidates for
-each target on all validation images, with batch-normalisation statistics of their own (methods that choose from a
-search's record score a few more, its other modes), and chooses in the same way as a search does at its end.
+All but the first two come with the prior beside the losses too, such as random-prior. The budget is a number of
+training steps of one subnet and of evaluations of one subnet on one batch of validation images, the same for all;
+random needs no evaluations before the last choice and has so many more networks in its pool. The last choice is that of
+the package for every method: successive halving of a pool of about 300 networks for each target.
 
-There are two measures by the table's full trainings. One is Kendall's tau between the supernet's losses and the true
-errors of random architectures (the mean over the supernets if there are several). The other is the hypervolume of the
-true errors and FLOPs of the K networks (reference point: the 90 % quantile of the table's errors, and the largest
-FLOPs), as a share of the hypervolume of the truly best within the targets.
+Two measures, by the table's full trainings: how well all networks of a slice are ranked (Kendall's tau, and the regret
+of the ten ranked first), and the hypervolume of the K networks' true errors and FLOPs, as a share of what the truly
+best within the targets have.
 
-It writes to --out: compare.parquet (a row for each method and seed), compare.md, compare.csv and compare.png. Each
-piece of work is kept when it is done, and searches resume, so the same command continues after any interruption. It
-needs pip install -e ".[compare]"; run it from the repository's folder, as python -m experiments.compare.
+Writes to --out: compare.parquet (a row for each method and seed), rankings.parquet, compare.md, compare.csv,
+compare.png. Each piece of work is kept when it is done, and searches resume where they were: the same command resumes
+after any end. Needs pip install -e ".[compare]"; run it from the repository's folder, as python -m experiments.compare.
 """
 
 import os
@@ -33,24 +33,32 @@ from annotated_types import MinLen
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments.compare.evolution import Architecture
 from experiments.compare.images import prepare_images
+from experiments.compare.judging import Judge
 from experiments.compare.methods import Method, methods_of
+from experiments.compare.picture import draw
 from experiments.compare.pieces import Piece, carry_out, pieces_of, runner
-from experiments.compare.report import Judge, collect, draw, markdown, rich_table, summarise
-from experiments.compare.scoring import random_architectures
-from experiments.compare.settings import FIXED_SETTINGS, Settings, config_of
+from experiments.compare.report import (
+    collect,
+    collect_rankings,
+    markdown,
+    rich_table,
+    summarise,
+    summarise_rankings,
+    titles,
+)
+from experiments.compare.settings import FIXED_SETTINGS, Settings
 from experiments.compare.truth import load_truth
 from experiments.parts.command_line import data_folder, images_folder, num_processes
 from experiments.parts.processes import fresh_processes
 from experiments.parts.rows import save_rows
 from experiments.parts.settings import keep_command, keep_settings
 from multinas_ray.commands.script import Script
-from multinas_ray.settings import Flag, OneOf, PositiveInt, checked
+from multinas_ray.settings import Flag, NonNegativeInt, OneOf, PositiveInt, checked
 from multinas_ray.storage import write_atomic
 
-DEFAULT_METHODS = ("ours", "ours-first", "separate", "spos", "random")
 METHODS = tuple(methods_of(Settings().num_targets))
+DEFAULT_METHODS = tuple(name for name in METHODS if not name.startswith("full"))
 
 
 @checked
@@ -65,7 +73,9 @@ class CompareOptions:
     out: Annotated[str, Flag(metavar="DIR")] = "runs/compare"
     """Folder of the results."""
     seeds: PositiveInt = 3
-    """Repetitions, of the seeds 0, 1 and so on."""
+    """Repetitions, of seeds that follow each other."""
+    first_seed: NonNegativeInt = 0
+    """Seed of the first repetition. Settings are chosen on seeds from 100 on, which are not reported."""
     methods: Annotated[tuple[Annotated[str, OneOf(METHODS)], ...], MinLen(1), Flag(metavar="NAME")] = DEFAULT_METHODS
     """Methods that are compared."""
     jobs: PositiveInt | None = None
@@ -76,6 +86,11 @@ class CompareOptions:
     """What decides the results."""
 
     @property
+    def all_seeds(self) -> range:
+        """The seed of each repetition."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+    @property
     def folder(self) -> Path:
         """Of the results."""
         return Path(self.out)
@@ -83,13 +98,13 @@ class CompareOptions:
 
 def compare(options: CompareOptions, methods: dict[str, Method], console: Console) -> None:
     """Do what is not done."""
-    settings, out, seeds = options.comparison, options.folder, range(options.seeds)
+    settings, out, seeds = options.comparison, options.folder, options.all_seeds
     jobs, budget = num_processes(options.jobs), settings.budget
     console.print(
         f"Budget of each method: {budget.weight_steps:,} weight steps of one subnet, {budget.evaluations:,} evaluations"
     )
     prepare_images(images_folder(options.images_folder, options.data), settings, out)
-    pieces = pieces_of({name: method.supernets for name, method in methods.items()}, seeds)
+    pieces = pieces_of(methods, seeds)
     num_threads = max(1, (os.cpu_count() or 1) // jobs)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     os.environ["OMP_NUM_THREADS"] = str(num_threads)  # for the processes to come
@@ -105,36 +120,30 @@ def compare(options: CompareOptions, methods: dict[str, Method], console: Consol
         carry_out(pieces, out, runner(settings, out, num_threads), pool, jobs, show)
 
 
-def report(
-    methods: dict[str, Method],
-    seeds: Sequence[int],
-    judge: Judge,
-    ranked: Sequence[Architecture],
-    out: Path,
-    console: Console,
-) -> None:
-    """Write the rows, the table and the picture of all finished work, and print the table."""
+def report(methods: dict[str, Method], seeds: Sequence[int], judge: Judge, out: Path, console: Console) -> None:
+    """Write the rows, the tables and the picture of all finished work, and print the tables."""
     rows = collect(methods, seeds, judge, out)
     if rows.empty:
         console.print("No method has found its networks yet.")
         return
-    settings, tau_of_size = judge.settings, judge.tau_of_size(ranked)
-    summary = summarise(rows, methods, judge, tau_of_size)
-    title = (
-        f"{settings.num_targets} networks within {', '.join(f'{target / 1e6:.2f}' for target in settings.targets)} M "
-        f"FLOPs; {settings.images:,} images, {settings.epochs} epochs"
-    )
-    caption = (
-        f"Medians over the seeds (least to most). Tau: {len(ranked)} random architectures. Hypervolume: true errors "
-        f"and FLOPs, reference ({judge.truth.reference[0]:.2f} %, the largest), as a share of the best "
-        "within the targets."
-    )
-    console.print(rich_table(summary, title, caption))
+    rankings = collect_rankings(methods, seeds, judge, out)
+    networks_table, rankings_table = summarise(rows, methods, judge), summarise_rankings(rankings)
+    title, networks_caption, rankings_caption = titles(judge.settings, judge)
+    console.print(rich_table(networks_table, title, networks_caption))
+    console.print(rich_table(rankings_table, "Rankings", rankings_caption))
     save_rows(rows, out / "compare.parquet")
-    write_atomic(out / "compare.csv", summary.to_csv(index=False).encode())
-    write_atomic(out / "compare.md", markdown(summary, title, caption).encode())
-    draw(rows, methods, judge, tau_of_size, out / "compare.png")
-    console.print(f"rows, table and picture: {out}/compare.*", highlight=False)
+    save_rows(
+        rankings.assign(**{name: rankings[name].map(list) for name in ("tau", "regret")}), out / "rankings.parquet"
+    )
+    write_atomic(out / "compare.csv", networks_table.to_csv(index=False).encode())
+    text = (
+        markdown(networks_table, title, networks_caption)
+        + "\n"
+        + markdown(rankings_table, "Rankings", rankings_caption)
+    )
+    write_atomic(out / "compare.md", text.encode())
+    draw(rows, rankings, methods, judge, out / "compare.png")
+    console.print(f"rows, tables and picture: {out}/compare.*", highlight=False)
 
 
 def run(options: CompareOptions, console: Console) -> None:
@@ -152,8 +161,7 @@ def run(options: CompareOptions, console: Console) -> None:
     keep_command(options, out)
     if not options.report_only:
         compare(options, methods, console)
-    ranked = random_architectures(config_of("ours", 0, settings, out, 1), settings.ranked)
-    report(methods, range(options.seeds), judge, ranked, out, console)
+    report(methods, options.all_seeds, judge, out, console)
 
 
 COMPARE = Script(description=str(__doc__), settings=CompareOptions, program="python -m experiments.compare")

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from experiments.compare.evolution import Architecture
+from experiments.compare.methods import Method
 from experiments.compare.settings import Settings, config_of
 from experiments.parts.rows import load_rows, save_rows
 
@@ -19,9 +21,10 @@ class Piece:
     """One piece of work."""
 
     stage: str
-    """"search": train a supernet. "networks": find a method's networks. "ranking": score random architectures."""
+    """"prior": the figures of all untrained networks. "search": train a supernet. "networks": find a method's networks.
+    "ranking": score every network in the slices with a supernet."""
     name: str
-    """Name of the supernet; for "networks", name of the method."""
+    """Name of the supernet; for "networks", name of the method; for "prior", "untrained"."""
     seed: int
     needs: tuple["Piece", ...] = ()
 
@@ -40,27 +43,26 @@ class Piece:
         return f"{self.stage} {self.name} seed {self.seed}"
 
 
-def pieces_of(supernets_of: dict[str, tuple[str, ...]], seeds: Sequence[int]) -> list[Piece]:
+PRIOR = Piece("prior", "untrained", 0)
+
+
+def pieces_of(methods: Mapping[str, Method], seeds: Sequence[int]) -> list[Piece]:
     """All pieces, the most important first: seed by seed, so that an early end leaves complete comparisons.
 
-    The ranking of methods with several supernets comes last, since it is the most work for the least information.
-
     Args:
-        supernets_of: names of the supernets of each method.
-        seeds: seeds of the repetitions.
+        methods: The methods by name.
+        seeds: Seeds of the repetitions.
     """
-    first: list[Piece] = []
-    last: list[Piece] = []
-    names = dict.fromkeys(name for supernets in supernets_of.values() for name in supernets)
-    single = {supernets[0] for supernets in supernets_of.values() if len(supernets) == 1}
+    pieces: list[Piece] = [PRIOR]
+    names = dict.fromkeys(name for method in methods.values() for name in method.supernets)
+    single = {method.supernets[0] for method in methods.values() if len(method.supernets) == 1}
     for seed in seeds:
         searches = {name: Piece("search", name, seed) for name in names}
-        first += searches.values()
-        for method, supernets in supernets_of.items():
-            first.append(Piece("networks", method, seed, tuple(searches[name] for name in supernets)))
-        for name, search in searches.items():
-            (first if name in single else last).append(Piece("ranking", name, seed, (search,)))
-    return first + last
+        pieces += searches.values()
+        for name, method in methods.items():
+            pieces.append(Piece("networks", name, seed, (PRIOR, *(searches[each] for each in method.supernets))))
+        pieces += [Piece("ranking", name, seed, (search,)) for name, search in searches.items() if name in single]
+    return pieces
 
 
 def carry_out(
@@ -116,12 +118,29 @@ def run_piece(piece: Piece, settings: Settings, out: Path, num_threads: int) -> 
     os.environ["OMP_NUM_THREADS"] = str(num_threads)
     if piece.stage == "search":
         _search(piece, settings, out, num_threads)
-    elif piece.stage == "networks":
-        from experiments.compare.methods import find_networks  # loads torch, in the pool's processes only
-
-        save_rows(find_networks(piece.name, piece.seed, settings, out, num_threads), piece.path(out))
     else:
-        save_rows(_ranking(piece, settings, out, num_threads), piece.path(out))
+        save_rows(_rows_of(piece, settings, out, num_threads), piece.path(out))
+
+
+def _rows_of(piece: Piece, settings: Settings, out: Path, num_threads: int) -> pd.DataFrame:
+    from experiments.compare.finding import find_networks  # loads torch, in the pool's processes only
+    from experiments.compare.scoring import score_slices, score_untrained
+
+    if piece.stage == "prior":
+        return score_untrained(settings, num_threads)
+    if piece.stage == "ranking":
+        config = config_of(piece.name, piece.seed, settings, out, num_threads)
+        return score_slices(config, settings, num_threads)
+    return find_networks(piece.name, piece.seed, settings, out, num_threads, load_figures(out))
+
+
+def load_figures(out: Path) -> dict[str, dict[Architecture, float]]:
+    """The figure of every network by each part of the prior; empty if they are not there yet."""
+    rows = load_piece(PRIOR.path(out))
+    if rows is None:
+        return {}
+    parts = rows.set_index("architecture")
+    return {str(name): parts[name].to_dict() for name in parts}
 
 
 def _search(piece: Piece, settings: Settings, out: Path, num_threads: int) -> None:
@@ -137,23 +156,6 @@ def _search(piece: Piece, settings: Settings, out: Path, num_threads: int) -> No
         run = run_search(config, resume=resume, console=Console(file=log, width=120))
     if not run.is_finished:
         raise KeyboardInterrupt
-
-
-def _ranking(piece: Piece, settings: Settings, out: Path, num_threads: int) -> pd.DataFrame:
-    """Rows of random architectures with their loss and accuracy under a supernet's weights."""
-    from experiments.compare.scoring import open_evaluator, random_architectures
-
-    config = config_of(piece.name, piece.seed, settings, out, num_threads)
-    evaluator = open_evaluator(config, settings, num_threads)
-    architectures = random_architectures(config, settings.ranked)
-    scores = evaluator.evaluate(evaluator.rungs(1)[-1], architectures)  # all images, whole statistics
-    return pd.DataFrame(
-        {
-            "architecture": architectures,
-            "loss": [score.loss for score in scores],
-            "accuracy": [score.accuracy for score in scores],
-        }
-    )
 
 
 def runner(settings: Settings, out: Path, num_threads: int) -> Callable[[Piece], None]:

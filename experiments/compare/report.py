@@ -1,4 +1,4 @@
-"""The results of the methods: one row for each method and seed, the table, and the picture."""
+"""The results of the methods: rows, tables and the picture."""
 
 # K networks
 
@@ -8,100 +8,40 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from rich.table import Table as RichTable
-from scipy.stats import kendalltau
+from scipy.stats import bootstrap
 
-from experiments.compare.methods import MATCHED_SHARE, Method, expected_budget
-from experiments.compare.pieces import Piece, load_piece
-from experiments.compare.settings import Settings
-from experiments.compare.truth import best_front, best_within, matched_within
-from experiments.parts import pictures
-from experiments.parts.tables import FloatArray, IntArray, Table
+from experiments.compare.judging import FIRST, Judge, SliceRanking
+from experiments.compare.methods import Method, expected_budget
+from experiments.compare.pieces import Piece, load_figures, load_piece
+from experiments.compare.settings import Settings, config_of, spent_by
+from experiments.compare.truth import best_front
+from experiments.parts.tables import FloatArray
+from multinas_ray.selection import prior_weight
 
-RANDOM_FAMILIES = 1_000
-COLUMNS = {
-    "title": "method",
-    "seeds": "seeds",
-    "weight_steps": "weight steps",
-    "evaluations": "evaluations",
-    "tau": "Kendall's tau",
-    "share": "hypervolume",
-    "accuracies": "true accuracy of the K networks",
-}
-MARKS = {
-    "ours": (pictures.BLUE, "o"),
-    "ours-first": (pictures.SKY_BLUE, "P"),
-    "separate": (pictures.PURPLE, "s"),
-    "spos": (pictures.VERMILION, "^"),
-    "random": (pictures.GREY, "D"),
-    "separate-full": (pictures.GREEN, "v"),
-}
-"""Colour and marker of each method."""
-
-
-class Judge:
-    """Measures networks by their true accuracies and FLOPs.
-
-    Args:
-        truth: the table.
-        settings: the comparison, whose space has FLOPs of its own.
-    """
-
-    def __init__(self, truth: Table, settings: Settings) -> None:
-        self.truth, self.settings = truth, settings
-        self.flops: FloatArray = settings.space.costs["flops"](truth.architectures)
-        """FLOPs in the searched space, by row."""
-        self.best = best_within(truth, self.flops, settings.targets)
-        """(K,) rows of the best true accuracy within each target."""
-        self._best_hypervolume = truth.hypervolume(self.best)
-
-    def share(self, rows: IntArray) -> float:
-        """Hypervolume of networks as a share of that of the best within the targets."""
-        return self.truth.hypervolume(rows) / self._best_hypervolume
-
-    def tau(self, ranking: pd.DataFrame) -> float:
-        """Kendall's tau between a supernet's losses and the true errors."""
-        rows = self.truth.rows(np.array(ranking["architecture"].tolist()))
-        return float(kendalltau(ranking["loss"], self.truth.points[rows, 0]).statistic)
-
-    def tau_of_size(self, architectures: Sequence[tuple[int, ...]]) -> float:
-        """Kendall's tau of FLOPs alone with the true accuracies, which needs no supernet."""
-        rows = self.truth.rows(np.array(architectures))
-        return float(kendalltau(-self.flops[rows], self.truth.points[rows, 0]).statistic)
-
-    def random_families(self) -> FloatArray:
-        """Shares of families with one uniform pick at the complexity of each target."""
-        rng = np.random.default_rng(0)
-        picks = [
-            rng.choice(matched_within(self.flops, target, MATCHED_SHARE), RANDOM_FAMILIES)
-            for target in self.settings.targets
-        ]
-        return np.array([self.share(rows) for rows in np.stack(picks, axis=1)])
+REFERENCE = "ours-first-prior"
+"""The method from which the others' differences are told."""
+FEWEST_SEEDS = 5
+"""Seeds from which on an interval is told."""
+RESAMPLES = 10_000
 
 
 def collect(methods: Mapping[str, Method], seeds: Sequence[int], judge: Judge, out: Path) -> pd.DataFrame:
     """A row for each method and seed that has its networks.
 
-    Columns: `method`, `seed`, `weight_steps` and `evaluations` spent, `tau` (mean over the method's supernets; NaN
-    before all are ranked), `share` (hypervolume as a share of the best within the targets), `hypervolume`,
-    `architectures`, `targets`, `flops` (searched space), `true_flops`, `true_accuracies`, `supernet_accuracies`.
+    Columns: `method`, `seed`, `weight_steps` and `evaluations` spent, `share` (hypervolume as a share of the best
+    within the targets), `hypervolume`, `architectures`, `targets`, `flops` (searched space), `true_flops`,
+    `true_accuracies`.
     """
     rows = []
     for name, method in methods.items():
         for seed in seeds:
             networks = load_piece(Piece("networks", name, seed).path(out))
             if networks is not None:
-                taus = [_tau(judge, Piece("ranking", supernet, seed).path(out)) for supernet in method.supernets]
                 budget = expected_budget(method, judge.settings, out)
-                first = {"method": name, "seed": seed, "weight_steps": budget.weight_steps, "tau": np.mean(taus)}
+                first = {"method": name, "seed": seed, "weight_steps": budget.weight_steps}
                 rows.append({**first, **_networks_row(networks, judge)})
     return pd.DataFrame(rows)
-
-
-def _tau(judge: Judge, file: Path) -> float:
-    ranking = load_piece(file)
-    return np.nan if ranking is None else judge.tau(ranking)
 
 
 def _networks_row(networks: pd.DataFrame, judge: Judge) -> dict[str, Any]:
@@ -117,54 +57,124 @@ def _networks_row(networks: pd.DataFrame, judge: Judge) -> dict[str, Any]:
         "flops": networks["flops"].tolist(),
         "true_flops": points[:, 1].tolist(),
         "true_accuracies": (100 - points[:, 0]).tolist(),
-        "supernet_accuracies": networks["accuracy"].tolist(),
     }
 
 
-def summarise(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of_size: float) -> pd.DataFrame:
-    """The table, as text: medians over the seeds (least to most), then rows that need no search, for comparison."""
+def collect_rankings(methods: Mapping[str, Method], seeds: Sequence[int], judge: Judge, out: Path) -> pd.DataFrame:
+    """A row for each ranking of the slices: `ranking`, `seed` (-1: it has none), `tau` and `regret`, (K,) each."""
+    rows = []
+    figures = [{row: -value for row, value in part.items()} for part in load_figures(out).values()]
+
+    def add(title: str, seed: int, ranking: SliceRanking) -> None:
+        rows.append({"ranking": title, "seed": seed, "tau": ranking.tau_K, "regret": ranking.regret_K})
+
+    for supernet in dict.fromkeys(method.supernets[0] for method in methods.values() if len(method.supernets) == 1):
+        weight = prior_weight(spent_by(config_of(supernet, 0, judge.settings, out, 1)).weight_steps)
+        for seed in seeds:
+            scores = load_piece(Piece("ranking", supernet, seed).path(out))
+            if scores is not None:
+                losses = dict(zip(scores["architecture"], scores["loss"], strict=True))
+                add(f"{supernet} supernet", seed, judge.ranking(losses))
+                if figures:
+                    weights = (1.0, *[weight] * len(figures))
+                    add(f"{supernet} supernet, with the prior", seed, judge.ranking(losses, *figures, weights=weights))
+    if figures:
+        add("the prior alone", -1, judge.ranking(*figures))
+    add("the true errors", -1, judge.perfect_ranking())
+    return pd.DataFrame(rows)
+
+
+def interval(values: FloatArray) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the mean over seeds, by percentiles; NaN with fewer than FEWEST_SEEDS."""
+    if len(values) < FEWEST_SEEDS:
+        return np.nan, np.nan
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    rng = np.random.default_rng(0)
+    found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def summarise(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge) -> pd.DataFrame:
+    """The table of the networks, as text: over the seeds, then rows that need no search, for comparison."""
     lines = []
+    reference = rows[rows["method"] == REFERENCE].set_index("seed")["share"]
     for name, of_method in rows.groupby("method", sort=False):
-        accuracies = np.median(of_method["true_accuracies"].tolist(), axis=0)
+        shares, accuracies = of_method.set_index("seed")["share"], of_method["true_accuracies"].tolist()
         lines.append(
             {
-                "title": methods[str(name)].title,
+                "method": methods[str(name)].title,
                 "seeds": str(len(of_method)),
-                "weight_steps": f"{of_method['weight_steps'].iloc[0]:,}",
+                "weight steps": f"{of_method['weight_steps'].iloc[0]:,}",
                 "evaluations": f"{int(of_method['evaluations'].median()):,}",
-                "tau": _spread(of_method["tau"].dropna().to_numpy(), "{:.2f}"),
-                "share": _spread(of_method["share"].to_numpy(), "{:.1%}"),
-                "accuracies": _accuracies(accuracies),
+                "hypervolume": f"{shares.median():.1%} ({shares.min():.1%} to {shares.max():.1%})",
+                "5 % quantile": f"{shares.quantile(0.05):.1%}",
+                "difference": "" if name == REFERENCE else _difference(shares, reference),
+                "true accuracies": _accuracies(np.median(accuracies, axis=0)),
             }
         )
-    families = judge.random_families()
-    low, middle, high = np.quantile(families, (0.05, 0.5, 0.95))
-    front = best_front(judge.truth, judge.settings.num_targets)
-    none = {"seeds": "", "weight_steps": "0", "evaluations": "0", "tau": "", "accuracies": ""}
-    random_title = "Random picks at matched FLOPs (5 % to 95 %)"
+    families, front = judge.random_families(), best_front(judge.truth, judge.settings.num_targets)
+    low, middle = np.quantile(families, (0.05, 0.5))
     lines += [
-        {**none, "title": random_title, "share": f"{middle:.1%} ({low:.1%} to {high:.1%})"},
-        {**none, "title": "FLOPs alone, larger is better", "tau": f"{tau_of_size:.2f}", "share": ""},
-        {**none, "title": "Best within the targets", "share": "100.0%", "accuracies": _accuracies(_of(judge))},
-        {**none, "title": f"Best {len(front)} of the front, any FLOPs", "share": f"{judge.share(front):.1%}"},
+        {"method": "Random networks of the slices", "hypervolume": f"{middle:.1%}", "5 % quantile": f"{low:.1%}"},
+        {
+            "method": "Best within the targets",
+            "hypervolume": "100.0%",
+            "true accuracies": _accuracies(100 - judge.truth.points[judge.best, 0]),
+        },
+        {"method": f"Best {len(front)} of the front, any FLOPs", "hypervolume": f"{judge.share(front):.1%}"},
     ]
-    return pd.DataFrame(lines)[list(COLUMNS)].rename(columns=COLUMNS)
+    return pd.DataFrame(lines).fillna("")
 
 
-def _of(judge: Judge) -> FloatArray:
-    accuracies: FloatArray = 100 - judge.truth.points[judge.best, 0]
-    return accuracies
+def _difference(shares: pd.Series, reference: pd.Series) -> str:
+    """Paired over the seeds, in percentage points: the mean, and its interval where there are enough seeds."""
+    differences = 100 * (shares - reference).dropna().to_numpy(np.float64)
+    if not len(differences):
+        return ""
+    low, high = interval(differences)
+    mean = f"{differences.mean():+.1f}"
+    return mean if np.isnan(low) else f"{mean} [{low:+.1f}, {high:+.1f}]"
+
+
+def summarise_rankings(rankings: pd.DataFrame) -> pd.DataFrame:
+    """The table of the rankings, as text: means over the seeds, in each slice and over all."""
+    lines = []
+    for name, of_ranking in rankings.groupby("ranking", sort=False):
+        line = {"ranking": str(name), "seeds": "" if of_ranking["seed"].iloc[0] < 0 else str(len(of_ranking))}
+        for column in ("tau", "regret"):
+            values_SK = np.array(of_ranking[column].tolist())
+            low, high = interval(values_SK.mean(axis=1))
+            mean = f"{values_SK.mean():.2f}" + ("" if np.isnan(low) or low == high else f" [{low:.2f}, {high:.2f}]")
+            line |= {
+                column: mean,
+                f"{column} in each slice": " ".join(f"{each:.2f}" for each in values_SK.mean(axis=0)),
+            }
+        lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def _accuracies(values: FloatArray) -> str:
     return " ".join(f"{value:.1f}" for value in values)
 
 
-def _spread(values: FloatArray, form: str) -> str:
-    if not len(values):
-        return "not yet"
-    middle, least, most = (form.format(value) for value in (np.median(values), values.min(), values.max()))
-    return middle if len(values) == 1 else f"{middle} ({least} to {most})"
+def titles(settings: Settings, judge: Judge) -> tuple[str, str, str]:
+    """The title, the caption of the networks' table, and that of the rankings'."""
+    targets = ", ".join(f"{target / 1e6:.2f}" for target in settings.targets)
+    budget = f"{settings.images:,} images, {settings.epochs} epochs"
+    title = f"{settings.num_targets} networks within {targets} M FLOPs; {budget}"
+    networks = (
+        "Hypervolume of the true errors and FLOPs as a share of that of the best within the targets, with the "
+        f"reference point ({judge.truth.reference[0]:.2f} %, the largest FLOPs): median over seeds (least to most). "
+        f"Difference from {REFERENCE}: mean over the seeds that both have, in percentage points, with a paired 95 % "
+        "bootstrap interval."
+    )
+    rankings = (
+        "Of all networks in the slice of each target, by Kendall's tau with the true errors and by the regret of the "
+        f"{FIRST} ranked first: their mean true error above the least of the slice, in percentage points. Means over "
+        "seeds and slices, with a 95 % bootstrap interval over seeds."
+    )
+    return title, networks, rankings
 
 
 def rich_table(summary: pd.DataFrame, title: str, caption: str) -> RichTable:
@@ -178,52 +188,7 @@ def rich_table(summary: pd.DataFrame, title: str, caption: str) -> RichTable:
 
 
 def markdown(summary: pd.DataFrame, title: str, caption: str) -> str:
-    """The table for a README."""
+    """The table for a page of the documentation."""
     lines: list[list[str]] = [summary.columns.tolist(), ["---"] * summary.shape[1], *summary.to_numpy().tolist()]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     return f"{title}\n\n{table}\n\n{caption}\n"
-
-
-def draw(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge, tau_of_size: float, path: Path) -> None:
-    """Write the picture: ranking, hypervolume, and the networks beside the true front."""
-    figure = pictures.new_figure(12.5, 4.6)
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.3))
-    names = [name for name in methods if name in set(rows["method"])]
-    _dots(left, rows, names, "tau", 1.0)
-    left.axvline(tau_of_size, color="0.4", linestyle="--", linewidth=1, label="FLOPs alone")
-    left.set(title="Ranking by the supernet", xlabel="Kendall's tau with the true accuracies")
-    left.set_xlim(min(0.0, rows["tau"].min()), 1.0)
-    left.set_yticks(range(len(names)), [methods[name].title.replace(", ", ",\n") for name in names])
-    _dots(middle, rows, names, "share", 100.0)
-    random_share = 100 * float(np.median(judge.random_families()))
-    middle.axvline(random_share, color="0.4", linestyle="--", linewidth=1, label="random picks at matched FLOPs")
-    middle.set(title="Networks by their true accuracies", xlabel="hypervolume, % of the best within the targets")
-    middle.set_xlim(min(40.0, 100 * rows["share"].min() - 3), 105.0)
-    middle.set_yticks(range(len(names)), [])
-    _draw_networks(right, rows, names, judge)
-    for axes in (left, middle, right):
-        axes.legend(edgecolor="none", framealpha=1.0, fontsize=8, loc="lower right" if axes is right else "upper left")
-        pictures.plain_frame(axes)
-    pictures.save_figure(figure, path)
-
-
-def _dots(axes: Axes, rows: pd.DataFrame, names: Sequence[str], column: str, factor: float) -> None:
-    """Draw a dot for each seed and a line at the median."""
-    for place, name in enumerate(names):
-        values, (color, marker) = factor * rows.loc[rows["method"] == name, column].dropna(), MARKS[name]
-        axes.plot(values, [place] * len(values), marker, color=color, markersize=7, alpha=0.7)
-        if len(values):
-            axes.plot([values.median()] * 2, [place - 0.25, place + 0.25], color=color, linewidth=2)
-    axes.set_ylim(len(names) - 0.4, -0.9)
-
-
-def _draw_networks(axes: Axes, rows: pd.DataFrame, names: Sequence[str], judge: Judge) -> None:
-    front = judge.truth.front[judge.truth.front[:, 1].argsort()]
-    axes.step(100 * front[:, 1], 100 - front[:, 0], where="post", color="0.5", linewidth=1, label="true front")
-    for name in names:
-        of_method, (color, marker) = rows[rows["method"] == name], MARKS[name]
-        flops, accuracies = (np.concatenate(of_method[each].tolist()) for each in ("true_flops", "true_accuracies"))
-        axes.plot(100 * flops, accuracies, marker, color=color, markersize=6, alpha=0.7, label=name)
-    axes.set(title="The networks of all seeds", xlabel="FLOPs, % of the largest network's", ylabel="true accuracy, %")
-    axes.set_ylim(100 - judge.truth.reference[0], 93.5)  # points below add nothing to the hypervolume
-    axes.set_xlim(15, 75)

@@ -3,13 +3,15 @@
 # N architectures, D variables
 
 import numpy as np
+import pandas as pd
 import torch
 
-from experiments.compare.evolution import Architecture, FloatArray, IntArray
+from experiments.compare.evolution import FloatArray, IntArray
 from experiments.compare.settings import Settings
+from experiments.compare.truth import networks_of, slice_of
 from multinas_ray.data import load_splits, open_stream
 from multinas_ray.oneshot import OneShotSearchConfig
-from multinas_ray.selection import CandidateEvaluator, CandidateJob
+from multinas_ray.selection import PRIOR, CandidateEvaluator, CandidateJob, make_parts
 from multinas_ray.supernets import evaluate, load_supernet
 
 
@@ -65,10 +67,29 @@ def open_evaluator(config: OneShotSearchConfig, settings: Settings, num_threads:
     return CandidateEvaluator(job)
 
 
-def random_architectures(config: OneShotSearchConfig, count: int) -> list[Architecture]:
-    """The random architectures of the ranking, the same for every supernet and seed; all different if possible."""
-    categories = config.space.search_space.num_categories
-    rng = np.random.default_rng(count)
-    number = int(np.prod(categories))
-    places = rng.choice(number, size=min(count, number), replace=False)
-    return [tuple(row) for row in np.stack(np.unravel_index(places, categories), axis=1).tolist()]
+def score_slices(config: OneShotSearchConfig, settings: Settings, num_threads: int) -> pd.DataFrame:
+    """Score every network in the slices of a search's targets with its trained supernet, on all validation images.
+
+    Returns:
+        A row for each network: `architecture`, `loss` and `accuracy`.
+    """
+    evaluator = open_evaluator(config, settings, num_threads)
+    slices = [slice_of(config.space, target) for target in config.targets or ()]
+    networks = [tuple(row) for row in np.unique(np.concatenate(slices), axis=0).tolist()]
+    scores = evaluator.evaluate(evaluator.rungs(1)[-1], networks)
+    return pd.DataFrame(
+        {
+            "architecture": networks,
+            "loss": [score.loss for score in scores],
+            "accuracy": [score.accuracy for score in scores],
+        }
+    )
+
+
+def score_untrained(settings: Settings, num_threads: int) -> pd.DataFrame:
+    """The figures of every network of the space by each part of the prior; they do not depend on a search's seed."""
+    torch.set_num_threads(num_threads)
+    space = settings.space
+    networks_ND = networks_of(space)
+    figures = {part.name: part(networks_ND) for part in make_parts(PRIOR, space)}
+    return pd.DataFrame({"architecture": [tuple(row) for row in networks_ND.tolist()], **figures})

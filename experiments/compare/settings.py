@@ -12,7 +12,8 @@ from multinas_ray.core import TARGET_WEIGHT
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import OneShotSearchConfig
-from multinas_ray.settings import PositiveInt, checked
+from multinas_ray.selection import PRIOR, SLICE_SHARE
+from multinas_ray.settings import OneOf, PositiveInt, checked
 from multinas_ray.spaces import NetworkSpace, nas_bench_macro_space
 from multinas_ray.supernets import WeightTraining
 
@@ -25,18 +26,20 @@ SEARCH_SHARE = 0.4
 subnets are drawn uniformly. [ours]"""
 SAMPLES_PER_UPDATE = 4
 """Subnets evaluated in a round, for K distributions as for one. [ours]"""
-TARGET_SHARES = (0.35, 0.45, 0.55, 0.7)
-"""The K targets as shares of the largest network's FLOPs."""
-CANDIDATES = 8
-"""Architectures that are scored for each network on all validation images at the end, the same for every method."""
+TARGET_SHARES = {4: (0.35, 0.45, 0.55, 0.7), 8: (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)}
+"""The K targets as shares of the largest network's FLOPs, by K."""
+CANDIDATES = 300
+"""Networks in the pool of each target."""
 FIXED_SETTINGS = {
-    "comparison": 3,  # raised whenever the meaning of a piece of work changes
+    "comparison": 4,  # raised whenever the meaning of a piece of work changes
     "learning_rate": LEARNING_RATE,
     "search_share": SEARCH_SHARE,
     "samples_per_update": SAMPLES_PER_UPDATE,
-    "target_shares": list(TARGET_SHARES),
+    "target_shares": [list(shares) for shares in TARGET_SHARES.values()],
     "target_weight": TARGET_WEIGHT,
     "candidates": CANDIDATES,
+    "slice_share": SLICE_SHARE,
+    "prior": list(PRIOR),
 }
 """Kept together with the flags, so that results of different versions of this comparison are not mixed."""
 
@@ -75,8 +78,8 @@ class Settings:
     """Validation images of one evaluation, a multiple of 64."""
     recalibration_images: Annotated[int, Ge(BATCH_SIZE)] = 512
     """Training images of a subnet's batch-normalisation statistics in the last choice and the ranking."""
-    ranked: Annotated[int, Ge(10)] = 300
-    """Random architectures of the ranking."""
+    networks: Annotated[int, OneOf(tuple(TARGET_SHARES))] = 4
+    """K, the number of networks wanted."""
 
     def __post_init__(self) -> None:
         if self.validation_images < self.evaluation_images:
@@ -93,7 +96,7 @@ class Settings:
     @property
     def num_targets(self) -> int:
         """K."""
-        return len(TARGET_SHARES)
+        return self.networks
 
     @property
     def rounds_of_one(self) -> tuple[int, int]:
@@ -121,7 +124,7 @@ class Settings:
     @property
     def targets(self) -> tuple[float, ...]:
         """(K,) largest FLOPs of the K networks, increasing."""
-        return tuple(share * self.space.costs["flops"].maximum for share in TARGET_SHARES)
+        return tuple(share * self.space.costs["flops"].maximum for share in TARGET_SHARES[self.networks])
 
     def data(self, out: Path) -> DataConfig:
         """The reduced images, see `images.prepare_images`."""

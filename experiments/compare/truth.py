@@ -10,6 +10,8 @@ import numpy as np
 
 from experiments.parts.tables import SOURCES, FloatArray, IntArray, Table, load_source
 from multinas_ray.runs import best_subset
+from multinas_ray.selection import SLICE_SHARE
+from multinas_ray.spaces import Equivalence, NetworkSpace
 
 SOURCE = replace(SOURCES["macro"], title="NAS-Bench-Macro (mean error of its trainings, FLOPs)", accuracy="test_acc")
 
@@ -33,6 +35,16 @@ def best_front(truth: Table, size: int) -> IntArray:
     return best_subset(truth.points[:, 0], truth.points[:, 1], size, (truth.reference[0], truth.reference[1]))
 
 
-def matched_within(flops: FloatArray, target: float, share: float) -> IntArray:
-    """Rows at matched complexity: FLOPs of at most the target and above `share` of it."""
-    return np.flatnonzero((flops <= target) & (flops > share * target))
+def networks_of(space: NetworkSpace) -> IntArray:
+    """(N, D) every network of a small space once, by its canonical architecture."""
+    counts = space.search_space.num_categories
+    rows_ND = np.stack(np.unravel_index(np.arange(np.prod(counts)), counts), axis=1).astype(np.int64)
+    networks_ND: IntArray = np.unique(Equivalence.of(space).canonical(rows_ND), axis=0)
+    return networks_ND
+
+
+def slice_of(space: NetworkSpace, target: float) -> IntArray:
+    """(N, D) every network, once, whose FLOPs lie in the last part of a target."""
+    networks_ND = networks_of(space)
+    flops_N = space.costs["flops"](networks_ND)
+    return networks_ND[(flops_N <= target) & (flops_N > (1 - SLICE_SHARE) * target)]

@@ -8,7 +8,7 @@ from .opening import OpenedRun, open_run
 from .outcome import SearchOutcome
 from .pool import Candidate, candidates_for
 from .prior import PriorPart, check_prior, make_parts, prior_weight, register_prior
-from .ranking import Ranking
+from .ranking import Ranking, scaled_ranks
 from .selecting import Selection, select_networks
 from .tables import networks_table, rung_counts, spent_text
 
@@ -43,6 +43,7 @@ __all__ = [
     "prior_weight",
     "register_prior",
     "rung_counts",
+    "scaled_ranks",
     "select_networks",
     "spent_text",
 ]
