@@ -24,8 +24,6 @@ supernet ranked best after the default budget (seed 100, which is not reported).
 SEARCH_SHARE = 0.4
 """Share of the weight steps during which the distributions learn, if they do not wait for the weights; before that,
 subnets are drawn uniformly. [ours]"""
-SAMPLES_PER_UPDATE = 4
-"""Subnets evaluated in a round, for K distributions as for one. [ours]"""
 TARGET_SHARES = {4: (0.35, 0.45, 0.55, 0.7), 8: (0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)}
 """The K targets as shares of the largest network's FLOPs, by K."""
 CANDIDATES = 300
@@ -34,7 +32,6 @@ FIXED_SETTINGS = {
     "comparison": 4,  # raised whenever the meaning of a piece of work changes
     "learning_rate": LEARNING_RATE,
     "search_share": SEARCH_SHARE,
-    "samples_per_update": SAMPLES_PER_UPDATE,
     "target_shares": [list(shares) for shares in TARGET_SHARES.values()],
     "target_weight": TARGET_WEIGHT,
     "candidates": CANDIDATES,
@@ -99,6 +96,11 @@ class Settings:
         return self.networks
 
     @property
+    def samples_per_update(self) -> int:
+        """Subnets evaluated in a round: K, for K distributions as for one. [ours]"""
+        return self.networks
+
+    @property
     def rounds_of_one(self) -> tuple[int, int]:
         """Warm-up and search rounds of one of K separate searches."""
         rounds = self.epochs * (self.images // BATCH_SIZE) // self.num_targets
@@ -114,7 +116,7 @@ class Settings:
     @property
     def budget(self) -> Budget:
         """The budget of every method."""
-        return Budget(weight_steps=sum(self.rounds), evaluations=self.rounds[1] * SAMPLES_PER_UPDATE)
+        return Budget(weight_steps=sum(self.rounds), evaluations=self.rounds[1] * self.samples_per_update)
 
     @property
     def space(self) -> NetworkSpace:
@@ -167,7 +169,7 @@ def config_of(supernet: str, seed: int, settings: Settings, out: Path, num_threa
         search_rounds=search_rounds,
         train_during_search=kind != "uniform",
         num_train_architectures=1,
-        samples_per_update=SAMPLES_PER_UPDATE,
+        samples_per_update=settings.samples_per_update,
         candidates_per_network=1,  # chosen again in the same way for all methods
         prior=(),
         training=WeightTraining(
