@@ -139,8 +139,8 @@ def load_figures(out: Path) -> dict[str, dict[Architecture, float]]:
     rows = load_piece(PRIOR.path(out))
     if rows is None:
         return {}
-    parts = rows.set_index("architecture")
-    return {str(name): parts[name].to_dict() for name in parts}
+    names = [name for name in rows.columns if name != "architecture"]
+    return {name: dict(zip(rows["architecture"], rows[name].tolist(), strict=True)) for name in names}
 
 
 def _search(piece: Piece, settings: Settings, out: Path, num_threads: int) -> None:

@@ -97,7 +97,7 @@ class Settings:
 
     @property
     def samples_per_update(self) -> int:
-        """Subnets evaluated in a round: K, for K distributions as for one. [ours]"""
+        """Subnets evaluated in a round, K for K distributions as for one."""
         return self.networks
 
     @property

@@ -106,7 +106,7 @@ def test_report_of_what_is_done(judge: Judge, tmp_path: Path) -> None:
     }
     summary = summarise(rows, methods, judge).set_index("method")
     assert summary.loc[methods["ours-first-prior"].title, "hypervolume"] == "100.0% (100.0% to 100.0%)"
-    difference = summary.loc[methods["spos"].title, "difference"]
+    difference = str(summary.loc[methods["spos"].title, "difference"])
     shares = rows.loc[rows["method"] == "spos", "share"]
     assert difference.startswith(f"{100 * (shares - 1).mean():+.1f} [-")
     rankings = collect_rankings(methods, range(7), judge, tmp_path)
@@ -140,14 +140,16 @@ def test_methods_that_train_nothing() -> None:
             assert 0.9 * target < flops <= target
     assert len({tuple(found["architecture"]) for found in deepest}) > 1  # equal depths are drawn
     every_ND = networks_of(SPACE)
-    figures = {"part": dict(zip(map(tuple, every_ND.tolist()), np.arange(len(every_ND)) % 97, strict=True))}
+    figures = {
+        "part": dict(zip(map(tuple, every_ND.tolist()), (np.arange(len(every_ND)) % 97.0).tolist(), strict=True))
+    }
     found = find_networks("prior", 0, settings, Path("/nowhere"), 1, figures)
     for target, architecture in zip(found["target"], found["architecture"], strict=True):
         assert figures["part"][architecture] == max(figures["part"][tuple(row)] for row in slice_of(SPACE, target))
 
 
 def test_a_fixed_supernet_is_searched_within_the_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.compare.finding.CANDIDATES", 40)
+    monkeypatch.setattr("experiments.compare.finding.CANDIDATES", 14)
     settings = Settings(images=512, validation_images=256, epochs=3, recalibration_images=128)
     config = config_of("uniform", 0, settings, tmp_path, 1)
     rng = np.random.default_rng(0)
