@@ -112,7 +112,8 @@ class OneShotSearchConfig:
     default is half of the published margin, since with few variables the whole margin lets even the mode of a
     distribution that has decided wander. [ours]"""
     optimizer: str = "distributions"
-    """Kind of the optimiser that moves the distributions; register your own with `core.register_optimizer`."""
+    """Kind of the optimiser that moves the distributions. "screened", for weights first alone, chooses by a surrogate
+    what to evaluate, and its distributions start near targets; register your own with `core.register_optimizer`."""
     optimizer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further settings of this kind of optimiser by name, such as {"alpha": 1.2}; see the class of its settings."""
     training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
@@ -260,6 +261,9 @@ class OneShotSearchConfig:
         strata, memory = kind.default_strata, 0
         if not self.train_during_search:
             strata, memory = kind.strata_for_fixed_losses, kind.memory_for_fixed_losses
+        # Measured on the large space of docs/experiments.md: it helps a surrogate's search where targets are far out
+        near = kind.needs_fixed_losses and targets is not None and additive is not None
+        options = {"start": "targets" if near else "uniform", **self.optimizer_options}
         return kind(
             num_categories=self.space.search_space.num_categories,
             coefficients=None if self.coefficients is None else tuple(self.coefficients),
@@ -270,7 +274,7 @@ class OneShotSearchConfig:
             margin_scale=self.margin_scale,
             cost_table=None if additive is None else additive.table / scale,
             base_cost=0.0 if additive is None else additive.base / scale,
-            **self.optimizer_options,
+            **options,
         )
 
     @property

@@ -243,6 +243,17 @@ def test_fixed_losses_have_defaults_of_their_own(make_config, changes, samples, 
     assert (settings.update_size, settings.memory) == (samples, memory)
 
 
+def test_a_screened_search_for_targets_starts_near_them(make_config):
+    goals = {"coefficients": None, "targets": (9e3, 2e4), "train_during_search": False}
+    screened = make_config(**goals, optimizer="screened")
+    assert screened.optimizer_settings.start == "targets"
+    expected = screened.new_optimizer().diagnostics()["expected_complexity"] * screened.complexity_scale
+    np.testing.assert_allclose(expected, (9e3, 2e4))
+    uniform = make_config(**goals, optimizer="screened", optimizer_options={"start": "uniform"})
+    assert uniform.optimizer_settings.start == "uniform"
+    assert make_config(**goals).optimizer_settings.start == "uniform"
+
+
 def test_the_description_names_what_a_reader_wants_to_know(make_config):
     description = make_config().to_dict()
     assert description["num_evaluations"] == 12 * 4

@@ -40,8 +40,7 @@ KERNEL_SHARE = 8
 KERNEL_SHARE."""
 
 PARENTS_WITHIN = 2
-"""Of the best evaluated within each target, so many have their mutations screened. 8 found the level of 250
-evaluations a tenth later. [ours]"""
+"""Of the best evaluated within each target, so many have their mutations screened. [ours]"""
 
 NUM_RANDOM = 10
 """Evaluations before the surrogate begins to choose; they are taken at random from the screening set."""
