@@ -61,11 +61,11 @@ TABLE = "experiments/tables/mobile16.parquet"
 class Settings:
     """What decides the errors."""
 
-    width: PositiveFloat = 0.5
+    width: PositiveFloat = 0.35
     """Multiplier of every width."""
-    images: PositiveInt = 10_000
+    images: PositiveInt = 12_800
     """Training images."""
-    epochs: PositiveInt = 12
+    epochs: PositiveInt = 5
     """Passes over them."""
     batch_size: PositiveInt = 128
     """Images of a step."""
