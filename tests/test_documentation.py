@@ -162,7 +162,10 @@ def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
         page = "docs/guides/quickstart.md"
         run_python(python_with("load_run(", page), page)
         page = "docs/guides/after.md"
-        run_python(python_with("retrain_networks(", page).replace("epochs=25", "epochs=1"), page)
+        code = python_with("retrain_networks(", page).replace("epochs=25", "epochs=1")
+        budgets = 'SelectConfig(limits={"params": [20e3, 40e3]}'
+        assert budgets in code
+        run_python(code.replace(budgets, f"{budgets}, candidates_per_network=3"), page)
     assert "report.html" in capsys.readouterr().out
     folder = tmp_path / "runs/quickstart/families/phones/networks"
     for network in range(2):
