@@ -43,17 +43,26 @@ class Registry(Generic[Class]):
             raise ConfigError(f"a {self._what} {name} is registered already, by {owner}; choose another name")
         self._classes[name] = each
 
+    def check(self, name: object) -> str:
+        """Return a name that is known, without importing anything.
+
+        Raises:
+            ConfigError: no class is known by it.
+        """
+        if not isinstance(name, str) or name not in self.names:
+            raise ConfigError(
+                f"no {self._what} is registered by the name {name!r}; known are {', '.join(self.names)}. Import the "
+                "module that registers your own (on the command line: --import my_module.py)"
+            )
+        return name
+
     def find(self, name: object) -> Class:
         """Return the class of a name.
 
         Raises:
             ConfigError: no class is known by it.
         """
-        if isinstance(name, str) and name in self._built_in and name not in self._classes:
-            importlib.import_module(self._built_in[name])
-        if not isinstance(name, str) or name not in self._classes:
-            raise ConfigError(
-                f"no {self._what} is registered by the name {name!r}; known are {', '.join(self.names)}. Import the "
-                "module that registers your own (on the command line: --import my_module.py)"
-            )
-        return self._classes[name]
+        known = self.check(name)
+        if known not in self._classes:
+            importlib.import_module(self._built_in[known])
+        return self._classes[known]

@@ -128,17 +128,7 @@ def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> l
     """
     frame = family.candidates
     costs = cost_columns(frame, candidates_schema(()).names)
-    columns = [
-        Column("candidate", is_number=False, wraps=True),
-        Column("origin", is_number=False),
-        *(Column(cost_name(name)) for name in costs),
-        Column("search loss", hint="mean of its losses during the search"),
-        Column("loss", hint="with the supernet's weights, on all validation images"),
-        Column("accuracy", hint="with the supernet's weights, on all validation images"),
-        Column("objective", hint="loss + coefficient * complexity, or the loss alone within a budget"),
-        Column("rank", hint="combined rank by objective and prior among those that may be chosen; the least is chosen"),
-        Column("reason", is_number=False, wraps=True),
-    ]
+    columns = _candidate_columns(costs)
     groups = []
     for network, rows in frame.groupby("network", sort=True):
         finalists = rows[rows["rung"] == frame["rung"].max()]
@@ -165,6 +155,20 @@ def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> l
             CandidateGroup(title, _number_text(rows, finalists), Table(columns, cells).known(), 0 if is_met else None)
         )
     return groups
+
+
+def _candidate_columns(costs: Sequence[str]) -> list[Column]:
+    return [
+        Column("candidate", is_number=False, wraps=True),
+        Column("origin", is_number=False),
+        *(Column(cost_name(name)) for name in costs),
+        Column("search loss", hint="mean of its losses during the search"),
+        Column("loss", hint="with the supernet's weights, on all validation images"),
+        Column("accuracy", hint="with the supernet's weights, on all validation images"),
+        Column("objective", hint="loss + coefficient * complexity, or the loss alone within a budget"),
+        Column("rank", hint="combined rank by objective and prior among those that may be chosen; the least is chosen"),
+        Column("reason", is_number=False, wraps=True),
+    ]
 
 
 def _number_text(rows: pd.DataFrame, finalists: pd.DataFrame) -> str:

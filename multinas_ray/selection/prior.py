@@ -65,13 +65,7 @@ def check_prior(names: Iterable[str]) -> None:
     Raises:
         ConfigError: one is not, or comes twice.
     """
-    given = list(names)
-    for name in given:
-        if name not in _parts.names:
-            raise ConfigError(
-                f"no part of a prior is registered by the name {name!r}; known are {', '.join(_parts.names)}. Import "
-                "the module that registers your own (on the command line: --import my_module.py)"
-            )
+    given = [_parts.check(name) for name in names]
     if len(set(given)) < len(given):
         raise ConfigError(f"prior must name each part once, got {', '.join(given)}")
 
