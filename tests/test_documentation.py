@@ -163,7 +163,7 @@ def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
         run_python(python_with("load_run(", page), page)
         page = "docs/guides/after.md"
         code = python_with("retrain_networks(", page).replace("epochs=25", "epochs=1")
-        budgets = 'SelectConfig(limits={"params": [20e3, 40e3]}'
+        budgets = 'SelectConfig(limits={"params": [3e3, 6e3]}'
         assert budgets in code
         run_python(code.replace(budgets, f"{budgets}, candidates_per_network=3"), page)
     assert "report.html" in capsys.readouterr().out

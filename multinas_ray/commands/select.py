@@ -20,7 +20,7 @@ def add_parser(commands: Subparsers) -> None:
         "validation images, and the one within the budget that is ranked best by its loss and by a prior of untrained "
         "networks is chosen; a table shows the last ones with the reasons. Budgets are hard: if no candidate keeps "
         "one, the nearest is named and no network is chosen. Without --max the run's own K networks are chosen again.",
-        epilog="example: multinas-ray select runs/quickstart --max params=20000,40000 --max flops=5e5",
+        epilog="example: multinas-ray select runs/quickstart --max params=3000,6000 --max flops=1e5",
     )
 
 
