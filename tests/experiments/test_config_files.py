@@ -83,7 +83,7 @@ def test_the_file_that_a_run_writes_starts_the_same_search(
 
 def test_flags_go_over_the_file_and_the_file_over_the_experiment(tmp_path: Path) -> None:
     file = str(tmp_path / "my.yaml")
-    write_yaml(file, {"seed": 7, "training": {"batch_size": 32, "learning_rate": 0.3}, "targets": [2e4, 5e4]})
+    write_yaml(file, {"seed": 7, "training": {"batch_size": 32, "learning_rate": 0.3}, "targets": [2e3, 5e3]})
     config = config_of(quickstart.QUICKSTART, "--config", file, "--learning-rate", "0.4", "--coefficients", "0", "1")
     assert (config.seed, config.training.batch_size, config.training.learning_rate) == (7, 32, 0.4)
     assert config.training.weight_decay == 1e-4  # the experiment's
