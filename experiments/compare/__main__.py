@@ -20,7 +20,9 @@ best within the targets have.
 
 Writes to --out: compare.parquet (a row for each method and seed), rankings.parquet, compare.md, compare.csv,
 compare.png. Each piece of work is kept when it is done, and searches resume where they were: the same command resumes
-after any end. Needs pip install -e ".[compare]"; run it from the repository's folder, as python -m experiments.compare.
+after any end. What compare.parquet, rankings.parquet and settings.json tell is not done again either: a copy of these
+three goes on elsewhere. Needs pip install -e ".[compare]"; run it from the repository's folder, as
+python -m experiments.compare.
 """
 
 import os
@@ -35,6 +37,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from experiments.compare.images import prepare_images
 from experiments.compare.judging import Judge
+from experiments.compare.kept import Rows
 from experiments.compare.methods import Method, methods_of
 from experiments.compare.picture import draw
 from experiments.compare.pieces import Piece, carry_out, pieces_of, runner
@@ -51,7 +54,6 @@ from experiments.compare.settings import FIXED_SETTINGS, Settings
 from experiments.compare.truth import load_truth
 from experiments.parts.command_line import data_folder, images_folder, num_processes
 from experiments.parts.processes import fresh_processes
-from experiments.parts.rows import save_rows
 from experiments.parts.settings import keep_command, keep_settings
 from multinas_ray.commands.script import Script
 from multinas_ray.settings import Flag, NonNegativeInt, OneOf, PositiveInt, checked
@@ -96,15 +98,15 @@ class CompareOptions:
         return Path(self.out)
 
 
-def compare(options: CompareOptions, methods: dict[str, Method], console: Console) -> None:
-    """Do what is not done."""
+def compare(options: CompareOptions, methods: dict[str, Method], rows: Rows, console: Console) -> None:
+    """Do what is not done and whose rows are not known."""
     settings, out, seeds = options.comparison, options.folder, options.all_seeds
     jobs, budget = num_processes(options.jobs), settings.budget
     console.print(
         f"Budget of each method: {budget.weight_steps:,} weight steps of one subnet, {budget.evaluations:,} evaluations"
     )
     prepare_images(images_folder(options.images_folder, options.data), settings, out)
-    pieces = pieces_of(methods, seeds)
+    pieces, known = pieces_of(methods, seeds), methods_of(settings.num_targets)
     num_threads = max(1, (os.cpu_count() or 1) // jobs)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     os.environ["OMP_NUM_THREADS"] = str(num_threads)  # for the processes to come
@@ -117,24 +119,18 @@ def compare(options: CompareOptions, methods: dict[str, Method], console: Consol
             if not console.is_terminal:
                 console.print(f"{num_done} of {len(pieces)} pieces are done; running: {text}")
 
-        carry_out(pieces, out, runner(settings, out, num_threads), pool, jobs, show)
+        carry_out(pieces, out, runner(settings, out, num_threads), pool, jobs, show, rows.pieces(known))
 
 
-def report(methods: dict[str, Method], seeds: Sequence[int], judge: Judge, out: Path, console: Console) -> None:
-    """Write the rows, the tables and the picture of all finished work, and print the tables."""
-    rows = collect(methods, seeds, judge, out)
-    if rows.empty:
+def report(asked: Rows, methods: dict[str, Method], judge: Judge, out: Path, console: Console) -> None:
+    """Write and print the tables and the picture of some rows."""
+    if asked.networks.empty:
         console.print("No method has found its networks yet.")
         return
-    rankings = collect_rankings(methods, seeds, judge, out)
-    networks_table, rankings_table = summarise(rows, methods, judge), summarise_rankings(rankings)
+    networks_table, rankings_table = summarise(asked.networks, methods, judge), summarise_rankings(asked.rankings)
     title, networks_caption, rankings_caption = titles(judge.settings, judge)
     console.print(rich_table(networks_table, title, networks_caption))
     console.print(rich_table(rankings_table, "Rankings", rankings_caption))
-    save_rows(rows, out / "compare.parquet")
-    save_rows(
-        rankings.assign(**{name: rankings[name].map(list) for name in ("tau", "regret")}), out / "rankings.parquet"
-    )
     write_atomic(out / "compare.csv", networks_table.to_csv(index=False).encode())
     text = (
         markdown(networks_table, title, networks_caption)
@@ -142,7 +138,7 @@ def report(methods: dict[str, Method], seeds: Sequence[int], judge: Judge, out: 
         + markdown(rankings_table, "Rankings", rankings_caption)
     )
     write_atomic(out / "compare.md", text.encode())
-    draw(rows, rankings, methods, judge, out / "compare.png")
+    draw(asked.networks, asked.rankings, methods, judge, out / "compare.png")
     console.print(f"rows, tables and picture: {out}/compare.*", highlight=False)
 
 
@@ -153,15 +149,18 @@ def run(options: CompareOptions, console: Console) -> None:
         ConfigError: No folder with the table is named, or the results' folder holds those of other settings.
         DataError: The table or the images are missing or damaged.
     """
-    settings, out = options.comparison, options.folder
+    settings, out, seeds = options.comparison, options.folder, options.all_seeds
     known = methods_of(settings.num_targets)
     methods = {name: known[name] for name in dict.fromkeys(options.methods)}
     judge = Judge(load_truth(data_folder(options.data)), settings)
     keep_settings({**asdict(settings), **FIXED_SETTINGS}, out)
     keep_command(options, out)
+    rows = Rows.load(out)
     if not options.report_only:
-        compare(options, methods, console)
-    report(methods, options.all_seeds, judge, out, console)
+        compare(options, methods, rows, console)
+    rows = rows.joined(Rows(collect(known, seeds, judge, out), collect_rankings(known, seeds, judge, out)))
+    rows.save(out)
+    report(rows.of(methods, seeds), methods, judge, out, console)
 
 
 COMPARE = Script(description=str(__doc__), settings=CompareOptions, program="python -m experiments.compare")

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.compare.evolution import Architecture, FloatArray, IntArray, LossesOf, evolve
-from experiments.compare.methods import Method, evaluations_per_target, methods_of
+from experiments.compare.methods import Method, evaluations_per_target, methods_of, methods_of_kind
 from experiments.compare.scoring import BatchLosses, open_evaluator
 from experiments.compare.settings import CANDIDATES, Settings, config_of, spent_by
 from experiments.compare.truth import slice_of
@@ -20,6 +20,8 @@ from multinas_ray.selection import (
     Candidate,
     Goal,
     Ranking,
+    Rung,
+    Score,
     SearchOutcome,
     SuccessiveHalving,
     candidates_for,
@@ -28,7 +30,7 @@ from multinas_ray.selection import (
     prior_weight,
     scaled_ranks,
 )
-from multinas_ray.spaces import Equivalence, NetworkSpace, skips
+from multinas_ray.spaces import Equivalence, skips
 
 SELECTION_STREAM = 11
 """Keeps these draws apart from the search's, which come from the same seed."""
@@ -38,12 +40,12 @@ Figures = Mapping[str, Mapping[Architecture, float]]
 
 
 def find_networks(
-    name: str, seed: int, settings: Settings, out: Path, num_threads: int, figures: Figures
+    kind: str, seed: int, settings: Settings, out: Path, num_threads: int, figures: Figures
 ) -> pd.DataFrame:
-    """The networks of a method whose supernets are trained.
+    """The networks of all methods of a kind, whose supernets are trained.
 
     Args:
-        name: The method.
+        kind: What the methods train, see `Method.kind`. Each supernet scores a network once for all of them.
         seed: The repetition.
         settings: The comparison.
         out: Its folder.
@@ -51,31 +53,61 @@ def find_networks(
         figures: The prior of every network.
 
     Returns:
-        A row for each network, from small to large: `target`, `architecture` and `flops` of the searched space, and
-        `evaluations` that the method spent before the last choice.
+        A row for each network of each method, from small to large: `method`, `target`, `architecture` and `flops` of
+        the searched space, and `evaluations` that the method spent before the last choice.
     """
-    method = methods_of(settings.num_targets)[name]
-    if not method.supernets:
-        chosen = [_best_untrained(method, settings, target, figures, seed) for target in settings.targets]
-        return _rows(settings.space, settings.targets, chosen, 0)
-    targets: list[float] = []
-    chosen, evaluations = [], 0
-    for supernet in method.supernets:
-        config = config_of(supernet, seed, settings, out, num_threads)
-        goals, candidates, spent = _candidates(method, config, settings, num_threads)
+    methods = methods_of_kind(methods_of(settings.num_targets))[kind]
+    supernets = next(iter(methods.values())).supernets
+    scored = [ScoredSupernet(config_of(name, seed, settings, out, num_threads), settings) for name in supernets]
+    frames = []
+    for name, method in methods.items():
+        if scored:
+            found, evaluations = _found(method, scored, settings, figures)
+        else:
+            found = {each: _best_untrained(method, settings, each, figures, seed) for each in settings.targets}
+            evaluations = 0
+        flops = settings.space.costs["flops"](np.array(list(found.values()))).tolist()
+        columns = {"method": name, "target": list(found), "architecture": list(found.values()), "flops": flops}
+        frames.append(pd.DataFrame({**columns, "evaluations": evaluations}))
+    return pd.concat(frames, ignore_index=True)
+
+
+class ScoredSupernet:
+    """A trained supernet and all scores that it has given. Each is computed once.
+
+    Args:
+        config: the search that trained it.
+        settings: the comparison.
+    """
+
+    def __init__(self, config: OneShotSearchConfig, settings: Settings) -> None:
+        self.config = config
+        self._evaluator = open_evaluator(config, settings)
+        self._scores: dict[tuple[int, int], dict[Architecture, Score]] = {}
+
+    def rungs(self, candidates: int) -> list[Rung]:
+        """The rungs for a number of candidates."""
+        return self._evaluator.rungs(candidates)
+
+    def evaluate(self, rung: Rung, networks: Sequence[Architecture]) -> list[Score]:
+        """The score of each network in a rung."""
+        known = self._scores.setdefault((rung.images, rung.recalibration_images), {})
+        new = [each for each in networks if each not in known]
+        known.update(zip(new, self._evaluator.evaluate(rung, new) if new else (), strict=True))
+        return [known[each] for each in networks]
+
+
+def _found(
+    method: Method, scored: Sequence[ScoredSupernet], settings: Settings, figures: Figures
+) -> tuple[dict[float, Architecture], int]:
+    """The network of each target, and the evaluations spent before the last choice."""
+    found: dict[float, Architecture] = {}
+    evaluations = 0
+    for supernet in scored:
+        goals, candidates, spent = _candidates(method, supernet.config, settings)
+        found |= _choose(method, supernet, goals, candidates, figures)
         evaluations += spent
-        found = _choose(method, config, goals, candidates, settings, num_threads, figures)
-        targets += found
-        chosen += found.values()
-    return _rows(settings.space, targets, chosen, evaluations)
-
-
-def _rows(
-    space: NetworkSpace, targets: Sequence[float], architectures: Sequence[Architecture], evaluations: int
-) -> pd.DataFrame:
-    flops = space.costs["flops"](np.array(architectures)).tolist()
-    columns = {"target": list(targets), "architecture": list(architectures), "flops": flops}
-    return pd.DataFrame({**columns, "evaluations": evaluations})
+    return found, evaluations
 
 
 def _best_untrained(method: Method, settings: Settings, target: float, figures: Figures, seed: int) -> Architecture:
@@ -94,7 +126,7 @@ def _best_untrained(method: Method, settings: Settings, target: float, figures: 
 
 
 def _candidates(
-    method: Method, config: OneShotSearchConfig, settings: Settings, num_threads: int
+    method: Method, config: OneShotSearchConfig, settings: Settings
 ) -> tuple[list[Goal], list[Candidate], int]:
     """The goals, their pools, and the number of evaluations spent on these."""
     rng = np.random.default_rng((config.seed, SELECTION_STREAM))
@@ -106,7 +138,7 @@ def _candidates(
     goals, candidates, spent = [], [], 0
     for place, target in enumerate(settings.targets):
         if method.pool == "evolution":
-            losses_of = BatchLosses(config, place, num_threads)
+            losses_of = BatchLosses(config, place)
             networks_ND = evolved_networks(losses_of, config, target, evaluations_per_target(settings), rng)
             spent += losses_of.evaluations
         else:
@@ -145,23 +177,20 @@ def _candidate(place: int, architecture: Architecture, config: OneShotSearchConf
 
 def _choose(
     method: Method,
-    config: OneShotSearchConfig,
+    supernet: ScoredSupernet,
     goals: Sequence[Goal],
     candidates: Sequence[Candidate],
-    settings: Settings,
-    num_threads: int,
     figures: Figures,
 ) -> dict[float, Architecture]:
     """Choose the network of each target as at the end of a search: by successive halving of its pool."""
-    evaluator = open_evaluator(config, settings, num_threads)
     ranking = Ranking(
-        weight=prior_weight(spent_by(config).weight_steps),
+        weight=prior_weight(spent_by(supernet.config).weight_steps),
         prior=figures if method.prior else {},
-        skips_DC=skips(config.space),
+        skips_DC=skips(supernet.config.space),
     )
-    rungs = evaluator.rungs(max(np.bincount([each.goal for each in candidates])))
+    rungs = supernet.rungs(max(np.bincount([each.goal for each in candidates])))
     halving = SuccessiveHalving(candidates, goals, rungs, ranking)
-    halving.run(evaluator.evaluate)
+    halving.run(supernet.evaluate)
     family = choose(halving.finalists, goals, halving.scores, ranking, rung=rungs[-1].number, left_out=halving.left_out)
     return {
         goal.limits["flops"]: each.candidate.architecture

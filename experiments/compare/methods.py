@@ -1,5 +1,6 @@
 """The methods of the comparison. They differ in what they train and in which networks they consider."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,11 @@ class Method:
     prior: bool = False
     """Whether the prior counts beside the losses, in the last choice. A method that trains nothing has the prior alone,
     or else the depth alone."""
+
+    @property
+    def kind(self) -> str:
+        """What it trains: the kind of its supernets, or "untrained". Methods of a kind share all that is trained."""
+        return self.supernets[0].partition("-")[0] if self.supernets else "untrained"
 
 
 def methods_of(num_targets: int) -> dict[str, Method]:
@@ -45,6 +51,14 @@ def methods_of(num_targets: int) -> dict[str, Method]:
         "prior": Method(title="The prior alone", prior=True),
     }
     return untrained | trained | with_prior
+
+
+def methods_of_kind(methods: Mapping[str, Method]) -> dict[str, dict[str, Method]]:
+    """The methods by kind, then by name."""
+    kinds: dict[str, dict[str, Method]] = {}
+    for name, method in methods.items():
+        kinds.setdefault(method.kind, {})[name] = method
+    return kinds
 
 
 def expected_budget(method: Method, settings: Settings, out: Path) -> Budget:

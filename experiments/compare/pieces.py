@@ -2,9 +2,9 @@
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -21,12 +21,12 @@ class Piece:
     """One piece of work."""
 
     stage: str
-    """"prior": the figures of all untrained networks. "search": train a supernet. "networks": find a method's networks.
-    "ranking": score every network in the slices with a supernet."""
+    """"prior": the figures of all untrained networks. "search": train a supernet. "networks": find the networks of all
+    methods of a kind. "ranking": score every network in the slices with a supernet."""
     name: str
-    """Name of the supernet; for "networks", name of the method; for "prior", "untrained"."""
+    """Name of the supernet; for "networks", the kind of the methods; for "prior", "untrained"."""
     seed: int
-    needs: tuple["Piece", ...] = ()
+    needs: tuple["Piece", ...] = field(default=(), compare=False)
 
     def path(self, out: Path) -> Path:
         """The file or folder that exists when the piece is done."""
@@ -54,15 +54,29 @@ def pieces_of(methods: Mapping[str, Method], seeds: Sequence[int]) -> list[Piece
         seeds: Seeds of the repetitions.
     """
     pieces: list[Piece] = [PRIOR]
-    names = dict.fromkeys(name for method in methods.values() for name in method.supernets)
-    single = {method.supernets[0] for method in methods.values() if len(method.supernets) == 1}
+    supernets_of = {method.kind: method.supernets for method in methods.values()}
     for seed in seeds:
-        searches = {name: Piece("search", name, seed) for name in names}
-        pieces += searches.values()
-        for name, method in methods.items():
-            pieces.append(Piece("networks", name, seed, (PRIOR, *(searches[each] for each in method.supernets))))
-        pieces += [Piece("ranking", name, seed, (search,)) for name, search in searches.items() if name in single]
+        searches = {
+            kind: [Piece("search", name, seed) for name in supernets] for kind, supernets in supernets_of.items()
+        }
+        pieces += [search for each in searches.values() for search in each]
+        pieces += [Piece("networks", kind, seed, (PRIOR, *each)) for kind, each in searches.items()]
+        pieces += [Piece("ranking", kind, seed, tuple(each)) for kind, each in searches.items() if len(each) == 1]
     return pieces
+
+
+def settled(pieces: Sequence[Piece], out: Path, kept: Container[Piece] = frozenset()) -> set[Piece]:
+    """The pieces that need not be done: those that are done or kept, and all that only those need.
+
+    Args:
+        pieces: all pieces.
+        out: the comparison's folder.
+        kept: pieces whose results are known otherwise.
+    """
+    done = {piece for piece in pieces if piece in kept or piece.is_done(out)}
+    needed = {need for piece in pieces if piece not in done for need in piece.needs}
+    inputs = {need for piece in pieces for need in piece.needs}
+    return done | (inputs - needed)
 
 
 def carry_out(
@@ -72,6 +86,7 @@ def carry_out(
     pool: Executor,
     jobs: int,
     show: Callable[[int, Sequence[Piece]], None] = lambda num_done, running: None,
+    kept: Container[Piece] = frozenset(),
 ) -> None:
     """Carry out the pieces that are not done yet, `jobs` at a time.
 
@@ -82,8 +97,9 @@ def carry_out(
         pool: the processes.
         jobs: number of pieces at a time.
         show: called after every change with the number of finished pieces and the running pieces.
+        kept: pieces whose results are known otherwise.
     """
-    done = {piece for piece in pieces if piece.is_done(out)}
+    done = settled(pieces, out, kept)
     waiting = [piece for piece in pieces if piece not in done]
     running: dict[Future[None], Piece] = {}
     while waiting or running:
@@ -92,8 +108,8 @@ def carry_out(
             waiting.remove(piece)
             running[pool.submit(run, piece)] = piece
         show(len(done), list(running.values()))
-        finished, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in finished:
+        ended, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in ended:
             piece = running.pop(future)
             future.result()
             done.add(piece)
@@ -130,7 +146,7 @@ def _rows_of(piece: Piece, settings: Settings, out: Path, num_threads: int) -> p
         return score_untrained(settings, num_threads)
     if piece.stage == "ranking":
         config = config_of(piece.name, piece.seed, settings, out, num_threads)
-        return score_slices(config, settings, num_threads)
+        return score_slices(config, settings)
     return find_networks(piece.name, piece.seed, settings, out, num_threads, load_figures(out))
 
 

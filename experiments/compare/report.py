@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 from scipy.stats import bootstrap
 
 from experiments.compare.judging import FIRST, Judge, SliceRanking
-from experiments.compare.methods import Method, expected_budget
+from experiments.compare.methods import Method, expected_budget, methods_of_kind
 from experiments.compare.pieces import Piece, load_figures, load_piece
 from experiments.compare.settings import Settings, config_of, spent_by
 from experiments.compare.truth import best_front
@@ -34,10 +34,12 @@ def collect(methods: Mapping[str, Method], seeds: Sequence[int], judge: Judge, o
     `true_accuracies`.
     """
     rows = []
-    for name, method in methods.items():
-        for seed in seeds:
-            networks = load_piece(Piece("networks", name, seed).path(out))
-            if networks is not None:
+    for seed in seeds:
+        pieces = {kind: load_piece(Piece("networks", kind, seed).path(out)) for kind in methods_of_kind(methods)}
+        for name, method in methods.items():
+            of_kind = pieces[method.kind]
+            networks = None if of_kind is None else of_kind[of_kind["method"] == name]
+            if networks is not None and len(networks):
                 budget = expected_budget(method, judge.settings, out)
                 first = {"method": name, "seed": seed, "weight_steps": budget.weight_steps}
                 rows.append({**first, **_networks_row(networks, judge)})
@@ -61,26 +63,31 @@ def _networks_row(networks: pd.DataFrame, judge: Judge) -> dict[str, Any]:
 
 
 def collect_rankings(methods: Mapping[str, Method], seeds: Sequence[int], judge: Judge, out: Path) -> pd.DataFrame:
-    """A row for each ranking of the slices: `ranking`, `seed` (-1: it has none), `tau` and `regret`, (K,) each."""
+    """A row for each ranking of the slices.
+
+    Columns: `ranking`, `kind` of the supernet ("" without one), `seed` (-1 without one), `tau` and `regret`, (K,) each.
+    """
     rows = []
     figures = [{row: -value for row, value in part.items()} for part in load_figures(out).values()]
 
-    def add(title: str, seed: int, ranking: SliceRanking) -> None:
-        rows.append({"ranking": title, "seed": seed, "tau": ranking.tau_K, "regret": ranking.regret_K})
+    def add(title: str, kind: str, seed: int, ranking: SliceRanking) -> None:
+        row = {"ranking": title, "kind": kind, "seed": seed, "tau": ranking.tau_K, "regret": ranking.regret_K}
+        rows.append(row)
 
-    for supernet in dict.fromkeys(method.supernets[0] for method in methods.values() if len(method.supernets) == 1):
-        weight = prior_weight(spent_by(config_of(supernet, 0, judge.settings, out, 1)).weight_steps)
+    for kind in methods_of_kind(methods):
         for seed in seeds:
-            scores = load_piece(Piece("ranking", supernet, seed).path(out))
+            scores = load_piece(Piece("ranking", kind, seed).path(out))
             if scores is not None:
                 losses = dict(zip(scores["architecture"], scores["loss"], strict=True))
-                add(f"{supernet} supernet", seed, judge.ranking(losses))
+                add(f"{kind} supernet", kind, seed, judge.ranking(losses))
                 if figures:
+                    weight = prior_weight(spent_by(config_of(kind, 0, judge.settings, out, 1)).weight_steps)
                     weights = (1.0, *[weight] * len(figures))
-                    add(f"{supernet} supernet, with the prior", seed, judge.ranking(losses, *figures, weights=weights))
+                    both = judge.ranking(losses, *figures, weights=weights)
+                    add(f"{kind} supernet, with the prior", kind, seed, both)
     if figures:
-        add("the prior alone", -1, judge.ranking(*figures))
-    add("the true errors", -1, judge.perfect_ranking())
+        add("the prior alone", "", -1, judge.ranking(*figures))
+    add("the true errors", "", -1, judge.perfect_ranking())
     return pd.DataFrame(rows)
 
 

@@ -21,11 +21,10 @@ class BatchLosses:
     Args:
         config: the search that trained the supernet.
         step: number of the batch.
-        num_threads: CPU threads.
     """
 
-    def __init__(self, config: OneShotSearchConfig, step: int, num_threads: int) -> None:
-        torch.set_num_threads(num_threads)
+    def __init__(self, config: OneShotSearchConfig, step: int) -> None:
+        torch.set_num_threads(config.threads_per_worker or torch.get_num_threads())
         splits, training = load_splits(config.data), config.training
         self._supernet = load_supernet(config.run_path, config.space, training.norm_batch_size)
         self._supernet.to(memory_format=torch.channels_last)
@@ -52,7 +51,7 @@ class BatchLosses:
         return np.nan_to_num(losses_N, nan=np.inf, posinf=np.inf)
 
 
-def open_evaluator(config: OneShotSearchConfig, settings: Settings, num_threads: int) -> CandidateEvaluator:
+def open_evaluator(config: OneShotSearchConfig, settings: Settings) -> CandidateEvaluator:
     """The package's evaluator of a trained supernet, with recalibrated statistics on all validation images. No Ray."""
     job = CandidateJob(
         run_path=config.run_path,
@@ -60,20 +59,20 @@ def open_evaluator(config: OneShotSearchConfig, settings: Settings, num_threads:
         data=config.data,
         training=config.training,
         seed=config.seed,
-        num_threads=num_threads,
+        num_threads=config.threads_per_worker,
         num_workers=1,
         recalibration_images=settings.recalibration_images,
     )
     return CandidateEvaluator(job)
 
 
-def score_slices(config: OneShotSearchConfig, settings: Settings, num_threads: int) -> pd.DataFrame:
+def score_slices(config: OneShotSearchConfig, settings: Settings) -> pd.DataFrame:
     """Score every network in the slices of a search's targets with its trained supernet, on all validation images.
 
     Returns:
         A row for each network: `architecture`, `loss` and `accuracy`.
     """
-    evaluator = open_evaluator(config, settings, num_threads)
+    evaluator = open_evaluator(config, settings)
     slices = [slice_of(config.space, target) for target in config.targets or ()]
     networks = [tuple(row) for row in np.unique(np.concatenate(slices), axis=0).tolist()]
     scores = evaluator.evaluate(evaluator.rungs(1)[-1], networks)

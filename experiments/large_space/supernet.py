@@ -66,4 +66,4 @@ def supernet_problem(seed: int, out: Path) -> Problem:
     run = run_search(config, resume=resume, console=Console(quiet=True))
     if not run.is_finished:
         raise KeyboardInterrupt
-    return Problem(config.space, BatchLosses(config, config.plan.num_weight_steps, num_threads=1))
+    return Problem(config.space, BatchLosses(config, config.plan.num_weight_steps))

@@ -9,6 +9,7 @@ from .outcome import SearchOutcome
 from .pool import Candidate, candidates_for
 from .prior import PriorPart, check_prior, make_parts, prior_weight, register_prior
 from .ranking import Ranking, scaled_ranks
+from .scores import Score
 from .selecting import Selection, select_networks
 from .tables import networks_table, rung_counts, spent_text
 
@@ -25,6 +26,7 @@ __all__ = [
     "PriorPart",
     "Ranking",
     "Rung",
+    "Score",
     "SearchOutcome",
     "SelectConfig",
     "Selection",

@@ -135,7 +135,13 @@ class _AtOnce(Executor):
         return future
 
 
-SUPERNETS = {"ours": ("ours",), "separate": ("separate-0", "separate-1"), "spos": ("uniform",), "deepest": ()}
+SUPERNETS = {
+    "ours": ("ours",),
+    "ours-prior": ("ours",),
+    "separate": ("separate-0", "separate-1"),
+    "spos": ("uniform",),
+    "deepest": (),
+}
 METHODS = {name: Method(title=name, supernets=supernets) for name, supernets in SUPERNETS.items()}
 
 
@@ -182,6 +188,27 @@ def test_a_restart_does_only_what_is_missing(tmp_path):
     carry_out(pieces, tmp_path, lambda piece: done.append(piece), _AtOnce(), 1, lambda count, _: shown.append(count))
     assert shown[0] == 6
     assert len(done) == len(set(done)) == len(pieces) - 3
+
+
+def test_what_is_kept_and_what_only_that_needs_is_not_done(tmp_path):
+    pieces = pieces_of(METHODS, [0])
+    kept = {Piece("networks", "separate", 0), Piece("networks", "uniform", 0)}
+    done: list[Piece] = []
+    carry_out(pieces, tmp_path, done.append, _AtOnce(), 1, kept=kept)
+    assert {str(each) for each in done} == {
+        "prior untrained seed 0",
+        "search ours seed 0",
+        "search uniform seed 0",  # for its ranking
+        "networks ours seed 0",
+        "networks untrained seed 0",
+        "ranking ours seed 0",
+        "ranking uniform seed 0",
+    }
+    done.clear()
+    carry_out(
+        pieces, tmp_path, done.append, _AtOnce(), 1, kept=[each for each in pieces if each.needs or "u" in str(each)]
+    )
+    assert not [each for each in done if each.stage in ("search", "prior")]
 
 
 def test_the_first_seed_is_compared_before_the_second_begins():

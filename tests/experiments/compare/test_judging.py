@@ -9,6 +9,7 @@ import pytest
 from experiments.compare.finding import evolved_networks, find_networks
 from experiments.compare.images import write_images
 from experiments.compare.judging import FIRST, Judge
+from experiments.compare.kept import Rows
 from experiments.compare.methods import methods_of
 from experiments.compare.picture import draw
 from experiments.compare.pieces import PRIOR, Piece, load_figures, load_piece, run_piece
@@ -77,24 +78,21 @@ def test_the_interval_of_a_mean() -> None:
     assert np.isnan(interval(values[:4])).all()
 
 
-def _networks(judge: Judge, rows: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "target": judge.settings.targets,
-            "architecture": [tuple(row) for row in judge.truth.architectures[rows].tolist()],
-            "flops": judge.flops[rows],
-            "evaluations": 1248,
-        }
-    )
+def _networks(judge: Judge, method: str, rows: np.ndarray) -> pd.DataFrame:
+    columns = {
+        "target": judge.settings.targets,
+        "architecture": [tuple(row) for row in judge.truth.architectures[rows].tolist()],
+        "flops": judge.flops[rows],
+    }
+    return pd.DataFrame({"method": method, **columns, "evaluations": 1248})
 
 
 def test_report_of_what_is_done(judge: Judge, tmp_path: Path) -> None:
     methods, rng = methods_of(4), np.random.default_rng(0)
     for seed in range(6):
-        save_rows(_networks(judge, judge.best), Piece("networks", "ours-first-prior", seed).path(tmp_path))
-    for seed in range(5):
         worse = np.array([judge.truth.rows(rng.choice(each, 1))[0] for each in judge.slices])
-        save_rows(_networks(judge, worse), Piece("networks", "spos", seed).path(tmp_path))
+        found = [_networks(judge, "ours-first-prior", judge.best), _networks(judge, "spos", worse)]
+        save_rows(pd.concat(found[: 2 if seed < 5 else 1]), Piece("networks", "uniform", seed).path(tmp_path))
     every_ND = networks_of(SPACE)
     scores = pd.DataFrame({"architecture": list(map(tuple, every_ND.tolist())), "loss": judge.errors(every_ND)})
     save_rows(scores, Piece("ranking", "ours", 0).path(tmp_path))
@@ -114,6 +112,16 @@ def test_report_of_what_is_done(judge: Judge, tmp_path: Path) -> None:
     assert taus["ours supernet"] == taus["the true errors"] == pytest.approx(1)
     assert taus["the prior alone"] == pytest.approx(-1)
     assert "1.00" in markdown(summarise_rankings(rankings), "title", "caption")
+    Rows(rows, rankings).save(tmp_path)
+    kept = Rows.load(tmp_path)
+    assert len(kept.networks) == len(rows)
+    assert kept.pieces(methods) == {Piece("ranking", "ours", 0), Piece("ranking", "", -1)}  # not all methods of a kind
+    some = {name: methods[name] for name in ("ours-first-prior", "spos")}
+    assert {piece.seed for piece in kept.pieces(some) if piece.stage == "networks"} == {*range(5)}
+    again = kept.joined(Rows(rows[rows["seed"] == 0].assign(share=0.5), rankings))
+    assert len(again.networks) == len(rows)
+    assert again.of(methods, [0]).networks["share"].tolist() == [0.5, 0.5]
+    assert len(again.of({"spos"}, range(7)).networks) == 5
     draw(rows, rankings, methods, judge, tmp_path / "compare.png")
     assert (tmp_path / "compare.png").stat().st_size > 10_000
 
@@ -132,18 +140,18 @@ def test_evolved_networks_keep_the_target_and_come_once() -> None:
 
 def test_methods_that_train_nothing() -> None:
     settings = Settings()
-    deepest = [find_networks("deepest", seed, settings, Path("/nowhere"), 1, {}) for seed in range(3)]
+    every_ND = networks_of(SPACE)
+    values = (np.arange(len(every_ND)) % 97.0).tolist()
+    figures = {"part": dict(zip(map(tuple, every_ND.tolist()), values, strict=True))}
+    both = [find_networks("untrained", seed, settings, Path("/nowhere"), 1, figures) for seed in range(3)]
+    deepest = [found[found["method"] == "deepest"] for found in both]
     for found in deepest:
         for target, architecture, flops in found[["target", "architecture", "flops"]].itertuples(index=False):
             depth_N = (slice_of(SPACE, target) != 0).sum(axis=1)
             assert sum(choice != 0 for choice in architecture) == depth_N.max()
             assert 0.9 * target < flops <= target
     assert len({tuple(found["architecture"]) for found in deepest}) > 1  # equal depths are drawn
-    every_ND = networks_of(SPACE)
-    figures = {
-        "part": dict(zip(map(tuple, every_ND.tolist()), (np.arange(len(every_ND)) % 97.0).tolist(), strict=True))
-    }
-    found = find_networks("prior", 0, settings, Path("/nowhere"), 1, figures)
+    found = both[0][both[0]["method"] == "prior"]
     for target, architecture in zip(found["target"], found["architecture"], strict=True):
         assert figures["part"][architecture] == max(figures["part"][tuple(row)] for row in slice_of(SPACE, target))
 
@@ -162,10 +170,13 @@ def test_a_fixed_supernet_is_searched_within_the_targets(tmp_path: Path, monkeyp
     figures = pd.DataFrame({"architecture": [tuple(row) for row in networks_of(SPACE).tolist()], "part": 1.0})
     save_rows(figures, PRIOR.path(tmp_path))
     assert list(load_figures(tmp_path)) == ["part"]
-    for name in ("spos-prior", "random"):
-        piece = Piece("networks", name, 0)
-        run_piece(piece, settings, tmp_path, 1)
-        networks = present(load_piece(piece.path(tmp_path)))
+    methods = {name: each for name, each in methods_of(4).items() if each.kind == "uniform" and each.pool != "record"}
+    monkeypatch.setattr("experiments.compare.finding.methods_of", lambda num_targets: methods)
+    piece = Piece("networks", "uniform", 0)
+    run_piece(piece, settings, tmp_path, 1)
+    found = present(load_piece(piece.path(tmp_path)))
+    assert set(found["method"]) == set(methods)
+    for _, networks in found.groupby("method"):
         assert sorted(networks["target"]) == sorted(settings.targets)
         assert (networks["flops"] <= networks["target"]).all()
         assert SPACE.costs["flops"](np.array(networks["architecture"].tolist())).tolist() == networks["flops"].tolist()
