@@ -6,7 +6,8 @@ begins with MB6_K3; each of its other two blocks is a skip, MB3_K3 or MB6_K5. Th
 recipe with seeds of its own and tested once, on all 10,000 test images.
 
 Each training is kept as it ends, and the order is drawn at random: the same command resumes after any end, and what is
-done so far is an unbiased sample. The file --table is written at the end of every command; it has a row for each
+done so far is an unbiased sample. The file --table is written at the end of every command, and what it has is not
+trained again; it has a row for each
 network: `arch` (six digits, one for each block that is chosen: 0 skip, 1 MB3_K3, 2 MB6_K5, the skips last in their
 stage), `params`, `flops` and `error_0`, `error_1`, ... in percent, empty where a training is still to come.
 Run it from the repository's folder, as python -m experiments.truth.
@@ -16,6 +17,7 @@ import functools
 import json
 import os
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +32,7 @@ from experiments.parts.command_line import images_folder, num_processes
 from experiments.parts.processes import fresh_processes
 from experiments.parts.settings import keep_command, keep_settings
 from multinas_ray.commands.script import Script
+from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Flag, PositiveFloat, PositiveInt, checked
 from multinas_ray.spaces import (
     Block,
@@ -43,7 +46,7 @@ from multinas_ray.spaces import (
     scale_width,
     skip,
 )
-from multinas_ray.storage import make_folder, read_plain, write_parquet, write_plain
+from multinas_ray.storage import make_folder, read_parquet, read_plain, write_parquet, write_plain
 
 if TYPE_CHECKING:
     from multinas_ray.data import DataConfig, DataSplits
@@ -204,11 +207,10 @@ def train_all(options: TruthOptions, console: Console) -> None:
     """Do the trainings that are not done."""
     settings, out, jobs = options.training, Path(options.out), num_processes(options.jobs)
     images = images_folder(options.images_folder, None)
-    keep_settings(asdict(settings), out)
-    keep_command(options, out)
     make_folder(out / "trainings")
     trainings = trainings_of(settings, options.repeats)
-    waiting = [each for each in trainings if not each.file(out).is_file()]
+    known = known_errors(settings, options.repeats, Path(options.table))
+    waiting = [each for each in trainings if each not in known and not each.file(out).is_file()]
     num_threads = max(1, (os.cpu_count() or 1) // jobs)
     os.environ["OMP_NUM_THREADS"] = str(num_threads)  # for the processes to come
     columns = TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
@@ -222,28 +224,58 @@ def train_all(options: TruthOptions, console: Console) -> None:
             progress.advance(bar)
 
 
+def known_errors(settings: Settings, repeats: int, file: Path) -> dict[Training, float]:
+    """The errors that a table has already, such as that of the repository.
+
+    Raises:
+        ConfigError: the table was made with other settings.
+        StateError: it is damaged.
+    """
+    if not file.is_file():
+        return {}
+    table = read_parquet(file)
+    made_with = json.loads((table.schema.metadata or {}).get(b"settings", b"null"))
+    if made_with != asdict(settings):
+        raise ConfigError(f"{file} was made with other settings ({made_with}): give the same flags, or another --table")
+    return {
+        Training(row["arch"], repeat): row[f"error_{repeat}"]
+        for row in table.to_pylist()
+        for repeat in range(repeats)
+        if row.get(f"error_{repeat}") is not None
+    }
+
+
 def write_table(settings: Settings, repeats: int, out: Path, file: Path) -> int:
     """Write the table of what is done; returns the number of trainings in it."""
     space = settings.space
     networks_ND = networks_of(space)
     names = [name_of(row) for row in networks_ND]
+    known = known_errors(settings, repeats, file)
     columns: dict[str, list[str] | list[float] | list[float | None]] = {"arch": names}
     columns |= {name: space.costs[name](networks_ND).tolist() for name in ("params", "flops")}
     for repeat in range(repeats):
-        files = [Training(name, repeat).file(out) for name in names]
-        columns[f"error_{repeat}"] = [read_plain(each)["error"] if each.is_file() else None for each in files]
+        columns[f"error_{repeat}"] = [_error_of(Training(name, repeat), out, known) for name in names]
     make_folder(file.parent)
     write_parquet(file, pa.table(columns).replace_schema_metadata({"settings": json.dumps(asdict(settings))}))
     return sum(value is not None for repeat in range(repeats) for value in columns[f"error_{repeat}"])
 
 
+def _error_of(training: Training, out: Path, known: Mapping[Training, float]) -> float | None:
+    file = training.file(out)
+    return float(read_plain(file)["error"]) if file.is_file() else known.get(training)
+
+
 def run(options: TruthOptions, console: Console) -> None:
     """Train what is missing, and write the table of what is done whatever the end."""
+    settings, out = options.training, Path(options.out)
+    keep_settings(asdict(settings), out)
+    keep_command(options, out)
+    known_errors(settings, options.repeats, Path(options.table))
     try:
         if not options.table_only:
             train_all(options, console)
     finally:
-        number = write_table(options.training, options.repeats, Path(options.out), Path(options.table))
+        number = write_table(settings, options.repeats, out, Path(options.table))
         console.print(f"{number} trainings are in {options.table}", highlight=False)
 
 

@@ -57,5 +57,12 @@ def test_only_what_is_missing_is_trained(
     assert rows["error_0"].iloc[0] == 12.5
     assert 0 < rows["error_0"].iloc[1] <= 100
     assert (rows["flops"] == Settings(width=0.2).space.costs["flops"](small)).all()
+    before = table.read_bytes()
+    elsewhere = [str(tmp_path / "elsewhere") if each == str(out) else each for each in flags]
+    monkeypatch.setattr("experiments.truth.train", None)  # what the table has is not trained again
+    assert main(elsewhere) == 0
+    assert table.read_bytes() == before
     assert main([*flags[:-4], "--epochs", "2", "--repeats", "1"]) == 2  # other settings
     assert "epochs 1, now 2" in capsys.readouterr().err
+    assert main([*elsewhere[:-4], "--epochs", "2", "--repeats", "1", "--out", str(tmp_path / "third")]) == 2
+    assert "was made with other settings" in capsys.readouterr().err
