@@ -8,6 +8,7 @@ from .protocol import Optimizer
 from .screened.optimizer import ScreenedOptimizer, ScreenedSettings
 from .settings import (
     OptimizerSettings,
+    StartKind,
     make_optimizer,
     optimizer_kind,
     register_optimizer,
@@ -25,6 +26,7 @@ __all__ = [
     "Proposals",
     "ScreenedOptimizer",
     "ScreenedSettings",
+    "StartKind",
     "best_evaluated",
     "default_coefficients",
     "log_mixture",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Gt, MinLen
 
 from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.start import checked_frequencies
 from multinas_ray.core.targets import TARGET_WEIGHT, targeted_losses
 from multinas_ray.core.utility import scalarised_losses
 from multinas_ray.errors import ConfigError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from multinas_ray.core.protocol import Optimizer
 
 CostTable = tuple[tuple[float, ...], ...]
+StartKind = Literal["uniform", "targets", "prior"]
 SettingsClass = TypeVar("SettingsClass", bound="type[OptimizerSettings]")
 
 _kinds: Registry[type[OptimizerSettings]] = Registry(
@@ -88,9 +90,13 @@ class OptimizerSettings:
     categories are ignored. It makes expected complexities exact. It is kept as rows of numbers, zero in the padding."""
     base_cost: float = 0.0
     """Constant part of that complexity."""
-    start: Literal["uniform", "targets"] = "uniform"
-    """The distributions before the first update: all uniform, or each near its target, which takes targets and a
-    `cost_table`; see `start.start_near_targets`."""
+    start: StartKind = "uniform"
+    """The distributions before the first update: all uniform; each near its target, which takes targets and a
+    `cost_table`, see `start.start_near_targets`; or each near networks of its target that a prior finds promising,
+    which takes targets and `start_frequencies`, see `start.start_from`."""
+    start_frequencies: Annotated[npt.ArrayLike | None, Unchecked()] = None
+    """(K, D, C) how often each category occurs among the promising networks of each target; entries beyond a variable's
+    categories are 0. For start="prior" alone, and needed before an optimiser is made. It is kept as rows of numbers."""
 
     def make(self, seed: int | Sequence[int] | None) -> Optimizer:
         """Returns the optimiser of these settings; see `make_optimizer`."""
@@ -102,6 +108,9 @@ class OptimizerSettings:
         self._fill_in("samples_per_update", self._checked_samples())
         if self.cost_table is not None:
             self._fill_in("cost_table", _checked_costs(self.cost_table, self.num_categories))
+        self._check_start()
+        if self.start_frequencies is not None:
+            self._fill_in("start_frequencies", checked_frequencies(self.start_frequencies, self.layout, self.size))
 
     def _check_numbers(self) -> None:
         """Check the goals and their number."""
@@ -119,11 +128,21 @@ class OptimizerSettings:
                 f"num_distributions must be the number of coefficients or targets, {len(goals)}, "
                 f"got {self.num_distributions}; leave it out"
             )
+
+    def _check_start(self) -> None:
+        """Check that the start has what it follows from."""
         if self.start == "targets" and (self.targets is None or self.cost_table is None):
             raise ConfigError(
                 "start='targets' needs targets and a cost_table, since it puts each distribution near its target: give "
                 "both, or start='uniform'"
             )
+        if self.start == "prior" and self.targets is None:
+            raise ConfigError(
+                "start='prior' needs targets, since it puts each distribution near promising networks of its target: "
+                "give targets, or start='uniform'"
+            )
+        if self.start != "prior" and self.start_frequencies is not None:
+            raise ConfigError(f"start_frequencies are for start='prior' alone, got start={self.start!r}: leave one out")
 
     def _fill_in(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -167,6 +186,20 @@ class OptimizerSettings:
         return CategoryLayout.from_num_categories(self.num_categories)
 
     @property
+    def frequencies_KDC(self) -> FloatArray:
+        """(K, D, C) the frequencies from which the distributions start.
+
+        Raises:
+            ConfigError: They are not given.
+        """
+        if self.start_frequencies is None:
+            raise ConfigError(
+                "start='prior' needs start_frequencies before the optimiser is made: a one-shot search computes them "
+                "when it starts; elsewhere give them"
+            )
+        return np.array(self.start_frequencies, dtype=np.float64)
+
+    @property
     def costs_DC(self) -> FloatArray | None:
         """(D, C) the cost table as an array."""
         return None if self.cost_table is None else np.array(self.cost_table, dtype=np.float64)
@@ -189,9 +222,12 @@ class OptimizerSettings:
     def identity(self) -> dict[str, Any]:
         """The settings that a saved state must share with the optimiser that loads it: all but those of reports.
 
-        The cost table is for reports alone, unless the start follows from it.
+        The cost table is for reports alone, unless the start follows from it; so are frequencies that no start follows
+        from.
         """
-        left_out = ("cost_table", "base_cost") if self.start == "uniform" else ()
+        left_out = () if self.start == "targets" else ("cost_table", "base_cost")
+        if self.start != "prior":
+            left_out = (*left_out, "start_frequencies")
         return {name: value for name, value in self.to_dict().items() if name not in left_out}
 
 

@@ -1,13 +1,16 @@
-"""The distributions before any update: uniform, or near their targets from the first sample on.
+"""The distributions before any update: uniform, near their targets, or near what a prior finds promising.
 
-Notation: K distributions, D variables, C categories (padded). docs/METHOD.md, "A start near the targets". [ours]
+Notation: K distributions, D variables, C categories (padded). docs/METHOD.md, "A start near the targets" and "A start
+from the prior". [ours]
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from multinas_ray.core.arrays import FloatArray
 from multinas_ray.core.distributions import CategoryLayout, expected_costs, uniform_probs
 from multinas_ray.core.margin import apply_margin
+from multinas_ray.errors import ConfigError
 
 UNIFORM_SHARE = 0.2
 """What every category keeps of its uniform probability, so that each choice is still drawn everywhere. [ours]"""
@@ -45,6 +48,42 @@ def start_near_targets(
 def _mixed(layout: CategoryLayout, tilt_K: FloatArray, costs_DC: FloatArray, floor_D: FloatArray) -> FloatArray:
     logits_KDC = np.where(layout.valid_DC, -tilt_K[:, None, None] * costs_DC, -np.inf)
     weights_KDC = np.exp(logits_KDC - logits_KDC.max(axis=2, keepdims=True))
-    tilted_KDC = weights_KDC / weights_KDC.sum(axis=2, keepdims=True)
-    mixed_KDC = UNIFORM_SHARE * uniform_probs(layout, len(tilt_K)) + (1.0 - UNIFORM_SHARE) * tilted_KDC
+    return start_from(layout, weights_KDC / weights_KDC.sum(axis=2, keepdims=True), floor_D)
+
+
+def start_from(layout: CategoryLayout, frequencies_KDC: FloatArray, floor_D: FloatArray) -> FloatArray:
+    """Returns (K, D, C) theta_k[d] = u / C_d + (1 - u) * frequencies_k[d] with u = UNIFORM_SHARE, within the margin.
+
+    Args:
+        layout: the variables' categories.
+        frequencies_KDC: they sum to 1 for each variable.
+        floor_D: theta_min of each variable, which is respected.
+    """
+    uniform_KDC = uniform_probs(layout, len(frequencies_KDC))
+    mixed_KDC = UNIFORM_SHARE * uniform_KDC + (1.0 - UNIFORM_SHARE) * frequencies_KDC
     return apply_margin(mixed_KDC, floor_D, layout)
+
+
+def checked_frequencies(
+    given: npt.ArrayLike, layout: CategoryLayout, num_distributions: int
+) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    """Returns (K, D, C) frequencies as plain numbers, zero in the padding.
+
+    Raises:
+        ConfigError: They have another shape, are negative or not finite, or do not sum to 1 for each variable.
+    """
+    shape = (num_distributions, *layout.valid_DC.shape)
+    try:
+        given_KDC = np.array(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"start_frequencies must be numbers in rows of equal length, of shape {shape} ({error})"
+        ) from error
+    if given_KDC.shape != shape:
+        raise ConfigError(f"start_frequencies must have shape (K, D, C) = {shape}, got {given_KDC.shape}")
+    is_share_KDC = np.where(layout.valid_DC, given_KDC >= 0.0, given_KDC == 0.0)
+    if not (is_share_KDC.all() and np.allclose(given_KDC.sum(axis=2), 1.0, rtol=0.0, atol=1e-6)):
+        raise ConfigError(
+            "start_frequencies must be at least 0, sum to 1 over the categories of each variable, and be 0 beyond them"
+        )
+    return tuple(tuple(tuple(row) for row in each) for each in given_KDC.tolist())

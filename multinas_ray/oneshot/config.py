@@ -13,7 +13,12 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
 
-from multinas_ray.core import TARGET_WEIGHT, Optimizer, OptimizerSettings, make_optimizer, optimizer_kind
+from multinas_ray.core import (
+    TARGET_WEIGHT,
+    OptimizerSettings,
+    StartKind,
+    optimizer_kind,
+)
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot.schedule import Plan
@@ -113,7 +118,11 @@ class OneShotSearchConfig:
     distribution that has decided wander. [ours]"""
     optimizer: str = "distributions"
     """Kind of the optimiser that moves the distributions. "screened", for weights first alone, chooses by a surrogate
-    what to evaluate, and its distributions start near targets; register your own with `core.register_optimizer`."""
+    what to evaluate; register your own with `core.register_optimizer`."""
+    start: StartKind | None = None
+    """The distributions before the first round: "uniform"; each near its target, "targets"; or each near networks of
+    its target that the `prior` finds promising, "prior" (docs/METHOD.md). None: near the targets for an optimiser with
+    a surrogate and a complexity that is a sum over the blocks, and uniform otherwise."""
     optimizer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further settings of this kind of optimiser by name, such as {"alpha": 1.2}; see the class of its settings."""
     training: WeightTraining = dataclasses.field(default_factory=WeightTraining)
@@ -174,6 +183,8 @@ class OneShotSearchConfig:
             )
         self._check_goals()
         check_prior(self.prior)
+        if self.start == "prior" and not self.prior:
+            raise ConfigError("start='prior' needs a prior, got an empty one: name its parts, or choose another start")
         if not self.name or "/" in self.name or self.name.startswith("."):
             raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
         if not 1 <= self.fewest_workers <= self.num_workers:
@@ -255,7 +266,10 @@ class OneShotSearchConfig:
 
     @property
     def optimizer_settings(self) -> OptimizerSettings:
-        """The settings of the K distributions. With the record they give the distributions again."""
+        """The settings of the K distributions. With the record they give the distributions again.
+
+        For start="prior" they lack the frequencies that `start.new_description` computes.
+        """
         scale, targets, additive = self.complexity_scale, self.targets, self.cost.additive
         kind = optimizer_kind(self.optimizer)
         strata, memory = kind.default_strata, 0
@@ -263,19 +277,24 @@ class OneShotSearchConfig:
             strata, memory = kind.strata_for_fixed_losses, kind.memory_for_fixed_losses
         # Measured on the large space of docs/experiments.md: it helps a surrogate's search where targets are far out
         near = kind.needs_fixed_losses and targets is not None and additive is not None
-        options = {"start": "targets" if near else "uniform", **self.optimizer_options}
-        return kind(
-            num_categories=self.space.search_space.num_categories,
-            coefficients=None if self.coefficients is None else tuple(self.coefficients),
-            targets=None if targets is None else tuple(target / scale for target in targets),
-            target_weight=self.target_weight,
-            samples_per_update=_default(self.samples_per_update, strata * self.num_distributions),
-            memory=_default(self.memory, memory),
-            margin_scale=self.margin_scale,
-            cost_table=None if additive is None else additive.table / scale,
-            base_cost=0.0 if additive is None else additive.base / scale,
-            **options,
-        )
+        settings: dict[str, Any] = {
+            "num_categories": self.space.search_space.num_categories,
+            "coefficients": None if self.coefficients is None else tuple(self.coefficients),
+            "targets": None if targets is None else tuple(target / scale for target in targets),
+            "target_weight": self.target_weight,
+            "samples_per_update": _default(self.samples_per_update, strata * self.num_distributions),
+            "memory": _default(self.memory, memory),
+            "margin_scale": self.margin_scale,
+            "cost_table": None if additive is None else additive.table / scale,
+            "base_cost": 0.0 if additive is None else additive.base / scale,
+            "start": self.start or ("targets" if near else "uniform"),
+        }
+        if twice := [name for name in self.optimizer_options if name in settings]:
+            raise ConfigError(
+                f"optimizer_options must be settings that only the optimiser has, got {', '.join(twice)}: set "
+                "them as settings of the search"
+            )
+        return kind(**settings, **self.optimizer_options)
 
     @property
     def new_warmup_draws(self) -> WarmupDraws:
@@ -284,16 +303,15 @@ class OneShotSearchConfig:
             num_categories=self.space.search_space.num_categories, seed=self.seed, kind=self.warmup_draws
         )
 
-    def new_optimizer(self) -> Optimizer:
-        """Return the optimiser with the K distributions at their start."""
-        return make_optimizer(self.optimizer_settings, seed=self.seed)
-
     def identity(self) -> dict[str, Any]:
         """The settings that a resumed run must share with its start: all that decide what is searched and how."""
         plan = dataclasses.asdict(self.plan)
         del plan["rounds_ahead"]
         training = dataclasses.asdict(self.training)
         del training["activation_bytes_limit"]  # it changes how the work is divided, not the result
+        optimizer = self.optimizer_settings.to_dict()
+        if optimizer["start_frequencies"] is None:  # a start from the prior is computed once, and then recorded
+            del optimizer["start_frequencies"]
         return {
             "seed": self.seed,
             "space": {"fingerprint": self.space.fingerprint, **self.space.to_dict()},
@@ -303,7 +321,7 @@ class OneShotSearchConfig:
             "complexity": {"name": self.complexity, "scale": self.complexity_scale, "unit": self.cost.unit},
             "extra_costs": [cost.to_dict() for cost in self.extra_costs],
             "targets": None if self.targets is None else list(self.targets),
-            "optimizer": self.optimizer_settings.to_dict(),
+            "optimizer": optimizer,
         }
 
     def to_settings(self) -> dict[str, Any]:

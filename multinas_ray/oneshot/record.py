@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.schedule import FinishedRound
-from multinas_ray.runs import Results, ResumedRun, RunRecord, RunSession, resume_run
+from multinas_ray.runs import (
+    Results,
+    ResumedRun,
+    RunRecord,
+    RunSession,
+    load_config,
+    make_recorded_optimizer,
+    resume_run,
+)
 
 SNAPSHOT_INTERVAL_SECONDS = 10.0
 """Time between two snapshots of the optimiser. After a crash, each round since the last one takes about a millisecond
@@ -89,8 +97,9 @@ def open_record(config: OneShotSearchConfig, session: RunSession) -> tuple[Round
         StorageError: The file system refused.
     """
     if session.number == 0:
-        optimizer: Optimizer = config.new_optimizer()
-        return RoundRecord(config, RunRecord(session, config.to_dict()), optimizer), optimizer, 0
+        description = load_config(config.run_path)
+        optimizer = make_recorded_optimizer(config.run_path, description)
+        return RoundRecord(config, RunRecord(session, description), optimizer), optimizer, 0
     resumed = resume_run(session)
     record, next_round = RoundRecord(config, resumed.record, resumed.optimizer), _next_round(resumed)
     record.save(next_round)

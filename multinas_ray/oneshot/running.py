@@ -29,6 +29,7 @@ from multinas_ray.oneshot.record import open_record
 from multinas_ray.oneshot.round_blocks import cut_rounds
 from multinas_ray.oneshot.schedule import DivergenceCheck, FinishedRound, Schedule
 from multinas_ray.oneshot.searcher import OneShotSearch
+from multinas_ray.oneshot.start import new_description
 from multinas_ray.oneshot.trial import OneShotTrial
 from multinas_ray.oneshot.views import Curves, ProgressView
 from multinas_ray.runs import (
@@ -78,7 +79,7 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
     if resume and (finished := _finished_run(config, console)) is not None:
         return finished
     if not resume:
-        write_config(config.run_path, config.to_dict())
+        write_config(config.run_path, new_description(config, console))
     write_yaml(resolve(config.run_path).join(SETTINGS_FILE), config.to_settings(), comment=SETTINGS_COMMENT)
     check_data(config)
     with ray_session():

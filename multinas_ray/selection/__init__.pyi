@@ -8,6 +8,7 @@ from .opening import OpenedRun, open_run
 from .outcome import SearchOutcome
 from .pool import Candidate, candidates_for
 from .prior import PriorPart, check_prior, make_parts, prior_weight, register_prior
+from .promising import best_by_prior, promising_frequencies
 from .ranking import Ranking, scaled_ranks
 from .scores import Score
 from .selecting import Selection, select_networks
@@ -31,6 +32,7 @@ __all__ = [
     "SelectConfig",
     "Selection",
     "SuccessiveHalving",
+    "best_by_prior",
     "candidates_for",
     "check_prior",
     "choose",
@@ -43,6 +45,7 @@ __all__ = [
     "open_run",
     "plan_rungs",
     "prior_weight",
+    "promising_frequencies",
     "register_prior",
     "rung_counts",
     "scaled_ranks",

@@ -34,6 +34,9 @@ class PriorPart(ABC):
 
     name: ClassVar[str]
     """Name in settings and tables."""
+    is_cheap: ClassVar[bool] = False
+    """Whether thousands of networks take no more than a second. Where many are ranked, such parts choose those of which
+    the others are asked."""
 
     def __init__(self, space: NetworkSpace, device: str = "cpu") -> None:
         self.space, self.device = space, device
@@ -96,6 +99,7 @@ class Depth(PriorPart):
     """The number of blocks that are no skips, see `spaces.skips`."""
 
     name = "depth"
+    is_cheap = True
 
     def __call__(self, architectures_ND: IntArray) -> FloatArray:
         """(N,) depths."""
@@ -112,6 +116,7 @@ class EarlyDepth(PriorPart):
     """
 
     name = "early_depth"
+    is_cheap = True
 
     def __call__(self, architectures_ND: IntArray) -> FloatArray:
         """(N,) sums."""

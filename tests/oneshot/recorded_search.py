@@ -3,11 +3,13 @@
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from multinas_ray.oneshot import OneShotSearchConfig, Round, RoundResult, Schedule
 from multinas_ray.oneshot.preflight import check_run_folder
 from multinas_ray.oneshot.record import open_record
 from multinas_ray.oneshot.schedule import FinishedRound
+from multinas_ray.oneshot.start import new_description
 from multinas_ray.runs import RunSession, write_config, write_finished
 
 
@@ -24,7 +26,7 @@ class RecordedSearch:
         self.config, self.number, self.crash_at = config, number, crash_at
         check_run_folder(config, resume=number > 0)
         if number == 0:
-            write_config(config.run_path, config.to_dict())
+            write_config(config.run_path, new_description(config, Console(quiet=True)))
         session = RunSession.begin(config.run_path)
         assert session.number == number
         self.record, self.optimizer, self.first_round = open_record(config, session)

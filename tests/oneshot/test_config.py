@@ -15,6 +15,10 @@ from multinas_ray.supernets import WeightTraining
 TRAINING = WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32)  # as in conftest.py
 
 
+def new_optimizer(config):
+    return make_optimizer(config.optimizer_settings, seed=config.seed)
+
+
 def space_without_choices():
     space = digits_space()
     positions = (Position("empty", ()), *space.positions[1:])
@@ -92,6 +96,21 @@ def space_without_choices():
             "no kind of optimiser is registered by the name 'asng'; known are distributions, screened. Import the "
             "module that registers your own (on the command line: --import my_module.py)",
         ),
+        (
+            {"optimizer_options": {"memory": 2, "start": "targets"}},
+            "optimizer_options must be settings that only the optimiser has, got memory, start: set them as "
+            "settings of the search",
+        ),
+        (
+            {"start": "prior", "prior": ()},
+            "start='prior' needs a prior, got an empty one: name its parts, or choose another start",
+        ),
+        (
+            {"start": "prior"},
+            "start='prior' needs targets, since it puts each distribution near promising networks of its target: give "
+            "targets, or start='uniform'",
+        ),
+        ({"start": "near"}, "start must be one of uniform, targets, prior or None, got 'near'"),
         ({"seed": -1}, "seed must be at least 0, got -1"),
         ({"memory": -1}, "memory must be at least 0 or None, got -1"),
         ({"margin_scale": 0.0}, "margin_scale must be positive, got 0.0"),
@@ -162,8 +181,8 @@ def test_defaults_follow_the_number_of_distributions(make_config):
     config = make_config(coefficients=[0, 0.5, 1])
     assert config.coefficients == (0.0, 0.5, 1.0)
     assert config.plan.num_train_architectures == 3
-    assert config.new_optimizer().samples_per_update == 6
-    assert make_config(samples_per_update=8).new_optimizer().samples_per_update == 8
+    assert new_optimizer(config).samples_per_update == 6
+    assert new_optimizer(make_config(samples_per_update=8)).samples_per_update == 8
     assert make_config(num_train_architectures=5).plan.num_train_architectures == 5
 
 
@@ -207,7 +226,7 @@ def test_expected_complexities_are_exact_from_the_start(make_config):
     config = make_config()
     every = config.space.search_space.enumerate()
     expected = config.cost(every).mean() / config.complexity_scale
-    diagnostics = config.new_optimizer().diagnostics()
+    diagnostics = new_optimizer(config).diagnostics()
     assert diagnostics["expected_complexity"] == pytest.approx([expected] * 2)
 
 
@@ -216,7 +235,7 @@ def test_the_description_is_plain_json_and_rebuilds_the_optimizer(make_config, t
     description = json.loads(json.dumps(config.to_dict(), allow_nan=False))
     assert description == json.loads(json.dumps(description))
     rebuilt = make_optimizer(settings_from_dict(description["optimizer"]), seed=description["seed"])
-    original = config.new_optimizer()
+    original = new_optimizer(config)
     for _ in range(3):
         ours, theirs = original.ask(), rebuilt.ask()
         assert np.array_equal(ours.architectures, theirs.architectures)
@@ -247,9 +266,9 @@ def test_a_screened_search_for_targets_starts_near_them(make_config):
     goals = {"coefficients": None, "targets": (9e3, 2e4), "train_during_search": False}
     screened = make_config(**goals, optimizer="screened")
     assert screened.optimizer_settings.start == "targets"
-    expected = screened.new_optimizer().diagnostics()["expected_complexity"] * screened.complexity_scale
+    expected = new_optimizer(screened).diagnostics()["expected_complexity"] * screened.complexity_scale
     np.testing.assert_allclose(expected, (9e3, 2e4))
-    uniform = make_config(**goals, optimizer="screened", optimizer_options={"start": "uniform"})
+    uniform = make_config(**goals, optimizer="screened", start="uniform")
     assert uniform.optimizer_settings.start == "uniform"
     assert make_config(**goals).optimizer_settings.start == "uniform"
 

@@ -9,7 +9,14 @@ import pytest
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot import record as record_module
 from multinas_ray.oneshot.record import open_record
-from multinas_ray.runs import RunSession, load_run, proposals_of, read_document, verify_run
+from multinas_ray.runs import (
+    RunSession,
+    load_run,
+    make_recorded_optimizer,
+    proposals_of,
+    read_document,
+    verify_run,
+)
 from multinas_ray.selection import goals_of_run, open_run
 from tests.oneshot.recorded_search import Crash, RecordedSearch
 from tests.support.narrow import present
@@ -18,7 +25,8 @@ from tests.support.uneven_cost import Unevenness
 
 def replayed(config):
     """An optimiser that was told the whole record, row by row in tell order, and nothing else."""
-    optimizer, rows = config.new_optimizer(), load_run(config.run_path).evaluations
+    run = load_run(config.run_path)
+    optimizer, rows = make_recorded_optimizer(run.path, run.config), run.evaluations
     optimizer.tell(proposals_of(rows), rows["loss"].to_numpy(), rows["complexity"].to_numpy())
     return optimizer
 
