@@ -2,7 +2,7 @@
 
   deepest     nothing is trained: the network of most blocks in the last tenth of each target's FLOPs (its slice)
   prior       nothing is trained: the network of the slice that the prior of untrained networks ranks first
-  random      a supernet trained on uniform subnets, and random networks of the slices
+  random      a supernet trained on uniform subnets (strictly fair, as all warm-ups), and random networks of the slices
   spos        the same supernet, then evolution for each target (Guo et al., ECCV 2020)
   ours        one search of K targets in FLOPs; the last 40 % of the weight steps draw from its distributions
   ours-first  the same on the uniform supernet, whose weights are trained first

@@ -95,15 +95,15 @@ class OneShotSearchConfig:
     """Seed of the first weights, the batches and every draw."""
 
     warmup_rounds: NonNegativeInt
-    """Number of weight steps on uniformly drawn subnets before the distributions move."""
+    """Number of weight steps on subnets drawn from the whole space before the distributions move."""
     search_rounds: PositiveInt
     """Number of rounds that evaluate subnets and move the distributions."""
     train_during_search: bool = True
     """Whether the weights are trained while the distributions move. False: weights first; the warm-up is then the whole
     training, and the distributions move on fixed losses: of fixed weights, on one batch of validation images."""
-    warmup_draws: WarmupKind = "uniform"
-    """How the warm-up draws its subnets: each independently ("uniform"), or so that all blocks of a position are
-    trained equally often ("fair", the strict fairness of FairNAS)."""
+    warmup_draws: WarmupKind = "fair"
+    """How the warm-up draws its subnets: so that all blocks of a position are trained equally often ("fair", the strict
+    fairness of FairNAS), or each independently ("uniform"). Every block has the same probability either way."""
     num_train_architectures: PositiveInt | None = None
     """Number of subnets in one weight step; None: K."""
     samples_per_update: PositiveInt | None = None

@@ -32,7 +32,7 @@ class Plan:
     """Number of subnets whose mean loss one weight step minimises."""
     train_during_search: bool = True
     """Whether search rounds have a weight step. False: weights first; the warm-up is then the whole training."""
-    warmup_draws: WarmupKind = "uniform"
+    warmup_draws: WarmupKind = "fair"
     """How the subnets of the warm-up are drawn, see `WarmupDraws`."""
     rounds_ahead: PositiveInt = 4
     """Number of rounds that are drawn ahead, which wait at the broker or are being computed."""

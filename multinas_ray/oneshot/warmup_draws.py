@@ -29,7 +29,7 @@ class WarmupDraws:
     num_categories: Sequence[int]
     """(D,) number of blocks of each position."""
     seed: int
-    kind: WarmupKind = "uniform"
+    kind: WarmupKind = "fair"
 
     def draw(self, round_number: int, count: int) -> NDArray[np.int64]:
         """Return the (T, D) subnets of a round, of which every earlier round had as many.
