@@ -28,7 +28,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from experiments.parts.command_line import images_folder, num_processes
+from experiments.parts.command_line import images_folder, num_processes, threads_of_each
 from experiments.parts.processes import fresh_processes
 from experiments.parts.settings import keep_command, keep_settings
 from multinas_ray.commands.script import Script
@@ -211,7 +211,7 @@ def train_all(options: TruthOptions, console: Console) -> None:
     trainings = trainings_of(settings, options.repeats)
     known = known_errors(settings, options.repeats, Path(options.table))
     waiting = [each for each in trainings if each not in known and not each.file(out).is_file()]
-    num_threads = max(1, (os.cpu_count() or 1) // jobs)
+    num_threads = threads_of_each(jobs)
     os.environ["OMP_NUM_THREADS"] = str(num_threads)  # for the processes to come
     columns = TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as progress, fresh_processes(jobs) as pool:

@@ -52,7 +52,7 @@ from experiments.compare.report import (
 )
 from experiments.compare.settings import FIXED_SETTINGS, Settings
 from experiments.compare.truth import load_truth
-from experiments.parts.command_line import data_folder, images_folder, num_processes
+from experiments.parts.command_line import data_folder, images_folder, num_processes, threads_of_each
 from experiments.parts.processes import fresh_processes
 from experiments.parts.settings import keep_command, keep_settings
 from multinas_ray.commands.script import Script
@@ -107,7 +107,7 @@ def compare(options: CompareOptions, methods: dict[str, Method], rows: Rows, con
     )
     prepare_images(images_folder(options.images_folder, options.data), settings, out)
     pieces, known = pieces_of(methods, seeds), methods_of(settings.num_targets)
-    num_threads = max(1, (os.cpu_count() or 1) // jobs)
+    num_threads = threads_of_each(jobs)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     os.environ["OMP_NUM_THREADS"] = str(num_threads)  # for the processes to come
     with Progress(*columns, console=console) as progress, fresh_processes(jobs) as pool:

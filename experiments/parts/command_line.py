@@ -1,4 +1,4 @@
-"""What the comparisons' command lines have in common: the tables' folder, and how many processes work at once."""
+"""What the comparisons' command lines have in common: the tables' folder, and what works at once."""
 
 import os
 from pathlib import Path
@@ -28,5 +28,15 @@ def images_folder(given: str | None, data: str | None) -> Path:
 
 
 def num_processes(given: int | None) -> int:
-    """Return the number that was given, or that of the cores."""
-    return given or os.cpu_count() or 1
+    """Return the number that was given, or that of the cores that this process may use."""
+    return given or num_cores()
+
+
+def threads_of_each(jobs: int) -> int:
+    """Return the number of CPU threads of each of so many processes that share the cores."""
+    return max(1, num_cores() // jobs)
+
+
+def num_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
