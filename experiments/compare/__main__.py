@@ -19,9 +19,10 @@ of the ten ranked first), and the hypervolume of the K networks' true errors and
 best within the targets have.
 
 Writes to --out: compare.parquet (a row for each method and seed), rankings.parquet, compare.md, compare.csv,
-compare.png. Each piece of work is kept when it is done, and searches resume where they were: the same command resumes
-after any end. What compare.parquet, rankings.parquet and settings.json tell is not done again either: a copy of these
-three goes on elsewhere. Needs pip install -e ".[compare]"; run it from the repository's folder, as
+compare.png, and costs.png: the hypervolume against the training, also of the folders named by --beside. Each piece of
+work is kept when it is done, and searches resume where they were: the same command resumes after any end. What
+compare.parquet, rankings.parquet and settings.json tell is not done again either: a copy of these three goes on
+elsewhere. Needs pip install -e ".[compare]"; run it from the repository's folder, as
 python -m experiments.compare.
 """
 
@@ -31,6 +32,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 from annotated_types import MinLen
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -39,7 +41,7 @@ from experiments.compare.images import prepare_images
 from experiments.compare.judging import Judge
 from experiments.compare.kept import Rows
 from experiments.compare.methods import Method, methods_of
-from experiments.compare.picture import draw
+from experiments.compare.picture import draw, draw_costs
 from experiments.compare.pieces import Piece, carry_out, pieces_of, runner
 from experiments.compare.report import (
     collect,
@@ -82,6 +84,8 @@ class CompareOptions:
     """Methods that are compared."""
     jobs: PositiveInt | None = None
     """Pieces of work at a time; None: as many as there are cores."""
+    beside: Annotated[tuple[str, ...], Flag(metavar="DIR")] = ()
+    """Results of other budgets, which the picture of the costs shows too."""
     report_only: bool = False
     """Report what is done, and do no more."""
     comparison: Settings = field(default_factory=Settings)
@@ -161,6 +165,8 @@ def run(options: CompareOptions, console: Console) -> None:
     rows = rows.joined(Rows(collect(known, seeds, judge, out), collect_rankings(known, seeds, judge, out)))
     rows.save(out)
     report(rows.of(methods, seeds), methods, judge, out, console)
+    others = [Rows.load(Path(each)).of(methods, seeds).networks for each in options.beside]
+    draw_costs(pd.concat([rows.of(methods, seeds).networks, *others]), methods, out / "costs.png")
 
 
 COMPARE = Script(description=str(__doc__), settings=CompareOptions, program="python -m experiments.compare")

@@ -1,7 +1,8 @@
-"""The picture of a comparison: ranking, hypervolume, and the networks beside the true front."""
+"""The pictures: ranking, hypervolume, and the networks beside the true front; and hypervolume against training."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 
 from experiments.compare.judging import Judge
 from experiments.compare.methods import Method
+from experiments.compare.statistics import interval
 from experiments.parts import pictures
 
 STYLES = {
@@ -35,6 +37,34 @@ def draw(rows: pd.DataFrame, rankings: pd.DataFrame, methods: Mapping[str, Metho
     _draw_networks(right, rows, names, judge)
     for axes in (left, middle, right):
         pictures.plain_frame(axes)
+    pictures.save_figure(figure, path)
+
+
+def draw_costs(rows: pd.DataFrame, methods: Mapping[str, Method], path: Path) -> None:
+    """Write the picture of hypervolume against training: a line for each method through the means at its budgets.
+
+    Args:
+        rows: of all budgets, see `report.collect`.
+        methods: by name.
+        path: the file.
+    """
+    figure = pictures.new_figure(7.5, 5.0)
+    axes = figure.subplots()
+    trained = rows[rows["weight_steps"] > 0]
+    for name in (each for each in methods if each in set(rows["method"])):
+        shares = 100 * rows[rows["method"] == name].groupby("weight_steps")["share"].apply(np.asarray)
+        style: dict[str, Any] = {**_style(name), "linestyle": "-" if name.endswith(PRIOR_SUFFIX) else ":"}
+        if methods[name].supernets:
+            means, ends = [each.mean() for each in shares], np.array([interval(each) for each in shares])
+            axes.fill_between(shares.index, ends[:, 0], ends[:, 1], color=style["color"], alpha=0.12, linewidth=0)
+            axes.plot(shares.index, means, label=methods[name].title, **style)
+        else:
+            axes.axhline(shares.iloc[0].mean(), color=style["color"], linewidth=1, linestyle="--")
+            axes.text(trained["weight_steps"].max(), shares.iloc[0].mean(), methods[name].title, ha="right", fontsize=8)
+    axes.set(xscale="log", xlabel="training steps of one subnet, all searches together")
+    axes.set(ylabel="hypervolume, % of the best within the targets", title="K networks by their true errors")
+    axes.legend(edgecolor="none", fontsize=8, loc="lower right")
+    pictures.plain_frame(axes)
     pictures.save_figure(figure, path)
 
 

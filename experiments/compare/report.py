@@ -9,21 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich.table import Table as RichTable
-from scipy.stats import bootstrap
 
 from experiments.compare.judging import FIRST, Judge, SliceRanking
 from experiments.compare.methods import Method, expected_budget, methods_of_kind
 from experiments.compare.pieces import Piece, load_figures, load_piece
 from experiments.compare.settings import Settings, config_of, spent_by
+from experiments.compare.statistics import interval
 from experiments.compare.truth import best_front
 from experiments.parts.tables import FloatArray
 from multinas_ray.selection import prior_weight
 
 REFERENCE = "ours-first-prior"
 """The method from which the others' differences are told."""
-FEWEST_SEEDS = 5
-"""Seeds from which on an interval is told."""
-RESAMPLES = 10_000
 
 
 def collect(methods: Mapping[str, Method], seeds: Sequence[int], judge: Judge, out: Path) -> pd.DataFrame:
@@ -89,17 +86,6 @@ def collect_rankings(methods: Mapping[str, Method], seeds: Sequence[int], judge:
         add("the prior alone", "", -1, judge.ranking(*figures))
     add("the true errors", "", -1, judge.perfect_ranking())
     return pd.DataFrame(rows)
-
-
-def interval(values: FloatArray) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the mean over seeds, by percentiles; NaN with fewer than FEWEST_SEEDS."""
-    if len(values) < FEWEST_SEEDS:
-        return np.nan, np.nan
-    if np.ptp(values) == 0:
-        return float(values[0]), float(values[0])
-    rng = np.random.default_rng(0)
-    found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=rng)
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
 def summarise(rows: pd.DataFrame, methods: Mapping[str, Method], judge: Judge) -> pd.DataFrame:

@@ -11,10 +11,11 @@ from experiments.compare.images import write_images
 from experiments.compare.judging import FIRST, Judge
 from experiments.compare.kept import Rows
 from experiments.compare.methods import methods_of
-from experiments.compare.picture import draw
+from experiments.compare.picture import draw, draw_costs
 from experiments.compare.pieces import PRIOR, Piece, load_figures, load_piece, run_piece
-from experiments.compare.report import collect, collect_rankings, interval, markdown, summarise, summarise_rankings
+from experiments.compare.report import collect, collect_rankings, markdown, summarise, summarise_rankings
 from experiments.compare.settings import Settings, config_of, images_folder
+from experiments.compare.statistics import interval
 from experiments.compare.truth import best_front, best_within, networks_of, slice_of
 from experiments.parts.rows import save_rows
 from experiments.parts.tables import Table
@@ -124,6 +125,11 @@ def test_report_of_what_is_done(judge: Judge, tmp_path: Path) -> None:
     assert len(again.of({"spos"}, range(7)).networks) == 5
     draw(rows, rankings, methods, judge, tmp_path / "compare.png")
     assert (tmp_path / "compare.png").stat().st_size > 10_000
+    untrained = rows.assign(method="deepest", weight_steps=0, share=0.86)
+    draw_costs(
+        pd.concat([rows, rows.assign(weight_steps=3120, share=0.97), untrained]), methods, tmp_path / "costs.png"
+    )
+    assert (tmp_path / "costs.png").stat().st_size > 10_000
 
 
 def test_evolved_networks_keep_the_target_and_come_once() -> None:
