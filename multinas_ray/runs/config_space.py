@@ -105,7 +105,7 @@ class ConfigSpace:
             variables = [Variable(each["name"], tuple(map(_from_plain, each["choices"]))) for each in data["variables"]]
             paths = tuple(_from_plain(each["path"]) for each in data["variables"])
             return ConfigSpace(_from_plain(data["template"]), paths, SearchSpace(tuple(variables)))
-        except (KeyError, TypeError, ConfigError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StateError(f"the recorded space is damaged ({error!r}): restore a copy of config.json") from error
 
 

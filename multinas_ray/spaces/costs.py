@@ -148,11 +148,13 @@ def cost_from_dict(description: Mapping[str, Any]) -> Cost:
         ConfigError: No cost of its kind is registered.
         StateError: The description does not have the form of its kind.
     """
+    if not isinstance(description, Mapping):
+        raise StateError(f"a cost must be described by its kind and fields, got {description!r}: restore a copy")
     fields = dict(description)
     kind = _kinds.find(fields.pop("kind", ""))
     try:
         return kind.from_dict(fields)
-    except (KeyError, TypeError, ConfigError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # fields of other forms, in costs of any kind
         raise StateError(f"{description} does not describe a cost ({error}): restore a copy") from error
 
 

@@ -44,6 +44,8 @@ def block_from_dict(description: Mapping[str, Any]) -> BlockDescription:
         ConfigError: No block type of this name is registered.
         StateError: The description does not have the form of its type.
     """
+    if not isinstance(description, Mapping):
+        raise StateError(f"a block must be described by its type and fields, got {description!r}: restore a copy")
     fields = dict(description)
     name = fields.pop("type", "")
     block_type: Any = _block_types.find(name)
@@ -51,7 +53,7 @@ def block_from_dict(description: Mapping[str, Any]) -> BlockDescription:
         block: BlockDescription = (
             block_type.from_dict(fields) if hasattr(block_type, "from_dict") else block_type(**fields)
         )
-    except (TypeError, KeyError, ConfigError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # fields of other forms, in blocks of any kind
         raise StateError(
             f"a block's description does not describe a {name} ({error}): use the version that recorded it"
         ) from error

@@ -145,9 +145,9 @@ def _names(place: Location, kind: pafs.FileType) -> list[str]:
 
 
 def _delete_local(folder: Path) -> None:
-    if _check_folder(folder):
-        old = _beside(folder, "old")
-        _remove_tree(old)
+    old, is_there = _beside(folder, "old"), _check_folder(folder)
+    _remove_tree(old)  # of a process that was killed
+    if is_there:
         folder.rename(old)
         sync_folder(folder.parent)
         shutil.rmtree(old)

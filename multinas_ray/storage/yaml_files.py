@@ -28,8 +28,14 @@ _VALUES = (
 """The meaning of plain scalars, with their first characters, by the core schema of YAML 1.2."""
 
 
+_KINDS = (None, *(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "seq", "map")))
+"""Tags of the values that settings have; None stands for all other tags, which are refused."""
+
+
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as PyYAML declares it
+    # both are declared as PyYAML declares them
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+    yaml_constructors: dict[Any, Any] = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in _KINDS}  # noqa: RUF012
 
 
 class _Dumper(yaml.SafeDumper):
@@ -86,7 +92,7 @@ def read_yaml(path: AnyPath) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ConfigError(f"{place} must hold settings as `name: value`, one a line; it holds {type(value).__name__}")
+        raise ConfigError(f"{place} must hold settings as `name: value`, one per line; it holds {type(value).__name__}")
     return value
 
 

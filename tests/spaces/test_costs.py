@@ -135,6 +135,8 @@ def test_what_describes_no_cost_is_refused() -> None:
         cost_from_dict({"kind": "additive", "name": "latency", "table": []})
     with pytest.raises(StateError, match="does not describe a cost"):
         cost_from_dict({"kind": "unevenness", "name": "x"})
+    with pytest.raises(StateError, match="a cost must be described by its kind and fields, got 'additive'"):
+        cost_from_dict("additive")  # type: ignore[arg-type]  # as a damaged file may hold it
 
 
 def test_descent_ends_where_no_single_change_is_lower() -> None:

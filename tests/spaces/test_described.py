@@ -81,6 +81,19 @@ def test_a_block_with_other_fields_is_refused() -> None:
         space_from_dict(description)
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "Block",
+        {"type": "Head", "in_channels": 1, "num_classes": 2, "features": []},
+        {"type": "Block", "name": "x", "layers": [["type"]], "residual": False},
+    ],
+)
+def test_a_block_of_another_form_is_refused(damaged: Any) -> None:
+    with pytest.raises(StateError, match=r"a block must be described|does not describe a"):
+        space_from_dict({**digits_space().to_dict(), "head": damaged})
+
+
 def test_two_block_types_of_one_name_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"Pool is registered already, by .*test_described"):
         register_block(type("Pool", (), {"__module__": "elsewhere"}))

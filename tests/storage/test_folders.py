@@ -49,7 +49,8 @@ def test_a_folder_is_deleted_with_all_it_holds(folder):
     assert list_folders(folder) == []
 
 
-def test_on_a_disk_a_folder_goes_at_once_and_a_kill_leaves_a_hidden_one_at_most(tmp_path, monkeypatch):
+@pytest.mark.parametrize("comes_again", [True, False])
+def test_on_a_disk_a_folder_goes_at_once_and_a_kill_leaves_a_hidden_one_at_most(tmp_path, monkeypatch, comes_again):
     def fill():
         (tmp_path / "a").mkdir()
         (tmp_path / "a" / "b").write_text("1")
@@ -60,7 +61,8 @@ def test_on_a_disk_a_folder_goes_at_once_and_a_kill_leaves_a_hidden_one_at_most(
         with pytest.raises(ZeroDivisionError):
             delete_folder(tmp_path / "a")
     assert tree(tmp_path) == {".a.old": None, ".a.old/b": "1"}
-    fill()
+    if comes_again:
+        fill()
     delete_folder(tmp_path / "a")
     assert tree(tmp_path) == {}
 

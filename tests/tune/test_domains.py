@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ray import tune
 
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import ConfigSpace
 from multinas_ray.tune.domains import config_space
 
@@ -127,6 +127,16 @@ def test_a_space_comes_back_from_plain_data():
     assert again.decode(architecture) == space.decode(architecture)
     assert again.paths == space.paths
     assert again.search_space == space.search_space
+
+
+@pytest.mark.parametrize(
+    ("part", "damaged"),
+    [("template", {}), ("template", []), ("template", {"dict": [1]}), ("variables", [[]]), ("variables", None)],
+)
+def test_a_damaged_description_is_one_error(part: str, damaged: Any):
+    plain = {**config_space(NESTED).to_plain(), part: damaged}
+    with pytest.raises(StateError, match=r"the recorded space is damaged .*restore a copy of config.json"):
+        ConfigSpace.from_plain(plain)
 
 
 def test_what_is_no_plain_data_comes_back_as_its_text():
