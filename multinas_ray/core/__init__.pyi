@@ -13,6 +13,7 @@ from .settings import (
     optimizer_kind,
     register_optimizer,
     settings_from_dict,
+    settings_of_kind,
 )
 from .targets import TARGET_WEIGHT
 
@@ -38,4 +39,5 @@ __all__ = [
     "register_optimizer",
     "sample_architectures",
     "settings_from_dict",
+    "settings_of_kind",
 ]

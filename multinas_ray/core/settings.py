@@ -255,6 +255,25 @@ def optimizer_kind(name: str) -> type[OptimizerSettings]:
     return _kinds.find(name)
 
 
+def settings_of_kind(name: str, options: Mapping[str, Any], **shared: Any) -> OptimizerSettings:
+    """Returns the settings of a kind of optimiser.
+
+    Args:
+        name: of the kind.
+        options: settings that only this kind has, by name, as a user gives them.
+        **shared: the settings of every kind.
+
+    Raises:
+        ConfigError: No kind of this name is registered, an option is one of `shared`, or a setting breaks its rule.
+    """
+    if twice := sorted(shared.keys() & options.keys()):
+        raise ConfigError(
+            f"optimizer_options must be settings that only the optimiser has, got {', '.join(twice)}: set them as "
+            "settings of the search"
+        )
+    return optimizer_kind(name)(**shared, **options)
+
+
 def settings_from_dict(description: Mapping[str, Any]) -> OptimizerSettings:
     """Returns the settings that `OptimizerSettings.to_dict` described.
 

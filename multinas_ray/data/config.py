@@ -76,7 +76,8 @@ class DataConfig:
     """Let torchvision download CIFAR-10 (170 MB) into `path` if it is missing."""
 
     source_options: Mapping[str, Any] = field(default_factory=dict)
-    """Settings that only this source has, by name; see its class. The package's own sources have none."""
+    """Settings that only this source has, by name; see its class. Of the package's own sources, `webdataset` has one,
+    `label_extension`."""
 
     def __post_init__(self) -> None:
         """Check that the settings fit together, before anything is read."""
@@ -106,6 +107,11 @@ class DataConfig:
             given[each.name] = value
         if "path" in takes and "path" not in given:
             raise ConfigError(f"the source {self.source!r} must have a path, the place of its images: set path")
+        if twice := [name for name in self.source_options if name in READING_SETTINGS]:
+            raise ConfigError(
+                f"source_options must hold only settings that DataConfig does not have itself, got {', '.join(twice)}: "
+                "leave it out, and use the setting of DataConfig"
+            )
         return kind(**given, **self.source_options)
 
     def identity(self) -> dict[str, Any]:

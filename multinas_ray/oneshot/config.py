@@ -18,6 +18,7 @@ from multinas_ray.core import (
     OptimizerSettings,
     StartKind,
     optimizer_kind,
+    settings_of_kind,
 )
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
@@ -277,24 +278,20 @@ class OneShotSearchConfig:
             strata, memory = kind.strata_for_fixed_losses, kind.memory_for_fixed_losses
         # Measured on the large space of docs/experiments.md: it helps a surrogate's search where targets are far out
         near = kind.needs_fixed_losses and targets is not None and additive is not None
-        settings: dict[str, Any] = {
-            "num_categories": self.space.search_space.num_categories,
-            "coefficients": None if self.coefficients is None else tuple(self.coefficients),
-            "targets": None if targets is None else tuple(target / scale for target in targets),
-            "target_weight": self.target_weight,
-            "samples_per_update": _default(self.samples_per_update, strata * self.num_distributions),
-            "memory": _default(self.memory, memory),
-            "margin_scale": self.margin_scale,
-            "cost_table": None if additive is None else additive.table / scale,
-            "base_cost": 0.0 if additive is None else additive.base / scale,
-            "start": self.start or ("targets" if near else "uniform"),
-        }
-        if twice := [name for name in self.optimizer_options if name in settings]:
-            raise ConfigError(
-                f"optimizer_options must be settings that only the optimiser has, got {', '.join(twice)}: set "
-                "them as settings of the search"
-            )
-        return kind(**settings, **self.optimizer_options)
+        return settings_of_kind(
+            self.optimizer,
+            self.optimizer_options,
+            num_categories=self.space.search_space.num_categories,
+            coefficients=None if self.coefficients is None else tuple(self.coefficients),
+            targets=None if targets is None else tuple(target / scale for target in targets),
+            target_weight=self.target_weight,
+            samples_per_update=_default(self.samples_per_update, strata * self.num_distributions),
+            memory=_default(self.memory, memory),
+            margin_scale=self.margin_scale,
+            cost_table=None if additive is None else additive.table / scale,
+            base_cost=0.0 if additive is None else additive.base / scale,
+            start=self.start or ("targets" if near else "uniform"),
+        )
 
     @property
     def new_warmup_draws(self) -> WarmupDraws:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen
 
-from multinas_ray.core import OptimizerSettings, optimizer_kind
+from multinas_ray.core import OptimizerSettings, optimizer_kind, settings_of_kind
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Unchecked, checked
 from multinas_ray.spaces import AdditiveCost
@@ -118,7 +118,9 @@ class SearchSettings:
         parts: dict[str, Any] = {}
         if cost is not None and scale is not None:
             parts = {"cost_table": cost.table / scale, "base_cost": cost.base / scale}
-        return optimizer_kind(self.optimizer)(
+        return settings_of_kind(
+            self.optimizer,
+            self.optimizer_options,
             num_categories=tuple(num_categories),
             coefficients=self.coefficients,
             num_distributions=self.num_distributions,
@@ -126,5 +128,4 @@ class SearchSettings:
             memory=self.memory or 0,
             margin_scale=self.margin_scale,
             **parts,
-            **self.optimizer_options,
         )

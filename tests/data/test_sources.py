@@ -69,6 +69,8 @@ def test_its_settings_are_its_own() -> None:
         DataConfig(source="noise", path="x", source_options={"num_images": 2.5})
     with pytest.raises(ConfigError, match="colour is unknown"):
         DataConfig(source="noise", path="x", source_options={"colour": "red"})
+    with pytest.raises(ConfigError, match=r"settings that DataConfig does not have itself, got path: leave it out"):
+        DataConfig(source="noise", path="x", source_options={"path": "y"})
     with pytest.raises(ConfigError, match=r"a data source digits is registered already, by multinas_ray\.data\.digits"):
         register_source(type("Digits", (DataSource,), {"kind": "digits"}))
 
