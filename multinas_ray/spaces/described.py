@@ -10,7 +10,7 @@ A block of your own needs one decorator for that:
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.errors import StateError
 from multinas_ray.registry import Registry
 from multinas_ray.spaces.blocks import Block, BlockDescription, Head
 from multinas_ray.spaces.network import NetworkSpace, Position

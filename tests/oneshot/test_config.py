@@ -313,7 +313,7 @@ def test_a_description_comes_back_from_disk(make_config):
         ({"coefficients": None, "targets": (9e3, 2e4)}, False),
         ({"complexity": "flops"}, False),
         ({"warmup_rounds": 3}, False),
-        ({"warmup_draws": "fair"}, False),
+        ({"warmup_draws": "uniform"}, False),
         ({"search_rounds": 13}, False),
         ({"samples_per_update": 8}, False),
         ({"memory": 1}, False),
