@@ -48,6 +48,11 @@ class Distillation(TrainingLoss):
     label_smoothing: Fraction = 0.1
     """Share of the label that the cross-entropy spreads over all classes."""
 
+    @property
+    def needed_networks(self) -> tuple[int, ...]:
+        """The teacher, unless its weights are those of the supernet."""
+        return (self.teacher,) if self.teacher_weights == "retrained" else ()
+
     def start(self, space: NetworkSpace, family_path: str, device: torch.device) -> BatchLoss:
         """Load the teacher.
 

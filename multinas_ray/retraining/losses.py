@@ -48,6 +48,11 @@ class TrainingLoss(ABC):
     kind: ClassVar[str]
     """Name of the loss in a recipe."""
 
+    @property
+    def needed_networks(self) -> tuple[int, ...]:
+        """Numbers of the networks of the family whose retrained weights the loss needs. It cannot train these."""
+        return ()
+
     @abstractmethod
     def start(self, space: NetworkSpace, family_path: str, device: torch.device) -> BatchLoss:
         """Get ready to compute the loss. The driver calls it once before any worker starts, and then each worker does.

@@ -20,6 +20,7 @@ from multinas_ray.settings import (
     PositiveFloat,
     PositiveInt,
     checked,
+    to_plain,
 )
 
 REFERENCE_BATCH_SIZE = 256
@@ -169,4 +170,4 @@ class RetrainConfig:
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide the trained weights, as plain data: all fields but MACHINE_FIELDS."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in MACHINE_FIELDS}
+        return {name: value for name, value in to_plain(self).items() if name not in MACHINE_FIELDS}

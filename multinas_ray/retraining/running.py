@@ -132,6 +132,7 @@ class Retraining:
         loss.start(self.opened.space, self.family.path, torch.device("cpu"))  # so that what it lacks is told at once
         callbacks = self.trackers.callbacks(resolve(self.family.path).name)
         jobs = self.jobs()
+        self._check_needed(jobs)
         if overwrite:
             for job in jobs.values():
                 clear_retraining(job.folders)
@@ -149,6 +150,22 @@ class Retraining:
             raise
         finally:
             self.record()
+
+    def _check_needed(self, jobs: Mapping[int, RetrainJob]) -> None:
+        """Check that no network is trained whose trained weights the loss needs, before any are deleted.
+
+        Raises:
+            ConfigError: One is.
+        """
+        groups = {first: {int(resolve(folder).name) for folder in job.folders} for first, job in jobs.items()}
+        needed = set(self.config.training_loss.needed_networks)
+        if both := sorted(needed & set().union(*groups.values())):
+            others = sorted(number for group in groups.values() if not group & needed for number in group)
+            remedy = f"give --networks {' '.join(map(str, others))}" if others else "choose another teacher or loss"
+            raise ConfigError(
+                f"the loss {self.config.loss!r} needs the trained weights of network {', '.join(map(str, both))}, so "
+                f"it cannot train it: {remedy}"
+            )
 
     def _write_settings(self) -> None:
         work = resolve(self.family.path).join(WORK_FOLDER)

@@ -12,7 +12,7 @@ from annotated_types import Ge, MinLen
 
 from multinas_ray.core import OptimizerSettings, optimizer_kind, settings_of_kind
 from multinas_ray.errors import ConfigError
-from multinas_ray.settings import Unchecked, checked
+from multinas_ray.settings import Unchecked, checked, to_plain
 from multinas_ray.spaces import AdditiveCost
 from multinas_ray.tune.complexity import Complexities
 
@@ -102,7 +102,7 @@ class SearchSettings:
             "margin_scale": self.margin_scale,
             "reuse_results": self.reuse_results,
             "optimizer": self.optimizer,
-            "optimizer_options": dict(self.optimizer_options),
+            "optimizer_options": to_plain(self.optimizer_options),
         }
 
     def optimizer_settings(

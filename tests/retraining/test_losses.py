@@ -16,6 +16,7 @@ from multinas_ray.retraining.losses import _losses as losses
 from multinas_ray.retraining.network_training import NetworkTraining
 from multinas_ray.settings import PositiveFloat, checked
 from multinas_ray.spaces import NetworkSpace
+from multinas_ray.storage import decode_plain, encode_plain
 from multinas_ray.supernets import build_subnet
 from tests.support.tiny_search import tiny_space
 
@@ -30,6 +31,7 @@ class Squares(TrainingLoss):
     kind: ClassVar[str] = "squares"
 
     factor: PositiveFloat = 1.0
+    shares: tuple[float, ...] = ()
 
     def start(self, space: NetworkSpace, family_path: str, device: torch.device) -> BatchLoss:
         every = torch.eye(space.num_classes, device=device)
@@ -62,6 +64,8 @@ def test_a_recipe_names_its_loss_and_checks_its_settings() -> None:
     assert config.training_loss == Squares(factor=2.0)
     assert config.identity()["loss_options"] == {"factor": 2}
     assert config.identity() != RetrainConfig().identity()
+    listed = RetrainConfig(loss="squares", loss_options={"shares": [0.5, 0.5]}).identity()
+    assert decode_plain(encode_plain(listed)) == listed  # so that a resumed training has the recorded recipe
     with pytest.raises(ConfigError, match=r"no training loss is registered by the name 'hinge'; known are cr"):
         RetrainConfig(loss="hinge")
     with pytest.raises(ConfigError, match="factor must be positive, got 0"):

@@ -12,6 +12,7 @@ from rich.console import Console
 from multinas_ray.__main__ import main
 from multinas_ray.errors import ConfigError, DataError, MissingPackageError, StateError
 from multinas_ray.retraining import RetrainConfig, Trackers, retrain_networks
+from multinas_ray.retraining.distillation import Distillation
 from multinas_ray.retraining.running import Retraining
 from multinas_ray.runs import CHECKPOINT_FILE, Retrained, load_retraining, write_retraining, write_training
 from multinas_ray.selection import load_family
@@ -89,6 +90,24 @@ def test_another_recipe_is_refused_unless_it_is_to_replace_the_old_one(run_path,
     assert trained == [[0], [0]]
     assert rows["retrained_epochs"][0] == 5
     assert not (Path(run_path) / "networks" / "0" / CHECKPOINT_FILE).exists()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_teacher_is_not_trained_by_its_own_answers(run_path, trained, monkeypatch, overwrite):
+    retrain(run_path)
+    monkeypatch.setattr(Distillation, "start", lambda *_: None)  # the stand-ins have no real weights
+    taught = dataclasses.replace(RECIPE, loss="distillation", loss_options={"teacher": 2})
+    with pytest.raises(
+        ConfigError,
+        match=r"the loss 'distillation' needs the trained weights of network 2, so .*: give --networks 0$",
+    ):
+        retrain(run_path, taught, overwrite=overwrite)
+    with pytest.raises(ConfigError, match="choose another teacher or loss"):
+        retrain(run_path, taught, overwrite=overwrite, networks=[1])  # it is the same network as 2
+    assert load_family(run_path).architectures["retrained_path"].notna().all()
+    assert (Path(run_path) / "networks/2/retrained.pt").read_bytes() == b"1"
+    retrain(run_path, taught, overwrite=True, networks=[0])
+    assert trained == [[0, 1], [0]]
 
 
 def test_overwritten_figures_are_gone_before_the_training_starts(run_path, trained, monkeypatch):
