@@ -15,6 +15,10 @@ EXPORT_FOLDER = "export"
 """Folder of a network's exported files, below its own. A training removes the files of earlier weights."""
 
 
+NETWORKS_FOLDER = "networks"
+"""Folder of a family in which each network has a folder, named by its number."""
+
+
 def network_path(network: int) -> str:
     """Folder of a network's files, relative to its family's."""
-    return f"networks/{network}"
+    return f"{NETWORKS_FOLDER}/{network}"

@@ -18,6 +18,7 @@ from multinas_ray.runs.layout import (
     ARCHITECTURES_FILE,
     CHECKPOINT_FILE,
     EXPORT_FOLDER,
+    NETWORKS_FOLDER,
     RETRAINED_FILE,
     RETRAINING_FILE,
     TRAINING_FILE,
@@ -121,6 +122,17 @@ def load_retraining(folder: storage.AnyPath) -> RetrainingRecord | None:
         raise StateError(f"{file} does not describe a training ({error!r}): {TRAIN_ANEW}") from error
 
 
+def load_trainings(family_path: storage.AnyPath) -> dict[int, RetrainingRecord]:
+    """Read the records of all trainings in a family's folder, finished or not, by number of the network.
+
+    Raises:
+        StateError: A record is damaged.
+    """
+    place = storage.resolve(family_path).join(NETWORKS_FOLDER)
+    records = {int(name): load_retraining(place.join(name)) for name in storage.list_folders(place) if name.isdecimal()}
+    return {network: record for network, record in sorted(records.items()) if record is not None}
+
+
 def record_retrained(family_path: str, results: Mapping[int, Retrained | None]) -> None:
     """Write results of trainings into a family's architectures.parquet, atomically; rows of other networks are kept.
 
@@ -133,12 +145,13 @@ def record_retrained(family_path: str, results: Mapping[int, Retrained | None]) 
     columns = {name: table[name].to_pylist() for name in table.column_names}
     for row, network in enumerate(columns["network"]):
         if network in results:
-            for name, value in _retrained_columns(network, results[network]).items():
+            for name, value in retrained_columns(network, results[network]).items():
                 columns[name][row] = value
     storage.write_parquet(file, storage.make_table(table.schema, columns))
 
 
-def _retrained_columns(network: int, result: Retrained | None) -> dict[str, Any]:
+def retrained_columns(network: int, result: Retrained | None) -> dict[str, Any]:
+    """What the table of a family says about the training of a network, by column."""
     return {
         "retrained_loss": None if result is None else result.loss,
         "retrained_accuracy": None if result is None else result.accuracy,
@@ -164,11 +177,7 @@ def adopt_retrained(folders: Sequence[str], architecture: tuple[int, ...]) -> bo
         for folder in missing:
             storage.make_folder(folder)
             drop_export(folder)
-            for name in (
-                TRAINING_FILE,
-                RETRAINED_FILE,
-                RETRAINING_FILE,
-            ):  # written last, since it says that the others are there
+            for name in (TRAINING_FILE, RETRAINED_FILE, RETRAINING_FILE):  # the last says that the others are there
                 content = storage.read_bytes(storage.resolve(done[0]).join(name))
                 storage.write_atomic(storage.resolve(folder).join(name), content)
     return bool(done)

@@ -1,30 +1,30 @@
 """Writing a family: its two tables, and the architecture of each network as JSON."""
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from multinas_ray import storage
+from multinas_ray.errors import StateError
 from multinas_ray.runs import (
     ARCHITECTURE_FILE,
     ARCHITECTURES_FILE,
     CANDIDATES_FILE,
+    NETWORKS_FOLDER,
     WEIGHTS_FILE,
+    RetrainingRecord,
     Run,
     architectures_schema,
     candidates_schema,
     config_metadata,
     network_path,
+    retrained_columns,
 )
 from multinas_ray.selection.choice import Choice, ChosenFamily
 from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.outcome import Architecture, SearchOutcome
 from multinas_ray.storage import make_table, write_parquet
-
-_RETRAINED = ("retrained_loss", "retrained_accuracy", "retrained_epochs", "retrained_path")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,27 +38,30 @@ class FamilyWriter:
     """What the family was chosen from."""
     space_name: str
     family: ChosenFamily
-    earlier: pd.DataFrame
-    """The networks of the earlier family in the same folder; empty if there is none."""
+    trainings: Mapping[int, RetrainingRecord]
+    """The trainings in that folder by number of the network, see `load_trainings`. Unlike the table of an earlier
+    family, their files outlive a selection that was killed."""
 
     def dropped(self) -> list[int]:
-        """Numbers of retrained networks that would be lost, since another network or none takes their place."""
+        """Numbers of networks whose trainings would be lost, since another network or none takes their place."""
         stays = self._architectures()
-        rows = self.earlier[self.earlier["retrained_path"].notna()]
-        pairs = zip(rows["network"], rows["architecture"], strict=True)
-        return [int(network) for network, architecture in pairs if stays.get(network) != architecture]
+        return [network for network, record in self.trainings.items() if stays.get(network) != record.architecture]
 
     def clear(self) -> None:
-        """Delete the files of earlier networks that do not stay.
+        """Delete the folders of networks that do not stay.
 
         The table of the networks is deleted first. So there is no family, rather than a wrong one, until `write`.
         """
         place = storage.resolve(self.path)
         stays = self._architectures()
         storage.delete_file(place.join(ARCHITECTURES_FILE))
-        for network, architecture in zip(self.earlier["network"], self.earlier["architecture"], strict=True):
-            if stays.get(network) != architecture:
-                storage.delete_folder(place.join(network_path(network)))
+        for name in storage.list_folders(place.join(NETWORKS_FOLDER)):
+            if name.isdecimal():
+                folder, network = place.join(NETWORKS_FOLDER, name), int(name)
+                training = self.trainings.get(network)
+                found = _described_in(folder) if training is None else training.architecture
+                if found is None or stays.get(network) != found:
+                    storage.delete_folder(folder)
 
     def write(self, test_accuracies: Sequence[float]) -> None:
         """Write the tables and the architectures; the weights of the networks are in their folders already.
@@ -140,13 +143,20 @@ class FamilyWriter:
 
     def _retrained_columns(self, networks: Sequence[Choice]) -> dict[str, Any]:
         """The results of retraining, for networks that stay."""
-        known = {
-            (row["network"], row["architecture"]): row
-            for row in self.earlier[self.earlier["retrained_path"].notna()].to_dict("records")
-        }
-        rows = [known.get((each.network, each.candidate.architecture)) for each in networks]
-        return {name: [_known(row, name) for row in rows] for name in _RETRAINED}
+        rows = []
+        for each in networks:
+            training = self.trainings.get(each.network)
+            stays = training is not None and training.architecture == each.candidate.architecture
+            rows.append(retrained_columns(each.network, training.result if training is not None and stays else None))
+        return {name: [row[name] for row in rows] for name in retrained_columns(0, None)}
 
 
-def _known(row: Mapping[Hashable, Any] | None, name: str) -> Any:
-    return None if row is None or pd.isna(row[name]) else row[name]
+def _described_in(folder: storage.Location) -> Architecture | None:
+    """The architecture that the folder of a network describes; None if it describes none."""
+    file = folder.join(ARCHITECTURE_FILE)
+    if not storage.exists(file):
+        return None
+    try:
+        return tuple(storage.read_plain(file)["indices"])
+    except (StateError, KeyError, TypeError):
+        return None

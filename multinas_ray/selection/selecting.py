@@ -13,7 +13,7 @@ from rich.console import Console
 
 from multinas_ray.cluster import check_room, counted_progress, ray_session
 from multinas_ray.errors import StateError
-from multinas_ray.runs import network_path, read_architectures
+from multinas_ray.runs import load_trainings, network_path
 from multinas_ray.selection.choice import Choice, choose
 from multinas_ray.selection.config import SelectConfig
 from multinas_ray.selection.evaluation import CandidateJob, EvaluatorGroup
@@ -125,8 +125,7 @@ class Selection:
             StateError: networks that have been retrained would be lost.
             RunError: an evaluation failed.
         """
-        recorded, space = self.opened.run.config, self.opened.space
-        path = family_path(self.run_path, self.label)
+        space, path = self.opened.space, family_path(self.run_path, self.label)
         outcome = SearchOutcome.of(self.opened.run, space.search_space, self.opened.costs, Equivalence.of(space))
         rng = np.random.default_rng((self.opened.seed, SELECTION_STREAM))
         candidates = candidates_for(
@@ -140,8 +139,7 @@ class Selection:
             halving.run(lambda rung, networks: self._evaluate(evaluators, rung, networks, kept))
             finalists, scores, last = halving.finalists, halving.scores, rungs[-1].number
             family = choose(finalists, self.goals, scores, ranking, rung=last, left_out=halving.left_out)
-            earlier = read_architectures(path, recorded)
-            writer = FamilyWriter(path, self.opened.run, outcome, space.name, family, earlier)
+            writer = FamilyWriter(path, self.opened.run, outcome, space.name, family, load_trainings(path))
             if not self.overwrite:
                 self._check_retrained(writer.dropped())
             writer.clear()
@@ -221,6 +219,6 @@ class Selection:
         if dropped:
             numbers = ", ".join(f"#{network}" for network in dropped)
             raise StateError(
-                f"this selection would replace the networks {numbers} of {family_path(self.run_path, self.label)}, "
-                "which have been retrained: give --label NAME to write another family, or --overwrite to lose them"
+                f"this selection would replace the networks {numbers} of {family_path(self.run_path, self.label)} and "
+                "delete their retraining: give --label NAME to write another family, or --overwrite to lose it"
             )

@@ -7,7 +7,7 @@ numbers, and only true and false are truth values.
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -33,9 +33,8 @@ _KINDS = (None, *(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int"
 
 
 class _Loader(yaml.SafeLoader):
-    # both are declared as PyYAML declares them
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
-    yaml_constructors: dict[Any, Any] = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in _KINDS}  # noqa: RUF012
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as PyYAML declares it
+    yaml_constructors: ClassVar = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in _KINDS}
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,139 +1,19 @@
-import contextlib
-import io
 import json
-import shutil
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from multinas_ray.__main__ import main
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.oneshot import choose_and_finish, ending
-from multinas_ray.runs import architectures_schema, format_count, load_run
-from multinas_ray.selection import CandidateJob, SelectConfig, load_family, plan_rungs, rung_counts, select_networks
+from multinas_ray.oneshot import choose_and_finish
+from multinas_ray.runs import format_count, load_run
+from multinas_ray.selection import SelectConfig, load_family, rung_counts, select_networks
 from multinas_ray.selection import selecting as select_module
-from multinas_ray.selection.scores import Score
-from multinas_ray.spaces import AdditiveCost
-from multinas_ray.storage import make_table, write_parquet
 from multinas_ray.supernets import Supernet, write_supernet
-from tests.oneshot.recorded_search import RecordedSearch
+from tests.selection.conftest import quiet
 from tests.support.narrow import present
 from tests.support.pipeline import Pipeline
-from tests.support.small_search import small_config
-
-
-class Actors:
-    """Stands in for the actors: the loss falls with the size. Notes what it was asked for."""
-
-    jobs: ClassVar[list[CandidateJob]]
-    evaluated: ClassVar[list[tuple[int, list[tuple[int, ...]]]]]
-    finished: ClassVar[list[list[tuple[tuple[int, ...], list[str]]]]]
-    priors: ClassVar[list[list[str]]]
-    cost: ClassVar[AdditiveCost]
-
-    def __init__(self, job, cpus_per_worker):
-        assert job.num_workers >= 1
-        self.jobs.append(job)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        pass
-
-    def rungs(self, candidates):
-        return plan_rungs(
-            candidates, images=500, batch_images=64, recalibration_images=2000, few_recalibration_images=256
-        )
-
-    def evaluate(self, rung, architectures):
-        self.evaluated.append((rung.number, list(architectures)))
-        for start in range(0, len(architectures), 3):
-            yield [self.score(rung, row) for row in architectures[start : start + 3]]
-
-    def score(self, rung, row):
-        return Score(1.0 - 0.3 * float(self.cost([row])[0]) / self.cost.maximum, 0.5, images=rung.images)
-
-    def prior(self, names, architectures):
-        self.priors.append(list(names))
-        for start in range(0, len(architectures), 5):
-            part = architectures[start : start + 5]
-            yield [[float(self.cost([row])[0]) for row in part] for _ in names]
-
-    def finish(self, work):
-        self.finished.append([(architecture, list(folders)) for architecture, folders in work])
-        return iter([0.25] * len(work))
-
-
-def replace_ray(monkeypatch):
-    """Put a stand-in in the place of the actors; returns its class."""
-
-    class Fresh(Actors):
-        jobs: ClassVar = []
-        evaluated: ClassVar = []
-        finished: ClassVar = []
-        priors: ClassVar = []
-
-    monkeypatch.setattr(select_module, "EvaluatorGroup", Fresh)
-    monkeypatch.setattr(select_module, "ray_session", contextlib.nullcontext)
-    monkeypatch.setattr(select_module, "check_room", lambda *room, **more: None)
-    monkeypatch.setattr(ending, "room_for", lambda *wanted: 1)
-    return Fresh
-
-
-@pytest.fixture
-def actors(monkeypatch):
-    return replace_ray(monkeypatch)
-
-
-def quiet():
-    return Console(file=io.StringIO(), width=200)
-
-
-COEFFICIENTS = (0.0, 0.2, 2.0)
-
-
-@pytest.fixture(scope="module")
-def templates(tmp_path_factory):
-    """A search that has come to its end, before and after its networks were chosen."""
-    folder = tmp_path_factory.mktemp("templates")
-    config = small_config(folder / "searched", coefficients=COEFFICIENTS)
-    session = RecordedSearch(config, 0)
-    session.record._record._started_seconds -= 1000.0  # as if it had taken so long
-    session.run()
-    session.record.save(session.schedule.next_round)
-    write_supernet(Supernet(config.space, norm_batch_size=2, seed=0), config.run_path)
-    shutil.copytree(folder / "searched", folder / "finished")
-    with pytest.MonkeyPatch.context() as patches:
-        replace_ray(patches).cost = config.cost
-        choose_and_finish(small_config(folder / "finished", coefficients=COEFFICIENTS), quiet(), restarts=2)
-    return folder
-
-
-@pytest.fixture
-def copy(templates, tmp_path, actors):
-    def copy(name):
-        shutil.copytree(templates / name, tmp_path / name)
-        config = small_config(tmp_path / name, coefficients=COEFFICIENTS)
-        actors.cost = config.cost
-        return config
-
-    return copy
-
-
-@pytest.fixture
-def searched(copy):
-    """The configuration of a search that has come to its end; its networks are not chosen."""
-    return copy("searched")
-
-
-@pytest.fixture
-def finished(copy):
-    """The configuration of a search whose networks are chosen."""
-    return copy("finished")
 
 
 def test_the_end_of_a_search_leaves_its_family_and_the_finished_mark(finished):
@@ -197,36 +77,6 @@ def test_any_budget_is_answered_apart_from_the_runs_own_family(finished, actors)
         assert family.architectures["supernet_loss"][network] == best
     assert actors.finished[-1][0][1][0].startswith(f"{family.path}/networks/")
     assert load_family(finished.run_path).architectures.equals(before)
-
-
-def test_equal_choices_again_keep_what_was_retrained_and_others_are_refused(finished, monkeypatch):
-    path = Path(finished.run_path)
-    table = load_family(finished.run_path).architectures
-    table["retrained_path"] = [f"networks/{network}/retrained.pt" for network in table["network"]]
-    table["retrained_accuracy"] = 0.75
-    columns = {name: table[name].tolist() for name in table.columns.tolist()}
-    for name in ("target", "limits", "retrained_loss", "retrained_epochs", "evaluation_id"):
-        columns[name] = [None] * len(table)
-    write_parquet(path / "architectures.parquet", make_table(architectures_schema(list(finished.costs)), columns))
-    assert (select_networks(finished.run_path, console=quiet()).architectures["retrained_accuracy"] == 0.75).all()
-
-    def by_size(self, rung, row):
-        return Score(float(self.cost([row])[0]), 0.5, images=rung.images)
-
-    monkeypatch.setattr("multinas_ray.selection.selecting.EvaluatorGroup.score", by_size)
-    message = r"would replace the networks (#\d(, )?)+ of .*small, which have been retrained: give --label NAME"
-    with pytest.raises(StateError, match=message):
-        select_networks(finished.run_path, console=quiet())
-    assert (load_family(finished.run_path).architectures["retrained_accuracy"] == 0.75).all()
-    elsewhere = select_networks(finished.run_path, label="again", console=quiet())
-    assert elsewhere.architectures["coefficient"].notna().all()
-    for network in table["network"]:
-        (path / f"networks/{network}/retrained.pt").write_text("")
-    replaced = select_networks(finished.run_path, overwrite=True, console=quiet()).architectures
-    stays = (replaced["architecture"] == table["architecture"]).tolist()
-    assert not all(stays)
-    assert replaced["retrained_path"].notna().tolist() == stays
-    assert [(path / f"networks/{network}/retrained.pt").exists() for network in table["network"]] == stays
 
 
 def test_candidates_are_told_with_their_reasons_and_goals_nobody_meets(finished, actors):
