@@ -78,3 +78,8 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, since torch's have many; its type where it has none."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of an error's text, which is the cause in those of Ray; its type where it has none."""
+    return str(error).strip().rpartition("\n")[2] or type(error).__name__

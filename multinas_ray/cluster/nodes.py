@@ -9,7 +9,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from multinas_ray.cluster.probe import NodeFacts, probe_node
-from multinas_ray.errors import RunError
+from multinas_ray.errors import RunError, last_line
 from multinas_ray.runs import gigabytes
 from multinas_ray.storage import check_writable, delete_file, resolve, write_atomic
 
@@ -71,10 +71,9 @@ def _probe_all(storage: str, marker: str, data_path: str | None) -> list[NodeFac
         try:
             facts.append(ray.get(each))
         except ray.exceptions.RayError as error:
-            lines = str(error).strip().splitlines() or [repr(error)]
             raise RunError(
-                f"the node {answers[each]} cannot be checked ({lines[-1]}): make sure that this package is installed "
-                "there"
+                f"the node {answers[each]} cannot be checked ({last_line(error)}): make sure that this package is "
+                "installed there"
             ) from error
     return sorted(facts, key=lambda node: node.address)
 

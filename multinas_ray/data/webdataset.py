@@ -210,10 +210,17 @@ def _classes(folder: Path, training: Iterable[_Headers]) -> tuple[tuple[str, ...
     if not all(label.isdecimal() for label in labels):
         return tuple(labels), {label: number for number, label in enumerate(labels)}
     number_of = {label: int(label) for label in labels}
-    names = tuple(str(number) for number in range(1 + max(number_of.values())))
+    numbers = set(number_of.values())
+    gap = next((number for number in range(len(numbers)) if number not in numbers), None)
+    if gap is not None:
+        raise DataError(
+            f"labels that are numbers must be 0, 1, 2, ... without a gap, no training image in {folder} has {gap}, the "
+            f"largest is {max(numbers)}: number the classes anew, or write names as labels"
+        )
+    names = tuple(str(number) for number in range(len(numbers)))
     told = folder / CLASSES_FILE
     if told.is_file():
-        lines = tuple(told.read_text(encoding="utf-8").splitlines())
+        lines = tuple(told.read_bytes().decode("utf-8", "replace").splitlines())
         if len(lines) != len(names):
             raise DataError(
                 f"{told} must have a line for each of the {len(names)} labels, got {len(lines)}: name each class on "

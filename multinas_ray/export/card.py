@@ -172,7 +172,7 @@ def _figures(description: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
 
 def _about_costs(description: Mapping[str, Any]) -> str:
     own = [f"`{name}`" for name in description["costs"] if name not in ("params", "flops")]
-    told = f" {', '.join(own)}: the sum over the blocks in the table of the search, not a measurement." if own else ""
+    told = f" {', '.join(own)}: computed from the blocks as in the search, not measured." if own else ""
     latency = description["latency"]
     if latency is None:
         return f"{told} The latency on a device is not known: measure it there."

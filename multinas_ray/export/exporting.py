@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from multinas_ray.cluster import counted_progress
 from multinas_ray.data import DataSplits, load_splits, open_stream
-from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.errors import StateError
 from multinas_ray.export.card import ARCHITECTURE_FILE, CARD_FILE, model_card
 from multinas_ray.export.config import ExportConfig
 from multinas_ray.export.description import describe_network, embedded_texts
@@ -202,16 +202,10 @@ def check_images(splits: DataSplits) -> tuple[Tensor, Tensor]:
 
 
 def _chosen_rows(family: Family, networks: Collection[int] | None) -> list[dict[str, Any]]:
+    numbers = family.numbers(networks)
     columns = family.architectures.sort_values("network")
     rows = [dict(zip(map(str, columns), values, strict=True)) for values in columns.itertuples(index=False)]
-    if networks is None:
-        return rows
-    known = [row["network"] for row in rows]
-    if unknown := sorted(set(networks).difference(known)):
-        raise ConfigError(
-            f"{family.path} has the networks {known}, not {', '.join(map(str, unknown))}: give numbers of its networks"
-        )
-    return [row for row in rows if row["network"] in networks]
+    return [row for row in rows if row["network"] in numbers]
 
 
 def _weights_of(row: Mapping[str, Any], wanted: str, run_path: str) -> Literal["retrained", "supernet"]:

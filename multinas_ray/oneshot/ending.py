@@ -52,7 +52,7 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
 
 
 def finish_run(run_path: str, elapsed_seconds: float, restarts: int) -> None:
-    """Draw the picture of a run whose networks are chosen, and mark it as finished.
+    """Mark a run whose networks are chosen as finished, and draw its picture.
 
     Args:
         run_path: the folder of the run.

@@ -84,7 +84,7 @@ class Estimate:
         )
 
     def hours(self, rates: Rates, num_workers: int) -> float:
-        """Wall time of the computation if the workers share every batch, without input, network and restarts."""
+        """Wall time of the rounds if the workers share every batch, without input, network, restarts and the choice."""
         seconds = self.trained_passes / rates.training + self.evaluated_passes / rates.evaluation
         return seconds / num_workers / 3600
 
@@ -223,7 +223,7 @@ def cost_table(config: OneShotSearchConfig, rates: Rates, dollars_per_gpu_hour: 
         ("images per second and worker", f"{rates.training:,.0f} trained, {rates.evaluation:,.0f} evaluated"),
         ("", rates.source),
         ("estimated hours", f"{hours:,.1f} on {config.num_workers} worker(s)"),
-        ("", "computation only, without input, network, checkpoints and restarts"),
+        ("", "computation of the rounds only, without input, network, checkpoints, restarts and the choice"),
     ]
     if dollars_per_gpu_hour is not None:
         dollars = hours * config.num_workers * dollars_per_gpu_hour

@@ -9,7 +9,7 @@ import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
-from multinas_ray.cluster import SpotNotice
+from multinas_ray.cluster import SpotNotice, worker_resources
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.worker import search_worker
 
@@ -41,7 +41,6 @@ class WorkerGroup:
         cpus_per_worker: float,
         max_failures: int,
     ) -> None:
-        resources = {"CPU": cpus_per_worker, **({"GPU": 1} if use_gpu else {})}
         workers = num_workers if min_workers == num_workers else (min_workers, num_workers)
         self._trainer = TorchTrainer(
             search_worker,
@@ -49,7 +48,7 @@ class WorkerGroup:
             scaling_config=ray.train.ScalingConfig(
                 num_workers=workers,  # type: ignore[arg-type]  # a range too, its annotation lags behind
                 use_gpu=use_gpu,
-                resources_per_worker=resources,
+                resources_per_worker=worker_resources(cpus_per_worker, use_gpu),
             ),
             run_config=ray.train.RunConfig(
                 name="train",

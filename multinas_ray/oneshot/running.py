@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from multinas_ray.cluster import SearchMetrics, ray_session
-from multinas_ray.errors import RunError
+from multinas_ray.errors import RunError, last_line
 from multinas_ray.oneshot.broker import Broker
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.ending import choose_and_finish
@@ -244,10 +244,9 @@ class _Session:
         if self._search.error:
             raise self._search.error
         if self._group.error:
-            lines = str(self._group.error).strip().splitlines() or [repr(self._group.error)]
             raise RunError(
                 f"the workers failed more often than max_worker_failures={self._config.max_worker_failures}, the last "
-                f"time with {lines[-1]}: fix the cause and resume the run"
+                f"time with {last_line(self._group.error)}: fix the cause and resume the run"
             ) from self._group.error
 
     def _dismiss_workers(self, ending: Ending) -> None:

@@ -14,12 +14,12 @@ from ray.tune.logger import TBXLoggerCallback
 from rich.console import Console
 from rich.table import Table
 
-from multinas_ray.cluster import check_room, ray_session
+from multinas_ray.cluster import check_room, ray_session, worker_resources
 from multinas_ray.data import load_splits
-from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError, last_line
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.retraining.trackers import Trackers
-from multinas_ray.retraining.trial import retrain_trial, training_resources, trial_resources
+from multinas_ray.retraining.trial import retrain_trial, trial_resources
 from multinas_ray.retraining.view import RetrainingView
 from multinas_ray.retraining.worker import RetrainJob
 from multinas_ray.runs import (
@@ -90,7 +90,7 @@ def retrain_networks(
         opened=opened,
         family=family,
         config=config or RetrainConfig(),
-        networks=checked_networks(family, networks),
+        networks=family.numbers(networks),
         trackers=trackers or Trackers(),
         console=console or Console(),
     )
@@ -98,19 +98,6 @@ def retrain_networks(
     family = load_family(run_path, label)
     retraining.console.print(retrained_table(family, opened.costs))
     return family
-
-
-def checked_networks(family: Family, networks: Collection[int] | None) -> list[int]:
-    """Return the numbers of the networks to train in rising order; all of the family for None.
-
-    Raises:
-        ConfigError: a number is not in the family, or there are no numbers.
-    """
-    known = family.architectures["network"].tolist()
-    chosen = known if networks is None else sorted(set(networks))
-    if not chosen or not set(chosen) <= set(known):
-        raise ConfigError(f"{family.path} has the networks {known}, not {chosen}: give numbers of its networks")
-    return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,11 +207,10 @@ class Retraining:
             ) as view:
                 results = self._tuner(longest_first, jobs, [view, TBXLoggerCallback(), *callbacks]).fit()
         if results.errors:
-            lines = str(results.errors[0]).strip().splitlines()
             raise RunError(
                 f"{len(results.errors)} of {len(jobs)} trainings failed more often than "
-                f"max_failures={config.max_failures}, one of them with {lines[-1]}: fix the cause and give the same "
-                "command again to go on"
+                f"max_failures={config.max_failures}, one of them with {last_line(results.errors[0])}: fix the cause "
+                "and give the same command again to go on"
             )
 
     def _tuner(self, order: list[int], jobs: dict[int, RetrainJob], callbacks: list[tune.Callback]) -> tune.Tuner:
@@ -274,8 +260,8 @@ def networks_at_once(config: RetrainConfig) -> int | None:
     """
     if config.num_workers == 1:
         return None
-    free = ray.available_resources()
-    room = min(int(free.get(name, 0) / amount) for name, amount in training_resources(config).items())
+    free, wanted = ray.available_resources(), worker_resources(config.cpus_per_worker, config.use_gpu)
+    room = min(int(free.get(name, 0) / amount) for name, amount in wanted.items())
     return max(1, room // config.num_workers)
 
 

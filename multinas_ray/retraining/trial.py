@@ -12,6 +12,7 @@ from ray import tune
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from multinas_ray.cluster import worker_resources
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.retraining.worker import RetrainJob, noticed_checkpoints, retraining_worker, train_network
 
@@ -44,16 +45,9 @@ def retrain_trial(config: dict[str, Any], jobs: Mapping[int, RetrainJob]) -> Non
 
 def trial_resources(config: RetrainConfig) -> dict[str, float]:
     """The resources that a trial asks Ray for."""
-    return {"cpu": COORDINATOR_CPUS} if config.num_workers > 1 else _lower(training_resources(config))
-
-
-def training_resources(config: RetrainConfig) -> dict[str, float]:
-    """The resources that each worker of a network asks Ray for."""
-    return {"CPU": config.cpus_per_worker, **({"GPU": 1.0} if config.use_gpu else {})}
-
-
-def _lower(resources: dict[str, float]) -> dict[str, float]:
-    return {name.lower(): amount for name, amount in resources.items()}
+    if config.num_workers > 1:
+        return {"cpu": COORDINATOR_CPUS}
+    return {name.lower(): amount for name, amount in worker_resources(config.cpus_per_worker, config.use_gpu).items()}
 
 
 def _train_in_group(job: RetrainJob, network: int) -> None:
@@ -62,7 +56,9 @@ def _train_in_group(job: RetrainJob, network: int) -> None:
         retraining_worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=training_resources(config)
+            num_workers=config.num_workers,
+            use_gpu=config.use_gpu,
+            resources_per_worker=worker_resources(config.cpus_per_worker, config.use_gpu),
         ),
         run_config=ray.train.RunConfig(
             # The training goes on from the checkpoint of its network, so to Ray Train every start is a new run.

@@ -1,4 +1,4 @@
-from .config_space import ConfigSpace, Path, Slot
+from .config_space import ConfigPath, ConfigSpace, Slot
 from .configuration import Kind, load_config, make_recorded_optimizer, write_config
 from .documents import read_document, write_document
 from .fronts import best_subset, nondominated
@@ -54,9 +54,9 @@ __all__ = [
     "SESSIONS",
     "SETTINGS_FILE",
     "WEIGHTS_FILE",
+    "ConfigPath",
     "ConfigSpace",
     "Kind",
-    "Path",
     "Results",
     "ResumedRun",
     "Retrained",

@@ -15,7 +15,7 @@ from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.spaces import SearchSpace, Variable
 from multinas_ray.storage import encode_plain
 
-Path = tuple[Hashable, ...]
+ConfigPath = tuple[Hashable, ...]
 """Keys and positions from the root of a configuration to one of its values."""
 
 
@@ -45,7 +45,7 @@ class ConfigSpace:
     template: Any
     """Nested dicts, lists and tuples; leaves are constants and `Slot`s."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[ConfigPath, ...]
     """(D,) place of each variable."""
 
     search_space: SearchSpace
@@ -119,7 +119,7 @@ def _fill(node: Any, choices: list[Any]) -> Any:
     return node
 
 
-def _value_at(config: Mapping[Any, Any], path: Path, name: str) -> Any:
+def _value_at(config: Mapping[Any, Any], path: ConfigPath, name: str) -> Any:
     if name in config:
         return config[name]
     value: Any = config

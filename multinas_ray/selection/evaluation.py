@@ -20,7 +20,7 @@ from ray.util import ActorPool
 from torch import nn
 
 from multinas_ray.data import Batches, load_splits, open_stream
-from multinas_ray.errors import RunError
+from multinas_ray.errors import RunError, last_line
 from multinas_ray.runs import WEIGHTS_FILE
 from multinas_ray.selection.halving import FEW_BATCHES, Rung, plan_rungs
 from multinas_ray.selection.outcome import Architecture
@@ -223,9 +223,8 @@ class EvaluatorGroup:
         try:
             yield from self._pool.map(call, list(work))
         except ray.exceptions.RayError as error:
-            lines = str(error).strip().splitlines() or [repr(error)]
             raise RunError(
-                f"a candidate could not be evaluated ({lines[-1]}): remove the cause and try again"
+                f"a candidate could not be evaluated ({last_line(error)}): remove the cause and try again"
             ) from error
 
 

@@ -5,6 +5,7 @@ budgets lie in `families/<label>` below it.
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
@@ -30,6 +31,18 @@ class Family:
 
     candidates: pd.DataFrame
     """All candidates, by network, with the columns of `candidates_schema`; architectures are tuples."""
+
+    def numbers(self, wanted: Collection[int] | None) -> list[int]:
+        """The numbers of some of its networks in rising order; all of them for None.
+
+        Raises:
+            ConfigError: a number is not that of a network of the family, or there are no numbers.
+        """
+        known = self.architectures["network"].tolist()
+        chosen = known if wanted is None else sorted(set(wanted))
+        if not chosen or not set(chosen) <= set(known):
+            raise ConfigError(f"{self.path} has the networks {known}, not {chosen}: give numbers of its networks")
+        return chosen
 
 
 def family_path(run_path: str, label: str | None = None) -> str:

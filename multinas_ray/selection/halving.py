@@ -22,7 +22,7 @@ from multinas_ray.selection.scores import Score
 ETA = 3
 """Of the candidates of a rung, about one in so many goes on."""
 FINALISTS = 10
-"""About so many candidates of a goal are evaluated on all images. [ours]"""
+"""So many candidates of a goal, or a few more, are evaluated on all images. [ours]"""
 GROWTH = 8
 """The images of a rung, as a multiple of those of the rung before. [ours]"""
 FEW_BATCHES = 4
@@ -53,10 +53,10 @@ def plan_rungs(
 ) -> list[Rung]:
     """Plan the rungs for a number of candidates.
 
-    From each rung a third goes on, until about FINALISTS are left; so many or fewer have a single rung. The first rung
-    sees one batch, normalised by itself, and each later one GROWTH times the images of the one before, with statistics
-    of a few training batches. The last sees all images with all statistics. A rung between that would see less than
-    twice the images of the one before is left out.
+    From each rung a third goes on, until about FINALISTS are left, and never fewer; so many have a single rung. The
+    first rung sees one batch, normalised by itself, and each later one GROWTH times the images of the one before, with
+    statistics of a few training batches. The last sees all images with all statistics. A rung between that would see
+    less than twice the images of the one before is left out.
 
     Args:
         candidates: of the goal that has most.
@@ -74,7 +74,7 @@ def plan_rungs(
         is_last = cut == cuts or (seen, recalibration) == (images, recalibration_images)
         if rungs and not is_last and seen < 2 * rungs[-1].images:
             continue
-        size = max(1, round(candidates / ETA**cut))
+        size = max(min(candidates, FINALISTS), round(candidates / ETA**cut))
         rungs.append(Rung(number=len(rungs) + 1, size=size, images=seen, recalibration_images=recalibration))
         if is_last:
             break

@@ -24,7 +24,8 @@ class WeightTraining:
     batch_size: PositiveInt = 256
     """Images of one weight step, over all workers."""
     validation_batch_size: PositiveInt = 256
-    """Images on which a round's subnets are compared, over all workers; each round takes the next batch."""
+    """Images on which a round's subnets are compared, over all workers. While the weights train, each round takes the
+    next batch; with weights first all rounds have the same."""
     norm_batch_size: PositiveInt = 64
     """Images that share batch-normalisation statistics. The number is fixed, so that results do not depend on the
     number of workers."""

@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.search.sample import Categorical, Domain, Float, Grid, Integer, LogUniform, Quantized, Uniform
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.runs import ConfigSpace, Path, Slot
+from multinas_ray.runs import ConfigPath, ConfigSpace, Slot
 from multinas_ray.spaces import SearchSpace, Variable
 
 MAX_CHOICES = 64
@@ -26,9 +26,9 @@ def config_space(param_space: dict[str, Any]) -> ConfigSpace:
         ConfigError: There is no domain, or one cannot be searched; the message names it and what to use instead.
     """
     variables: list[Variable] = []
-    paths: list[Path] = []
+    paths: list[ConfigPath] = []
 
-    def convert(node: Any, path: Path) -> Any:
+    def convert(node: Any, path: ConfigPath) -> Any:
         if _is_domain(node):
             variables.append(_variable(node, "/".join(map(str, path))))
             paths.append(path)

@@ -153,6 +153,8 @@ def damaged(tmp_path: Path, kind: str) -> None:
         write_tar(path, {**good, "part/0003.cls": b" \n"})
     if kind == "one class":
         write_tar(path, samples([1] * 5))
+    if kind == "gap":
+        write_tar(path, samples([0, 2, 99_999_999_999]))
     if kind == "unknown label":
         write_tar(tmp_path / "val.tar", samples([7]))
     if kind == "unknown split":
@@ -174,6 +176,7 @@ def damaged(tmp_path: Path, kind: str) -> None:
         ("no label", r"part/7777\.jpg in .*train\.tar has no label: put it into part/7777\.cls"),
         ("empty label", r"part/0003\.png in .* has no label"),
         ("one class", "must be of at least two classes, got 1"),
+        ("gap", r"without a gap, no training image in .* has 1, the largest is 99999999999: number the classes anew"),
         ("unknown label", r"val\.tar has the label '7', which no training image has: correct it"),
         ("unknown split", r"that of .*shard-1\.tar does not: let it begin with one of train, "),
         ("no training", "has no tar files for training: let their names begin with 'train'"),

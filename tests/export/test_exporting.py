@@ -103,7 +103,8 @@ def test_a_network_that_is_trained_meanwhile_is_not_exported(run_path, monkeypat
             r"network 1 has not been retrained: run `multinas-ray retrain",
         ),
         ({"networks": 1}, ConfigError, "export_networks: networks must be a list or None, got 1"),
-        ({"networks": [1, 5]}, ConfigError, r"has the networks \[0, 1\], not 5: give numbers"),
+        ({"networks": [1, 5]}, ConfigError, r"has the networks \[0, 1\], not \[1, 5\]: give numbers"),
+        ({"networks": []}, ConfigError, r"has the networks \[0, 1\], not \[\]: give numbers"),
         ({"label": "phones"}, StateError, "phones"),
     ],
 )

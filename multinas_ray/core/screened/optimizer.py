@@ -113,7 +113,7 @@ class ScreenedOptimizer(AskAndTell):
         return self._inner.num_updates
 
     def modes(self) -> IntArray:
-        """Returns (K, D): the likeliest architecture of each distribution, by ascending coefficient."""
+        """Returns (K, D): the likeliest architecture of each distribution, in the order of coefficients or targets."""
         return self._inner.modes()
 
     def diagnostics(self) -> dict[str, npt.NDArray[Any]]:
