@@ -7,9 +7,9 @@ recipe with seeds of its own and tested once, on all 10,000 test images.
 
 Each training is kept as it ends, and the order is drawn at random: the same command resumes after any end, and what is
 done so far is an unbiased sample. The file --table is written at the end of every command, and what it has is not
-trained again; it has a row for each
-network: `arch` (six digits, one for each block that is chosen: 0 skip, 1 MB3_K3, 2 MB6_K5, the skips last in their
-stage), `params`, `flops` and `error_0`, `error_1`, ... in percent, empty where a training is still to come.
+trained again. It has a row for each network: `arch` (six digits, one for each block that is chosen: 0 skip, 1 MB3_K3,
+2 MB6_K5, the skips last in their stage), `params`, `flops` and `error_0`, `error_1`, ... in percent, empty where a
+training is still to come.
 Run it from the repository's folder, as python -m experiments.truth.
 """
 
@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from experiments.parts.command_line import images_folder, num_processes, threads_of_each
+from experiments.parts.networks import networks_of
 from experiments.parts.processes import fresh_processes
 from experiments.parts.settings import keep_command, keep_settings
 from multinas_ray.commands.script import Script
@@ -37,7 +38,6 @@ from multinas_ray.settings import Flag, PositiveFloat, PositiveInt, checked
 from multinas_ray.spaces import (
     Block,
     ConvLayer,
-    Equivalence,
     Head,
     IntArray,
     NetworkSpace,
@@ -138,14 +138,6 @@ class Training(NamedTuple):
     def seed(self) -> int:
         """Seed of its first weights, the order and the variation of its images."""
         return int(np.random.SeedSequence((int(self.arch, 3), self.repeat)).generate_state(1)[0])
-
-
-def networks_of(space: NetworkSpace) -> IntArray:
-    """(N, D) every network of the space once, by its canonical architecture."""
-    counts = space.search_space.num_categories
-    rows_ND = np.stack(np.unravel_index(np.arange(np.prod(counts)), counts), axis=1).astype(np.int64)
-    canonical_ND: IntArray = np.unique(Equivalence.of(space).canonical(rows_ND), axis=0)
-    return canonical_ND
 
 
 def name_of(architecture: IntArray) -> str:

@@ -8,7 +8,8 @@ import torch
 
 from experiments.compare.evolution import FloatArray, IntArray
 from experiments.compare.settings import Settings
-from experiments.compare.truth import networks_of, slice_of
+from experiments.compare.truth import slice_of
+from experiments.parts.networks import networks_of
 from multinas_ray.data import load_splits, open_stream
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.selection import PRIOR, CandidateEvaluator, CandidateJob, make_parts

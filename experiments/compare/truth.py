@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.parts.networks import networks_of
 from experiments.parts.tables import SOURCES, FloatArray, IntArray, Table, load_source
 from multinas_ray.runs import best_subset
 from multinas_ray.selection import SLICE_SHARE
-from multinas_ray.spaces import Equivalence, NetworkSpace
+from multinas_ray.spaces import NetworkSpace
 
 SOURCE = replace(SOURCES["macro"], title="NAS-Bench-Macro (mean error of its trainings, FLOPs)", accuracy="test_acc")
 
@@ -33,14 +34,6 @@ def best_within(truth: Table, flops: FloatArray, targets: Sequence[float]) -> In
 def best_front(truth: Table, size: int) -> IntArray:
     """Rows of the `size` architectures that together have the largest hypervolume; exact."""
     return best_subset(truth.points[:, 0], truth.points[:, 1], size, (truth.reference[0], truth.reference[1]))
-
-
-def networks_of(space: NetworkSpace) -> IntArray:
-    """(N, D) every network of a small space once, by its canonical architecture."""
-    counts = space.search_space.num_categories
-    rows_ND = np.stack(np.unravel_index(np.arange(np.prod(counts)), counts), axis=1).astype(np.int64)
-    networks_ND: IntArray = np.unique(Equivalence.of(space).canonical(rows_ND), axis=0)
-    return networks_ND
 
 
 def slice_of(space: NetworkSpace, target: float) -> IntArray:

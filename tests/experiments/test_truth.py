@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from experiments.compare.images import write_images
-from experiments.truth import CHOSEN_BLOCKS, STAGES, Settings, Training, main, name_of, networks_of, trainings_of
+from experiments.parts.networks import networks_of
+from experiments.truth import CHOSEN_BLOCKS, STAGES, Settings, Training, main, name_of, trainings_of
 from multinas_ray.data import ImageSet
 
 SPACE = Settings().space

@@ -16,7 +16,8 @@ from experiments.compare.pieces import PRIOR, Piece, load_figures, load_piece, r
 from experiments.compare.report import collect, collect_rankings, markdown, summarise, summarise_rankings
 from experiments.compare.settings import Settings, config_of, images_folder
 from experiments.compare.statistics import interval
-from experiments.compare.truth import best_front, best_within, networks_of, slice_of
+from experiments.compare.truth import best_front, best_within, slice_of
+from experiments.parts.networks import networks_of
 from experiments.parts.rows import save_rows
 from experiments.parts.tables import Table
 from multinas_ray.data import ImageSet
@@ -88,16 +89,22 @@ def _networks(judge: Judge, method: str, rows: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"method": method, **columns, "evaluations": 1248})
 
 
-def test_report_of_what_is_done(judge: Judge, tmp_path: Path) -> None:
-    methods, rng = methods_of(4), np.random.default_rng(0)
+def _save_pieces(judge: Judge, out: Path) -> None:
+    """Six seeds of one method, five of another, and a ranking."""
+    rng = np.random.default_rng(0)
     for seed in range(6):
         worse = np.array([judge.truth.rows(rng.choice(each, 1))[0] for each in judge.slices])
         found = [_networks(judge, "ours-first-prior", judge.best), _networks(judge, "spos", worse)]
-        save_rows(pd.concat(found[: 2 if seed < 5 else 1]), Piece("networks", "uniform", seed).path(tmp_path))
+        save_rows(pd.concat(found[: 2 if seed < 5 else 1]), Piece("networks", "uniform", seed).path(out))
     every_ND = networks_of(SPACE)
     scores = pd.DataFrame({"architecture": list(map(tuple, every_ND.tolist())), "loss": judge.errors(every_ND)})
-    save_rows(scores, Piece("ranking", "ours", 0).path(tmp_path))
-    save_rows(scores.rename(columns={"loss": "part"}), PRIOR.path(tmp_path))  # the prior is wrong: the more, the better
+    save_rows(scores, Piece("ranking", "ours", 0).path(out))
+    save_rows(scores.rename(columns={"loss": "part"}), PRIOR.path(out))  # the prior is wrong: the more, the better
+
+
+def test_report_of_what_is_done(judge: Judge, tmp_path: Path) -> None:
+    methods = methods_of(4)
+    _save_pieces(judge, tmp_path)
     rows = collect(methods, range(7), judge, tmp_path)
     assert rows.groupby("method")["seed"].apply(list).to_dict() == {
         "ours-first-prior": [*range(6)],
