@@ -11,7 +11,7 @@ import pandas as pd
 
 from multinas_ray import storage
 from multinas_ray.errors import StateError
-from multinas_ray.runs import ARCHITECTURES_FILE, EXPORT_FOLDER, Run, candidates_schema, read_training
+from multinas_ray.runs import ARCHITECTURES_FILE, EXPORT_FOLDER, Run, candidates_schema, network_path, read_training
 from multinas_ray.selection import family_path, load_family
 
 PARITY_FILE = "parity.json"
@@ -58,7 +58,7 @@ def load_reported_family(run: Run, path: str, label: str | None) -> ReportedFami
     parity: dict[int, Mapping[str, Any]] = {}
     unreadable: list[str] = []
     for network in networks["network"].astype(int):
-        files = folder.join("networks", str(network))
+        files = folder.join(network_path(int(network)))
         with _told(unreadable):
             if len(epochs := read_training(files)):
                 training[network] = epochs

@@ -13,8 +13,6 @@ RETRAINED_FILE, TRAINING_FILE, RETRAINING_FILE = "retrained.pt", "training.parqu
 CHECKPOINT_FILE = "checkpoint.pt"
 EXPORT_FOLDER = "export"
 """Folder of a network's exported files, below its own. A training removes the files of earlier weights."""
-
-
 NETWORKS_FOLDER = "networks"
 """Folder of a family in which each network has a folder, named by its number."""
 

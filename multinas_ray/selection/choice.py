@@ -106,10 +106,10 @@ def _decided(group: Sequence[Choice], goal: Goal, ranking: Ranking) -> list[Choi
     winner = min(
         order, key=lambda n: (ranks.combined_N[n].round(12), ranked[n].objective, ranked[n].candidate.complexity)
     )
-    told = _Told(goal, ranked, ranks, winner, list(ranking.prior))
+    reasons = _Reasons(goal, ranked, ranks, winner, list(ranking.prior))
     decided = list(group)
     for place, n in enumerate(able):
-        decided[n] = dataclasses.replace(ranked[place], is_chosen=place == winner, reason=told.reason(place))
+        decided[n] = dataclasses.replace(ranked[place], is_chosen=place == winner, reason=reasons.reason(place))
     return [
         each if each.reason else dataclasses.replace(each, reason=_reason_of_unable(each, goal)) for each in decided
     ]
@@ -122,7 +122,7 @@ def _reason_of_unable(choice: Choice, goal: Goal) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class _Told:
+class _Reasons:
     """The reasons of a goal's candidates, in words."""
 
     goal: Goal

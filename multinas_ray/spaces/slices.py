@@ -9,11 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.spaces.costs import AdditiveCost
+from multinas_ray.spaces.costs import AdditiveCost, FloatArray
 from multinas_ray.spaces.equivalence import Equivalence
 from multinas_ray.spaces.search_space import IntArray
-
-FloatArray = npt.NDArray[np.float64]
 
 NUM_BINS = 4096
 """Bins into which the range of a cost is divided for counting. More bins reject fewer draws but take more memory."""

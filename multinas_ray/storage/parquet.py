@@ -168,7 +168,7 @@ def check_form(table: pa.Table, kind: str, version: int, schema: pa.Schema, wher
         StateError: It is something else, or of another version or form.
     """
     metadata = table.schema.metadata or {}
-    found, found_version = (metadata.get(key, b"nothing").decode() for key in (TABLE_KEY, VERSION_KEY))
+    found, found_version = (metadata.get(key, b"nothing").decode(errors="replace") for key in (TABLE_KEY, VERSION_KEY))
     if found != kind:
         raise StateError(f"{where} is not a table of {kind} (it says it is {found!r}): {remedy}")
     if found_version != str(version):
@@ -177,10 +177,10 @@ def check_form(table: pa.Table, kind: str, version: int, schema: pa.Schema, wher
             f"{remedy}, or use the multinas-ray that wrote it"
         )
     if not table.schema.equals(schema):
-        differing = sorted(set(table.schema) ^ set(schema), key=str)
+        differing = ", ".join(sorted({f"{each.name}: {each.type}" for each in set(table.schema) ^ set(schema)}))
         raise StateError(
             f"{where} does not have the columns of a table of {kind}; these differ: "
-            f"{', '.join(str(field) for field in differing)}: restore a copy"
+            f"{differing or 'their order'}: restore a copy"
         )
 
 

@@ -15,8 +15,11 @@ import pytest
 
 from multinas_ray.errors import ConfigError, StateError, StorageError, UnreadableError
 from multinas_ray.storage import (
+    TABLE_KEY,
+    VERSION_KEY,
     RowGroupReader,
     TableWriter,
+    check_form,
     exists,
     list_files,
     make_table,
@@ -249,6 +252,21 @@ def test_a_file_that_is_no_table_is_told(folder):
         assert "\n" not in str(raised.value)
         with pytest.raises(UnreadableError, match=r"no cannot be read \(it is missing\): check the path"):
             read(folder.join("no"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "text"),
+    [
+        (b"toys", ("value", "name"), "these differ: their order: restore"),
+        (b"\xff", ("name", "value"), "not a table of toys"),
+        (b"toys", ("name", "values"), "these differ: value: int64, values: int64: restore"),
+    ],
+)
+def test_a_table_of_another_form_is_told(kind, names, text):
+    table = pa.table({name: [1] for name in names}).replace_schema_metadata({TABLE_KEY: kind, VERSION_KEY: b"1"})
+    schema = pa.schema([(name, pa.int64()) for name in ("name", "value")])
+    with pytest.raises(StateError, match=text):
+        check_form(table, "toys", 1, schema, "toys.parquet", "make one")
 
 
 def test_a_large_table_is_written_and_read_by_row_groups(folder):
