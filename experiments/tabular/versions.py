@@ -18,7 +18,7 @@ def code_key(packages: tuple[str, ...], libraries: tuple[str, ...], through_tune
     """Returns a digest of sources, ignoring comments and layout, and of versions.
 
     Args:
-        packages: packages of multinas_ray, such as "core", all of whose modules count.
+        packages: packages of multinas_ray, such as "core"; all modules in and below them count.
         libraries: distributions whose versions count, besides LIBRARIES.
         through_tune: whether the search runs through Ray Tune, and so through more of the code.
     """
@@ -26,7 +26,7 @@ def code_key(packages: tuple[str, ...], libraries: tuple[str, ...], through_tune
     names = (*FILES, "tabular/tune_runs.py") if through_tune else FILES
     files = [experiments / name for name in names]
     for package in (*packages, "tune") if through_tune and packages else packages:
-        files += sorted((ours / package).glob("*.py"))
+        files += sorted((ours / package).rglob("*.py"))
     more = ("ray",) if through_tune else ()
     versions = [_version(name) for name in ("multinas-ray", *LIBRARIES, *libraries, *more)]
     return hashlib.sha256("\n".join([*versions, *map(_meaning, files)]).encode()).hexdigest()[:16]

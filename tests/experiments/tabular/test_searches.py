@@ -152,7 +152,10 @@ def test_rows_of_other_settings_or_damaged_ones_are_made_again(table: Table, tmp
     assert task.load(table, tmp_path) is None
 
 
-def test_rows_made_by_other_code_are_made_again(table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("changed", ["core/asng.py", "core/screened/surrogate.py"])
+def test_rows_made_by_other_code_are_made_again(
+    changed: str, table: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = Task("tiny", "multinas", 3, 12)
     before = task.settings(table)
     run_task(task, table, tmp_path)
@@ -161,7 +164,7 @@ def test_rows_made_by_other_code_are_made_again(table: Table, tmp_path: Path, mo
     assert dataclasses.replace(task, method="separate-asng").settings(table) != before
     assert dataclasses.replace(task, through_tune=True).settings(table) != before
     meaning = versions._meaning
-    monkeypatch.setattr(versions, "_meaning", lambda file: meaning(file) + "changed" * (file.name == "asng.py"))
+    monkeypatch.setattr(versions, "_meaning", lambda file: meaning(file) + "changed" * file.match(changed))
     random_before = dataclasses.replace(task, method="random").settings(table)
     versions.code_key.cache_clear()
     assert task.load(table, tmp_path) is None
