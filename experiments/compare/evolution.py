@@ -38,6 +38,7 @@ def evolve(
     *,
     population: int = POPULATION,
     num_parents: int = PARENTS,
+    first_ND: IntArray | None = None,
 ) -> list[Architecture]:
     """Evolve architectures within a limit.
 
@@ -49,12 +50,16 @@ def evolve(
         rng: generator of all draws.
         population: number of architectures in a generation.
         num_parents: number of the best architectures so far from which a generation comes.
+        first_ND: different architectures within the limit, the first generation; None: uniform draws.
 
     Returns:
         All evaluated architectures, the best first.
     """
     found: dict[Architecture, float] = {}
-    generation = random_within(keeps, num_categories, min(population, evaluations), found, rng)
+    if first_ND is None:
+        generation = random_within(keeps, num_categories, min(population, evaluations), found, rng)
+    else:
+        generation = [tuple(row) for row in first_ND[:evaluations].tolist()]
     while generation:
         found |= dict(zip(generation, losses_of(np.array(generation)).tolist(), strict=True))
         size = min(population, evaluations - len(found))

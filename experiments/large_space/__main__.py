@@ -11,6 +11,10 @@ The evaluator "supernet" has the losses of subnets on 256 validation images of C
 quarter of the width that is trained once for each seed, uniformly, with 1,560 steps; the best is there the best that
 any method found.
 
+Each method is also made with the same prior of untrained networks (docs/METHOD.md), which decides what is proposed
+first and costs no evaluation: random networks come in its order, the best of ten times as many; the first generation of
+evolution is chosen so; ours starts its distributions from it. On the made-up evaluator it is the depth alone.
+
 Writes to a folder of the evaluator in --out: large_space.csv (a row for each method, seed and number of evaluations),
 large_space.md (medians over the seeds with 95 % bootstrap intervals, and paired differences from evolution) and
 large_space.png. Each piece of work is kept when it is done: the same command goes on after any end.
@@ -27,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.compare.images import prepare_images
-from experiments.large_space.methods import METHODS
+from experiments.large_space.methods import DEFAULTS, METHODS
 from experiments.large_space.pieces import EVALUATORS, Piece, carry_out, pieces_of
 from experiments.large_space.report import REFERENCES, collect, compare, draw, markdown, summarise
 from experiments.large_space.supernet import settings_of_images
@@ -54,7 +58,7 @@ class LargeSpaceOptions:
     """Problems that each method searches."""
     first_seed: NonNegativeInt = 0
     """Seed of the first; settings were chosen on seeds from 100."""
-    methods: Annotated[tuple[Annotated[str, OneOf(METHODS)], ...], MinLen(1), Flag(metavar="NAME")] = tuple(METHODS)
+    methods: Annotated[tuple[Annotated[str, OneOf(METHODS)], ...], MinLen(1), Flag(metavar="NAME")] = DEFAULTS
     """Methods that are compared."""
     images_folder: Annotated[str | None, Flag(metavar="DIR")] = None
     """Folder of CIFAR-10 for the evaluator "supernet"; None: cifar10 in $MULTINAS_DATA."""

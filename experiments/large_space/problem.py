@@ -2,13 +2,14 @@
 
 # K targets, N architectures, D positions, C blocks
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from multinas_ray.selection import PriorPart, make_parts
 from multinas_ray.spaces import AdditiveCost, Equivalence, NetworkSpace
 
 FloatArray = npt.NDArray[np.float64]
@@ -31,6 +32,8 @@ class Problem:
     """The fixed evaluator."""
     best_losses: FloatArray | None = None
     """(K,) least loss within each target, where it is known."""
+    prior: Sequence[str] = ("early_depth",)
+    """What the methods with a prior are given, by the names of its parts. What it costs is free for all of them."""
 
     @cached_property
     def cost(self) -> AdditiveCost:
@@ -41,6 +44,11 @@ class Problem:
     def equivalence(self) -> Equivalence:
         """Which architectures are the same network."""
         return Equivalence.of(self.space)
+
+    @cached_property
+    def prior_parts(self) -> list[PriorPart]:
+        """The parts of the prior."""
+        return make_parts(self.prior, self.space)
 
     @cached_property
     def targets(self) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from experiments.large_space.pieces import BUDGETS, Piece, pieces_of
 from experiments.large_space.problem import FloatArray
 from experiments.parts import pictures
 
-REFERENCES = ("evolution", "evolution-small")
+REFERENCES = ("evolution", "evolution-small", "evolution-prior", "evolution-small-prior", "random-prior")
 """The methods that all others are compared with."""
 CONFIDENCE = 0.95
 RESAMPLES = 9_999

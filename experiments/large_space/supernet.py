@@ -7,6 +7,7 @@ from rich.console import Console
 from experiments.compare.settings import BATCH_SIZE, LEARNING_RATE, Settings
 from experiments.large_space.problem import Problem, targets_of
 from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.selection import PRIOR
 from multinas_ray.spaces import cifar10_mobile_space
 from multinas_ray.supernets import WeightTraining
 
@@ -66,4 +67,5 @@ def supernet_problem(seed: int, out: Path) -> Problem:
     run = run_search(config, resume=resume, console=Console(quiet=True))
     if not run.is_finished:
         raise KeyboardInterrupt
-    return Problem(config.space, BatchLosses(config, config.plan.num_weight_steps))
+    losses = BatchLosses(config, config.plan.num_weight_steps)
+    return Problem(config.space, losses, prior=PRIOR)

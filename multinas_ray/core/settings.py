@@ -9,14 +9,14 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, MinLen
 
 from multinas_ray.core.distributions import CategoryLayout
-from multinas_ray.core.start import checked_frequencies
+from multinas_ray.core.start import checked_architectures
 from multinas_ray.core.targets import TARGET_WEIGHT, targeted_losses
 from multinas_ray.core.utility import scalarised_losses
 from multinas_ray.errors import ConfigError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from multinas_ray.core.protocol import Optimizer
 
 CostTable = tuple[tuple[float, ...], ...]
+Architectures = tuple[tuple[tuple[int, ...], ...], ...]
 StartKind = Literal["uniform", "targets", "prior"]
 SettingsClass = TypeVar("SettingsClass", bound="type[OptimizerSettings]")
 
@@ -92,11 +93,12 @@ class OptimizerSettings:
     """Constant part of that complexity."""
     start: StartKind = "uniform"
     """The distributions before the first update: all uniform; each near its target, which takes targets and a
-    `cost_table`, see `start.start_near_targets`; or each near networks of its target that a prior finds promising,
-    which takes targets and `start_frequencies`, see `start.start_from`."""
-    start_frequencies: Annotated[npt.ArrayLike | None, Unchecked()] = None
-    """(K, D, C) how often each category occurs among the promising networks of each target; entries beyond a variable's
-    categories are 0. For start="prior" alone, and needed before an optimiser is made. It is kept as rows of numbers."""
+    `cost_table`, see `start.start_near_targets`; or each near promising architectures of its target, "prior", which
+    takes targets and `start_architectures`, see `start.start_near`."""
+    start_architectures: Annotated[Sequence[npt.ArrayLike] | None, Unchecked()] = None
+    """Of each of the K targets (F, D) promising architectures, the best first. For start="prior" alone, and needed
+    before an optimiser is made. A kind whose proposals need not be drawn proposes the first of them before any others.
+    They are kept as rows of numbers."""
 
     def make(self, seed: int | Sequence[int] | None) -> Optimizer:
         """Returns the optimiser of these settings; see `make_optimizer`."""
@@ -109,8 +111,9 @@ class OptimizerSettings:
         if self.cost_table is not None:
             self._fill_in("cost_table", _checked_costs(self.cost_table, self.num_categories))
         self._check_start()
-        if self.start_frequencies is not None:
-            self._fill_in("start_frequencies", checked_frequencies(self.start_frequencies, self.layout, self.size))
+        if self.start_architectures is not None:
+            checked = checked_architectures(self.start_architectures, self.layout, self.size)
+            self._fill_in("start_architectures", checked)
 
     def _check_numbers(self) -> None:
         """Check the goals and their number."""
@@ -141,8 +144,10 @@ class OptimizerSettings:
                 "start='prior' needs targets, since it puts each distribution near promising networks of its target: "
                 "give targets, or start='uniform'"
             )
-        if self.start != "prior" and self.start_frequencies is not None:
-            raise ConfigError(f"start_frequencies are for start='prior' alone, got start={self.start!r}: leave one out")
+        if self.start != "prior" and self.start_architectures is not None:
+            raise ConfigError(
+                f"start_architectures are for start='prior' alone, got start={self.start!r}: leave one of the two out"
+            )
 
     def _fill_in(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -186,18 +191,18 @@ class OptimizerSettings:
         return CategoryLayout.from_num_categories(self.num_categories)
 
     @property
-    def frequencies_KDC(self) -> FloatArray:
-        """(K, D, C) the frequencies from which the distributions start.
+    def promising(self) -> Architectures:
+        """Of each distribution the architectures near which it starts, the best first.
 
         Raises:
             ConfigError: They are not given.
         """
-        if self.start_frequencies is None:
+        if self.start_architectures is None:
             raise ConfigError(
-                "start='prior' needs start_frequencies before the optimiser is made: a one-shot search computes them "
+                "start='prior' needs start_architectures before the optimiser is made: a one-shot search finds them "
                 "when it starts; elsewhere give them"
             )
-        return np.array(self.start_frequencies, dtype=np.float64)
+        return cast("Architectures", self.start_architectures)
 
     @property
     def costs_DC(self) -> FloatArray | None:
@@ -222,12 +227,11 @@ class OptimizerSettings:
     def identity(self) -> dict[str, Any]:
         """The settings that a saved state must share with the optimiser that loads it: all but those of reports.
 
-        The cost table is for reports alone, unless the start follows from it; so are frequencies that no start follows
-        from.
+        The cost table is for reports alone, unless the start follows from it.
         """
         left_out = () if self.start == "targets" else ("cost_table", "base_cost")
-        if self.start != "prior":
-            left_out = (*left_out, "start_frequencies")
+        if self.start_architectures is None:
+            left_out = (*left_out, "start_architectures")
         return {name: value for name, value in self.to_dict().items() if name not in left_out}
 
 

@@ -4,6 +4,8 @@ Notation: K distributions, D variables, C categories (padded). docs/METHOD.md, "
 from the prior". [ours]
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -48,42 +50,52 @@ def start_near_targets(
 def _mixed(layout: CategoryLayout, tilt_K: FloatArray, costs_DC: FloatArray, floor_D: FloatArray) -> FloatArray:
     logits_KDC = np.where(layout.valid_DC, -tilt_K[:, None, None] * costs_DC, -np.inf)
     weights_KDC = np.exp(logits_KDC - logits_KDC.max(axis=2, keepdims=True))
-    return start_from(layout, weights_KDC / weights_KDC.sum(axis=2, keepdims=True), floor_D)
+    return _mixed_with_uniform(layout, weights_KDC / weights_KDC.sum(axis=2, keepdims=True), floor_D)
 
 
-def start_from(layout: CategoryLayout, frequencies_KDC: FloatArray, floor_D: FloatArray) -> FloatArray:
+def start_near(layout: CategoryLayout, promising: Sequence[Sequence[Sequence[int]]], floor_D: FloatArray) -> FloatArray:
     """Returns (K, D, C) theta_k[d] = u / C_d + (1 - u) * frequencies_k[d] with u = UNIFORM_SHARE, within the margin.
 
     Args:
         layout: the variables' categories.
-        frequencies_KDC: they sum to 1 for each variable.
+        promising: of each distribution the architectures in which the categories are counted; where there are none,
+            all categories are alike.
         floor_D: theta_min of each variable, which is respected.
     """
-    uniform_KDC = uniform_probs(layout, len(frequencies_KDC))
-    mixed_KDC = UNIFORM_SHARE * uniform_KDC + (1.0 - UNIFORM_SHARE) * frequencies_KDC
-    return apply_margin(mixed_KDC, floor_D, layout)
+    frequencies_KDC = uniform_probs(layout, len(promising))
+    for k, rows in enumerate(promising):
+        if rows:
+            categories_DC = np.arange(layout.valid_DC.shape[1])[None]
+            frequencies_KDC[k] = (np.array(rows)[:, :, None] == categories_DC).mean(axis=0)
+    return _mixed_with_uniform(layout, frequencies_KDC, floor_D)
 
 
-def checked_frequencies(
-    given: npt.ArrayLike, layout: CategoryLayout, num_distributions: int
-) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    """Returns (K, D, C) frequencies as plain numbers, zero in the padding.
+def checked_architectures(
+    given: Sequence[npt.ArrayLike], layout: CategoryLayout, num_distributions: int
+) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """Returns the architectures of each distribution as plain whole numbers.
 
     Raises:
-        ConfigError: They have another shape, are negative or not finite, or do not sum to 1 for each variable.
+        ConfigError: They are not one list for each distribution, or not of the space.
     """
-    shape = (num_distributions, *layout.valid_DC.shape)
-    try:
-        given_KDC = np.array(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    if len(given) != num_distributions:
         raise ConfigError(
-            f"start_frequencies must be numbers in rows of equal length, of shape {shape} ({error})"
-        ) from error
-    if given_KDC.shape != shape:
-        raise ConfigError(f"start_frequencies must have shape (K, D, C) = {shape}, got {given_KDC.shape}")
-    is_share_KDC = np.where(layout.valid_DC, given_KDC >= 0.0, given_KDC == 0.0)
-    if not (is_share_KDC.all() and np.allclose(given_KDC.sum(axis=2), 1.0, rtol=0.0, atol=1e-6)):
-        raise ConfigError(
-            "start_frequencies must be at least 0, sum to 1 over the categories of each variable, and be 0 beyond them"
+            f"start_architectures must be a list for each of the {num_distributions} distributions, got {len(given)}"
         )
-    return tuple(tuple(tuple(row) for row in each) for each in given_KDC.tolist())
+    num_variables, checked = len(layout.last_D), []
+    for k, each in enumerate(given):
+        try:
+            rows_FD = np.array(each, dtype=np.float64).reshape(-1, num_variables)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"start_architectures[{k}] must be rows of {num_variables} numbers ({error})") from error
+        if not ((rows_FD >= 0) & (rows_FD <= layout.last_D) & (rows_FD % 1 == 0)).all():
+            raise ConfigError(
+                f"start_architectures[{k}] must be architectures of the space, some have other categories"
+            )
+        checked.append(tuple(tuple(row) for row in rows_FD.astype(np.int64).tolist()))
+    return tuple(checked)
+
+
+def _mixed_with_uniform(layout: CategoryLayout, probs_KDC: FloatArray, floor_D: FloatArray) -> FloatArray:
+    mixed_KDC = UNIFORM_SHARE * uniform_probs(layout, len(probs_KDC)) + (1.0 - UNIFORM_SHARE) * probs_KDC
+    return apply_margin(mixed_KDC, floor_D, layout)

@@ -19,7 +19,7 @@ from multinas_ray.core.reader import StateReader
 from multinas_ray.core.reuse import LATENESS, SampleMemory
 from multinas_ray.core.seeds import plain_generator, read_generator
 from multinas_ray.core.settings import OptimizerSettings
-from multinas_ray.core.start import start_from, start_near_targets
+from multinas_ray.core.start import start_near, start_near_targets
 from multinas_ray.errors import ConfigError, StateError
 
 VERSION = 5
@@ -73,7 +73,7 @@ def _start_probs(constants: ASNGSettings, settings: OptimizerSettings) -> FloatA
     if settings.start == "uniform":
         return uniform_probs(constants.layout, settings.size)
     if settings.start == "prior":
-        return start_from(constants.layout, settings.frequencies_KDC, constants.floor_D)
+        return start_near(constants.layout, settings.promising, constants.floor_D)
     assert settings.targets is not None
     assert settings.costs_DC is not None
     return start_near_targets(

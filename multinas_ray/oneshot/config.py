@@ -269,7 +269,7 @@ class OneShotSearchConfig:
     def optimizer_settings(self) -> OptimizerSettings:
         """The settings of the K distributions. With the record they give the distributions again.
 
-        For start="prior" they lack the frequencies that `start.new_description` computes.
+        For start="prior" they lack the architectures that `start.new_description` finds.
         """
         scale, targets, additive = self.complexity_scale, self.targets, self.cost.additive
         kind = optimizer_kind(self.optimizer)
@@ -307,8 +307,8 @@ class OneShotSearchConfig:
         training = dataclasses.asdict(self.training)
         del training["activation_bytes_limit"]  # it changes how the work is divided, not the result
         optimizer = self.optimizer_settings.to_dict()
-        if optimizer["start_frequencies"] is None:  # a start from the prior is computed once, and then recorded
-            del optimizer["start_frequencies"]
+        if optimizer["start_architectures"] is None:  # those of a start from the prior are found once, and recorded
+            del optimizer["start_architectures"]
         return {
             "seed": self.seed,
             "space": {"fingerprint": self.space.fingerprint, **self.space.to_dict()},

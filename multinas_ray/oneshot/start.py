@@ -10,7 +10,7 @@ from rich.console import Console
 
 from multinas_ray.cluster import counted_progress
 from multinas_ray.oneshot.config import OneShotSearchConfig
-from multinas_ray.selection import make_parts, promising_frequencies
+from multinas_ray.selection import make_parts, promising_networks
 
 STREAM = 23
 """Keeps the draws apart from others of the same seed."""
@@ -19,22 +19,21 @@ STREAM = 23
 def new_description(config: OneShotSearchConfig, console: Console) -> dict[str, Any]:
     """Describe a new search as it is written beside its results.
 
-    With start="prior" the networks near each target are drawn and ranked here, and the description holds the
-    frequencies of their blocks. From then on they are read from it, since figures of torch may differ in their last
-    digits from machine to machine.
+    With start="prior" networks near each target are drawn and ranked here, and the description holds the best of them.
+    From then on they are read from it, since figures of torch may differ in their last digits from machine to machine.
 
     Args:
         config: the search.
         console: where progress is printed.
     """
     description, settings = config.to_dict(), config.optimizer_settings
-    if settings.start == "prior" and settings.start_frequencies is None:
+    if settings.start == "prior" and settings.start_architectures is None:
         assert config.targets is not None
         device = "cuda" if config.use_gpu and torch.cuda.is_available() else "cpu"
         with counted_progress(console) as progress:
             text = f"start: promising networks by {', '.join(config.prior)}, of each target"
             task = progress.add_task(text, total=len(config.targets))
-            frequencies_KDC = promising_frequencies(
+            promising = promising_networks(
                 config.space,
                 config.cost,
                 config.targets,
@@ -43,5 +42,5 @@ def new_description(config: OneShotSearchConfig, console: Console) -> dict[str, 
                 np.random.default_rng((config.seed, STREAM)),
                 lambda: progress.advance(task),
             )
-        description["optimizer"]["start_frequencies"] = frequencies_KDC.tolist()
+        description["optimizer"]["start_architectures"] = [rows_ND.tolist() for rows_ND in promising]
     return description

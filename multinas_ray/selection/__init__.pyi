@@ -8,7 +8,7 @@ from .opening import OpenedRun, open_run
 from .outcome import SearchOutcome
 from .pool import Candidate, candidates_for
 from .prior import PriorPart, check_prior, make_parts, prior_weight, register_prior
-from .promising import best_by_prior, promising_frequencies
+from .promising import best_by_prior, promising_networks
 from .ranking import Ranking, scaled_ranks
 from .scores import Score
 from .selecting import Selection, select_networks
@@ -45,7 +45,7 @@ __all__ = [
     "open_run",
     "plan_rungs",
     "prior_weight",
-    "promising_frequencies",
+    "promising_networks",
     "register_prior",
     "rung_counts",
     "scaled_ranks",

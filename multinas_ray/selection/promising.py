@@ -1,6 +1,6 @@
-"""What a prior finds promising near targets: the networks that it ranks first, and how often each block occurs in them.
+"""What a prior finds promising: the networks that it ranks first near each target.
 
-Notation: K targets, N networks, P parts of the prior, D positions, C candidate blocks (padded).
+Notation: K targets, N networks, D positions.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from multinas_ray.selection.budget import Budget
 from multinas_ray.selection.prior import PriorPart
 from multinas_ray.selection.ranking import scaled_ranks
 from multinas_ray.selection.slice_draws import SliceDraws
-from multinas_ray.spaces import Cost, Equivalence, FloatArray, IntArray, NetworkSpace
+from multinas_ray.spaces import Cost, Equivalence, IntArray, NetworkSpace
 
 DRAWS = 1000
 """Networks that are drawn near each target. [ours]"""
@@ -41,7 +41,7 @@ def best_by_prior(parts: Sequence[PriorPart], networks_ND: IntArray, number: int
     return left_ND[:number] if len(cheap) == len(parts) else _ranked(parts, left_ND)[:number]
 
 
-def promising_frequencies(
+def promising_networks(
     space: NetworkSpace,
     cost: Cost,
     targets: Sequence[float],
@@ -49,12 +49,11 @@ def promising_frequencies(
     parts: Sequence[PriorPart],
     rng: np.random.Generator,
     done: Callable[[], None] = lambda: None,
-) -> FloatArray:
-    """How often each block occurs among the promising networks of each target.
+) -> list[IntArray]:
+    """The networks that a prior ranks first near each target.
 
     For each target DRAWS different networks are drawn from its slice, and the best KEPT_SHARE of them by the prior are
-    counted. A slice without any network is made twice as large, and so on; where a target has none at all, all blocks
-    are alike.
+    kept. A slice without any network is made twice as large, and so on.
 
     Args:
         space: the networks.
@@ -66,20 +65,18 @@ def promising_frequencies(
         done: called after each target.
 
     Returns:
-        (K, D, C) frequencies, which sum to 1 for each position.
+        For each target (N, D) canonical architectures, the best first; none where no network is within it.
     """
-    draws = SliceDraws(space.search_space, Equivalence.of(space))
-    frequencies = []
+    draws, promising = SliceDraws(space.search_space, Equivalence.of(space)), []
     for target in targets:
         budget = Budget({cost.name: target}, {cost.name: cost})
         drawn_ND, part = draws.draw(budget, DRAWS, share, rng), share
         while not len(drawn_ND) and part < 1:
             part = min(1.0, 2 * part)
             drawn_ND = draws.draw(budget, DRAWS, part, rng)
-        best_ND = best_by_prior(parts, drawn_ND, max(1, round(KEPT_SHARE * len(drawn_ND))))
-        frequencies.append(_frequencies(best_ND, space.search_space.num_categories))
+        promising.append(best_by_prior(parts, drawn_ND, max(1, round(KEPT_SHARE * len(drawn_ND)))))
         done()
-    return np.array(frequencies)
+    return promising
 
 
 def _ranked(parts: Sequence[PriorPart], networks_ND: IntArray) -> IntArray:
@@ -88,12 +85,3 @@ def _ranked(parts: Sequence[PriorPart], networks_ND: IntArray) -> IntArray:
         return networks_ND
     total_N = np.sum([scaled_ranks(-part(networks_ND)) for part in parts], axis=0) + np.zeros(len(networks_ND))
     return networks_ND[np.argsort(total_N, kind="stable")]
-
-
-def _frequencies(networks_ND: IntArray, num_categories: Sequence[int]) -> FloatArray:
-    """(D, C) frequencies; uniform where there are no networks."""
-    frequencies_DC = np.zeros((len(num_categories), max(num_categories)))
-    for d, count in enumerate(num_categories):
-        found_C = np.bincount(networks_ND[:, d], minlength=count)
-        frequencies_DC[d, :count] = found_C / len(networks_ND) if len(networks_ND) else 1.0 / count
-    return frequencies_DC

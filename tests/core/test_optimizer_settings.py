@@ -28,7 +28,7 @@ FROM_A_PRIOR: dict[str, Any] = {
     "num_categories": (3, 2),
     "targets": (0.5,),
     "start": "prior",
-    "start_frequencies": [[[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]]],
+    "start_architectures": [[[2, 0], [1, 1]]],
 }
 
 
@@ -115,31 +115,35 @@ def test_costs_that_the_start_follows_from_are_part_of_a_state() -> None:
     ("changes", "text"),
     [
         ({"targets": None, "coefficients": (0.1,)}, "start='prior' needs targets"),
-        ({"start": "uniform"}, "start_frequencies are for start='prior' alone, got start='uniform': leave one out"),
-        ({"start_frequencies": [[1.0, 0.0]]}, r"must have shape \(K, D, C\) = \(1, 2, 3\), got \(1, 2\)"),
-        ({"start_frequencies": [[[1, 0, 0], [1, 0]]]}, "start_frequencies must be numbers in rows of equal length"),
-        ({"start_frequencies": [[[1, 0, 0], [0.5, 0.4, 0]]]}, "must be at least 0, sum to 1"),
-        ({"start_frequencies": [[[1, 0, 0], [0.5, 0.4, 0.1]]]}, "and be 0 beyond them"),
-        ({"start_frequencies": [[[1.5, -0.5, 0], [1, 0, 0]]]}, "must be at least 0"),
+        (
+            {"start": "uniform"},
+            "start_architectures are for start='prior' alone, got start='uniform': leave one of the two out",
+        ),
+        ({"start_architectures": []}, "must be a list for each of the 1 distributions, got 0"),
+        ({"start_architectures": [[[1, 0, 0]]]}, r"start_architectures\[0\] must be rows of 2 numbers"),
+        ({"start_architectures": [[[1, 0], [1]]]}, r"start_architectures\[0\] must be rows of 2 numbers"),
+        ({"start_architectures": [[[1, 2]]]}, r"start_architectures\[0\] must be architectures of the space"),
+        ({"start_architectures": [[[-1, 0]]]}, r"start_architectures\[0\] must be architectures of the space"),
+        ({"start_architectures": [[[0.5, 0]]]}, r"start_architectures\[0\] must be architectures of the space"),
     ],
 )
-def test_a_start_from_a_prior_needs_targets_and_frequencies(changes: dict[str, Any], text: str) -> None:
+def test_a_start_from_a_prior_needs_targets_and_architectures(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         DistributionSettings(**{**FROM_A_PRIOR, **changes})
 
 
-def test_frequencies_may_come_later_but_before_the_optimiser() -> None:
-    settings = DistributionSettings(**{**FROM_A_PRIOR, "start_frequencies": None})
-    with pytest.raises(ConfigError, match="start='prior' needs start_frequencies before the optimiser is made"):
+def test_promising_architectures_may_come_later_but_before_the_optimiser() -> None:
+    settings = DistributionSettings(**{**FROM_A_PRIOR, "start_architectures": None})
+    with pytest.raises(ConfigError, match="start='prior' needs start_architectures before the optimiser is made"):
         make_optimizer(settings, seed=0)
 
 
-def test_frequencies_are_part_of_the_settings_and_of_a_state() -> None:
+def test_promising_architectures_are_part_of_the_settings_and_of_a_state() -> None:
     settings = DistributionSettings(**FROM_A_PRIOR)
     assert settings_from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
     state = make_optimizer(settings, seed=0).state_dict()
-    others = replace(settings, start_frequencies=[[[0.5, 0.5, 0], [0.5, 0.5, 0]]])
-    with pytest.raises(ValueError, match=r"state\.settings\.start_frequencies: expected"):
+    others = replace(settings, start_architectures=[[[0, 0]]])
+    with pytest.raises(ValueError, match=r"state\.settings\.start_architectures: expected"):
         make_optimizer(others, seed=0).load_state_dict(state)
 
 

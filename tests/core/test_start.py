@@ -61,17 +61,15 @@ def test_a_target_out_of_reach_is_approached_within_the_margin(target, extreme):
         assert (probs_DC[d, :count] >= floor_D[d] * (1.0 - 1e-12)).all()
 
 
-def test_frequencies_are_mixed_with_a_fifth_of_uniform_and_keep_the_margin():
-    given_DC = np.zeros((4, 4))
-    given_DC[[0, 0, 1, 2, 3], [1, 2, 0, 1, 3]] = 0.5, 0.5, 1.0, 1.0, 1.0
-    given_KDC = np.stack([given_DC, np.where(LAYOUT.valid_DC, 1 / np.array([3, 1, 2, 4])[:, None], 0.0)])
-    changes = {"start": "prior", "start_frequencies": given_KDC, "targets": TARGETS[:2], "cost_table": None}
+def test_frequencies_of_promising_ones_are_mixed_with_a_fifth_of_uniform_and_keep_the_margin():
+    promising = [[[1, 0, 0, 3], [2, 0, 0, 3], [1, 0, 1, 3], [2, 0, 0, 3]], []]
+    changes = {"start": "prior", "start_architectures": promising, "targets": TARGETS[:2], "cost_table": None}
     first_DC, uniform_DC = new_optimizer(margin_scale=1e-6, **changes).probs
-    np.testing.assert_allclose(first_DC[0, :3], [0.2 / 3, 0.4 + 0.2 / 3, 0.4 + 0.2 / 3])
-    np.testing.assert_allclose(
-        first_DC[1:], np.array([[1, 0, 0, 0], [0.1, 0.9, 0, 0], [0.05, 0.05, 0.05, 0.85]]), atol=1e-5
-    )
-    np.testing.assert_allclose(uniform_DC, given_KDC[1])
+    np.testing.assert_allclose(first_DC[0, :3], [0.2 / 3, 0.4 + 0.2 / 3, 0.4 + 0.2 / 3], atol=1e-5)
+    np.testing.assert_allclose(first_DC[1, :2], [1, 0])
+    np.testing.assert_allclose(first_DC[2, :2], [0.1 + 0.6, 0.1 + 0.2], atol=1e-5)
+    np.testing.assert_allclose(first_DC[3], [0.05, 0.05, 0.05, 0.85], atol=1e-5)
+    np.testing.assert_allclose(uniform_DC, LAYOUT.valid_DC / LAYOUT.valid_DC.sum(axis=1, keepdims=True))
     floor_D = margin_floors(LAYOUT, 1.0)
     bound_KDC = new_optimizer(margin_scale=1.0, **changes).probs
     assert (bound_KDC >= np.where(LAYOUT.valid_DC, floor_D[:, None], 0.0) * (1 - 1e-12)).all()

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from multinas_ray.selection import PriorPart, best_by_prior, make_parts, promising, promising_frequencies, slice_draws
+from multinas_ray.selection import PriorPart, best_by_prior, make_parts, promising, promising_networks, slice_draws
 from multinas_ray.spaces import Equivalence, nas_bench_macro_space
 
 MACRO = nas_bench_macro_space(width_multiplier=0.5, image_size=16)
@@ -34,8 +34,8 @@ def ranks(values):
     return np.array([(values > each).sum() + ((values == each).sum() + 1) / 2 for each in values])
 
 
-def frequencies(parts, targets=TARGETS, share=0.1, seed=0, **others):
-    return promising_frequencies(MACRO, FLOPS, targets, share, parts, np.random.default_rng(seed), **others)
+def promising_of(parts, targets=TARGETS, share=0.1, seed=0, **others):
+    return promising_networks(MACRO, FLOPS, targets, share, parts, np.random.default_rng(seed), **others)
 
 
 def test_the_cheap_parts_cut_and_all_parts_rank_what_is_left():
@@ -56,44 +56,42 @@ def test_without_a_cheap_part_the_first_networks_are_ranked():
     assert (np.diff(10 * best[:, -1] + best[:, -2]) <= 0).all()
 
 
+@pytest.fixture(params=["listed", "drawn"])
+def way(request, monkeypatch):
+    """Small spaces are listed; here they are also drawn from as large ones are."""
+    monkeypatch.setattr(slice_draws, "ENUMERABLE", 50_000 if request.param == "listed" else 0)
+
+
 @pytest.mark.parametrize("target", TARGETS)
-def test_frequencies_are_those_of_the_best_tenth_of_a_slice(target):
-    """Both slices have fewer networks than are drawn, so that each is whole; ties of the depth are counted out."""
+@pytest.mark.usefixtures("way")
+def test_the_best_tenth_of_a_slice_is_promising(target):
+    """Both slices have fewer networks than are drawn, so that each is whole."""
     (depth,) = make_parts(["early_depth"], MACRO)
     inside = ALL[(FLOPS(ALL) <= target) & (FLOPS(ALL) > 0.9 * target)]
     assert 100 < len(inside) < promising.DRAWS
-    figures, number = depth(inside), round(0.1 * len(inside))
-    least = np.sort(figures)[-number]
-    sure, tied = inside[figures > least], inside[figures == least]
-    (found_DC,) = frequencies([depth], (target,))
-    np.testing.assert_allclose(found_DC.sum(axis=1), 1.0)
-    for d in range(8):
-        for c in range(3):
-            count = found_DC[d, c] * number
-            assert abs(count - round(count)) < 1e-9
-            extra = round(count) - (sure[:, d] == c).sum()
-            assert 0 <= extra <= min(number - len(sure), (tied[:, d] == c).sum())
+    number = round(0.1 * len(inside))
+    (found,) = promising_of([depth], (target,))
+    assert len({tuple(row) for row in found.tolist()}) == len(found) == number
+    assert {tuple(row) for row in found.tolist()} <= {tuple(row) for row in inside.tolist()}
+    np.testing.assert_array_equal(depth(found), np.sort(depth(inside))[::-1][:number])
 
 
-def test_each_target_has_frequencies_of_its_own_and_is_told_when_done():
+def test_each_target_has_its_own_and_is_told_when_done():
     told, parts = [], make_parts(["early_depth"], MACRO)
-    found_KDC = frequencies(parts, done=lambda: told.append(1))
-    assert len(told) == 2
-    np.testing.assert_array_equal(found_KDC, frequencies(parts))
-    assert np.abs(found_KDC[0] - found_KDC[1]).max() > 0.2
-    assert np.abs(found_KDC - frequencies(parts, seed=1)).max() < 0.2  # ties alone
-
-
-def test_large_spaces_are_drawn_from(monkeypatch):
-    parts, listed_KDC = make_parts(["early_depth"], MACRO), frequencies(make_parts(["early_depth"], MACRO))
-    monkeypatch.setattr(slice_draws, "ENUMERABLE", 0)
-    assert np.abs(frequencies(parts) - listed_KDC).max() < 0.2
+    found = promising_of(parts, done=lambda: told.append(1))
+    again = promising_of(parts)
+    assert len(told) == len(found) == len(again) == 2
+    for target, rows, same in zip(TARGETS, found, again, strict=True):
+        np.testing.assert_array_equal(rows, same)
+        assert ((FLOPS(rows) <= target) & (FLOPS(rows) > 0.9 * target)).all()
 
 
 def test_an_empty_slice_is_made_larger():
-    """No network lies just below twice the largest cost; the whole budget is the whole space."""
+    """No network is near twice the largest cost; at the sixth doubling of the slice, those above .72 of it are."""
     parts = make_parts(["early_depth"], MACRO)
-    (found_DC,) = frequencies(parts, (2 * FLOPS.maximum,), share=0.01)
-    assert (found_DC[:, 0] < 0.2).all()  # of 1,000 networks those with the most early blocks
-    (none_DC,) = frequencies(parts, (FLOPS.minimum / 2,), share=0.5)
-    np.testing.assert_allclose(none_DC, 1 / 3)
+    (found,) = promising_of(parts, (2 * FLOPS.maximum,), share=0.01)
+    inside = ALL[FLOPS(ALL) > 2 * (1 - 0.64) * FLOPS.maximum]
+    assert len(found) == round(0.1 * len(inside))
+    np.testing.assert_array_equal(parts[0](found), np.sort(parts[0](inside))[::-1][: len(found)])
+    (none,) = promising_of(parts, (FLOPS.minimum / 2,), share=0.5)
+    assert none.shape == (0, 8)

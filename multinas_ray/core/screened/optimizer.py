@@ -42,6 +42,9 @@ KERNEL_SHARE."""
 PARENTS_WITHIN = 2
 """Of the best evaluated within each target, so many have their mutations screened. [ours]"""
 
+FIRST_OF_EACH = 10
+"""Where promising architectures are given, so many of each target are evaluated before the surrogate chooses. [ours]"""
+
 NUM_RANDOM = 10
 """Evaluations before the surrogate begins to choose; they are taken at random from the screening set."""
 
@@ -71,9 +74,9 @@ class ScreenedOptimizer(AskAndTell):
     for losses that are noisy or drift. Each proposal is chosen from a screening set: architectures drawn from the
     distributions, around the best and anywhere. The choice is made by a Gaussian process's optimistic prediction: in
     turns the best for one f_k and the largest gain of hypervolume, or, where targets are given, the best within each.
-    Known and pending architectures are proposed only when no other is left. For an update, the distributions step on
-    samples drawn from themselves, whose losses are known or predicted, with exact importance weights; the bias is the
-    surrogate's.
+    Promising architectures that are given for the start come first. Known and pending architectures are proposed only
+    when no other is left. For an update, the distributions step on samples drawn from themselves, whose losses are
+    known or predicted, with exact importance weights; the bias is the surrogate's.
 
     What the distributions become depends only on the told results, their order, the settings and the seed; asking does
     not affect it. The archive grows with the record, but the work per evaluation does not. Not thread-safe.
@@ -93,6 +96,9 @@ class ScreenedOptimizer(AskAndTell):
         self._inner = MultiDistributionOptimizer(**inner, seed=0)  # never drawn from
         self._layout, self._costs_DC = self._settings.layout, self._settings.costs_DC
         rng = new_generator(seed)
+        self._first_FD = proposing.by_turns(
+            self._settings.promising if self._settings.start == "prior" else (), FIRST_OF_EACH, self._layout
+        )
         self._state: ScreenedState = ScreenedState.start(self._layout, rng, int(rng.integers(2**62)))
         self._surrogate: Surrogate | None = None
 
@@ -253,12 +259,11 @@ class ScreenedOptimizer(AskAndTell):
         """Returns (N, D): as many architectures as the fit may choose at once, or all that the set still has."""
         state, archive = self._state, self._state.archive
         taken = set(archive.keys(state.outstanding.pending.architectures))
+        if len(first_ND := self._free(self._first_FD, taken)):
+            return first_ND
         parents_FD = archive.architectures(self._parents())
         screened_ND = proposing.screening_set(probs_KDC, parents_FD, self._layout, self._fit_lasts, state.rng)
-        row_of = {
-            key: row for row, key in enumerate(archive.keys(screened_ND)) if key not in taken and not archive.knows(key)
-        }
-        free_ND = screened_ND[list(row_of.values())]
+        free_ND = self._free(screened_ND, taken)
         if not len(free_ND):
             unseen_ND = proposing.first_unseen(self._layout, lambda row: self._is_taken(row, taken), state.rng)
             return proposing.draw(probs_KDC, self._layout, 1, state.rng) if unseen_ND is None else unseen_ND
@@ -266,6 +271,14 @@ class ScreenedOptimizer(AskAndTell):
         if len(archive) < NUM_RANDOM or not archive.front:
             return free_ND[state.rng.permutation(len(free_ND))[:count]]
         return free_ND[self._most_promising(free_ND, count)]
+
+    def _free(self, rows_ND: IntArray, taken: set[bytes]) -> IntArray:
+        """Returns the rows that are neither known nor taken, each once."""
+        archive = self._state.archive
+        row_of = {
+            key: row for row, key in enumerate(archive.keys(rows_ND)) if key not in taken and not archive.knows(key)
+        }
+        return rows_ND[list(row_of.values())]
 
     def _parents(self) -> list[int]:
         """Rows of the archive whose mutations are screened: the front, or the best within each target."""

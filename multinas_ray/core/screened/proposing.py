@@ -4,7 +4,7 @@ Notation: K distributions, D variables, C categories (padded), N samples, F pare
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -60,6 +60,12 @@ def screening_set(
     if len(parents_FD):
         parts.append(mutate(parents_FD, layout, times * NUM_MUTATED, rng))
     return np.concatenate(parts)
+
+
+def by_turns(lists: Sequence[Sequence[Sequence[int]]], count: int, layout: CategoryLayout) -> IntArray:
+    """Returns (F, D): the first `count` architectures of each list, one of each by turns."""
+    rows = [each[place] for place in range(count) for each in lists if place < len(each)]
+    return np.array(rows, dtype=np.int64).reshape(len(rows), len(layout.last_D))
 
 
 def first_unseen(

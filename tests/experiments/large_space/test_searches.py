@@ -5,14 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from experiments.compare.evolution import evolve
 from experiments.large_space import pieces as pieces_module
 from experiments.large_space.__main__ import main
 from experiments.large_space.made_up import MadeUpLosses
-from experiments.large_space.methods import METHODS
+from experiments.large_space.methods import DEFAULTS, METHODS, SLICE, drawn_in_slice, first_by_prior
 from experiments.large_space.pieces import Piece, carry_out, pieces_of
 from experiments.large_space.problem import Problem, targets_of
 from experiments.large_space.record import BudgetSpentError, Record, best_so_far, interleaved
-from experiments.large_space.report import collect, median_interval
+from experiments.large_space.report import REFERENCES, collect, median_interval
 from multinas_ray.spaces import Equivalence, nas_bench_macro_space
 
 
@@ -62,6 +63,48 @@ def test_every_method_spends_its_budget_alone_and_the_same_for_one_seed(problem,
     assert 70 <= len(record) <= 80
     np.testing.assert_array_equal(record.architectures, again.architectures)
     np.testing.assert_array_equal(record.architectures, problem.equivalence.canonical(record.architectures))
+
+
+def test_with_a_prior_the_best_of_ten_times_as_many_come_first(problem):
+    target, (depth,) = problem.targets[2], problem.prior_parts
+    rows = first_by_prior(problem, target, 12, np.random.default_rng(0))
+    drawn = drawn_in_slice(problem, target, 120, np.random.default_rng(0))
+    flops = problem.cost(drawn)
+    assert len(drawn) == 120
+    assert ((flops <= target) & (flops > SLICE * target)).all()
+    np.testing.assert_array_equal(depth(rows), np.sort(depth(drawn))[::-1][:12])
+    assert {tuple(row) for row in rows.tolist()} <= {tuple(row) for row in drawn.tolist()}
+
+
+def test_the_prior_decides_what_every_method_proposes_first(problem):
+    """The first 40 networks, of all targets, are deeper than those of the same method without it."""
+    (depth,) = problem.prior_parts
+    for name in ("random", "evolution", "evolution-small", "ours-reuse", "ours"):
+        with_it, without = (
+            np.mean([depth(METHODS[each].search(problem, 40, seed).architectures).mean() for seed in range(4)])
+            for each in (f"{name}-prior", name)
+        )
+        assert with_it > without + 0.1, name
+
+
+def test_the_first_generation_of_evolution_may_be_given(problem):
+    first = problem.equivalence.canonical(problem.space.search_space.random(6, np.random.default_rng(0)))
+    asked = []
+
+    def losses_of(rows):
+        asked.append(rows)
+        return problem.losses_of(rows)
+
+    rng = np.random.default_rng(0)
+    evolve(losses_of, lambda rows: rows[:, 0] >= 0, (3,) * 8, 10, rng, population=4, num_parents=2, first_ND=first)
+    np.testing.assert_array_equal(asked[0], first)
+    assert len(asked[1]) == 4
+
+
+def test_every_default_method_has_a_twin_with_the_prior():
+    plain = [name for name in DEFAULTS if not name.endswith("-prior")]
+    assert sorted(DEFAULTS) == sorted([*plain, *(f"{name}-prior" for name in plain)])
+    assert set(REFERENCES) <= set(DEFAULTS)
 
 
 def test_median_intervals():
