@@ -14,6 +14,7 @@ from experiments.compare.methods import methods_of
 from experiments.compare.picture import draw, draw_costs
 from experiments.compare.pieces import PRIOR, Piece, load_figures, load_piece, run_piece
 from experiments.compare.report import collect, collect_rankings, markdown, summarise, summarise_rankings
+from experiments.compare.scoring import BatchLosses, score_slices
 from experiments.compare.settings import Settings, config_of, images_folder
 from experiments.compare.statistics import interval
 from experiments.compare.truth import best_front, best_within, slice_of
@@ -183,6 +184,13 @@ def test_a_fixed_supernet_is_searched_within_the_targets(tmp_path: Path, monkeyp
     figures = pd.DataFrame({"architecture": [tuple(row) for row in networks_of(SPACE).tolist()], "part": 1.0})
     save_rows(figures, PRIOR.path(tmp_path))
     assert list(load_figures(tmp_path)) == ["part"]
+    some_ND = slice_of(SPACE, settings.targets[0])[:70]
+    monkeypatch.setattr("experiments.compare.scoring.slice_of", lambda space, target: some_ND)
+    scored = score_slices(config, settings)
+    halves = [BatchLosses(config, step, 128) for step in range(2)]
+    last_N = np.mean([each(some_ND[-2:]) for each in halves], axis=0)
+    assert scored["architecture"].tolist() == [tuple(row) for row in some_ND.tolist()]
+    assert scored["loss"].to_numpy()[-2:] == pytest.approx(last_N, rel=1e-5)
     methods = {name: each for name, each in methods_of(4).items() if each.kind == "uniform" and each.pool != "record"}
     monkeypatch.setattr("experiments.compare.finding.methods_of", lambda num_targets: methods)
     piece = Piece("networks", "uniform", 0)
