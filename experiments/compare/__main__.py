@@ -128,9 +128,6 @@ def compare(options: CompareOptions, methods: dict[str, Method], rows: Rows, con
 
 def report(asked: Rows, methods: dict[str, Method], judge: Judge, out: Path, console: Console) -> None:
     """Write and print the tables and the picture of some rows."""
-    if asked.networks.empty:
-        console.print("No method has found its networks yet.")
-        return
     networks_table, rankings_table = summarise(asked.networks, methods, judge), summarise_rankings(asked.rankings)
     title, networks_caption, rankings_caption = titles(judge.settings, judge)
     console.print(rich_table(networks_table, title, networks_caption))
@@ -164,9 +161,13 @@ def run(options: CompareOptions, console: Console) -> None:
         compare(options, methods, rows, console)
     rows = rows.joined(Rows(collect(known, seeds, judge, out), collect_rankings(known, seeds, judge, out)))
     rows.save(out)
-    report(rows.of(methods, seeds), methods, judge, out, console)
+    asked = rows.of(methods, seeds)
+    if asked.networks.empty:
+        console.print("No method has found its networks yet.")
+        return
+    report(asked, methods, judge, out, console)
     others = [Rows.load(Path(each)).of(methods, seeds).networks for each in options.beside]
-    draw_costs(pd.concat([rows.of(methods, seeds).networks, *others]), methods, out / "costs.png")
+    draw_costs(pd.concat([asked.networks, *others]), methods, out / "costs.png")
 
 
 COMPARE = Script(description=str(__doc__), settings=CompareOptions, program="python -m experiments.compare")

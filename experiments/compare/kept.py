@@ -1,8 +1,9 @@
 """The rows of all results so far. What they tell need not be done again, even where the work behind it is gone."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,9 +39,9 @@ class Rows:
     def of(self, methods: Container[str], seeds: Container[int]) -> "Rows":
         """Those of some methods and seeds, and the rankings of their supernets."""
         networks, rankings = (
-            frame[[seed < 0 or seed in seeds for seed in frame["seed"]]] for frame in (self.networks, self.rankings)
+            _where(frame, "seed", lambda seed: seed < 0 or seed in seeds) for frame in (self.networks, self.rankings)
         )
-        return Rows(networks[[name in methods for name in networks["method"]]], rankings)
+        return Rows(_where(networks, "method", lambda name: name in methods), rankings)
 
     def joined(self, newer: "Rows") -> "Rows":
         """These and newer rows, which replace those that they repeat."""
@@ -67,6 +68,11 @@ def _files(out: Path) -> tuple[Path, Path]:
 
 def _or_none(frame: pd.DataFrame | None, *columns: str) -> pd.DataFrame:
     return pd.DataFrame(columns=list(columns)) if frame is None else frame
+
+
+def _where(frame: pd.DataFrame, column: str, is_wanted: Callable[[Any], bool]) -> pd.DataFrame:
+    wanted = np.array([is_wanted(value) for value in frame[column]], dtype=bool)  # without a row too, a mask of rows
+    return frame[wanted]
 
 
 def _joined(older: pd.DataFrame, newer: pd.DataFrame, key: list[str]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.compare.__main__ import main
 from experiments.compare.finding import evolved_networks, find_networks
 from experiments.compare.images import write_images
 from experiments.compare.judging import FIRST, Judge
@@ -138,6 +139,15 @@ def test_report_of_what_is_done(judge: Judge, tmp_path: Path) -> None:
         pd.concat([rows, rows.assign(weight_steps=3120, share=0.97), untrained]), methods, tmp_path / "costs.png"
     )
     assert (tmp_path / "costs.png").stat().st_size > 10_000
+
+
+def test_a_report_of_nothing_is_told(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("experiments.compare.__main__.load_truth", lambda folder: judge.truth)
+    assert main(["--data", str(tmp_path), "--report-only", "--out", str(tmp_path / "out")]) == 0
+    assert "No method has found its networks yet" in capsys.readouterr().out
+    assert not list(tmp_path.rglob("*.png"))
 
 
 def test_evolved_networks_keep_the_target_and_come_once() -> None:
