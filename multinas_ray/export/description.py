@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from multinas_ray import spaces
 from multinas_ray.data import DataSplits, StreamedImages, evaluation_transform
 from multinas_ray.export.formats import INPUT_NAME, OUTPUT_NAME
 from multinas_ray.latency import LatencyTable
@@ -29,7 +30,6 @@ _RESULTS = (
 )
 _ORIGIN = ("origin", "distribution", "coefficient", "target", "limits", "mode_probability")
 _WHOLE = ("distribution", "retrained_epochs")
-_BUILT_IN_BLOCKS = ("Block", "Head", "SqueezeExcitation")
 
 
 def describe_network(
@@ -95,7 +95,7 @@ def own_block_types(description: Mapping[str, Any]) -> list[str]:
     """The types of blocks in the network that do not belong to this package, sorted."""
     network = description["network"]
     found = {described["type"] for described in (network["stem"], *network["blocks"], network["head"])}
-    return sorted(found.difference(_BUILT_IN_BLOCKS))
+    return sorted(found.difference(spaces.__all__))
 
 
 def _describe_layers(space: NetworkSpace, architecture: Sequence[int]) -> dict[str, Any]:

@@ -60,8 +60,7 @@ class RoundMemory:
 
 def estimate_memory(space: NetworkSpace, training: WeightTraining, num_workers: int) -> RoundMemory:
     """Estimate the memory of a round on each of `num_workers` workers."""
-    params = space.costs["params"]
-    weights = FLOAT32_BYTES * int(params.table.sum() + params.base)
+    weights = FLOAT32_BYTES * space.supernet_params
     groups = -(-training.batch_size // (training.norm_batch_size * num_workers))  # in the largest shard
     images = groups * training.norm_batch_size
     elements = int(space.activations.maximum) * images

@@ -12,7 +12,7 @@ from multinas_ray.data import Batches, DataSplits, open_stream, standard_augment
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.memory_estimate import activation_limit
 from multinas_ray.oneshot.messages import Round
-from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, touched_parameters
+from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, step_touched, touched_parameters
 
 BUCKET_ELEMENTS = 8 * 2**20
 """Number of gradients in one all-reduce: large enough for the bandwidth, small enough that several overlap."""
@@ -126,7 +126,7 @@ class RoundWorker:
         nn.utils.clip_grad_norm_(touched, training.gradient_clip_norm)
         for group in self.sgd.param_groups:
             group["lr"] = training.learning_rate_at(work.number, self.job.num_weight_steps)
-        self.sgd.step()
+        step_touched(self.sgd, self.supernet, work.train_architectures)
         return loss
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,16 @@
-from .blocks import Block, BlockDescription, ConvLayer, Head, Layer, Shape, SqueezeExcitation, mbconv, scale_width, skip
+from .blocks import (
+    Block,
+    BlockDescription,
+    ConvLayer,
+    Head,
+    Layer,
+    PartialBlock,
+    Shape,
+    SqueezeExcitation,
+    mbconv,
+    scale_width,
+    skip,
+)
 from .costs import AdditiveCost, Cost, FloatArray, MaximumCost, cost_from_dict, register_cost
 from .descent import descend
 from .described import block_from_dict, register_block, space_from_dict
@@ -23,6 +35,7 @@ __all__ = [
     "Layer",
     "MaximumCost",
     "NetworkSpace",
+    "PartialBlock",
     "Position",
     "SearchSpace",
     "Shape",

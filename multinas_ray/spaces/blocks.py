@@ -48,6 +48,19 @@ class BlockDescription(Protocol):
         """Plain JSON description, with everything that changes the module."""
 
 
+@runtime_checkable
+class PartialBlock(BlockDescription, Protocol):
+    """A block whose weights in a supernet are the leading ones of a larger block's, in every dimension of each weight.
+
+    Blocks of a position that are within equal blocks share weights. In a network of its own such a block is like any
+    other.
+    """
+
+    @property
+    def within(self) -> BlockDescription:
+        """The larger block, whose weights have the same names; it need not be a candidate itself."""
+
+
 @checked
 @dataclass(frozen=True)
 class ConvLayer:

@@ -12,7 +12,7 @@ from typing import Any
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import PositiveInt, checked
-from multinas_ray.spaces.blocks import BlockDescription, Shape
+from multinas_ray.spaces.blocks import BlockDescription, PartialBlock, Shape
 from multinas_ray.spaces.costs import AdditiveCost, Cost, MaximumCost
 from multinas_ray.spaces.search_space import SearchSpace, Variable
 
@@ -97,6 +97,17 @@ class NetworkSpace:
             "params": self.additive_cost("params", lambda block, _: block.params),
             "flops": self.additive_cost("flops", lambda block, shape: block.flops(shape)),
         }
+
+    @cached_property
+    def supernet_params(self) -> int:
+        """Trainable parameters of a supernet of the space, with those that blocks share counted once."""
+        params = self.stem.params + self.head.params
+        for position in self.positions:
+            params += sum(block.params for block in position.blocks if not isinstance(block, PartialBlock))
+            params += sum(
+                whole.params for whole in {block.within for block in position.blocks if isinstance(block, PartialBlock)}
+            )
+        return params
 
     @cached_property
     def activations(self) -> AdditiveCost:

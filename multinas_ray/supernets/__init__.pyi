@@ -4,7 +4,7 @@ from .norm import GhostBatchNorm2d
 from .saved import SUPERNET_FILE, check_supernet, load_subnet, load_supernet, write_supernet
 from .steps import accumulate_gradients, evaluate
 from .subnet import build_subnet, extract_subnet, image_scores, recalibrate_batch_norm, summed_score
-from .supernet import Supernet, touched_parameters
+from .supernet import Supernet, step_touched, touched_parameters
 from .weight_training import WeightTraining
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "load_subnet",
     "load_supernet",
     "recalibrate_batch_norm",
+    "step_touched",
     "summed_score",
     "touched_parameters",
     "write_supernet",

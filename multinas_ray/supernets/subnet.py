@@ -13,6 +13,7 @@ from torch.optim.swa_utils import update_bn
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import IntArray, NetworkSpace
 from multinas_ray.supernets.blocks import build_block
+from multinas_ray.supernets.sharing import state_alone
 from multinas_ray.supernets.supernet import Supernet
 
 FloatArray = npt.NDArray[np.float64]
@@ -66,9 +67,9 @@ def extract_subnet(supernet: Supernet, architecture: Sequence[int] | IntArray) -
     """
     subnet = build_subnet(supernet.network_space, architecture)
     indices = np.asarray(architecture).tolist()
-    path = nn.Sequential(*(supernet.block(d, index) for d, index in enumerate(indices)))
-    modules = {"stem": supernet.stem, "blocks": path, "head": supernet.head}
-    weights = {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
+    blocks = {f"blocks.{d}": supernet.block(d, index) for d, index in enumerate(indices)}
+    modules = {"stem": supernet.stem, **blocks, "head": supernet.head}
+    weights = {f"{name}.{key}": value for name, module in modules.items() for key, value in state_alone(module).items()}
     example = next(supernet.parameters())
     subnet.to(device=example.device, dtype=example.dtype)
     missing, unexpected = subnet.load_state_dict(weights, strict=False)

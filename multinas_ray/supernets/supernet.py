@@ -8,19 +8,22 @@ from functools import partial
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import NetworkSpace
 from multinas_ray.supernets.blocks import build_block
 from multinas_ray.supernets.norm import GhostBatchNorm2d
+from multinas_ray.supernets.sharing import build_candidates, masks_of_used, parameters_used
 
 
 class Supernet(nn.Module):
     """Stem, D x C_d candidate blocks and head; an architecture is one path through them.
 
-    A block has one set of weights, whatever comes before and after it (Guo et al., Single Path One-Shot,
-    ECCV 2020). Equal arguments give equal weights if the supernet is made on the CPU and then moved. The global random
-    generator is unchanged. Eval mode makes no difference, since normalisation uses the batch in both modes.
+    A block has one set of weights, whatever comes before and after it (Guo et al., Single Path One-Shot, ECCV
+    2020); blocks of a position may share theirs, see `spaces.PartialBlock`. Equal arguments give equal weights if
+    the supernet is made on the CPU and then moved. The global random generator is unchanged. Eval mode makes no
+    difference, since normalisation uses the batch in both modes.
 
     Args:
         network_space: the candidate blocks.
@@ -37,8 +40,7 @@ class Supernet(nn.Module):
             torch.default_generator.manual_seed(seed)
             self.stem = build_block(network_space.stem, norm)
             self.positions = nn.ModuleList(
-                nn.ModuleList(build_block(block, norm) for block in position.blocks)
-                for position in network_space.positions
+                nn.ModuleList(build_candidates(position.blocks, norm)) for position in network_space.positions
             )
             self.head = build_block(network_space.head, norm)
 
@@ -90,7 +92,7 @@ class Supernet(nn.Module):
 
 
 def touched_parameters(supernet: Supernet, architectures: npt.ArrayLike) -> list[nn.Parameter]:
-    """Parameters that have a gradient after a step on the architectures.
+    """Parameters that have a gradient after a step on the architectures, each once.
 
     Their order depends only on the set of architectures: stem, head, then the chosen blocks by position and
     index. So it is the same in every process, as an all-reduce requires.
@@ -102,9 +104,47 @@ def touched_parameters(supernet: Supernet, architectures: npt.ArrayLike) -> list
     Raises:
         ConfigError: An architecture is not of the supernet's space.
     """
+    used = (parameter for module in _touched_modules(supernet, architectures) for parameter in parameters_used(module))
+    return list(dict.fromkeys(used))
+
+
+@torch.no_grad()
+def step_touched(optimizer: Optimizer, supernet: Supernet, architectures: npt.ArrayLike) -> None:
+    """Step the optimiser on a supernet after the gradients of the architectures, and on nothing that they do not use.
+
+    Parameters without a gradient are not stepped. If blocks share weights, a parameter may be used in part; the rest of
+    it has a gradient of 0 and would move by momentum and weight decay. It stays as it is, with the optimiser's state.
+    The function does not wait for the device.
+
+    Args:
+        optimizer: an optimiser of the supernet's parameters, whose state of a parameter starts at 0.
+        supernet: the supernet.
+        architectures: (N, D) indices.
+
+    Raises:
+        ConfigError: An architecture is not of the supernet's space.
+    """
+    masks = masks_of_used(_touched_modules(supernet, architectures))
+    before = {each: each.clone() for each in masks}
+    state_before = {each: _state_like(optimizer, each, clone=True) for each in masks}
+    optimizer.step()
+    for parameter, mask in masks.items():
+        parameter.copy_(torch.where(mask, parameter, before[parameter]))
+        for name, state in _state_like(optimizer, parameter).items():
+            state.copy_(torch.where(mask, state, state_before[parameter].get(name, torch.zeros_like(state))))
+
+
+def _state_like(optimizer: Optimizer, parameter: nn.Parameter, *, clone: bool = False) -> dict[str, Tensor]:
+    """The optimiser's state that has an entry for each entry of the parameter."""
+    state = optimizer.state.get(parameter, {})
+    tensors = {name: each for name, each in state.items() if torch.is_tensor(each) and each.shape == parameter.shape}
+    return {name: each.clone() for name, each in tensors.items()} if clone else tensors
+
+
+def _touched_modules(supernet: Supernet, architectures: npt.ArrayLike) -> list[nn.Module]:
     rows_ND = supernet.network_space.search_space.check(architectures)
     modules = [supernet.stem, supernet.head]
     for position in range(rows_ND.shape[1]):
         for index in sorted(set(rows_ND[:, position].tolist())):
             modules.append(supernet.block(position, index))
-    return [parameter for module in modules for parameter in module.parameters()]
+    return modules
