@@ -28,6 +28,7 @@ from multinas_ray.__main__ import main
 from multinas_ray.cluster import ray_session
 from multinas_ray.oneshot import OneShotSearchConfig, run_search
 from multinas_ray.runs import verify_run
+from multinas_ray.spaces import PartialBlock, Position
 from multinas_ray.supernets import build_subnet
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +71,7 @@ def test_every_python_block_is_run_by_one_of_these_tests() -> None:
         "MultiDistributionOptimizer(",
         "MultiNASSearch(",
         "profile_space(",
+        "elastic_blocks(",
         '"runs/quickstart"',
     )
     assert len(PYTHON) >= 7
@@ -112,6 +114,13 @@ def test_a_space_of_ones_own_takes_under_30_lines_and_builds(monkeypatch: pytest
     assert len(block[: block.index("config = ")].splitlines()) < 30
     for architecture in config.space.search_space.enumerate():
         build_subnet(config.space, architecture)
+
+
+def test_the_elastic_blocks_of_the_guide_share_weights() -> None:
+    page = "docs/guides/custom.md"
+    position = run_python(python_with("elastic_blocks(", page), page)["position"]
+    assert isinstance(position, Position)
+    assert [isinstance(block, PartialBlock) for block in position.blocks] == [True, True, True, False, False]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/guides/custom.md"])

@@ -14,6 +14,7 @@ from .blocks import (
 from .costs import AdditiveCost, Cost, FloatArray, MaximumCost, cost_from_dict, register_cost
 from .descent import descend
 from .described import block_from_dict, register_block, space_from_dict
+from .elastic import ElasticBlock, elastic_blocks
 from .equivalence import Equivalence, skips
 from .memory import peak_elements, peak_memory
 from .network import NetworkSpace, Position, all_costs
@@ -28,6 +29,7 @@ __all__ = [
     "ConvLayer",
     "Cost",
     "CostSlice",
+    "ElasticBlock",
     "Equivalence",
     "FloatArray",
     "Head",
@@ -47,6 +49,7 @@ __all__ = [
     "cost_from_dict",
     "descend",
     "digits_space",
+    "elastic_blocks",
     "imagenet_mobile_space",
     "mbconv",
     "nas_bench_macro_space",

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from multinas_ray.errors import StateError
 from multinas_ray.registry import Registry
 from multinas_ray.spaces.blocks import Block, BlockDescription, Head
+from multinas_ray.spaces.elastic import ElasticBlock
 from multinas_ray.spaces.network import NetworkSpace, Position
 
 BlockType = TypeVar("BlockType", bound=type)
@@ -83,4 +84,5 @@ def space_from_dict(description: Mapping[str, Any]) -> NetworkSpace:
 
 
 register_block(Block)
+register_block(ElasticBlock)
 register_block(Head)

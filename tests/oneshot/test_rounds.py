@@ -15,6 +15,7 @@ from torch.nn import functional
 from multinas_ray.oneshot import rounds as rounds_module
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.oneshot.rounds import RoundWorker, Traffic, average_gradients
+from multinas_ray.spaces import Position, elastic_blocks
 from multinas_ray.supernets import Supernet, touched_parameters
 from tests.support.narrow import present
 
@@ -138,6 +139,29 @@ def test_untouched_parameters_do_not_move_despite_momentum_and_decay(make_worker
     assert moved <= touched
     assert {name for name in touched if name.endswith("conv.weight")} <= moved
     assert any(id(p) not in now_touched for p in once_touched)
+
+
+def elastic(space):
+    """The space with its blocks of one kernel as parts of the widest."""
+    positions = []
+    for position in space.positions:
+        widths = [[block for block in position.blocks if block.name.endswith(kernel)] for kernel in ("k3", "k5")]
+        positions.append(Position(position.name, (*elastic_blocks(widths[0]), *elastic_blocks(widths[1]))))
+    return replace(space, positions=tuple(positions))
+
+
+def test_untouched_channels_of_elastic_blocks_do_not_move_despite_momentum_and_decay(make_job, splits):
+    job = make_job(weight_decay=0.05)
+    worker = RoundWorker(replace(job, space=elastic(job.space)), splits, torch.device("cpu"))
+    narrow, wide = np.zeros((1, 6), dtype=np.int64), np.ones((1, 6), dtype=np.int64)
+    for number in range(2):
+        worker.run(Round(number=number, train_architectures=wide, architectures=None))
+    weight = worker.supernet.get_parameter("positions.0.0.whole.0.conv.weight")
+    half, before = len(weight) // 2, weight.detach().clone()
+    assert worker.sgd.state[weight]["momentum_buffer"][half:].abs().sum() > 0
+    worker.run(Round(number=2, train_architectures=narrow, architectures=wide))
+    assert torch.equal(weight[half:], before[half:])
+    assert not torch.equal(weight[:half], before[:half])
 
 
 def test_the_result_of_a_round_depends_on_its_number_alone(make_worker, draw):
