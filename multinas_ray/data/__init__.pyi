@@ -3,11 +3,13 @@ from .batch_plan import BatchPlan
 from .batch_stream import BatchStream
 from .batches import Batches, open_stream
 from .config import DataConfig
+from .counts_table import image_table
 from .decoding import read_square
 from .encoded_source import IMAGENET_MEAN, IMAGENET_STD, EncodedSource
 from .image_stream import ImageStream
 from .images import DataSplits, Images, ImageSet
 from .in_memory import splits_in_memory
+from .left_out import LeftOut, total_by_reason
 from .listing import ImageListing
 from .loading import inspect_data, load_splits, standard_augmentation
 from .shards import scan_images, write_image_shards
@@ -30,10 +32,12 @@ __all__ = [
     "ImageSet",
     "ImageStream",
     "Images",
+    "LeftOut",
     "ResizedCrop",
     "StreamedImages",
     "Variation",
     "evaluation_transform",
+    "image_table",
     "inspect_data",
     "load_splits",
     "open_stream",
@@ -43,5 +47,6 @@ __all__ = [
     "scan_images",
     "splits_in_memory",
     "standard_augmentation",
+    "total_by_reason",
     "write_image_shards",
 ]

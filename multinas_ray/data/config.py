@@ -11,7 +11,7 @@ from multinas_ray.data.sources import DataSource, source_class
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Flag, NonNegativeInt, checked
 
-READING_SETTINGS = ("path", "strict", "in_memory", "decode_processes", "download")
+READING_SETTINGS = ("path", "strict", "in_memory", "decode_processes", "download", "exif_rotation")
 """Settings that belong to the source; a source takes those for which it has fields."""
 MACHINE_SETTINGS = ("path", "strict", "decode_processes", "download")
 """Settings that may differ between machines although the images are the same."""
@@ -34,9 +34,9 @@ class DataConfig:
     path: Annotated[str | None, Flag("data", metavar="DIR")] = None
     """Place of the images. For `cifar10`: the root given to torchvision (which has `cifar-10-batches-py`), or a folder
     with `train.parquet` and `test.parquet` (columns `image`: encoded JPEG or PNG, `label`: 0..9). For `folder`: a
-    folder with `train/<class>/*` and `val/<class>/*` or `test/<class>/*`, or with `<class>/*` alone (see
-    `tree.scan_tree`). For `webdataset`: the folder of the tar files (see `webdataset.WebDatasetSource`). None for
-    `digits`."""
+    folder with `train/<class>/*` and `val/<class>/*` or `test/<class>/*`, or with `<class>/*` alone; other usual names
+    of splits are known (see `tree.scan_tree`). For `webdataset`: the folder of the tar files (see
+    `webdataset.WebDatasetSource`). None for `digits`."""
 
     validation_fraction: float = 0.2
     """Share of the training images that is set apart for validation, above 0 and below 1. The search judges
@@ -71,6 +71,10 @@ class DataConfig:
     decode_processes: NonNegativeInt | None = None
     """Number of processes that decode images for each stream of a worker, if the images are not in memory. 0: the
     worker decodes them itself. None: the machine's cores are shared by the workers on it."""
+
+    exif_rotation: bool = True
+    """Turn photos of a folder or of tar files upright, as cameras say in their EXIF data how they were held. Labels and
+    boxes made by tools that ignore this need False."""
 
     download: bool = False
     """Let torchvision download CIFAR-10 (170 MB) into `path` if it is missing."""
@@ -119,4 +123,6 @@ class DataConfig:
         machine_options = self.reader.machine_options
         options = {name: value for name, value in self.source_options.items() if name not in machine_options}
         settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in MACHINE_SETTINGS}
+        if not hasattr(self.reader, "exif_rotation"):
+            del settings["exif_rotation"]
         return {**settings, "source_options": options}

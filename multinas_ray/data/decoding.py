@@ -20,6 +20,7 @@ _DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexEr
 """Exceptions that Pillow raises for damaged files of its many formats."""
 _DRAFT_FACTOR = 2  # JPEGs are decoded at a half, quarter or eighth if that is still twice the wanted size [ours]
 _NAMES_SHOWN = 5
+_ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF 2.32, tag 274
 
 
 class Encoded(Protocol):
@@ -65,8 +66,14 @@ def open_image(images: Encoded, index: int) -> Image.Image:
         raise DataError(f"{images.name(index)} cannot be read as an image ({error}): replace it") from error
 
 
-def decode(image: Image.Image, channels: int, name: str) -> Image.Image:
+def decode(image: Image.Image, channels: int, name: str, *, exif_rotation: bool) -> Image.Image:
     """Return an opened image's pixels as grey (1 channel) or RGB (3).
+
+    Args:
+        image: The image; of several frames, the first.
+        channels: 1 for grey, 3 for RGB.
+        name: Its name in messages.
+        exif_rotation: Turn it upright as its EXIF data says.
 
     Raises:
         DataError: The image is damaged, or has more than 8 bits per channel.
@@ -74,6 +81,8 @@ def decode(image: Image.Image, channels: int, name: str) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         raise DataError(f"{name} has more than 8 bits per channel: convert it to 8 bits")
     try:
+        if exif_rotation and image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+            image = ImageOps.exif_transpose(image)
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")  # Pillow warns about direct conversion
         return image.convert("L" if channels == 1 else "RGB")
@@ -81,7 +90,9 @@ def decode(image: Image.Image, channels: int, name: str) -> Image.Image:
         raise DataError(f"{name} cannot be decoded ({error}): replace it") from error
 
 
-def read_square(images: Encoded, index: int, size: int, channels: int) -> npt.NDArray[np.uint8]:
+def read_square(
+    images: Encoded, index: int, size: int, channels: int, *, exif_rotation: bool = True
+) -> npt.NDArray[np.uint8]:
     """Read an image, scale its shorter side to `size` (antialiased) and cut out the middle square.
 
     Args:
@@ -89,6 +100,7 @@ def read_square(images: Encoded, index: int, size: int, channels: int) -> npt.ND
         index: Position of the image among them.
         size: Height and width of the result.
         channels: 1 for grey, 3 for RGB.
+        exif_rotation: Turn photos upright as their EXIF data says.
 
     Returns:
         (size, size, channels) pixels; an image that already has this size is unchanged.
@@ -98,7 +110,7 @@ def read_square(images: Encoded, index: int, size: int, channels: int) -> npt.ND
     """
     with open_image(images, index) as image:
         image.draft(None, (_DRAFT_FACTOR * size, _DRAFT_FACTOR * size))
-        decoded = decode(image, channels, images.name(index))
+        decoded = decode(image, channels, images.name(index), exif_rotation=exif_rotation)
         square = ImageOps.fit(decoded, (size, size), Image.Resampling.BILINEAR)
     return np.asarray(square).reshape(size, size, channels)
 

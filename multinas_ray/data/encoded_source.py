@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from multinas_ray.data.augmentation import Variation, photo_augmentation
+from multinas_ray.data.class_files import DAMAGED
 from multinas_ray.data.config import DataConfig
 from multinas_ray.data.decoding import GREY_MODES, Encoded, decode, open_image, read_square, tell_skipped
-from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics
-from multinas_ray.data.listing import ImageListing, split_listing
+from multinas_ray.data.images import SPLITS, DataSplits, ImageSet, channel_statistics
+from multinas_ray.data.left_out import LeftOut, count_by_class
+from multinas_ray.data.listing import ImageListing, over_limit, split_listing
 from multinas_ray.data.progress import image_progress
 from multinas_ray.data.sources import DataFacts, DataSource
 from multinas_ray.data.streamed_images import CHANNELS, ResizedCrop, StreamedImages
@@ -28,6 +30,7 @@ STREAMED_SIZE = 224
 """Default image_size of images that stay encoded, which is customary for ImageNet."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation of ImageNet's training pixels, from torchvision's references."""
+_TITLES = {"train": "training", "validation": "validation", "test": "test"}
 _STREAMED_SAMPLED = 4
 _SIZES_SAMPLED = 1000  # evenly spaced training images whose sizes are read [ours]
 _CHUNK = 1000
@@ -48,6 +51,7 @@ class EncodedSource(DataSource):
     """See `DataConfig.strict`; so do the fields below have the meaning of those of `DataConfig`."""
     in_memory: bool = True
     decode_processes: NonNegativeInt | None = None
+    exif_rotation: bool = True
 
     @abstractmethod
     def listing(self) -> ImageListing:
@@ -67,7 +71,10 @@ class EncodedSource(DataSource):
         """
         listing = self.listing()
         parts = split_listing(listing, config)
-        return self._decoded(listing, parts, config) if self.in_memory else self._streamed(listing, parts, config)
+        left_out = (*listing.left_out, *over_limit(listing, parts))
+        if self.in_memory:
+            return self._decoded(listing, parts, config, left_out)
+        return self._streamed(listing, parts, config, left_out)
 
     def inspect(self, config: DataConfig) -> DataFacts:
         """Determine size, channels, classes and splits; only the headers of some images are read."""
@@ -85,24 +92,47 @@ class EncodedSource(DataSource):
             return photo_augmentation(config, image_size)
         return ResizedCrop(horizontal_flip=config.horizontal_flip)
 
-    def _streamed(self, listing: ImageListing, parts: Sequence[Encoded], config: DataConfig) -> DataSplits:
+    def _streamed(
+        self, listing: ImageListing, parts: Sequence[Encoded], config: DataConfig, left_out: Sequence[LeftOut]
+    ) -> DataSplits:
         size = STREAMED_SIZE if config.image_size is None else config.image_size
         _check_sample(parts[0], strict=self.strict)
         train, validation, test = (
-            StreamedImages(part, size, strict=self.strict, num_processes=self.decode_processes) for part in parts
+            StreamedImages(
+                part,
+                size,
+                strict=self.strict,
+                num_processes=self.decode_processes,
+                exif_rotation=self.exif_rotation,
+            )
+            for part in parts
         )
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
-        return DataSplits(train, validation, test, mean, std, listing.class_names, (CHANNELS, size, size))
+        return DataSplits(
+            train,
+            validation,
+            test,
+            IMAGENET_MEAN,
+            IMAGENET_STD,
+            listing.class_names,
+            (CHANNELS, size, size),
+            left_out=tuple(left_out),
+            notes=(*self._notes(), "damaged images are found when they are needed, and others take their places"),
+        )
 
-    def _decoded(self, listing: ImageListing, parts: Sequence[Encoded], config: DataConfig) -> DataSplits:
+    def _decoded(
+        self, listing: ImageListing, parts: Sequence[Encoded], config: DataConfig, left_out: Sequence[LeftOut]
+    ) -> DataSplits:
         size, channels = _find_shape(listing, config.image_size)
         _check_memory(sum(map(len, parts)), size, channels)
-        sets, errors = [], []
-        for split, part in zip(("training", "validation", "test"), parts, strict=True):
-            image_set, skipped = _decode_all(part, size, channels, strict=self.strict, title=f"Reading {split} images")
+        sets: list[ImageSet] = []
+        errors: list[tuple[str, DataError]] = []
+        damaged: list[LeftOut] = []
+        for split, part in zip(SPLITS, parts, strict=True):
+            image_set, skipped = self._decode_all(part, size, channels, title=f"Reading {_TITLES[split]} images")
+            _check_left(image_set, part, _TITLES[split], listing.class_names, list(skipped.values()))
             sets.append(image_set)
-            errors += skipped
-            _check_left(image_set, part, split, listing.class_names, skipped)
+            errors += skipped.values()
+            damaged += count_by_class(part.labels[list(skipped)], listing.class_names, DAMAGED, split)
         tell_skipped([error for _, error in errors], sum(map(len, parts)))
         train, validation, test = sets
         mean, std = channel_statistics(train.images)
@@ -115,7 +145,44 @@ class EncodedSource(DataSource):
             listing.class_names,
             (channels, size, size),
             skipped_files=tuple(path for path, _ in errors),
+            left_out=(*left_out, *damaged),
+            notes=self._notes(),
         )
+
+    def _notes(self) -> tuple[str, ...]:
+        told = "are turned upright" if self.exif_rotation else "are not turned"
+        return (f"photos {told} by their EXIF data (exif_rotation={self.exif_rotation})",)
+
+    def _decode_all(
+        self, files: Encoded, size: int, channels: int, *, title: str
+    ) -> tuple[ImageSet, dict[int, tuple[str, DataError]]]:
+        """Decode the files in several threads, since Pillow releases Python's lock.
+
+        Returns:
+            The images, and by its number the name of each damaged file and what is wrong with it.
+        """
+        images = np.empty((len(files), size, size, channels), dtype=np.uint8)
+
+        def decode_into(index: int) -> DataError | None:
+            try:
+                images[index] = read_square(files, index, size, channels, exif_rotation=self.exif_rotation)
+            except DataError as error:
+                return error
+            return None
+
+        errors: dict[int, DataError] = {}
+        with image_progress(len(files)) as progress, ThreadPoolExecutor(_num_threads()) as pool:
+            bar = progress.add_task(title, total=len(files))
+            for start in range(0, len(files), _CHUNK):
+                chunk = range(start, min(start + _CHUNK, len(files)))
+                errors |= {i: error for i, error in zip(chunk, pool.map(decode_into, chunk), strict=True) if error}
+                if errors and self.strict:
+                    raise next(iter(errors.values()))
+                progress.update(bar, advance=len(chunk))
+        image_set = ImageSet(images, files.labels)
+        if errors:
+            image_set = image_set.select(np.setdiff1d(np.arange(len(files)), list(errors)))
+        return image_set, {i: (files.name(i), error) for i, error in errors.items()}
 
 
 def _check_sample(files: Encoded, *, strict: bool) -> None:
@@ -124,7 +191,7 @@ def _check_sample(files: Encoded, *, strict: bool) -> None:
     for index in np.linspace(0, len(files) - 1, _STREAMED_SAMPLED).round().astype(int).tolist():
         try:
             with open_image(files, index) as image:
-                decode(image, CHANNELS, files.name(index))
+                decode(image, CHANNELS, files.name(index), exif_rotation=False)
         except DataError as error:
             errors.append(error)
     if errors and (strict or len(errors) == _STREAMED_SAMPLED):
@@ -167,34 +234,6 @@ def _headers(files: Encoded) -> list[tuple[int, bool] | None]:
 
     with ThreadPoolExecutor(_num_threads()) as pool:
         return list(pool.map(header, range(len(files))))
-
-
-def _decode_all(
-    files: Encoded, size: int, channels: int, *, strict: bool, title: str
-) -> tuple[ImageSet, list[tuple[str, DataError]]]:
-    """Decode the files in several threads, since Pillow releases Python's lock."""
-    images = np.empty((len(files), size, size, channels), dtype=np.uint8)
-
-    def decode_into(index: int) -> DataError | None:
-        try:
-            images[index] = read_square(files, index, size, channels)
-        except DataError as error:
-            return error
-        return None
-
-    errors: dict[int, DataError] = {}
-    with image_progress(len(files)) as progress, ThreadPoolExecutor(_num_threads()) as pool:
-        bar = progress.add_task(title, total=len(files))
-        for start in range(0, len(files), _CHUNK):
-            chunk = range(start, min(start + _CHUNK, len(files)))
-            errors |= {i: error for i, error in zip(chunk, pool.map(decode_into, chunk), strict=True) if error}
-            if errors and strict:
-                raise next(iter(errors.values()))
-            progress.update(bar, advance=len(chunk))
-    image_set = ImageSet(images, files.labels)
-    if errors:
-        image_set = image_set.select(np.setdiff1d(np.arange(len(files)), list(errors)))
-    return image_set, [(files.name(i), error) for i, error in errors.items()]
 
 
 def _check_left(

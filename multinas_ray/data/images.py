@@ -9,8 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.data.config import DataConfig
+from multinas_ray.data.left_out import LeftOut
 from multinas_ray.data.streamed_images import StreamedImages
 from multinas_ray.errors import ConfigError, DataError
+
+SPLITS = ("train", "validation", "test")
+"""Names of the three sets of a run."""
 
 
 class Labelled(Protocol):
@@ -103,6 +107,12 @@ class DataSplits:
 
     skipped_files: tuple[str, ...] = ()
     """Files that could not be decoded and are in none of the sets; not known in advance if images stay encoded."""
+
+    left_out: tuple[LeftOut, ...] = ()
+    """Files of the source that are in none of the sets, with the damaged ones, by split, class and reason."""
+
+    notes: tuple[str, ...] = ()
+    """What a user should know about how the images are read, a line each."""
 
     @property
     def num_classes(self) -> int:

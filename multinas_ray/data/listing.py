@@ -2,13 +2,16 @@
 
 # n images
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from multinas_ray.data.class_files import OVER_LIMIT
 from multinas_ray.data.config import DataConfig
 from multinas_ray.data.decoding import Encoded
 from multinas_ray.data.images import divide, divide_training, limit_training
+from multinas_ray.data.left_out import LeftOut, count_by_class
 from multinas_ray.errors import DataError
 
 TEST_FRACTION, _TEST_SEED = 0.2, 0
@@ -30,6 +33,9 @@ class ImageListing:
 
     class_names: tuple[str, ...]
     """Names of the classes, sorted; their positions are the labels."""
+
+    left_out: tuple[LeftOut, ...] = ()
+    """Files of the source that are not listed, by split, class and reason."""
 
 
 def split_listing(listing: ImageListing, config: DataConfig) -> tuple[Encoded, Encoded, Encoded]:
@@ -54,3 +60,14 @@ def split_listing(listing: ImageListing, config: DataConfig) -> tuple[Encoded, E
             f"validation_fraction below {config.validation_fraction}"
         )
     return train, validation, test
+
+
+def over_limit(listing: ImageListing, parts: Sequence[Encoded]) -> tuple[LeftOut, ...]:
+    """The listed images that are in none of the sets, since `max_train_images` is smaller than their number."""
+    num_classes = len(listing.class_names)
+    whole, used = (
+        sum(np.bincount(part.labels, minlength=num_classes) for part in each if part is not None)
+        for each in ((listing.train, listing.validation, listing.test), parts)
+    )
+    split = "" if listing.test is None else "train"
+    return count_by_class(np.repeat(np.arange(num_classes), whole - used), listing.class_names, OVER_LIMIT, split)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from multinas_ray.data.class_files import shown
 from multinas_ray.data.decoding import Encoded
 from multinas_ray.data.listing import ImageListing
 from multinas_ray.data.progress import image_progress
@@ -267,8 +268,8 @@ def _write_file(file: Location, images: Encoded, chosen: npt.NDArray[np.int64], 
 
 
 def _relative(name: str, folder: str) -> str:
-    """A file's name below the tree's root, in UTF-8, which Arrow's strings require."""
-    return str(Path(name).relative_to(folder)).encode("utf-8", "replace").decode()
+    """A file's name below the tree's root."""
+    return name.removeprefix(shown(str(Path(folder))) + os.sep)
 
 
 def _index_rows(

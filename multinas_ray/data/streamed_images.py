@@ -65,6 +65,9 @@ class StreamedImages:
     """Number of decoding processes of each stream; 0: the calling process decodes; None: this machine's cores are
     shared by its ranks."""
 
+    exif_rotation: bool = True
+    """Turn photos upright as their EXIF data says."""
+
     @property
     def labels(self) -> npt.NDArray[np.int64]:
         """(n,) class of each image, from 0."""
@@ -136,7 +139,8 @@ class ImageDecoder(Dataset[Decoded]):
         for number in self._stand_ins(index):
             try:
                 with open_image(self._images.encoded, number) as image:
-                    decoded = decode(image, CHANNELS, self._images.encoded.name(number))
+                    name, upright = self._images.encoded.name(number), self._images.exif_rotation
+                    decoded = decode(image, CHANNELS, name, exif_rotation=upright)
             except DataError as error:
                 if self._images.strict:
                     raise

@@ -3,29 +3,32 @@
 # n files
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from multinas_ray.data.class_files import (
+    BESIDE,
+    IMAGE_EXTENSIONS,
+    REACHED_TWICE,
+    ClassFiles,
+    count_images,
+    images_beside,
+    list_class,
+    shown,
+)
+from multinas_ray.data.left_out import LeftOut
 from multinas_ray.data.listing import ImageListing
+from multinas_ray.data.tree_layout import find_layout, some, subfolders
 from multinas_ray.errors import DataError
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
-"""Folder names that stand for a split and not for a class."""
 _SCAN_THREADS = 16  # a shared disk answers many requests at once
-_NAMES_SHOWN = 5
+_Key = tuple[str, str]  # split, class
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +52,8 @@ class ImageFiles:
         """Files are read one by one, in any order."""
 
     def name(self, index: int) -> str:
-        """Return the path of file `index`."""
-        return str(Path(self.root, os.fsdecode(self.names[index])))
+        """Return the path of file `index`; what cannot be printed is escaped."""
+        return shown(str(self._path(index)))
 
     def read(self, index: int) -> bytes:
         """Return the content of file `index`.
@@ -58,7 +61,10 @@ class ImageFiles:
         Raises:
             OSError: The file cannot be read.
         """
-        return Path(self.name(index)).read_bytes()
+        return self._path(index).read_bytes()
+
+    def _path(self, index: int) -> Path:
+        return Path(self.root, os.fsdecode(self.names[index]))
 
     def select(self, index: npt.NDArray[np.int64]) -> "ImageFiles":
         """Return the files at `index`, in its order."""
@@ -74,107 +80,135 @@ def scan_tree(path: str) -> ImageListing:
     """List a tree's files.
 
     A tree may have three forms: `train/<class>/*` with `val` or `test` beside it, whose images are then the test
-    images; `train`, `val` and `test`, where architectures are judged on `val` [ours]; or `<class>/*` alone. `valid`,
-    `validation` and `training` are accepted as other names. Images may be anywhere below their class's folder. Hidden
-    files and other kinds of files are ignored, and so is a `test` folder without class folders, as ImageNet has one.
+    images; `train`, `val` and `test`, where architectures are judged on `val` [ours]; or `<class>/*` alone. Other
+    usual names of splits are known too (see `split_names`). Images may be anywhere below their class's folder. Hidden
+    files, those that systems leave, other kinds of files, files that links reach a second time and folders beside the
+    splits are left out and counted.
 
     Raises:
-        DataError: There is no such tree, a folder cannot be read, a class has too few images, or splits differ in
-            their classes.
+        DataError: There is no such tree, a folder cannot be read or has a name that is no UTF-8, it is not clear which
+            folders are splits, a class has too few images, or splits differ in their classes.
     """
     root = Path(path)
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder: give the folder that holds a folder for each class")
-    folders = _subfolders(root)
-    splits = _split_folders(root, folders)
-    if not splits:
-        class_names = _class_names(root, folders)
-        return ImageListing(_list_files(root, root, class_names, least=2), None, None, class_names)
-    class_names = _class_names(splits["train"], _subfolders(splits["train"]))
-    files: dict[str, ImageFiles] = {}
-    for split, folder in splits.items():
-        _check_classes(folder, class_names, splits["train"])
-        files[split] = _list_files(root, folder, class_names, least=2 if split == "train" else 1)
-    if "test" not in files:  # if there are only two splits, the second one has the test images
-        return ImageListing(files["train"], None, files.get("validation"), class_names)
-    return ImageListing(files["train"], files.get("validation"), files["test"], class_names)
+        raise DataError(f"{shown(path)} is not a folder: give the folder that holds a folder for each class")
+    layout = find_layout(root)
+    splits = layout.splits or {"": root}
+    first = next(iter(splits.values()))
+    class_names = _class_names(first)
+    for folder in splits.values():
+        _check_classes(folder, class_names, first)
+    keys = [(split, name) for split in splits for name in class_names]
+    with ThreadPoolExecutor(_SCAN_THREADS) as pool:
+        listed = list(pool.map(lambda key: list_class(root, splits[key[0]] / key[1]), keys))
+    listed = _without_twice(root, listed)
+    for (split, name), files in zip(keys, listed, strict=True):
+        _check_count(splits[split] / name, files, least=2 if split in ("", "train") else 1)
+    parts = [_joined(root, listed[i : i + len(class_names)]) for i in range(0, len(keys), len(class_names))]
+    of_split = dict(zip(splits, parts, strict=True))
+    left_out = (*_left_out(keys, listed), *_beside(splits, layout.beside))
+    if not layout.splits:
+        return ImageListing(of_split[""], None, None, class_names, left_out)
+    if "test" not in of_split:  # if there are only two splits, the second one has the test images
+        return ImageListing(of_split["train"], None, of_split.get("validation"), class_names, left_out)
+    return ImageListing(of_split["train"], of_split.get("validation"), of_split["test"], class_names, left_out)
 
 
-def _split_folders(root: Path, folders: Sequence[Path]) -> dict[str, Path]:
-    """The folders that are splits, training first; none if the folders are classes."""
-    splits: dict[str, Path] = {}
-    for folder in folders:
-        split = SPLIT_FOLDERS.get(folder.name.lower())
-        if split == "test" and not _subfolders(folder):
-            continue  # images without labels
-        if split is not None and split in splits:
-            raise DataError(f"{splits[split]} and {folder} are names of the same split: keep one of them")
-        if split is not None:
-            splits[split] = folder
-    if "train" in splits:
-        return {"train": splits["train"], **splits}
-    if splits and len(splits) == len(folders):
-        raise DataError(f"{root} has {next(iter(splits.values())).name} but no train folder: name one 'train'")
-    return {}
-
-
-def _class_names(folder: Path, folders: Sequence[Path]) -> tuple[str, ...]:
-    if len(folders) < 2:
+def _class_names(folder: Path) -> tuple[str, ...]:
+    names = tuple(each.name for each in subfolders(folder))
+    if len(names) < 2:
         raise DataError(
-            f"{folder} must have a folder for each of at least two classes, it has {len(folders)} folder(s): "
+            f"{shown(str(folder))} must have a folder for each of at least two classes, it has {len(names)} folder(s): "
             "put the images of each class into a folder with its name"
         )
-    return tuple(each.name for each in folders)
+    for name in names:
+        if shown(name) != name:
+            raise DataError(
+                f"the name of a class folder must be printable text in UTF-8, '{shown(name)}' in {shown(str(folder))} "
+                "is not: rename the folder"
+            )
+    return names
 
 
 def _check_classes(folder: Path, class_names: tuple[str, ...], train_folder: Path) -> None:
-    others = {each.name for each in _subfolders(folder)}
+    others = {each.name for each in subfolders(folder)}
     for where, names in (
         (folder, sorted(set(class_names) - others)),
         (train_folder, sorted(others - set(class_names))),
     ):
         if names:
             raise DataError(
-                f"{train_folder} and {folder} must have the same classes, {where} lacks {_some(names)}: "
-                "add the folders, or move the others away"
+                f"{shown(str(train_folder))} and {shown(str(folder))} must have the same classes, {shown(str(where))} "
+                f"lacks {some(names)}: add the folders, or move the others away"
             )
 
 
-def _list_files(root: Path, folder: Path, class_names: tuple[str, ...], *, least: int) -> ImageFiles:
-    with ThreadPoolExecutor(_SCAN_THREADS) as pool:
-        listed = list(pool.map(lambda name: sorted(_image_names(root, folder / name)), class_names))
-    for name, files in zip(class_names, listed, strict=True):
-        if len(files) < least:
-            has = f"has {len(files)}" if files else "has none"
-            raise DataError(
-                f"a class folder must have at least {least} image(s) ({', '.join(IMG_EXTENSIONS)}), {folder / name} "
-                f"{has}: add images, or remove the folder"
-            )
-    labels = np.repeat(np.arange(len(class_names)), [len(files) for files in listed])
-    return ImageFiles(str(root), np.array([name for files in listed for name in files]), labels.astype(np.int64))
+def _check_count(folder: Path, files: ClassFiles, *, least: int) -> None:
+    if len(files.names) >= least:
+        return
+    has = f"has {len(files.names)}" if files.names else "has none"
+    left_out = "; ".join(f"{count} {reason}" for reason, count in files.left_out.most_common())
+    without = f" (left out: {left_out})" if left_out else ""
+    raise DataError(
+        f"a class folder must have at least {least} image(s) ({', '.join(IMAGE_EXTENSIONS)}), {shown(str(folder))} "
+        f"{has}{without}: add images, or remove the folder"
+    )
 
 
-def _image_names(root: Path, folder: Path) -> Iterator[bytes]:
-    """Names of a class's images below the root."""
+def _without_twice(root: Path, listed: Sequence[ClassFiles]) -> list[ClassFiles]:
+    """Keep each file once: where no link leads to it, else where it comes first."""
+    keys = np.concatenate([files.keys for files in listed])
+    linked = np.concatenate([files.linked for files in listed])
+    names = [name for files in listed for name in files.names]
+    order = np.lexsort((np.arange(len(keys)), linked, keys[:, 1], keys[:, 0]))
+    keep = np.ones(len(keys), dtype=bool)
+    kept = -1
+    for place in np.flatnonzero((keys[order][1:] == keys[order][:-1]).all(axis=1)).tolist():
+        before, number = int(order[place]), int(order[place + 1])
+        kept = before if keep[before] else kept
+        keep[number] = not _is_same(root, names[kept], names[number])
+    result, start = [], 0
+    for files in listed:
+        own = keep[start : start + len(files.names)]
+        start += len(files.names)
+        chosen = np.flatnonzero(own)
+        twice = len(own) - len(chosen)
+        left_out = files.left_out + Counter({REACHED_TWICE: twice} if twice else {})
+        result.append(
+            ClassFiles([files.names[i] for i in chosen.tolist()], files.keys[chosen], files.linked[chosen], left_out)
+        )
+    return result
 
-    def refuse(error: OSError) -> None:
-        raise DataError(f"the folder {error.filename} cannot be read ({error.strerror}): check its rights") from error
 
-    for where, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(where).relative_to(root)
-        for name in files:
-            if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith("."):
-                yield os.fsencode(below / name)
-
-
-def _subfolders(folder: Path) -> list[Path]:
+def _is_same(root: Path, one: bytes, other: bytes) -> bool:
+    """Whether two paths with equal numbers lead to one file; some file systems give a number twice."""
+    first, second = (Path(root, os.fsdecode(name)) for name in (one, other))
+    if os.path.realpath(first) == os.path.realpath(second):
+        return True
     try:
-        return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-    except OSError as error:
-        raise DataError(f"the folder {folder} cannot be read ({error.strerror}): check its rights") from error
+        return first.stat().st_nlink > 1 and first.samefile(second)
+    except OSError:
+        return False
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return ", ".join(repr(name) for name in names[:_NAMES_SHOWN]) + more
+def _joined(root: Path, listed: Sequence[ClassFiles]) -> ImageFiles:
+    labels = np.repeat(np.arange(len(listed)), [len(files.names) for files in listed])
+    return ImageFiles(str(root), np.array([name for files in listed for name in files.names]), labels.astype(np.int64))
+
+
+def _left_out(keys: Sequence[_Key], listed: Sequence[ClassFiles]) -> list[LeftOut]:
+    return [
+        LeftOut(split, name, reason, count)
+        for (split, name), files in zip(keys, listed, strict=True)
+        for reason, count in files.left_out.most_common()
+    ]
+
+
+def _beside(splits: Mapping[str, Path], folders: Sequence[Path]) -> list[LeftOut]:
+    """The images that are in no class folder."""
+    strays = [LeftOut(split, "", BESIDE, count) for split, each in splits.items() if (count := images_beside(each))]
+    others = [
+        LeftOut("", "", f"in the folder '{shown(each.name)}', which is no split with class folders", count_images(each))
+        for each in folders
+    ]
+    return strays + others

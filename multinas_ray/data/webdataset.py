@@ -11,12 +11,12 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from multinas_ray.data.class_files import IMAGE_EXTENSIONS
 from multinas_ray.data.encoded_source import EncodedSource
 from multinas_ray.data.listing import ImageListing
 from multinas_ray.data.sources import register_source
-from multinas_ray.data.tree import SPLIT_FOLDERS
+from multinas_ray.data.split_names import KNOWN_SPLIT_NAMES, read_split_name
 from multinas_ray.errors import ConfigError, DataError
 from multinas_ray.settings import checked
 from multinas_ray.storage import resolve
@@ -137,10 +137,9 @@ def _tar_files(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for file, split in zip(files, splits, strict=True):
         if split is None:
-            known = ", ".join(SPLIT_FOLDERS)
             raise DataError(
                 f"the name of each tar file must begin with its split, that of {file} does not: let it begin with one "
-                f"of {known}, or remove the file"
+                f"of {KNOWN_SPLIT_NAMES}, or remove the file"
             )
         found.setdefault(split, []).append(file)
     if "train" not in found:
@@ -152,8 +151,9 @@ def _split_of(path: Path) -> str | None:
     """The split by the first folder of a path, or else by the letters with which its file's name begins."""
     name = path.name.lower()
     word = name[: next((place for place, letter in enumerate(name) if not letter.isalpha()), len(name))]
-    folder = path.parts[0].lower() if len(path.parts) > 1 else ""
-    return SPLIT_FOLDERS.get(folder) or SPLIT_FOLDERS.get(word)
+    folder = path.parts[0] if len(path.parts) > 1 else ""
+    found = read_split_name(folder) or read_split_name(word)
+    return None if found is None else found.split
 
 
 def _read_headers(file: Path, label_extension: str) -> _Headers:
@@ -181,7 +181,7 @@ def _read_members(file: Path, label_extension: str) -> tuple[dict[str, tarfile.T
         with tarfile.open(file, "r:") as archive:
             for member in archive:
                 key, extension = _key_and_extension(member.name)
-                if member.isfile() and f".{extension}" in IMG_EXTENSIONS:
+                if member.isfile() and f".{extension}" in IMAGE_EXTENSIONS:
                     images.setdefault(key, member)
                 elif member.isfile() and extension == label_extension.lower():
                     content = archive.extractfile(member)

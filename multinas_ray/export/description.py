@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from multinas_ray import spaces
-from multinas_ray.data import DataSplits, StreamedImages, evaluation_transform
+from multinas_ray.data import DataSplits, StreamedImages, evaluation_transform, total_by_reason
 from multinas_ray.export.formats import INPUT_NAME, OUTPUT_NAME
 from multinas_ray.latency import LatencyTable
 from multinas_ray.selection import OpenedRun
@@ -147,6 +147,7 @@ def _describe_data(opened: OpenedRun, splits: DataSplits) -> dict[str, Any]:
         **{name: value for name, value in settings.items() if name != "in_memory" and value != {}},
         "num_images": {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)},
         "num_skipped_files": len(splits.skipped_files),
+        "num_left_out": total_by_reason(splits.left_out),
     }
 
 

@@ -19,7 +19,7 @@ from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.memory_estimate import estimate_memory
 from multinas_ray.oneshot.messages import Round
-from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder
+from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder, tell_images
 from multinas_ray.oneshot.round_blocks import cut_rounds
 from multinas_ray.oneshot.rounds import RoundWorker
 from multinas_ray.runs import format_count, gigabytes
@@ -183,7 +183,7 @@ def dry_run(
         console.print(cost_table(config, stated_rates(images_per_second), dollars_per_gpu_hour))
     check_run_folder(config, resume=False)
     if has_images:
-        check_data(config)
+        tell_images(check_data(config), console)
     with ray_session():
         check_resources(config, console)
         console.print(_table("The cluster", describe_nodes(check_cluster(config, has_images=has_images))))

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from multinas_ray.cluster import NodeFacts, check_nodes, check_room, wait_for_room
-from multinas_ray.data import DataSplits, load_splits
+from multinas_ray.data import DataSplits, image_table, load_splits
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.memory_estimate import estimate_memory
@@ -106,6 +106,12 @@ def check_data(config: OneShotSearchConfig) -> DataSplits:
             remedy = f"set {name} to {size // unit * unit}" if size >= unit else "use more images or a smaller batch"
             raise DataError(f"{name} must be at most the {size} {split} images, got {batch}: {remedy}")
     return splits
+
+
+def tell_images(splits: DataSplits, console: Console) -> None:
+    """Print what was found of the user's own images; for other images there is nothing to tell."""
+    if splits.left_out or splits.notes:
+        console.print(image_table(splits))
 
 
 def check_resources(config: OneShotSearchConfig, console: Console) -> None:

@@ -24,7 +24,7 @@ from multinas_ray.oneshot.figures import RoundFigures
 from multinas_ray.oneshot.group import NoticeReader, WorkerGroup
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Ending
-from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder
+from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder, tell_images
 from multinas_ray.oneshot.record import open_record
 from multinas_ray.oneshot.round_blocks import cut_rounds
 from multinas_ray.oneshot.schedule import DivergenceCheck, FinishedRound, Schedule
@@ -81,7 +81,7 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
     if not resume:
         write_config(config.run_path, new_description(config, console))
     write_yaml(resolve(config.run_path).join(SETTINGS_FILE), config.to_settings(), comment=SETTINGS_COMMENT)
-    check_data(config)
+    tell_images(check_data(config), console)
     with ray_session():
         check_resources(config, console)
         if config.use_gpu or len(ray.nodes()) > 1:

@@ -174,7 +174,7 @@ def test_a_class_whose_images_are_all_damaged_is_named(tmp_path):
 def test_too_little_memory_is_told_before_anything_is_decoded(tmp_path, monkeypatch):
     write_tree(tmp_path, {"a": 10, "b": 10})
     monkeypatch.setattr(encoded_source, "available_memory_bytes", lambda: 2 * 20 * 3 * 8**2 - 1)
-    monkeypatch.setattr(encoded_source, "_decode_all", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr(encoded_source.EncodedSource, "_decode_all", lambda *_, **__: pytest.fail("decoded"))
     with pytest.raises(ConfigError, match=r"20 images of 8x8 take 0.0 GiB.* set image_size=7 or less"):
         load_splits(config(tmp_path))
 
