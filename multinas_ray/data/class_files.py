@@ -100,11 +100,11 @@ def _enter(walk: _Walk, where: str, *, linked: bool) -> None:
         return
     walk.seen.add((device, inode))
     below = Path(where).relative_to(walk.root)
-    for entry in _entries(where):
+    for entry in entries(where):
         is_link = entry.is_symlink()
         if is_hidden(entry.name):
             walk.left_out[HIDDEN] += _count_hidden(entry)
-        elif _is_folder(entry):
+        elif is_folder(entry):
             if is_link and _leads_back(entry.path, where, walk.top):
                 walk.left_out[LEADS_BACK] += 1
             elif is_link:
@@ -130,27 +130,41 @@ def count_images(folder: Path) -> int:
         return 0
 
 
-def images_beside(folder: Path) -> int:
-    """Number of image files directly in a folder."""
-    entries = (entry for entry in _entries(str(folder)) if not is_hidden(entry.name))
-    return sum(entry.name.lower().endswith(IMAGE_EXTENSIONS) and not _is_folder(entry) for entry in entries)
+def count_beside(folder: Path) -> Counter[str]:
+    """Number of image files and of hidden files in a folder of class folders, by reason."""
+    counts: Counter[str] = Counter()
+    for entry in entries(str(folder)):
+        if is_hidden(entry.name):
+            counts[HIDDEN] += _count_hidden(entry)
+        elif entry.name.lower().endswith(IMAGE_EXTENSIONS) and not is_folder(entry):
+            counts[BESIDE] += 1
+    return counts
 
 
-def _entries(where: str) -> list[os.DirEntry[str]]:
-    """The entries of a folder, sorted, so that it does not depend on the disk which of two links is followed."""
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, without hidden ones and those that systems leave.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
+    return [folder / entry.name for entry in entries(str(folder)) if not is_hidden(entry.name) and is_folder(entry)]
+
+
+def entries(where: str) -> list[os.DirEntry[str]]:
+    """The entries of a folder, sorted, so that it does not depend on the disk which of two links is followed.
+
+    Raises:
+        DataError: The folder cannot be read.
+    """
     try:
-        with os.scandir(where) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+        with os.scandir(where) as found:
+            return sorted(found, key=lambda entry: entry.name)
     except OSError as error:
-        raise unreadable(where, error) from error
+        raise DataError(f"the folder {shown(where)} cannot be read ({error.strerror}): check its rights") from error
 
 
-def unreadable(where: str, error: OSError) -> DataError:
-    """The error of a folder that the system refuses to list."""
-    return DataError(f"the folder {shown(where)} cannot be read ({error.strerror}): check its rights")
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # links in a ring
@@ -183,11 +197,11 @@ def _identity(path: str) -> tuple[int, int]:
 
 def _kind(name: str) -> str:
     extension = Path(name).suffix.lower()
-    return f"files of kind {shown(extension)}" if extension else "files without extension"
+    return f"of kind {shown(extension)}" if extension else "without extension"
 
 
 def _count_hidden(entry: os.DirEntry[str]) -> int:
     """Number of files in a hidden folder, at least 1; 1 for a file, a link, or what cannot be read."""
-    if entry.is_symlink() or not _is_folder(entry):
+    if entry.is_symlink() or not is_folder(entry):
         return 1
     return max(1, sum(len(files) for _, _, files in os.walk(entry.path)))

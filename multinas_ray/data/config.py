@@ -73,8 +73,8 @@ class DataConfig:
     worker decodes them itself. None: the machine's cores are shared by the workers on it."""
 
     exif_rotation: bool = True
-    """Turn photos of a folder or of tar files upright, as cameras say in their EXIF data how they were held. Labels and
-    boxes made by tools that ignore this need False."""
+    """Turn photos of a folder or of tar files upright, as cameras say in their EXIF data how they were held. False
+    takes them as they are stored; TIFF files are always turned, since Pillow does so."""
 
     download: bool = False
     """Let torchvision download CIFAR-10 (170 MB) into `path` if it is missing."""

@@ -4,6 +4,7 @@
 
 import io
 import logging
+import struct
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
@@ -20,7 +21,16 @@ _DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexEr
 """Exceptions that Pillow raises for damaged files of its many formats."""
 _DRAFT_FACTOR = 2  # JPEGs are decoded at a half, quarter or eighth if that is still twice the wanted size [ours]
 _NAMES_SHOWN = 5
-_ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF 2.32, tag 274
+_ORIENTATION = 0x0112  # the tag, and its values below: EXIF 2.32, table 6
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class Encoded(Protocol):
@@ -81,13 +91,22 @@ def decode(image: Image.Image, channels: int, name: str, *, exif_rotation: bool)
     if image.mode.startswith(("I", "F")):
         raise DataError(f"{name} has more than 8 bits per channel: convert it to 8 bits")
     try:
-        if exif_rotation and image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
-            image = ImageOps.exif_transpose(image)
+        image.load()
+        if exif_rotation and (turn := _turn(image)) is not None:
+            image = image.transpose(turn)
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")  # Pillow warns about direct conversion
         return image.convert("L" if channels == 1 else "RGB")
     except _DECODE_ERRORS as error:
         raise DataError(f"{name} cannot be decoded ({error}): replace it") from error
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What turns a loaded image upright; None if nothing does, or its EXIF data is damaged."""
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except (*_DECODE_ERRORS, KeyError, ArithmeticError, struct.error):
+        return None
 
 
 def read_square(

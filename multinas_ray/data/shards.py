@@ -1,17 +1,19 @@
 """A tree of images as Parquet files, on a disk or in an object store: written once and read in pieces.
 
-`index.parquet` has a row for each image: its split, name, label, and place (file, row group, row). The other files have
+`index.parquet` has a row for each image: its split, name, label, and place (file, row group, row); its metadata has the
+classes and how many files of the tree were left out and why. The other files have
 the encoded images in mixed order, in row groups that are read in one request each.
 """
 
 # n images
 
+import json
 import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -21,6 +23,7 @@ import pyarrow as pa
 
 from multinas_ray.data.class_files import shown
 from multinas_ray.data.decoding import Encoded
+from multinas_ray.data.left_out import LeftOut
 from multinas_ray.data.listing import ImageListing
 from multinas_ray.data.progress import image_progress
 from multinas_ray.data.tree import scan_tree
@@ -37,8 +40,9 @@ from multinas_ray.storage import (
 )
 
 INDEX_FILE = "index.parquet"
-SHARDS_VERSION = "1"
+SHARDS_VERSION = "2"
 _CLASSES, _VERSION = b"multinas_ray.class_names", b"multinas_ray.shards_version"
+_LEFT_OUT = b"multinas_ray.left_out"
 _CLASS_SEPARATOR = "/"  # no folder name contains it
 _SPLITS = ("train", "validation", "test")
 _READERS = 16
@@ -191,7 +195,8 @@ def _scan_shards(place: Location) -> ImageListing:
     train, validation, test = (part if len(part) else None for part in parts.values())
     if train is None:
         raise DataError(f"{place} has no training images: write the shards again")
-    return ImageListing(train, validation, test, class_names)
+    left_out = tuple(LeftOut(**each) for each in json.loads(metadata[_LEFT_OUT]))
+    return ImageListing(train, validation, test, class_names, left_out)
 
 
 def shard_name(file: int) -> str:
@@ -240,7 +245,11 @@ def write_image_shards(
                 names = [_relative(part.name(number), folder) for number in chosen.tolist()]
                 rows.append(_index_rows(split, names, part.labels[chosen], file, images_per_group))
                 file += 1
-    metadata = {_VERSION: SHARDS_VERSION, _CLASSES: _CLASS_SEPARATOR.join(tree.class_names).encode()}
+    metadata = {
+        _VERSION: SHARDS_VERSION,
+        _CLASSES: _CLASS_SEPARATOR.join(tree.class_names).encode(),
+        _LEFT_OUT: json.dumps([asdict(each) for each in tree.left_out]),
+    }
     index = pa.concat_tables(rows).replace_schema_metadata(metadata)
     write_parquet(place.join(INDEX_FILE), index)  # written last, so that only complete shards have an index
     return total

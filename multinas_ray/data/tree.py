@@ -13,18 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.data.class_files import (
-    BESIDE,
     IMAGE_EXTENSIONS,
     REACHED_TWICE,
     ClassFiles,
+    count_beside,
     count_images,
-    images_beside,
     list_class,
     shown,
+    subfolders,
 )
 from multinas_ray.data.left_out import LeftOut
 from multinas_ray.data.listing import ImageListing
-from multinas_ray.data.tree_layout import find_layout, some, subfolders
+from multinas_ray.data.tree_layout import find_layout, some
 from multinas_ray.errors import DataError
 
 _SCAN_THREADS = 16  # a shared disk answers many requests at once
@@ -106,7 +106,7 @@ def scan_tree(path: str) -> ImageListing:
         _check_count(splits[split] / name, files, least=2 if split in ("", "train") else 1)
     parts = [_joined(root, listed[i : i + len(class_names)]) for i in range(0, len(keys), len(class_names))]
     of_split = dict(zip(splits, parts, strict=True))
-    left_out = (*_left_out(keys, listed), *_beside(splits, layout.beside))
+    left_out = (*_left_out(keys, listed), *_beside(root, splits, layout.beside))
     if not layout.splits:
         return ImageListing(of_split[""], None, None, class_names, left_out)
     if "test" not in of_split:  # if there are only two splits, the second one has the test images
@@ -204,9 +204,14 @@ def _left_out(keys: Sequence[_Key], listed: Sequence[ClassFiles]) -> list[LeftOu
     ]
 
 
-def _beside(splits: Mapping[str, Path], folders: Sequence[Path]) -> list[LeftOut]:
-    """The images that are in no class folder."""
-    strays = [LeftOut(split, "", BESIDE, count) for split, each in splits.items() if (count := images_beside(each))]
+def _beside(root: Path, splits: Mapping[str, Path], folders: Sequence[Path]) -> list[LeftOut]:
+    """The images and hidden files that are in no class folder."""
+    places = {"": root, **splits}
+    strays = [
+        LeftOut(split, "", reason, count)
+        for split, folder in places.items()
+        for reason, count in count_beside(folder).most_common()
+    ]
     others = [
         LeftOut("", "", f"in the folder '{shown(each.name)}', which is no split with class folders", count_images(each))
         for each in folders

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from multinas_ray.data.class_files import images_beside, is_hidden, shown, unreadable
+from multinas_ray.data.class_files import BESIDE, count_beside, shown, subfolders
 from multinas_ray.data.split_names import KNOWN_SPLIT_NAMES, read_split_name
 from multinas_ray.errors import DataError
 
@@ -59,18 +59,6 @@ def find_layout(root: Path) -> TreeLayout:
     return TreeLayout(used, tuple(folder for folder in folders if folder not in splits.values()))
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """The folders in a folder, sorted, without hidden ones and those that systems leave.
-
-    Raises:
-        DataError: The folder cannot be read.
-    """
-    try:
-        return sorted(each for each in folder.iterdir() if not is_hidden(each.name) and each.is_dir())
-    except OSError as error:
-        raise unreadable(str(folder), error) from error
-
-
 def some(names: Sequence[str]) -> str:
     """The first few of some names, for a message."""
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
@@ -89,7 +77,7 @@ def _named_splits(folders: Iterable[Path]) -> dict[Path, str]:
 def _without_doubling(folder: Path) -> Path:
     """A split's folder, or the only folder in it if that has the name of the same split, as in seg_train/seg_train."""
     own, inner = read_split_name(folder.name), subfolders(folder)
-    while len(inner) == 1 and not images_beside(folder) and (name := read_split_name(inner[0].name)) is not None:
+    while len(inner) == 1 and not count_beside(folder)[BESIDE] and (name := read_split_name(inner[0].name)) is not None:
         if own is None or name.split != own.split or not subfolders(inner[0]):
             break
         folder, inner = inner[0], subfolders(inner[0])

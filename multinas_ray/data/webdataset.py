@@ -32,8 +32,8 @@ class WebDatasetSource(EncodedSource):
     """A folder of uncompressed tar files, as the library webdataset writes and reads them.
 
     In a tar file, `<key>.jpg` (or another image extension) and `<key>.cls` make a sample; `.cls` has its label as
-    text, a whole number or a name. The split of a tar file is taken from its folder or from the start of its name, as
-    in `val/000000.tar` and `train-000000.tar`; `valid`, `validation` and `training` are accepted as other names. If no
+    text, a whole number or a name. The split of a tar file is taken from its folder or from its name, as in
+    `val/000000.tar` and `birds-train-000000.tar`; other usual names of splits are known, as for a tree of files. If no
     name has a split, all images are training images. The splits have the same meaning as for a tree of files, see
     `tree.scan_tree`. Images are read in place, so the tar files must be on a disk or mounted.
     """
@@ -138,21 +138,19 @@ def _tar_files(folder: Path) -> dict[str, list[Path]]:
     for file, split in zip(files, splits, strict=True):
         if split is None:
             raise DataError(
-                f"the name of each tar file must begin with its split, that of {file} does not: let it begin with one "
-                f"of {KNOWN_SPLIT_NAMES}, or remove the file"
+                f"the name of each tar file must tell its split, as others do, that of {file} does not: put one of "
+                f"{KNOWN_SPLIT_NAMES} into it, or remove the file"
             )
         found.setdefault(split, []).append(file)
     if "train" not in found:
-        raise DataError(f"{folder} has no tar files for training: let their names begin with 'train'")
+        raise DataError(f"{folder} has no tar files for training: put 'train' into their names")
     return found
 
 
 def _split_of(path: Path) -> str | None:
-    """The split by the first folder of a path, or else by the letters with which its file's name begins."""
-    name = path.name.lower()
-    word = name[: next((place for place, letter in enumerate(name) if not letter.isalpha()), len(name))]
+    """The split by the first folder of a path, or else by the name of its file."""
     folder = path.parts[0] if len(path.parts) > 1 else ""
-    found = read_split_name(folder) or read_split_name(word)
+    found = read_split_name(folder) or read_split_name(path.stem)
     return None if found is None else found.split
 
 

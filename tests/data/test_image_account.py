@@ -2,14 +2,16 @@
 
 import io
 import os
+import warnings
 from collections import Counter
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from rich.console import Console
 
 from multinas_ray.data import DataConfig, image_table, load_splits, write_image_shards
+from multinas_ray.data.decoding import decode
 from multinas_ray.data.split_names import read_split_name
 from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import DataError
@@ -122,7 +124,7 @@ def test_trees_whose_meaning_is_not_clear_are_refused_in_one_line(tmp_path, coun
 
 
 def odd_files(root):
-    """Ten used images in each of two classes, and eleven files that are not used."""
+    """Ten used images in each of two classes, and 17 files that are not used."""
     write_tree(root, {"a": 8, "b": 10})
     for extension, kind in (("GIF", "gif"), ("jfif", "jpeg")):
         picture(7).save(root / "a" / f"more.{extension}", kind)
@@ -135,9 +137,9 @@ def odd_files(root):
     (root / "b" / "README").write_text("")
     os.mkfifo(root / "b" / "pipe.png")
     return {
-        "hidden or left by a system": 8,
-        "files of kind .heic": 1,
-        "files without extension": 1,
+        "hidden or left by a system": 14,
+        "of kind .heic": 1,
+        "without extension": 1,
         "neither a file nor a folder": 1,
     }
 
@@ -149,8 +151,15 @@ def test_every_file_is_used_or_counted_with_its_reason(tmp_path):
         assert len(splits.train) + len(splits.validation) + len(splits.test) == 20
         assert reasons(splits.left_out) == expected
         told = table(splits)
-        assert "all 2 classes     31" in told
+        assert "all 2 classes     37" in told
         assert all(f"{count} {reason}" in told for reason, count in expected.items())
+
+
+def test_shards_keep_the_numbers_of_their_tree(tmp_path):
+    expected = odd_files(tmp_path / "tree")
+    write_image_shards(str(tmp_path / "tree"), str(tmp_path / "shards"))
+    for splits in both(tmp_path / "shards"):
+        assert reasons(splits.left_out) == expected
 
 
 def test_links_are_followed_once(tmp_path):
@@ -265,6 +274,35 @@ def test_photos_are_turned_as_their_exif_data_says_unless_told_not_to(tmp_path):
         assert (np.ptp(pixels, axis=0).max() < np.ptp(pixels, axis=1).max()) == turned
         for splits in (in_memory, streamed):
             assert f"(exif_rotation={turned})" in table(splits)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpeg", "png", "webp", "tiff"])
+def test_each_orientation_is_turned_as_pillow_does(tmp_path, orientation, kind):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo.{kind}"
+    picture(0, (6, 10)).save(path, exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    found = decode(Image.open(path), 3, "photo", exif_rotation=True)
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+
+
+def test_damaged_exif_data_does_no_harm(tmp_path):
+    rng = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = exif.tobytes()
+    for number in range(300):
+        data = bytearray(whole)
+        for place in rng.integers(6, len(data), rng.integers(1, 6)):
+            data[place] = rng.integers(256)
+        path = tmp_path / f"{number}.jpg"
+        picture(0).save(path, exif=bytes(data[: rng.integers(6, len(data) + 1)]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's
+            image = Image.open(path)
+            assert decode(image, 3, "photo", exif_rotation=True).size == (8, 8)
 
 
 def read_streamed(splits):

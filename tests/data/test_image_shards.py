@@ -156,7 +156,7 @@ def test_wrong_destinations_and_sources_are_refused(tree, shards, tmp_path):
     with pytest.raises(DataError, match=r"index.parquet is not a readable Parquet file .*, or write the shards again"):
         scan_images(str(tmp_path))
     pq.write_table(pq.read_table(shards / "index.parquet").replace_schema_metadata({}), tmp_path / "index.parquet")
-    with pytest.raises(DataError, match=r"index.parquet in .* must have version 1: write the shards again"):
+    with pytest.raises(DataError, match=r"index.parquet in .* must have version 2: write the shards again"):
         scan_images(str(tmp_path))
     with pytest.raises(ConfigError, match="'nowhere://bucket/images' cannot be used as a path"):
         scan_images("nowhere://bucket/images")
