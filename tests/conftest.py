@@ -1,4 +1,4 @@
-"""For all tests: a Ray that notices sooner, fixtures of several rooms, and a skip where there is no shared data."""
+"""For all tests: a Ray that notices sooner and starts less, fixtures of several rooms, a skip without shared data."""
 
 import os
 
@@ -11,6 +11,7 @@ pytest_plugins = [
 
 os.environ |= {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # of 2: also how often Ray Train takes a report and looks for the end
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process for each worker group, which looks for Ray's own notices
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 

@@ -1,4 +1,4 @@
-"""The sizes that files and functions keep, see CONTRIBUTING.md."""
+"""The sizes that files and functions keep, see CONTRIBUTING.md, and what is imported where it is needed only."""
 
 import ast
 from collections.abc import Iterator
@@ -40,3 +40,26 @@ def test_functions_are_short():
     assert len(found) > 2000
     assert [each for each in found if each[1] - each[2] > MOST_LINES_OF_CODE] == []
     assert [each for each in found if each[1] > MOST_LINES_OF_A_FUNCTION] == []
+
+
+HEAVY = {"timm", "torchvision"}
+"""Packages that take 3 to 5 seconds to load, in each process of a run."""
+USERS_OF_HEAVY = {"data/cifar.py", "retraining/network_training.py"}
+"""Modules that are themselves imported only where they are needed."""
+
+
+def loaded_at_once(file: Path) -> set[str]:
+    """Packages of the import statements that stand at the head of a file."""
+    found = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ImportFrom):
+            found.add((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+    return found
+
+
+def test_heavy_packages_are_loaded_where_they_are_needed():
+    package = ROOT / "multinas_ray"
+    found = {file.relative_to(package).as_posix() for file in package.rglob("*.py") if loaded_at_once(file) & HEAVY}
+    assert found == USERS_OF_HEAVY

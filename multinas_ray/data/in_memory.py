@@ -4,7 +4,6 @@
 
 import numpy as np
 import torch
-from torchvision.transforms.v2 import functional
 
 from multinas_ray.data.config import DataConfig
 from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics, divide_training, limit_training
@@ -52,6 +51,8 @@ def _scale_down(image_set: ImageSet, size: int) -> ImageSet:
         raise ConfigError(f"image_size must be at most the images' own {height}, got {size}: lower it")
     if size == height:
         return image_set
+    from torchvision.transforms.v2 import functional  # here, since it takes 3 seconds to load
+
     chunks = []
     for start in range(0, len(image_set), _RESIZE_CHUNK):
         chunk = torch.from_numpy(image_set.images[start : start + _RESIZE_CHUNK]).permute(0, 3, 1, 2)

@@ -2,19 +2,23 @@
 
 # n images of the set, B images of a batch, S height and width, C channels
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 
 from multinas_ray.data.decoding import Encoded, decode, open_image
 from multinas_ray.errors import DataError
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
 
 CHANNELS = 3
 _RESIZE_RATIO = 256 / 224
@@ -38,12 +42,16 @@ class ResizedCrop:
 
     def transform(self, image_size: int) -> v2.Transform:
         """The transform of PIL images; it draws from torch's global generator."""
+        from torchvision.transforms import v2  # here, since images in memory do not need these 3 seconds of loading
+
         crop = v2.RandomResizedCrop(image_size, scale=(self.least_area, 1.0), antialias=True)
         return v2.Compose([crop, v2.RandomHorizontalFlip(0.5 if self.horizontal_flip else 0.0)])
 
 
 def evaluation_transform(image_size: int) -> v2.Transform:
     """Scale the shorter side to image_size * 256 / 224 and cut out the middle, as torchvision's references do."""
+    from torchvision.transforms import v2  # as above
+
     return v2.Compose([v2.Resize(round(image_size * _RESIZE_RATIO), antialias=True), v2.CenterCrop(image_size)])
 
 
@@ -76,11 +84,11 @@ class StreamedImages:
     def __len__(self) -> int:
         return len(self.encoded)
 
-    def select(self, index: npt.NDArray[np.int64]) -> "StreamedImages":
+    def select(self, index: npt.NDArray[np.int64]) -> StreamedImages:
         """Return the images at `index`, in its order."""
         return replace(self, encoded=self.encoded.select(index))
 
-    def join(self, other: "StreamedImages") -> "StreamedImages":
+    def join(self, other: StreamedImages) -> StreamedImages:
         """Return these images, then the others of the same source."""
         return replace(self, encoded=self.encoded.join(other.encoded))
 

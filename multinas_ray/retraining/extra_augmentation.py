@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 from multinas_ray.retraining.recipe import RetrainConfig
 
@@ -38,11 +37,14 @@ class ExtraAugmentation:
         self._config, self._rank = config, rank
         self._mean = torch.tensor(mean).view(-1, 1, 1)
         self._std = torch.tensor(std).view(-1, 1, 1)
-        self._randaugment = v2.RandAugment(
-            num_ops=config.randaugment_ops,
-            magnitude=config.randaugment_magnitude,
-            fill=[round(255 * value) for value in mean],  # uncovered areas get the mean colour, as in the crops
-        )
+        if config.augmentation == "randaugment":
+            from torchvision.transforms import v2  # here, since the others do not need these 3 seconds of loading
+
+            self._randaugment = v2.RandAugment(
+                num_ops=config.randaugment_ops,
+                magnitude=config.randaugment_magnitude,
+                fill=[round(255 * value) for value in mean],  # uncovered areas get the mean colour, as in the crops
+            )
 
     def __call__(self, images: Tensor, step: int) -> Tensor:
         """Return varied images, (B, C, H, W) float32 like the input; "none" and "standard" change nothing."""

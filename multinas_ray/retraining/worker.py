@@ -24,7 +24,6 @@ from torch import nn
 from multinas_ray.cluster import NoticedCheckpoints, SpotNotice, SpotWatch
 from multinas_ray.data import load_splits, standard_augmentation
 from multinas_ray.errors import StateError
-from multinas_ray.retraining.network_training import EpochRow, NetworkTraining
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.runs import (
     CHECKPOINT_FILE,
@@ -40,6 +39,7 @@ from multinas_ray.supernets import build_subnet, load_subnet
 
 if TYPE_CHECKING:
     from multinas_ray.data import DataConfig
+    from multinas_ray.retraining.network_training import EpochRow, NetworkTraining
     from multinas_ray.spaces import NetworkSpace
 
 CHECKPOINT_VERSION = 2
@@ -122,6 +122,9 @@ def start_training(job: RetrainJob, device: torch.device, rank: int = 0, world_s
     Raises:
         StateError: the checkpoint is damaged or of another version.
     """
+    # Here, since the driver, which imports this module too, trains nothing and timm takes 5 seconds to load.
+    from multinas_ray.retraining.network_training import NetworkTraining
+
     splits = load_splits(job.data)
     network = first_weights(job).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
     loss = job.config.training_loss.start(job.space, job.family_path, device)

@@ -15,7 +15,6 @@ from functools import singledispatch
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
-from torchvision import ops
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import Block, ConvLayer, Head, SqueezeExcitation
@@ -113,6 +112,8 @@ def _(description: ConvLayer, norm: NormBuilder) -> nn.Module:
 
 @build_block.register
 def _(description: SqueezeExcitation, norm: NormBuilder) -> nn.Module:
+    from torchvision import ops  # here, since most networks do not need these 3 seconds of loading
+
     squeeze = ops.SqueezeExcitation(
         description.channels, description.squeeze_channels, activation=nn.ReLU, scale_activation=nn.Hardsigmoid
     )

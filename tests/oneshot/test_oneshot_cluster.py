@@ -1,7 +1,6 @@
 """Searches on a real local Ray: the whole path, its repeatability, and deaths at any moment."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +16,7 @@ import ray
 import torch
 
 from multinas_ray.errors import RunError
-from multinas_ray.oneshot import run_search
+from multinas_ray.oneshot import run_search, running
 from multinas_ray.runs import Run, load_run, verify_run
 from multinas_ray.selection import SelectConfig, load_family, select_networks
 from multinas_ray.supernets import build_subnet
@@ -73,24 +72,21 @@ def test_a_search_leaves_k_networks_and_a_whole_record(one_worker: Run) -> None:
     assert len(pd.read_parquet(Path(one_worker.path) / "evaluations")) == len(one_worker.evaluations)
 
 
-def test_equal_seeds_give_equal_searches_and_networks(one_worker: Run, search: Callable[..., Run]) -> None:
-    again = search("--name", "again")
-    pd.testing.assert_frame_equal(again.evaluations[OF_THE_SEARCH], one_worker.evaluations[OF_THE_SEARCH])
-    assert again.architectures["architecture"].tolist() == one_worker.architectures["architecture"].tolist()
-
-
-def test_a_driver_killed_before_the_networks_were_chosen_goes_on_with_that_alone(
-    one_worker: Run, search: Callable[..., Run]
+def test_equal_seeds_give_equal_searches_and_one_cut_before_the_choice_goes_on_with_that_alone(
+    one_worker: Run, search: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = Path(one_worker.path).with_name("cut")
-    shutil.copytree(one_worker.path, path)
-    for name in ("finished.json", "architectures.parquet", "candidates.parquet"):
-        (path / name).unlink()
-    shutil.rmtree(path / "networks")
-    run = search("--name", "cut", "--resume")
-    check_whole(run)
-    pd.testing.assert_frame_equal(run.architectures, one_worker.architectures)
-    assert not (path / "tune" / "session-0001").exists()  # neither trials nor workers were started
+    def cut(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "choose_and_finish", cut)
+        again = search("--name", "again")
+    assert not again.is_finished
+    pd.testing.assert_frame_equal(again.evaluations[OF_THE_SEARCH], one_worker.evaluations[OF_THE_SEARCH])
+    again = search("--name", "again", "--resume")
+    check_whole(again)
+    pd.testing.assert_frame_equal(again.architectures, one_worker.architectures)
+    assert not (Path(again.path) / "tune" / "session-0001").exists()  # neither trials nor workers were started
 
 
 def test_a_finished_run_answers_other_budgets(one_worker: Run) -> None:

@@ -72,7 +72,15 @@ def test_arrays_of_different_lengths_are_refused():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The figures that were saved."""
+    """The figures that would have been saved, which takes longer than to make them."""
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    return figures
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """The figures that were saved: only then do their labels have their places."""
     figures = []
     real = plots._save
 
@@ -105,15 +113,15 @@ def marker_places(axes, label):
     )
 
 
-def test_the_picture_shows_every_part_of_a_run(finished_run, tmp_path, drawn):
+def test_the_picture_shows_every_part_of_a_run(finished_run, tmp_path, saved):
     run = load_run(finished_run)
     plots.plot_pareto(run, tmp_path / "p.png")
-    search, test = drawn[0].axes
+    search, test = saved[0].axes
     assert search.get_xlabel() == test.get_xlabel() == "Parameters (millions)"
     assert search.get_ylabel() == "Error on validation images (%)"
     assert test.get_ylabel() == "Error on test images (%)"
     assert search.get_ylim()[0] == 0
-    headline, subtitle = (text.get_text() for text in drawn[0].texts)
+    headline, subtitle = (text.get_text() for text in saved[0].texts)
     assert headline == "4 networks from one search"
     assert subtitle.startswith("319 evaluations of subnets with shared weights")  # one failed
     assert legend(search) == [
@@ -352,8 +360,8 @@ def luminance(colour):
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-def test_the_labels_of_a_picture_are_clear(finished_run, tmp_path, drawn):
+def test_the_labels_of_a_picture_are_clear(finished_run, tmp_path, saved):
     plots.plot_pareto(load_run(finished_run), tmp_path / "p.png")
-    for axes, labels in zip(drawn[0].axes, ([INHERITED], [INHERITED, ALONE]), strict=True):
+    for axes, labels in zip(saved[0].axes, ([INHERITED], [INHERITED, ALONE]), strict=True):
         places = [marker_places(axes, label) for label in labels]
         assert_labels_are_clear(axes, axes.texts, np.concatenate(places), [line.get_xydata() for line in axes.lines])

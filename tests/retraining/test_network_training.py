@@ -13,7 +13,7 @@ from multinas_ray.errors import DataError, RunError
 from multinas_ray.retraining import RetrainConfig
 from multinas_ray.retraining.network_training import NetworkTraining, moving_average, schedule, sgd
 from multinas_ray.supernets import build_subnet
-from tests.retraining.two_ranks import NOTICED_STEP, pause_on_a_rank, train_on_a_rank, without_normalisation
+from tests.retraining.two_ranks import NOTICED_STEP, without_normalisation, work_on_a_rank
 from tests.support.narrow import present
 from tests.support.tiny_search import tiny_space
 
@@ -244,9 +244,16 @@ def test_a_batch_larger_than_the_set_is_told(make_training):
         make_training(batch_size=256)
 
 
-def test_two_ranks_train_as_one_on_the_joined_batch(few, tmp_path):
-    spawn(train_on_a_rank, (2, tmp_path / "store", few, tmp_path / "result.pt"), nprocs=2)
-    two = torch.load(tmp_path / "result.pt", weights_only=True)
+@pytest.fixture(scope="module")
+def two_ranks(few, tmp_path_factory):
+    """The folder of what two ranks have written."""
+    folder = tmp_path_factory.mktemp("ranks")
+    spawn(work_on_a_rank, (2, few, folder), nprocs=2)
+    return folder
+
+
+def test_two_ranks_train_as_one_on_the_joined_batch(few, two_ranks):
+    two = torch.load(two_ranks / "trained.pt", weights_only=True)
     one = without_normalisation(few)
     row = present(one.run_epoch())
     for name, value in one.network.state_dict().items():
@@ -254,9 +261,8 @@ def test_two_ranks_train_as_one_on_the_joined_batch(few, tmp_path):
     assert two["row"] == pytest.approx((row["train_loss"], *one.score(few.test)), rel=1e-5)
 
 
-def test_ranks_pause_after_the_same_step_whichever_has_the_notice(few, tmp_path):
-    spawn(pause_on_a_rank, (2, tmp_path / "store", few, tmp_path), nprocs=2)
-    states = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+def test_ranks_pause_after_the_same_step_whichever_has_the_notice(few, two_ranks):
+    states = [torch.load(two_ranks / f"paused-{rank}.pt", weights_only=True) for rank in range(2)]
     assert [state["step"] for state in states] == [NOTICED_STEP] * 2
     whole, alone = without_normalisation(few), without_normalisation(few)
     expected = present(whole.run_epoch())["train_loss"]

@@ -17,22 +17,26 @@ NOTICED_STEP = 2
 """Steps done when the last rank's node gets its notice."""
 
 
-def train_on_a_rank(rank: int, world_size: int, store: Path, splits: DataSplits, file: Path) -> None:
-    """An epoch on a rank; the last one writes the weights and what the epoch and the test came to."""
+def work_on_a_rank(rank: int, world_size: int, splits: DataSplits, folder: Path) -> None:
+    """Two trainings on a rank, one after the other, since its process takes seconds to start."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=world_size)
+    train(rank, world_size, splits, folder / "trained.pt")
+    pause(rank, world_size, splits, folder / f"paused-{rank}.pt")
+    dist.destroy_process_group()
+
+
+def train(rank: int, world_size: int, splits: DataSplits, file: Path) -> None:
+    """An epoch; the last rank writes the weights and what the epoch and the test came to."""
     training = without_normalisation(splits, rank, world_size)
     row = present(training.run_epoch())
     loss, accuracy = training.score(splits.test)
     if rank == world_size - 1:
         torch.save({"state": training.network.state_dict(), "row": (row["train_loss"], loss, accuracy)}, file)
-    dist.destroy_process_group()
 
 
-def pause_on_a_rank(rank: int, world_size: int, store: Path, splits: DataSplits, folder: Path) -> None:
+def pause(rank: int, world_size: int, splits: DataSplits, file: Path) -> None:
     """Train up to the pause that the notice of the last rank's node wants; each rank writes its state."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world_size)
     training = without_normalisation(splits, rank, world_size)
     checkpoints = NoticedCheckpoints(torch.device("cpu"), world_size)
 
@@ -42,8 +46,7 @@ def pause_on_a_rank(rank: int, world_size: int, store: Path, splits: DataSplits,
         return checkpoints.is_due()
 
     training.run_epoch(is_due)
-    torch.save(training.state_dict(), folder / f"{rank}.pt")
-    dist.destroy_process_group()
+    torch.save(training.state_dict(), file)
 
 
 def without_normalisation(splits: DataSplits, rank: int = 0, world_size: int = 1) -> NetworkTraining:
