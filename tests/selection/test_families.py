@@ -6,7 +6,15 @@ import pandas as pd
 import pytest
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import load_run, network_path, write_config
+from multinas_ray.runs import (
+    Retrained,
+    RetrainingRecord,
+    load_run,
+    load_trainings,
+    network_path,
+    write_config,
+    write_retraining,
+)
 from multinas_ray.selection import family_labels, family_path, load_family
 from multinas_ray.selection.choice import choose
 from multinas_ray.selection.family_writing import FamilyWriter
@@ -36,7 +44,7 @@ def run_path(tmp_path):
 def write(run_path):
     """Chooses by losses that `loss` gives and writes the family; returns its writer."""
 
-    def write(goals=GOALS, label=None, loss=falling, earlier=None):
+    def write(goals=GOALS, label=None, loss=falling):
         run = run_of(whole_space())
         distributions = run.distributions.assign(mode_probability=[0.1, 0.2, 0.7, 0.6])
         run = replace(run, path=run_path, distributions=distributions)
@@ -45,9 +53,7 @@ def write(run_path):
         scores = {each.architecture: Score(loss(each.architecture), 0.5) for each in candidates}
         family = choose(candidates, goals, scores)
         path = family_path(run_path, label)
-        if earlier is None:
-            earlier = load_run(run_path).architectures
-        writer = FamilyWriter(path, run, outcome, "the space", family, earlier)
+        writer = FamilyWriter(path, run, outcome, "the space", family, load_trainings(path))
         writer.clear()
         writer.write([0.25 + 0.125 * each.network for each in family.networks])
         return writer
@@ -56,13 +62,11 @@ def write(run_path):
 
 
 def retrain(run_path, network):
-    """Mark a network of the run's own family as retrained, as its training does; returns the table."""
-    table = load_family(run_path).architectures
-    table.loc[table["network"] == network, "retrained_accuracy"] = 0.75
-    table.loc[table["network"] == network, "retrained_epochs"] = 9
-    table["retrained_path"] = table["retrained_path"].astype(object)
-    table.loc[table["network"] == network, "retrained_path"] = f"networks/{network}/retrained.pt"
-    return table
+    """Train a network of the run's own family, as far as the record of its training tells."""
+    architecture = load_family(run_path).architectures["architecture"].tolist()[network]
+    result = Retrained(loss=0.5, accuracy=0.75, epochs=9, seconds=1.0)
+    record = RetrainingRecord(architecture=tuple(architecture), recipe={}, result=result)
+    write_retraining(f"{run_path}/{network_path(network)}", record)
 
 
 def test_a_written_family_is_read_again(write, run_path):
@@ -136,8 +140,8 @@ def test_retrained_figures_stay_with_networks_that_stay(write, run_path, tmp_pat
     write()
     for network in range(2):
         (tmp_path / "run" / network_path(network) / "retrained.pt").write_text("")
-    writer = write(earlier=retrain(run_path, 1))
-    assert writer.dropped() == []
+    retrain(run_path, 1)
+    assert write().dropped() == []
     table = load_family(run_path).architectures
     assert table["retrained_accuracy"].tolist()[1] == 0.75
     assert table["retrained_epochs"].tolist()[1] == 9
@@ -150,8 +154,8 @@ def test_networks_that_go_are_told_if_retrained_and_their_files_are_deleted(writ
     before = load_family(run_path).architectures["architecture"].tolist()
     for network in range(2):
         (tmp_path / "run" / network_path(network) / "retrained.pt").write_text("")
-    earlier = retrain(run_path, 0)
-    writer = write(loss=lambda row: 100.0 if row == before[0] else falling(row), earlier=earlier)
+    retrain(run_path, 0)
+    writer = write(loss=lambda row: 100.0 if row == before[0] else falling(row))
     after = load_family(run_path).architectures
     assert after["architecture"].tolist()[0] != before[0]
     assert after["architecture"].tolist()[1] == before[1]
@@ -165,12 +169,13 @@ def test_a_network_that_was_not_retrained_goes_untold(write, run_path):
     write()
     smallest = load_family(run_path).architectures["architecture"].tolist()[0]
     loss = lambda row: 100.0 if row == smallest else falling(row)  # noqa: E731
-    assert write(loss=loss, earlier=retrain(run_path, 1)).dropped() == []
+    retrain(run_path, 1)
+    assert write(loss=loss).dropped() == []
 
 
 def test_a_family_that_shrinks_leaves_no_old_network(write, run_path, tmp_path):
     write()
-    earlier = retrain(run_path, 1)
-    writer = write(goals=GOALS[1:], earlier=earlier)
+    retrain(run_path, 1)
+    writer = write(goals=GOALS[1:])
     assert writer.dropped() == [1]
     assert not (tmp_path / "run" / network_path(1)).exists()
