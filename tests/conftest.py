@@ -13,6 +13,7 @@ os.environ |= {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # of 2: also how often Ray Train takes a report and looks for the end
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process for each worker group, which looks for Ray's own notices
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # of 15, with which a busy machine leaves them no time
 }
 
 

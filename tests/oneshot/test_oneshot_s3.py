@@ -133,7 +133,7 @@ def kill_after_a_checkpoint(bucket: Bucket, flags: list[str], folder: Path) -> b
         ):
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.1)
+            time.sleep(0.3)
         process.kill()
         return process.communicate()[0]
 

@@ -94,7 +94,7 @@ class Bench:
         return MultiNASSearch(record_path=str(self.path / "record"), **arguments)
 
     def fit(self, trainable, search, *, num_samples=10, space=SPACE, run=None, wrapped=None, **changes):
-        options = {"metric": "loss", "mode": "min", "max_concurrent_trials": 3, "reuse_actors": True, **changes}
+        options = {"metric": "loss", "mode": "min", "max_concurrent_trials": 2, "reuse_actors": True, **changes}
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1}),
             param_space=space,
@@ -215,7 +215,7 @@ def test_an_early_end_tells_nothing_of_what_runs(bench, how):
     if how == "stop_all":
         bench.fit(endless, search, run={"stop": StopAll()})
     else:
-        bench.fit(endless, search, time_budget_s=4)
+        bench.fit(endless, search, time_budget_s=2)
     assert len(bench.rows) == 0
     assert len(search._search.live) > 0
 
@@ -313,7 +313,7 @@ def test_a_killed_driver_loses_no_result(tmp_path):
     deadline = time.monotonic() + 120
     while _num_rows(record) < 15 and time.monotonic() < deadline:
         assert first.poll() is None, "the driver ended by itself"
-        time.sleep(0.05)
+        time.sleep(0.2)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     first.stdout.close()
