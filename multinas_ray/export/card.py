@@ -24,7 +24,7 @@ tags: [neural-architecture-search, multinas-ray]
 _READ = """from PIL import Image, ImageOps
 import numpy
 
-image = Image.open("photo.png").convert("{mode}")
+image = {opened}.convert("{mode}")
 image = ImageOps.fit(image, ({width}, {height}), Image.Resampling.BILINEAR, bleed={bleed:.5g})
 pixels = numpy.asarray(image).reshape(1, {height}, {width}, {channels}).transpose(0, 3, 1, 2).copy()
 """
@@ -210,7 +210,10 @@ def _loading(description: Mapping[str, Any], with_onnx: bool) -> str:
     channels, height, width = description["input"]["shape"][1:]
     mode = "L" if channels == 1 else "RGB"
     bleed = (1 - description["input"]["share_of_shorter_side"]) / 2
-    read = _READ.format(mode=mode, width=width, height=height, channels=channels, bleed=bleed)
+    opened = 'Image.open("photo.png")'
+    if description["data"].get("exif_rotation"):
+        opened = f"ImageOps.exif_transpose({opened})"
+    read = _READ.format(opened=opened, mode=mode, width=width, height=height, channels=channels, bleed=bleed)
     parts = ["Nothing here needs multinas-ray, unless it says so. To read an image:", _code(read)]
     parts += [f"To run `{PT2_FILE}` with PyTorch:", _code(_PT2)]
     if with_onnx:
@@ -249,8 +252,8 @@ def _images(description: Mapping[str, Any]) -> str:
     data = description["data"]
     number = data["num_images"]
     size = "" if data["image_size"] is None else f" The images are scaled to {data['image_size']} pixels."
-    skipped = data["num_skipped_files"]
-    left_out = f" {skipped:,} files could not be decoded and were left out." if skipped else ""
+    counts = "; ".join(f"{count:,} {reason}" for reason, count in data["num_left_out"].items() if count)
+    left_out = f" Files that were left out: {counts}." if counts else ""
     return (
         f"The images are {_SOURCES.get(data['source'], data['source'])}.{size} There are {number['train']:,} training, "
         f"{number['validation']:,} validation and {number['test']:,} test images. The validation images were used to "

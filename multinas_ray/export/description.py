@@ -146,7 +146,6 @@ def _describe_data(opened: OpenedRun, splits: DataSplits) -> dict[str, Any]:
     return {
         **{name: value for name, value in settings.items() if name != "in_memory" and value != {}},
         "num_images": {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)},
-        "num_skipped_files": len(splits.skipped_files),
         "num_left_out": total_by_reason(splits.left_out),
     }
 

@@ -122,6 +122,14 @@ def test_splits_are_told_by_folders_too_and_classes_have_names(tmp_path: Path) -
     assert (facts.num_train, facts.num_validation, facts.num_test) == (8, 2, 1)
 
 
+def test_the_names_of_files_tell_their_split_anywhere(tmp_path: Path) -> None:
+    write_tar(tmp_path / "birds-train-000.tar", samples([0, 1, 1, 0] * 2))
+    write_tar(tmp_path / "birds-dev-000.tar", samples([1, 0, 1], first=8))
+    write_tar(tmp_path / "birds_testing.tar", samples([1], first=12))
+    facts = inspect_data(config(tmp_path))
+    assert (facts.num_train, facts.num_validation, facts.num_test) == (8, 3, 1)
+
+
 def test_other_members_are_passed_over_and_other_extensions_can_hold_the_label(tmp_path: Path) -> None:
     members = samples([0, 1] * 4)
     labels = [name for name in members if name.endswith(".cls")]

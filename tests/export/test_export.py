@@ -197,17 +197,25 @@ class OneFile:
         return Path("photo.png").read_bytes()
 
 
-@pytest.mark.parametrize("share", [1.0, 0.875])
-def test_the_cards_way_to_read_an_image_is_the_pipelines(exported, tmp_path, monkeypatch, share):
+@pytest.mark.parametrize(("share", "upright"), [(1.0, True), (1.0, False), (0.875, False)])
+def test_the_cards_way_to_read_an_image_is_the_pipelines(exported, tmp_path, monkeypatch, share, upright):
     run_path, _, _ = exported
     described = json.loads((folder_of(run_path, 0) / "architecture.json").read_text())
     described["input"] |= {"shape": ["batch", 3, 56, 56], "share_of_shorter_side": share}
+    described["data"] |= {"exif_rotation": upright, "num_left_out": {"damaged": 1200, "of kind .txt": 0}}
     card = model_card(described, {}, [FileParity("model.pt2", "torch", 10, 0.0, 1.0, {"1": 0.0})])
     waves = np.sin(np.arange(200)[:, None, None] / 30 + np.arange(300)[:, None] / 20 + np.arange(3)) * 100 + 128
     monkeypatch.chdir(tmp_path)
     photo = Image.fromarray(waves.astype(np.uint8))
-    photo.save("photo.png")
-    expected = read_square(OneFile(), 0, 56, 3) if share == 1.0 else np.asarray(evaluation_transform(56)(photo))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save("photo.png", exif=exif)
+    assert "Files that were left out: 1,200 damaged. Settings" in card
+    expected = (
+        read_square(OneFile(), 0, 56, 3, exif_rotation=upright)
+        if share == 1.0
+        else np.asarray(evaluation_transform(56)(photo))
+    )
     found: dict[str, np.ndarray] = {}
     exec(re.findall(r"```python\n(.*?)```", card, re.DOTALL)[0], found)
     assert found["pixels"].shape == (1, 3, 56, 56)

@@ -1,3 +1,4 @@
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -6,14 +7,22 @@ import pytest
 from rich.console import Console
 
 from multinas_ray.cluster import NodeFacts
-from multinas_ray.data import DataConfig
+from multinas_ray.data import DataConfig, load_splits
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError, StorageError
 from multinas_ray.oneshot import preflight
 from multinas_ray.oneshot.memory_estimate import estimate_memory
-from multinas_ray.oneshot.preflight import check_cluster, check_data, check_gpus, check_resources, check_run_folder
+from multinas_ray.oneshot.preflight import (
+    check_cluster,
+    check_data,
+    check_gpus,
+    check_resources,
+    check_run_folder,
+    tell_images,
+)
 from multinas_ray.runs import RunSession, gigabytes, write_config
 from multinas_ray.spaces import digits_space
 from multinas_ray.supernets import WeightTraining
+from tests.support.image_trees import write_tree
 
 
 @pytest.fixture
@@ -130,6 +139,20 @@ def test_a_check_leaves_nothing_behind(make_config, tmp_path):
 def test_images_that_fit_are_given_back(make_config):
     splits = check_data(make_config())
     assert splits.image_shape == (1, 8, 8)
+
+
+def test_a_table_is_printed_of_ones_own_images_only(make_config, tmp_path):
+    write_tree(tmp_path / "tree", {"[red] ants": 6, "bees": 6})
+    (tmp_path / "tree" / "bees" / "notes.txt").write_text("")
+    own = load_splits(DataConfig(source="folder", path=str(tmp_path / "tree")))
+    for splits, told in (
+        (check_data(make_config()), []),
+        (own, ["[red] ants", "1 of kind .txt", "exif_rotation=True"]),
+    ):
+        printed = io.StringIO()
+        tell_images(splits, Console(width=100, file=printed))
+        assert all(text in printed.getvalue() for text in told)
+        assert bool(printed.getvalue()) == bool(told)
 
 
 @pytest.mark.parametrize(
