@@ -123,11 +123,14 @@ def _enter(walk: _Walk, where: str, *, linked: bool) -> None:
 
 
 def count_images(folder: Path) -> int:
-    """Number of image files below a folder that is not used; 0 if it cannot be read."""
-    try:
-        return len(list_class(folder, folder).names)
-    except DataError:
+    """Number of image files below a folder that is not used; no link is followed, and unreadable folders have none."""
+    if folder.is_symlink():
         return 0
+    count = 0
+    for _, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        count += sum(name.lower().endswith(IMAGE_EXTENSIONS) and not is_hidden(name) for name in files)
+    return count
 
 
 def count_beside(folder: Path) -> Counter[str]:

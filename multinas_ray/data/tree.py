@@ -213,7 +213,6 @@ def _beside(root: Path, splits: Mapping[str, Path], folders: Sequence[Path]) -> 
         for reason, count in count_beside(folder).most_common()
     ]
     others = [
-        LeftOut("", "", f"in the folder '{shown(each.name)}', which is no split with class folders", count_images(each))
-        for each in folders
+        LeftOut("", "", f"in the folder '{shown(each.name)}' beside the splits", count_images(each)) for each in folders
     ]
     return strays + others

@@ -1,6 +1,7 @@
 """Which folders of a tree are splits, which are classes, and which are neither."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -111,11 +112,19 @@ def _check_classes_are_meant(root: Path, named: Mapping[Path, str], inner: Mappi
 
 
 def _check_same_folders(root: Path, inner: Mapping[Path, Sequence[Path]]) -> None:
-    """Refuse folders that hold the same folders, since these are the classes."""
-    names = {folder: {each.name for each in below} for folder, below in inner.items() if len(below) > 1}
+    """Refuse folders that hold the same folders as another, or as the root, since these are the classes."""
+    names = {folder: {_spelling(each.name) for each in below} for folder, below in inner.items() if len(below) > 1}
+    siblings = {_spelling(folder.name) for folder in inner}
+    for folder, own in names.items():
+        same = sorted(own & siblings - {_spelling(folder.name)})
+        if _is_shared(same, own):
+            raise DataError(
+                f"a class folder must not hold folders with the names of other classes, {shown(str(folder))} holds "
+                f"{some(same)}: move it away if it is a copy"
+            )
     for one, other in combinations(names, 2):
         same = sorted(names[one] & names[other])
-        if len(same) < 2:
+        if not _is_shared(same, min(names[one], names[other], key=len)):
             continue
         if any(read_split_name(name) is not None for name in same):
             raise DataError(
@@ -133,3 +142,13 @@ def _check_same_folders(root: Path, inner: Mapping[Path, Sequence[Path]]) -> Non
             f"{shown(str(root))} must have a folder for each of at least two classes, it has 1 folder(s): give "
             f"{shown(str(only))} if that holds the classes or the splits"
         )
+
+
+def _is_shared(same: Collection[str], names: Collection[str]) -> bool:
+    """Whether so many of some names are shared that it is no accident: two, or half of them [ours]."""
+    return len(same) > 1 or 2 * len(same) >= len(names)
+
+
+def _spelling(name: str) -> str:
+    """A name in which case and the form of accents make no difference."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -91,6 +91,23 @@ def test_splits_are_read_and_folders_beside_them_are_told(tmp_path, train, valid
     assert "seg_pred" in beside.reason
 
 
+def test_a_folder_with_the_same_classes_and_an_unknown_name_is_told_beside_the_splits(tmp_path):
+    write_tree(tmp_path, {"train/a": 5, "train/b": 5, "holdout/a": 2, "holdout/b": 1, "chest/train/a": 2})
+    (tmp_path / "link").symlink_to("/")
+    listing = scan_tree(str(tmp_path))
+    assert listing.test is None
+    assert reasons(listing.left_out) == {
+        "in the folder 'chest' beside the splits": 2,
+        "in the folder 'holdout' beside the splits": 3,
+        "in the folder 'link' beside the splits": 0,
+    }
+
+
+def test_folders_below_class_folders_are_no_classes(tmp_path):
+    write_tree(tmp_path, {"a/images": 3, "b/images": 3, "c/day": 2, "c/night": 2})
+    assert scan_tree(str(tmp_path)).class_names == ("a", "b", "c")
+
+
 def test_a_class_of_trains_is_a_class(tmp_path):
     write_tree(tmp_path, {"bus": 3, "car": 3, "train": 3})
     assert scan_tree(str(tmp_path)).class_names == ("bus", "car", "train")
@@ -104,6 +121,15 @@ def test_a_class_of_trains_is_a_class(tmp_path):
             r"must have the names of splits .* both hold 'a', 'b'",
         ),
         ({"new/a": 2, "new/b": 2, "old/b": 2, "old/a": 2, "c": 3}, "must have the names of splits"),
+        ({"s1/Cat": 2, "s1/dog": 2, "s2/cat": 2, "s2/bird": 2}, "must have the names of splits .* both hold 'cat'"),
+        ({"trian/a": 2, "trian/b": 2, "test/a": 2, "test/b": 2}, "name the one for training 'train'"),
+        ({"data_256/a": 3, "data_256/b": 3, "val_256": 3, "test_256": 3}, "name one 'train'"),
+        ({"a": 2, "b": 2, "pets/a": 2, "pets/b": 2}, "pets holds 'a', 'b': move it away if it is a copy"),
+        (
+            {"cats_train": 3, "cats_val": 3, "dogs_train": 3, "dogs_val": 3},
+            "training split must have a folder for each",
+        ),
+        ({"valid": 3, "invalid": 3}, r"must not have the name of a split, .*/valid has: .* into a folder 'train'"),
         ({"cup/train": 2, "cup/test": 2, "pot/train": 2, "pot/test": 2}, "must be above the class folders"),
         ({"train": 3, "test": 3}, "training split must have a folder for each class"),
         ({"train": 3, "val/a": 3, "val/b": 3}, "training split must have a folder for each class"),
