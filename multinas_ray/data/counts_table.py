@@ -68,7 +68,7 @@ def _add_others(table: Table, names: Sequence[str], used: npt.NDArray[np.int64],
         of_class[each.class_name] += each.count
     found = used.sum(axis=0) + np.array(list(of_class.values()))
     cells = [f"{low:,} to {high:,}" if low < high else f"{low:,}" for low, high in map(_range, (found, *used))]
-    table.add_row(Text(f"{len(names):,} others, each"), *cells, Text("; ".join(_reasons(own))))
+    table.add_row(Text(f"each of {len(names):,} classes"), *cells, Text("; ".join(_reasons(own))))
 
 
 def _range(numbers: npt.NDArray[np.int64]) -> tuple[int, int]:

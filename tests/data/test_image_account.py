@@ -275,7 +275,7 @@ def test_many_classes_are_summed_up_in_a_line(tmp_path):
     (tmp_path / "val" / "c07" / "00.png").write_text("damaged")
     lines = table(load(tmp_path)).splitlines()
     assert sum(line.startswith("c") for line in lines) == 2  # the heading and c07
-    assert any(line.startswith("29 others, each") for line in lines)
+    assert any(line.startswith("each of 29 classes") for line in lines)
     assert next(line for line in lines if line.startswith("c07")).count("1 damaged") == 1
     assert next(line for line in lines if line.startswith("all 30 classes")).split()[3] == "210"
 
