@@ -26,7 +26,8 @@ def best_by_prior(parts: Sequence[PriorPart], networks_ND: IntArray, number: int
     """The networks that a prior ranks first.
 
     The parts that cost little rank all of them, by the sum of their ranks, and the best RANKED_BY_ALL * `number` go on.
-    All parts rank these in the same way. Networks with equal sums keep their order.
+    All parts rank these in the same way. Where no part costs little, all networks go on, since nothing tells which are
+    worth it. Networks with equal sums keep their order.
 
     Args:
         parts: at least one.
@@ -37,7 +38,7 @@ def best_by_prior(parts: Sequence[PriorPart], networks_ND: IntArray, number: int
         (at most `number`, D) the best first.
     """
     cheap = [part for part in parts if part.is_cheap]
-    left_ND = _ranked(cheap, networks_ND)[: RANKED_BY_ALL * number]
+    left_ND = _ranked(cheap, networks_ND)[: RANKED_BY_ALL * number] if cheap else networks_ND
     return left_ND[:number] if len(cheap) == len(parts) else _ranked(parts, left_ND)[:number]
 
 
@@ -80,8 +81,8 @@ def promising_networks(
 
 
 def _ranked(parts: Sequence[PriorPart], networks_ND: IntArray) -> IntArray:
-    """The networks by the sum of their ranks, the best first; in their order where there are no parts."""
+    """The networks by the sum of their ranks, the best first."""
     if not len(networks_ND):
         return networks_ND
-    total_N = np.sum([scaled_ranks(-part(networks_ND)) for part in parts], axis=0) + np.zeros(len(networks_ND))
+    total_N = np.sum([scaled_ranks(-part(networks_ND)) for part in parts], axis=0)
     return networks_ND[np.argsort(total_N, kind="stable")]
