@@ -8,6 +8,7 @@ and, in the last rung, is evaluated on every validation image. The test images a
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,15 @@ from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.prior import PriorPart, make_parts
 from multinas_ray.selection.scores import Score, part_means
 from multinas_ray.storage import make_folder, resolve, write_atomic
-from multinas_ray.supernets import evaluate, extract_subnet, image_scores, load_supernet, recalibrate_batch_norm
+from multinas_ray.supernets import (
+    SubnetTree,
+    evaluate,
+    extract_subnet,
+    image_scores,
+    image_scores_together,
+    load_supernet,
+    recalibrate_batch_norm,
+)
 
 if TYPE_CHECKING:
     from multinas_ray.data import DataConfig
@@ -40,7 +49,9 @@ MAX_RETRIES = 3
 """How often an actor whose process dies is started again and its evaluation repeated."""
 
 SHARED_PART = 32
-"""Architectures that an actor computes together; neighbours share the computation of equal beginnings."""
+"""Architectures, at most, that an actor computes together; neighbours share the computation of equal beginnings."""
+IMAGES_OF_PART = 250_000
+"""About so many images pass through the networks of a part, so that progress is seen and an end loses little. [ours]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +110,7 @@ class CandidateEvaluator:
         """Return the score of each architecture on the images of a rung, which are the same for all."""
         if rung.recalibration_images == 0:
             return self._evaluate_on_batch(architectures)
-        return [self._evaluate_alone(rung, architecture) for architecture in architectures]
+        return self._evaluate_alone(rung, architectures)
 
     def _evaluate_on_batch(self, architectures: Sequence[Architecture]) -> list[Score]:
         """Evaluate subnets as a search does: together, on one batch, with its statistics."""
@@ -108,14 +119,18 @@ class CandidateEvaluator:
         pairs = zip(losses_N.tolist(), accuracies_N.tolist(), strict=True)
         return [Score(loss, accuracy, images=len(labels)) for loss, accuracy in pairs]
 
-    def _evaluate_alone(self, rung: Rung, architecture: Architecture) -> Score:
-        """Evaluate a network with normalisation statistics of its own."""
+    def _evaluate_alone(self, rung: Rung, architectures: Sequence[Architecture]) -> list[Score]:
+        """Evaluate networks, each with normalisation statistics of its own."""
         batches = self._validation.all_batches()
         if rung.images < len(self._splits.validation):
             steps = range(max(1, rung.images // self._comparing.batch_size))
             batches = (self._comparing.batch(step) for step in steps)
-        losses_N, hits_N = image_scores(self._subnet(architecture, rung.recalibration_images), batches)
-        return Score(float(losses_N.mean()), float(hits_N.mean()), part_means(losses_N), len(losses_N))
+        tree = SubnetTree(self._supernet, architectures)
+        self._recalibrate(tree, rung.recalibration_images)
+        return [
+            Score(float(losses.mean()), float(hits.mean()), part_means(losses), len(losses))
+            for losses, hits in zip(*image_scores_together(tree, batches), strict=True)
+        ]
 
     def prior(self, names: Sequence[str], architectures: Sequence[Architecture]) -> list[list[float]]:
         """Return what each part of a prior gives each architecture, (P, N)."""
@@ -140,9 +155,13 @@ class CandidateEvaluator:
         """The network with the supernet's weights and its own normalisation statistics."""
         subnet = extract_subnet(self._supernet, architecture)
         subnet.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        num_batches = max(1, recalibration_images // self._training.batch_size)
-        recalibrate_batch_norm(subnet, (self._training.batch(step)[0] for step in range(num_batches)))
+        self._recalibrate(subnet, recalibration_images)
         return subnet
+
+    def _recalibrate(self, subnet: nn.Module, images: int) -> None:
+        """Give networks the normalisation statistics of so many training images."""
+        steps = range(max(1, images // self._training.batch_size))
+        recalibrate_batch_norm(subnet, (self._training.batch(step)[0] for step in steps))
 
     def _stream(self, split: str, batch_size: int) -> Batches:
         """Batches of a split in one shuffled order, without augmentation."""
@@ -200,7 +219,7 @@ class EvaluatorGroup:
         Raises:
             RunError: an evaluation failed; the message says why.
         """
-        size = SHARED_PART if rung.recalibration_images == 0 else 1
+        size = part_size(rung, len(architectures), len(self._actors))
         return self._map(lambda actor, part: actor.evaluate.remote(rung, part), _parts(architectures, size))
 
     def prior(self, names: Sequence[str], architectures: Sequence[Architecture]) -> Iterator[list[list[float]]]:
@@ -226,6 +245,12 @@ class EvaluatorGroup:
             raise RunError(
                 f"a candidate could not be evaluated ({last_line(error)}): remove the cause and try again"
             ) from error
+
+
+def part_size(rung: Rung, networks: int, actors: int) -> int:
+    """How many networks an actor evaluates together in a rung: all actors have work, and parts are not too long."""
+    by_images = IMAGES_OF_PART // (rung.images + rung.recalibration_images)
+    return max(1, min(SHARED_PART, by_images, math.ceil(networks / actors)))
 
 
 def _parts(architectures: Sequence[Architecture], size: int) -> list[Sequence[Architecture]]:

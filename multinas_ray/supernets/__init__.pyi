@@ -4,6 +4,7 @@ from .norm import GhostBatchNorm2d
 from .saved import SUPERNET_FILE, check_supernet, load_subnet, load_supernet, write_supernet
 from .steps import accumulate_gradients, evaluate
 from .subnet import build_subnet, extract_subnet, image_scores, recalibrate_batch_norm, summed_score
+from .subnet_tree import SubnetTree, image_scores_together
 from .supernet import Supernet, step_touched, touched_parameters
 from .weight_training import WeightTraining
 
@@ -11,6 +12,7 @@ __all__ = [
     "SUPERNET_FILE",
     "GhostBatchNorm2d",
     "NormBuilder",
+    "SubnetTree",
     "Supernet",
     "WeightTraining",
     "accumulate_gradients",
@@ -21,6 +23,7 @@ __all__ = [
     "extract_subnet",
     "group_by_memory",
     "image_scores",
+    "image_scores_together",
     "load_subnet",
     "load_supernet",
     "recalibrate_batch_norm",

@@ -1,5 +1,6 @@
 """One architecture as an ordinary network, freshly initialised or with the supernet's weights."""
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -73,13 +74,36 @@ def extract_subnet(supernet: Supernet, architecture: Sequence[int] | IntArray) -
     example = next(supernet.parameters())
     subnet.to(device=example.device, dtype=example.dtype)
     missing, unexpected = subnet.load_state_dict(weights, strict=False)
-    lost = [key for key in missing if not key.endswith(_RUNNING_STATISTICS)] + unexpected
+    _check_weights(missing, unexpected)
+    return subnet
+
+
+def block_alone(description: object, shared: nn.Module) -> nn.Module:
+    """Build a block with ordinary batch normalisation and the weights of a supernet's block, which are not copied.
+
+    Args:
+        description: of the block.
+        shared: its module in the supernet.
+
+    Raises:
+        ConfigError: The block's module depends on its normalisation.
+    """
+    with torch.random.fork_rng(devices=[]):
+        block = build_block(description, nn.BatchNorm2d)
+    weights = state_alone(shared)
+    for example in itertools.islice(weights.values(), 1):
+        block.to(device=example.device, dtype=example.dtype)
+    _check_weights(*block.load_state_dict(weights, strict=False, assign=True))
+    return block
+
+
+def _check_weights(missing: Sequence[str], unexpected: Sequence[str]) -> None:
+    lost = [key for key in missing if not key.endswith(_RUNNING_STATISTICS)] + list(unexpected)
     if lost:
         raise ConfigError(
             f"a block must have the same weights for every normalisation, these differ: {lost}; "
             "make its builder use the given norm and nothing else that depends on it"
         )
-    return subnet
 
 
 def recalibrate_batch_norm(subnet: nn.Module, batches: Iterable[Tensor]) -> None:

@@ -14,6 +14,7 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import NetworkSpace
 from multinas_ray.supernets.blocks import build_block
 from multinas_ray.supernets.norm import GhostBatchNorm2d
+from multinas_ray.supernets.prefixes import Prefix, logits_by_prefix
 from multinas_ray.supernets.sharing import build_candidates, masks_of_used, parameters_used
 
 
@@ -53,9 +54,7 @@ class Supernet(nn.Module):
     def forward(self, images: Tensor, architectures: npt.ArrayLike) -> Tensor:
         """Logits of all architectures for the same images.
 
-        Architectures that begin with the same blocks share the computation of these blocks, forward and backward,
-        and equal architectures share all of it. The tree of prefixes is traversed depth first, so that without
-        gradients a feature map lives only until its last branch has been computed.
+        Equal beginnings are computed once, see `logits_by_prefix`.
 
         Args:
             images: (B, channels, height, width).
@@ -67,28 +66,24 @@ class Supernet(nn.Module):
         Raises:
             ConfigError: There are no architectures or one is not of this space.
         """
+        return torch.stack(logits_by_prefix(self.module_of, images, self.prefixes(architectures)))
+
+    def prefixes(self, architectures: npt.ArrayLike) -> list[Prefix]:
+        """The architectures as rows of a prefix tree.
+
+        Raises:
+            ConfigError: There are no architectures or one is not of this space.
+        """
         rows: list[list[int]] = self.network_space.search_space.check(architectures).tolist()
         if not rows:
             raise ConfigError("a supernet must get at least one architecture, got none")
-        logits: list[Tensor] = [images] * len(rows)
-        # Nodes of the tree whose parent was computed: (module, its input, its depth, rows that pass through it).
-        pending = [(self.stem, images, 0, list(range(len(rows))))]
-        while pending:
-            module, inputs, depth, members = pending.pop()
-            outputs = module(inputs)
-            if depth > len(self.positions):
-                for row in members:
-                    logits[row] = outputs
-            elif depth == len(self.positions):
-                pending.append((self.head, outputs, depth + 1, members))
-            else:
-                branches: dict[int, list[int]] = {}
-                for row in members:
-                    branches.setdefault(rows[row][depth], []).append(row)
-                pending.extend(
-                    (self.block(depth, index), outputs, depth + 1, branch) for index, branch in branches.items()
-                )
-        return torch.stack(logits)
+        return [tuple(row) for row in rows]
+
+    def module_of(self, depth: int, prefix: Prefix) -> nn.Module:
+        """The module at a depth of the prefix tree, see `prefixes.ModuleOf`."""
+        if depth == 0:
+            return self.stem
+        return self.block(depth - 1, prefix[-1]) if depth <= len(self.positions) else self.head
 
 
 def touched_parameters(supernet: Supernet, architectures: npt.ArrayLike) -> list[nn.Parameter]:

@@ -166,3 +166,12 @@ def test_the_prior_is_that_of_its_parts(evaluator):
     for found, part in zip((depths, figures), make_parts(["depth", "naswot"], space), strict=True):
         assert found == part(np.array(rows)).tolist()
     assert evaluator.prior(["naswot"], rows) == [figures]
+
+
+def test_networks_that_are_evaluated_together_have_the_scores_that_they_have_alone(evaluator):
+    rows = [ARCHITECTURE, (0, 1, 4, 2, 0, 0), (1, 1, 1, 1, 1, 1)]
+    for rung in evaluator.rungs(300):
+        together = evaluator.evaluate(rung, rows)
+        if rung.recalibration_images:
+            assert together == [evaluator.evaluate(rung, [row])[0] for row in rows]
+        assert len({score.loss for score in together}) == len(rows)
