@@ -34,6 +34,7 @@ from multinas_ray.data import (
     write_image_shards,
 )
 from multinas_ray.settings import Flag, NonNegativeInt, PositiveFloat, PositiveInt, checked
+from multinas_ray.storage import GivenPath
 
 Loader = Iterator[tuple[torch.Tensor, torch.Tensor]]
 
@@ -43,7 +44,7 @@ Loader = Iterator[tuple[torch.Tensor, torch.Tensor]]
 class InputOptions:
     """The images, and how long they are read."""
 
-    data: Annotated[str | None, Flag(metavar="DIR")] = None
+    data: Annotated[GivenPath | None, Flag(metavar="DIR")] = None
     """Folder with train/<class>/*; None: images are made."""
     photos: PositiveInt = 512
     """Images that are made."""

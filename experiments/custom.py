@@ -20,6 +20,7 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.settings import Flag, PositiveInt, checked
 from multinas_ray.spaces import Block, ConvLayer, Cost, Head, NetworkSpace, Position, mbconv, skip
+from multinas_ray.storage import GivenCode
 from multinas_ray.supernets import WeightTraining
 
 if TYPE_CHECKING:
@@ -92,9 +93,9 @@ class CustomOptions(ExperimentOptions):
     """Number of workers of the search. Each needs whole normalisation groups."""
     batch_size: PositiveInt | None = None
     """Images of one weight step; None: 128, or fewer if there are fewer images."""
-    space_function: Annotated[str | None, Flag("space", metavar="FILE.py:FUNCTION")] = None
+    space_function: Annotated[GivenCode | None, Flag("space", metavar="FILE.py:FUNCTION")] = None
     """A space of your own: a function of (image_shape, num_classes); None: MBConv blocks for the images' size."""
-    cost_functions: Annotated[tuple[str, ...], Flag("cost", metavar="FILE.py:FUNCTION")] = ()
+    cost_functions: Annotated[tuple[GivenCode, ...], Flag("cost", metavar="FILE.py:FUNCTION")] = ()
     """Costs of your own: functions of the space that return a Cost. The first is the complexity."""
 
 

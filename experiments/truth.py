@@ -46,7 +46,7 @@ from multinas_ray.spaces import (
     scale_width,
     skip,
 )
-from multinas_ray.storage import make_folder, read_parquet, read_plain, write_parquet, write_plain
+from multinas_ray.storage import GivenPath, make_folder, read_parquet, read_plain, write_parquet, write_plain
 
 if TYPE_CHECKING:
     from multinas_ray.data import DataConfig, DataSplits
@@ -102,11 +102,11 @@ class Settings:
 class TruthOptions:
     """What is trained, and where."""
 
-    images_folder: Annotated[str | None, Flag(metavar="DIR")] = None
+    images_folder: Annotated[GivenPath | None, Flag(metavar="DIR")] = None
     """Folder of CIFAR-10, torchvision's or train.parquet and test.parquet; None: cifar10 in $MULTINAS_DATA."""
-    out: Annotated[str, Flag(metavar="DIR")] = "runs/truth"
+    out: Annotated[GivenPath, Flag(metavar="DIR")] = "runs/truth"
     """Folder of the trainings."""
-    table: Annotated[str, Flag(metavar="FILE")] = TABLE
+    table: Annotated[GivenPath, Flag(metavar="FILE")] = TABLE
     """File of the table."""
     repeats: PositiveInt = 2
     """Trainings of each network."""

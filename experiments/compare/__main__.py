@@ -59,7 +59,7 @@ from experiments.parts.processes import fresh_processes
 from experiments.parts.settings import keep_command, keep_settings
 from multinas_ray.commands.script import Script
 from multinas_ray.settings import Flag, NonNegativeInt, OneOf, PositiveInt, checked
-from multinas_ray.storage import write_atomic
+from multinas_ray.storage import GivenPath, write_atomic
 
 METHODS = tuple(methods_of(Settings().num_targets))
 DEFAULT_METHODS = tuple(name for name in METHODS if not name.startswith("full"))
@@ -70,11 +70,11 @@ DEFAULT_METHODS = tuple(name for name in METHODS if not name.startswith("full"))
 class CompareOptions:
     """What is compared, where, and with how much."""
 
-    data: Annotated[str | None, Flag(metavar="DIR")] = None
+    data: Annotated[GivenPath | None, Flag(metavar="DIR")] = None
     """Folder with nasbench_macro.parquet; None: $MULTINAS_DATA."""
-    images_folder: Annotated[str | None, Flag(metavar="DIR")] = None
+    images_folder: Annotated[GivenPath | None, Flag(metavar="DIR")] = None
     """Folder of CIFAR-10, torchvision's or train.parquet and test.parquet; None: cifar10 in the folder of the table."""
-    out: Annotated[str, Flag(metavar="DIR")] = "runs/compare"
+    out: Annotated[GivenPath, Flag(metavar="DIR")] = "runs/compare"
     """Folder of the results."""
     seeds: PositiveInt = 3
     """Repetitions, of seeds that follow each other."""
@@ -84,7 +84,7 @@ class CompareOptions:
     """Methods that are compared."""
     jobs: PositiveInt | None = None
     """Pieces of work at a time; None: as many as there are cores."""
-    beside: Annotated[tuple[str, ...], Flag(metavar="DIR")] = ()
+    beside: Annotated[tuple[GivenPath, ...], Flag(metavar="DIR")] = ()
     """Results of other budgets, which the picture of the costs shows too."""
     report_only: bool = False
     """Report what is done, and do no more."""

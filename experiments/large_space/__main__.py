@@ -40,7 +40,7 @@ from experiments.parts.processes import fresh_processes
 from experiments.parts.settings import keep_command
 from multinas_ray.commands.script import Script
 from multinas_ray.settings import Flag, NonNegativeInt, OneOf, PositiveInt, checked
-from multinas_ray.storage import make_folder, write_atomic
+from multinas_ray.storage import GivenPath, make_folder, write_atomic
 
 TITLE = "Loss of four networks above the best there are, in percent"
 
@@ -52,7 +52,7 @@ class LargeSpaceOptions:
 
     evaluator: Annotated[str, OneOf(EVALUATORS)] = "made-up"
     """What tells the losses."""
-    out: Annotated[str, Flag(metavar="DIR")] = "runs/large_space"
+    out: Annotated[GivenPath, Flag(metavar="DIR")] = "runs/large_space"
     """Folder of the results."""
     seeds: PositiveInt = 16
     """Problems that each method searches."""
@@ -60,7 +60,7 @@ class LargeSpaceOptions:
     """Seed of the first; settings were chosen on seeds from 100."""
     methods: Annotated[tuple[Annotated[str, OneOf(METHODS)], ...], MinLen(1), Flag(metavar="NAME")] = DEFAULTS
     """Methods that are compared."""
-    images_folder: Annotated[str | None, Flag(metavar="DIR")] = None
+    images_folder: Annotated[GivenPath | None, Flag(metavar="DIR")] = None
     """Folder of CIFAR-10 for the evaluator "supernet"; None: cifar10 in $MULTINAS_DATA."""
     jobs: PositiveInt | None = None
     """Searches at once; None: as many as there are cores."""

@@ -40,6 +40,7 @@ from experiments.tabular.searching import make_searches, make_tune_searches, tab
 from multinas_ray.commands.script import Script
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Flag, OneOf, PositiveInt, checked
+from multinas_ray.storage import GivenPath
 
 FIRST_SEED = 1000
 """Settings are chosen on smaller seeds, and results are reported for seeds from this one on [ours]."""
@@ -53,9 +54,9 @@ TUNE_METHODS = ("multinas", "multinas-reuse", "multinas-screened", "optuna-nsga2
 class TabularOptions:
     """What is compared, where, and with how much."""
 
-    data: Annotated[str | None, Flag(metavar="DIR")] = None
+    data: Annotated[GivenPath | None, Flag(metavar="DIR")] = None
     """Folder with the tables' Parquet files; None: $MULTINAS_DATA."""
-    out: Annotated[str, Flag(metavar="DIR")] = "runs/tabular"
+    out: Annotated[GivenPath, Flag(metavar="DIR")] = "runs/tabular"
     """Folder of the results."""
     seeds: PositiveInt = 11
     """Searches of each kind."""

@@ -1,5 +1,5 @@
 from .metrics import Figures, SearchMetrics
-from .nodes import check_nodes, check_versions, describe_nodes
+from .nodes import check_nodes, check_other_nodes, check_versions, describe_nodes
 from .notices import NoticedCheckpoints
 from .probe import NodeFacts
 from .progress import counted_progress
@@ -17,6 +17,7 @@ __all__ = [
     "SpotNotice",
     "SpotWatch",
     "check_nodes",
+    "check_other_nodes",
     "check_room",
     "check_versions",
     "counted_progress",

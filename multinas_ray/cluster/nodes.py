@@ -51,6 +51,20 @@ def check_nodes(storage_path: str, data_path: str | None) -> list[NodeFacts]:
     return facts
 
 
+def check_other_nodes(folder: str, data_path: str | None) -> None:
+    """Check as `check_nodes` does, if the cluster has more nodes than one. Ray must be running.
+
+    Args:
+        folder: the folder that workers on every node read and write.
+        data_path: place of the images.
+
+    Raises:
+        RunError: as `check_nodes`.
+    """
+    if sum(node["Alive"] for node in ray.nodes()) > 1:
+        check_nodes(folder, data_path)
+
+
 def _probe_all(storage: str, marker: str, data_path: str | None) -> list[NodeFacts]:
     probe = ray.remote(num_cpus=0)(probe_node)
     answers = {

@@ -15,6 +15,7 @@ from multinas_ray.commands.script import EXIT_ERROR, EXIT_INTERRUPTED, add_show_
 from multinas_ray.errors import ConfigError, MultiNASError
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.settings import Flag, changed, checked, made
+from multinas_ray.storage import GivenCode, GivenPath
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,9 +36,9 @@ CompleteFunction = Callable[[OneShotSearchConfig, argparse.Namespace, "Console"]
 class ExperimentOptions:
     """What every experiment takes beside the settings of its search."""
 
-    latency_table: Annotated[str | None, Flag(metavar="FILE")] = None
+    latency_table: Annotated[GivenPath | None, Flag(metavar="FILE")] = None
     """Latencies of the space's blocks, from `multinas-ray profile`: their sum is recorded as the cost "latency"."""
-    imports: Annotated[tuple[str, ...], Flag("import", metavar="MODULE")] = ()
+    imports: Annotated[tuple[GivenCode, ...], Flag("import", metavar="MODULE")] = ()
     """Modules or .py files that register blocks or optimisers of your own."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from multinas_ray.settings import Flag, checked
+from multinas_ray.storage import GivenPath
 
 
 @checked
@@ -13,7 +14,7 @@ from multinas_ray.settings import Flag, checked
 class ReportConfig:
     """The settings of a report."""
 
-    output: Annotated[str | None, Flag(metavar="FILE")] = None
+    output: Annotated[GivenPath | None, Flag(metavar="FILE")] = None
     """The HTML file, local or a URI; None: report.html in the folder of the run, or in that of the family."""
 
 
@@ -22,7 +23,7 @@ class ReportConfig:
 class PlotConfig:
     """The settings of the pictures."""
 
-    output: Annotated[str, Flag(metavar="FOLDER")] = "."
+    output: Annotated[GivenPath, Flag(metavar="FOLDER")] = "."
     """Folder of the pictures."""
     cost: Annotated[str | None, Flag(metavar="NAME")] = None
     """Column of the evaluations for the horizontal axis, such as params or flops; None: the complexity of the

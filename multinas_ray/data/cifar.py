@@ -18,7 +18,7 @@ from multinas_ray.data.in_memory import splits_in_memory
 from multinas_ray.data.sources import DataSource, register_source
 from multinas_ray.errors import DataError, StateError
 from multinas_ray.settings import checked
-from multinas_ray.storage import exists, read_parquet, resolve
+from multinas_ray.storage import GivenPath, exists, read_parquet, resolve
 
 CLASS_NAMES = (
     "airplane",
@@ -43,7 +43,7 @@ class Cifar10Source(DataSource):
 
     kind: ClassVar[str] = "cifar10"
 
-    path: str
+    path: GivenPath
     """See `DataConfig.path`."""
     download: bool = False
     """Let torchvision download the photos (170 MB) into `path` if they are missing."""

@@ -10,6 +10,7 @@ from annotated_types import Ge
 from multinas_ray.data.sources import DataSource, source_class
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Flag, NonNegativeInt, checked
+from multinas_ray.storage import GivenPath
 
 READING_SETTINGS = ("path", "strict", "in_memory", "decode_processes", "download", "exif_rotation")
 """Settings that belong to the source; a source takes those for which it has fields."""
@@ -31,7 +32,7 @@ class DataConfig:
     photos, 3x32x32. `folder`: your own images, with a folder for each class. `webdataset`: tar files as the library
     webdataset writes them. A source that was registered by `register_source` can be named too."""
 
-    path: Annotated[str | None, Flag("data", metavar="DIR")] = None
+    path: Annotated[GivenPath | None, Flag("data", metavar="DIR")] = None
     """Place of the images. For `cifar10`: the root given to torchvision (which has `cifar-10-batches-py`), or a folder
     with `train.parquet` and `test.parquet` (columns `image`: encoded JPEG or PNG, `label`: 0..9). For `folder`: a
     folder with `train/<class>/*` and `val/<class>/*` or `test/<class>/*`, or with `<class>/*` alone; other usual names
@@ -85,10 +86,6 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check that the settings fit together, before anything is read."""
-        from multinas_ray.storage import resolve  # here, so that reading the settings loads no pyarrow
-
-        if self.path is not None:
-            resolve(self.path)  # it must be well formed and without credentials, since it is recorded
         if not 0 < self.validation_fraction < 1:
             raise ConfigError(
                 f"validation_fraction must be above 0 and below 1, got {self.validation_fraction}: "

@@ -23,6 +23,7 @@ from multinas_ray.data.sources import DataFacts, DataSource
 from multinas_ray.data.streamed_images import CHANNELS, ResizedCrop, StreamedImages
 from multinas_ray.errors import ConfigError, DataError
 from multinas_ray.settings import NonNegativeInt
+from multinas_ray.storage import GivenPath
 
 MAX_FOUND_SIZE = 64
 """Largest image_size that is chosen by default, since sets in memory are for small images [ours]."""
@@ -45,7 +46,7 @@ class EncodedSource(DataSource):
     they are decoded when they are needed, in RGB and normalised as ImageNet.
     """
 
-    path: str
+    path: GivenPath
     """Place of the images."""
     strict: bool = False
     """See `DataConfig.strict`; so do the fields below have the meaning of those of `DataConfig`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from multinas_ray.settings import Flag, checked
+from multinas_ray.storage import GivenPath
 
 
 @checked
@@ -20,10 +21,10 @@ class ExportConfig:
     weights: Literal["auto", "retrained", "supernet"] = "auto"
     """Which weights are exported: "retrained"; "supernet", the weights that the network had in the search; or "auto",
     the retrained weights if the network has any and else those of the supernet."""
-    output: Annotated[str | None, Flag(metavar="DIR")] = None
+    output: Annotated[GivenPath | None, Flag(metavar="DIR")] = None
     """Folder in which each network gets a folder named by its number, local or a URI; None: networks/<network>/export
     in the folder of the family."""
     onnx: bool = True
     """Whether ONNX files are written. Without them the onnx packages are not needed."""
-    latency_table: Annotated[str | None, Flag(metavar="FILE")] = None
+    latency_table: Annotated[GivenPath | None, Flag(metavar="FILE")] = None
     """A latency table of `multinas-ray profile`. With it, the model card gives the latency that the table predicts."""

@@ -32,7 +32,7 @@ from multinas_ray.latency import LatencyTable
 from multinas_ray.runs import EXPORT_FOLDER, Retrained, RetrainingRecord, format_count, load_retraining, network_path
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
 from multinas_ray.settings import checked_arguments
-from multinas_ray.storage import replace_folder, resolve
+from multinas_ray.storage import GivenCode, GivenPath, replace_folder, resolve
 from multinas_ray.supernets import load_subnet
 
 
@@ -54,13 +54,13 @@ class ExportedNetwork:
 
 @checked_arguments
 def export_networks(
-    run_path: str,
+    run_path: GivenPath,
     config: ExportConfig | None = None,
     *,
     label: str | None = None,
     networks: Sequence[int] | None = None,
-    data_path: str | None = None,
-    imports: Sequence[str] = (),
+    data_path: GivenPath | None = None,
+    imports: Sequence[GivenCode] = (),
     console: Console | None = None,
 ) -> list[ExportedNetwork]:
     """Write the networks of a family as .pt2, ONNX and safetensors, each with architecture.json and a model card.

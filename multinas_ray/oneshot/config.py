@@ -36,6 +36,7 @@ from multinas_ray.settings import (
     to_plain,
 )
 from multinas_ray.spaces import Cost, NetworkSpace, all_costs, cost_from_dict, space_from_dict
+from multinas_ray.storage import GivenPath
 from multinas_ray.supernets import WeightTraining
 
 
@@ -88,7 +89,7 @@ class OneShotSearchConfig:
     """Which cost they are about: "params", "flops" (multiply-adds of one image), or one of `extra_costs`."""
     extra_costs: Annotated[Sequence[Cost], ReadBy(_costs)] = ()
     """Costs of your own beside the space's, such as the latency of a `LatencyTable`; all are recorded."""
-    storage_path: Annotated[str, Flag("storage", metavar="DIR")] = "runs"
+    storage_path: Annotated[GivenPath, Flag("storage", metavar="DIR")] = "runs"
     """Folder of all runs; a shared or s3:// one where the cluster has several nodes."""
     name: str
     """Name of the run and of its folder in storage_path."""
@@ -170,10 +171,6 @@ class OneShotSearchConfig:
     """Least time between two checkpoints of the supernet. A crash loses the weight steps since the last one."""
 
     def __post_init__(self) -> None:
-        from multinas_ray.storage import resolve
-
-        if self.data.path is not None:  # workers have working directories of their own
-            object.__setattr__(self, "data", dataclasses.replace(self.data, path=str(resolve(self.data.path))))
         check_extra_costs(self.space, self.extra_costs)
         if self.complexity not in self.costs:
             known = ", ".join(self.costs)

@@ -14,7 +14,7 @@ from ray.tune.logger import TBXLoggerCallback
 from rich.console import Console
 from rich.table import Table
 
-from multinas_ray.cluster import check_room, ray_session, worker_resources
+from multinas_ray.cluster import check_other_nodes, check_room, ray_session, worker_resources
 from multinas_ray.data import load_splits
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError, last_line
 from multinas_ray.retraining.recipe import RetrainConfig
@@ -34,7 +34,7 @@ from multinas_ray.runs import (
 )
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
 from multinas_ray.settings import checked_arguments, to_plain
-from multinas_ray.storage import list_folders, make_folder, resolve, write_yaml
+from multinas_ray.storage import GivenCode, GivenPath, list_folders, make_folder, resolve, write_yaml
 
 WORK_FOLDER = "retraining"
 """Folder of a family in which Tune keeps the curves and the worker groups their files."""
@@ -45,15 +45,15 @@ SYNC_SECONDS = 20
 
 @checked_arguments
 def retrain_networks(
-    run_path: str,
+    run_path: GivenPath,
     config: RetrainConfig | None = None,
     *,
     label: str | None = None,
     networks: Sequence[int] | None = None,
     overwrite: bool = False,
     trackers: Trackers | None = None,
-    data_path: str | None = None,
-    imports: Sequence[str] = (),
+    data_path: GivenPath | None = None,
+    imports: Sequence[GivenCode] = (),
     console: Console | None = None,
 ) -> Family:
     """Train the chosen networks of a search, test them, and write their weights and results into the family.
@@ -83,7 +83,6 @@ def retrain_networks(
         RunError: the cluster lacks resources, or a training failed more often than `max_failures`.
         MissingPackageError: a tracker's package is not installed.
     """
-    run_path = str(resolve(run_path))  # absolute, for trials have working directories of their own
     opened = open_run(run_path, data_path=data_path, imports=imports)
     family = load_family(run_path, label)
     retraining = Retraining(
@@ -200,6 +199,7 @@ class Retraining:
         config = self.config
         with ray_session():
             check_room(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
+            check_other_nodes(self.family.path, self.opened.data.path)
             costs = self.family.architectures.set_index("network")["complexity"]
             longest_first = sorted(jobs, key=lambda network: (-costs[network], network))  # so that none ends late
             with RetrainingView(

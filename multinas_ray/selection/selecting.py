@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from multinas_ray.cluster import check_room, counted_progress, ray_session
+from multinas_ray.cluster import check_other_nodes, check_room, counted_progress, ray_session
 from multinas_ray.errors import StateError
 from multinas_ray.runs import load_trainings, network_path
 from multinas_ray.selection.choice import Choice, choose
@@ -31,7 +31,7 @@ from multinas_ray.selection.scores import Score
 from multinas_ray.selection.tables import candidate_tables, spent_text
 from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import Equivalence, skips
-from multinas_ray.storage import resolve
+from multinas_ray.storage import GivenCode, GivenPath, resolve
 from multinas_ray.supernets import check_supernet
 
 SELECTION_STREAM = 7
@@ -40,13 +40,13 @@ SELECTION_STREAM = 7
 
 @checked_arguments
 def select_networks(
-    run_path: str,
+    run_path: GivenPath,
     config: SelectConfig | None = None,
     *,
     label: str | None = None,
     overwrite: bool = False,
-    data_path: str | None = None,
-    imports: Sequence[str] = (),
+    data_path: GivenPath | None = None,
+    imports: Sequence[GivenCode] = (),
     console: Console | None = None,
 ) -> Family:
     """Choose networks of a finished search again, for the search's own goals or for any budgets.
@@ -84,13 +84,11 @@ def select_networks(
     goals = goals_of_run(opened.run) if config.limits is None else goals_of_limits(config.limits)
     for goal in goals:
         check_limits(goal.limits, opened.costs)
-    if config.limits is not None and label is None:
-        label = label_of(config.limits)
     selection = Selection(
         opened=opened,
         run_path=run_path,
         supernet=check_supernet(run_path, opened.space, opened.training.norm_batch_size),
-        label=label,
+        label=label_of(config.limits) if config.limits is not None and label is None else label,
         goals=goals,
         config=config,
         overwrite=overwrite,
@@ -98,6 +96,7 @@ def select_networks(
     )
     with ray_session():
         check_room(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
+        check_other_nodes(run_path, opened.data.path)
         return selection.run()
 
 

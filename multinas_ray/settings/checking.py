@@ -36,7 +36,13 @@ Class = TypeVar("Class", bound=type)
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
-STRICT: ConfigDict = {"strict": True, "extra": "forbid", "arbitrary_types_allowed": True, "allow_inf_nan": False}
+STRICT: ConfigDict = {
+    "strict": True,
+    "extra": "forbid",
+    "arbitrary_types_allowed": True,
+    "allow_inf_nan": False,
+    "validate_default": True,
+}
 
 
 def checked(settings: Class) -> Class:

@@ -1,5 +1,6 @@
 from .files import delete_file, exists, open_atomic, read_bytes, write_atomic
 from .folders import check_writable, delete_folder, list_files, list_folders, make_folder, replace_folder
+from .given import GivenCode, GivenPath
 from .journals import JournaledWriter, read_journals
 from .parquet import (
     TABLE_KEY,
@@ -20,6 +21,8 @@ __all__ = [
     "TABLE_KEY",
     "VERSION_KEY",
     "AnyPath",
+    "GivenCode",
+    "GivenPath",
     "JournaledWriter",
     "Location",
     "RowGroupReader",

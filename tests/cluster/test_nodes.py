@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from multinas_ray.cluster import NodeFacts, check_nodes, check_versions, describe_nodes, nodes
+from multinas_ray.cluster import NodeFacts, check_nodes, check_other_nodes, check_versions, describe_nodes, nodes
 from multinas_ray.errors import RunError
 
 FINE = NodeFacts(
@@ -64,6 +64,14 @@ def test_a_node_that_does_not_fit_is_named(tmp_path, answers, changes, text):
     answers(FINE, replace(FINE, address="10.0.0.2", **changes))
     with pytest.raises(RunError, match=re.escape(text)):
         check_nodes(str(tmp_path), None)
+
+
+@pytest.mark.parametrize(("alive", "is_asked"), [((True,), False), ((True, False), False), ((True, True), True)])
+def test_other_nodes_are_asked_where_there_are_any(tmp_path, answers, monkeypatch, alive, is_asked):
+    asked = answers(FINE)
+    monkeypatch.setattr("ray.nodes", lambda: [{"Alive": each} for each in alive])
+    check_other_nodes(str(tmp_path), "/photos")
+    assert [data_path for _, _, data_path in asked] == ["/photos"] * is_asked
 
 
 def test_one_node_fits_itself():

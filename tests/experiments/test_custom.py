@@ -139,7 +139,7 @@ def test_batches_fit_the_smaller_split_in_whole_groups(num_train, num_validation
     ("flags", "text"),
     [
         (("--space", f"{OWN_BLOCKS}:memory_traffic_of_nothing"), "defines no 'memory_traffic_of_nothing'"),
-        (("--space", "nowhere.py:space"), "there is no file nowhere.py"),
+        (("--space", "nowhere.py:space"), "there is no file .*/nowhere.py: give"),
     ],
 )
 def test_own_code_that_is_not_there_is_named(tree, flags, text):
