@@ -1,0 +1,132 @@
+"""The costs of a model's networks, found by running them on an example without computing anything.
+
+Notation: D variables, N architectures.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from multinas_ray.choices.models import Places, parts_used
+from multinas_ray.choices.networks import MakeModel
+from multinas_ray.choices.places import Place
+from multinas_ray.choices.width import Elastic
+from multinas_ray.errors import ConfigError, first_line
+from multinas_ray.spaces import IntArray
+
+MakeExample = Callable[[], tuple[Any, ...]]
+"""Makes the positional arguments of one call of the model, for a batch of one."""
+
+
+class Measured(NamedTuple):
+    """Costs of one network."""
+
+    params: int
+    """Trainable values; those that are used twice count once."""
+    flops: int
+    """Multiply-adds for one example, by torch's own counter: those of convolutions, products and attention."""
+
+
+class ModelMeter:
+    """Measures the networks of a model. Its tensors are fake, so that a model of any size takes no memory.
+
+    Args:
+        make: makes the model.
+        example: makes the arguments of one call.
+
+    Raises:
+        ConfigError: the model cannot be made, has no choices, or has two of one name.
+    """
+
+    def __init__(self, make: MakeModel, example: MakeExample) -> None:
+        self._mode = FakeTensorMode()
+        try:
+            with self._mode:
+                self._model, self._example = make(), example()
+        except ConfigError:
+            raise
+        except Exception as error:  # the model is the user's and may raise anything
+            raise ConfigError(
+                f"the model cannot be made ({_text(error)}): correct the function that makes it"
+            ) from error
+        if not isinstance(self._model, nn.Module):
+            raise ConfigError(f"the function that makes the model must return a module, it gave {self._model!r}")
+        self._model.eval()
+        self.places = Places.of(self._model)
+        """The places of the model."""
+        self._called: set[str] = set()
+        for name, place in self.places.by_name.items():
+            for module in _called_with(place, self._model):
+                module.register_forward_pre_hook(functools.partial(self._note, name))
+
+    def measure(self, architecture: Sequence[int]) -> Measured:
+        """The costs of one network.
+
+        Raises:
+            ConfigError: it cannot be run; the message says what was chosen.
+        """
+        self.places.activate(architecture)
+        params = sum(_size(part, each) for each, part in parts_used(self._model).items() if each.requires_grad)
+        counter = FlopCounterMode(display=False)
+        try:
+            with self._mode, torch.no_grad(), counter:
+                self._model(*self._example)
+        except Exception as error:  # the model is the user's and may raise anything
+            raise ConfigError(
+                f"every network of a model must run on its example, the one with {self._chosen(architecture)} does "
+                f"not ({_text(error)}): let the options of a choice give what the next modules take, and let no value "
+                "of a tensor decide what is computed"
+            ) from error
+        return Measured(params, counter.get_total_flops() // 2)
+
+    def _note(self, name: str, *_: object) -> None:
+        self._called.add(name)
+
+    def check_calls(self) -> None:
+        """Check that every place was used by some network that was measured.
+
+        Raises:
+            ConfigError: one was not; the message names it.
+        """
+        if unused := [name for name in self.places.by_name if name not in self._called]:
+            raise ConfigError(
+                f"every choice must be used when the model is called, {', '.join(map(repr, unused))} is not: use it "
+                "in forward, or leave it out"
+            )
+
+    def _chosen(self, architecture: Sequence[int]) -> str:
+        space = self.places.search_space
+        return ", ".join(f"{name}={label}" for name, label in space.decode(architecture).items())
+
+
+def single_changes(num_categories: Sequence[int]) -> IntArray:
+    """(N, D) the architecture of first options, and each that differs from it at one variable."""
+    rows_ND = np.zeros((1 + sum(num_categories) - len(num_categories), len(num_categories)), dtype=np.int64)
+    row = 1
+    for d, count in enumerate(num_categories):
+        rows_ND[row : row + count - 1, d] = np.arange(1, count)
+        row += count - 1
+    return rows_ND
+
+
+def _called_with(place: Place, model: nn.Module) -> list[nn.Module]:
+    """The modules whose call shows that a place is used: the place, or the layers of its width where it has some."""
+    layers = [each for each in model.modules() if isinstance(each, Elastic) and place in each.children()]
+    return [each for each in layers if isinstance(each, nn.Module)] or [place]
+
+
+def _size(part: tuple[slice, ...], parameter: nn.Parameter) -> int:
+    return prod(len(range(*each.indices(size))) for each, size in zip(part, parameter.shape, strict=True))
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"

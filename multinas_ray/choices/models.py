@@ -1,0 +1,134 @@
+"""From a model with choices to one of its networks.
+
+Notation: D variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from multinas_ray.choices.places import Place
+from multinas_ray.choices.width import Elastic
+from multinas_ray.errors import ConfigError
+from multinas_ray.spaces import SearchSpace, Variable
+
+Around = dict[str, frozenset[int]]
+"""Options of places, by their names, all of which lead to a module."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of a model, in the order in which it has them."""
+
+    by_name: Mapping[str, Place]
+    """Each place once."""
+    conditions: Mapping[str, tuple[Around, ...]]
+    """When a place is used: by one of these, each of which names options of the places around it. ({},): always."""
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Places:
+        """Find the places of a model.
+
+        Raises:
+            ConfigError: the model has none, or two of them have the same name.
+        """
+        by_name: dict[str, Place] = {}
+        conditions: dict[str, list[Around]] = {}
+        pending: list[tuple[nn.Module, Around]] = [(model, {})]
+        while pending:
+            module, around = pending.pop()
+            if isinstance(module, Place):
+                if by_name.setdefault(module.name, module) is not module:
+                    raise ConfigError(
+                        f"two choices of the model are named {module.name!r}: give each a name of its own, or use the "
+                        "same object in both places"
+                    )
+                ways = conditions.setdefault(module.name, [])
+                if around not in ways:
+                    ways.append(around)
+            pending.extend(reversed(list(_children(module, around))))
+        if not by_name:
+            raise ConfigError("the model has no choices: put a Choice, a DepthChoice or a WidthChoice into it")
+        always: Around = {}
+        ways_of = {name: (always,) if always in ways else tuple(ways) for name, ways in conditions.items()}
+        return cls(by_name, ways_of)
+
+    @property
+    def search_space(self) -> SearchSpace:
+        """The places as variables."""
+        return SearchSpace(tuple(Variable(name, place.labels) for name, place in self.by_name.items()))
+
+    def activate(self, architecture: Sequence[int]) -> None:
+        """Let the model compute one network; (D,) indices of options."""
+        for place, index in zip(self.by_name.values(), architecture, strict=True):
+            place.active = int(index)
+
+
+def active_modules(model: nn.Module) -> Iterator[nn.Module]:
+    """The modules of the active network, each once, in the order of the model."""
+    pending, seen = [model], {id(model)}
+    while pending:
+        module = pending.pop()
+        yield module
+        children = list(module.children())
+        if isinstance(module, Place):
+            children = [child for name, child in _options(module).items() if module.active in module.options_with(name)]
+        new = [child for child in children if id(child) not in seen]
+        seen.update(map(id, new))
+        pending.extend(reversed(new))
+
+
+def parts_used(model: nn.Module) -> dict[nn.Parameter, tuple[slice, ...]]:
+    """Each parameter that the active network uses, and the part of it."""
+    parts: dict[nn.Parameter, tuple[slice, ...]] = {}
+    for module in active_modules(model):
+        own = module.parts() if isinstance(module, Elastic) else {}
+        for name, parameter in module.named_parameters(recurse=False):
+            part = own.get(name, ())
+            parts[parameter] = (*part, *map(slice, parameter.shape[len(part) :]))
+    return parts
+
+
+def _options(place: Place) -> dict[str, nn.Module]:
+    options = getattr(place, "options", None)
+    return {} if options is None else dict(options.named_children())
+
+
+def _children(
+    module: nn.Module, around: dict[str, frozenset[int]]
+) -> list[tuple[nn.Module, dict[str, frozenset[int]]]]:
+    """The modules directly within a module, with the options that lead to each."""
+    if not isinstance(module, Place):
+        return [(child, around) for child in module.children()]
+    within = []
+    for name, child in _options(module).items():
+        allowed = module.options_with(name) & around.get(module.name, module.options_with(name))
+        within.append((child, {**around, module.name: allowed}))
+    return within
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """Take the active network out of a model: an ordinary module without any choice, with the same weights.
+
+    The model is changed and must not be used any more. Modules that are used several times stay one.
+    """
+    done: dict[int, nn.Module] = {}
+
+    def visit(module: nn.Module) -> nn.Module:
+        if id(module) in done:
+            return done[id(module)]
+        taken = module
+        while isinstance(taken, Place):
+            taken = taken.alone()
+        if isinstance(taken, Elastic):
+            taken = taken.alone()
+        done[id(module)] = done[id(taken)] = taken
+        for name, child in taken._modules.items():  # with those that have two names, unlike named_children
+            if child is not None:
+                taken._modules[name] = visit(child)
+        return taken
+
+    return visit(model)
