@@ -2,8 +2,9 @@
 
 DIR has train/<class>/* and val/<class>/* (or test/<class>/*), or just <class>/*. Sizes, channels and classes are
 detected; validation images, and test images if there are none, are set apart by class. Without further flags, a space
-of MBConv blocks is made for the size of the images. With one flag each, you give a space and a cost of your own: see
-experiments/own_blocks.py.
+of MBConv blocks is made for the size of the images, and four networks are sought between the cheapest and the largest
+of it. --width makes the space wider or narrower, down to microcontrollers. With one flag each, you give a space and a
+cost of your own: see experiments/own_blocks.py. --dry-run tells what all this comes to, before anything starts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import log2
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 
@@ -18,7 +20,7 @@ from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import OneShotSearchConfig
-from multinas_ray.settings import Flag, PositiveInt, checked
+from multinas_ray.settings import Flag, PositiveFloat, PositiveInt, checked
 from multinas_ray.spaces import Block, ConvLayer, Cost, Head, NetworkSpace, Position, mbconv, skip
 from multinas_ray.storage import GivenCode
 from multinas_ray.supernets import WeightTraining
@@ -27,27 +29,35 @@ if TYPE_CHECKING:
     from multinas_ray.data import DataFacts
 
 # All numbers here are ours: they are small enough for a first run on a laptop, and flags can raise them.
-DEFAULT_COEFFICIENTS = (0.0, 0.1, 0.3, 1.0)
+NUM_TARGETS = 4
 WARMUP_EPOCHS, SEARCH_EPOCHS = 30, 30
 LEAST_WARMUP_ROUNDS, LEAST_SEARCH_ROUNDS = 300, 150
 MOST_BATCH_SIZE, MOST_NORM_BATCH_SIZE = 128, 32
-LAST_MAP_SIZE, STAGES = 4, ((24, 2), (40, 3), (80, 3), (160, 2))
+STEM_WIDTH, LAST_WIDTH, STAGES = 16, 320, ((24, 2), (40, 3), (80, 3), (160, 2))
+LAST_MAP_SIZE, NARROW = 4, 0.5
 
 Made = TypeVar("Made")
 
 
-def mobile_space(image_shape: tuple[int, int, int], num_classes: int) -> NetworkSpace:
+def mobile_space(image_shape: tuple[int, int, int], num_classes: int, width_multiplier: float = 1.0) -> NetworkSpace:
     """Ten MBConv blocks, kernel 3/5 x expansion 3/6 and skips, for images of any size.
 
-    The feature map is halved until it is about 4x4: at the stem for images above 32 pixels, then at the first blocks of
-    the last stages.
+    The feature map is halved until it is about 4x4: at the stem for images above 32 pixels and in narrow spaces, then
+    at the first blocks of the last stages.
+
+    Args:
+        image_shape: (channels, height, width) of the images.
+        num_classes: Number of classes.
+        width_multiplier: Factor on all numbers of channels; at least 2 channels stay.
     """
     size = image_shape[1]
     halvings = max(0, min(5, round(log2(size / LAST_MAP_SIZE))))
-    stem_stride = 2 if size > 32 else 1
-    stem = Block("stem", (ConvLayer(image_shape[0], 16, 3, stem_stride, activation="relu6"),))
-    positions, channels = [], 16
-    for stage, (width, depth) in enumerate(STAGES):
+    stem_stride = 2 if size > 32 or (width_multiplier < NARROW and halvings) else 1
+    channels = _scaled(STEM_WIDTH, width_multiplier)
+    stem = Block("stem", (ConvLayer(image_shape[0], channels, 3, stem_stride, activation="relu6"),))
+    positions = []
+    for stage, (full_width, depth) in enumerate(STAGES):
+        width = _scaled(full_width, width_multiplier)
         for index in range(depth):
             is_halved = index == 0 and stage >= len(STAGES) - (halvings - (stem_stride - 1))
             blocks = [
@@ -57,8 +67,26 @@ def mobile_space(image_shape: tuple[int, int, int], num_classes: int) -> Network
             ]
             positions.append(Position(f"stage{stage + 1}_{index + 1}", (*blocks, *([skip()] if index else []))))
             channels = width
-    features = Block("features", (ConvLayer(channels, 320, activation="relu6"),))
-    return NetworkSpace("mobile", image_shape, stem, tuple(positions), Head(320, num_classes, features))
+    last = _scaled(LAST_WIDTH, width_multiplier)
+    features = Block("features", (ConvLayer(channels, last, activation="relu6"),))
+    return NetworkSpace("mobile", image_shape, stem, tuple(positions), Head(last, num_classes, features))
+
+
+def _scaled(width: int, multiplier: float) -> int:
+    return max(2, round(width * multiplier))
+
+
+def default_targets(cost: Cost) -> tuple[float, ...]:
+    """Targets in equal ratios (in equal steps if a network may cost nothing), the last that of the largest network.
+
+    They are rounded to two digits, so that they can be read.
+    """
+    least, most = cost.minimum, cost.maximum
+    places = [k / NUM_TARGETS for k in range(1, NUM_TARGETS)]
+    inner = [least * (most / least) ** each if least > 0 else least + (most - least) * each for each in places]
+    rounded = [float(f"{each:.1e}") for each in inner]
+    targets = rounded if all(least <= each < most for each in rounded) else inner
+    return (*sorted(set(targets)), most)
 
 
 class BatchSettings(TypedDict):
@@ -69,16 +97,27 @@ class BatchSettings(TypedDict):
     norm_batch_size: int
 
 
-def batch_settings(facts: DataFacts, num_workers: int, batch_size: int | None) -> BatchSettings:
-    """Batches of at most 128 images that both splits can fill, with whole normalisation groups for each worker."""
+def batch_settings(
+    facts: DataFacts, num_workers: int, batch_size: int | None = None, norm_batch_size: int | None = None
+) -> BatchSettings:
+    """Batches that the splits can fill, with whole normalisation groups for each worker.
+
+    Args:
+        facts: The numbers of images.
+        num_workers: Number of workers that share a batch.
+        batch_size: Images of a weight step; None: at most 128.
+        norm_batch_size: Images of a normalisation group; None: at most 32, and a divisor of the batch of a worker.
+    """
     most = min(facts.num_train, facts.num_validation, MOST_BATCH_SIZE if batch_size is None else batch_size)
-    norm_batch_size = min(MOST_NORM_BATCH_SIZE, max(1, most // num_workers))
-    unit = norm_batch_size * num_workers
-    fitting = max(1, most // unit) * unit
+    group = norm_batch_size or min(MOST_NORM_BATCH_SIZE, max(1, most // num_workers))
+    if batch_size is not None and norm_batch_size is None:
+        share = max(1, batch_size // num_workers)
+        group = next(each for each in range(min(group, share), 0, -1) if share % each == 0)
+    unit = group * num_workers
     return {
-        "batch_size": fitting if batch_size is None else batch_size,
-        "validation_batch_size": fitting,
-        "norm_batch_size": norm_batch_size,
+        "batch_size": max(1, most // unit) * unit if batch_size is None else batch_size,
+        "validation_batch_size": max(1, min(facts.num_validation, MOST_BATCH_SIZE) // unit) * unit,
+        "norm_batch_size": group,
     }
 
 
@@ -93,6 +132,11 @@ class CustomOptions(ExperimentOptions):
     """Number of workers of the search. Each needs whole normalisation groups."""
     batch_size: PositiveInt | None = None
     """Images of one weight step; None: 128, or fewer if there are fewer images."""
+    norm_batch_size: PositiveInt | None = None
+    """Images that share normalisation statistics; None: 32, or fewer that fit the batches."""
+    width: PositiveFloat = 1.0
+    """Factor on all numbers of channels of the MBConv blocks. At 32 pixels, 0.05 reaches below 0.1 million
+    multiply-adds, for microcontrollers."""
     space_function: Annotated[GivenCode | None, Flag("space", metavar="FILE.py:FUNCTION")] = None
     """A space of your own: a function of (image_shape, num_classes); None: MBConv blocks for the images' size."""
     cost_functions: Annotated[tuple[GivenCode, ...], Flag("cost", metavar="FILE.py:FUNCTION")] = ()
@@ -100,7 +144,7 @@ class CustomOptions(ExperimentOptions):
 
 
 def custom_config(options: CustomOptions) -> OneShotSearchConfig:
-    """The search for the images at --data, with coefficients.
+    """The search for the images at --data, with targets from small to the largest network of the space.
 
     The warm-up and the search have 30 epochs each, but at least 300 and 150 rounds.
 
@@ -113,20 +157,23 @@ def custom_config(options: CustomOptions) -> OneShotSearchConfig:
 
     facts = inspect_data(options.data)
     function = options.space_function
-    make_space: Callable[..., Any] = mobile_space if function is None else load_object(function)
+    make_space: Callable[..., Any] = partial(mobile_space, width_multiplier=options.width)
+    if function is not None:
+        make_space = load_object(function)
     space = _checked(make_space(facts.image_shape, len(facts.class_names)), NetworkSpace, str(function))
     costs = [
         _checked(load_object(name)(space), Cost, name)  # type: ignore[type-abstract]  # only asked of instances
         for name in options.cost_functions
     ]
-    batches = batch_settings(facts, options.num_workers, options.batch_size)
+    batches = batch_settings(facts, options.num_workers, options.batch_size, options.norm_batch_size)
     epoch = facts.num_train // batches["batch_size"]
+    complexity = costs[0] if costs else space.costs["flops"]
     return OneShotSearchConfig(
         space=space,
         data=dataclasses.replace(options.data, image_size=facts.image_shape[1]),
         name="custom",
-        coefficients=DEFAULT_COEFFICIENTS,
-        complexity=costs[0].name if costs else "flops",
+        targets=default_targets(complexity),
+        complexity=complexity.name,
         extra_costs=costs,
         warmup_rounds=max(LEAST_WARMUP_ROUNDS, WARMUP_EPOCHS * epoch),
         search_rounds=max(LEAST_SEARCH_ROUNDS, SEARCH_EPOCHS * epoch),

@@ -2,7 +2,7 @@
 
 DIR has train/<class>/* and val/<class>/* on a disk that all nodes share, or it is a folder of image shards
 (multinas_ray.data.write_image_shards), which may be in a bucket, s3://BUCKET/imagenet. Any other tree of photos works
-too. --dry-run prints the search's time and cost and checks the cluster, before anything is spent.
+too. --dry-run prints the search's time and cost before anything is spent, also without images and without a cluster.
 
 The defaults are those of the most similar published searches, see imagenet_config. This search has not been run at full
 length.
@@ -11,14 +11,11 @@ length.
 from __future__ import annotations
 
 import dataclasses
-from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from multinas_ray.commands.experiment import Experiment, ExperimentOptions
-from multinas_ray.commands.script import EXIT_ERROR, show_error
 from multinas_ray.data import DataConfig
-from multinas_ray.errors import MultiNASError
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.settings import NonNegativeInt, PositiveFloat, PositiveInt, checked
 from multinas_ray.spaces import imagenet_mobile_space
@@ -68,6 +65,13 @@ class ImageNetOptions(ExperimentOptions):
     coefficients: Sequence[float] | None = None
     """Weights of the complexity, in place of targets."""
 
+    @property
+    def has_images(self) -> bool:
+        """Whether images are given, or are in the folder imagenet."""
+        from multinas_ray.storage import exists, resolve
+
+        return exists(str(self.data.path)) or resolve(str(self.data.path)) != resolve(IMAGENET_FOLDER)
+
 
 def imagenet_config(options: ImageNetOptions) -> OneShotSearchConfig:
     """The search of these options.
@@ -80,7 +84,7 @@ def imagenet_config(options: ImageNetOptions) -> OneShotSearchConfig:
     2020). K, the targets, two samples of each distribution in an update, batches of 1,024 and 256 images, and
     normalisation over 32 images are ours.
     """
-    num_train, num_classes = _images(options.data)
+    num_train, num_classes = _images(options)
     batch_size = options.training.batch_size
     epoch = num_train // batch_size
     is_told = options.targets is not None or options.coefficients is not None
@@ -109,57 +113,22 @@ def imagenet_config(options: ImageNetOptions) -> OneShotSearchConfig:
     )
 
 
-def has_images(data: DataConfig) -> bool:
-    """Whether images are given, or are in the folder imagenet."""
-    from multinas_ray.storage import exists, resolve
-
-    return exists(str(data.path)) or resolve(str(data.path)) != resolve(IMAGENET_FOLDER)
-
-
-def _images(data: DataConfig) -> tuple[int, int]:
+def _images(options: ImageNetOptions) -> tuple[int, int]:
     """Numbers of training images without those held out, and of classes; ImageNet's if there are no images."""
     from multinas_ray.data import inspect_data
 
-    if not has_images(data):
-        return round(IMAGENET_TRAIN_IMAGES * (1 - data.validation_fraction)), IMAGENET_CLASSES
-    facts = inspect_data(data)
+    if not options.has_images:
+        return round(IMAGENET_TRAIN_IMAGES * (1 - options.data.validation_fraction)), IMAGENET_CLASSES
+    facts = inspect_data(options.data)
     return facts.num_train, len(facts.class_names)
 
 
 IMAGENET = Experiment(description=__doc__, config_of=imagenet_config, options=ImageNetOptions)
 
 
-def show_plan(arguments: Namespace) -> int:
-    """The dry run; returns the exit status."""
-    from rich.console import Console
-
-    from multinas_ray.oneshot import dry_run
-
-    try:
-        config = IMAGENET.config(arguments)
-        dry_run(
-            config,
-            Console(),
-            images_per_second=arguments.images_per_second,
-            dollars_per_gpu_hour=arguments.dollars_per_gpu_hour,
-            has_images=has_images(config.data),
-        )
-    except MultiNASError as error:
-        show_error(error)
-        return EXIT_ERROR
-    return 0
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the experiment; returns the exit status."""
-    parser = IMAGENET.parser()
-    group = parser.add_argument_group("before spending").add_argument
-    group("--dry-run", action="store_true", help="print the plan and its cost, check the cluster, and stop")
-    text = "images per second on which a worker trains an average subnet (default: measured on a worker)"
-    group("--images-per-second", metavar="R", type=float, help=text)
-    group("--dollars-per-gpu-hour", metavar="PRICE", type=float, help="price of a worker, for the plan")
-    arguments = parser.parse_args(argv)
-    return show_plan(arguments) if arguments.dry_run else IMAGENET.run(argv, parser=parser)
+    return IMAGENET.run(argv)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+from .joining import is_cluster_there
 from .metrics import Figures, SearchMetrics
 from .nodes import check_nodes, check_other_nodes, check_versions, describe_nodes
 from .notices import NoticedCheckpoints
@@ -22,6 +23,7 @@ __all__ = [
     "check_versions",
     "counted_progress",
     "describe_nodes",
+    "is_cluster_there",
     "load_module",
     "load_object",
     "ray_session",

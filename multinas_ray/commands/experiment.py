@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from multinas_ray.commands.flags import add_settings, errors_name, given_setting
 from multinas_ray.commands.script import EXIT_ERROR, EXIT_INTERRUPTED, add_show_config, show_error, show_settings
 from multinas_ray.errors import ConfigError, MultiNASError
 from multinas_ray.oneshot import OneShotSearchConfig
-from multinas_ray.settings import Flag, changed, checked, made
+from multinas_ray.settings import Flag, PositiveFloat, changed, checked, made
 from multinas_ray.storage import GivenCode, GivenPath
 
 if TYPE_CHECKING:
@@ -31,6 +32,15 @@ WHOLE_SEARCH = ("space", "data", "name", "warmup_rounds", "search_rounds")
 CompleteFunction = Callable[[OneShotSearchConfig, argparse.Namespace, "Console"], None]
 
 
+def seconds_of(text: str) -> float:
+    """The seconds of a time such as 90s, 30m, 2h or 1h30m."""
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if parts is None or not text:
+        raise argparse.ArgumentTypeError(f"give a time such as 30m, 2h or 1h30m, not {text!r}")
+    hours, minutes, seconds = (int(part or 0) for part in parts.groups())
+    return float(3600 * hours + 60 * minutes + seconds)
+
+
 @checked
 @dataclass(frozen=True, kw_only=True)
 class ExperimentOptions:
@@ -40,6 +50,14 @@ class ExperimentOptions:
     """Latencies of the space's blocks, from `multinas-ray profile`: their sum is recorded as the cost "latency"."""
     imports: Annotated[tuple[GivenCode, ...], Flag("import", metavar="MODULE")] = ()
     """Modules or .py files that register blocks or optimisers of your own."""
+    time_budget: Annotated[PositiveFloat | None, Flag(metavar="TIME", read=seconds_of)] = None
+    """Wall time of the search, such as 30m or 1h30m; in a file, seconds. The speed is measured for some seconds, and
+    the numbers of rounds become those that fit, in the same ratio. None: the rounds are as set."""
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are images; a dry run works without them."""
+        return True
 
 
 Options = TypeVar("Options", bound=ExperimentOptions)
@@ -67,6 +85,7 @@ class Experiment(Generic[Options]):
         parser = OneLineParser(description=self.description, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--resume", action="store_true", help="go on with the run of this name")
         add_show_config(parser)
+        _add_dry_run(parser)
         owners = {"the experiment": self.options, "the search": OneShotSearchConfig}
         add_settings(parser, owners, tells_defaults=False)
         return parser
@@ -146,8 +165,12 @@ class Experiment(Generic[Options]):
         command = [each for each in command if each != "--resume"]
         try:
             options, config = self._settings(arguments)
+            config = _fitted(options, config, arguments, console)
             if arguments.show_config:
                 show_settings(config.to_settings())
+                return 0
+            if arguments.dry_run:
+                _show_plan(options, config, arguments, console)
                 return 0
             return _search(options, config, arguments, command, complete, console)
         except MultiNASError as error:
@@ -157,6 +180,57 @@ class Experiment(Generic[Options]):
             told = shlex.join([*command, "--resume"])
             _print(console, f"Interrupted; what is finished is kept. Go on with:\n  {told}")
             return EXIT_INTERRUPTED
+
+
+def _add_dry_run(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("before the start").add_argument
+    text = "print what the search will do, need, take and write; check all that can be checked; and stop"
+    group("--dry-run", action="store_true", help=text)
+    text = "images per second on which a worker trains an average subnet (default: measured for some seconds)"
+    group("--images-per-second", metavar="R", type=float, help=text)
+    group("--dollars-per-gpu-hour", metavar="PRICE", type=float, help="price of a worker, for the dry run")
+
+
+def _show_plan(
+    options: ExperimentOptions, config: OneShotSearchConfig, arguments: argparse.Namespace, console: Console
+) -> None:
+    from multinas_ray.oneshot import dry_run
+
+    dry_run(
+        config,
+        console,
+        images_per_second=arguments.images_per_second,
+        dollars_per_gpu_hour=arguments.dollars_per_gpu_hour,
+        has_images=options.has_images,
+    )
+
+
+def _fitted(
+    options: ExperimentOptions, config: OneShotSearchConfig, arguments: argparse.Namespace, console: Console
+) -> OneShotSearchConfig:
+    """The search with the rounds that fit the time budget; a resumed one keeps those that it was started with."""
+    if options.time_budget is None:
+        return config
+    if arguments.resume:
+        from multinas_ray.runs import load_config
+
+        plan = load_config(config.run_path)["plan"]
+        return replace(config, warmup_rounds=plan["warmup_rounds"], search_rounds=plan["search_rounds"])
+    from multinas_ray.data import inspect_data
+    from multinas_ray.oneshot import fitted_to, rates_of, told_seconds
+
+    rates = rates_of(config, arguments.images_per_second, console)
+    if rates is None:
+        raise ConfigError(
+            "time_budget must know the speed of a GPU, and neither a cluster is running nor has this machine a GPU: "
+            "give --images-per-second"
+        )
+    facts = inspect_data(config.data)
+    config = fitted_to(config, options.time_budget, rates, facts.num_train, facts.num_validation)
+    if not arguments.show_config:
+        rounds = f"{config.warmup_rounds:,} rounds to warm up and {config.search_rounds:,} to search"
+        _print(console, f"Into {told_seconds(options.time_budget)} fit {rounds} ({rates.source}).")
+    return config
 
 
 def _search(

@@ -90,9 +90,9 @@ def photo_augmentation(config: DataConfig, image_size: int | None) -> Augmentati
     """Crop from a border of 4 pixels at 32x32 (in proportion for other sizes, at least 1) and flip.
 
     Args:
-        config: `image_size` and `horizontal_flip`.
+        config: `image_size` and `mirrors`.
         image_size: Height of the images, used if the config does not set one.
     """
     size = config.image_size or image_size or _CIFAR_SIZE
     padding = max(1, round(_CIFAR_PADDING * size / _CIFAR_SIZE))
-    return Augmentation(crop_padding=padding, horizontal_flip=config.horizontal_flip)
+    return Augmentation(crop_padding=padding, horizontal_flip=config.mirrors)

@@ -55,9 +55,9 @@ class DataConfig:
     of a folder differ in size: their shorter side is scaled up or down and the middle square is cut out; there, None
     takes the median of the shorter sides, at most 64."""
 
-    horizontal_flip: bool = True
+    horizontal_flip: bool | None = None
     """Mirror half of the training images. Set it to False where left and right differ, as in letters, signs and road
-    scenes."""
+    scenes. None becomes what suits the source: False for `digits`, True for photos."""
 
     strict: bool = False
     """Stop at the first image of a folder that cannot be decoded. If False, such files are named in the log; they are
@@ -86,12 +86,22 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check that the settings fit together, before anything is read."""
+        may_flip = source_class(self.source).may_flip
+        if self.horizontal_flip is None:  # so that records and reports tell what is done
+            object.__setattr__(self, "horizontal_flip", may_flip)
+        elif self.horizontal_flip and not may_flip:
+            raise ConfigError(f"images of the source {self.source!r} are never mirrored: leave horizontal_flip out")
         if not 0 < self.validation_fraction < 1:
             raise ConfigError(
                 f"validation_fraction must be above 0 and below 1, got {self.validation_fraction}: "
                 "use 0.2, for example, to keep four images in five for training"
             )
         _ = self.reader
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether half of the training images are mirrored."""
+        return bool(self.horizontal_flip)
 
     @cached_property
     def reader(self) -> DataSource:

@@ -26,6 +26,7 @@ class DigitsSource(DataSource):
     """1,797 digits of 1x8x8 pixels, of which a fixed stratified fifth are the test images."""
 
     kind: ClassVar[str] = "digits"
+    may_flip: ClassVar[bool] = False
 
     def load(self, config: DataConfig) -> DataSplits:
         """Load the digits and divide them.

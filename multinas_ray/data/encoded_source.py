@@ -91,7 +91,7 @@ class EncodedSource(DataSource):
         """In memory, the augmentation of photos; otherwise a crop of random size and aspect ratio, and a flip."""
         if self.in_memory:
             return photo_augmentation(config, image_size)
-        return ResizedCrop(horizontal_flip=config.horizontal_flip)
+        return ResizedCrop(horizontal_flip=config.mirrors)
 
     def _streamed(
         self, listing: ImageListing, parts: Sequence[Encoded], config: DataConfig, left_out: Sequence[LeftOut]

@@ -73,6 +73,9 @@ class DataSource(ABC):
     machine_options: ClassVar[frozenset[str]] = frozenset()
     """Names of the source options that do not affect which images are loaded, so that a resumed run may change them."""
 
+    may_flip: ClassVar[bool] = True
+    """Whether mirrored images are of the same class, so that training images may be mirrored."""
+
     @abstractmethod
     def load(self, config: DataConfig) -> DataSplits:
         """Load the images and divide them into training, validation and test images.

@@ -1,9 +1,10 @@
 from .config import OneShotSearchConfig
 from .ending import PARETO_FILE, choose_and_finish, latest_distributions_table
-from .estimate import dry_run
+from .estimate import fitted_to, told_seconds
 from .figures import RoundFigures
 from .job import WorkerJob
 from .messages import Round, RoundResult
+from .rehearsal import dry_run, rates_of
 from .rounds import RoundWorker, average_gradients
 from .running import run_search
 from .schedule import Plan, Schedule
@@ -25,6 +26,9 @@ __all__ = [
     "average_gradients",
     "choose_and_finish",
     "dry_run",
+    "fitted_to",
     "latest_distributions_table",
+    "rates_of",
     "run_search",
+    "told_seconds",
 ]

@@ -62,7 +62,7 @@ class NetworkTraining:
         self.network, self.config, self.splits, self._loss = network, config, splits, loss
         self._device, self._rank, self._world_size = device, rank, world_size
         images = splits.train if config.train_on == "train" else _joined(splits)
-        self._batches = self._stream(images, config.batch_size, crops if config.augmentation != "none" else None)
+        self._batches = self._stream(images, config.step_images, crops if config.augmentation != "none" else None)
         self._validation = self._whole(splits.validation)
         self._vary = ExtraAugmentation(config, splits.mean, splits.std, rank)
         self._sgd = sgd(network, config)
@@ -134,7 +134,7 @@ class NetworkTraining:
             "train_loss": train_loss,
             "validation_loss": validation_loss,
             "validation_accuracy": validation_accuracy,
-            "images_per_second": steps * self.config.batch_size / seconds,
+            "images_per_second": steps * self.config.step_images / seconds,
             "seconds": seconds,
         }
         self.history.append(row)
@@ -195,7 +195,7 @@ class NetworkTraining:
 
     def _whole(self, images: Images) -> Batches:
         """Batches of a whole set, without augmentation."""
-        size = max(1, min(self.config.batch_size, len(images)) // self._world_size)
+        size = max(1, min(self.config.step_images, len(images)) // self._world_size)
         return self._stream(images, size * self._world_size, None)
 
     def _stream(self, image_set: Images, batch_size: int, crops: Variation | None) -> Batches:

@@ -26,6 +26,9 @@ from multinas_ray.settings import (
 REFERENCE_BATCH_SIZE = 256
 """Number of images of the batch for which `learning_rate` is given."""
 
+LEAST_STEPS_OF_EPOCH = 8
+"""Training steps of an epoch for which the batch is made small enough, if it is not given. [ours]"""
+
 MACHINE_FIELDS = (
     "num_workers",
     "use_gpu",
@@ -52,8 +55,9 @@ class RetrainConfig:
     epochs: PositiveInt = 200
     """Passes over the training images. DeVries & Taylor (arXiv 1708.04552) use 200 for CIFAR-10; for ImageNet 120 to
     300 are customary."""
-    batch_size: PositiveInt = 256
-    """Images of one training step, over all workers of a network."""
+    batch_size: PositiveInt | None = None
+    """Images of one training step, over all workers of a network. None: 256, or with fewer than 2,048 training images
+    the largest power of two that is at most an eighth of them. [ours]"""
     learning_rate: PositiveFloat = 0.1
     """Peak learning rate for a batch of 256 images."""
     learning_rate_scaling: Literal["linear", "none"] = "linear"
@@ -132,15 +136,15 @@ class RetrainConfig:
                 f"warmup_epochs must be at least 0 and below epochs={self.epochs}, got {self.warmup_epochs}: "
                 "leave it out, or train longer"
             )
-        if self.batch_size % self.num_workers:
+        if self.step_images % self.num_workers:
             raise ConfigError(
-                f"batch_size must be a multiple of num_workers={self.num_workers}, got {self.batch_size}: set it to "
-                f"{-(-self.batch_size // self.num_workers) * self.num_workers}"
+                f"batch_size must be a multiple of num_workers={self.num_workers}, got {self.step_images}: set it to "
+                f"{-(-self.step_images // self.num_workers) * self.num_workers}"
             )
-        if self.batch_size // self.num_workers < 2:
+        if self.step_images // self.num_workers < 2:
             raise ConfigError(
                 f"batch_size must be at least 2 images for each of num_workers={self.num_workers}, since batch "
-                f"normalisation needs them, got {self.batch_size}: use a larger batch_size"
+                f"normalisation needs them, got {self.step_images}: use a larger batch_size"
             )
 
     @cached_property
@@ -152,11 +156,28 @@ class RetrainConfig:
         return kind(**{**shared, **self.loss_options})
 
     @property
+    def step_images(self) -> int:
+        """Images of one training step; 256 as long as the number of training images is not known."""
+        return self._fitting(REFERENCE_BATCH_SIZE) if self.batch_size is None else self.batch_size
+
+    def sized_for(self, num_images: int) -> RetrainConfig:
+        """The recipe with the batch size that it has for so many training images."""
+        if self.batch_size is not None:
+            return self
+        size = REFERENCE_BATCH_SIZE
+        while size > 2 and size * LEAST_STEPS_OF_EPOCH > num_images:
+            size //= 2
+        return dataclasses.replace(self, batch_size=self._fitting(size))
+
+    def _fitting(self, size: int) -> int:
+        return max(2, size // self.num_workers) * self.num_workers
+
+    @property
     def peak_learning_rate(self) -> float:
         """The largest learning rate of the training, for the whole batch."""
         if self.learning_rate_scaling == "none":
             return self.learning_rate
-        return self.learning_rate * self.batch_size / REFERENCE_BATCH_SIZE
+        return self.learning_rate * self.step_images / REFERENCE_BATCH_SIZE
 
     @property
     def rise_epochs(self) -> float:

@@ -88,7 +88,7 @@ def retrain_networks(
     retraining = Retraining(
         opened=opened,
         family=family,
-        config=config or RetrainConfig(),
+        config=check_images(opened, config or RetrainConfig()),
         networks=family.numbers(networks),
         trackers=trackers or Trackers(),
         console=console or Console(),
@@ -113,7 +113,6 @@ class Retraining:
 
     def run(self, *, overwrite: bool) -> None:
         """Train the networks that are not trained yet, and record the results."""
-        check_images(self.opened, self.config)
         loss = self.config.training_loss
         loss.start(self.opened.space, self.family.path, torch.device("cpu"))  # so that what it lacks is told at once
         callbacks = self.trackers.callbacks(resolve(self.family.path).name)
@@ -265,8 +264,11 @@ def networks_at_once(config: RetrainConfig) -> int | None:
     return max(1, room // config.num_workers)
 
 
-def check_images(opened: OpenedRun, config: RetrainConfig) -> None:
+def check_images(opened: OpenedRun, config: RetrainConfig) -> RetrainConfig:
     """Load the images once on the driver, so that a damaged one is named before anything starts.
+
+    Returns:
+        The recipe with its batch size.
 
     Raises:
         DataError: they are missing or damaged, are not those of the search, or are fewer than one batch.
@@ -280,11 +282,13 @@ def check_images(opened: OpenedRun, config: RetrainConfig) -> None:
             "with --data"
         )
     num_images = len(splits.train) + (len(splits.validation) if config.train_on == "all" else 0)
-    if num_images < config.batch_size:
+    config = config.sized_for(num_images)
+    if num_images < config.step_images:
         raise DataError(
-            f"batch_size must be at most the {num_images} training images, got {config.batch_size}: set it to "
+            f"batch_size must be at most the {num_images} training images, got {config.step_images}: set it to "
             f"{num_images // config.num_workers * config.num_workers} or less"
         )
+    return config
 
 
 def _check_same_recipe(folder: str, recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@ from .config import CANDIDATES_PER_NETWORK, PRIOR, SLICE_SHARE, SelectConfig
 from .evaluation import CandidateEvaluator, CandidateJob
 from .families import Family, family_labels, family_path, load_family
 from .goals import Goal, goals_of_run
-from .halving import Rung, SuccessiveHalving, plan_rungs
+from .halving import Rung, SuccessiveHalving, choice_passes, plan_rungs
 from .opening import OpenedRun, open_run
 from .outcome import SearchOutcome
 from .pool import Candidate, candidates_for
@@ -35,6 +35,7 @@ __all__ = [
     "best_by_prior",
     "candidates_for",
     "check_prior",
+    "choice_passes",
     "choose",
     "family_labels",
     "family_path",

@@ -23,7 +23,7 @@ from torch import nn
 from multinas_ray.data import Batches, load_splits, open_stream
 from multinas_ray.errors import RunError, last_line
 from multinas_ray.runs import WEIGHTS_FILE
-from multinas_ray.selection.halving import FEW_BATCHES, Rung, plan_rungs
+from multinas_ray.selection.halving import FEW_BATCHES, RECALIBRATION_IMAGES, Rung, plan_rungs
 from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.prior import PriorPart, make_parts
 from multinas_ray.selection.scores import Score, part_means
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from multinas_ray.spaces import NetworkSpace
     from multinas_ray.supernets import WeightTraining
 
-RECALIBRATION_IMAGES = 20_000
-"""Default number of training images, at most, for batch-normalisation statistics, whose error falls with its root."""
 MAX_RETRIES = 3
 """How often an actor whose process dies is started again and its evaluation repeated."""
 

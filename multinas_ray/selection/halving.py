@@ -25,6 +25,8 @@ FINALISTS = 10
 """So many candidates of a goal, or a few more, are evaluated on all images. [ours]"""
 GROWTH = 8
 """The images of a rung, as a multiple of those of the rung before. [ours]"""
+RECALIBRATION_IMAGES = 20_000
+"""Default number of training images, at most, for batch-normalisation statistics, whose error falls with its root."""
 FEW_BATCHES = 4
 """Training batches that give the normalisation statistics of the rungs between the first and the last. [ours]"""
 
@@ -79,6 +81,29 @@ def plan_rungs(
         if is_last:
             break
     return rungs
+
+
+def choice_passes(
+    candidates: int, goals: int, *, num_train: int, num_validation: int, batch_images: int, train_batch_images: int
+) -> int:
+    """Images that a choice among so many candidates of each goal passes through networks, each for itself.
+
+    Args:
+        candidates: of one goal.
+        goals: number of goals.
+        num_train: number of training images.
+        num_validation: number of validation images.
+        batch_images: images of one validation batch.
+        train_batch_images: images of one training batch.
+    """
+    rungs = plan_rungs(
+        candidates,
+        images=num_validation,
+        batch_images=min(batch_images, num_validation),
+        recalibration_images=min(num_train, RECALIBRATION_IMAGES),
+        few_recalibration_images=FEW_BATCHES * train_batch_images,
+    )
+    return goals * sum(each.size * (each.images + each.recalibration_images) for each in rungs)
 
 
 Evaluate = Callable[[Rung, Sequence[Architecture]], Iterable[Score]]

@@ -42,7 +42,7 @@ class Noise(DataSource):
         return splits_in_memory(config, everything, everything.select(np.arange(4)), ("dark", "light"))
 
     def augmentation(self, config: DataConfig, image_size: int | None) -> Augmentation:
-        return Augmentation(crop_padding=0, horizontal_flip=config.horizontal_flip)
+        return Augmentation(crop_padding=0, horizontal_flip=config.mirrors)
 
 
 @pytest.fixture(autouse=True)

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.custom import CUSTOM, batch_settings, main, mobile_space
+from experiments.custom import CUSTOM, batch_settings, default_targets, main, mobile_space
 from multinas_ray.cluster import load_module
 from multinas_ray.data import DataFacts
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import load_run
 from multinas_ray.selection import open_run
 from multinas_ray.spaces import space_from_dict
-from multinas_ray.supernets import build_subnet
+from multinas_ray.supernets import WeightTraining, build_subnet
 from tests.support.image_trees import write_tree
 
 OWN_BLOCKS = str(Path(__file__).parents[2] / "experiments" / "own_blocks.py")
@@ -100,7 +100,10 @@ def test_what_the_images_tell_is_in_the_configuration(tree):
     assert config.space.input_shape == (3, 16, 16)
     assert config.space.num_classes == 2
     assert config.data.image_size == 16  # recorded, so that other images of the folder do not change it
-    assert (config.complexity, config.coefficients) == ("flops", (0.0, 0.1, 0.3, 1.0))
+    assert (config.complexity, config.coefficients) == ("flops", None)
+    least, most = config.cost.minimum, config.cost.maximum
+    assert len(config.targets) == 4
+    np.testing.assert_allclose(config.targets, np.geomspace(least, most, 5)[1:], rtol=0.05)
     assert (config.training.batch_size, config.training.validation_batch_size) == (12, 12)
     assert (config.warmup_rounds, config.search_rounds) == (300, 150)
 
@@ -133,6 +136,45 @@ def test_batches_fit_the_smaller_split_in_whole_groups(num_train, num_validation
     assert (settings["batch_size"], settings["norm_batch_size"]) == (batch, norm)
     assert batch % (norm * num_workers) == 0
     assert settings["validation_batch_size"] <= num_validation
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("batch_size", [2, 30, 32, 37 * 2, 96])
+@pytest.mark.parametrize(("num_train", "num_validation"), [(115, 29), (96, 24), (1078, 360)])
+def test_a_given_batch_size_fits_by_itself(num_train, num_validation, batch_size, num_workers):
+    """29 validation images gave norm_batch_size=29, of which no batch size that anybody gives is a multiple."""
+    facts = DataFacts((3, 8, 8), ("a", "b"), num_train, num_validation, 10)
+    settings = batch_settings(facts, num_workers, batch_size)
+    assert settings["batch_size"] == batch_size
+    assert settings["validation_batch_size"] <= num_validation
+    WeightTraining(**settings).check_num_workers(num_workers)
+
+
+def test_given_sizes_of_groups_are_kept():
+    facts = DataFacts((3, 8, 8), ("a", "b"), 400, 100, 10)
+    expected = {"batch_size": 48, "validation_batch_size": 96, "norm_batch_size": 16}
+    assert batch_settings(facts, 1, 48, 16) == expected
+    assert batch_settings(facts, 1, None, 16)["batch_size"] == 96
+
+
+def test_narrow_spaces_reach_down_to_microcontrollers():
+    least = {width: mobile_space((3, 32, 32), 10, width).costs["flops"].minimum for width in (1, 0.25, 0.05)}
+    assert least[0.05] < 0.1e6 < least[0.25] < least[1]
+
+
+@pytest.mark.parametrize("width", [0.05, 0.25, 2.0])
+def test_targets_lie_within_the_space_in_rising_order(tree, width):
+    config = configured(tree, "--width", str(width), "--complexity", "params")
+    assert config.space.name == "mobile"
+    assert all(config.cost.minimum <= target <= config.cost.maximum for target in config.targets)
+    assert list(config.targets) == sorted(set(config.targets))
+
+
+def test_targets_of_a_cost_that_may_be_nothing_are_in_equal_steps():
+    space = own_blocks.separable_space((3, 32, 32), 5)
+    cost = space.additive_cost("skips", lambda block, shape: 1.0 if block.name == "k7" else 0.0)
+    assert cost.minimum == 0
+    assert default_targets(cost) == (1.5, 3.0, 4.5, 6.0)
 
 
 @pytest.mark.parametrize(

@@ -69,3 +69,13 @@ def test_the_identity_is_plain_and_leaves_the_machine_out():
     elsewhere = dataclasses.replace(config, num_workers=2, use_gpu=True, threads_per_worker=3, max_failures=0)
     assert elsewhere.identity() == identity
     assert dataclasses.replace(config, seed=1).identity() != identity
+
+
+@pytest.mark.parametrize(
+    ("num_images", "num_workers", "expected"),
+    [(50_000, 1, 256), (2_048, 1, 256), (1_438, 1, 128), (180, 1, 16), (9, 1, 2), (180, 3, 15), (9, 4, 8)],
+)
+def test_the_batch_suits_the_number_of_images_unless_it_is_given(num_images, num_workers, expected):
+    sized = RetrainConfig(num_workers=num_workers).sized_for(num_images)
+    assert sized.batch_size == sized.step_images == expected
+    assert RetrainConfig(batch_size=64).sized_for(num_images).batch_size == 64

@@ -1,0 +1,192 @@
+"""The dry run: what a search will do, need and write, and all that can be checked before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from multinas_ray.cluster import describe_nodes, is_cluster_there, ray_session
+from multinas_ray.data import DataSplits
+from multinas_ray.oneshot.calibration import Rates, can_measure_here, measure_here, measure_on_worker, stated_rates
+from multinas_ray.oneshot.config import OneShotSearchConfig
+from multinas_ray.oneshot.estimate import Duration, Estimate, told_seconds
+from multinas_ray.oneshot.memory_estimate import estimate_memory
+from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder, tell_images
+from multinas_ray.runs import format_count, gigabytes
+from multinas_ray.settings import NonNegativeFloat, PositiveFloat, checked_arguments
+
+CHECKPOINTS_ON_DISK = 2
+
+
+@checked_arguments
+def dry_run(
+    config: OneShotSearchConfig,
+    console: Console,
+    *,
+    images_per_second: PositiveFloat | None = None,
+    dollars_per_gpu_hour: NonNegativeFloat | None = None,
+    has_images: bool = True,
+) -> None:
+    """Print the plan of a search, its images, time, memory and files, and check all that can be checked before it.
+
+    Nothing is searched, and Ray is started only to ask a cluster that is running: its nodes are checked and the speed
+    is measured on one of its workers. Without a cluster the speed is measured here for some seconds.
+
+    Args:
+        config: the search.
+        console: where it is printed.
+        images_per_second: the rate of training, see `Rates.training`; None: it is measured.
+        dollars_per_gpu_hour: price of one worker.
+        has_images: False if the images do not exist yet; they are not checked then.
+
+    Raises:
+        ConfigError, DataError, RunError: the error with which `run_search` would stop.
+    """
+    console.print(plan_table(config))
+    rates = None if images_per_second is None else stated_rates(images_per_second)
+    check_run_folder(config, resume=False)
+    splits = check_data(config) if has_images else None
+    if splits is not None:
+        tell_images(splits, console)
+        console.print(image_facts(config, splits))
+    else:
+        console.print(f"No images yet at {config.data.path}.", soft_wrap=True, highlight=False, markup=False)
+    if is_cluster_there():
+        with ray_session():
+            check_resources(config, console)
+            console.print(_table("The cluster", describe_nodes(check_cluster(config, has_images=has_images))))
+            rates = rates or _measured(config, console, is_here=False)
+    elif rates is None and can_measure_here(config):
+        rates = _measured(config, console, is_here=True)
+    if rates is None:
+        console.print(NO_RATES)
+    else:
+        console.print(cost_table(config, rates, dollars_per_gpu_hour, splits))
+    console.print(files_table(config))
+
+
+NO_RATES = (
+    "The time is not estimated, since no cluster is running and this machine has no GPU: give --images-per-second, or "
+    "start the dry run on the cluster."
+)
+
+
+def rates_of(config: OneShotSearchConfig, images_per_second: float | None, console: Console) -> Rates | None:
+    """The rates that were given, or that a worker or this machine shows; None if neither has the workers' device."""
+    if images_per_second is not None:
+        return stated_rates(images_per_second)
+    if is_cluster_there():
+        with ray_session():
+            check_resources(config, console)
+            return _measured(config, console, is_here=False)
+    return _measured(config, console, is_here=True) if can_measure_here(config) else None
+
+
+def _measured(config: OneShotSearchConfig, console: Console, *, is_here: bool) -> Rates:
+    with console.status("measuring the speed"):
+        return measure_here(config) if is_here else measure_on_worker(config)
+
+
+def plan_table(config: OneShotSearchConfig) -> Table:
+    """The table of what a search does and how much memory it needs."""
+    estimate, plan, training = Estimate.of(config), config.plan, config.training
+    memory = estimate_memory(config.space, training, config.fewest_workers)
+    goals = "targets" if config.targets is not None else "coefficients"
+    values = config.targets if config.targets is not None else config.coefficients
+    rows = [
+        ("space", f"{config.space.name}, {config.space.search_space.num_architectures:.2g} networks"),
+        *((f"{name} in this space", _range(config, name)) for name in config.costs),
+        (f"K = {config.num_distributions} {goals}", ", ".join(format_count(value) for value in values or ())),
+        ("", f"of {config.complexity}, the complexity"),
+        ("rounds", f"{plan.warmup_rounds:,} to warm up, {plan.search_rounds:,} to search, in {estimate.trials} trials"),
+        ("weight steps", f"{estimate.weight_steps:,} of {training.batch_size:,} images with {_subnets(config)} each"),
+        ("training images", f"{estimate.training_images:,}"),
+        ("evaluations", f"{estimate.evaluations:,} on {training.validation_batch_size:,} images each"),
+        ("weights and optimiser", f"{gigabytes(memory.weights + memory.optimizer)} on each worker"),
+        ("activations", f"{gigabytes(memory.subnet)} for the largest subnet with {config.fewest_workers} worker(s)"),
+    ]
+    if config.use_gpu:
+        rows.append(("least memory of a GPU", f"{gigabytes(memory.least)}; a round is divided into groups that fit"))
+    else:
+        number = 1 if training.activation_bytes_limit else plan.num_train_architectures
+        needed = memory.weights + memory.optimizer + number * memory.subnet
+        rows.append(("memory of a worker", f"up to {gigabytes(needed)}, beside Python, torch and the images"))
+    return _table("The plan", rows)
+
+
+def image_facts(config: OneShotSearchConfig, splits: DataSplits) -> Table:
+    """The table of what the images are and how they are divided and varied."""
+    channels, height, width = splits.image_shape
+    sizes = (f"{len(getattr(splits, name)):,} {name}" for name in ("train", "validation", "test"))
+    rows = [
+        ("images", f"{', '.join(sizes)}; {splits.num_classes:,} classes"),
+        ("size", f"{height} x {width} pixels, {channels} channel(s)"),
+        ("mirrored", "half of the training images" if config.data.mirrors else "none"),
+        ("place", config.data.path or f"the source {config.data.source} has them"),
+    ]
+    return _table("The data", rows)
+
+
+def cost_table(
+    config: OneShotSearchConfig, rates: Rates, dollars_per_gpu_hour: float | None, splits: DataSplits | None = None
+) -> Table:
+    """The table of time and dollars of a search at given rates; with its images the choice is estimated too."""
+    rows = [
+        ("images per second and worker", f"{rates.training:,.0f} trained, {rates.evaluation:,.0f} evaluated"),
+        ("", rates.source),
+    ]
+    seconds = Estimate.of(config).compute_seconds(rates, config.num_workers)
+    if splits is not None:
+        duration = Duration.of(config, rates, len(splits.train), len(splits.validation))
+        seconds = duration.total
+        parts = f"{told_seconds(duration.rounds)} of rounds, {told_seconds(duration.choice)} of choosing the networks"
+        rows.append(("estimated time", f"{told_seconds(seconds)} on {config.num_workers} worker(s)"))
+        rows.append(("", f"{parts}; without waiting for images, other programs and restarts"))
+    else:
+        rows.append(("estimated time", f"{told_seconds(seconds)} on {config.num_workers} worker(s)"))
+        rows.append(("", "computation of the rounds only, without images, network, checkpoints, restarts and choice"))
+    if dollars_per_gpu_hour is not None:
+        dollars = seconds / 3600 * config.num_workers * dollars_per_gpu_hour
+        rows.append(("estimated cost", f"{dollars:,.0f} dollars at {dollars_per_gpu_hour:g} per GPU hour"))
+    return _table("The cost", rows)
+
+
+def files_table(config: OneShotSearchConfig) -> Table:
+    """The table of the files that a search will write, with the sizes of the large ones."""
+    estimate, number = Estimate.of(config), config.num_distributions
+    weights = estimate_memory(config.space, config.training, config.num_workers).weights
+    networks = number * 4 * int(config.space.costs["params"].maximum)
+    rounds, updates = f"{config.plan.num_rounds:,}", f"{config.plan.search_rounds * number:,}"
+    rows = [
+        ("folder", config.run_path),
+        ("evaluations, distributions, rounds", f"tables of {estimate.evaluations:,}, {updates} and {rounds} rows"),
+        ("train", f"{CHECKPOINTS_ON_DISK} checkpoints of {gigabytes(estimate.checkpoint_bytes)}"),
+        ("supernet.pt", gigabytes(weights)),
+        ("networks", f"{number} of them, up to {gigabytes(networks)} together"),
+        ("architectures.parquet, candidates.parquet", "the networks, and why they were chosen"),
+        ("config.yaml, config.json, pareto.png", "the settings, and a picture"),
+        ("curves", config.curves_path),
+    ]
+    return _table("The files that will be written", rows)
+
+
+def _subnets(config: OneShotSearchConfig) -> str:
+    number = config.plan.num_train_architectures
+    return f"{number} subnet{'' if number == 1 else 's'}"
+
+
+def _range(config: OneShotSearchConfig, name: str) -> str:
+    cost = config.costs[name]
+    unit = f" {cost.unit}" if cost.unit and cost.unit != name else ""
+    return f"{format_count(cost.minimum)} to {format_count(cost.maximum)}{unit}"
+
+
+def _table(title: str, rows: Sequence[tuple[str, str]]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
