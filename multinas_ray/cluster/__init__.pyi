@@ -1,3 +1,4 @@
+from .failures import LastingErrorsEnd, cause_of, own_error, would_come_again
 from .joining import is_cluster_there
 from .metrics import Figures, SearchMetrics
 from .nodes import check_nodes, check_other_nodes, check_versions, describe_nodes
@@ -7,16 +8,20 @@ from .progress import counted_progress
 from .resources import check_room, room_for, wait_for_room, worker_resources
 from .session import ray_session
 from .spot import LAST_CHECKPOINT_SECONDS, SpotNotice, SpotWatch
+from .trainer import GroupTrainer
 from .user_code import load_module, load_object
 
 __all__ = [
     "LAST_CHECKPOINT_SECONDS",
     "Figures",
+    "GroupTrainer",
+    "LastingErrorsEnd",
     "NodeFacts",
     "NoticedCheckpoints",
     "SearchMetrics",
     "SpotNotice",
     "SpotWatch",
+    "cause_of",
     "check_nodes",
     "check_other_nodes",
     "check_room",
@@ -26,8 +31,10 @@ __all__ = [
     "is_cluster_there",
     "load_module",
     "load_object",
+    "own_error",
     "ray_session",
     "room_for",
     "wait_for_room",
     "worker_resources",
+    "would_come_again",
 ]

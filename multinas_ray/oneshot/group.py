@@ -7,9 +7,8 @@ from typing import Any
 
 import ray
 import ray.train
-from ray.train.torch import TorchTrainer
 
-from multinas_ray.cluster import SpotNotice, worker_resources
+from multinas_ray.cluster import GroupTrainer, SpotNotice, worker_resources
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.worker import search_worker
 
@@ -42,7 +41,7 @@ class WorkerGroup:
         max_failures: int,
     ) -> None:
         workers = num_workers if min_workers == num_workers else (min_workers, num_workers)
-        self._trainer = TorchTrainer(
+        self._trainer = GroupTrainer(
             search_worker,
             train_loop_config={"job": job},
             scaling_config=ray.train.ScalingConfig(

@@ -15,8 +15,8 @@ from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
-from multinas_ray.cluster import SearchMetrics, ray_session
-from multinas_ray.errors import RunError, last_line
+from multinas_ray.cluster import SearchMetrics, cause_of, own_error, ray_session
+from multinas_ray.errors import RunError
 from multinas_ray.oneshot.broker import Broker
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.ending import choose_and_finish
@@ -244,9 +244,11 @@ class _Session:
         if self._search.error:
             raise self._search.error
         if self._group.error:
+            if (own := own_error(self._group.error)) is not None:
+                raise own from self._group.error
             raise RunError(
                 f"the workers failed more often than max_worker_failures={self._config.max_worker_failures}, the last "
-                f"time with {last_line(self._group.error)}: fix the cause and resume the run"
+                f"time: {cause_of(self._group.error)}; fix the cause and resume the run"
             ) from self._group.error
 
     def _dismiss_workers(self, ending: Ending) -> None:

@@ -14,12 +14,12 @@ from ray.tune.logger import TBXLoggerCallback
 from rich.console import Console
 from rich.table import Table
 
-from multinas_ray.cluster import check_other_nodes, check_room, ray_session, worker_resources
+from multinas_ray.cluster import cause_of, check_other_nodes, check_room, ray_session, worker_resources
 from multinas_ray.data import load_splits
-from multinas_ray.errors import ConfigError, DataError, RunError, StateError, last_line
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.retraining.trackers import Trackers
-from multinas_ray.retraining.trial import retrain_trial, trial_resources
+from multinas_ray.retraining.trial import OwnErrors, retrain_trial, trial_resources
 from multinas_ray.retraining.view import RetrainingView
 from multinas_ray.retraining.worker import RetrainJob
 from multinas_ray.runs import (
@@ -201,18 +201,24 @@ class Retraining:
             check_other_nodes(self.family.path, self.opened.data.path)
             costs = self.family.architectures.set_index("network")["complexity"]
             longest_first = sorted(jobs, key=lambda network: (-costs[network], network))  # so that none ends late
+            own_errors = OwnErrors()
             with RetrainingView(
                 self._descriptions(jobs), config.epochs, lambda network: self.record(), self.console
             ) as view:
-                results = self._tuner(longest_first, jobs, [view, TBXLoggerCallback(), *callbacks]).fit()
+                loggers = [view, TBXLoggerCallback(), *callbacks]
+                results = self._tuner(longest_first, jobs, loggers, own_errors).fit()
+        if own_errors.error is not None:
+            raise own_errors.error
         if results.errors:
             raise RunError(
                 f"{len(results.errors)} of {len(jobs)} trainings failed more often than "
-                f"max_failures={config.max_failures}, one of them with {last_line(results.errors[0])}: fix the cause "
+                f"max_failures={config.max_failures}, one of them: {cause_of(results.errors[0])}; fix the cause "
                 "and give the same command again to go on"
             )
 
-    def _tuner(self, order: list[int], jobs: dict[int, RetrainJob], callbacks: list[tune.Callback]) -> tune.Tuner:
+    def _tuner(
+        self, order: list[int], jobs: dict[int, RetrainJob], callbacks: list[tune.Callback], stop: OwnErrors
+    ) -> tune.Tuner:
         work = str(resolve(self.family.path).join(WORK_FOLDER))
         trial = tune.with_resources(tune.with_parameters(retrain_trial, jobs=jobs), trial_resources(self.config))
         return tune.Tuner(
@@ -228,6 +234,7 @@ class Retraining:
                 storage_path=work,
                 verbose=0,
                 callbacks=callbacks,
+                stop=stop,
                 failure_config=tune.FailureConfig(max_failures=self.config.max_failures),
                 sync_config=tune.SyncConfig(sync_period=SYNC_SECONDS),
             ),

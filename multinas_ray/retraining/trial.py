@@ -9,17 +9,44 @@ from typing import Any
 import ray.train
 import torch
 from ray import tune
-from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from multinas_ray.cluster import worker_resources
+from multinas_ray import errors
+from multinas_ray.cluster import GroupTrainer, own_error, worker_resources, would_come_again
+from multinas_ray.errors import MultiNASError, RunError
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.retraining.worker import RetrainJob, noticed_checkpoints, retraining_worker, train_network
 
 TRIAL_REPORT_SECONDS = 1.0
 """Least time between two results of a trial; the table of the network has every epoch."""
+OWN_ERROR = "own_error"
+"""Name of a result that is an error of this package which would come again."""
 COORDINATOR_CPUS = 0.01
 """CPUs of a trial that only waits for its worker group. Tune refuses 0, and 1 would starve the group."""
+
+
+class OwnErrors(tune.Stopper):
+    """Ends a trial whose error would come again, and all trials if it is one of settings, images or files.
+
+    Tune would start the trial again. So the trial reports the error as a result.
+    """
+
+    def __init__(self) -> None:
+        self.error: MultiNASError | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Called by Tune with each result; returns whether the trial ends."""
+        if OWN_ERROR not in result:
+            return False
+        kind, _, text = result[OWN_ERROR].partition(": ")
+        error: MultiNASError = getattr(errors, kind, RunError)(text)
+        if self.error is None or isinstance(self.error, RunError):
+            self.error = error
+        return True
+
+    def stop_all(self) -> bool:
+        """Called by Tune after each result; returns whether all trials end."""
+        return self.error is not None and not isinstance(self.error, RunError)
 
 
 def retrain_trial(config: dict[str, Any], jobs: Mapping[int, RetrainJob]) -> None:
@@ -32,9 +59,18 @@ def retrain_trial(config: dict[str, Any], jobs: Mapping[int, RetrainJob]) -> Non
         config: its `network` is the number of the network.
         jobs: the jobs of all networks, by number.
     """
-    job = jobs[config["network"]]
+    try:
+        _train(jobs[config["network"]], config["network"])
+    except Exception as error:  # whatever it is, it goes on to Tune, which starts the trial again
+        own = own_error(error)
+        if own is None or not would_come_again(error):
+            raise
+        tune.report({OWN_ERROR: f"{type(own).__name__}: {own}"})
+
+
+def _train(job: RetrainJob, network: int) -> None:
     if job.config.num_workers > 1:
-        _train_in_group(job, config["network"])
+        _train_in_group(job, network)
         return
     if not job.config.use_gpu:
         torch.set_num_threads(job.config.num_threads)
@@ -52,7 +88,7 @@ def trial_resources(config: RetrainConfig) -> dict[str, float]:
 
 def _train_in_group(job: RetrainJob, network: int) -> None:
     config = job.config
-    trainer = TorchTrainer(
+    trainer = GroupTrainer(
         retraining_worker,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(

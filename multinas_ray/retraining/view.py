@@ -75,8 +75,11 @@ class RetrainingView(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune when a network is finished."""
         network = trial.config["network"]
+        if "test_accuracy" not in trial.last_result:
+            self.on_trial_error(iteration, trials, trial, **info)
+            return
         self._finished(network)
-        task, accuracy = self._tasks[network], trial.last_result.get("test_accuracy", math.nan)
+        task, accuracy = self._tasks[network], trial.last_result["test_accuracy"]
         self._progress.stop_task(task)
         self._show(task, completed=self._epochs, state=f"done, test accuracy {accuracy:.2%}")
 

@@ -20,8 +20,9 @@ import torch
 from ray.util import ActorPool
 from torch import nn
 
+from multinas_ray.cluster import cause_of, own_error
 from multinas_ray.data import Batches, load_splits, open_stream
-from multinas_ray.errors import RunError, last_line
+from multinas_ray.errors import RunError
 from multinas_ray.runs import WEIGHTS_FILE
 from multinas_ray.selection.halving import FEW_BATCHES, RECALIBRATION_IMAGES, Rung, plan_rungs
 from multinas_ray.selection.outcome import Architecture
@@ -240,8 +241,10 @@ class EvaluatorGroup:
         try:
             yield from self._pool.map(call, list(work))
         except ray.exceptions.RayError as error:
+            if (own := own_error(error)) is not None:
+                raise own from error
             raise RunError(
-                f"a candidate could not be evaluated ({last_line(error)}): remove the cause and try again"
+                f"a candidate could not be evaluated ({cause_of(error)}): remove the cause and try again"
             ) from error
 
 

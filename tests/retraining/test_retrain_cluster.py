@@ -144,3 +144,52 @@ def test_a_group_of_two_whose_node_goes_after_its_notice_goes_on_within_an_epoch
     assert list(Path(run_path, "retraining", "train").iterdir()), "Ray Train has worked here"
     assert 0 < len(before) < 70
     pd.testing.assert_frame_equal(pd.read_parquet(table).head(len(before)), before)
+
+
+LOSS_THAT_FAILS = """
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from multinas_ray.errors import DataError
+from multinas_ray.retraining import TrainingLoss, register_loss
+from multinas_ray.settings import checked
+
+
+@register_loss
+@checked
+@dataclass(frozen=True, kw_only=True)
+class Failing(TrainingLoss):
+    kind: ClassVar[str] = "failing"
+    driver: int
+    notes: str
+
+    def start(self, space, family_path, device):
+        if os.getpid() != self.driver:
+            with Path(self.notes).open("a") as stream:
+                stream.write("started\\n")
+            raise DataError("photos must be there, they are gone: bring them back")
+"""
+
+
+def test_an_error_that_would_come_again_is_told_at_once(tmp_path: Path) -> None:
+    """In a worker group within a trial: neither Ray Train nor Tune starts it again."""
+    run_path, notes = write_chosen_run(tmp_path, [LARGE]), tmp_path / "notes.txt"
+    (tmp_path / "failing.py").write_text(LOSS_THAT_FAILS)
+    script = (
+        "import os\n"
+        "from multinas_ray.retraining import RetrainConfig, retrain_networks\n"
+        "from multinas_ray.cluster import load_module\n"
+        f"load_module({str(tmp_path / 'failing.py')!r})\n"
+        f"options = {{'driver': os.getpid(), 'notes': {str(notes)!r}}}\n"
+        "recipe = RetrainConfig(epochs=2, batch_size=64, loss='failing', loss_options=options, num_workers=2, "
+        "cpus_per_worker=0.5)\n"
+        f"retrain_networks({run_path!r}, recipe)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stderr.rstrip().endswith("DataError: photos must be there, they are gone: bring them back")
+    assert 1 <= len(notes.read_text().splitlines()) <= 2  # two ranks of one start

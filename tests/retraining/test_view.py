@@ -52,6 +52,15 @@ def test_the_end_of_a_network_is_told_and_shown(watched):
     assert lines[1].endswith("4/4 epochs done, test accuracy 97.50%")
 
 
+def test_a_training_that_reported_an_error_has_failed(watched):
+    view, finished, output = watched
+    with view:
+        view.on_trial_start(0, [], trial(0))
+        view.on_trial_complete(0, [], trial(0, own_error="DataError: no images"))
+    assert finished == []
+    assert "failed" in output.getvalue()
+
+
 def test_lines_are_printed_every_half_minute_where_there_is_no_terminal(watched, monkeypatch):
     view, _, output = watched
     clock = iter([100.0, 110.0, 129.9, 130.0])

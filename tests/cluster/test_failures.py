@@ -1,0 +1,93 @@
+"""What failed in workers, from errors as Ray gives them. No Ray is started."""
+
+import pytest
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.execution.failure_handling import FailureDecision
+from ray.train.v2._internal.util import construct_user_exception_with_traceback
+from ray.train.v2.api.config import FailureConfig
+
+from multinas_ray.cluster.failures import LOWER_MEMORY, LastingErrorsEnd, cause_of, own_error, would_come_again
+from multinas_ray.errors import ConfigError, DataError, RunError, StorageError, UnreadableError
+
+
+def of_worker(error: Exception) -> WorkerGroupError:
+    """What Ray Train raises if the function of a worker raised an error."""
+    try:
+        raise error
+    except Exception as raised:
+        wrapped = construct_user_exception_with_traceback(raised)
+    text = f"Worker rank 0 error:\n{wrapped}\nRefer to the documentation: https://docs.ray.io"
+    return WorkerGroupError(text, {0: wrapped})
+
+
+def of_task(error: Exception) -> Exception:
+    """What `ray.get` raises if a task raised an error."""
+    return RayTaskError("evaluate", f"Traceback ...\n{type(error).__name__}: {error}", error).as_instanceof_cause()
+
+
+DIED_IN_ITS_START = RayActorError(
+    error_msg="The actor died because of an error raised in its creation task, ray::Evaluator.__init__() (pid=1)\n"
+    "  File ..., line 3, in load\n"
+    "multinas_ray.errors.DataError: photos has no images: give another folder\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (of_worker(DataError("no images: give some")), DataError),
+        (of_worker(ConfigError("too many: give fewer")), ConfigError),
+        (of_worker(RunError("diverged: lower it")), RunError),
+        (of_task(DataError("no images: give some")), DataError),
+        (DIED_IN_ITS_START, DataError),
+    ],
+)
+def test_an_error_of_this_package_comes_out_as_it_is_and_is_not_tried_again(error, kind):
+    own = own_error(error)
+    assert type(own) is kind or kind in type(own).__mro__
+    assert "\n" not in str(own)
+    assert ": " in str(own)
+    assert would_come_again(error)
+    assert LastingErrorsEnd(FailureConfig(max_failures=-1)).make_decision(error) is FailureDecision.RAISE
+
+
+def test_its_text_is_the_whole_line():
+    assert str(own_error(of_worker(DataError("no images: give some")))) == "no images: give some"
+    assert str(own_error(DIED_IN_ITS_START)) == "photos has no images: give another folder"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        of_worker(ZeroDivisionError("division by zero")),
+        of_worker(StorageError(28, "the disk is full: make room")),
+        of_worker(UnreadableError("s3://bucket/file cannot be read: try again")),
+        WorkerGroupError("lost", {0: OutOfMemoryError("killed due to the node running low on memory")}),
+    ],
+)
+def test_what_may_pass_is_tried_again(error):
+    assert not would_come_again(error)
+    policy = LastingErrorsEnd(FailureConfig(max_failures=1))
+    decisions = [policy.make_decision(error) for _ in range(2)]
+    assert decisions == [FailureDecision.RETRY, FailureDecision.RAISE]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (of_worker(ZeroDivisionError("division by zero")), "ZeroDivisionError: division by zero"),
+        (of_worker(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), LOWER_MEMORY),
+        (of_worker(MemoryError("Unable to allocate")), LOWER_MEMORY),
+        (
+            WorkerGroupError("x", {0: OutOfMemoryError("the node was running low on memory")}),
+            "lack of",
+        ),
+        (WorkerGroupError("x", {0: RayActorError()}), "ended from outside, or its node is gone"),
+    ],
+)
+def test_a_cause_is_one_line_and_never_a_link(error, text):
+    told = cause_of(error)
+    assert text in told
+    assert "\n" not in told
+    assert "docs.ray.io" not in told
