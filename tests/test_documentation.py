@@ -138,7 +138,7 @@ def test_a_latency_table_becomes_a_cost(
     monkeypatch.chdir(tmp_path)
     page = "docs/guides/latency.md"
     block = python_with("profile_space(", page)
-    run_python(block.replace("batch_size=32", "batch_size=32, least_passes=2, max_seconds=0.1"), page)
+    run_python(block.replace("ProfileSettings()", "ProfileSettings(least_passes=2, max_seconds=0.1)"), page)
     least, _, most, unit = capsys.readouterr().out.split()
     assert 0 < float(least) < float(most)
     assert unit == "ms"

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 from ray.util.metrics import Counter, Gauge
 
+from multinas_ray.core import small_to_large
+
 INTERVAL_SECONDS = 1.0
 """Least time between two writes, so that they cost nothing however fast rounds are; Ray exports every 10 s."""
 
@@ -24,7 +26,7 @@ OF_DISTRIBUTIONS = {
     "effective_sample_size": "Effective sample size of the last update",
     "mode_probability": "Probability of the likeliest architecture",
 }
-"""Diagnostics with their meaning. Each is a gauge, tagged with the distribution's number."""
+"""Diagnostics with their meaning. Each is a gauge, tagged with the number of the network, 0 for the smallest."""
 TOTALS = {
     "evaluations": "Evaluations that the distributions have learned from, over all sessions of the run",
     "rounds": "Rounds done, including those of the warm-up, over all sessions of the run",
@@ -69,7 +71,7 @@ class SearchMetrics:
 
     def __init__(self, run: str, source: Figured) -> None:
         self._source = source
-        each = {name: Gauge(_name(name), text, ("run", "distribution")) for name, text in OF_DISTRIBUTIONS.items()}
+        each = {name: Gauge(_name(name), text, ("run", "network")) for name, text in OF_DISTRIBUTIONS.items()}
         self._gauges = {**each, **{name: Gauge(_name(name), text, ("run",)) for name, text in LEVELS.items()}}
         self._counters = {name: Counter(_name(name), text, ("run",)) for name, text in TOTALS.items()}
         for metric in (*self._gauges.values(), *self._counters.values()):
@@ -86,10 +88,11 @@ class SearchMetrics:
         """Write the present figures."""
         self._written_seconds = time.monotonic()
         figures = self._source.figures()
+        order = small_to_large(figures.diagnostics["coefficient"], figures.diagnostics["target"])
         for name in OF_DISTRIBUTIONS:
             unit = figures.complexity_scale if name == "expected_complexity" else 1.0
-            for k, value in enumerate(figures.diagnostics[name]):
-                self._set(name, unit * float(value), {"distribution": str(k)})
+            for network, k in enumerate(order):
+                self._set(name, unit * float(figures.diagnostics[name][k]), {"network": str(network)})
         for name, level in figures.levels.items():
             self._set(name, level, {})
         for name, total in figures.totals.items():

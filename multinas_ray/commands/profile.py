@@ -66,7 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     from multinas_ray.report import plot_latency
     from multinas_ray.storage import make_folder
 
-    space, output, settings = _space(arguments), _output(arguments), read_settings(arguments, ProfileSettings)
+    space, output = _space(arguments), _output(arguments)
+    settings = read_settings(arguments, ProfileSettings).sized_for(space)
     make_folder(output.parent)  # so that a missing right is reported before minutes of measuring
     console = Console()
     with _progress(console, settings) as stage:

@@ -1,6 +1,6 @@
 from .asng import one_hot
 from .best import best_evaluated
-from .coefficients import default_coefficients
+from .coefficients import default_coefficients, small_to_large
 from .distributions import CategoryLayout, log_mixture, log_prob, modes, sample_architectures
 from .optimizer import DistributionSettings, MultiDistributionOptimizer
 from .proposals import Proposals
@@ -40,4 +40,5 @@ __all__ = [
     "sample_architectures",
     "settings_from_dict",
     "settings_of_kind",
+    "small_to_large",
 ]

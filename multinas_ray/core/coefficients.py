@@ -62,3 +62,19 @@ def _spread(values_N: FloatArray) -> float:
     least, low, high, most = np.quantile(values_N / unit, [0.0, 0.25, 0.75, 1.0])  # no difference can overflow
     share = high - low if high > low else most - least
     return float(np.clip(share * unit, *SCALE_LIMITS)) if share > 0.0 else 1.0
+
+
+def small_to_large(coefficients_K: npt.ArrayLike, targets_K: npt.ArrayLike) -> list[int]:
+    """The distributions in the order of the networks that they are to find, which is the one that people see.
+
+    Args:
+        coefficients_K: The weight of the complexity in each distribution's goal; larger ones ask for smaller networks.
+        targets_K: Their targets; NaN where there are none.
+
+    Returns:
+        The (K,) indices of the distributions, that of the smallest goal first. Its place is a network's number.
+    """
+    coefficients, targets = np.asarray(coefficients_K, dtype=float), np.asarray(targets_K, dtype=float)
+    keys = -coefficients if np.isnan(targets).any() else targets
+    order: list[int] = np.argsort(keys, kind="stable").tolist()
+    return order

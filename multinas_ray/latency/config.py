@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,8 +11,10 @@ from annotated_types import Ge
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import NonNegativeFloat, NonNegativeInt, PositiveInt, checked
+from multinas_ray.spaces import NetworkSpace
 
 _FINE_CLOCK_SECONDS = 1e-6
+_LEAST_FLOPS, _MOST_IMAGES = 30e6, 256
 
 
 @checked
@@ -23,8 +26,9 @@ class ProfileSettings:
         ConfigError: A setting breaks a rule; the message says which.
     """
 
-    batch_size: PositiveInt = 1
-    """Images in one forward pass."""
+    batch_size: PositiveInt | None = None
+    """Images in one forward pass. None: 1, or for small networks so many that the largest one has about 30 million
+    multiply-adds: with fewer, the calls take longer than the computation, and networks of one depth tie. [ours]"""
     device: Literal["cpu", "cuda"] = "cpu"
     """Device on which the blocks run."""
     threads: PositiveInt = 1
@@ -50,6 +54,20 @@ class ProfileSettings:
                 f"least_passes must be at most most_passes={self.most_passes}, got {self.least_passes}; raise "
                 "most_passes too"
             )
+
+    @property
+    def images(self) -> int:
+        """Images in one forward pass; 1 as long as the space is not known."""
+        return self.batch_size or 1
+
+    def sized_for(self, space: NetworkSpace) -> ProfileSettings:
+        """The settings with the batch size that they have for a space."""
+        if self.batch_size is not None:
+            return self
+        wanted, size = _LEAST_FLOPS / max(1.0, space.costs["flops"].maximum), 1
+        while size < min(wanted, _MOST_IMAGES):
+            size *= 2
+        return dataclasses.replace(self, batch_size=size)
 
     @property
     def clock(self) -> str:

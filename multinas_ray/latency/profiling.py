@@ -70,6 +70,7 @@ def profile_space(
     Raises:
         ConfigError: An argument breaks its rule, or there is no such device.
     """
+    settings = settings.sized_for(network_space)
     check_device(settings)
     bench = _Bench(network_space, settings)
     timer = timer or timer_of(settings)
@@ -108,6 +109,7 @@ def validate_table(
     Raises:
         ConfigError: The table lacks a block, or was measured for another batch or precision.
     """
+    settings = settings.sized_for(network_space)
     _check_conditions(table.conditions, settings)
     check_device(settings)
     rng = np.random.default_rng([settings.seed, 1])
@@ -218,7 +220,7 @@ class _Bench:
 def _conditions(network_space: NetworkSpace, settings: ProfileSettings) -> LatencyConditions:
     return LatencyConditions(
         device=device_name(settings),
-        batch_size=settings.batch_size,
+        batch_size=settings.images,
         precision=settings.precision,
         threads=settings.threads,
         clock=settings.clock,
@@ -231,9 +233,9 @@ def _conditions(network_space: NetworkSpace, settings: ProfileSettings) -> Laten
 
 def _check_conditions(conditions: LatencyConditions, settings: ProfileSettings) -> None:
     table = (conditions.batch_size, conditions.precision)
-    if table != (settings.batch_size, settings.precision):
+    if table != (settings.images, settings.precision):
         raise ConfigError(
             "a table must be validated with the batch size and precision of its measurement, "
-            f"{table[0]} and {table[1]}, got {settings.batch_size} and {settings.precision}: "
+            f"{table[0]} and {table[1]}, got {settings.images} and {settings.precision}: "
             f"set batch_size={table[0]}, precision={table[1]!r}"
         )

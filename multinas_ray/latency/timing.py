@@ -57,7 +57,7 @@ def place(module: nn.Module, settings: ProfileSettings) -> nn.Module:
 def random_images(settings: ProfileSettings, shape: Shape) -> Tensor:
     """A batch of random images."""
     generator = torch.Generator().manual_seed(settings.seed)
-    images = torch.randn(settings.batch_size, *shape, generator=generator)
+    images = torch.randn(settings.images, *shape, generator=generator)
     return images.to(settings.device, PRECISIONS[settings.precision], memory_format=torch.channels_last)
 
 

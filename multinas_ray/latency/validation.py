@@ -28,6 +28,9 @@ LEAST_TAU = 0.9
 LEAST_REPEAT_TAU = 0.95
 """A machine is too noisy to judge a table if Kendall's tau of two measurements of the same networks is below this."""
 
+TIES = 4.0
+"""Networks tie if the range of their latencies is below so many spreads of a repeat. [ours]"""
+
 Verdict = Literal["good", "noisy", "poor"]
 
 _KIND, _VERSION = "latency_validation", 1
@@ -115,7 +118,18 @@ class LatencyValidation:
             f"{len(self.readable)} networks, mean error {self.mean_relative_error:.1%}, bias {self.bias:+.1%}; "
             f"two measurements of the same networks agree with tau {self.repeat_tau:.3f}."
         )
-        return f"{_WORDS[self.verdict]} {figures}"
+        is_tied = self.verdict != "good" and self.range_share < TIES * self.noise_share
+        return f"{_WORDS[self.verdict]} {figures}{_TIES if is_tied else _ADVICE[self.verdict]}"
+
+    @property
+    def range_share(self) -> float:
+        """Range of the measured latencies as a share of their median."""
+        return float(np.ptp(self.measured_ms) / np.median(self.measured_ms))
+
+    @property
+    def noise_share(self) -> float:
+        """Median over the networks of the spread of their repeats, as a share of their latency."""
+        return float(np.median(self.spread_ms / self.measured_ms))
 
     def to_arrow(self) -> pa.Table:
         """The validation as Arrow data: one row for each network, and the verdict in the metadata."""
@@ -167,7 +181,13 @@ def _kendall_tau(first: FloatArray, second: FloatArray) -> float:
 
 _WORDS: dict[Verdict, str] = {
     "good": "The table predicts networks well:",
-    "noisy": "This machine is too noisy to judge the table. Stop other programs and profile again.",
+    "noisy": "This machine is too noisy to judge the table.",
     "poor": "The table predicts networks poorly: on this machine, the latency of a network is not the sum over its "
     "blocks (see the picture).",
 }
+_ADVICE: dict[Verdict, str] = {
+    "good": "",
+    "noisy": " Stop other programs, or measure longer by --least-passes 50 --max-seconds 600, and profile again.",
+    "poor": " Profile again as the networks will be used: with their --batch-size, --threads and --precision.",
+}
+_TIES = " The networks take almost the same time, so that their order cannot be told: give a larger --batch-size."

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from tensorboardX import SummaryWriter
 
+from multinas_ray.core import small_to_large
 from multinas_ray.oneshot.schedule import FinishedRound, Plan
 from multinas_ray.runs import format_count
 
@@ -32,11 +33,14 @@ Diagnostics = dict[str, NDArray[Any]]
 
 
 def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexity_scale: float) -> Table:
-    """A table with one row for each of the K distributions, by rising coefficient or target."""
+    """A table with one row for each of the K distributions, from the smallest goal to the largest.
+
+    The number of a row is that of the network which the distribution is to find.
+    """
     is_targeted = not np.isnan(diagnostics["target"]).any()
-    table = Table(title="The K distributions", title_justify="left", expand=False)
+    table = Table(title="The K distributions, from small to large networks", title_justify="left", expand=False)
     for name in (
-        "k",
+        "#",
         "target" if is_targeted else "coefficient",
         "expected loss",
         f"expected {complexity_name}",
@@ -45,10 +49,11 @@ def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexit
         "mode prob.",
     ):
         table.add_column(name, justify="right")
-    for k, coefficient in enumerate(diagnostics["coefficient"]):
+    for number, k in enumerate(small_to_large(diagnostics["coefficient"], diagnostics["target"])):
+        goal = diagnostics["target"][k] * complexity_scale
         table.add_row(
-            str(k),
-            format_count(diagnostics["target"][k] * complexity_scale) if is_targeted else f"{coefficient:.3g}",
+            str(number),
+            format_count(goal) if is_targeted else f"{diagnostics['coefficient'][k]:.3g}",
             f"{diagnostics['expected_loss'][k]:.4f}",
             format_count(diagnostics["expected_complexity"][k] * complexity_scale),
             f"{diagnostics['entropy'][k]:.2f}",
@@ -124,6 +129,8 @@ class ProgressView:
 class Curves:
     """Writes TensorBoard curves: one event file for each session, one curve for each quantity and distribution.
 
+    Distributions have the numbers of the networks that they are to find, 0 for the smallest.
+
     Args:
         folder: the folder of the event files.
         plan: the rounds of the search.
@@ -147,9 +154,10 @@ class Curves:
         if finished.proposals is None:
             return
         self._writer.add_scalar("round/median_validation_loss", float(np.median(finished.result.losses)), number)
+        order = small_to_large(diagnostics["coefficient"], diagnostics["target"])
         for name in diagnostics.keys() - NO_CURVES:
-            for k, value in enumerate(diagnostics[name]):
-                self._writer.add_scalar(f"{name}/{k}", float(value), number)
+            for network, k in enumerate(order):
+                self._writer.add_scalar(f"{name}/{network}", float(diagnostics[name][k]), number)
 
     def close(self) -> None:
         """Write the points that are left."""

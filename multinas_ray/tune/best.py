@@ -28,7 +28,8 @@ def best_configs(run: Run) -> pd.DataFrame:
         run: a run of a `MultiNASSearch`, running or finished.
 
     Returns:
-        One row for each coefficient or target, in increasing order. `coefficient` and, with targets, `target`;
+        One row for each coefficient or target, from small to large: the row's index is the number of the answer, 0 for
+        the smallest. `coefficient` and, with targets, `target`;
         `mode_config` and `mode_probability`, the likeliest configuration of the row's distribution and its
         probability (None and NaN before the first update); `config`, the best evaluated configuration, its metric and
         its complexity under their own names and in their own units, and its `evaluation_id` and `trial_id`;
@@ -36,7 +37,7 @@ def best_configs(run: Run) -> pd.DataFrame:
         which the distributions learned.
 
         The best configuration has the least loss + coefficient * complexity / scale; with a target, the least loss
-        among those not above the target. If neither was given, it is the k-th, from large to small, of the K
+        among those not above the target. If neither was given, it is the k-th, from small to large, of the K
         evaluations that together dominate most. With targets, the row's distribution is the one with the nearest
         expected complexity. If no evaluation meets a target, `is_met` is False, `config` is None, the metric and the
         complexity are NaN, and `nearest_complexity` is the least complexity there is.
@@ -59,8 +60,10 @@ def best_configs(run: Run) -> pd.DataFrame:
         return pd.DataFrame([choose.within(target, newest) for target in settings["targets"]])
     spread = choose.spread(len(coefficients)) if settings["coefficients"] is None else []
     if len(spread) == len(coefficients):
-        return pd.DataFrame([choose.row(newest.iloc[k], place) for k, place in enumerate(spread)])
-    return pd.DataFrame([choose.weighing(newest.iloc[k]) for k in range(len(coefficients))])
+        rows = [choose.row(newest.iloc[k], place) for k, place in enumerate(spread)]
+    else:
+        rows = [choose.weighing(newest.iloc[k]) for k in range(len(coefficients))]
+    return pd.DataFrame(rows[::-1])  # the first coefficient asks for the largest
 
 
 def pareto_front(run: Run) -> pd.DataFrame:

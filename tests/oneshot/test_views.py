@@ -54,11 +54,11 @@ def test_the_table_has_a_row_for_each_distribution_in_raw_units():
     lines = text_of(distribution_table(diagnostics_of(), "params", 2e6)).splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
     assert cells == [
-        ["0", "0", "0.5000", "1.5 M", "3.46", "8.0", "0.250"],
-        ["1", "0.25", "1.2500", "250 k", "0.50", "3.2", "0.988"],
+        ["0", "0.25", "1.2500", "250 k", "0.50", "3.2", "0.988"],  # the smallest is 0, as among the networks
+        ["1", "0", "0.5000", "1.5 M", "3.46", "8.0", "0.250"],
     ]
     (header,) = [line for line in lines if "coefficient" in line]
-    for name in ("k", "expected loss", "expected params", "entropy", "ESS", "mode prob."):
+    for name in ("#", "expected loss", "expected params", "entropy", "ESS", "mode prob."):
         assert name in header
 
 
@@ -178,8 +178,8 @@ def test_tensorboard_reads_the_curves_back(rounds, show_all):
         assert curves["round/train_loss"][number] == pytest.approx(finished.result.train_loss, rel=1e-6)
         median = pytest.approx(np.median(finished.result.losses), rel=1e-6)
         assert curves["round/median_validation_loss"][number] == median
-        assert curves["mode_probability/1"][number] == pytest.approx(0.9876, rel=1e-6)
-        assert curves["expected_loss/0"][number] == 0.5
+        assert curves["mode_probability/0"][number] == pytest.approx(0.9876, rel=1e-6)
+        assert curves["expected_loss/1"][number] == 0.5
 
 
 def test_a_round_without_a_weight_step_has_no_training_loss(rounds, show_all):

@@ -304,7 +304,7 @@ def test_targets_are_drawn_and_named(finished_run, tmp_path, drawn):
     assert heights == pytest.approx([(0.8 - 0.2 * k) * scale / 1e6 for k in reversed(range(4))])
 
 
-def test_before_the_networks_are_chosen_distributions_rank_by_expected_cost(finished_run, tmp_path, drawn):
+def test_before_the_networks_are_chosen_distributions_rank_by_their_goals(finished_run, tmp_path, drawn):
     run = load_run(finished_run)
     update = run.distributions["update"]
     size = run.distributions["distribution"].map({0: 0.3, 1: 0.1, 2: 0.4, 3: 0.2}).where(update == update.max(), 0.5)
@@ -312,7 +312,7 @@ def test_before_the_networks_are_chosen_distributions_rank_by_expected_cost(fini
         run, architectures=run.architectures.iloc[:0], distributions=run.distributions.assign(expected_complexity=size)
     )
     plots.plot_distributions(run, tmp_path / "d.png")
-    assert legend(drawn[0].axes[0]) == ["0.3", "0", "1", "0.1"]
+    assert legend(drawn[0].axes[0]) == [f"{eps} (network #{3 - k})" for k, eps in enumerate((0, 0.1, 0.3, 1))]
 
 
 def test_nothing_to_draw_is_told(make_run, tmp_path):

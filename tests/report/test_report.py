@@ -266,7 +266,7 @@ def test_a_running_search_is_told_as_far_as_it_came(make_run, tmp_path):
     assert "The search has not ended: 48 evaluations of 320 planned are recorded" in page.text
     assert "The networks are not chosen yet." in page.section("networks")
     assert len(page.all("svg")) == 4
-    assert "k=3" in page.section("convergence")
+    assert "#3" in page.section("convergence")
     assert page.html.count('class="map"') == 4  # without a described space the positions are numbered
     assert "Evaluations 48 48 to 192" in page.section("cost")
 
@@ -309,7 +309,7 @@ def test_another_family_has_its_own_networks(run, undrawn):
     page = checked((folder / "report.html").read_text())
     assert "family small" in page.text
     assert len(rows_of(page, "networks")) == 2
-    assert "k=0" in page.section("maps")  # the networks are not those of the four distributions
+    assert "goal 0" in page.section("maps")  # the networks are not those of the four distributions
     with pytest.raises(StateError, match="has no family 'large', its families are: small"):
         write_report(run, label="large")
     with pytest.raises(ConfigError, match="the label of a family"):

@@ -23,7 +23,7 @@ def test_without_coefficients_the_answers_spread_over_the_front(make):
     assert area(best["loss"], best["size"]) == max(
         area(front["loss"].iloc[list(three)], front["size"].iloc[list(three)]) for three in subsets
     )
-    assert (np.diff(best["size"]) < 0).all(), "the first row is the largest, like the first coefficient's"
+    assert (np.diff(best["size"]) > 0).all(), "the first row is the smallest, as everywhere"
 
 
 def test_targets_bound_the_best_evaluated(make):

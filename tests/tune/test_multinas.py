@@ -58,11 +58,11 @@ def test_configs_carry_the_constants_and_learning_moves_them(make):
     pipeline = make(coefficients=[0.0, 5.0], num_distributions=None)
     pipeline.run(400)
     best = pipeline.search.best_configs()
-    assert best["mode_config"][0] == {"a": 3, "net": {"b": 0, "c": 4, "fixed": 7}}
-    assert best["mode_config"][1] == {"a": 1, "net": {"b": 0, "c": 0, "fixed": 7}}
+    assert best["mode_config"][1] == {"a": 3, "net": {"b": 0, "c": 4, "fixed": 7}}
+    assert best["mode_config"][0] == {"a": 1, "net": {"b": 0, "c": 0, "fixed": 7}}
     assert best["config"].tolist() == best["mode_config"].tolist()
-    assert best["size"].tolist() == [34.0, 10.0]
-    assert best["coefficient"].tolist() == [0.0, 5.0]
+    assert best["size"].tolist() == [10.0, 34.0]
+    assert best["coefficient"].tolist() == [5.0, 0.0]
     assert (best["num_evaluations"] == 400).all()
 
 

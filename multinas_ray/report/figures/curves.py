@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from multinas_ray.core import small_to_large
 from multinas_ray.errors import ConfigError
 from multinas_ray.report.figures.axes import cost_axis, metric_sign, number_ticks
 from multinas_ray.report.figures.look import Look, dress, new_figure, settle
@@ -54,14 +55,17 @@ def distributions_by_size(run: Run, networks: pd.DataFrame) -> dict[int, str]:
     """The names of the distributions, from the smallest network to the largest.
 
     A distribution is named after the network that it led to (#0, #1, ...). Before the networks are chosen, it is named
-    by its index (k=0, ...), and the order is that of the expected cost at the newest update.
+    by the network that it is to find (#0, ...), or as goal 0, ... if the networks are others.
     """
     chosen = networks["distribution"] if "distribution" in networks else pd.Series(dtype=float)
     known = set(run.distributions["distribution"].tolist())
     if len(chosen) and chosen.notna().all() and chosen.is_unique and set(chosen.astype(int)) == known:
         return {int(number): f"#{network}" for number, network in zip(chosen, networks["network"], strict=True)}
     newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]
-    return {int(number): f"k={number}" for number in newest.sort_values("expected_complexity")["distribution"]}
+    newest = newest.sort_values("distribution")
+    order = small_to_large(newest["coefficient"], newest["target"].astype(float))
+    name = "goal " if len(networks) else "#"
+    return {int(newest["distribution"].iloc[k]): f"{name}{place}" for place, k in enumerate(order)}
 
 
 def convergence_figure(
