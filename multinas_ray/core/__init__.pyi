@@ -1,7 +1,8 @@
 from .asng import one_hot
 from .best import best_evaluated
 from .coefficients import default_coefficients, small_to_large
-from .distributions import CategoryLayout, log_mixture, log_prob, modes, sample_architectures
+from .distributions import log_mixture, log_prob, modes, sample_architectures
+from .layout import INACTIVE, CategoryLayout, Condition
 from .optimizer import DistributionSettings, MultiDistributionOptimizer
 from .proposals import Proposals
 from .protocol import Optimizer
@@ -18,8 +19,10 @@ from .settings import (
 from .targets import TARGET_WEIGHT
 
 __all__ = [
+    "INACTIVE",
     "TARGET_WEIGHT",
     "CategoryLayout",
+    "Condition",
     "DistributionSettings",
     "MultiDistributionOptimizer",
     "Optimizer",

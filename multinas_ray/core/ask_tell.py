@@ -3,13 +3,13 @@
 Notation: K distributions, N samples.
 """
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import numpy.typing as npt
 
 from multinas_ray.core.checks import checked_evaluations
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.outstanding import Outstanding
 from multinas_ray.core.proposals import Evaluations, Proposals
 from multinas_ray.core.settings import OptimizerSettings
@@ -26,8 +26,12 @@ class AskAndTell(ABC):
     """Base of the optimisers: their sizes, and the account of their proposals."""
 
     _settings: OptimizerSettings
-    _layout: CategoryLayout
     _state: Account
+
+    @property
+    @abstractmethod
+    def layout(self) -> CategoryLayout:
+        """The categories that `probs` are of."""
 
     @property
     def num_distributions(self) -> int:
@@ -70,4 +74,4 @@ class AskAndTell(ABC):
             ConfigError: As `tell`; nothing is settled then.
         """
         self._settings.check_goals()
-        return self._state.outstanding.take_in(checked_evaluations(proposals, losses, complexities, self._layout))
+        return self._state.outstanding.take_in(checked_evaluations(proposals, losses, complexities, self.layout))

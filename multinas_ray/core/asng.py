@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from multinas_ray.core.arrays import BoolArray, FloatArray, IntArray
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.layout import INACTIVE, CategoryLayout
 from multinas_ray.core.margin import apply_margin
 
 LARGEST_BETA = 1.5
@@ -45,8 +45,9 @@ class ASNGSettings:
     alpha: float
     delta_max: float
     floor_D: FloatArray
-    """theta_min of each variable (see margin.py)."""
+    """theta_min of each variable at the start (see margin.py)."""
     layout: CategoryLayout
+    """The present categories; splits of cells change them."""
 
     @property
     def root_dimension(self) -> float:
@@ -71,11 +72,12 @@ def initial_state(settings: ASNGSettings, probs_KDC: FloatArray) -> ASNGState:
 
 
 def one_hot(architectures_ND: IntArray, num_columns: int) -> FloatArray:
-    """Returns (N, D * C): onehot(a_i) with the variables side by side."""
+    """Returns (N, D * C): onehot(a_i) with the variables side by side; zeros for one that is not active."""
     num_samples, num_variables = architectures_ND.shape
     flat = np.zeros(num_samples * num_variables * num_columns)
     first_ND = num_columns * np.arange(num_samples * num_variables).reshape(num_samples, num_variables)
-    flat[first_ND + architectures_ND] = 1.0
+    active_ND = architectures_ND != INACTIVE
+    flat[(first_ND + architectures_ND)[active_ND] if not active_ND.all() else first_ND + architectures_ND] = 1.0
     return flat.reshape(num_samples, num_variables * num_columns)
 
 
@@ -87,6 +89,9 @@ def natural_gradient(
     layout: CategoryLayout,
 ) -> tuple[FloatArray, BoolArray]:
     """Estimates each distribution's natural gradient in expectation parameters.
+
+    A sample in which a variable is not active says nothing about it, and moves it nowhere: that is the expectation over
+    the values that the variable would have had. [ours]
 
     Args:
         weights_KN: importance weights r_ki.
@@ -101,8 +106,11 @@ def natural_gradient(
     """
     probs_KDC = state.probs_KDC
     signal_KN = weights_KN * utilities_KN / weights_KN.shape[1]
-    product_KM = signal_KN @ one_hot(architectures_ND, probs_KDC.shape[2])
-    gradient_KDC = product_KM.reshape(probs_KDC.shape) - signal_KN.sum(axis=1)[:, None, None] * probs_KDC
+    product_KM = signal_KN @ one_hot(layout.categories_of(architectures_ND), probs_KDC.shape[2])
+    total_KD = signal_KN.sum(axis=1)[:, None]
+    if layout.conditional:
+        total_KD = signal_KN @ (architectures_ND != INACTIVE)
+    gradient_KDC = product_KM.reshape(probs_KDC.shape) - total_KD[:, :, None] * probs_KDC
     gradient_KDC = np.where(layout.free_D[:, None], gradient_KDC, 0.0)
     inverse_sum_K = (layout.valid_DC / _divisors(probs_KDC)).sum(axis=(1, 2))
     largest_K = np.abs(signal_KN).sum(axis=1) * np.sqrt(inverse_sum_K)
@@ -125,6 +133,17 @@ def whitened(gradient_KDC: FloatArray, probs_KDC: FloatArray, layout: CategoryLa
     ratio_KD1 = inner_KDC.sum(axis=2, keepdims=True) / (last_KD1 + np.sqrt(last_KD1))
     root_KDC = np.sqrt(_divisors(probs_KDC))
     return np.where(layout.inner_DC, inner_KDC / root_KDC + root_KDC * ratio_KD1, 0.0)
+
+
+def unwhitened(whitened_KDC: FloatArray, probs_KDC: FloatArray, layout: CategoryLayout) -> FloatArray:
+    """Returns (K, D, C): the tangent vectors whose `whitened` coordinates are given; each variable's sums to 0."""
+    root_KDC = np.sqrt(_divisors(probs_KDC))
+    last_KD1 = np.take_along_axis(probs_KDC, layout.last_D[None, :, None], axis=2)
+    share_KD1 = (root_KDC * whitened_KDC).sum(axis=2, keepdims=True) / (1.0 + np.sqrt(last_KD1))
+    inner_KDC = np.where(layout.inner_DC, root_KDC * (whitened_KDC - root_KDC * share_KD1), 0.0)
+    tangent_KDC = inner_KDC.copy()
+    np.put_along_axis(tangent_KDC, layout.last_D[None, :, None], -inner_KDC.sum(axis=2, keepdims=True), axis=2)
+    return tangent_KDC
 
 
 def asng_step(state: ASNGState, gradient_KDC: FloatArray, moves_K: BoolArray, settings: ASNGSettings) -> ASNGState:

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.core.arrays import IntArray
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.layout import INACTIVE, CategoryLayout
 from multinas_ray.core.proposals import Evaluations, Proposals, real_numbers
 from multinas_ray.errors import ConfigError
 
@@ -50,15 +50,16 @@ def checked_evaluations(
 
 
 def _check_architectures(proposals: Proposals, layout: CategoryLayout) -> None:
-    architectures_ND, counts = proposals.architectures, layout.num_categories
+    architectures_ND, counts = proposals.architectures, layout.num_values
     if architectures_ND.shape[1] != len(counts):
         raise ConfigError(f"architectures must have {len(counts)} variables, got {architectures_ND.shape[1]}")
-    outside_ND = (architectures_ND < 0) | (architectures_ND > layout.last_D)
+    outside_ND = layout.outside(architectures_ND)
     if outside_ND.any():
         i, d = np.argwhere(outside_ND)[0]
-        raise ConfigError(
-            f"architectures[{i}, {d}] must be a category from 0 to {counts[d] - 1}, got {architectures_ND[i, d]}"
-        )
+        rule = f"a category from 0 to {counts[d] - 1}"
+        if d in layout.conditional:
+            rule += f" where the variable is active and {INACTIVE} elsewhere"
+        raise ConfigError(f"architectures[{i}, {d}] must be {rule}, got {architectures_ND[i, d]}")
 
 
 def check_complexities(evaluations: Evaluations) -> None:

@@ -1,69 +1,42 @@
 """K products of D categorical distributions, and the mixture of them that architectures are drawn from.
 
 Notation: K distributions, D variables, C categories (padded to the widest variable), N samples.
-`probs_KDC[k, d, c]` is theta_k[d, c] of docs/METHOD.md; entries with c >= C_d are padding and always 0.
+`probs_KDC[k, d, c]` is theta_k[d, c] of docs/METHOD.md; entries with c >= C_d are padding and always 0. A layout is
+needed only where a variable is ordered or conditional; without one, values are categories.
 """
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from multinas_ray.core.arrays import BoolArray, FloatArray, IntArray, read_only
-
-
-@dataclass(frozen=True, eq=False)
-class CategoryLayout:
-    """Which entries of a padded (D, C) array are categories. Built by `from_num_categories`."""
-
-    num_categories: tuple[int, ...]
-    """C_d of each variable; 1 means the variable is fixed."""
-    valid_DC: BoolArray
-    """c < C_d."""
-    inner_DC: BoolArray
-    """c < C_d - 1: every category but the last, which the others determine."""
-    free_D: BoolArray
-    """C_d > 1."""
-    last_D: IntArray
-    """C_d - 1, the index of the last category."""
-
-    @classmethod
-    def from_num_categories(cls, num_categories: Sequence[int]) -> "CategoryLayout":
-        """Builds the masks for variables with these numbers of categories (each at least 1)."""
-        count_D = np.array(num_categories, dtype=np.int64)
-        column_C = np.arange(count_D.max())
-        return cls(
-            num_categories=tuple(int(count) for count in num_categories),
-            valid_DC=read_only(column_C < count_D[:, None], np.bool_),
-            inner_DC=read_only(column_C < count_D[:, None] - 1, np.bool_),
-            free_D=read_only(count_D > 1, np.bool_),
-            last_D=read_only(count_D - 1, np.int64),
-        )
-
-    @property
-    def num_free_parameters(self) -> int:
-        """sum_d (C_d - 1), n in the method's text: the dimension of one distribution."""
-        return int(self.last_D.sum())
+from multinas_ray.core.arrays import FloatArray, IntArray
+from multinas_ray.core.layout import INACTIVE, CategoryLayout
 
 
 def uniform_probs(layout: CategoryLayout, num_distributions: int) -> FloatArray:
-    """Returns (K, D, C) uniform probabilities, zero in the padding."""
-    probs_DC = layout.valid_DC / layout.valid_DC.sum(axis=1, keepdims=True)
+    """Returns (K, D, C) the prior probabilities, which are uniform without prior weights; zero in the padding."""
+    probs_DC = layout.prior_DC / layout.prior_DC.sum(axis=1, keepdims=True)
     return np.repeat(probs_DC[None], num_distributions, axis=0)
 
 
-def log_prob(probs_KDC: FloatArray, architectures_ND: IntArray) -> FloatArray:
-    """Returns (K, N): log p_k(a_i).
+def log_prob(probs_KDC: FloatArray, architectures_ND: IntArray, layout: CategoryLayout | None = None) -> FloatArray:
+    """Returns (K, N): log p_k(a_i), the sum over the active variables of log(theta_k[d, c] / values in c).
 
     The sum runs over the variables in order, so a row's value has the same bits whatever batch it is part of.
     Therefore the importance weights of equal distributions are exactly 1.
     """
     num_distributions = probs_KDC.shape[0]
     log_probs_DCK = np.log(np.where(probs_KDC > 0.0, probs_KDC, 1.0)).transpose(1, 2, 0).copy()
+    categories_ND = architectures_ND
+    if layout is not None and layout.ordered:
+        log_probs_DCK -= np.log(layout.sizes_DC)[:, :, None]
+        categories_ND = layout.categories_of(architectures_ND)
+    conditional = () if layout is None else layout.conditional
     total_NK = np.zeros((len(architectures_ND), num_distributions))
     term_NK = np.empty_like(total_NK)
-    for log_probs_CK, category_N in zip(log_probs_DCK, architectures_ND.T.copy(), strict=True):
-        total_NK += log_probs_CK.take(category_N, axis=0, out=term_NK, mode="clip")  # clip: without a buffer
+    for d, (log_probs_CK, category_N) in enumerate(zip(log_probs_DCK, categories_ND.T.copy(), strict=True)):
+        log_probs_CK.take(category_N, axis=0, out=term_NK, mode="clip")  # clip: without a buffer
+        if d in conditional:
+            term_NK[category_N == INACTIVE] = 0.0
+        total_NK += term_NK
     return np.ascontiguousarray(total_NK.T)
 
 
@@ -89,36 +62,80 @@ def stratified_sources(num_samples: int, num_distributions: int, rng: np.random.
 def sample_architectures(
     probs_KDC: FloatArray, sources_N: IntArray, layout: CategoryLayout, rng: np.random.Generator
 ) -> IntArray:
-    """Returns (N, D) architectures, row i drawn from distribution `sources_N[i]` by inverting its CDFs."""
+    """Returns (N, D) architectures, row i drawn from distribution `sources_N[i]` by inverting its CDFs.
+
+    A split of a cell changes no CDF, and so no draw.
+    """
     cumulative_KDC = probs_KDC.cumsum(axis=2)
     uniform_ND = rng.random((len(sources_N), probs_KDC.shape[1]))
-    architectures_ND = np.zeros(uniform_ND.shape, dtype=np.int64)
+    categories_ND = np.zeros(uniform_ND.shape, dtype=np.int64)
     for c in range(probs_KDC.shape[2] - 1):
-        architectures_ND += uniform_ND >= cumulative_KDC[:, :, c].take(sources_N, axis=0)
+        categories_ND += uniform_ND >= cumulative_KDC[:, :, c].take(sources_N, axis=0)
     # A sum that rounds to just under 1 must not let a draw fall into the padding.
-    return np.minimum(architectures_ND, layout.last_D)
+    architectures_ND = np.minimum(categories_ND, layout.last_D)
+    for d in layout.ordered:
+        category_N = architectures_ND[:, d]
+        prob_N = probs_KDC[sources_N, d, category_N]
+        within_N = (uniform_ND[:, d] - (cumulative_KDC[sources_N, d, category_N] - prob_N)) / prob_N
+        size_N = layout.sizes_DC[d, category_N]
+        place_N = np.clip(np.floor(within_N * size_N), 0.0, size_N - 1.0).astype(np.int64)
+        architectures_ND[:, d] = layout.starts_DC[d, category_N] + place_N
+    return layout.without_inactive(architectures_ND)
 
 
-def modes(probs_KDC: FloatArray) -> IntArray:
-    """Returns (K, D): the likeliest architecture of each distribution; of equally likely ones the first."""
-    modes_KD: IntArray = probs_KDC.argmax(axis=2).astype(np.int64)
-    return modes_KD
+def modes(probs_KDC: FloatArray, layout: CategoryLayout | None = None) -> IntArray:
+    """Returns (K, D): the likeliest value of each variable; of equally likely ones the first, but the middle of a cell.
+
+    Where the likeliest value of another variable makes a variable inactive, it is INACTIVE.
+    """
+    if layout is None:
+        return probs_KDC.argmax(axis=2).astype(np.int64)
+    category_KD = (probs_KDC / layout.sizes_DC).argmax(axis=2)
+    variable_D = np.arange(probs_KDC.shape[1])
+    middle_KD = layout.starts_DC[variable_D, category_KD] + layout.sizes_DC[variable_D, category_KD].astype(int) // 2
+    return layout.without_inactive(middle_KD)
 
 
-def mode_probabilities(probs_KDC: FloatArray) -> FloatArray:
-    """Returns (K,): the probability of each distribution's mode."""
-    probabilities_K: FloatArray = np.exp(np.log(probs_KDC.max(axis=2)).sum(axis=1))
+def mode_probabilities(probs_KDC: FloatArray, layout: CategoryLayout) -> FloatArray:
+    """Returns (K,): the probability of the categories of each distribution's mode."""
+    category_KD = layout.categories_of(modes(probs_KDC, layout))
+    prob_KD = np.take_along_axis(probs_KDC, np.maximum(category_KD, 0)[:, :, None], axis=2)[:, :, 0]
+    probabilities_K: FloatArray = np.exp(np.log(np.where(category_KD == INACTIVE, 1.0, prob_KD)).sum(axis=1))
     return probabilities_K
 
 
-def entropies(probs_KDC: FloatArray) -> FloatArray:
-    """Returns (K,): entropy in nats, summed over the variables."""
-    log_probs_KDC = np.log(np.where(probs_KDC > 0.0, probs_KDC, 1.0))
-    entropies_K: FloatArray = np.maximum(-(probs_KDC * log_probs_KDC).sum(axis=(1, 2)), 0.0)
-    return entropies_K
+def activities(probs_KDC: FloatArray, layout: CategoryLayout) -> FloatArray:
+    """Returns (K, D): the probability that each variable is active."""
+    active_KD = np.ones(probs_KDC.shape[:2])
+    for d in layout.conditional:
+        parent, value = layout.conditions[d] or (0, 0)
+        active_KD[:, d] = active_KD[:, parent] * probs_KDC[:, parent, value]
+    return active_KD
 
 
-def expected_costs(probs_KDC: FloatArray, cost_DC: FloatArray, base_cost: float) -> FloatArray:
-    """Returns (K,): E_pk[R] of the additive complexity R(a) = base_cost + sum_d cost[d, a_d], exactly."""
-    costs_K: FloatArray = base_cost + (probs_KDC * cost_DC).sum(axis=(1, 2))
+def entropies(probs_KDC: FloatArray, layout: CategoryLayout) -> FloatArray:
+    """Returns (K,): entropy in nats, summed over the variables, each weighted by the probability that it is active.
+
+    That of an ordered variable counts a cell of the start as one value, so that a split does not change it; it can be
+    below 0.
+    """
+    log_probs_KDC = np.log(np.where(probs_KDC > 0.0, probs_KDC, 1.0)) - np.log(layout.spread_DC)
+    entropies_KD = -(probs_KDC * log_probs_KDC).sum(axis=2)
+    if layout.conditional:
+        entropies_KD *= activities(probs_KDC, layout)
+    entropies_K: FloatArray = entropies_KD.sum(axis=1)
+    return entropies_K if layout.ordered else np.maximum(entropies_K, 0.0)
+
+
+def expected_costs(
+    probs_KDC: FloatArray, cost_DC: FloatArray, base_cost: float, layout: CategoryLayout | None = None
+) -> FloatArray:
+    """Returns (K,): E_pk[R] of the additive complexity R(a) = base_cost + sum_d cost[d, a_d], exactly.
+
+    Inactive and ordered variables cost nothing.
+    """
+    shares_KDC = probs_KDC[:, :, : cost_DC.shape[1]]
+    if layout is not None and layout.conditional:
+        shares_KDC = shares_KDC * activities(probs_KDC, layout)[:, :, None]
+    costs_K: FloatArray = base_cost + (shares_KDC * cost_DC).sum(axis=(1, 2))
     return costs_K

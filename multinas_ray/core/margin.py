@@ -1,4 +1,4 @@
-"""The margin: no category's probability falls below a floor, so that every architecture can still be drawn.
+"""The margin: no category's probability falls below a share of its prior, so that everything can still be drawn.
 
 Notation: K distributions, D variables, C categories (padded). docs/METHOD.md step 8.
 """
@@ -6,11 +6,11 @@ Notation: K distributions, D variables, C categories (padded). docs/METHOD.md st
 import numpy as np
 
 from multinas_ray.core.arrays import FloatArray
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.layout import CategoryLayout
 
 
 def margin_floors(layout: CategoryLayout, scale: float) -> FloatArray:
-    """Returns (D,): theta_min of each variable, 1 for a fixed one.
+    """Returns (D,): theta_min of each variable at the start, 1 for a fixed one.
 
     METHOD step 8: `scale / (n_var (C_d - 1))`, where n_var is the number of variables that are not fixed. A `scale`
     other than 1 is ours. Where this leaves no room, the floor is `1 / (2 C_d)` [ours].
@@ -23,8 +23,12 @@ def margin_floors(layout: CategoryLayout, scale: float) -> FloatArray:
 
 
 def apply_margin(values_KDC: FloatArray, floor_D: FloatArray, layout: CategoryLayout) -> FloatArray:
-    """Maps (K, D, C) values near the simplex onto probabilities of at least the floors  # METHOD step 8."""
-    floor_DC = np.where(layout.valid_DC, floor_D[:, None], 0.0)
+    """Maps (K, D, C) values near the simplex onto probabilities of at least the floors  # METHOD step 8.
+
+    A category's floor is theta_min times its prior probability, as a multiple of 1 / C_d; so halves of a cell that was
+    split have half of its floor each. [ours]
+    """
+    floor_DC = floor_D[:, None] * layout.prior_DC
     clipped_KDC = np.where(layout.valid_DC, np.maximum(values_KDC, floor_DC), 0.0)
     total_KD = clipped_KDC.sum(axis=2, keepdims=True)
     room_KD = np.where(layout.free_D[:, None], total_KD - floor_DC.sum(axis=1, keepdims=True), 1.0)

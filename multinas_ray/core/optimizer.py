@@ -17,11 +17,13 @@ from multinas_ray.core.ask_tell import AskAndTell
 from multinas_ray.core.asng import ASNGSettings, asng_step, natural_gradient
 from multinas_ray.core.checks import checked_count
 from multinas_ray.core.importance import effective_sample_sizes, importance_weights, weighted_means
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.margin import margin_floors
 from multinas_ray.core.proposals import Evaluations, Proposals
 from multinas_ray.core.protocol import Optimizer
 from multinas_ray.core.seeds import new_generator
 from multinas_ray.core.settings import OptimizerSettings, register_optimizer
+from multinas_ray.core.splitting import Cell, gathered_cells, split_layout, split_state, split_values
 from multinas_ray.core.state import LastUpdate, OptimizerState, read_state, start_state, write_state
 from multinas_ray.core.utility import quantile_utilities
 from multinas_ray.errors import ConfigError
@@ -80,7 +82,7 @@ class MultiDistributionOptimizer(AskAndTell):
 
     def __init__(self, *, seed: int | Sequence[int] | None, **settings: Any) -> None:
         self._settings: DistributionSettings = DistributionSettings(**settings)
-        self._layout, self._asng_settings = self._settings.layout, self._settings.asng_settings()
+        self._asng_settings = self._settings.asng_settings()
         self._costs_DC = self._settings.costs_DC
         self._state: OptimizerState = start_state(self._asng_settings, self._settings, new_generator(seed))
 
@@ -109,9 +111,20 @@ class MultiDistributionOptimizer(AskAndTell):
         """(K,) T_k; NaN where the search has coefficients."""
         return _row_of(self._settings.targets, self.num_distributions)
 
+    @property
+    def layout(self) -> CategoryLayout:
+        """The categories that `probs` are of; updates split the cells of ordered variables."""
+        return self._state.layout
+
     def modes(self) -> IntArray:
         """Returns (K, D): the likeliest architecture of each distribution, in the order of coefficients or targets."""
-        return distributions.modes(self._state.asng.probs_KDC)
+        return distributions.modes(self._state.asng.probs_KDC, self.layout)
+
+    def log_density(self, architectures: npt.ArrayLike) -> FloatArray:
+        """Returns (N,): the log of the probability with which the present mixture draws (N, D) architectures."""
+        return distributions.log_mixture(
+            distributions.log_prob(self._state.asng.probs_KDC, np.asarray(architectures), self.layout)
+        )
 
     def ask(self, n: int | None = None) -> Proposals:
         """Returns the next `n` proposals (samples_per_update if None) with new ids.
@@ -218,18 +231,19 @@ class MultiDistributionOptimizer(AskAndTell):
             "target": self.targets,
             "expected_complexity": self._expected_complexities(),
             "expected_loss": last.mean_loss_K.copy(),
-            "entropy": distributions.entropies(asng.probs_KDC),
+            "entropy": distributions.entropies(asng.probs_KDC, self.layout),
             "step_size": self._settings.delta_init / asng.step_divisor_K,
             "effective_sample_size": last.effective_sample_size_K.copy(),
             "mode": self.modes(),
-            "mode_probability": distributions.mode_probabilities(asng.probs_KDC),
+            "mode_probability": distributions.mode_probabilities(asng.probs_KDC, self.layout),
         }
 
     def _expected_complexities(self) -> FloatArray:
         """(K,), exact with a cost table, otherwise estimated from the last update's samples."""
         if self._costs_DC is None:
             return self._state.last_update.mean_complexity_K.copy()
-        return distributions.expected_costs(self._state.asng.probs_KDC, self._costs_DC, self._settings.base_cost)
+        probs_KDC = self._state.asng.probs_KDC
+        return distributions.expected_costs(probs_KDC, self._costs_DC, self._settings.base_cost, self.layout)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the whole state as nested dicts of numbers, strings, lists, None and new numpy arrays."""
@@ -255,15 +269,14 @@ class MultiDistributionOptimizer(AskAndTell):
         if self._settings.targets is not None:
             sources_N = self.num_distributions - 1 - sources_N
         probs_KDC = state.asng.probs_KDC
-        return distributions.sample_architectures(probs_KDC, sources_N, self._layout, state.rng), sources_N
+        return distributions.sample_architectures(probs_KDC, sources_N, self.layout, state.rng), sources_N
 
     def _draw_stratum(self) -> Proposals:
         """METHOD step 1."""
         architectures_ND, sources_N = self._draw(self.samples_per_update)
-        log_prob_KN = distributions.log_prob(self._state.asng.probs_KDC, architectures_ND)
         return Proposals(
             architectures=architectures_ND,
-            log_q=distributions.log_mixture(log_prob_KN),
+            log_q=self.log_density(architectures_ND),
             sources=sources_N,
             ids=np.zeros_like(sources_N),
             drawn_at=np.full_like(sources_N, self._state.num_updates),
@@ -274,15 +287,16 @@ class MultiDistributionOptimizer(AskAndTell):
         state = self._state
         samples = state.memory.joined_with(batch)
         architectures_ND = samples.proposals.architectures
-        log_density_N = state.memory.log_density(samples.proposals, state.num_updates)
-        log_prob_KN = distributions.log_prob(state.asng.probs_KDC, architectures_ND)
+        log_density_N = state.memory.log_density(samples.proposals, state.num_updates, self.layout)
+        log_prob_KN = distributions.log_prob(state.asng.probs_KDC, architectures_ND, self.layout)
         weights_KN = importance_weights(log_prob_KN, log_density_N)  # METHOD step 4
         scores_KN = self._settings.scores(samples.losses, samples.complexities)
         utilities_KN = quantile_utilities(scores_KN, weights_KN)  # METHOD step 5
         gradient_KDC, moves_K = natural_gradient(  # METHOD step 6
-            weights_KN, utilities_KN, architectures_ND, state.asng, self._layout
+            weights_KN, utilities_KN, architectures_ND, state.asng, self.layout
         )
-        state.asng = asng_step(state.asng, gradient_KDC, moves_K, self._asng_settings)  # METHOD steps 7 and 8
+        constants = replace(self._asng_settings, layout=self.layout)
+        state.asng = asng_step(state.asng, gradient_KDC, moves_K, constants)  # METHOD steps 7 and 8
         state.num_updates += 1
         state.memory = state.memory.after_update(samples, len(batch), state.asng.probs_KDC)
         state.last_update = LastUpdate(
@@ -290,6 +304,16 @@ class MultiDistributionOptimizer(AskAndTell):
             mean_loss_K=weighted_means(weights_KN, samples.losses),
             mean_complexity_K=weighted_means(weights_KN, samples.complexities),
         )
+        for cell in gathered_cells(state.asng.probs_KDC, self.layout):
+            self._split(cell)
+
+    def _split(self, cell: Cell) -> None:
+        """Splits a cell; no density changes, neither those of the memory."""
+        state, before = self._state, self._state.layout
+        state.layout = split_layout(before, cell)
+        state.asng = split_state(state.asng, before, state.layout, cell)
+        probs_HKDC = split_values(state.memory.probs_HKDC, before, state.layout, cell)
+        state.memory = replace(state.memory, probs_HKDC=probs_HKDC)
 
 
 def _row_of(values: tuple[float, ...] | None, num_distributions: int) -> FloatArray:

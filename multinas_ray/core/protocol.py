@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from multinas_ray.core.arrays import FloatArray, IntArray
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.proposals import Proposals
 
 
@@ -51,6 +52,13 @@ class Optimizer(Protocol):
 
     def modes(self) -> IntArray:
         """Returns (K, D): the likeliest architecture of each distribution."""
+
+    @property
+    def layout(self) -> CategoryLayout:
+        """The categories that `probs` are of."""
+
+    def log_density(self, architectures: npt.ArrayLike) -> FloatArray:
+        """Returns (N,): the log of the probability with which the present mixture draws (N, D) architectures."""
 
     def diagnostics(self) -> dict[str, npt.NDArray[Any]]:
         """Reports on each distribution, by the names that `MultiDistributionOptimizer.diagnostics` has."""

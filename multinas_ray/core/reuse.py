@@ -11,6 +11,7 @@ import numpy as np
 from multinas_ray.core.arrays import FloatArray
 from multinas_ray.core.distributions import log_mixture, log_prob
 from multinas_ray.core.importance import balance_log_density
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.proposals import Evaluations, Proposals
 
 LATENESS = 16
@@ -43,7 +44,7 @@ class SampleMemory:
         """Returns the samples of one update: the remembered ones, then the new ones."""
         return Evaluations.concatenate([self.evaluations, batch]) if len(self.evaluations) else batch
 
-    def log_density(self, proposals: Proposals, num_updates: int) -> FloatArray:
+    def log_density(self, proposals: Proposals, num_updates: int, layout: CategoryLayout | None = None) -> FloatArray:
         """Returns (N,): the log density that makes the importance weights unbiased.
 
         Without memory this is the density each sample was drawn with (METHOD step 4). With memory, samples
@@ -53,6 +54,7 @@ class SampleMemory:
         Args:
             proposals: all samples of the update.
             num_updates: updates done so far, the number of the last kept probabilities.
+            layout: the categories whose probabilities are kept; None: those of categorical variables.
         """
         first = num_updates - len(self.probs_HKDC) + 1
         known_N = (proposals.drawn_at >= first) & (proposals.drawn_at <= num_updates)
@@ -61,7 +63,7 @@ class SampleMemory:
         groups_G, counts_G = np.unique(proposals.drawn_at[known_N], return_counts=True)
         architectures_ND = proposals.architectures[known_N]
         probs_GKDC = self.probs_HKDC[groups_G - first]
-        log_prob_JN = log_prob(probs_GKDC.reshape(-1, *probs_GKDC.shape[2:]), architectures_ND)
+        log_prob_JN = log_prob(probs_GKDC.reshape(-1, *probs_GKDC.shape[2:]), architectures_ND, layout)
         log_mixture_GN = np.stack([log_mixture(log_prob_KN) for log_prob_KN in np.split(log_prob_JN, len(groups_G))])
         log_density_N = proposals.log_q.copy()
         log_density_N[known_N] = balance_log_density(log_mixture_GN, counts_G)

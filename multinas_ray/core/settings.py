@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, MinLen
 
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.layout import CategoryLayout, check_variables
 from multinas_ray.core.start import checked_architectures
 from multinas_ray.core.targets import TARGET_WEIGHT, targeted_losses
 from multinas_ray.core.utility import scalarised_losses
@@ -71,6 +71,15 @@ class OptimizerSettings:
 
     num_categories: Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)]
     """(D,) number of categories of each variable; 1 for a fixed one."""
+    num_values: tuple[int, ...] | None = None
+    """(D,) number of values of each variable; None: as many as categories. A variable with more values than categories
+    is ordered: its categories are cells of neighbouring values, which are split where probability gathers. A number on
+    a continuous scale has as many values as the scale shall have steps."""
+    conditions: tuple[tuple[int, int] | None, ...] | None = None
+    """(D,) where each variable is active: an earlier categorical variable, by its number, and the value that it must
+    have; None: everywhere. An architecture has -1 as the value of a variable that is not active."""
+    prior: tuple[tuple[float, ...] | None, ...] | None = None
+    """(D,) weights of each categorical variable's categories at the start and in the margin; None: all equal."""
     coefficients: Annotated[tuple[Annotated[float, Ge(0)], ...], MinLen(1)] | None = None
     """(K,) eps_k, strictly increasing weights of the complexity. A search has either these or `targets`."""
     targets: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] | None = None
@@ -105,11 +114,12 @@ class OptimizerSettings:
         raise NotImplementedError(f"{type(self).__name__} must have a method `make` that returns its optimiser")
 
     def __post_init__(self) -> None:
+        check_variables(self.num_categories, self.num_values, self.conditions, self.prior)
         self._check_numbers()
         self._fill_in("num_distributions", len(self.coefficients or self.targets or ()) or self.num_distributions)
         self._fill_in("samples_per_update", self._checked_samples())
         if self.cost_table is not None:
-            self._fill_in("cost_table", _checked_costs(self.cost_table, self.num_categories))
+            self._fill_in("cost_table", _checked_costs(self.cost_table, self.layout))
         self._check_start()
         if self.start_architectures is not None:
             checked = checked_architectures(self.start_architectures, self.layout, self.size)
@@ -187,8 +197,8 @@ class OptimizerSettings:
 
     @property
     def layout(self) -> CategoryLayout:
-        """The variables' categories."""
-        return CategoryLayout.from_num_categories(self.num_categories)
+        """The variables' categories at the start."""
+        return CategoryLayout.of(self.num_categories, self.num_values, self.conditions, self.prior)
 
     @property
     def promising(self) -> Architectures:
@@ -230,8 +240,8 @@ class OptimizerSettings:
         The cost table is for reports alone, unless the start follows from it.
         """
         left_out = () if self.start == "targets" else ("cost_table", "base_cost")
-        if self.start_architectures is None:
-            left_out = (*left_out, "start_architectures")
+        optional = ("start_architectures", "num_values", "conditions", "prior")
+        left_out = (*left_out, *(name for name in optional if getattr(self, name) is None))
         return {name: value for name, value in self.to_dict().items() if name not in left_out}
 
 
@@ -310,9 +320,9 @@ def _check_rising(name: str, values: Sequence[float]) -> None:
             )
 
 
-def _checked_costs(cost_table: npt.ArrayLike, num_categories: Sequence[int]) -> CostTable:
+def _checked_costs(cost_table: npt.ArrayLike, layout: CategoryLayout) -> CostTable:
     """The (D, C) costs with zeros in the padding."""
-    valid_DC = CategoryLayout.from_num_categories(num_categories).valid_DC
+    valid_DC = layout.valid_DC
     try:
         table = np.array(cost_table, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -328,6 +338,8 @@ def _checked_costs(cost_table: npt.ArrayLike, num_categories: Sequence[int]) -> 
     if not np.isfinite(costs_DC).all():
         d, c = np.argwhere(~np.isfinite(costs_DC))[0]
         raise ConfigError(f"cost_table[{d}, {c}] must be finite, got {costs_DC[d, c]}")
+    if costs_DC[list(layout.ordered)].any():
+        raise ConfigError("cost_table must be 0 for variables with cells: leave it out where they cost something")
     return tuple(tuple(row) for row in costs_DC.tolist())
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.core.arrays import FloatArray
-from multinas_ray.core.distributions import CategoryLayout, expected_costs, uniform_probs
+from multinas_ray.core.distributions import expected_costs, uniform_probs
+from multinas_ray.core.layout import INACTIVE, CategoryLayout
 from multinas_ray.core.margin import apply_margin
 from multinas_ray.errors import ConfigError
 
@@ -56,6 +57,8 @@ def _mixed(layout: CategoryLayout, tilt_K: FloatArray, costs_DC: FloatArray, flo
 def start_near(layout: CategoryLayout, promising: Sequence[Sequence[Sequence[int]]], floor_D: FloatArray) -> FloatArray:
     """Returns (K, D, C) theta_k[d] = u / C_d + (1 - u) * frequencies_k[d] with u = UNIFORM_SHARE, within the margin.
 
+    The prior takes the place of 1 / C_d where it has weights.
+
     Args:
         layout: the variables' categories.
         promising: of each distribution the architectures in which the categories are counted; where there are none,
@@ -65,8 +68,11 @@ def start_near(layout: CategoryLayout, promising: Sequence[Sequence[Sequence[int
     frequencies_KDC = uniform_probs(layout, len(promising))
     for k, rows in enumerate(promising):
         if rows:
-            categories_DC = np.arange(layout.valid_DC.shape[1])[None]
-            frequencies_KDC[k] = (np.array(rows)[:, :, None] == categories_DC).mean(axis=0)
+            rows_FDC = layout.categories_of(np.array(rows))[:, :, None]
+            is_of_FDC = rows_FDC == np.arange(layout.valid_DC.shape[1])
+            active_FD1 = rows_FDC != INACTIVE
+            times_D1 = active_FD1.sum(axis=0)
+            frequencies_KDC[k] = np.where(times_D1, is_of_FDC.sum(axis=0) / np.maximum(times_D1, 1), frequencies_KDC[k])
     return _mixed_with_uniform(layout, frequencies_KDC, floor_D)
 
 
@@ -88,7 +94,7 @@ def checked_architectures(
             rows_FD = np.array(each, dtype=np.float64).reshape(-1, num_variables)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"start_architectures[{k}] must be rows of {num_variables} numbers ({error})") from error
-        if not ((rows_FD >= 0) & (rows_FD <= layout.last_D) & (rows_FD % 1 == 0)).all():
+        if (rows_FD % 1 != 0).any() or layout.outside(rows_FD.astype(np.int64)).any():
             raise ConfigError(
                 f"start_architectures[{k}] must be architectures of the space, some have other categories"
             )

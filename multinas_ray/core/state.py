@@ -4,14 +4,15 @@ Notation: K distributions, D variables, C categories (padded), N samples, H kept
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from multinas_ray.core.arrays import FloatArray
 from multinas_ray.core.asng import ASNGSettings, ASNGState, initial_state
-from multinas_ray.core.distributions import CategoryLayout, uniform_probs
+from multinas_ray.core.distributions import uniform_probs
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.ledger import Ledger
 from multinas_ray.core.outstanding import Outstanding
 from multinas_ray.core.proposals import Evaluations, Proposals
@@ -40,6 +41,8 @@ class OptimizerState:
     """Everything that changes. Arrays are replaced as a whole and never written in place."""
 
     asng: ASNGState
+    layout: CategoryLayout
+    """The categories of `asng`; cells are split by updates."""
     rng: np.random.Generator
     memory: SampleMemory
     outstanding: Outstanding
@@ -59,6 +62,7 @@ def start_state(constants: ASNGSettings, settings: OptimizerSettings, rng: np.ra
     unknown_K = np.full(settings.size, np.nan)
     return OptimizerState(
         asng=asng,
+        layout=constants.layout,
         rng=rng,
         memory=SampleMemory.start(settings.memory, asng.probs_KDC),
         outstanding=Outstanding(Proposals.empty(num_variables)),
@@ -86,6 +90,7 @@ def write_state(state: OptimizerState, settings: OptimizerSettings) -> dict[str,
     return {
         "version": VERSION,
         "settings": settings.identity(),
+        **({"cells": {"starts": state.layout.starts_DC.copy()}} if state.layout.ordered else {}),
         **plain_outstanding(state.outstanding, {name: getattr(state, name) for name in COUNTERS}),
         "distributions": {
             "probs": state.asng.probs_KDC.copy(),
@@ -115,12 +120,16 @@ def read_state(data: object, settings: OptimizerSettings, constants: ASNGSetting
     root = StateReader(data, "state")
     root.expect("version", VERSION)
     layout = constants.layout
+    if layout.ordered:
+        layout = _read_cells(root.section("cells"), layout)
+        constants = replace(constants, layout=layout)
     settings_reader = root.section("settings")
     for name, value in settings.identity().items():
         settings_reader.expect(name, value)
     settings_reader.finish()
     outstanding, counts = read_outstanding(root, layout, COUNTERS)
     state = OptimizerState(
+        layout=layout,
         asng=_read_distributions(root.section("distributions"), settings.size, constants),
         rng=read_generator(root.section("rng")),
         memory=_read_memory(root.section("memory"), settings, layout, counts["num_updates"]),
@@ -133,6 +142,12 @@ def read_state(data: object, settings: OptimizerSettings, constants: ASNGSetting
     root.finish()
     _check_together(state, settings.update_size)
     return state
+
+
+def _read_cells(reader: StateReader, layout: CategoryLayout) -> CategoryLayout:
+    starts_DC = reader.integers("starts", (len(layout.num_values), None))
+    reader.finish()
+    return layout.with_starts(starts_DC, f"{reader.path}.starts")
 
 
 def _check_together(state: OptimizerState, samples_per_update: int) -> None:
@@ -229,9 +244,9 @@ def read_proposals(reader: StateReader, layout: CategoryLayout, finish: bool = T
     """Reads proposals of this space; StateError if they are damaged."""
     architectures = reader.integers("architectures", (None, len(layout.num_categories)))
     shape_N = (len(architectures),)
-    if (architectures < 0).any() or (architectures > layout.last_D).any():
+    if layout.outside(architectures).any():
         raise StateError(
-            f"{reader.path}.architectures: expected categories below {layout.num_categories}, found other values"
+            f"{reader.path}.architectures: expected categories below {layout.num_values}, found other values"
         )
     columns = {name: reader.integers(name, shape_N) for name in ("sources", "ids", "drawn_at")}
     log_q = reader.floats("log_q", shape_N)

@@ -11,7 +11,7 @@ import pytest
 
 from multinas_ray import MultiDistributionOptimizer, Proposals
 from multinas_ray.core.asng import ASNGState, asng_step, natural_gradient
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.optimizer import DistributionSettings
 from multinas_ray.core.utility import quantile_utilities
 

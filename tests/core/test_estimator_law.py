@@ -8,8 +8,9 @@ import pytest
 
 from multinas_ray import MultiDistributionOptimizer, Proposals
 from multinas_ray.core.asng import ASNGState, fisher_norms, natural_gradient, whitened
-from multinas_ray.core.distributions import CategoryLayout, log_mixture, log_prob
+from multinas_ray.core.distributions import log_mixture, log_prob
 from multinas_ray.core.importance import balance_log_density, effective_sample_sizes, importance_weights, weighted_means
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.proposals import Evaluations
 from multinas_ray.core.reuse import SampleMemory
 

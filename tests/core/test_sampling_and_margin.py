@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from multinas_ray import MultiDistributionOptimizer
 from multinas_ray.core import distributions
-from multinas_ray.core.distributions import CategoryLayout, uniform_probs
+from multinas_ray.core.distributions import uniform_probs
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.margin import apply_margin, margin_floors
 
 # The 99.9 % quantile of chi-square with 23 degrees of freedom (24 cells).

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from multinas_ray import Proposals, ScreenedOptimizer
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.screened.archive import Archive
 from multinas_ray.core.screened.optimizer import FIRST_OF_EACH
 from multinas_ray.core.screened.screening import OPTIMISM, TargetCriteria

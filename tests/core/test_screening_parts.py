@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 
 from multinas_ray import ConfigError
 from multinas_ray.core import best_evaluated
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.screened import archive as archive_module
 from multinas_ray.core.screened.archive import Archive, hypervolume_gains
 from multinas_ray.core.screened.proposing import mutate

@@ -7,8 +7,9 @@ import pytest
 from scipy.stats import chisquare
 
 from multinas_ray.core import MultiDistributionOptimizer
-from multinas_ray.core.distributions import CategoryLayout, log_mixture, log_prob
+from multinas_ray.core.distributions import log_mixture, log_prob
 from multinas_ray.core.importance import importance_weights
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.margin import margin_floors
 from multinas_ray.core.start import UNIFORM_SHARE, start_near_targets
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from multinas_ray.core.arrays import FloatArray, IntArray
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.layout import CategoryLayout
 
 ScoresOf: TypeAlias = Callable[[FloatArray, FloatArray], FloatArray]
 
@@ -29,7 +29,8 @@ class Archive:
 
     def __init__(self, layout: CategoryLayout) -> None:
         self._num_rows = 0
-        self._kind = np.min_scalar_type(int(layout.last_D.max()))  # the smallest, since the archive grows
+        most = max(layout.num_values)
+        self._kind = np.min_scalar_type(-most if layout.conditional else most - 1)  # the smallest: the archive grows
         self._architectures_AD = np.zeros((64, len(layout.last_D)), dtype=self._kind)
         self._values_A2 = np.zeros((64, 2))
         self._rows: dict[bytes, int] = {}

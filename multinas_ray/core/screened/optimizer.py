@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from multinas_ray.core import distributions
 from multinas_ray.core.arrays import FloatArray, IntArray
 from multinas_ray.core.ask_tell import AskAndTell
 from multinas_ray.core.checks import checked_count
+from multinas_ray.core.layout import INACTIVE, CategoryLayout
 from multinas_ray.core.optimizer import DistributionSettings, MultiDistributionOptimizer
 from multinas_ray.core.proposals import Proposals
 from multinas_ray.core.protocol import Optimizer
@@ -94,13 +94,18 @@ class ScreenedOptimizer(AskAndTell):
         self._settings: ScreenedSettings = ScreenedSettings(**settings)
         inner = {**self._settings.fields(), "samples_per_update": UPDATE_STRATA * self._settings.size}
         self._inner = MultiDistributionOptimizer(**inner, seed=0)  # never drawn from
-        self._layout, self._costs_DC = self._settings.layout, self._settings.costs_DC
+        self._start_layout, self._costs_DC = self._settings.layout, self._settings.costs_DC
         rng = new_generator(seed)
         self._first_FD = proposing.by_turns(
-            self._settings.promising if self._settings.start == "prior" else (), FIRST_OF_EACH, self._layout
+            self._settings.promising if self._settings.start == "prior" else (), FIRST_OF_EACH, self._start_layout
         )
-        self._state: ScreenedState = ScreenedState.start(self._layout, rng, int(rng.integers(2**62)))
+        self._state: ScreenedState = ScreenedState.start(self._start_layout, rng, int(rng.integers(2**62)))
         self._surrogate: Surrogate | None = None
+
+    @property
+    def layout(self) -> CategoryLayout:
+        """The categories that `probs` are of; updates split the cells of ordered variables."""
+        return self._inner.layout
 
     @property
     def probs(self) -> FloatArray:
@@ -122,6 +127,10 @@ class ScreenedOptimizer(AskAndTell):
         """Returns (K, D): the likeliest architecture of each distribution, in the order of coefficients or targets."""
         return self._inner.modes()
 
+    def log_density(self, architectures: npt.ArrayLike) -> FloatArray:
+        """Returns (N,): the log of the probability with which the present mixture draws (N, D) architectures."""
+        return self._inner.log_density(architectures)
+
     def diagnostics(self) -> dict[str, npt.NDArray[Any]]:
         """Reports on each distribution, as MultiDistributionOptimizer does.
 
@@ -140,7 +149,7 @@ class ScreenedOptimizer(AskAndTell):
             ConfigError: `n` is less than 1.
         """
         state, count = self._state, checked_count(n, self.samples_per_update)
-        asked = Proposals.empty(len(self._layout.num_categories))
+        asked = Proposals.empty(len(self._settings.num_categories))
         while len(asked) < count:
             if not len(state.queue):
                 state.queue = self._choose_ahead()
@@ -155,7 +164,7 @@ class ScreenedOptimizer(AskAndTell):
         Raises:
             ConfigError: `n` is less than 1.
         """
-        return proposing.draw(self._inner.probs, self._layout, checked_count(n, None), self._state.rng)
+        return proposing.draw(self._inner.probs, self.layout, checked_count(n, None), self._state.rng)
 
     def tell(self, proposals: Proposals, losses: npt.ArrayLike, complexities: npt.ArrayLike) -> int:
         """Takes results in order, and makes an update each time samples_per_update have come.
@@ -226,7 +235,7 @@ class ScreenedOptimizer(AskAndTell):
             StateError: The state is damaged, of another version or of other settings. This optimiser is then
                 unchanged.
         """
-        self._state = read_screened(state, self._inner, self._layout, self.samples_per_update)
+        self._state = read_screened(state, self._inner, self.layout, self.samples_per_update)
         self._surrogate = None
 
     @property
@@ -249,7 +258,7 @@ class ScreenedOptimizer(AskAndTell):
         none_N = np.full(len(architectures_ND), -1)
         return Proposals(
             architectures=architectures_ND,
-            log_q=distributions.log_mixture(distributions.log_prob(probs_KDC, architectures_ND)),
+            log_q=self.log_density(architectures_ND),
             sources=none_N,
             ids=np.zeros_like(none_N),
             drawn_at=none_N,
@@ -262,11 +271,11 @@ class ScreenedOptimizer(AskAndTell):
         if len(first_ND := self._free(self._first_FD, taken)):
             return first_ND
         parents_FD = archive.architectures(self._parents())
-        screened_ND = proposing.screening_set(probs_KDC, parents_FD, self._layout, self._fit_lasts, state.rng)
+        screened_ND = proposing.screening_set(probs_KDC, parents_FD, self.layout, self._fit_lasts, state.rng)
         free_ND = self._free(screened_ND, taken)
         if not len(free_ND):
-            unseen_ND = proposing.first_unseen(self._layout, lambda row: self._is_taken(row, taken), state.rng)
-            return proposing.draw(probs_KDC, self._layout, 1, state.rng) if unseen_ND is None else unseen_ND
+            unseen_ND = proposing.first_unseen(self.layout, lambda row: self._is_taken(row, taken), state.rng)
+            return proposing.draw(probs_KDC, self.layout, 1, state.rng) if unseen_ND is None else unseen_ND
         count = min(self._fit_lasts, len(free_ND))
         if len(archive) < NUM_RANDOM or not archive.front:
             return free_ND[state.rng.permutation(len(free_ND))[:count]]
@@ -312,17 +321,19 @@ class ScreenedOptimizer(AskAndTell):
         prediction = self._surrogate.predict(architectures_ND, with_deviations=with_deviations)
         if self._costs_DC is None:
             return prediction
-        variable_D = np.arange(architectures_ND.shape[1])
-        costs_N = self._settings.base_cost + self._costs_DC[variable_D, architectures_ND].sum(axis=1)
+        categories_ND = self._start_layout.categories_of(architectures_ND)
+        costs_ND = self._costs_DC[np.arange(architectures_ND.shape[1]), categories_ND]
+        costs_N = self._settings.base_cost + np.where(categories_ND == INACTIVE, 0.0, costs_ND).sum(axis=1)
         return replace(prediction, complexities_N=costs_N)
 
     def _fit(self, kernels: Sequence[Kernel]) -> Surrogate:
         """Returns a fit to the results that were known at the last renewal."""
         archive = self._state.archive
-        rows, num_columns = archive.support[: self._state.fit_size], self._layout.valid_DC.shape[1]
-        return fit_surrogate(
-            archive.architectures(rows), archive.losses[rows], archive.complexities[rows], num_columns, kernels
-        )
+        rows, layout = archive.support[: self._state.fit_size], self._start_layout
+        given = archive.architectures(rows), archive.losses[rows], archive.complexities[rows], layout.valid_DC.shape[1]
+        if not layout.ordered:
+            return fit_surrogate(*given, kernels)
+        return fit_surrogate(*given, kernels, {d: layout.num_values[d] for d in layout.ordered})
 
     def _choose_kernel(self) -> None:
         """Takes the likeliest kernel, if enough architectures have become known since the last time."""
@@ -339,12 +350,12 @@ class ScreenedOptimizer(AskAndTell):
             self._choose_kernel()
         rng = new_generator([state.update_seed, inner.num_updates])
         probs_KDC = inner.probs
-        samples_PD = proposing.draw(probs_KDC, self._layout, inner.samples_per_update, rng)
+        samples_PD = proposing.draw(probs_KDC, self.layout, inner.samples_per_update, rng)
         losses_P, complexities_P = self._values_of(samples_PD)
         none_P = np.full(len(samples_PD), -1)
         samples = Proposals(
             architectures=samples_PD,
-            log_q=distributions.log_mixture(distributions.log_prob(probs_KDC, samples_PD)),
+            log_q=self.log_density(samples_PD),
             sources=none_P,
             ids=inner.num_told + np.arange(len(samples_PD)),
             drawn_at=none_P,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from multinas_ray.core.distributions import CategoryLayout
+from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.optimizer import MultiDistributionOptimizer
 from multinas_ray.core.outstanding import Outstanding
 from multinas_ray.core.proposals import Proposals
@@ -123,8 +123,7 @@ def _read_archive(reader: StateReader, layout: CategoryLayout) -> Archive:
     complexities_A = reader.floats("complexities", shape_A)
     members = {name: reader.integers(name, (None,)) for name in ("support", "front")}
     reader.finish()
-    outside = (architectures_AD < 0).any() or (architectures_AD > layout.last_D).any()
-    if outside or len(np.unique(architectures_AD, axis=0)) != len(architectures_AD):
+    if layout.outside(architectures_AD).any() or len(np.unique(architectures_AD, axis=0)) != len(architectures_AD):
         raise StateError(f"{reader.path}.architectures: expected distinct ones of the space, found other values")
     if np.isnan(losses_A).any() or (complexities_A < 0.0).any():
         raise StateError(f"{reader.path}: expected losses that are numbers and complexities from 0, found other values")

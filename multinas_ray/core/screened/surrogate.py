@@ -1,10 +1,11 @@
 """A Gaussian process with a fixed set of kernels that predicts loss and complexity of architectures not yet evaluated.
 
-Notation: D variables, X = D * C columns of the one-hot code, M points fitted on, N points to predict.
+Notation: D variables, O of them ordered, X columns of the one-hot code of the others, M points fitted on, N points to
+predict. Two values of an ordered variable are as equal as they are near: 1 - |difference| / (number of values).
 All of it is [ours]; docs/METHOD.md, "The screened search".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from multinas_ray.core.arrays import FloatArray, IntArray
 from multinas_ray.core.asng import one_hot
+from multinas_ray.core.layout import INACTIVE
 
 ADDITIVE_SHARE = 0.5
 """Share of the kernel that is additive over the variables; the rest falls off with the Hamming distance."""
@@ -30,14 +32,19 @@ class Kernel(NamedTuple):
     """Variance that is added on the diagonal: what no neighbour can predict, such as chance in a training. Without it a
     fit to trained networks must take short lengths, and no longer sees what distant architectures have in common."""
 
-    def __call__(self, equal_NM: IntArray, num_variables: int) -> FloatArray:
+    def __call__(self, equal_NM: IntArray | FloatArray, num_variables: int) -> FloatArray:
         """Returns (N, M): the covariance without noise, from the numbers of equal variables out of D."""
+        if equal_NM.dtype.kind == "f":
+            share_NM = equal_NM / num_variables
+            far_NM = np.exp((share_NM - 1.0) / self.length)
+            mixed_NM: FloatArray = ADDITIVE_SHARE * share_NM + (1.0 - ADDITIVE_SHARE) * far_NM
+            return mixed_NM
         share_E = np.arange(num_variables + 1) / num_variables
         covariance_E = ADDITIVE_SHARE * share_E + (1.0 - ADDITIVE_SHARE) * np.exp((share_E - 1.0) / self.length)
         covariance_NM: FloatArray = covariance_E.take(equal_NM)
         return covariance_NM
 
-    def of_points(self, equal_MM: IntArray, num_variables: int) -> FloatArray:
+    def of_points(self, equal_MM: IntArray | FloatArray, num_variables: int) -> FloatArray:
         """Returns (M, M): the covariance with noise of the points fitted on."""
         covariance_MM = self(equal_MM, num_variables)
         covariance_MM.flat[:: len(covariance_MM) + 1] += self.noise
@@ -78,7 +85,7 @@ class Prediction:
 class Surrogate:
     """A fitted Gaussian process. It is built by `fit_surrogate`."""
 
-    points_MX: npt.NDArray[np.float32]
+    points: "_Points"
     precision_MM: FloatArray
     """The inverse of the covariance."""
     weights_M2: FloatArray
@@ -91,8 +98,8 @@ class Surrogate:
 
     def predict(self, architectures_ND: IntArray, *, with_deviations: bool = False) -> Prediction:
         """Returns predictions for (N, D) architectures; deviations take far longer than means."""
-        points_NX = _one_hot(architectures_ND, self.points_MX.shape[1] // self.num_variables)
-        covariance_NM = self.kernel(_num_equal(points_NX, self.points_MX), self.num_variables)
+        asked = _Points.of(architectures_ND, self.points.num_columns, self.points.ordered)
+        covariance_NM = self.kernel(asked.num_equal(self.points), self.num_variables)
         mean_N2 = self.offset_2 + self.scale_2 * (covariance_NM @ self.weights_M2)
         deviations_N = np.zeros(len(architectures_ND))
         if with_deviations:
@@ -108,6 +115,7 @@ def fit_surrogate(
     complexities_M: FloatArray,
     num_columns: int,
     kernels: Sequence[Kernel] = KERNELS,
+    ordered: Mapping[int, int] | None = None,
 ) -> Surrogate:
     """Fits losses and complexities at once.
 
@@ -121,6 +129,7 @@ def fit_surrogate(
         complexities_M: anything for a failed evaluation.
         num_columns: C.
         kernels: the likeliest of these is taken; with a single one the fit is faster.
+        ordered: number of values of each variable that is ordered.
     """
     finite_M = np.isfinite(losses_M)
     low, centre, high = np.quantile(losses_M[finite_M], [0.25, 0.5, 0.75])
@@ -132,14 +141,14 @@ def fit_surrogate(
     scale_2 = np.where(spread_2 > 0.0, spread_2, 1.0)
     targets_M2 = (values_M2 - offset_2) / scale_2
     num_variables = architectures_MD.shape[1]
-    points_MX = _one_hot(architectures_MD, num_columns)
-    equal_MM = _num_equal(points_MX, points_MX)
+    points = _Points.of(architectures_MD, num_columns, ordered or {})
+    equal_MM = points.num_equal(points)
     kernel = kernels[0]
     if len(kernels) > 1:
         kernel = max(kernels, key=lambda each: _likelihood(each.of_points(equal_MM, num_variables), targets_M2[:, 0]))
     precision_MM = np.linalg.inv(kernel.of_points(equal_MM, num_variables)).astype(np.float64, copy=False)
     return Surrogate(
-        points_MX=points_MX,
+        points=points,
         precision_MM=precision_MM,
         weights_M2=precision_MM @ targets_M2,
         offset_2=offset_2,
@@ -151,15 +160,38 @@ def fit_surrogate(
     )
 
 
-def _one_hot(architectures_ND: IntArray, num_columns: int) -> npt.NDArray[np.float32]:
-    """Returns (N, X): the one-hot code, in float32 since its products are exact all the same."""
-    return one_hot(architectures_ND, num_columns).astype(np.float32)
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """N architectures in the form in which they are compared."""
 
+    one_hot_NX: npt.NDArray[np.float32]
+    """Codes of the categorical variables, with a column for inactive ones; in float32, since their products are exact
+    all the same."""
+    places_NO: npt.NDArray[np.float32]
+    """Values of the ordered variables from 0 to 1; -1 for inactive ones."""
+    num_columns: int
+    """C."""
+    ordered: Mapping[int, int]
 
-def _num_equal(points_NX: npt.NDArray[np.float32], points_MX: npt.NDArray[np.float32]) -> IntArray:
-    """Returns (N, M): the number of equal variables of each pair of points."""
-    equal_NM: IntArray = (points_NX @ points_MX.T).astype(np.int64)
-    return equal_NM
+    @classmethod
+    def of(cls, architectures_ND: IntArray, num_columns: int, ordered: Mapping[int, int]) -> "_Points":
+        """Returns the codes of architectures."""
+        values_NO = architectures_ND[:, list(ordered)]
+        places_NO = np.where(values_NO == INACTIVE, -1.0, values_NO / np.array([*ordered.values()], dtype=np.float64))
+        categories_ND = np.delete(architectures_ND, list(ordered), axis=1)
+        inactive_ND = categories_ND == INACTIVE
+        one_hot_NX = np.concatenate([one_hot(categories_ND, num_columns), inactive_ND], axis=1)
+        return cls(one_hot_NX.astype(np.float32), places_NO.astype(np.float32), num_columns, ordered)
+
+    def num_equal(self, others: "_Points") -> IntArray | FloatArray:
+        """Returns (N, M): the number of equal variables of each pair of points."""
+        same_NM = self.one_hot_NX @ others.one_hot_NX.T
+        if not self.ordered:
+            equal_NM: IntArray = same_NM.astype(np.int64)
+            return equal_NM
+        for place_N, place_M in zip(self.places_NO.T, others.places_NO.T, strict=True):
+            same_NM += np.maximum(1.0 - np.abs(place_N[:, None] - place_M), 0.0)
+        return same_NM.astype(np.float64)
 
 
 def _likelihood(covariance_MM: FloatArray, targets_M: FloatArray) -> float:
