@@ -88,9 +88,10 @@ def modes(probs_KDC: FloatArray, layout: CategoryLayout | None = None) -> IntArr
 
     Where the likeliest value of another variable makes a variable inactive, it is INACTIVE.
     """
+    densities_KDC = probs_KDC if layout is None else probs_KDC / layout.sizes_DC
+    category_KD: IntArray = densities_KDC.argmax(axis=2).astype(np.int64)
     if layout is None:
-        return probs_KDC.argmax(axis=2).astype(np.int64)
-    category_KD = (probs_KDC / layout.sizes_DC).argmax(axis=2)
+        return category_KD
     variable_D = np.arange(probs_KDC.shape[1])
     middle_KD = layout.starts_DC[variable_D, category_KD] + layout.sizes_DC[variable_D, category_KD].astype(int) // 2
     return layout.without_inactive(middle_KD)

@@ -69,16 +69,18 @@ def heat_maps(run: Run, networks: pd.DataFrame, positions: Sequence[Position]) -
     """The newest recorded probabilities of each distribution, from the smallest network to the largest.
 
     If the positions share most options, each option has a row; else each position has a row, and its cells show their
-    options.
+    options. Numbers are left out.
     """
-    if run.distributions.empty:
+    listed = [place for place, position in enumerate(positions) if position.options]
+    positions = [positions[place] for place in listed]
+    if run.distributions.empty or not positions:
         return []
     newest = run.distributions[run.distributions["update"] == run.distributions["update"].max()]
     newest = newest.set_index("distribution")
     order, maps = distributions_by_size(run, networks), []
     for colour, (number_of, name) in zip(network_keys(len(order)), order.items(), strict=True):
         row = newest.loc[number_of]
-        probs = [np.asarray(each, dtype=float) for each in row["probs"]]
+        probs = [np.asarray(row["probs"][place], dtype=float) for place in listed]
         if [len(each) for each in probs] != [len(each.options) for each in positions]:
             return []
         most = sum(float(np.log(len(each))) for each in probs)

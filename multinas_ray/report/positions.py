@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from multinas_ray.runs import ConfigSpace, Run
+from multinas_ray.runs import Choice, ConfigSpace, ConfigVariable, Run
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Position:
 
     name: str
     options: tuple[Option, ...]
+    """None where the position is a number."""
 
     @property
     def halves(self) -> bool:
@@ -60,8 +61,8 @@ def positions_of(run: Run) -> list[Position]:
     """The (D,) positions of a run; they are numbered if its configuration does not describe them."""
     space = run.config.get("space")
     if run.kind == "tune" and space is not None:
-        variables = ConfigSpace.from_plain(space).search_space.variables
-        return [Position(each.name, tuple(Option(_value(value)) for value in each.choices)) for each in variables]
+        variables = ConfigSpace.from_plain(space).variables
+        return [Position(each.name, tuple(Option(value) for value in _values(each))) for each in variables]
     if space is not None and "positions" in space:
         return [
             Position(str(each["name"]), tuple(_block(block) for block in each["blocks"])) for each in space["positions"]
@@ -73,8 +74,10 @@ def positions_of(run: Run) -> list[Position]:
     ]
 
 
-def _value(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def _values(variable: ConfigVariable) -> list[str]:
+    """The values of a choice as text; none of a number, whose cells change."""
+    values = variable.choices if isinstance(variable, Choice) else ()
+    return [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
 
 
 def _block(description: Mapping[str, Any]) -> Option:

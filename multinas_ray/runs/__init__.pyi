@@ -1,4 +1,5 @@
-from .config_space import ConfigPath, ConfigSpace, Slot
+from .config_space import ConfigPath, ConfigSpace, Drawn, Slot
+from .config_variables import Choice, ConfigVariable, Number, label, without_repeats
 from .configuration import Kind, load_config, make_recorded_optimizer, write_config
 from .documents import read_document, write_document
 from .fronts import best_subset, nondominated
@@ -54,9 +55,13 @@ __all__ = [
     "SESSIONS",
     "SETTINGS_FILE",
     "WEIGHTS_FILE",
+    "Choice",
     "ConfigPath",
     "ConfigSpace",
+    "ConfigVariable",
+    "Drawn",
     "Kind",
+    "Number",
     "Results",
     "ResumedRun",
     "Retrained",
@@ -77,6 +82,7 @@ __all__ = [
     "format_count",
     "gigabytes",
     "has_record",
+    "label",
     "load_config",
     "load_retraining",
     "load_run",
@@ -98,6 +104,7 @@ __all__ = [
     "training_schema",
     "verify_run",
     "was_started",
+    "without_repeats",
     "write_config",
     "write_document",
     "write_finished",

@@ -27,6 +27,7 @@ from multinas_ray.runs.schema import (
     candidates_schema,
     distributions_schema,
     evaluations_schema,
+    has_numbers,
     journal_header,
     rounds_schema,
 )
@@ -188,7 +189,7 @@ class RecordReader:
         """
         folder = self._place.join(EVALUATIONS)
         journals = read_journals(folder)
-        schema = evaluations_schema(self._config["costs"])
+        schema = evaluations_schema(self._config["costs"], has_numbers=has_numbers(self._config))
         table = self._folder(EVALUATIONS, schema, NO_COPY)
         newer = journals.table_from(table.num_rows, journal_header(self._config["costs"]), schema)
         if newer is None:
@@ -198,7 +199,7 @@ class RecordReader:
 
     def distributions(self) -> pa.Table:
         """Read the distributions; raises StateError if a file is damaged."""
-        return self._folder(DISTRIBUTIONS, distributions_schema(), self._remedy)
+        return self._folder(DISTRIBUTIONS, distributions_schema(has_numbers=has_numbers(self._config)), self._remedy)
 
     def rounds(self) -> pa.Table:
         """Read the rounds; raises StateError if a file is damaged."""

@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from multinas_ray import storage
 from multinas_ray.core import Optimizer, Proposals
+from multinas_ray.runs.config_space import ConfigSpace
 from multinas_ray.runs.configuration import write_config
 from multinas_ray.runs.layout import DISTRIBUTIONS, EVALUATIONS, ROUNDS
 from multinas_ray.runs.schema import (
     config_metadata,
     distributions_schema,
     evaluations_schema,
+    has_numbers,
     journal_header,
     rounds_schema,
 )
@@ -56,6 +58,8 @@ class Results:
     """Column -> (N,) raw costs; None if an evaluation did not report it."""
     accuracies: Sequence[float] | None = None
     """(N,) in [0, 1]."""
+    drawn: Sequence[str | None] | None = None
+    """(N,) values that were drawn and not searched, as JSON; None: there are none."""
     reused_ids: Sequence[int | None] | None = None
     """(N,) id of the evaluation that each one repeats; None: all were run."""
     round: int | None = None
@@ -85,8 +89,12 @@ class RunRecord:
         place, costs, metadata = storage.resolve(session.run_path), list(config["costs"]), config_metadata(config)
         session.check_newest()
         self._evaluations = JournaledWriter(
-            place.join(EVALUATIONS), evaluations_schema(costs), journal_header(costs), metadata
+            place.join(EVALUATIONS),
+            evaluations_schema(costs, has_numbers=has_numbers(config)),
+            journal_header(costs),
+            metadata,
         )
+        self._has_drawn = has_numbers(config)
         self._distributions = DistributionTable(place, config)
         self._rounds = RoundTable(place, config) if config["kind"] == "oneshot" else None
         self._samples_per_update = int(config["optimizer"]["samples_per_update"])
@@ -183,6 +191,7 @@ class RunRecord:
             "trial_id": [results.trial_id] * total,
             "architecture": results.architectures,
             "architecture_readable": [self._describe(row) for row in results.architectures],
+            **({"drawn": results.drawn or [None] * total} if self._has_drawn else {}),
             "loss": results.losses,
             "accuracy": results.accuracies or [None] * total,
             **{name: results.costs.get(name) or [None] * total for name in self.config["costs"]},
@@ -214,9 +223,12 @@ class DistributionTable:
 
     def __init__(self, place: storage.Location, config: Mapping[str, Any]) -> None:
         self._table = TableWriter(
-            place.join(DISTRIBUTIONS), distributions_schema(), config_metadata(config), DISTRIBUTION_ROWS_PER_PART
+            place.join(DISTRIBUTIONS),
+            distributions_schema(has_numbers=has_numbers(config)),
+            config_metadata(config),
+            DISTRIBUTION_ROWS_PER_PART,
         )
-        self._num_categories = config["optimizer"]["num_categories"]
+        self._has_cells = has_numbers(config)
         self._describe = describer(config)
         self._updates: list[dict[str, Any]] = []
         self.last_update = 0
@@ -227,7 +239,9 @@ class DistributionTable:
         if optimizer.num_updates <= self.last_update:
             return
         self.last_update = optimizer.num_updates
-        columns = distribution_columns(optimizer, round_number, self._num_categories, self._describe)
+        columns = distribution_columns(optimizer, round_number, self._describe)
+        if self._has_cells:
+            columns["cells"] = [_cells_of(optimizer)] * optimizer.num_distributions
         self._updates.append(columns)
         if len(self._updates) * optimizer.num_distributions >= DISTRIBUTION_ROWS_PER_PART // 2:
             self.flush()
@@ -254,18 +268,21 @@ class RoundTable:
         self._table.flush()
 
 
+def _cells_of(optimizer: Optimizer) -> list[list[float]]:
+    """The first value of each category, as a share of all values of its variable."""
+    layout = optimizer.layout
+    rows = zip(layout.starts_DC, layout.num_categories, layout.num_values, strict=True)
+    return [(starts_C[:count] / total).tolist() for starts_C, count, total in rows]
+
+
 def distribution_columns(
-    optimizer: Optimizer,
-    round_number: int,
-    num_categories: Sequence[int],
-    describe: Callable[[Sequence[int]], str],
+    optimizer: Optimizer, round_number: int, describe: Callable[[Sequence[int]], str]
 ) -> dict[str, Any]:
     """Fill `distributions_schema` with the K distributions after an update.
 
     Args:
         optimizer: The optimiser after the update.
         round_number: The newest round whose results it was told.
-        num_categories: (D,) categories of each variable.
         describe: Returns the text of an architecture.
     """
     diagnostics, probs_KDC, total = optimizer.diagnostics(), optimizer.probs, optimizer.num_distributions
@@ -277,12 +294,14 @@ def distribution_columns(
         **{name: _known(diagnostics[name]) for name in ("coefficient", "target")},
         **{name: diagnostics[name] for name in (*names, "mode", "mode_probability")},
         "mode_readable": [describe(mode) for mode in diagnostics["mode"].tolist()],
-        "probs": [[row[:count] for row, count in zip(one, num_categories, strict=True)] for one in probs_KDC],
+        "probs": [[row[row > 0.0] for row in one] for one in probs_KDC],
     }
 
 
 def describer(config: Mapping[str, Any]) -> Callable[[Sequence[int]], str]:
     """A function that turns an architecture into the labels of its choices, separated by blanks."""
+    if has_numbers(config):
+        return ConfigSpace.from_plain(config["space"]).describe
     labels = config["labels"]
     return lambda architecture: " ".join([names[index] for names, index in zip(labels, architecture, strict=True)])
 

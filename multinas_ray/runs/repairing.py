@@ -5,6 +5,8 @@ are computed from the evaluations, and so are those figures of a round that the 
 """
 
 import json
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -218,6 +220,18 @@ def _delete_parts(folder: storage.Location) -> None:
         storage.delete_file(folder.join(name))
 
 
+def _metadata_of(file: storage.Location) -> Mapping[bytes, bytes]:
+    """The metadata of a part of the evaluations of any space; StateError if it is damaged."""
+    try:
+        table = read_part(file, evaluations_schema, REBUILT)
+    except UnreadableError:
+        raise
+    except StateError:
+        table = read_part(file, partial(evaluations_schema, has_numbers=True), REBUILT)
+    metadata: Mapping[bytes, bytes] = table.schema.metadata
+    return metadata
+
+
 def _config_of_tables(place: storage.Location) -> dict[str, Any] | None:
     """The configuration from the metadata of the newest readable part of the evaluations; None if there is none.
 
@@ -227,7 +241,7 @@ def _config_of_tables(place: storage.Location) -> dict[str, Any] | None:
     folder = place.join(EVALUATIONS)
     for name in reversed(storage.list_files(folder, ".parquet")):
         try:
-            metadata = read_part(folder.join(name), evaluations_schema, REBUILT).schema.metadata
+            metadata = _metadata_of(folder.join(name))
             config = json.loads(metadata[CONFIG_KEY.encode()])
         except UnreadableError:
             raise

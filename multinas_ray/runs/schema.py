@@ -20,6 +20,8 @@ TABLE_KEY = "multinas_ray.table"
 CONFIG_KEY = "multinas_ray.config"
 
 _ARCHITECTURE = pa.list_(pa.int16())
+_NUMBERS = pa.list_(pa.int64())
+"""Architectures of a space with numbers; -1 where a variable is not active."""
 
 
 def _column(name: str, kind: pa.DataType) -> pa.Field:
@@ -31,12 +33,14 @@ _ARCHITECTURE_COLUMNS = (_column("architecture", _ARCHITECTURE), _column("archit
 _GOAL_COLUMNS = (pa.field("coefficient", pa.float64()), pa.field("target", pa.float64()))
 
 
-def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
+def evaluations_schema(cost_names: Sequence[str], *, has_numbers: bool = False) -> pa.Schema:
     """One row per evaluation.
 
     Args:
         cost_names: Names of the raw costs, such as `params` (count) or `flops` (multiply-adds), each a column. It is
             empty if an evaluation did not report the cost.
+        has_numbers: Whether architectures are of a space with numbers, see `has_numbers`. Then there is a column
+            `drawn`, the values that were drawn and not searched, as JSON.
 
     Returns:
         The schema. `source` is the distribution from which a sample was drawn. `complexity` is the normalised cost that
@@ -58,7 +62,9 @@ def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
         _column("id", pa.int64()),
         *_ROUND_COLUMNS,
         _column("source", pa.int32()),
-        *_ARCHITECTURE_COLUMNS,
+        _column("architecture", _NUMBERS if has_numbers else _ARCHITECTURE),
+        _column("architecture_readable", pa.string()),
+        *([pa.field("drawn", pa.string())] if has_numbers else []),
         _column("loss", pa.float64()),
         pa.field("accuracy", pa.float64()),
     ]
@@ -75,12 +81,13 @@ def evaluations_schema(cost_names: Sequence[str]) -> pa.Schema:
     return _schema("evaluations", before, cost_names, after)
 
 
-def distributions_schema() -> pa.Schema:
+def distributions_schema(*, has_numbers: bool = False) -> pa.Schema:
     """One row per update and distribution, written after the update.
 
     `update` counts from 1; `round` is the newest round whose results were told. `probs` is
-    ragged: one list of C_d exact float64 per variable. One of `coefficient` and `target` (normalised) is null, since a
-    search has only the other.
+    ragged: one list of C_d exact float64 per variable. In a space with numbers, see `has_numbers`, `cells` has the
+    first value of each of these categories, as a share of all values. One of `coefficient` and `target` (normalised)
+    is null, since a search has only the other.
     """
     columns = [
         _column("update", pa.int64()),
@@ -92,10 +99,11 @@ def distributions_schema() -> pa.Schema:
         _column("entropy", pa.float64()),
         _column("step_size", pa.float64()),
         _column("effective_sample_size", pa.float64()),
-        _column("mode", _ARCHITECTURE),
+        _column("mode", _NUMBERS if has_numbers else _ARCHITECTURE),
         _column("mode_readable", pa.string()),
         _column("mode_probability", pa.float64()),
         _column("probs", pa.list_(pa.list_(pa.float64()))),
+        *([_column("cells", pa.list_(pa.list_(pa.float64())))] if has_numbers else []),
     ]
     return _schema("distributions", columns, (), [])
 
@@ -213,6 +221,12 @@ def _schema(table: str, before: list[pa.Field], cost_names: Sequence[str], after
         taken.add(name)
     costs = [pa.field(name, pa.float64()) for name in cost_names]
     return pa.schema(before + costs + after, metadata={VERSION_KEY: str(SCHEMA_VERSION), TABLE_KEY: table})
+
+
+def has_numbers(config: Mapping[str, Any]) -> bool:
+    """Whether a run's space has more than choices that are always there: numbers, conditions, or values drawn."""
+    optimizer, space = config.get("optimizer") or {}, config.get("space") or {}
+    return bool(optimizer.get("num_values") or optimizer.get("conditions") or space.get("drawn"))
 
 
 def config_metadata(config: Mapping[str, Any]) -> dict[str, str]:

@@ -55,8 +55,14 @@ class Shape:
         optimizer = config.get("optimizer") or {}
         goals = optimizer.get("coefficients") or optimizer.get("targets")
         self.num_categories: IntArray | None = None
+        self.num_values: IntArray | None = None
+        self.ordered: frozenset[int] = frozenset()
         if optimizer.get("num_categories"):
             self.num_categories = np.array(optimizer["num_categories"], dtype=np.int64)
+            self.num_values = np.array(optimizer.get("num_values") or optimizer["num_categories"], dtype=np.int64)
+            self.ordered = frozenset(np.flatnonzero(self.num_values > self.num_categories).tolist())
+        self.least = -1 if optimizer.get("conditions") else 0
+        """Least value of a variable; -1 where some are not always active."""
         self.num_distributions = len(goals) if goals else optimizer.get("num_distributions")
 
 
@@ -190,7 +196,7 @@ def _small_numbers(table: pa.Table, shape: Shape) -> list[str]:
 
 
 def _architectures(table: pa.Table, name: str, shape: Shape) -> list[str]:
-    column, counts_D = table[name].combine_chunks(), shape.num_categories
+    column, counts_D = table[name].combine_chunks(), shape.num_values
     lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
     num_variables = int(lengths[0]) if counts_D is None else len(counts_D)
     flat = column.flatten()
@@ -199,8 +205,10 @@ def _architectures(table: pa.Table, name: str, shape: Shape) -> list[str]:
         is_wrong = np.array([len(row) != num_variables or None in row for row in rows])
         return _told(name, is_wrong, rows, f"{num_variables} numbers")
     rows_ND = flat.to_numpy(zero_copy_only=False).reshape(len(column), num_variables)
-    is_outside_ND = rows_ND < 0 if counts_D is None else (rows_ND < 0) | (rows_ND >= counts_D)
-    rule = "numbers from 0" if counts_D is None else f"numbers from 0 and below {counts_D.tolist()}"
+    is_outside_ND = rows_ND < shape.least
+    rule = f"numbers from {shape.least}"
+    if counts_D is not None:
+        is_outside_ND, rule = is_outside_ND | (rows_ND >= counts_D), f"{rule} and below {counts_D.tolist()}"
     return _told(name, is_outside_ND.any(axis=1), rows_ND, rule)
 
 
@@ -208,15 +216,22 @@ def _probs(table: pa.Table, shape: Shape) -> list[str]:
     counts_D = shape.num_categories
     rows = table["probs"].to_pylist()
     wanted = None if counts_D is None else counts_D.tolist()
-    is_wrong = np.array([not _is_probs(row, wanted) for row in rows])
+    is_wrong = np.array([not _is_probs(row, wanted, shape.ordered) for row in rows])
     rule = "a list of probabilities for each variable" + ("" if wanted is None else f", of {wanted} numbers")
     return _told("probs", is_wrong, rows, rule)
 
 
-def _is_probs(row: Sequence[Sequence[float | None] | None], counts: Sequence[int] | None) -> bool:
+def _is_probs(
+    row: Sequence[Sequence[float | None] | None], counts: Sequence[int] | None, ordered: frozenset[int]
+) -> bool:
+    """Whether there are as many numbers as categories, or no fewer where cells can be split."""
     if any(each is None or None in each for each in row):
         return False
-    is_shaped = counts is None or [len(each) for each in row if each is not None] == list(counts)
+    found = [len(each or ()) for each in row]
+    is_shaped = counts is None or (
+        len(found) == len(counts)
+        and all(n == m or (d in ordered and n > m) for d, (n, m) in enumerate(zip(found, counts, strict=True)))
+    )
     values = np.array([value for each in row for value in each or ()], dtype=np.float64)
     return is_shaped and bool((np.isfinite(values) & (values >= 0.0) & (values <= 1.0 + MOST_LOG_DENSITY)).all())
 

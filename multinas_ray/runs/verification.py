@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from multinas_ray import storage
-from multinas_ray.core import Optimizer, Proposals, log_mixture, log_prob
+from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs.configuration import load_config, make_recorded_optimizer
 from multinas_ray.runs.reading import Run, examine_run, proposals_of
@@ -276,7 +276,7 @@ def _wrong_densities(drawn_now: Proposals, optimizer: Optimizer) -> list[int]:
     """Return the ids whose recorded log density is not that of the mixture at their draw."""
     if not len(drawn_now):
         return []
-    computed = log_mixture(log_prob(optimizer.probs, drawn_now.architectures))
+    computed = optimizer.log_density(drawn_now.architectures)
     is_wrong = ~np.isclose(drawn_now.log_q, computed, rtol=_RTOL, atol=_RTOL)
     return [int(number) for number in drawn_now.ids[is_wrong]]
 

@@ -13,6 +13,7 @@ import pandas as pd
 from multinas_ray.core import best_evaluated, default_coefficients
 from multinas_ray.errors import StateError
 from multinas_ray.runs import ConfigSpace, Run, best_subset, nondominated
+from multinas_ray.tune.evaluation import drawn_of
 
 REFERENCE_QUANTILE = 0.9
 """Losses above this quantile of all evaluated losses are no answer."""
@@ -185,7 +186,7 @@ def _evaluation_row(row: Any, space: ConfigSpace, names: _Names) -> dict[str, An
         unknown = {"config": None, names.metric: np.nan, names.complexity: np.nan}
         return {**unknown, "evaluation_id": None, "trial_id": None}
     return {
-        "config": space.decode(row["architecture"]),
+        "config": space.decode(row["architecture"], drawn_of(row)),
         names.metric: names.sign * float(row["loss"]),
         names.complexity: float(row[names.column]),
         "evaluation_id": int(row["id"]),

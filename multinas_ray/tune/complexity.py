@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.runs import ConfigSpace, evaluations_schema
+from multinas_ray.runs import Choice, ConfigSpace, evaluations_schema
 from multinas_ray.spaces import AdditiveCost
 
 logger = logging.getLogger(__name__)
@@ -122,15 +122,15 @@ def probe(complexities: Complexities, space: ConfigSpace, rng: np.random.Generat
         return Probe(None, None)
 
     def value(architecture: Sequence[int]) -> float:
-        return checked_value(measure, space.decode(architecture))
+        return checked_value(measure, space.decode(architecture, space.draw(architecture)))
 
     cost = _additive_cost(value, space, rng)
     if cost is not None:
         return Probe(cost.maximum or 1.0, cost)
-    if space.search_space.num_architectures > MAX_ENUMERATED:
+    if not space.is_listed or space.num_architectures > MAX_ENUMERATED:
         return Probe(None, None)
-    logger.info("Computing the complexity of all %d configurations.", space.search_space.num_architectures)
-    return Probe(max(value(row.tolist()) for row in space.search_space.enumerate(MAX_ENUMERATED)) or 1.0, None)
+    logger.info("Computing the complexity of all %d configurations.", space.num_architectures)
+    return Probe(max(value(row) for row in space.enumerate()) or 1.0, None)
 
 
 def checked_value(measure: Callable[[dict[str, Any]], float], config: dict[str, Any]) -> float:
@@ -151,18 +151,25 @@ def checked_value(measure: Callable[[dict[str, Any]], float], config: dict[str, 
 def _additive_cost(
     value: Callable[[Sequence[int]], float], space: ConfigSpace, rng: np.random.Generator
 ) -> AdditiveCost | None:
-    """A cost table from differences of one variable at a time; None if it does not fit random architectures."""
-    counts = space.search_space.num_categories
+    """A cost table from differences of one variable at a time; None if it does not fit random architectures.
+
+    A number must cost nothing, and all variables must always be active.
+    """
+    if any(space.conditions):
+        return None
+    counts = [each.num_categories if isinstance(each, Choice) else 1 for each in space.variables]
     origin = [0] * len(counts)
     base = value(origin)
     rows = [
         [0.0] + [value([*origin[:d], c, *origin[d + 1 :]]) - base for c in range(1, count)]
         for d, count in enumerate(counts)
     ]
-    cost = AdditiveCost.from_rows("complexity", rows, base)
-    drawn_ND = space.search_space.random(NUM_CHECKED, rng)
+    widths = [each.num_categories for each in space.variables]
+    padded = [row + [0.0] * (width - len(row)) for row, width in zip(rows, widths, strict=True)]
+    cost = AdditiveCost.from_rows("complexity", padded, base)
+    drawn_ND = space.random(NUM_CHECKED, rng)
     values_N = np.array([value(row.tolist()) for row in drawn_ND])
-    is_sum = np.allclose(cost(drawn_ND), values_N, rtol=RTOL, atol=0.0)
+    is_sum = np.allclose(cost(space.layout.categories_of(drawn_ND)), values_N, rtol=RTOL, atol=0.0)
     return cost if is_sum else None
 
 
@@ -174,7 +181,7 @@ def _by_key(recorded: object) -> dict[str, Any]:
 
 def _column_name(name: str) -> str:
     column = re.sub(r"[^a-z0-9_]", "_", name.lower())
-    taken = set(evaluations_schema(()).names)
+    taken = set(evaluations_schema((), has_numbers=True).names)
     return column if column[0].isalpha() and column not in taken else f"raw_{column}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,8 @@ class Evaluation:
     proposal: Proposals | None
     """The draw, with one row; None if no update may use it."""
 
+    drawn: Mapping[str, Any] | None = None
+    """Values that were drawn and not searched, by name; None: there are none, or none were drawn yet."""
     trial_id: str = ""
     """Tune's id of the trial that ran it."""
     loss: float = float("inf")
@@ -56,6 +60,7 @@ class Evaluation:
             losses=[self.loss],
             complexities=[None if scale is None else self.complexity(column, scale)],
             costs={name: [value] for name, value in (self.costs or {}).items()},
+            drawn=[json.dumps(self.drawn) if self.drawn else None],
             reused_ids=[self.reused_id],
         )
 
@@ -72,6 +77,7 @@ class Evaluation:
             "trial_id": self.trial_id,
             "number": self.number,
             "architecture": list(self.architecture),
+            "drawn": None if self.drawn is None else dict(self.drawn),
             "draw": draw,
         }
 
@@ -93,6 +99,12 @@ class Evaluation:
                     ids=np.array([plain["number"]]),
                     drawn_at=np.array([draw["drawn_at"]]),
                 )
-            return cls(int(plain["number"]), architecture, proposal, str(plain["trial_id"]))
+            return cls(int(plain["number"]), architecture, proposal, plain["drawn"], str(plain["trial_id"]))
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"the description of a running trial is damaged ({error!r})") from error
+
+
+def drawn_of(row: Any) -> dict[str, Any] | None:
+    """The values of a recorded evaluation that were drawn and not searched; None if there are none."""
+    text = row.get("drawn")
+    return json.loads(text) if isinstance(text, str) else None

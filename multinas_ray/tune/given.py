@@ -116,7 +116,9 @@ def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int
         raise ConfigError(
             f"complexities of results must be finite numbers of at least 0, got {value} for {result.config}"
         )
-    return Evaluation(number, architecture, None, "", loss, {measures.column: None if value is None else float(value)})
+    return Evaluation(
+        number, architecture, None, loss=loss, costs={measures.column: None if value is None else float(value)}
+    )
 
 
 def minimised(result: EarlierResult, mode: str | None) -> EarlierResult:

@@ -212,7 +212,7 @@ class MultiNASSearch(Searcher):
             elif result is None and not error:
                 search.forget(trial_id)  # stopped before it gave a result
             else:
-                config = search.space.decode(search.live[trial_id].architecture)
+                config = search.config_of(trial_id)
                 search.finish(trial_id, *self._results.read(config, None if error else result))
             self._write_metrics(search)
         except Exception as problem:  # so too
@@ -359,7 +359,7 @@ class MultiNASSearch(Searcher):
             self._warn("unknown", "Trial %s has ended already or is not of this search: it is ignored.", trial_id)
             return
         loss, costs = self._results.read(search.space.decode(architecture), result)
-        search.add(Evaluation(search.next_untold, architecture, None, trial_id, loss, costs))
+        search.add(Evaluation(search.next_untold, architecture, None, None, trial_id, loss, costs))
 
     def _write_metrics(self, search: TrialSearch) -> None:
         if self._metrics is None:

@@ -90,10 +90,10 @@ class ResultReader:
 
 def architecture_of(space: ConfigSpace, result: Mapping[str, Any]) -> tuple[int, ...] | None:
     """Find the architecture of a result's configuration; None if the result does not contain it."""
-    names = [variable.name for variable in space.search_space.variables]
+    flat = {key.removeprefix(CONFIG_KEY): value for key, value in result.items() if key.startswith(CONFIG_KEY)}
     try:
-        return space.encode({name: result[CONFIG_KEY + name] for name in names})
-    except (KeyError, ConfigError):
+        return space.encode_flat(flat)
+    except ConfigError:
         return None
 
 

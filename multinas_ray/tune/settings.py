@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any
@@ -54,7 +54,7 @@ class SearchSettings:
         for name, value in filled_in.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
-        checked_by_optimizer = self.optimizer_settings([1])
+        checked_by_optimizer = self.optimizer_settings({"num_categories": (1,)})
         object.__setattr__(self, "samples_per_update", checked_by_optimizer.update_size)
 
     def _check_goals(self) -> None:
@@ -106,12 +106,12 @@ class SearchSettings:
         }
 
     def optimizer_settings(
-        self, num_categories: Sequence[int], cost: AdditiveCost | None = None, scale: float | None = None
+        self, variables: Mapping[str, Any], cost: AdditiveCost | None = None, scale: float | None = None
     ) -> OptimizerSettings:
         """Settings of the optimiser, without coefficients if these are chosen from the first results.
 
         Args:
-            num_categories: (D,) of the search space.
+            variables: the settings that describe the variables, see `ConfigSpace.for_optimizer`.
             cost: the complexity in its own unit, if it is a sum over the choices.
             scale: the complexity that counts as 1, if it is known.
         """
@@ -121,7 +121,7 @@ class SearchSettings:
         return settings_of_kind(
             self.optimizer,
             self.optimizer_options,
-            num_categories=tuple(num_categories),
+            **variables,
             coefficients=self.coefficients,
             num_distributions=self.num_distributions,
             samples_per_update=self.samples_per_update,

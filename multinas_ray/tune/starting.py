@@ -14,9 +14,11 @@ import pandas as pd
 from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.errors import StateError
 from multinas_ray.runs import (
+    Choice,
     ConfigSpace,
     RunRecord,
     RunSession,
+    label,
     load_config,
     make_recorded_optimizer,
     proposals_of,
@@ -25,7 +27,7 @@ from multinas_ray.runs import (
     write_config,
 )
 from multinas_ray.tune.complexity import Probe, probe
-from multinas_ray.tune.evaluation import Evaluation
+from multinas_ray.tune.evaluation import Evaluation, drawn_of
 from multinas_ray.tune.given import Points
 from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.trial_search import TrialSearch
@@ -51,7 +53,7 @@ def start_search(
 
 def _config_of(settings: SearchSettings, space: ConfigSpace, found: Probe, metric: str, mode: str) -> dict[str, Any]:
     """The content of config.json for a search."""
-    measures, counts = settings.complexities, space.search_space.num_categories
+    measures = settings.complexities
     return {
         "kind": "tune",
         "seed": settings.seed,
@@ -59,8 +61,11 @@ def _config_of(settings: SearchSettings, space: ConfigSpace, found: Probe, metri
         "mode": mode,
         "complexity": {"name": measures.column, "label": measures.label, "scale": found.scale},
         "costs": list(measures.measures),
-        "labels": space.search_space.labels,
-        "optimizer": settings.optimizer_settings(counts, found.cost, found.scale).to_dict(),
+        "labels": [
+            [label(each, place) for place in range(each.num_values)] if isinstance(each, Choice) else []
+            for each in space.variables
+        ],
+        "optimizer": settings.optimizer_settings(space.for_optimizer(), found.cost, found.scale).to_dict(),
         "settings": settings.identity(),
         "space": space.to_plain(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED_PACKAGES}},
@@ -188,6 +193,7 @@ def _evaluations_of(rows: pd.DataFrame, settings: SearchSettings) -> list[Evalua
             number=int(row["id"]),
             architecture=row["architecture"],
             proposal=None if row["tell_order"] < 0 else proposals[i],
+            drawn=drawn_of(row),
             trial_id=row["trial_id"],
             loss=row["loss"],
             costs={name: None if np.isnan(row[name]) else row[name] for name in columns},

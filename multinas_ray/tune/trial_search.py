@@ -6,8 +6,9 @@ only when the scale of the complexity and the coefficients are known, which may 
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +21,20 @@ from multinas_ray.tune.known import KnownResults
 from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.unseen import most_probable
 
+MAX_UNSEEN_DRAWS = 1000
+"""After this many draws from the whole space that are all known, a space with numbers counts as known."""
+
 MAX_KNOWN_DRAWS = 100
 """After this many draws in a row that need no run, the most probable unseen architecture is run."""
+
+
+def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values in a form that a record can hold; others are replaced by their text there and in the trial."""
+    return json.loads(json.dumps(values, default=_plain_value))  # type: ignore[no-any-return]
+
+
+def _plain_value(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else repr(value)
 
 
 class TrialSearch:
@@ -62,9 +75,9 @@ class TrialSearch:
         self.next_untold = next_untold
         """The next negative id."""
         self._held: list[Evaluation] = []
-        self._known = KnownResults(list(settings.complexities.measures))
-        self._in_flight: set[tuple[int, ...]] = set()
-        self._followers: dict[tuple[int, ...], list[Evaluation]] = {}
+        self._known = KnownResults(list(settings.complexities.measures), space.key)
+        self._in_flight: set[bytes] = set()
+        self._followers: dict[bytes, list[Evaluation]] = {}
 
     @property
     def is_calibrated(self) -> bool:
@@ -76,14 +89,20 @@ class TrialSearch:
         evaluation = self._next()
         if evaluation is None:
             return None
-        self.run(replace(evaluation, trial_id=trial_id))
-        return self.space.decode(evaluation.architecture)
+        drawn = plain_values(self.space.draw(evaluation.architecture))
+        self.run(replace(evaluation, trial_id=trial_id, drawn=drawn or None))
+        return self.config_of(trial_id)
+
+    def config_of(self, trial_id: str) -> dict[str, Any]:
+        """The configuration of a running trial."""
+        evaluation = self.live[trial_id]
+        return self.space.decode(evaluation.architecture, evaluation.drawn)
 
     def run(self, evaluation: Evaluation) -> None:
         """Note that a trial is running."""
         self.live[evaluation.trial_id] = evaluation
         if self.settings.skips_known:
-            self._in_flight.add(evaluation.architecture)
+            self._in_flight.add(self.space.key(evaluation.architecture))
 
     def finish(self, trial_id: str, loss: float, costs: dict[str, float | None]) -> None:
         """Record the result of a running trial, and learn from it.
@@ -94,16 +113,18 @@ class TrialSearch:
             costs: raw complexities by column.
         """
         done = replace(self.live.pop(trial_id), loss=loss, costs=costs)
-        self._in_flight.discard(done.architecture)
+        key = self.space.key(done.architecture)
+        self._in_flight.discard(key)
         self.settle(done)
-        for follower in self._followers.pop(done.architecture, ()):
+        for follower in self._followers.pop(key, ()):
             self.settle(replace(follower, loss=loss, costs=costs, reused_id=done.number))
 
     def forget(self, trial_id: str) -> None:
         """Drop a trial that ended without a result, which says nothing about its architecture."""
         dropped = self.live.pop(trial_id)
-        self._in_flight.discard(dropped.architecture)
-        for draw in [dropped, *self._followers.pop(dropped.architecture, ())]:
+        key = self.space.key(dropped.architecture)
+        self._in_flight.discard(key)
+        for draw in [dropped, *self._followers.pop(key, ())]:
             if draw.proposal is not None:
                 self.optimizer.forget(draw.proposal)
 
@@ -183,8 +204,8 @@ class TrialSearch:
             draw = self._draw()
             if draw.architecture in self._known:
                 self.settle(self._known.repeat(draw))
-            elif draw.architecture in self._in_flight:
-                self._followers.setdefault(draw.architecture, []).append(draw)
+            elif (key := self.space.key(draw.architecture)) in self._in_flight:
+                self._followers.setdefault(key, []).append(draw)
             else:
                 return draw
         return self._most_probable_unseen()
@@ -194,13 +215,22 @@ class TrialSearch:
         return Evaluation(int(proposal.ids[0]), tuple(proposal.architectures[0].tolist()), proposal)
 
     def _is_seen(self, architecture: tuple[int, ...]) -> bool:
-        return self.settings.skips_known and (architecture in self._known or architecture in self._in_flight)
+        is_known = architecture in self._known or self.space.key(architecture) in self._in_flight
+        return self.settings.skips_known and is_known
 
     def _most_probable_unseen(self) -> Evaluation | None:
-        """The likeliest unseen architecture of each distribution in turn; None if all are known or running."""
+        """The likeliest unseen architecture of each distribution in turn; None if all are known or running.
+
+        Where numbers are searched, it is one drawn anywhere instead; None if MAX_UNSEEN_DRAWS draws were all known.
+        """
         number = self.next_untold
-        probs_DC = self.optimizer.probs[number % self.optimizer.num_distributions]
-        architecture = most_probable(probs_DC, self.space.search_space.num_categories, self._is_seen)
+        if self.space.is_listed:
+            probs_DC = self.optimizer.probs[number % self.optimizer.num_distributions]
+            architecture = most_probable(probs_DC, self.space.layout, self._is_seen)
+        else:
+            drawn_ND = self.space.random(MAX_UNSEEN_DRAWS, np.random.default_rng([self.settings.seed, -number]))
+            rows = (tuple(row) for row in drawn_ND.tolist())
+            architecture = next((row for row in rows if not self._is_seen(row)), None)
         if architecture is None:
             return None
         self.next_untold -= 1

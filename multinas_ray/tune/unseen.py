@@ -6,14 +6,16 @@ Notation: D variables, C categories (padded).
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
+from multinas_ray.core import CategoryLayout
+
 
 def most_probable(
-    probs_DC: npt.NDArray[np.float64], num_categories: Sequence[int], is_seen: Callable[[tuple[int, ...]], bool]
+    probs_DC: npt.NDArray[np.float64], layout: CategoryLayout, is_seen: Callable[[tuple[int, ...]], bool]
 ) -> tuple[int, ...] | None:
     """Find the most probable architecture of one distribution that is not seen yet.
 
@@ -23,20 +25,23 @@ def most_probable(
 
     Args:
         probs_DC: one distribution.
-        num_categories: (D,) categories of each variable.
+        layout: the variables, which are categorical.
         is_seen: whether an architecture is seen already.
 
     Returns:
         The architecture, or None if all are seen.
     """
     order = [
-        np.argsort(-row[:count], kind="stable").tolist() for row, count in zip(probs_DC, num_categories, strict=True)
+        np.argsort(-row[:count], kind="stable").tolist()
+        for row, count in zip(probs_DC, layout.num_categories, strict=True)
     ]
     losses = [(-np.log(row[ranks])).tolist() for row, ranks in zip(probs_DC, order, strict=True)]
     heap = [(sum(each[0] for each in losses), (0,) * len(order), 0)]
     while heap:
         loss, ranks, last = heapq.heappop(heap)
         architecture = tuple(row[rank] for row, rank in zip(order, ranks, strict=True))
+        if layout.conditional:
+            architecture = tuple(layout.without_inactive(np.array([architecture]))[0].tolist())
         if not is_seen(architecture):
             return architecture
         for d in range(last, len(ranks)):

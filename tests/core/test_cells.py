@@ -3,6 +3,7 @@ sum will do."""
 
 import itertools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from multinas_ray.core.margin import apply_margin, margin_floors
 from multinas_ray.core.splitting import GATHERED, gathered_cells, split_layout, split_state, split_values
 from multinas_ray.errors import ConfigError, StateError
 
-SHAPES = {
+SHAPES: dict[str, Any] = {
     "num_categories": (3, 4, 2, 3, 2),
     "num_values": (3, 11, 2, 7, 5),
     "conditions": (None, None, (0, 1), (0, 2), (2, 1)),

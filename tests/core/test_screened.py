@@ -199,7 +199,7 @@ def test_the_surrogate_is_fitted_on_a_bounded_number_of_points(monkeypatch):
     state = optimizer.state_dict()["archive"]
     assert len(state["losses"]) == 37
     assert len(state["support"]) == 12
-    assert len(optimizer._surrogate.points_MX if optimizer._surrogate else state["support"]) == 12
+    assert len(optimizer._surrogate.points.one_hot_NX if optimizer._surrogate else state["support"]) == 12
     scores = state["losses"] + np.array(OPTIONS["coefficients"])[:, None] * state["complexities"]
     assert set(scores.argmin(axis=1)) <= set(state["support"].tolist())
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ray import tune
 
+from multinas_ray.core import CategoryLayout
 from multinas_ray.errors import ConfigError
 from multinas_ray.tune.complexity import Complexities, probe
 from multinas_ray.tune.domains import config_space
@@ -103,7 +104,7 @@ def test_unseen_architectures_come_by_falling_probability_and_each_once():
         looked_at.append(architecture)
         return architecture in seen
 
-    while (found := most_probable(probs, counts, is_seen)) is not None:
+    while (found := most_probable(probs, CategoryLayout.from_num_categories(counts), is_seen)) is not None:
         assert len(looked_at) == len(seen) + 1
         seen.append(found)
         looked_at.clear()

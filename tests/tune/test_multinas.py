@@ -248,7 +248,7 @@ BAD = [
     ({"optimizer": "asng"}, "no kind of optimiser is registered by the name 'asng'"),
     ({"optimizer_options": {"alpha": 0}}, "alpha must be positive, got 0"),
     ({"optimizer_options": {"memory": 2}}, "must be settings that only the optimiser has, got memory: set them as"),
-    ({"space": {"x": tune.uniform(0, 1)}}, "continuous"),
+    ({"space": {"x": {"eval": "spec.config.y"}}}, "x must be a domain that Tune documents"),
 ]
 
 

@@ -96,7 +96,7 @@ def first_unseen(
     """
     digits_D = [int(digit) for digit in _draw_values(layout, 1, rng)[0]]
     for _ in range(min(math.prod(layout.num_values), sys.maxsize)):
-        architecture_D = layout.without_inactive(np.array([digits_D], dtype=np.int64))[0]
+        architecture_D: IntArray = layout.without_inactive(np.array([digits_D], dtype=np.int64))[0]
         if not is_taken(architecture_D):
             return architecture_D[None]
         for d in range(len(digits_D)):

@@ -41,7 +41,7 @@ class Kernel(NamedTuple):
             return mixed_NM
         share_E = np.arange(num_variables + 1) / num_variables
         covariance_E = ADDITIVE_SHARE * share_E + (1.0 - ADDITIVE_SHARE) * np.exp((share_E - 1.0) / self.length)
-        covariance_NM: FloatArray = covariance_E.take(equal_NM)
+        covariance_NM: FloatArray = covariance_E.take(equal_NM.astype(np.int64, copy=False))
         return covariance_NM
 
     def of_points(self, equal_MM: IntArray | FloatArray, num_variables: int) -> FloatArray:
