@@ -130,6 +130,8 @@ class ConfigSpace:
             ConfigError: A function raises, whichever of the others are there.
         """
         drawn: dict[str, Any] = {}
+        if not self.functions:
+            return drawn
         active = {leaf.name for leaf in _leaves(self.template, architecture, self.variables)}
         waiting = [name for name in self.functions if name in active]
         while waiting:

@@ -14,8 +14,8 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import Variable
 
 START_CELLS = 4
-"""Cells of a number before any is split. On a quadratic of five numbers 4 led to better answers than 8 or 16 after 100,
-300 and 1,000 evaluations. [ours]"""
+"""Cells of a number before any is split. On a quadratic of five numbers 4 led to better answers than 8 or 16
+(experiments/benchmark_cells.py). [ours]"""
 
 STEPS = 2**52
 """Equally likely steps of a number that is not uniform over whole numbers: more than a float tells apart. [ours]"""

@@ -89,8 +89,8 @@ class TrialSearch:
         evaluation = self._next()
         if evaluation is None:
             return None
-        drawn = plain_values(self.space.draw(evaluation.architecture))
-        self.run(replace(evaluation, trial_id=trial_id, drawn=drawn or None))
+        drawn = self.space.draw(evaluation.architecture)
+        self.run(replace(evaluation, trial_id=trial_id, drawn=plain_values(drawn) if drawn else None))
         return self.config_of(trial_id)
 
     def config_of(self, trial_id: str) -> dict[str, Any]:
@@ -113,20 +113,24 @@ class TrialSearch:
             costs: raw complexities by column.
         """
         done = replace(self.live.pop(trial_id), loss=loss, costs=costs)
-        key = self.space.key(done.architecture)
-        self._in_flight.discard(key)
         self.settle(done)
-        for follower in self._followers.pop(key, ()):
+        for follower in self._no_longer_in_flight(done):
             self.settle(replace(follower, loss=loss, costs=costs, reused_id=done.number))
 
     def forget(self, trial_id: str) -> None:
         """Drop a trial that ended without a result, which says nothing about its architecture."""
         dropped = self.live.pop(trial_id)
-        key = self.space.key(dropped.architecture)
-        self._in_flight.discard(key)
-        for draw in [dropped, *self._followers.pop(key, ())]:
+        for draw in [dropped, *self._no_longer_in_flight(dropped)]:
             if draw.proposal is not None:
                 self.optimizer.forget(draw.proposal)
+
+    def _no_longer_in_flight(self, evaluation: Evaluation) -> list[Evaluation]:
+        """Note that a trial has ended; returns the draws of its configuration that waited for it."""
+        if not self.settings.skips_known:
+            return []
+        key = self.space.key(evaluation.architecture)
+        self._in_flight.discard(key)
+        return self._followers.pop(key, [])
 
     def settle(self, evaluation: Evaluation) -> None:
         """Record an evaluation, then learn from it."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from experiments import (
+    benchmark_cells,
     benchmark_core,
     benchmark_input,
     benchmark_reduce,
@@ -181,6 +182,7 @@ SCRIPTS: list[tuple[Script[Any], list[str], dict[str, Any]]] = [
     ),
     (TABULAR, ["--seeds", "2", "--tune"], {"seeds": 2, "tune": True}),
     (truth.TRUTH, ["--width", "0.25", "--jobs", "1"], {"training": {"width": 0.25}, "jobs": 1}),
+    (benchmark_cells.BENCHMARK, ["--cells", "3"], {"cells": [3]}),
     (benchmark_core.BENCHMARK, ["--memory", "2"], {"memory": 2}),
     (benchmark_input.BENCHMARK, ["--seconds", "0.5", "--shards"], {"seconds": 0.5, "shards": True}),
     (benchmark_reduce.BENCHMARK, ["--spaces", "digits", "macro"], {"spaces": ["digits", "macro"]}),
