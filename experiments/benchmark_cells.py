@@ -2,8 +2,8 @@
 
 The loss is a quadratic of numbers in [0, 1]; the first is the complexity, and where the others are best depends on it.
 For each coefficient the best evaluation's loss + coefficient * complexity is compared with its minimum. Printed are
-medians over the seeds of the mean over the K coefficients, of random search and of the distributions with each number of
-cells at the start, split or not.
+medians over the seeds of the mean over the K coefficients, of random search and of the distributions with each number
+of cells at the start, split or not.
 """
 
 from collections.abc import Iterator
@@ -46,7 +46,8 @@ class CellOptions:
 def losses_of(values_ND: FloatArray) -> FloatArray:
     """The loss of each row; its complexity is the first number."""
     first_N1, others_NV = values_ND[:, :1], values_ND[:, 1:]
-    return (1 - first_N1[:, 0]) ** 2 + 4 * ((others_NV - 0.3 - 0.2 * first_N1) ** 2).mean(axis=1)
+    losses_N: FloatArray = (1 - first_N1[:, 0]) ** 2 + 4 * ((others_NV - 0.3 - 0.2 * first_N1) ** 2).mean(axis=1)
+    return losses_N
 
 
 def excesses(values_ND: FloatArray, options: CellOptions) -> list[float]:
