@@ -1,24 +1,33 @@
 from .failures import LastingErrorsEnd, cause_of, own_error, would_come_again
+from .interrupts import EndedAtOnce, Interrupts, sigterm_as_interrupt
 from .joining import is_cluster_there
 from .metrics import Figures, SearchMetrics
 from .nodes import check_nodes, check_other_nodes, check_versions, describe_nodes
 from .notices import NoticedCheckpoints
 from .probe import NodeFacts
 from .progress import counted_progress
+from .ray_errors import ray_errors_told
 from .resources import check_room, room_for, wait_for_room, worker_resources
-from .session import ray_session
+from .session import ClusterGoneError, HeadWatch, ray_session, running_cluster
+from .side_matters import SideMatters, say, show
 from .spot import LAST_CHECKPOINT_SECONDS, SpotNotice, SpotWatch
-from .trainer import GroupTrainer
+from .trainer import ControllerNote, GroupTrainer
 from .user_code import load_module, load_object
 
 __all__ = [
     "LAST_CHECKPOINT_SECONDS",
+    "ClusterGoneError",
+    "ControllerNote",
+    "EndedAtOnce",
     "Figures",
     "GroupTrainer",
+    "HeadWatch",
+    "Interrupts",
     "LastingErrorsEnd",
     "NodeFacts",
     "NoticedCheckpoints",
     "SearchMetrics",
+    "SideMatters",
     "SpotNotice",
     "SpotWatch",
     "cause_of",
@@ -32,8 +41,13 @@ __all__ = [
     "load_module",
     "load_object",
     "own_error",
+    "ray_errors_told",
     "ray_session",
     "room_for",
+    "running_cluster",
+    "say",
+    "show",
+    "sigterm_as_interrupt",
     "wait_for_room",
     "worker_resources",
     "would_come_again",

@@ -75,7 +75,7 @@ class SearchMetrics:
         self._gauges = {**each, **{name: Gauge(_name(name), text, ("run",)) for name, text in LEVELS.items()}}
         self._counters = {name: Counter(_name(name), text, ("run",)) for name, text in TOTALS.items()}
         for metric in (*self._gauges.values(), *self._counters.values()):
-            metric.set_default_tags({"run": run})
+            metric.set_default_tags({"run": ascii_tag(run)})
         self._counted = dict.fromkeys(TOTALS, 0)
         self._written_seconds = -math.inf
 
@@ -103,6 +103,11 @@ class SearchMetrics:
     def _set(self, name: str, value: float, tags: dict[str, str]) -> None:
         if math.isfinite(value):
             self._gauges[name].set(value, tags)
+
+
+def ascii_tag(text: str) -> str:
+    r"""A text as Ray's metrics can hold it, which is in ASCII; other characters become escapes such as \xe9."""
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _name(name: str) -> str:

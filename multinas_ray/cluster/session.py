@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
+from multinas_ray.cluster.interrupts import sigterm_as_interrupt
+from multinas_ray.errors import RunError, last_line
+
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
 """Variables that Tune would pass from the driver to its trials, and that Ray would write to `runtime_env_agent.log`."""
+
+ANSWER_SECONDS = 10.0
+"""Longest time that a running cluster has to answer. Ray itself would try again for many minutes without a word."""
+ASK_SECONDS, SILENCE_SECONDS = 5.0, 30.0
+"""Time between two questions to Ray's head process, and the silence after which it counts as gone. After a minute Ray
+would end the driver, which then could say nothing."""
+
+START_HERE = "unset RAY_ADDRESS to start Ray on this machine"
 
 
 @contextmanager
 def ray_session() -> Iterator[None]:
     """Ray for the duration of a call: joins the cluster of RAY_ADDRESS or of a running head node, or starts one.
 
-    If Ray was already running in this process, it is left running.
+    If Ray was already running in this process, it is left running. Meanwhile SIGTERM does what Ctrl-C does.
+
+    Raises:
+        RunError: The cluster does not answer, or Ray cannot be started.
     """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own progress view takes the place of Tune's
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # and our own record that of Tune's files
+    os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "10")  # Tune would wait 10 minutes for a trial that hangs
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the search ends itself in good order at Ctrl-C
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(
         logging.ERROR
@@ -29,9 +49,160 @@ def ray_session() -> Iterator[None]:
     ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)  # nodes have credentials of their own, or inherit a local Ray's
     was_running = ray.is_initialized()
     if not was_running:
-        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+        _start()
+    is_gone = False
+    with sigterm_as_interrupt():
+        try:
+            yield
+        except ClusterGoneError:
+            is_gone = True
+            raise
+        finally:
+            if not was_running:
+                _end(is_gone)
+
+
+def _start() -> None:
+    address = running_cluster()
     try:
-        yield
-    finally:
-        if not was_running:
-            ray.shutdown()
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING)
+    except Exception as error:  # Ray raises plain exceptions of many kinds here
+        ray.shutdown()
+        where, remedy = (
+            (
+                f"Ray at {address} cannot be joined",
+                f"check that it is Ray {ray.__version__} with the same token, or {START_HERE}",
+            )
+            if address
+            else (
+                "Ray cannot be started",
+                "check the free memory and disk and its logs in /tmp/ray/session_latest/logs",
+            )
+        )
+        raise RunError(f"{where} ({last_line(error)}): {remedy}, then try again") from error
+
+
+def running_cluster() -> str | None:
+    """The address of the cluster that is to be joined, which answers; None if Ray is to be started here.
+
+    Raises:
+        RunError: RAY_ADDRESS names a cluster that does not answer, or Ray's client, by which no search can run.
+    """
+    told = os.environ.get("RAY_ADDRESS", "")
+    if "://" in told:
+        raise RunError(
+            f"a search must run on the cluster itself, RAY_ADDRESS={told} is an address of Ray's client: start the "
+            f"search there (`ray job submit`), give HOST:PORT of the head node (usually port 6379), or {START_HERE}"
+        )
+    if told == "local":
+        return None
+    address = told if told not in ("", "auto") else _last_started()
+    if address is None:
+        if told:
+            raise RunError(
+                f"RAY_ADDRESS={told} needs a running cluster, there is none: `ray start --head`, or {START_HERE}"
+            )
+        return None
+    if (problem := _problem_of(address)) is None:
+        return address
+    if not told:
+        return None  # the file of a cluster that is gone
+    raise RunError(
+        f"the Ray cluster at RAY_ADDRESS={told} does not answer ({problem}): start it (`ray start --head`), correct "
+        f"the address, or {START_HERE}"
+    )
+
+
+def _last_started() -> str | None:
+    """The address that `ray start` has left on this machine."""
+    address: str | None = ray._private.services.find_bootstrap_address(None)
+    return address or None
+
+
+def _problem_of(address: str) -> str | None:
+    """Why a cluster cannot be reached; None if it answers."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return "it is not of the form HOST:PORT"
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS):
+            pass
+    except (OSError, OverflowError) as error:
+        return str(error)
+    return _health_problem(address)
+
+
+def _health_problem(address: str) -> str | None:
+    """Why what listens there is no healthy head process of Ray; None if it is."""
+    found: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            client: Any = ray._raylet.GcsClient(address=address)  # type: ignore[attr-defined]
+            client.internal_kv_exists(b"multinas", None, timeout=ANSWER_SECONDS)
+            found.append(None)
+        except Exception as error:  # Ray's client raises many kinds
+            found.append(last_line(error))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    return found[0] if found else f"no answer of a Ray head process within {ANSWER_SECONDS:.0f} s"
+
+
+def _end(is_gone: bool) -> None:
+    """End Ray, or leave the connection to it. Where its processes are gone, Ray would wait, and end the driver then."""
+    if not is_gone:
+        ray.shutdown()
+        return
+    if (node := ray._private.worker._global_node) is not None:
+        node.kill_all_processes(check_alive=False)
+    atexit.unregister(ray._private.worker.shutdown)
+
+
+class ClusterGoneError(RunError):
+    """Ray's own processes are gone."""
+
+
+class HeadWatch:
+    """Notices that Ray's processes on this node, or the head process of the cluster, are gone; a context manager."""
+
+    def __init__(self) -> None:
+        self._answered_seconds = time.monotonic()
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._ask, name="head-watch", daemon=True)
+
+    def __enter__(self) -> HeadWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+
+    def check(self) -> None:
+        """Check that they are there; it takes no time.
+
+        Raises:
+            ClusterGoneError: They are gone.
+        """
+        node = ray._private.worker._global_node
+        dead: list[str] = [] if node is None else [name for name, _ in node.dead_processes()]
+        for name in ("gcs_server", "raylet"):
+            if name in dead:
+                raise ClusterGoneError(
+                    f"a process of Ray, {name}, was ended from outside or for lack of memory: look into the logs in "
+                    "/tmp/ray/session_latest/logs, and resume the run"
+                )
+        if (silence := time.monotonic() - self._answered_seconds) > SILENCE_SECONDS:
+            raise ClusterGoneError(
+                f"Ray's head process has not answered for {silence:.0f} s, so its node is gone or cannot be reached: "
+                "start the cluster again and resume the run"
+            )
+
+    def _ask(self) -> None:
+        while not self._is_over.wait(ASK_SECONDS):
+            try:
+                ray.nodes()
+            except Exception:  # no answer is told by `check`
+                continue
+            self._answered_seconds = time.monotonic()

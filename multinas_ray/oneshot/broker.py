@@ -47,9 +47,10 @@ class Broker:
         self._attempt = ""
         self._attempt_starts: dict[str, int] = {}
         self._workers: list[Any] = []
+        self._controller: Any = None
         self._trials_ready: set[str] = set()
         self._created_seconds = self._stamped_seconds = time.monotonic()
-        self._notices: list[SpotNotice] = []
+        self._notes: list[object] = []
         self._wanted_seconds: list[float] = []
         self._stop_at: int | None = None
         self._ending: Ending | None = None
@@ -114,12 +115,26 @@ class Broker:
             return False
         return not any(isinstance(each, BaseException) for each in answers)
 
-    async def next_notice(self, number: int) -> SpotNotice:
-        """Wait for the notice with this number, from 0."""
-        await self._wait(lambda: len(self._notices) > number)
-        return self._notices[number]
+    async def next_note(self, number: int) -> object:
+        """Wait for what the workers tell the person: the note with this number, from 0."""
+        await self._wait(lambda: len(self._notes) > number)
+        return self._notes[number]
+
+    async def notes_from(self, number: int) -> list[object]:
+        """Return the notes that have this number or a later one, without waiting."""
+        return self._notes[number:]
+
+    async def next_controller(self) -> list[Any]:
+        """Wait for the actor that controls the workers, by whose end they end; it is the only one in the list."""
+        await self._wait(lambda: self._controller is not None)
+        return [self._controller]
 
     # The workers' side.
+
+    async def controller_started(self, controller: Any) -> None:
+        """Take the handle of the actor that controls the workers."""
+        self._controller = controller
+        await self._notify()
 
     async def begin_attempt(self, attempt: str, worker: Any) -> int:
         """Return the first round that is not done, fixed for this attempt of the worker group so that all ranks agree.
@@ -172,7 +187,11 @@ class Broker:
         """Take the notice that a node is about to go: checkpoints follow the next round and one of the last before."""
         now = time.monotonic()
         self._wanted_seconds += [now + delay for delay in notice.checkpoint_delays]
-        self._notices.append(notice)
+        await self.tell(notice)
+
+    async def tell(self, note: object) -> None:
+        """Take a note for the person, whose text is printed on the driver."""
+        self._notes.append(note)
         await self._notify()
 
     async def post(self, attempt: str, results: list[RoundResult]) -> None:

@@ -113,6 +113,7 @@ def _calibration_worker(config: OneShotSearchConfig, num_images: int, device: to
             config.training, batch_size=num_images, validation_batch_size=num_images, augment=False
         ),
         num_weight_steps=1,
+        warmup_rounds=1,
         seed=0,
         broker="",
         namespace="",

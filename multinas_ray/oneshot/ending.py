@@ -7,16 +7,18 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from multinas_ray.cluster import room_for
+from multinas_ray.cluster import SideMatters, room_for
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.views import distribution_table
 from multinas_ray.report import plot_pareto
-from multinas_ray.runs import Run, load_run, write_finished
+from multinas_ray.runs import Run, load_run, lost_steps, write_finished
 from multinas_ray.selection import OpenedRun, SelectConfig, Selection, goals_of_run
-from multinas_ray.storage import resolve
+from multinas_ray.storage import exists, read_bytes, resolve
 from multinas_ray.supernets import check_supernet
 
 PARETO_FILE = "pareto.png"
+END_OF_PNG = b"IEND\xaeB`\x82"
+"""A picture that does not end so was cut off."""
 
 
 def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: int) -> None:
@@ -49,10 +51,11 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
         console=console,
     ).run()
     finish_run(config.run_path, run.elapsed_seconds + time.monotonic() - started_seconds, restarts)
+    make_picture(config.run_path, console)
 
 
 def finish_run(run_path: str, elapsed_seconds: float, restarts: int) -> None:
-    """Mark a run whose networks are chosen as finished, and draw its picture.
+    """Mark a run whose networks are chosen as finished.
 
     Args:
         run_path: the folder of the run.
@@ -64,9 +67,26 @@ def finish_run(run_path: str, elapsed_seconds: float, restarts: int) -> None:
         "num_evaluations": len(run.evaluations),
         "num_updates": int(run.distributions["update"].max()),
         "num_restarts": restarts,
+        "lost_weight_steps": lost_steps(run_path),
     }
     write_finished(run_path, {**totals, "elapsed_seconds": elapsed_seconds})
-    plot_pareto(load_run(run_path), resolve(run_path).join(PARETO_FILE), cost=run.config["complexity"]["name"])
+
+
+def make_picture(run_path: str, console: Console) -> None:
+    """Draw the picture of a finished run unless it is there. If it cannot be drawn, this is told and ends nothing.
+
+    Args:
+        run_path: the folder of the run.
+        console: where a failure is told.
+    """
+
+    def draw() -> None:
+        picture = resolve(run_path).join(PARETO_FILE)
+        if not exists(picture) or not read_bytes(picture).endswith(END_OF_PNG):
+            run = load_run(run_path)
+            plot_pareto(run, picture, cost=run.config["complexity"]["name"])
+
+    SideMatters(console).do(f"drawing {PARETO_FILE}", draw)
 
 
 def latest_distributions_table(run: Run) -> Table | None:

@@ -1,28 +1,29 @@
-"""The worker group: one TorchTrainer for the whole search, which runs in a thread of the driver beside the Tuner."""
+"""The worker group: one of Ray Train for the whole search, in a thread of the driver beside the Tuner."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import ray
 import ray.train
 
-from multinas_ray.cluster import GroupTrainer, SpotNotice, worker_resources
+from multinas_ray.cluster import ControllerNote, GroupTrainer, worker_resources
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.worker import search_worker
-
-CHECKPOINTS_KEPT = 2
+from multinas_ray.storage import resolve
 
 
 class WorkerGroup:
     """Starts the workers, and knows when they have ended and why.
 
-    When a worker dies, Ray Train restarts the group from the last checkpoint. A group that is started with the folder
-    of an earlier one goes on from the last checkpoint there.
+    When a worker dies, Ray Train restarts the group, and its workers load the newest checkpoint of the run. Ray Train
+    knows of no checkpoints itself, so that it cannot go on with others, or with none.
 
     Args:
         job: the settings of the run.
+        name: name of this group, which no other group of the run has.
         num_workers: number of ranks.
         min_workers: number of ranks with which the group goes on while nodes are missing.
         use_gpu: give each rank one GPU, and use NCCL instead of gloo.
@@ -34,6 +35,7 @@ class WorkerGroup:
         self,
         job: WorkerJob,
         *,
+        name: str,
         num_workers: int,
         min_workers: int,
         use_gpu: bool,
@@ -50,10 +52,10 @@ class WorkerGroup:
                 resources_per_worker=worker_resources(cpus_per_worker, use_gpu),
             ),
             run_config=ray.train.RunConfig(
-                name="train",
-                storage_path=job.run_path,
+                name=name,
+                storage_path=str(resolve(job.run_path).join("train")),
                 failure_config=ray.train.FailureConfig(max_failures=max_failures),
-                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=CHECKPOINTS_KEPT),
+                callbacks=[ControllerNote(job.broker, job.namespace)],  # type: ignore[list-item]  # its annotation lags behind
             ),
         )
         self.error: BaseException | None = None
@@ -74,14 +76,23 @@ class WorkerGroup:
         """Whether the workers run or are being restarted."""
         return self._thread.is_alive()
 
+    def end(self, controllers: Sequence[Any]) -> None:
+        """End the workers at once.
+
+        Args:
+            controllers: the actor that controls them, which owns them; empty if it is not known.
+        """
+        for controller in controllers if self.is_running else ():
+            ray.kill(controller)
+
     def join(self, timeout_seconds: float) -> bool:
         """Wait for the workers to return; returns False if they have not within the time."""
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
 
-class NoticeReader:
-    """Reads the notices of nodes that are about to go from the broker, without waiting.
+class NoteReader:
+    """Reads from the broker what the workers tell the person, without waiting for more.
 
     Args:
         broker: the actor handle of the broker.
@@ -90,13 +101,19 @@ class NoticeReader:
     def __init__(self, broker: Any) -> None:
         self._broker = broker
         self._number = 0
-        self._asked = broker.next_notice.remote(0)
+        self._asked = broker.next_note.remote(0)
 
-    def read(self) -> SpotNotice | None:
-        """Return the next notice; None if there is none yet."""
+    def read(self) -> object | None:
+        """Return the next note; None if there is none yet."""
         if not ray.wait([self._asked], timeout=0)[0]:
             return None
-        notice: SpotNotice = ray.get(self._asked)
+        note: object = ray.get(self._asked)
         self._number += 1
-        self._asked = self._broker.next_notice.remote(self._number)
-        return notice
+        self._asked = self._broker.next_note.remote(self._number)
+        return note
+
+    def read_rest(self, timeout_seconds: float) -> list[object]:
+        """Return all notes that are left; call it when the workers have ended."""
+        notes: list[object] = ray.get(self._broker.notes_from.remote(self._number), timeout=timeout_seconds)
+        self._number += len(notes)
+        return notes

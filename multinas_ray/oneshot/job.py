@@ -19,6 +19,8 @@ class WorkerJob:
     num_weight_steps: int
     """Number of weight steps of the whole search, for the schedule of the learning rate. They are the rounds below this
     number."""
+    warmup_rounds: int
+    """Number of weight steps before anything is evaluated."""
     weights_first: bool = False
     """Whether all weight steps come before the distributions move."""
     seed: int

@@ -69,6 +69,22 @@ class RoundResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LostSteps:
+    """Says that a worker group has started with weights to which the newest weight steps were not done."""
+
+    weights_round: int
+    """The first round that has not changed the weights."""
+    number: int
+    """Number of weight steps that are lost; they are not repeated."""
+
+    def __str__(self) -> str:
+        return (
+            f"The search goes on with the weights before round {self.weights_round}: {self.number} weight steps since "
+            "the last checkpoint are lost."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ending:
     """Says that no round follows; the workers save what is wanted and return."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +33,14 @@ class RoundRecord:
         config: The search.
         record: The record.
         optimizer: The distributions.
+        earlier_losses: Training losses of the rounds on record, in their order; NaN where there is none.
     """
 
-    def __init__(self, config: OneShotSearchConfig, record: RunRecord, optimizer: Optimizer) -> None:
+    def __init__(
+        self, config: OneShotSearchConfig, record: RunRecord, optimizer: Optimizer, earlier_losses: Sequence[float] = ()
+    ) -> None:
         self._config, self._record, self._optimizer = config, record, optimizer
+        self.earlier_losses = earlier_losses
 
     @property
     def elapsed_seconds(self) -> float:
@@ -43,14 +48,11 @@ class RoundRecord:
         return self._record.elapsed_seconds
 
     def append(self, finished: FinishedRound) -> None:
-        """Make the evaluations of a round durable. Call it before the optimiser is told."""
+        """Make a round and its evaluations durable. Call it before the optimiser is told."""
         if finished.proposals is not None and finished.complexities is not None:
             self._record.append(self._results(finished, finished.proposals, finished.complexities))
-
-    def observe(self, finished: FinishedRound) -> None:
-        """Record a round and the distributions after it, and save a snapshot at intervals."""
         result = finished.result
-        self._record.note_round(
+        self._record.append_round(
             {
                 "round": result.round,
                 "block": finished.block,
@@ -62,9 +64,12 @@ class RoundRecord:
                 "saved_bytes": result.saved_bytes,
             }
         )
-        self._record.note_update(self._optimizer, result.round)
+
+    def observe(self, finished: FinishedRound) -> None:
+        """Record the distributions after a round, and save a snapshot at intervals."""
+        self._record.note_update(self._optimizer, finished.result.round)
         if self._record.seconds_since_save > SNAPSHOT_INTERVAL_SECONDS:
-            self.save(result.round + 1)
+            self.save(finished.result.round + 1)
 
     def save(self, next_round: int) -> None:
         """Write everything, and a snapshot from which the search goes on at `next_round`."""
@@ -101,7 +106,8 @@ def open_record(config: OneShotSearchConfig, session: RunSession) -> tuple[Round
         optimizer = make_recorded_optimizer(config.run_path, description)
         return RoundRecord(config, RunRecord(session, description), optimizer), optimizer, 0
     resumed = resume_run(session)
-    record, next_round = RoundRecord(config, resumed.record, resumed.optimizer), _next_round(resumed)
+    losses = resumed.run.rounds["train_loss"].astype(float).tolist()
+    record, next_round = RoundRecord(config, resumed.record, resumed.optimizer, losses), _next_round(resumed)
     record.save(next_round)
     return record, resumed.optimizer, next_round
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from multinas_ray.cluster import describe_nodes, is_cluster_there, ray_session
 from multinas_ray.data import DataSplits
 from multinas_ray.oneshot.calibration import Rates, can_measure_here, measure_here, measure_on_worker, stated_rates
+from multinas_ray.oneshot.checkpoints import CHECKPOINTS_KEPT
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.estimate import Duration, Estimate, told_seconds
 from multinas_ray.oneshot.memory_estimate import estimate_memory
@@ -17,7 +18,6 @@ from multinas_ray.oneshot.preflight import check_cluster, check_data, check_reso
 from multinas_ray.runs import format_count, gigabytes
 from multinas_ray.settings import NonNegativeFloat, PositiveFloat, checked_arguments
 
-CHECKPOINTS_ON_DISK = 2
 
 
 @checked_arguments
@@ -162,7 +162,7 @@ def files_table(config: OneShotSearchConfig) -> Table:
     rows = [
         ("folder", config.run_path),
         ("evaluations, distributions, rounds", f"tables of {estimate.evaluations:,}, {updates} and {rounds} rows"),
-        ("train", f"{CHECKPOINTS_ON_DISK} checkpoints of {gigabytes(estimate.checkpoint_bytes)}"),
+        ("checkpoints", f"{CHECKPOINTS_KEPT} checkpoints of {gigabytes(estimate.checkpoint_bytes)}"),
         ("supernet.pt", gigabytes(weights)),
         ("networks", f"{number} of them, up to {gigabytes(networks)} together"),
         ("architectures.parquet, candidates.parquet", "the networks, and why they were chosen"),

@@ -50,6 +50,14 @@ class Plan:
         return self.warmup_rounds + self.search_rounds
 
     @property
+    def first_saved_round(self) -> int:
+        """The round before which the weights are saved in any case, so that each evaluation has weights to go on with.
+
+        It is the first round after the warm-up, or the second if there is no warm-up.
+        """
+        return max(1, self.warmup_rounds)
+
+    @property
     def num_weight_steps(self) -> int:
         """Number of all weight steps, which the schedule of the learning rate spans."""
         return self.num_rounds if self.train_during_search else self.warmup_rounds
@@ -162,7 +170,7 @@ class Schedule:
             number=number,
             train_architectures=self._trained_in(number),
             architectures=None if proposals is None else proposals.architectures,
-            checkpoint=number + 1 == self.plan.warmup_rounds,
+            checkpoint=number + 1 == self.plan.first_saved_round,
         )
         self._drawn[number] = drawn, proposals
         self._new.append(drawn)

@@ -32,7 +32,10 @@ class OneShotTrial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Wait for the next round of the block; the last result has `done` set."""
-        result: Any = ray.get(self._broker.next_result.remote(self._after, self._block.stop))
+        try:
+            result: Any = ray.get(self._broker.next_result.remote(self._after, self._block.stop))
+        except ray.exceptions.RayActorError:
+            ray.actor.exit_actor()  # the broker is gone, and with it the search: nobody may be left to end this process
         if result is None:
             return {"done": True}
         self._after = result.round

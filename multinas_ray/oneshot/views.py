@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from types import TracebackType
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,12 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.summary import scalar
 
 from multinas_ray.core import small_to_large
+from multinas_ray.cluster import show
 from multinas_ray.oneshot.schedule import FinishedRound, Plan
 from multinas_ray.runs import format_count
 
@@ -25,6 +28,9 @@ SPEED_PERIOD_SECONDS = 60.0
 """Time over which the speed is averaged, to estimate the remaining time."""
 MAX_CURVE_POINTS = 2000
 """The largest number of points of a TensorBoard curve; longer searches are thinned evenly."""
+
+FLUSH_SECONDS = 10.0
+"""Least time between two writes of the curves to the disk."""
 
 NO_CURVES = {"coefficient", "target", "mode"}
 """Diagnostics that never change or are not numbers."""
@@ -64,7 +70,7 @@ def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexit
 
 
 class ProgressView:
-    """Shows live progress in a terminal; elsewhere a table every half minute and at the end. It is a context manager.
+    """Shows live progress in a terminal; elsewhere a table every half minute and at the end.
 
     Args:
         plan: the rounds of the search.
@@ -96,20 +102,19 @@ class ProgressView:
         self._printed_seconds = -math.inf
         self._unprinted: Group | None = None
 
-    def __enter__(self) -> ProgressView:
+    def open(self) -> None:
+        """Begin to show progress."""
         if self._live:
             self._live.start()
         else:
             self._console.print("starting workers")
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Show the last state."""
         if self._live:
             self._live.stop()
         elif self._unprinted:
-            self._console.print(self._unprinted)
+            show(self._console, self._unprinted)
 
     def show(self, finished: FinishedRound, diagnostics: Diagnostics) -> None:
         """Show the state after a round."""
@@ -122,7 +127,7 @@ class ProgressView:
         self._unprinted = Group(self._progress.get_renderable(), table)
         if (now := time.monotonic()) - self._printed_seconds >= PLAIN_INTERVAL_SECONDS:
             self._printed_seconds = now
-            self._console.print(self._unprinted)
+            show(self._console, self._unprinted)
             self._unprinted = None
 
 
@@ -131,34 +136,60 @@ class Curves:
 
     Distributions have the numbers of the networks that they are to find, 0 for the smallest.
 
+    Each call writes by itself. The usual writer does it in a thread, and where the disk is full, that thread ends and
+    the next calls wait for ever.
+
     Args:
         folder: the folder of the event files.
         plan: the rounds of the search.
     """
 
     def __init__(self, folder: str, plan: Plan) -> None:
-        self._writer = SummaryWriter(folder)
+        self._folder = folder
+        self._writer: EventsWriter | None = None
         self._stride = -(-plan.num_rounds // MAX_CURVE_POINTS)
+        self._flushed_seconds = -math.inf
+
+    def open(self) -> None:
+        """Begin the event file."""
+        if "://" not in self._folder:
+            Path(self._folder).mkdir(parents=True, exist_ok=True)
+        self._writer = EventsWriter(f"{self._folder}/events")
+
+    def _add(self, name: str, value: float, number: int) -> None:
+        assert self._writer is not None
+        self._writer.write_event(Event(wall_time=time.time(), step=number, summary=scalar(name, value)))
 
     def show(self, finished: FinishedRound, diagnostics: Diagnostics) -> None:
         """Add the points of a round."""
         number = finished.round.number
         if number % self._stride:
             return
+        self._add_points(finished, diagnostics, number)
+        if (now := time.monotonic()) - self._flushed_seconds >= FLUSH_SECONDS:
+            self._flushed_seconds = now
+            self._flush()
+
+    def _flush(self) -> None:
+        assert self._writer is not None
+        self._writer.flush()
+
+    def _add_points(self, finished: FinishedRound, diagnostics: Diagnostics, number: int) -> None:
         if math.isfinite(finished.result.train_loss):
-            self._writer.add_scalar("round/train_loss", finished.result.train_loss, number)
-        self._writer.add_scalar("round/compute_seconds", finished.result.compute_seconds, number)
+            self._add("round/train_loss", finished.result.train_loss, number)
+        self._add("round/compute_seconds", finished.result.compute_seconds, number)
         if finished.result.reduced_bytes:
-            self._writer.add_scalar("round/reduced_bytes", finished.result.reduced_bytes, number)
-            self._writer.add_scalar("round/saved_bytes", finished.result.saved_bytes, number)
+            self._add("round/reduced_bytes", finished.result.reduced_bytes, number)
+            self._add("round/saved_bytes", finished.result.saved_bytes, number)
         if finished.proposals is None:
             return
-        self._writer.add_scalar("round/median_validation_loss", float(np.median(finished.result.losses)), number)
+        self._add("round/median_validation_loss", float(np.median(finished.result.losses)), number)
         order = small_to_large(diagnostics["coefficient"], diagnostics["target"])
         for name in diagnostics.keys() - NO_CURVES:
             for network, k in enumerate(order):
-                self._writer.add_scalar(f"{name}/{network}", float(diagnostics[name][k]), number)
+                self._add(f"{name}/{network}", float(diagnostics[name][k]), number)
 
     def close(self) -> None:
         """Write the points that are left."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import logging
+import io
 import math
 import os
-import shutil
-import tempfile
 import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import ray
 import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
-from ray.train import Checkpoint, CheckpointUploadMode
 
 from multinas_ray.cluster import SpotNotice, SpotWatch
 from multinas_ray.data import load_splits
 from multinas_ray.errors import StateError
+from multinas_ray.oneshot.checkpoints import (
+    CHECKPOINTS,
+    CheckpointWriter,
+    check_trained,
+    newest_weights,
+    read_weights,
+)
 from multinas_ray.oneshot.job import WorkerJob
-from multinas_ray.oneshot.messages import Ending, Round, RoundResult
+from multinas_ray.oneshot.messages import Ending, LostSteps, Round, RoundResult
 from multinas_ray.oneshot.rounds import RoundWorker, Traffic
-from multinas_ray.storage import make_folder, open_atomic, resolve, write_atomic
+from multinas_ray.storage import make_folder, resolve, write_atomic
 from multinas_ray.supernets import write_supernet
 
-logger = logging.getLogger(__name__)
-
 CHECKPOINT_VERSION = 1
-CHECKPOINT_FILE = "supernet.pt"
 DAMAGED_FOLDER = "damaged_images"
+
+When = Literal["beside", "first", "last"]
+Shared = TypeVar("Shared")
 
 
 def search_worker(config: dict[str, Any]) -> None:
@@ -51,9 +54,10 @@ def search_worker(config: dict[str, Any]) -> None:
     worker = RoundWorker(job, load_splits(job.data), device, rank, world_size)
     restored_round = _restore(worker)
     broker = ray.get_actor(job.broker, namespace=job.namespace)
-    attempt = _agree_on_attempt(world_size)
+    attempt = _agree(uuid.uuid4().hex, world_size)
     first_round: Any = ray.get(broker.begin_attempt.remote(attempt, ray.get_runtime_context().current_actor))
-    check_weights(job, restored_round, first_round)
+    if (lost := lost_steps(job, restored_round, first_round)) is not None and rank == 0:
+        broker.tell.remote(lost)
     if context.get_local_rank() == 0:
         watch_for_notices(broker)
     WorkerLoop(worker, broker, attempt).run(first_round)
@@ -74,12 +78,12 @@ def write_damaged_images(run_path: str, rank: int, damaged_images: Sequence[str]
         write_atomic(folder.join(f"{rank}.txt"), "\n".join([*damaged_images, ""]).encode())
 
 
-def _agree_on_attempt(world_size: int) -> str:
-    """Return an id of this start of the worker group, which is the same on all ranks and unique."""
-    attempt = [uuid.uuid4().hex]
+def _agree(value: Shared, world_size: int) -> Shared:
+    """Return the value that rank 0 gives, on all ranks."""
+    shared = [value]
     if world_size > 1:
-        dist.broadcast_object_list(attempt)
-    return attempt[0]
+        dist.broadcast_object_list(shared)
+    return shared[0]
 
 
 class WorkerLoop:
@@ -98,6 +102,7 @@ class WorkerLoop:
         self._worker, self._broker, self._attempt = worker, broker, attempt
         self._outbox = Outbox()
         self._is_first = worker.rank == 0
+        self._writer = CheckpointWriter(worker.job.run_path, broker.tell.remote)
 
     def run(self, first_round: int) -> None:
         """Compute rounds from `first_round` until the ending."""
@@ -107,7 +112,8 @@ class WorkerLoop:
                 self._carry_out(each)
                 next_round = each.number + 1
         if work.checkpoint:
-            save_checkpoint(self._worker, next_round)
+            save_checkpoint(self._worker, self._writer, next_round, "last")
+        self._writer.wait()
         if work.supernet and self._is_first:
             write_supernet(self._worker.supernet, self._worker.job.run_path)
 
@@ -126,11 +132,11 @@ class WorkerLoop:
         packed = self._worker.run(work)
         self._outbox.add(work, packed, started_seconds, self._worker.traffic)
         if work.checkpoint:
-            # With weights first, the last round of the training counts as done only after its weights are stored.
-            training_ends = self._worker.job.weights_first and work.number + 1 == self._worker.job.num_weight_steps
-            if not training_ends:
+            # The last round of the warm-up counts as done only after its weights are stored: evaluations follow.
+            warmup_ends = work.number + 1 == max(1, self._worker.job.warmup_rounds)
+            if not warmup_ends:
                 self._post(self._outbox.drain())
-            save_checkpoint(self._worker, work.number + 1, wait=training_ends)
+            save_checkpoint(self._worker, self._writer, work.number + 1, "first" if warmup_ends else "beside")
         self._post(self._outbox.ready())
 
     def _post(self, results: list[RoundResult]) -> None:
@@ -212,44 +218,35 @@ class Outbox:
         )
 
 
-def save_checkpoint(worker: RoundWorker, next_round: int, *, wait: bool = False) -> None:
-    """Save the supernet through Ray Train: rank 0 writes, every rank reports.
+def save_checkpoint(worker: RoundWorker, writer: CheckpointWriter, next_round: int, when: When = "beside") -> None:
+    """Save the supernet and the state of its training; rank 0 does it for all.
 
     Args:
         worker: the supernet of this rank.
+        writer: writes the file.
         next_round: the first round that has not changed the weights yet.
-        wait: return only after it is stored, instead of uploading it during the next rounds.
+        when: "beside" the next rounds; "first", before anything else is done; "last", before the worker returns.
     """
-    checkpoint = None
-    if worker.rank == 0:
-        checkpoint = _new_checkpoint({"version": CHECKPOINT_VERSION, "next_round": next_round, **worker.state_dict()})
-    ray.train.report(
-        {"round": next_round},
-        checkpoint=checkpoint,
-        checkpoint_upload_mode=CheckpointUploadMode.SYNC if wait else CheckpointUploadMode.ASYNC,
-        delete_local_checkpoint_after_upload=True,
-    )
-
-
-def _new_checkpoint(state: dict[str, Any]) -> Checkpoint:
-    """Make a checkpoint in a temporary folder, which Ray Train deletes after it has stored it."""
-    folder = Path(tempfile.mkdtemp(prefix="multinas-"))
-    try:
-        with open_atomic(folder / CHECKPOINT_FILE) as stream:
-            torch.save(state, stream)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return Checkpoint.from_directory(folder)
+    if worker.rank != 0:
+        return
+    buffer = io.BytesIO()
+    torch.save({"version": CHECKPOINT_VERSION, "next_round": next_round, **worker.state_dict()}, buffer)
+    save = {"beside": writer.begin, "first": writer.write, "last": writer.write_last}[when]
+    save(next_round, buffer.getvalue())
 
 
 def _restore(worker: RoundWorker) -> int:
-    """Load the last checkpoint, if any; returns the first round that has not changed the weights yet, else 0."""
-    checkpoint = ray.train.get_checkpoint()
-    if checkpoint is None:
+    """Load the newest checkpoint that is whole, if any; returns the first round that has not changed the weights.
+
+    Rank 0 chooses it for all.
+    """
+    run_path = worker.job.run_path
+    weights = newest_weights(run_path) if worker.rank == 0 else None
+    name = _agree(weights.name if weights else None, worker.world_size)
+    if name is None:
         return 0
-    with checkpoint.as_directory() as folder:
-        state = torch.load(Path(folder) / CHECKPOINT_FILE, map_location=worker.device, weights_only=True)
+    content = io.BytesIO(read_weights(run_path, name))
+    state = torch.load(content, map_location=worker.device, weights_only=True)
     if state.get("version") != CHECKPOINT_VERSION:
         raise StateError(
             f"a checkpoint must be of version {CHECKPOINT_VERSION}, it is of {state.get('version')}: start the run anew"
@@ -258,19 +255,13 @@ def _restore(worker: RoundWorker) -> int:
     return int(state["next_round"])
 
 
-def check_weights(job: WorkerJob, restored_round: int, first_round: int) -> None:
-    """Log how many weight steps a restart has lost; they are not repeated.
+def lost_steps(job: WorkerJob, weights_round: int, first_round: int) -> LostSteps | None:
+    """The weight steps that a restart has lost, which are not repeated; None if there are none.
 
     Raises:
-        StateError: with weights first, the weights would not be trained to the end.
+        StateError: the weights are not those with which the recorded evaluations were made, see `check_trained`.
     """
-    lost = min(first_round, job.num_weight_steps) - restored_round
-    if lost > 0 and job.weights_first and first_round >= job.num_weight_steps:
-        raise StateError(
-            f"the distributions need weights after all {job.num_weight_steps} weight steps, the last checkpoint is of "
-            f"step {restored_round}: restore the train folder of the run, or start the run anew"
-        )
-    if lost > 0:
-        logger.warning(
-            "The search goes on with the weights before round %d; %d weight steps are lost.", restored_round, lost
-        )
+    folder = f"{job.run_path}/{CHECKPOINTS}"
+    check_trained(weights_round, first_round, job.warmup_rounds, not job.weights_first, folder)
+    number = min(first_round, job.num_weight_steps) - weights_round
+    return LostSteps(weights_round=weights_round, number=number) if number > 0 else None

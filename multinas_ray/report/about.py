@@ -50,7 +50,9 @@ def state_of(run: Run) -> State:
     if run.finished is not None:
         reason = run.finished.get("stop_reason")
         early = f" It ended before its plan of {int(planned):,} evaluations: {reason}." if reason and planned else ""
-        return State("finished", f"The search is finished.{early}", True)
+        lost = int(run.finished.get("lost_weight_steps", 0))
+        steps = f" {plural(lost, 'weight step')} were lost by restarts and not repeated." if lost else ""
+        return State("finished", f"The search is finished.{early}{steps}", True)
     of = f" of {int(planned):,} planned" if isinstance(planned, int) else ""
     text = f"The search has not ended: {plural(count, 'evaluation')}{of} are recorded"
     if run.kind == "tune":

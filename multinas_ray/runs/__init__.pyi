@@ -39,7 +39,7 @@ from .retrained import (
     write_training,
 )
 from .schema import architectures_schema, candidates_schema, config_metadata, evaluations_schema
-from .sessions import RunSession, has_record, was_started
+from .sessions import RunSession, has_record, lost_steps, was_started
 from .verification import Verification, verify_run
 
 __all__ = [
@@ -87,6 +87,7 @@ __all__ = [
     "load_retraining",
     "load_run",
     "load_trainings",
+    "lost_steps",
     "make_recorded_optimizer",
     "network_path",
     "nondominated",

@@ -1,6 +1,6 @@
 """Reading a run from disk, during the search or after it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,7 @@ _TOTALS: dict[str, tuple[type, ...]] = {
     "num_evaluations": (int,),
     "num_updates": (int,),
     "num_restarts": (int,),
+    "lost_weight_steps": (int,),
     "elapsed_seconds": (int, float),
 }
 """Types of the totals of a finished run."""
@@ -187,23 +188,16 @@ class RecordReader:
         Raises:
             StateError: A file is damaged, or rows are missing between them.
         """
-        folder = self._place.join(EVALUATIONS)
-        journals = read_journals(folder)
         schema = evaluations_schema(self._config["costs"], has_numbers=has_numbers(self._config))
-        table = self._folder(EVALUATIONS, schema, NO_COPY)
-        newer = journals.table_from(table.num_rows, journal_header(self._config["costs"]), schema)
-        if newer is None:
-            return table
-        self._note(journals.newest, newer, NO_COPY)
-        return pa.concat_tables([table, newer])
+        return self._journaled(EVALUATIONS, schema, self._config["costs"], NO_COPY)
 
     def distributions(self) -> pa.Table:
         """Read the distributions; raises StateError if a file is damaged."""
         return self._folder(DISTRIBUTIONS, distributions_schema(has_numbers=has_numbers(self._config)), self._remedy)
 
     def rounds(self) -> pa.Table:
-        """Read the rounds; raises StateError if a file is damaged."""
-        return self._folder(ROUNDS, rounds_schema(), self._remedy)
+        """Read the rounds, as the evaluations are read; raises StateError if a file is damaged."""
+        return self._journaled(ROUNDS, rounds_schema(), (), self._remedy)
 
     def finished(self) -> dict[str, Any] | None:
         """Read the totals of a run that has reached its end; raises StateError if they are damaged."""
@@ -220,6 +214,15 @@ class RecordReader:
         """Raise StateError for the first problem, if there is one."""
         if self.problems:
             raise StateError(self.problems[0])
+
+    def _journaled(self, name: str, schema: pa.Schema, costs: Sequence[str], remedy: str) -> pa.Table:
+        journals = read_journals(self._place.join(name))
+        table = self._folder(name, schema, remedy)
+        newer = journals.table_from(table.num_rows, journal_header(costs), schema)
+        if newer is None:
+            return table
+        self._note(journals.newest, newer, remedy)
+        return pa.concat_tables([table, newer])
 
     def _folder(self, name: str, schema: pa.Schema, remedy: str) -> pa.Table:
         parts = read_parts(self._place.join(name), schema, remedy)

@@ -4,7 +4,7 @@ Notation: K distributions, N evaluations that are recorded together, D variables
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +71,9 @@ class Results:
 class RunRecord:
     """Writes the record of a search.
 
-    Evaluations are durable when `append` returns; call it before the optimiser is told. Distributions can be computed
-    from the evaluations and rounds may be lost, so both are kept in memory until the next `flush`. Nothing is written
-    once another driver has resumed the run.
+    Evaluations and rounds are durable when `append` and `append_round` return; call them before the optimiser is told.
+    Distributions can be computed from the evaluations, so they are kept in memory until the next `flush`. Nothing is
+    written once another driver has resumed the run.
 
     Args:
         session: This start of the driver.
@@ -112,14 +112,19 @@ class RunRecord:
         """Time since the last snapshot, or since the start of this session."""
         return time.monotonic() - self._saved_seconds
 
-    def go_on(self, *, num_ordered: int, last_update: int, elapsed_seconds: float) -> None:
+    def go_on(
+        self, *, num_ordered: int, last_update: int, elapsed_seconds: float, rounds: Collection[int] = ()
+    ) -> None:
         """Continue from the totals of earlier sessions.
 
         Args:
             num_ordered: Number of recorded results that updates use.
             last_update: Newest recorded update.
             elapsed_seconds: Wall time of the earlier sessions.
+            rounds: Recorded rounds. One of them that is done again is not recorded again.
         """
+        if self._rounds is not None:
+            self._rounds.known = set(rounds)
         self._num_ordered, self._distributions.last_update = num_ordered, last_update
         self._started_seconds = time.monotonic() - elapsed_seconds
 
@@ -146,10 +151,11 @@ class RunRecord:
         self._evaluations.append(self._columns(results), sync=sync)
         self._num_ordered += 0 if results.draws is None else len(results.ids)
 
-    def note_round(self, figures: Figures) -> None:
-        """Note the figures of a round; they are written with the next flush."""
+    def append_round(self, figures: Figures) -> None:
+        """Make the figures of a round durable, after its evaluations; errors as in `append`."""
         assert self._rounds is not None, "a search in a Tune pipeline has no rounds"
-        self._rounds.note({**figures, "wall_time_seconds": self.elapsed_seconds})
+        self.session.check_newest()
+        self._rounds.append({**figures, "wall_time_seconds": self.elapsed_seconds})
 
     def note_update(self, optimizer: Optimizer, round_number: int) -> None:
         """Note the distributions after an update, once; they are written with the next flush.
@@ -254,18 +260,38 @@ class DistributionTable:
 
 
 class RoundTable:
-    """Writes the figures of the rounds of a one-shot search; arguments as for `DistributionTable`."""
+    """Writes the figures of the rounds of a one-shot search; arguments as for `DistributionTable`.
+
+    On a disk a round is durable at once. In an object store, where each write is a request, rounds are kept in memory
+    until the next flush: those of the search can be rebuilt from their evaluations, and a resumed warm-up does the lost
+    ones again.
+    """
 
     def __init__(self, place: storage.Location, config: Mapping[str, Any]) -> None:
-        self._table = TableWriter(place.join(ROUNDS), rounds_schema(), config_metadata(config))
+        folder, metadata = place.join(ROUNDS), config_metadata(config)
+        self._journal, self._table = None, None
+        if place.is_local:
+            self._journal = JournaledWriter(folder, rounds_schema(), journal_header(()), metadata)
+        else:
+            self._table = TableWriter(folder, rounds_schema(), metadata)
+        self.known: set[int] = set()
+        """Rounds that are recorded already; they are left out."""
 
-    def note(self, figures: Figures) -> None:
-        """Note a round."""
-        self._table.buffer({name: [value] for name, value in figures.items()})
+    def append(self, figures: Figures) -> None:
+        """Record a round, unless it is on record."""
+        if int(figures["round"]) in self.known:
+            return
+        columns = {name: [value] for name, value in figures.items()}
+        if self._journal is not None:
+            self._journal.append(columns)
+        elif self._table is not None:
+            self._table.buffer(columns)
 
     def flush(self) -> None:
-        """Write everything that was noted."""
-        self._table.flush()
+        """Write everything as Parquet."""
+        for writer in (self._journal, self._table):
+            if writer is not None:
+                writer.flush()
 
 
 def _cells_of(optimizer: Optimizer) -> list[list[float]]:

@@ -5,11 +5,12 @@ are computed from the evaluations, and so are those figures of a round that the 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from multinas_ray import storage
 from multinas_ray.errors import StateError, UnreadableError
@@ -124,7 +125,7 @@ class _Repair:
         self._reader.raise_first()
         self.parts = {
             STATE_FILE: (self._check_state, self._drop_state),
-            ROUNDS: (self._reader.rounds, self._write_rounds),
+            ROUNDS: (self._check_rounds, self._write_rounds),
             DISTRIBUTIONS: (self._check_distributions, self._write_distributions),
             FINISHED_FILE: (self._reader.finished, self._write_finished),
         }
@@ -172,24 +173,41 @@ class _Repair:
             tell_recorded(self._run, optimizer, table.note)
         table.flush()
 
+    def _check_rounds(self) -> None:
+        """Read the rounds; each must be there once, and none of those that the evaluations are of may be missing."""
+        numbers = self._reader.rounds()["round"].to_pylist()
+        lacking = set(self._run.evaluations["round"]) - set(numbers) if self._run.kind == "oneshot" else set()
+        if lacking or len(set(numbers)) < len(numbers):
+            raise StateError(
+                f"{self._place.join(ROUNDS)} must hold each round of the evaluations once, {len(lacking)} are missing: "
+                f"{REBUILT}"
+            )
+
     def _write_rounds(self) -> None:
-        """Keep the readable files, and rebuild the rows of the other rounds from their evaluations."""
-        folder, kept = self._place.join(ROUNDS), set()
+        """Keep all readable rows, and rebuild those of the other rounds from their evaluations."""
+        rebuilt = [_figures_of(each) for _, each in self._run.evaluations.groupby("round")]
+        rows = {each["round"]: each for each in rebuilt}
+        folder = self._place.join(ROUNDS)
+        for part in self._readable_rounds(folder):
+            if part.num_rows and not value_problems(part, Shape(self._run.config)):
+                rows |= {row["round"]: row for row in part.to_pylist()}
+        _delete_parts(folder)
+        storage.delete_folder(folder.join(storage.JOURNAL_FOLDER))
+        table = RoundTable(self._place, self._run.config)
+        for number in sorted(rows):
+            table.append(rows[number])
+        table.flush()
+
+    @staticmethod
+    def _readable_rounds(folder: storage.Location) -> Iterator[pa.Table]:
         for name in storage.list_files(folder, ".parquet"):
             try:
-                part = read_part(folder.join(name), lambda _: rounds_schema(), REBUILT)
-                if value_problems(part, Shape(self._run.config)):
-                    raise StateError(name)
-                kept |= set(part["round"].to_pylist())
+                yield read_part(folder.join(name), lambda _: rounds_schema(), REBUILT)
             except UnreadableError:
                 raise
             except StateError:
-                storage.delete_file(folder.join(name))
-        table = RoundTable(self._place, self._run.config)
-        for number, rows in self._run.evaluations.groupby("round", sort=True):
-            if number not in kept:
-                table.note(_figures_of(rows))
-        table.flush()
+                continue
+        yield storage.salvaged_rows(folder, rounds_schema())
 
     def _write_finished(self) -> None:
         sessions = storage.list_files(self._place.join(SESSIONS), ".json")
@@ -206,10 +224,12 @@ class _Repair:
 
 def _figures_of(rows: pd.DataFrame) -> dict[str, Any]:
     """The figures of a round that its evaluations contain; the others stay empty."""
-    first = rows.iloc[0]
+    first = rows.iloc[0].to_dict()
     unknown = dict.fromkeys(("train_loss", "compute_seconds", "reduced_bytes", "saved_bytes"))
     return {
-        **{name: first[name] for name in ("round", "block", "trial_id", "wall_time_seconds")},
+        **{name: int(first[name]) for name in ("round", "block")},
+        "trial_id": first["trial_id"],
+        "wall_time_seconds": float(first["wall_time_seconds"]),
         "num_evaluations": len(rows),
         **unknown,
     }

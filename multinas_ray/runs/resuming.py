@@ -62,6 +62,7 @@ def resume_run(session: RunSession, keep: Proposals | None = None) -> ResumedRun
         num_ordered=int((run.evaluations["tell_order"] >= 0).sum()),
         last_update=last_update(run),
         elapsed_seconds=max(run.elapsed_seconds, float(snapshot.get("elapsed_seconds", 0.0))),
+        rounds=run.rounds["round"].tolist(),
     )
     if run.is_calibrated:
         tell_recorded(run, optimizer, record.note_update)

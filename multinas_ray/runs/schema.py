@@ -114,8 +114,8 @@ def rounds_schema() -> pa.Schema:
     `train_loss` is the loss before the round's weight step; it is empty for a round without one. `compute_seconds` is
     rank 0's time for the round. `reduced_bytes` are the bytes of gradients that each rank gave to the round's
     all-reduces, and `saved_bytes` those of all other parameters, which no subnet of the round touched; both are 0 with
-    one worker. Rows are written with the snapshots, so that a killed run may lack its newest. Rows that were rebuilt
-    from the evaluations in place of damaged ones have none of these figures.
+    one worker. Rows that were rebuilt from the evaluations in place of damaged or missing ones have none of these
+    figures.
     """
     columns = [
         *_ROUND_COLUMNS,
@@ -236,5 +236,5 @@ def config_metadata(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def journal_header(cost_names: Sequence[str]) -> dict[str, Any]:
-    """First line of a journal of `evaluations_schema(cost_names)`."""
+    """First line of a journal of `evaluations_schema(cost_names)`, or of `rounds_schema()`, which has no costs."""
     return {"schema_version": SCHEMA_VERSION, "costs": list(cost_names)}

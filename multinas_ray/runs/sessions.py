@@ -13,9 +13,12 @@ import math
 import platform
 import re
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
 
 from multinas_ray.errors import FileTakenError, StateError
-from multinas_ray.runs.documents import write_document
+from multinas_ray.runs.documents import read_document, write_document
 from multinas_ray.runs.layout import CONFIG_FILE, SESSIONS
 from multinas_ray.storage import AnyPath, exists, list_files, make_folder, resolve
 
@@ -24,6 +27,9 @@ STORE_CHECK_SECONDS = 1.0
 
 LOCAL_WAIT_SECONDS, STORE_WAIT_SECONDS = 0.1, STORE_CHECK_SECONDS + 4.0
 """Time that a successor waits. A part of a table is written in 10 ms on a disk, and in a second in an object store."""
+
+LOST_STEPS = "lost_weight_steps"
+"""Name of that number among the facts of a session."""
 
 _NOTE = re.compile(r"(\d{4,})\.json")
 
@@ -34,10 +40,12 @@ class RunSession:
     Args:
         run_path: The run's folder.
         number: Number of earlier starts; 0 for the first.
+        facts: What is recorded of it.
     """
 
-    def __init__(self, run_path: AnyPath, number: int) -> None:
+    def __init__(self, run_path: AnyPath, number: int, facts: Mapping[str, Any]) -> None:
         self.run_path, self.number = run_path, number
+        self._facts = dict(facts)
         self._folder = resolve(run_path).join(SESSIONS)
         self._successor = self._folder.join(_note_name(number + 1))
         self._checked_seconds = -math.inf
@@ -54,9 +62,9 @@ class RunSession:
         make_folder(folder)
         number = _newest_session(run_path) + 1
         now = datetime.datetime.now(datetime.timezone.utc).isoformat()
-        session = {"session": number, "started": now, "host": platform.node()}
+        facts = {"session": number, "started": now, "host": platform.node()}
         try:
-            write_document(folder.join(_note_name(number)), session, overwrite=False)
+            write_document(folder.join(_note_name(number)), facts, overwrite=False)
         except FileTakenError as error:
             raise StateError(
                 f"another driver has resumed {run_path} at the same moment: let the other one run, and start none "
@@ -64,12 +72,23 @@ class RunSession:
             ) from error
         if number > 0:
             time.sleep(LOCAL_WAIT_SECONDS if folder.is_local else STORE_WAIT_SECONDS)
-        return cls(run_path, number)
+        return cls(run_path, number, facts)
 
     @property
     def is_over(self) -> bool:
         """Whether another driver has resumed the run."""
         return exists(self._successor)
+
+    def add_lost_steps(self, number: int) -> None:
+        """Record weight steps that were lost in this session.
+
+        Raises:
+            StateError: Another driver has resumed the run.
+            StorageError: The file system refused.
+        """
+        self.check_newest()
+        self._facts[LOST_STEPS] = self._facts.get(LOST_STEPS, 0) + number
+        write_document(self._folder.join(_note_name(self.number)), self._facts)
 
     def check_newest(self) -> None:
         """Check that no other driver has resumed the run; call it before anything is written.
@@ -87,6 +106,16 @@ class RunSession:
                 f"{self.number}): this one stops, so that no evaluation is recorded twice"
             )
         self._checked_seconds = now
+
+
+def lost_steps(run_path: AnyPath) -> int:
+    """Weight steps that restarts have lost in all sessions of a run; sessions whose files are damaged count none."""
+    folder, total = resolve(run_path).join(SESSIONS), 0
+    for name in list_files(folder, ".json"):
+        with suppress(StateError):
+            number = read_document(folder.join(name), "restore a copy").get(LOST_STEPS, 0)
+            total += number if isinstance(number, int) else 0
+    return total
 
 
 def was_started(run_path: AnyPath) -> bool:

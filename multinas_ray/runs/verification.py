@@ -15,6 +15,7 @@ from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs.configuration import load_config, make_recorded_optimizer
 from multinas_ray.runs.reading import Run, examine_run, proposals_of
+from multinas_ray.runs.sessions import lost_steps
 
 _RTOL = 1e-9
 _ATOL = 1e-12  # for entropies and probabilities that reach 0
@@ -123,6 +124,9 @@ def verify_run(path: storage.AnyPath) -> Verification:
         told = told[:0]
     num_updates = len(told) // optimizer.samples_per_update
     _check_updates(run, optimizer.num_distributions, num_updates, findings)
+    _check_rounds(run, findings)
+    if (lost := lost_steps(path)) > 0:
+        findings.notes.append(f"{lost} weight steps since the last checkpoint were lost by restarts")
     num_compared, difference = 0, 0.0
     if not damage:  # the checks below rely on the values
         _check_complexities(run, findings)
@@ -234,6 +238,34 @@ def _check_updates(run: Run, num_distributions: int, num_updates: int, findings:
         findings.problems.append(f"updates that were not recorded: {_some(missing)}")
     elif len(missing):
         findings.notes.append(f"the newest updates are not recorded yet: {_some(missing)}")
+
+
+def _check_rounds(run: Run, findings: _Findings) -> None:
+    """Check that every round of a one-shot search is recorded once, with the number of its evaluations.
+
+    Figures of the warm-up cannot be rebuilt, so that rounds of it may be missing.
+    """
+    if run.kind != "oneshot":
+        return
+    recorded = run.rounds["round"]
+    findings.require(
+        recorded.is_unique, f"rounds recorded more than once: {_some(recorded[recorded.duplicated()].to_numpy())}"
+    )
+    sizes = run.evaluations.groupby("round").size()
+    counts = run.rounds.set_index("round")["num_evaluations"]
+    both = sizes.index.intersection(counts.index)
+    wrong = both[sizes[both].to_numpy() != counts[~counts.index.duplicated()][both].to_numpy()]
+    findings.require(not len(wrong), f"rounds recorded with another number of evaluations: {_some(wrong)}")
+    missing = sizes.index.difference(counts.index)
+    in_flight = missing[missing == sizes.index.max()] if not run.is_finished else missing[:0]
+    for each in in_flight:
+        findings.notes.append(f"the figures of round {each} are not recorded yet")
+    missing = missing.difference(in_flight)
+    text = f"rounds that are not recorded: {_some(missing)}; `multinas-ray verify RUN --repair` rebuilds them"
+    findings.require(not len(missing), text)
+    gaps = np.setdiff1d(np.arange(recorded.max() + 1 if len(recorded) else 0), recorded.to_numpy())
+    if len(gaps := np.setdiff1d(gaps, sizes.index.to_numpy())):
+        findings.notes.append(f"rounds of the warm-up whose figures are lost: {_some(gaps)}")
 
 
 def _replay(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Findings) -> tuple[int, float]:

@@ -1,7 +1,7 @@
 from .files import delete_file, exists, open_atomic, read_bytes, write_atomic
 from .folders import check_writable, delete_folder, list_files, list_folders, make_folder, replace_folder
 from .given import GivenCode, GivenPath
-from .journals import JournaledWriter, read_journals
+from .journals import JOURNAL_FOLDER, JournaledWriter, read_journals, salvaged_rows
 from .parquet import (
     TABLE_KEY,
     VERSION_KEY,
@@ -18,6 +18,7 @@ from .tables import TableWriter
 from .yaml_files import read_yaml, write_yaml, yaml_text
 
 __all__ = [
+    "JOURNAL_FOLDER",
     "TABLE_KEY",
     "VERSION_KEY",
     "AnyPath",
@@ -46,6 +47,7 @@ __all__ = [
     "read_yaml",
     "replace_folder",
     "resolve",
+    "salvaged_rows",
     "write_atomic",
     "write_parquet",
     "write_plain",

@@ -269,6 +269,30 @@ def read_journals(folder: AnyPath) -> Journals:
     raise AssertionError("unreachable")
 
 
+def salvaged_rows(folder: AnyPath, schema: pa.Schema) -> pa.Table:
+    """Read every row of a folder's journals that is whole and fits the schema, whatever else is damaged.
+
+    Args:
+        folder: The folder of the table.
+        schema: Columns and types of the rows.
+
+    Returns:
+        The rows; some may be in the Parquet parts too.
+
+    Raises:
+        StorageError: The file system refused.
+    """
+    place = resolve(folder).join(JOURNAL_FOLDER)
+    found = [schema.remove_metadata().empty_table()]
+    for name in list_files(place, ".jsonl"):
+        for line in read_bytes(place.join(name)).split(b"\n"):
+            content = _content_of(line)
+            if content is not None and _is_rows(content):
+                with suppress(ConfigError, KeyError):
+                    found.append(make_table(schema.remove_metadata(), content))
+    return pa.concat_tables(found)
+
+
 def _read_journal(file: Location) -> _Content:
     lines = read_bytes(file).split(b"\n")[:-1]  # a line that was cut off in the middle never counted
     if not lines:

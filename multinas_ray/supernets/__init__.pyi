@@ -1,7 +1,14 @@
 from .blocks import NormBuilder, build_block
 from .grouping import group_by_memory
 from .norm import GhostBatchNorm2d
-from .saved import SUPERNET_FILE, check_supernet, load_subnet, load_supernet, write_supernet
+from .saved import (
+    SUPERNET_FILE,
+    check_supernet,
+    is_supernet_damaged,
+    load_subnet,
+    load_supernet,
+    write_supernet,
+)
 from .steps import accumulate_gradients, evaluate
 from .subnet import build_subnet, extract_subnet, image_scores, recalibrate_batch_norm, summed_score
 from .subnet_tree import SubnetTree, image_scores_together
@@ -24,6 +31,7 @@ __all__ = [
     "group_by_memory",
     "image_scores",
     "image_scores_together",
+    "is_supernet_damaged",
     "load_subnet",
     "load_supernet",
     "recalibrate_batch_norm",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from multinas_ray.errors import StateError, first_line
+from multinas_ray.errors import StateError, StorageError, first_line
 from multinas_ray.spaces import NetworkSpace
 from multinas_ray.storage import AnyPath, Location, exists, read_bytes, resolve, write_atomic
 from multinas_ray.supernets.subnet import build_subnet
@@ -62,6 +62,20 @@ def check_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> 
     content = _read_file(run_path)
     _supernet_of(content, resolve(run_path).join(SUPERNET_FILE), space, norm_batch_size)
     return hashlib.sha256(content).hexdigest()
+
+
+def is_supernet_damaged(run_path: str) -> bool:
+    """Whether the file of the trained supernet is there and is no file of torch."""
+    file = resolve(run_path).join(SUPERNET_FILE)
+    if not exists(file):
+        return False
+    try:
+        torch.load(io.BytesIO(read_bytes(file)), map_location="cpu", weights_only=True)
+    except StorageError:
+        raise
+    except Exception:  # torch's exception depends on the kind of damage
+        return True
+    return False
 
 
 def load_subnet(space: NetworkSpace, architecture: Sequence[int], file: AnyPath, remedy: str) -> nn.Sequential:

@@ -68,6 +68,7 @@ class FakeBroker:
         self.begin_attempt = call(lambda attempt, worker: self.note("begin", attempt, worker) or start)
         self.take = call(lambda next_round: self.note("take", next_round) or self.work.pop(0))
         self.post = call(self._post)
+        self.tell = call(lambda note: self.note("tell", note))
         self.spot_notice = call(lambda notice: self.note("notice", notice))
         self.results = []
 

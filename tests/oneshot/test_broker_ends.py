@@ -211,11 +211,11 @@ def test_a_long_notice_has_another_checkpoint_shortly_before_the_end(play, clock
 def test_the_driver_hears_every_notice_in_turn(play):
     async def scenario(broker):
         notices = [SpotNotice("10.0.0.7", 120.0), SpotNotice("10.0.0.8", 30.0)]
-        waiting = await is_waiting(broker.next_notice(0))
+        waiting = await is_waiting(broker.next_note(0))
         for each in notices:
             await broker.spot_notice(each)
-        assert [await soon(waiting), await soon(broker.next_notice(1))] == notices
-        await is_waiting(broker.next_notice(2))
+        assert [await soon(waiting), await soon(broker.next_note(1))] == notices
+        await is_waiting(broker.next_note(2))
 
     play(scenario)
 

@@ -69,6 +69,7 @@ FILES = {
         "evaluations/_journal/000000000012.jsonl",
         "distributions/part-00000.parquet",
         "rounds/part-00000.parquet",
+        "rounds/_journal/000000000005.jsonl",
     ],
     "tune": [
         "config.json",

@@ -142,15 +142,16 @@ def test_a_crash_in_the_middle_of_writing_leaves_a_whole_record(make_config, mon
     assert found.holds, found.summary()
 
 
-@pytest.mark.parametrize("count", [2, 3, 6])
-def test_a_crash_in_the_middle_of_a_line_leaves_a_whole_record(make_config, monkeypatch, count):
+@pytest.mark.parametrize(("count", "rounds"), [(2, 0), (5, 0), (6, 1), (7, 1), (12, 4)])
+def test_a_crash_in_the_middle_of_a_line_leaves_a_whole_record(make_config, monkeypatch, count, rounds):
+    """First come the header and two rounds of the warm-up, then a header, and then evaluations and rounds in turn."""
     monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", 1e9)
     config = make_config()
     with monkeypatch.context() as patch:
         crash_in_a_line(patch, count)
         with pytest.raises(Crash):
             RecordedSearch(config, 0).run()
-    assert len(check_record(config)) == 4 * (count - 2)  # the first line is the journal's header
+    assert len(check_record(config)) == 4 * rounds
     resumed = RecordedSearch(config, 1).run()
     resumed.finish()
     check_record(config, 48)
@@ -219,7 +220,7 @@ def test_draws_after_a_resume_are_not_those_already_drawn(make_config, snapshots
     lost = {number: present(first.drawn[number].architectures).tolist() for number in (7, 8)}
     drawn = []
     for restarts in (1, 2, 2):
-        _, optimizer, first_round = open_record(config, RunSession(config.run_path, restarts))
+        _, optimizer, first_round = open_record(config, RunSession(config.run_path, restarts, {}))
         assert first_round == 7
         drawn.append({number: optimizer.ask().architectures.tolist() for number in (7, 8)})
     assert drawn[0] != lost
@@ -258,9 +259,10 @@ def test_without_snapshot_or_rows_a_resumed_run_starts_at_its_beginning(make_con
     with suppress(Crash):
         RecordedSearch(config, 0, ("before append", 2)).run()
     resumed = RecordedSearch(config, 1)
-    assert (resumed.first_round, resumed.optimizer.num_told) == (0, 0)
+    assert (resumed.first_round, resumed.optimizer.num_told) == (2, 0)  # the warm-up is on record
     resumed.run().finish()
     assert verify_run(config.run_path).holds
+    assert load_run(config.run_path).rounds["round"].tolist() == list(range(14))
 
 
 def test_a_run_that_was_searched_to_its_end_resumes_behind_it(make_config):

@@ -1,5 +1,4 @@
 import io
-import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,86 +7,179 @@ import pytest
 import ray
 from rich.console import Console
 
-from multinas_ray.cluster import SpotNotice
+from multinas_ray.cluster import Interrupts, SideMatters, SpotNotice
 from multinas_ray.oneshot import running as run_module
-from multinas_ray.oneshot.messages import Ending
-from multinas_ray.oneshot.running import _Session
+from multinas_ray.oneshot.driver import Driver
+from multinas_ray.oneshot.messages import Ending, LostSteps
 from multinas_ray.runs import write_config
 from tests.support.narrow import printed
 
 
-class WatchedSession:
-    """What `_watch` looks at and whom it tells; `stops` holds what was told, the console what is printed."""
+class WatchedDriver:
+    """What the driver looks at and whom it tells; `stops` holds what was told, the console what is printed."""
 
     def __init__(self):
         self.stops: list[str] = []
-        self.notices: list[SpotNotice] = []
-        self._console = Console(file=io.StringIO(), width=200)
-        self._notices = SimpleNamespace(read=lambda: self.notices.pop(0) if self.notices else None)
+        self.notes: list[object] = []
+        self.lost_steps: list[int] = []
+        self.console = Console(file=io.StringIO(), width=200)
+        self._side = SideMatters(self.console)
+        self._notes = SimpleNamespace(read=lambda: self.notes.pop(0) if self.notes else None)
         self._group = SimpleNamespace(is_running=True)
         self._search = SimpleNamespace(error=None, stop=lambda: self.stops.append("searcher"))
         self._broker = SimpleNamespace(stop=SimpleNamespace(remote=self._stop_broker))
         self._metrics = SimpleNamespace(tick=lambda: None, write=lambda: None)
-        self._interrupted = threading.Event()
+        self._head = SimpleNamespace(check=lambda: None)
+        self._interrupts = Interrupts(lambda: None)
+        self._run_session = SimpleNamespace(add_lost_steps=self.lost_steps.append)
         self._stopped_for = (False, False)
 
     def _stop_broker(self, *, workers_are_gone):
         self.stops.append("broker, no workers" if workers_are_gone else "broker")
+
+    def interrupt(self):
+        self._interrupts._handle(2, None)
+
+    def _take_note(self, note):
+        watched: Any = self
+        Driver._take_note(watched, note)
 
     def watch(self):
         """Some steps of Tune's loop; returns who was told to stop in them."""
         self.stops.clear()
         watched: Any = self
         for _ in range(5):
-            _Session._watch(watched)
+            Driver._watch(watched)
         return self.stops
 
 
 @pytest.fixture
-def session():
-    return WatchedSession()
+def driver():
+    return WatchedDriver()
 
 
-def test_a_search_that_goes_well_is_not_stopped(session):
-    assert session.watch() == []
+def test_a_search_that_goes_well_is_not_stopped(driver):
+    assert driver.watch() == []
 
 
-def test_an_interrupt_is_told_once(session):
-    session.watch()
-    session._interrupted.set()
-    assert session.watch() == ["searcher", "broker"]
-    assert session.watch() == []
+def test_an_interrupt_is_told_once(driver):
+    driver.watch()
+    driver.interrupt()
+    assert driver.watch() == ["searcher", "broker"]
+    assert driver.watch() == []
 
 
-def test_an_error_is_told_once_with_an_interrupt_or_without(session):
-    session._search.error = RuntimeError("disk full")
-    assert session.watch() == ["searcher", "broker"]
-    session._interrupted.set()
-    assert session.watch() == []
+def test_an_error_is_told_once_with_an_interrupt_or_without(driver):
+    driver._search.error = RuntimeError("disk full")
+    assert driver.watch() == ["searcher", "broker"]
+    driver.interrupt()
+    assert driver.watch() == []
 
 
-def test_the_end_of_the_workers_is_told_once(session):
-    session._group.is_running = False
-    assert session.watch() == ["searcher", "broker, no workers"]
-    assert session.watch() == []
+def test_the_end_of_the_workers_is_told_once(driver):
+    driver._group.is_running = False
+    assert driver.watch() == ["searcher", "broker, no workers"]
+    assert driver.watch() == []
 
 
-def test_workers_that_go_after_an_interrupt_are_told_too(session):
-    session._interrupted.set()
-    session.watch()
-    session._group.is_running = False
-    assert session.watch() == ["searcher", "broker, no workers"]
-    assert session.watch() == []
+def test_workers_that_go_after_an_interrupt_are_told_too(driver):
+    driver.interrupt()
+    driver.watch()
+    driver._group.is_running = False
+    assert driver.watch() == ["searcher", "broker, no workers"]
+    assert driver.watch() == []
 
 
-def test_a_nodes_notice_is_printed_in_a_line_and_stops_nothing(session):
-    session.notices = [SpotNotice("10.0.0.7", 118.0), SpotNotice("10.0.0.8", 30.0)]
-    assert session.watch() == []
-    lines = printed(session._console).splitlines()
+def test_metrics_that_fail_are_told_once_and_stop_nothing(driver):
+    def fail():
+        raise UnicodeEncodeError("ascii", "é", 0, 1, "no")
+
+    driver._metrics.tick = fail
+    assert driver.watch() == []
+    assert printed(driver.console).count("Writing the metrics failed") == 1
+
+
+def test_a_nodes_notice_is_printed_in_a_line_and_stops_nothing(driver):
+    driver.notes = [SpotNotice("10.0.0.7", 118.0), SpotNotice("10.0.0.8", 30.0)]
+    assert driver.watch() == []
+    lines = printed(driver.console).splitlines()
     assert [line.split(" back ")[0] for line in lines] == [
         "Spot notice: the cloud takes the node 10.0.0.7",
         "Spot notice: the cloud takes the node 10.0.0.8",
     ]
+    assert driver.lost_steps == []
+
+
+def test_lost_weight_steps_are_printed_and_recorded(driver):
+    driver.notes = [LostSteps(weights_round=30, number=4)]
+    driver.watch()
+    assert "4 weight steps since the last checkpoint are lost" in printed(driver.console)
+    assert driver.lost_steps == [4]
+
+
+class EndingDriver(WatchedDriver):
+    """Notes the steps of its ending; those named in `failing` fail."""
+
+    def __init__(self, failing=()):
+        super().__init__()
+        self.steps, self._failing = [], failing
+        self._curves = SimpleNamespace(close=lambda: self.note("curves"))
+        self._view = SimpleNamespace(close=lambda: self.note("view"))
+        self._metrics = SimpleNamespace(write=lambda: self.note("metrics"))
+        self._controller = ["controller"]
+
+    def note(self, step):
+        self.steps.append(step)
+        if step in self._failing:
+            raise self._failing[step]
+
+    def _dismiss_workers(self, ending, patience_seconds):
+        self.note("dismiss")
+
+    def _read_notes(self):
+        self.note("notes")
+
+    def _end_workers(self):
+        self.note("workers")
+
+    def _write_metrics(self):
+        watched: Any = self
+        Driver._write_metrics(watched)
+
+    def _steps(self, ending, patience_seconds):
+        watched: Any = self
+        return Driver._steps(watched, ending, patience_seconds)
+
+
+ALL_STEPS = ["dismiss", "notes", "workers", "broker", "metrics", "curves", "view"]
+
+
+@pytest.fixture
+def leave(monkeypatch):
+    def run(driver, patience_seconds=1.0):
+        monkeypatch.setattr(ray, "kill", lambda _: driver.note("broker"))
+        Driver._leave(driver, Ending(), patience_seconds)
+        return driver.steps
+
+    return run
+
+
+@pytest.mark.parametrize("failing", ALL_STEPS)
+@pytest.mark.parametrize("error", [OSError(28, "no space left"), ray.exceptions.GetTimeoutError("late")])
+def test_each_step_of_the_ending_is_taken_whatever_befalls_the_others(leave, failing, error):
+    assert leave(EndingDriver({failing: error})) == ALL_STEPS
+
+
+@pytest.mark.parametrize("failing", ALL_STEPS)
+def test_an_interrupt_of_the_ending_comes_out_after_all_steps(leave, failing):
+    driver = EndingDriver({failing: KeyboardInterrupt()})
+    with pytest.raises(KeyboardInterrupt):
+        leave(driver)
+    assert driver.steps == ALL_STEPS
+
+
+def test_in_haste_workers_are_not_waited_for(leave):
+    assert leave(EndingDriver(), patience_seconds=0.0) == ALL_STEPS[1:]
 
 
 @pytest.fixture
@@ -95,21 +187,20 @@ def dismiss(monkeypatch):
     """Ends a session; returns whether the group was waited for and what was printed."""
 
     def run(*, are_workers_there, is_interrupted):
-        monkeypatch.setattr(ray, "get", lambda value: value)
-        session: Any = WatchedSession()
+        monkeypatch.setattr(ray, "get", lambda value, timeout: value)
+        driver: Any = WatchedDriver()
         waits = []
 
         def join(timeout_seconds):
             waits.append(timeout_seconds)
             return True
 
-        session._curves = SimpleNamespace(close=lambda: None)
-        session._broker.end = SimpleNamespace(remote=lambda ending: are_workers_there)
-        session._group.join = join
+        driver._broker.end = SimpleNamespace(remote=lambda ending: are_workers_there)
+        driver._group.join = join
         if is_interrupted:
-            session._interrupted.set()
-        _Session._dismiss_workers(session, Ending())
-        return bool(waits), printed(session._console).strip()
+            driver.interrupt()
+        Driver._dismiss_workers(driver, Ending(), 300.0)
+        return bool(waits), printed(driver.console).strip()
 
     return run
 
@@ -145,7 +236,8 @@ def phases(monkeypatch, make_config):
             done.append("search")
             return search_ends
 
-        monkeypatch.setattr(run_module, "_Session", lambda *arguments: SimpleNamespace(run=search))
+        monkeypatch.setattr(run_module, "is_supernet_damaged", lambda _: False)
+        monkeypatch.setattr(run_module, "Driver", lambda *arguments: SimpleNamespace(run=search))
         monkeypatch.setattr(run_module, "choose_and_finish", choose)
         console = Console(file=io.StringIO())
         run_module._search_and_choose(config, console)

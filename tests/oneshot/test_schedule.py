@@ -180,7 +180,7 @@ def test_a_finished_round_names_its_block_and_trial(make_search, made_up_result)
     [
         ({}, [2]),
         ({"train_during_search": False}, [2]),
-        ({"warmup_rounds": 0}, []),
+        ({"warmup_rounds": 0}, [0]),
         ({"warmup_rounds": 1, "search_rounds": 1}, [0]),
     ],
 )

@@ -1,5 +1,6 @@
 import io
 import math
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -34,6 +35,14 @@ def text_of(renderable, width=120):
 
 def plain_console():
     return Console(file=io.StringIO(), width=120, force_terminal=False)
+
+
+@contextmanager
+def opened_view(*arguments):
+    view = ProgressView(*arguments)
+    view.open()
+    yield view
+    view.close()
 
 
 @pytest.fixture
@@ -83,7 +92,7 @@ def test_without_a_terminal_tables_are_printed_now_and_then(make_plan, rounds, m
     now = [1000.0]
     monkeypatch.setattr("multinas_ray.oneshot.views.time.monotonic", lambda: now[0])
     console = plain_console()
-    with ProgressView(make_plan(), 0, "params", 2e6, console) as view:
+    with opened_view(make_plan(), 0, "params", 2e6, console) as view:
         assert "starting workers" in printed(console)
         view.show(rounds[0], diagnostics_of())
         first = printed(console)
@@ -107,25 +116,25 @@ def test_without_a_terminal_the_last_state_is_printed_once_at_the_end(make_plan,
     now = [1000.0]
     monkeypatch.setattr("multinas_ray.oneshot.views.time.monotonic", lambda: now[0])
     console = plain_console()
-    with ProgressView(make_plan(), 0, "params", 2e6, console) as view:
+    with opened_view(make_plan(), 0, "params", 2e6, console) as view:
         view.show(rounds[0], diagnostics_of())
         view.show(rounds[4], diagnostics_of())
     assert printed(console).count("5/15") == 1
-    with ProgressView(make_plan(), 0, "params", 2e6, console) as view:
+    with opened_view(make_plan(), 0, "params", 2e6, console) as view:
         view.show(rounds[6], diagnostics_of())
     assert printed(console).count("7/15") == 1
 
 
 def test_a_resumed_view_starts_where_the_session_does(make_plan, rounds):
     console = plain_console()
-    with ProgressView(make_plan(), 7, "params", 1.0, console) as view:
+    with opened_view(make_plan(), 7, "params", 1.0, console) as view:
         view.show(rounds[7], diagnostics_of())
     assert "8/15" in printed(console)
 
 
 def test_a_terminal_shows_the_state_live(make_plan, rounds):
     console = Console(file=io.StringIO(), width=120, height=40, force_terminal=True)
-    with ProgressView(make_plan(), 0, "params", 2e6, console) as view:
+    with opened_view(make_plan(), 0, "params", 2e6, console) as view:
         view.show(rounds[3], diagnostics_of())
         live = present(view._live)
         assert live.is_started
@@ -146,6 +155,7 @@ def curves_of(folder):
 def show_all(make_plan, tmp_path):
     def show(rounds, plan=None, diagnostics=None):
         curves = Curves(str(tmp_path / "tensorboard"), plan or make_plan())
+        curves.open()
         for finished in rounds:
             curves.show(finished, diagnostics or diagnostics_of())
         curves.close()

@@ -9,7 +9,7 @@ import torch
 from multinas_ray.cluster import SpotNotice
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot import worker as worker_module
-from multinas_ray.oneshot.messages import Ending
+from multinas_ray.oneshot.messages import Ending, LostSteps
 from multinas_ray.oneshot.worker import Outbox, WorkerLoop, search_worker
 from tests.oneshot.fakes import FakeBroker, FakeWorker, SlowOutbox, rounds_of
 
@@ -30,7 +30,7 @@ def ray_of(monkeypatch):
         monkeypatch.setattr(ray, "get", lambda value: value)
         monkeypatch.setattr(ray, "wait", wait)
         monkeypatch.setattr(
-            worker_module, "save_checkpoint", lambda _, number, wait=False: broker.note("save", number, wait)
+            worker_module, "save_checkpoint", lambda _, __, number, when: broker.note("save", number, when)
         )
 
     return replace
@@ -89,28 +89,29 @@ def test_only_the_first_rank_posts(run_loop):
 
 def test_a_checkpoint_follows_a_stamped_round_and_comes_at_the_end(run_loop):
     broker = run_loop([rounds_of(0, 1, 2, checkpoint={1}), INTERRUPTED])
-    assert broker.notes("save") == [(2, False), (3, False)]
-    before = broker.calls[: broker.calls.index(("save", 2, False))]
+    assert broker.notes("save") == [(2, "beside"), (3, "last")]
+    before = broker.calls[: broker.calls.index(("save", 2, "beside"))]
     assert [what[1] for what in before if what[0] == "run"] == [0, 1]
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_every_rank_saves_after_the_same_rounds(run_loop, rank):
     broker = run_loop([rounds_of(0, 1, 2, checkpoint={0, 2}), INTERRUPTED], rank=rank, world_size=2)
-    assert broker.notes("save") == [(1, False), (3, False), (3, False)]
+    assert broker.notes("save") == [(1, "beside"), (3, "beside"), (3, "last")]
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_the_weights_at_the_end_of_their_training_are_stored_before_any_round_follows(run_loop, rank):
     work = [rounds_of(0, 1, 2, 3, checkpoint={0, 1, 2}), INTERRUPTED]
     broker = run_loop(work, rank=rank, world_size=2, num_weight_steps=2, weights_first=True)
-    assert broker.notes("save") == [(1, False), (2, True), (3, False), (4, False)]
+    assert broker.notes("save") == [(1, "beside"), (2, "first"), (3, "beside"), (4, "last")]
 
 
 @pytest.mark.usefixtures("slow_device")
-def test_weights_first_the_last_weight_step_is_done_only_once_its_weights_are_stored(run_loop):
-    broker = run_loop([rounds_of(0, 1, 2, checkpoint={1}), INTERRUPTED], num_weight_steps=2, weights_first=True)
-    before = broker.calls[: broker.calls.index(("save", 2, True))]
+@pytest.mark.parametrize("job", [{"num_weight_steps": 2, "weights_first": True}, {"warmup_rounds": 2}])
+def test_the_last_round_of_the_warm_up_is_done_only_once_its_weights_are_stored(run_loop, job):
+    broker = run_loop([rounds_of(0, 1, 2, checkpoint={1}), INTERRUPTED], **job)
+    before = broker.calls[: broker.calls.index(("save", 2, "first"))]
     assert 1 not in [number for what in before if what[0] == "post" for number in what[2]]
     assert broker.posted() == [0, 1, 2]
 
@@ -122,14 +123,14 @@ def test_after_an_error_no_checkpoint_is_saved(run_loop):
 
 def test_an_interrupted_loop_saves_a_checkpoint_only(run_loop):
     broker = run_loop([INTERRUPTED], start=4)
-    assert broker.notes("save") == [(4, False)]
+    assert broker.notes("save") == [(4, "last")]
     assert broker.notes("supernet") == []
 
 
 def test_at_the_end_of_the_search_the_first_rank_writes_the_supernet(run_loop):
     broker = run_loop([rounds_of(0), Ending(supernet=True)], world_size=2, run_path="the run")
     assert broker.notes("supernet") == [("the weights", "the run")]
-    assert broker.calls[-2] == ("save", 1, False)  # a checkpoint first: if writing fails, the weights are not lost
+    assert broker.calls[-2] == ("save", 1, "last")  # a checkpoint first: if writing fails, the weights are not lost
     broker = run_loop([rounds_of(0), Ending(supernet=True)], rank=1, world_size=2)
     assert broker.notes("supernet") == []
 
@@ -155,7 +156,7 @@ def test_results_are_posted_one_by_one_until_the_next_rounds_are_there(run_loop)
         ("run", 3),  # round 2 is still on the device
         ("take", 4),
         ("post", "attempt", [2, 3]),
-        ("save", 4, False),
+        ("save", 4, "last"),
     ]
 
 
@@ -170,7 +171,7 @@ def test_all_results_are_posted_where_the_next_rounds_depend_on_them(run_loop):
 @pytest.mark.usefixtures("slow_device")
 def test_results_under_way_are_posted_before_a_checkpoint(run_loop):
     broker = run_loop([rounds_of(0, 1, 2, checkpoint={1}), INTERRUPTED])
-    before = broker.calls[: broker.calls.index(("save", 2, False))]
+    before = broker.calls[: broker.calls.index(("save", 2, "beside"))]
     assert [what[2] for what in before if what[0] == "post"] == [[0, 1]]
     assert broker.posted() == [0, 1, 2]
 
@@ -212,7 +213,7 @@ def test_a_worker_restores_begins_an_attempt_and_works_from_its_first_round(run_
         ("take", 7),
         ("post", attempt, [7]),
         ("take", 8),
-        ("save", 8, False),
+        ("save", 8, "last"),
     ]
 
 
@@ -232,7 +233,7 @@ def test_a_notice_reaches_the_broker_with_the_nodes_address(monkeypatch):
 
 def test_a_worker_without_the_trained_weights_takes_no_round(run_worker):
     broker = FakeBroker([rounds_of(7), INTERRUPTED], start=7)
-    with pytest.raises(StateError, match="after all 5 weight steps, the last checkpoint is of step 3:"):
+    with pytest.raises(StateError, match=r"after all 5 weight steps of the warm-up, the newest in .* are of step 3:"):
         run_worker(broker, restored_round=3, num_weight_steps=5, weights_first=True)
     assert [what[0] for what in broker.calls] == ["restore", "broker", "begin"]
 
@@ -245,5 +246,11 @@ def test_damaged_images_are_named_in_the_runs_folder_or_there_is_none(tmp_path):
     assert text == "größe.jpg cannot be decoded\nb.jpg is no image\n"
 
 
-def test_one_process_agrees_with_itself_on_ever_new_attempts():
-    assert worker_module._agree_on_attempt(1) != worker_module._agree_on_attempt(1)
+def test_lost_weight_steps_are_told_to_the_driver(run_worker):
+    broker = FakeBroker([INTERRUPTED], start=7)
+    run_worker(broker, restored_round=5)
+    assert broker.notes("tell") == [(LostSteps(weights_round=5, number=2),)]
+
+
+def test_one_process_agrees_with_itself():
+    assert worker_module._agree("attempt", 1) == "attempt"

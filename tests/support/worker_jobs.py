@@ -21,7 +21,7 @@ def splits():
 def make_job():
     """The quickstart's job at half its width."""
 
-    def make(*, num_weight_steps=40, weights_first=False, run_path="", **training):
+    def make(*, num_weight_steps=40, weights_first=False, warmup_rounds=5, run_path="", **training):
         settings = {"batch_size": 64, "validation_batch_size": 64, "norm_batch_size": 32, "weight_decay": 1e-4}
         return WorkerJob(
             space=digits_space(width_multiplier=0.5),
@@ -29,6 +29,7 @@ def make_job():
             training=WeightTraining(**{**settings, **training}),
             num_weight_steps=num_weight_steps,
             weights_first=weights_first,
+            warmup_rounds=num_weight_steps if weights_first else warmup_rounds,
             seed=3,
             broker="broker",
             namespace="tests",
