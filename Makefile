@@ -45,12 +45,12 @@ docs-serve: $(VENV)/installed-all ## show the documentation site at http://127.0
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 fast: $(VENV)/installed-all ## run the tests that start no Ray
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not cluster" -n 2 --dist loadfile --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not cluster and not campaign" -n 2 --dist loadfile --durations=15
 
 # The tests that lose whole nodes (marker `nodes`) need an idle machine and are run by hand: pytest -m nodes
 # Idle threads give their core away there, since two tests and all processes of their Rays share the cores.
 cluster: $(VENV)/installed-all ## run the tests that start (and kill) a real local Ray
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -m "cluster and not nodes" -n 2 --dist loadfile --durations=15
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -m "cluster and not nodes and not campaign" -n 2 --dist loadfile --durations=15
 
 clean: ## remove the virtual environment, caches and the built site; results in runs/ stay
 	rm -rf .venv site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

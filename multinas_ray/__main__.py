@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from multinas_ray.commands import export, plot, profile, report, retrain, select, verify
-from multinas_ray.commands.common import OneLineParser, VerbParser
+from multinas_ray.commands.common import OneLineParser, VerbParser, forgive_terminal
 from multinas_ray.errors import MultiNASError
 
 VERBS = (verify, select, retrain, export, report, profile, plot)
@@ -21,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 for success, 1 if a check fails, 2 if the command could not be carried out.
     """
     arguments = _parser().parse_args(argv)
+    forgive_terminal()
     try:
         status: int = arguments.command(arguments)
     except (MultiNASError, OSError) as error:

@@ -9,6 +9,10 @@ from rich.console import Console, RenderableType
 
 from multinas_ray.errors import first_line
 
+GONE = (OSError, ValueError, LookupError, SystemExit)
+"""What printing raises where a terminal is closed, full, or of an encoding that Python does not know. Rich raises
+SystemExit where the reader of a pipe has ended, and prints nothing from then on."""
+
 
 class SideMatters:
     """Does what may fail without harm. What has failed is left out from then on.
@@ -32,7 +36,7 @@ class SideMatters:
             return False
         try:
             action()
-        except Exception as error:  # a side matter may raise anything, and none is worth the search
+        except (Exception, SystemExit) as error:  # a side matter may raise anything, and none is worth the search
             self._failed.add(name)
             self.say(f"{name[0].upper()}{name[1:]} failed ({first_line(error)}). The search goes on without.")
             return False
@@ -45,7 +49,7 @@ class SideMatters:
         if not was_failed:
             self.do(name, action)
             return
-        with suppress(Exception):
+        with suppress(Exception, SystemExit):
             action()
 
     def say(self, text: str) -> None:
@@ -59,7 +63,7 @@ def say(console: Console, text: str) -> None:
         encoding = console.encoding
         text = text.encode(encoding, "replace").decode(encoding)
         console.print(text, soft_wrap=True, highlight=False, markup=False, emoji=False)
-    except (OSError, ValueError, LookupError):  # closed, full, gone, or of an encoding that Python does not know
+    except GONE:
         return
 
 
@@ -72,5 +76,5 @@ def show(console: Console, what: RenderableType) -> None:
             console.print(what)
         for line in captured.get().splitlines():
             say(console, line)
-    except (OSError, ValueError):
+    except GONE:
         return

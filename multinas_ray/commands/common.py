@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
@@ -88,3 +90,10 @@ def add_imports(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="module or .py file that defines your own blocks with @register_block; may be repeated",
     )
+
+
+def forgive_terminal() -> None:
+    """Let the terminal show a question mark for each character that it cannot show, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

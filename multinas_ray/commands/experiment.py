@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
-from multinas_ray.commands.common import OneLineParser
+from multinas_ray.commands.common import OneLineParser, forgive_terminal
 from multinas_ray.commands.flags import add_settings, errors_name, given_settings, read_file
 from multinas_ray.commands.script import EXIT_ERROR, EXIT_INTERRUPTED, add_show_config, show_error, show_settings
-from multinas_ray.errors import ConfigError, MultiNASError
+from multinas_ray.errors import ConfigError, MultiNASError, RunError, StorageError
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.settings import Flag, PositiveFloat, changed, checked, made
 from multinas_ray.storage import GivenCode, GivenPath
@@ -160,6 +160,7 @@ class Experiment(Generic[Options]):
         arguments = (parser or self.parser()).parse_args(argv)
         from rich.console import Console
 
+        forgive_terminal()
         console = Console()
         command = [sys.executable, sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
         command = [each for each in command if each != "--resume"]
@@ -175,10 +176,11 @@ class Experiment(Generic[Options]):
             return _search(options, config, arguments, command, complete, console)
         except MultiNASError as error:
             show_error(error)
+            if isinstance(error, RunError | StorageError):
+                _print(console, f"What is recorded is kept. Go on with:\n  {_resumed(command)}")
             return EXIT_ERROR
         except KeyboardInterrupt:
-            told = shlex.join([*command, "--resume"])
-            _print(console, f"Interrupted; what is finished is kept. Go on with:\n  {told}")
+            _print(console, f"Interrupted; what is finished is kept. Go on with:\n  {_resumed(command)}")
             return EXIT_INTERRUPTED
 
 
@@ -243,6 +245,7 @@ def _search(
 ) -> int:
     from multinas_ray.oneshot import run_search
 
+    _print(console, f"However this search may be ended, it goes on with:\n  {_resumed(command)}")
     run = run_search(config, resume=arguments.resume, console=console)
     if options.latency_table is not None:
         keep_latency_table(options.latency_table, config.run_path)
@@ -333,13 +336,18 @@ def _load_module(name: str) -> None:
     load_module(name)
 
 
+def _resumed(command: list[str]) -> str:
+    """The command that goes on with the search, ready to paste."""
+    return shlex.join([*command, "--resume"])
+
+
 def _show_interrupted(run: Run, command: list[str], console: Console) -> None:
     from multinas_ray.oneshot import latest_distributions_table
 
     if (table := latest_distributions_table(run)) is not None:
         console.print(table)
     _print(console, f"Stopped after {len(run.evaluations)} evaluations. Nothing is lost. Go on with:")
-    _print(console, f"  {shlex.join([*command, '--resume'])}")
+    _print(console, f"  {_resumed(command)}")
 
 
 def _show_finished(run: Run, config: OneShotSearchConfig, console: Console) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from multinas_ray.commands.common import OneLineParser
+from multinas_ray.commands.common import OneLineParser, forgive_terminal
 from multinas_ray.commands.flags import add_settings, read_settings
 from multinas_ray.errors import MultiNASError
 from multinas_ray.settings import to_plain
@@ -56,6 +56,7 @@ class Script(Generic[Settings]):
         arguments = self.parser().parse_args(argv)
         from rich.console import Console
 
+        forgive_terminal()
         console = Console()
         try:
             settings = read_settings(arguments, self.settings)

@@ -1,16 +1,13 @@
 """Searches on a real local Ray: the whole path, its repeatability, and deaths at any moment."""
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import ray
 import torch
@@ -20,11 +17,11 @@ from multinas_ray.oneshot import run_search, running
 from multinas_ray.runs import Run, load_run, verify_run
 from multinas_ray.selection import SelectConfig, load_family, select_networks
 from multinas_ray.supernets import build_subnet
+from tests.support.search_process import SearchProcess
 from tests.support.tiny_search import TINY, tiny_space
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
-SCRIPT = Path(__file__).parents[1] / "support" / "tiny_search.py"
 OF_THE_SEARCH = ["id", "round", "source", "architecture", "loss", "accuracy", "log_q", "tell_order", "update"]
 
 
@@ -124,56 +121,18 @@ def test_more_workers_than_the_cluster_has_is_told_at_once(search: Callable[...,
         search("--name", "gpu", "--use-gpu")
 
 
-class Driver:
-    """The tiny search as a user starts it: a process of its own with a Ray of its own."""
-
-    def __init__(self, storage: Path, *flags: str) -> None:
-        self.run_path = storage / "tiny"
-        environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2]), "RAY_AUTH_MODE": "disabled"}
-        self.process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), "--storage", str(storage), *flags],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def finish(self, exit_status: int = 0) -> str:
-        output, _ = self.process.communicate(timeout=240)
-        assert self.process.returncode == exit_status, output
-        return output
-
-    def num_evaluations(self) -> int:
-        return len(load_run(self.run_path).evaluations) if (self.run_path / "config.json").exists() else 0
-
-    def wait_for_evaluations(self, number: int) -> None:
-        self.wait_until(lambda: self.num_evaluations() >= number)
-
-    def wait_until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 180
-        while not condition():
-            assert self.process.poll() is None, self.process.communicate()[0]
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.2)  # a look at the record takes 30 ms of a core that the search needs
-
-    def processes(self, title: str) -> list[psutil.Process]:
-        """Processes of this driver's Ray whose title holds `title`."""
-        family = psutil.Process(self.process.pid).children(recursive=True)
-        return [each for each in family if any(title in part for part in each.cmdline())]
-
-
 def test_a_killed_driver_loses_nothing_recorded(tmp_path: Path) -> None:
     """SIGKILL before the first evaluation and among the others; each time --resume goes on."""
     flags, run_path, recorded = ["--search-rounds", "60"], tmp_path / "tiny", []
     for session, after_evaluations in enumerate((0, 40)):
-        driver = Driver(tmp_path, *flags, *(["--resume"] if session else []))
+        driver = SearchProcess(tmp_path, *flags, *(["--resume"] if session else []))
         driver.wait_until((run_path / "sessions" / f"{session:04d}.json").exists)
         driver.wait_for_evaluations(after_evaluations)
         driver.process.kill()
         driver.process.communicate()
         recorded.append(load_run(run_path).evaluations)
         assert len(recorded[-1]) >= after_evaluations
-    Driver(tmp_path, *flags, "--resume").finish()
+    SearchProcess(tmp_path, *flags, "--resume").finish()
     run = load_run(run_path)
     check_whole(run, search_rounds=60)
     assert run.finished is not None
@@ -185,7 +144,7 @@ def test_a_killed_driver_loses_nothing_recorded(tmp_path: Path) -> None:
 def test_ctrl_c_saves_all_and_killed_workers_and_trials_are_started_again(tmp_path: Path) -> None:
     """Ctrl-C tells how to go on. Then SIGKILL of a worker: Ray Train restarts it; of a trial: its block comes again."""
     flags = ("--search-rounds", "150")
-    driver = Driver(tmp_path, *flags)
+    driver = SearchProcess(tmp_path, *flags)
     driver.wait_for_evaluations(30)
     driver.process.send_signal(signal.SIGINT)
     output = driver.finish(exit_status=130)
@@ -197,7 +156,7 @@ def test_ctrl_c_saves_all_and_killed_workers_and_trials_are_started_again(tmp_pa
     saved = driver.num_evaluations()
     assert 30 <= saved < 6 * 100
     assert load_run(driver.run_path).distributions["update"].max() == saved // 6
-    driver = Driver(tmp_path, *flags, "--resume")
+    driver = SearchProcess(tmp_path, *flags, "--resume")
     driver.wait_for_evaluations(saved + 30)
     driver.processes("RayTrainWorker")[0].kill()
     seen = driver.num_evaluations()

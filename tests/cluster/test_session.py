@@ -1,0 +1,132 @@
+import socket
+import time
+from types import SimpleNamespace
+
+import pytest
+import ray
+from ray.tune import TuneError
+
+from multinas_ray.cluster import ClusterGoneError, HeadWatch, ray_errors_told, ray_session, running_cluster
+from multinas_ray.cluster import session as session_module
+from multinas_ray.cluster.metrics import ascii_tag
+from multinas_ray.errors import DataError, RunError
+
+
+@pytest.fixture
+def dead_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = taken.getsockname()
+    return address[1]
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("ray://127.0.0.1:10001", "is an address of Ray's client: start the search there"),
+        ("127.0.0.1:{port}", "does not answer .*: start it .*, correct the address, or unset RAY_ADDRESS"),
+        ("nowhere.invalid:6379", "does not answer"),
+        ("127.0.0.1", "it is not of the form HOST:PORT"),
+        ("127.0.0.1:99999999", "does not answer"),
+        ("auto", "there is none: `ray start --head`, or unset RAY_ADDRESS"),
+    ],
+)
+def test_a_cluster_that_cannot_be_reached_is_told_in_a_line_at_once(monkeypatch, dead_port, address, text):
+    monkeypatch.setattr(session_module, "_last_started", lambda: None)
+    monkeypatch.setattr(ray, "init", lambda **settings: pytest.fail("Ray would try for minutes"))
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setenv("RAY_ADDRESS", address.format(port=dead_port))
+    started = time.monotonic()
+    with pytest.raises(RunError, match=text) as caught, ray_session():
+        pass
+    assert time.monotonic() - started < 20
+    assert "\n" not in str(caught.value)
+
+
+def test_the_file_of_a_cluster_that_is_gone_is_ignored(monkeypatch, dead_port):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(session_module, "_last_started", lambda: f"127.0.0.1:{dead_port}")
+    assert running_cluster() is None
+
+
+def test_a_cluster_that_answers_is_joined(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        monkeypatch.setattr(session_module, "_health_problem", lambda _: None)
+        assert running_cluster() == address
+        monkeypatch.setattr(session_module, "_health_problem", lambda _: "it is a web server")
+        with pytest.raises(RunError, match="it is a web server"):
+            running_cluster()
+
+
+def test_a_ray_that_cannot_start_is_told_in_a_line(monkeypatch):
+    def fail(**settings):
+        raise Exception("a trace\nThe current node timed out during startup.")  # Ray's own
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(session_module, "running_cluster", lambda: None)
+    monkeypatch.setattr(ray, "init", fail)
+    text = r"Ray cannot be started \(The current node timed out during startup.\): check the free memory and disk"
+    with pytest.raises(RunError, match=text), ray_session():
+        pass
+
+
+@pytest.fixture
+def node(monkeypatch):
+    node = SimpleNamespace(dead=[], dead_processes=lambda: [(name, None) for name in node.dead])
+    monkeypatch.setattr(ray._private.worker, "_global_node", node)
+    return node
+
+
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_a_dead_process_of_ray_is_told(node, name):
+    watch = HeadWatch()
+    watch.check()
+    node.dead = ["dashboard"]  # a search goes on without
+    watch.check()
+    node.dead = [name]
+    with pytest.raises(ClusterGoneError, match=f"a process of Ray, {name}, was ended from outside"):
+        watch.check()
+
+
+def test_a_head_that_does_not_answer_is_told(node, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(session_module.time, "monotonic", lambda: now[0])
+    watch = HeadWatch()
+    now[0] += session_module.SILENCE_SECONDS - 1
+    watch.check()
+    now[0] += 2
+    with pytest.raises(ClusterGoneError, match="has not answered for 31 s"):
+        watch.check()
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ray.exceptions.ActorDiedError(), "a process of the search was ended from outside, or its node is gone: go on"),
+        (ray.exceptions.OutOfMemoryError("memory pressure"), "for lack of memory .*: go on"),
+        (ray.exceptions.GetTimeoutError("late"), "a process of the search does not answer: go on"),
+        (TuneError("one\ntwo"), r"Ray failed \(two\): go on"),
+        (ConnectionError("lost"), r"Ray failed \(lost\): go on"),
+    ],
+)
+def test_errors_of_ray_become_a_line(error, text):
+    with pytest.raises(RunError, match=text) as caught, ray_errors_told("go on"):
+        raise error
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_of_ours_within_one_of_rays_comes_out_itself():
+    error = TuneError("failed")
+    error.__cause__ = DataError("the image is damaged")
+    with pytest.raises(DataError, match="the image is damaged"), ray_errors_told("go on"):
+        raise error
+
+
+def test_names_of_runs_in_any_script_are_ascii_in_metrics_and_stay_different():
+    names = ["mein-größter", "поиск", "搜索", "plain"]
+    tags = [ascii_tag(name) for name in names]
+    assert all(tag.isascii() for tag in tags)
+    assert len(set(tags)) == len(names)
+    assert tags[-1] == "plain"
