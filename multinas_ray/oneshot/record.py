@@ -113,7 +113,11 @@ def open_record(config: OneShotSearchConfig, session: RunSession) -> tuple[Round
 
 
 def _next_round(resumed: ResumedRun) -> int:
-    """The first round that is neither in the snapshot nor in a table."""
-    tables = [table for table in (resumed.run.evaluations, resumed.run.rounds) if len(table)]
+    """The first round that is neither in the snapshot nor in a table.
+
+    A round that evaluates counts by its evaluations: its own row may be there without them, if a disk has lost them.
+    """
+    rounds = resumed.run.rounds
+    tables = [table for table in (resumed.run.evaluations, rounds[rounds["num_evaluations"] == 0]) if len(table)]
     known = resumed.snapshot.get("next_round")
     return max([known if isinstance(known, int) else 0, *(int(table["round"].max()) + 1 for table in tables)])

@@ -257,10 +257,10 @@ def _check_rounds(run: Run, findings: _Findings) -> None:
     wrong = both[sizes[both].to_numpy() != counts[~counts.index.duplicated()][both].to_numpy()]
     findings.require(not len(wrong), f"rounds recorded with another number of evaluations: {_some(wrong)}")
     missing = sizes.index.difference(counts.index)
-    in_flight = missing[missing == sizes.index.max()] if not run.is_finished else missing[:0]
-    for each in in_flight:
-        findings.notes.append(f"the figures of round {each} are not recorded yet")
-    missing = missing.difference(in_flight)
+    newest = missing[:0] if run.is_finished else missing[missing > recorded.max() if len(recorded) else missing >= 0]
+    if len(newest):
+        findings.notes.append(f"the figures of the newest rounds are not recorded yet: {_some(newest)}")
+    missing = missing.difference(newest)
     text = f"rounds that are not recorded: {_some(missing)}; `multinas-ray verify RUN --repair` rebuilds them"
     findings.require(not len(missing), text)
     gaps = np.setdiff1d(np.arange(recorded.max() + 1 if len(recorded) else 0), recorded.to_numpy())

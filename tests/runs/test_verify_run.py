@@ -8,7 +8,7 @@ import pytest
 
 from multinas_ray.__main__ import main
 from multinas_ray.errors import StateError
-from multinas_ray.runs import verify_run
+from multinas_ray.runs import RunSession, load_run, lost_steps, repair_damage, verify_run
 from tests.support.records import edit_document, rewrite_table
 
 
@@ -316,3 +316,32 @@ def test_a_long_record_is_verified_quickly(make_run, tmp_path):
     assert verify_run(tmp_path / "run").holds
     assert time.perf_counter() - start < 15
     assert np.isfinite(verify_run(tmp_path / "run").largest_difference)
+
+
+def test_every_round_must_be_recorded_once(make_run, tmp_path):
+    recorder = make_run(tmp_path / "run", num_rounds=6).start()
+    for number in range(6):
+        recorder.step(number)
+    recorder.finish()
+    assert verify_run(tmp_path / "run").holds
+    rewrite(tmp_path / "run", "rounds", without(1, 3))
+    text = "rounds that are not recorded: 1, 3; `multinas-ray verify RUN --repair` rebuilds them"
+    assert verify_run(tmp_path / "run").problems == (text,)
+    (told,) = repair_damage(tmp_path / "run")
+    assert "must hold each round of the evaluations once, 2 are missing: it was rebuilt from the evaluations" in told
+    assert verify_run(tmp_path / "run").holds
+    rounds = load_run(tmp_path / "run").rounds
+    assert rounds["round"].tolist() == list(range(6))
+    assert rounds["compute_seconds"].isna().tolist() == [False, True, False, True, False, False]
+
+
+def test_lost_weight_steps_are_noted_and_add_up_over_the_sessions(make_run, tmp_path):
+    recorder = make_run(tmp_path / "run").start()
+    recorder.step(0)
+    recorder.session.add_lost_steps(3)
+    recorder.session.add_lost_steps(4)
+    RunSession.begin(tmp_path / "run").add_lost_steps(5)
+    assert lost_steps(tmp_path / "run") == 12
+    result = verify_run(tmp_path / "run")
+    assert result.holds
+    assert "12 weight steps since the last checkpoint were lost by restarts" in result.notes
