@@ -18,7 +18,7 @@ from tests.campaign.faults import FAULTS, disk_of_its_own
 from tests.support.search_process import SearchProcess
 
 NUM_FAULTS, SEED = int(os.environ.get("MULTINAS_FAULTS", "100")), int(os.environ.get("MULTINAS_SEED", "0"))
-WARMUP_ROUNDS, SEARCH_ROUNDS, SAMPLES = 60, 60, 6
+WARMUP_ROUNDS, SEARCH_ROUNDS = 60, 60
 FLAGS = ["--warmup-rounds", f"{WARMUP_ROUNDS}", "--search-rounds", f"{SEARCH_ROUNDS}"]
 FLAGS += ["--checkpoint-interval-seconds", "2"]
 RESUMES, END_SECONDS, GONE_SECONDS = 3, 420.0, 30.0
@@ -45,9 +45,10 @@ def is_well_told(output: str) -> bool:
 def check_record(run_path: Path) -> None:
     run = load_run(run_path)
     assert run.is_finished
-    assert len(run.evaluations) == SEARCH_ROUNDS * SAMPLES
+    number = SEARCH_ROUNDS * int(run.config["optimizer"]["samples_per_update"])
+    assert len(run.evaluations) == number
     assert run.evaluations["id"].is_unique
-    assert run.evaluations["tell_order"].tolist() == list(range(SEARCH_ROUNDS * SAMPLES))
+    assert run.evaluations["tell_order"].tolist() == list(range(number))
     found = verify_run(run_path)
     assert found.holds, found.summary()
     lost = [note for note in found.notes if "whose figures are lost" in note]
