@@ -87,6 +87,7 @@ def compute_table(config: OneShotSearchConfig, run: Run, repeats: int) -> Table:
         data=config.data,
         training=config.training,
         num_weight_steps=config.plan.num_weight_steps,
+        warmup_rounds=0,
         seed=config.seed,
         broker="",
         namespace="",

@@ -82,6 +82,15 @@ def _start() -> None:
         raise RunError(f"{where} ({last_line(error)}): {remedy}, then try again") from error
 
 
+def is_cluster_there() -> bool:
+    """Whether `ray_session` would join a cluster that is named or runs on this machine, and not start Ray.
+
+    Raises:
+        RunError: As in `running_cluster`.
+    """
+    return ray.is_initialized() or running_cluster() is not None
+
+
 def running_cluster() -> str | None:
     """The address of the cluster that is to be joined, which answers; None if Ray is to be started here.
 

@@ -19,7 +19,6 @@ from multinas_ray.runs import format_count, gigabytes
 from multinas_ray.settings import NonNegativeFloat, PositiveFloat, checked_arguments
 
 
-
 @checked_arguments
 def dry_run(
     config: OneShotSearchConfig,

@@ -65,9 +65,10 @@ def send(number: signal.Signals, times: int = 1, *, to_group: bool = False) -> F
 
 def kill_all(search: SearchProcess, rng: np.random.Generator) -> None:
     """SIGKILL of the driver and all of its processes, as a machine that loses its power."""
-    for each in [*search.family(), search.process]:
+    for each in search.family():
         with suppress(psutil.NoSuchProcess):
             each.kill()
+    search.process.kill()
 
 
 def stop_worker(search: SearchProcess, rng: np.random.Generator) -> None:

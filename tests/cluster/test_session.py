@@ -73,26 +73,28 @@ def test_a_ray_that_cannot_start_is_told_in_a_line(monkeypatch):
 
 
 @pytest.fixture
-def node(monkeypatch):
-    node = SimpleNamespace(dead=[], dead_processes=lambda: [(name, None) for name in node.dead])
+def dead(monkeypatch):
+    dead: list[str] = []
+    node = SimpleNamespace(dead_processes=lambda: [(name, None) for name in dead])
     monkeypatch.setattr(ray._private.worker, "_global_node", node)
-    return node
+    return dead
 
 
 @pytest.mark.parametrize("name", ["gcs_server", "raylet"])
-def test_a_dead_process_of_ray_is_told(node, name):
+def test_a_dead_process_of_ray_is_told(dead, name):
     watch = HeadWatch()
     watch.check()
-    node.dead = ["dashboard"]  # a search goes on without
+    dead.append("dashboard")  # a search goes on without
     watch.check()
-    node.dead = [name]
+    dead.append(name)
     with pytest.raises(ClusterGoneError, match=f"a process of Ray, {name}, was ended from outside"):
         watch.check()
 
 
-def test_a_head_that_does_not_answer_is_told(node, monkeypatch):
+@pytest.mark.usefixtures("dead")
+def test_a_head_that_does_not_answer_is_told(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(session_module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     watch = HeadWatch()
     now[0] += session_module.SILENCE_SECONDS - 1
     watch.check()

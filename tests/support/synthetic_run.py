@@ -87,18 +87,9 @@ class SyntheticRun:
             block=round_number // 16,
         )
         self.record.append(results)
-        self.record.append_round(
-            {
-                "round": round_number,
-                "block": round_number // 16,
-                "trial_id": results.trial_id,
-                "train_loss": None,
-                "num_evaluations": SAMPLES,
-                "compute_seconds": 0.02,
-                "reduced_bytes": 0,
-                "saved_bytes": 0,
-            }
-        )
+        figures = {"round": round_number, "block": results.block, "trial_id": results.trial_id, "train_loss": None}
+        figures |= {"num_evaluations": SAMPLES, "compute_seconds": 0.02, "reduced_bytes": 0, "saved_bytes": 0}
+        self.record.append_round(figures)
         self.optimizer.tell(samples, losses, params / self.scale)
         self.record.note_update(self.optimizer, round_number)
         return results
