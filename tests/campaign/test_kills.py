@@ -18,7 +18,7 @@ from tests.campaign.faults import FAULTS, disk_of_its_own
 from tests.support.search_process import SearchProcess
 
 NUM_FAULTS, SEED = int(os.environ.get("MULTINAS_FAULTS", "100")), int(os.environ.get("MULTINAS_SEED", "0"))
-WARMUP_ROUNDS, SEARCH_ROUNDS = 60, 60
+WARMUP_ROUNDS, SEARCH_ROUNDS = 40, 40
 FLAGS = ["--warmup-rounds", f"{WARMUP_ROUNDS}", "--search-rounds", f"{SEARCH_ROUNDS}"]
 FLAGS += ["--checkpoint-interval-seconds", "2"]
 RESUMES, END_SECONDS, GONE_SECONDS = 3, 420.0, 30.0

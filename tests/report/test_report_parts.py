@@ -78,7 +78,7 @@ def test_time_that_cannot_be_told_apart_is_not_guessed(run):
 
 
 def test_without_a_record_nothing_is_accounted(run):
-    assert accounting_of(dataclasses.replace(run, evaluations=run.evaluations.iloc[:0])) is None
+    assert accounting_of(dataclasses.replace(run, evaluations=run.evaluations[:0], rounds=run.rounds[:0])) is None
 
 
 @pytest.mark.parametrize(
