@@ -17,8 +17,8 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 
-from multinas_ray.core import small_to_large
 from multinas_ray.cluster import show
+from multinas_ray.core import small_to_large
 from multinas_ray.oneshot.schedule import FinishedRound, Plan
 from multinas_ray.runs import format_count
 
