@@ -10,6 +10,7 @@ from .resources import check_room, room_for, wait_for_room, worker_resources
 from .session import ClusterGoneError, HeadWatch, is_cluster_there, ray_session, running_cluster
 from .side_matters import SideMatters, say, show
 from .spot import LAST_CHECKPOINT_SECONDS, SpotNotice, SpotWatch
+from .trackers import Following, Trackers
 from .trainer import ControllerNote, GroupTrainer
 from .user_code import load_module, load_object
 
@@ -19,6 +20,7 @@ __all__ = [
     "ControllerNote",
     "EndedAtOnce",
     "Figures",
+    "Following",
     "GroupTrainer",
     "HeadWatch",
     "Interrupts",
@@ -29,6 +31,7 @@ __all__ = [
     "SideMatters",
     "SpotNotice",
     "SpotWatch",
+    "Trackers",
     "cause_of",
     "check_nodes",
     "check_other_nodes",

@@ -16,6 +16,7 @@ import ray
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
 from multinas_ray.cluster.interrupts import sigterm_as_interrupt
+from multinas_ray.cluster.quiet import leave_out_the_greeting
 from multinas_ray.errors import RunError, last_line
 
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
@@ -43,6 +44,7 @@ def ray_session() -> Iterator[None]:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # and our own record that of Tune's files
     os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "10")  # Tune would wait 10 minutes for a trial that hangs
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the search ends itself in good order at Ctrl-C
+    leave_out_the_greeting()
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(
         logging.ERROR
     )  # it warns that Tune's files are missing

@@ -7,9 +7,10 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
+from multinas_ray.cluster import Trackers
 from multinas_ray.commands.common import OneLineParser, forgive_terminal
 from multinas_ray.commands.flags import add_settings, errors_name, given_settings, read_file
 from multinas_ray.commands.script import EXIT_ERROR, EXIT_INTERRUPTED, add_show_config, show_error, show_settings
@@ -50,6 +51,8 @@ class ExperimentOptions:
     """Latencies of the space's blocks, from `multinas-ray profile`: their sum is recorded as the cost "latency"."""
     imports: Annotated[tuple[GivenCode, ...], Flag("import", metavar="MODULE")] = ()
     """Modules or .py files that register blocks or optimisers of your own."""
+    trackers: Trackers = field(default_factory=Trackers)
+    """Services that follow the search, besides TensorBoard."""
     time_budget: Annotated[PositiveFloat | None, Flag(metavar="TIME", read=seconds_of)] = None
     """Wall time of the search, such as 30m or 1h30m; in a file, seconds. The speed is measured for some seconds, and
     the numbers of rounds become those that fit, in the same ratio. None: the rounds are as set."""
@@ -246,7 +249,7 @@ def _search(
     from multinas_ray.oneshot import run_search
 
     _print(console, f"However this search may be ended, it goes on with:\n  {_resumed(command)}")
-    run = run_search(config, resume=arguments.resume, console=console)
+    run = run_search(config, resume=arguments.resume, trackers=options.trackers, console=console)
     if options.latency_table is not None:
         keep_latency_table(options.latency_table, config.run_path)
     if not run.is_finished:

@@ -24,8 +24,9 @@ def add_parser(commands: Subparsers) -> None:
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
+    from multinas_ray.cluster import Trackers
     from multinas_ray.commands.flags import add_settings
-    from multinas_ray.retraining import RetrainConfig, Trackers
+    from multinas_ray.retraining import RetrainConfig
 
     add_run(parser)
     add_label(parser)
@@ -41,9 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; returns the exit status."""
     from rich.console import Console
 
-    from multinas_ray.cluster import load_module
+    from multinas_ray.cluster import Trackers, load_module
     from multinas_ray.commands.flags import given_settings, read_settings
-    from multinas_ray.retraining import RetrainConfig, Trackers, retrain_networks
+    from multinas_ray.retraining import RetrainConfig, retrain_networks
     from multinas_ray.storage import resolve
 
     console = Console()

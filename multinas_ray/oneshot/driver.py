@@ -17,6 +17,7 @@ from multinas_ray.cluster import (
     Interrupts,
     SearchMetrics,
     SideMatters,
+    Trackers,
     cause_of,
     own_error,
 )
@@ -25,6 +26,7 @@ from multinas_ray.oneshot.broker import Broker
 from multinas_ray.oneshot.checkpoints import CHECKPOINTS, SavedWeights, first_round, newest_weights
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.figures import RoundFigures
+from multinas_ray.oneshot.following import FollowedRounds, shown_settings
 from multinas_ray.oneshot.group import NoteReader, WorkerGroup
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Ending, LostSteps
@@ -59,6 +61,7 @@ class Driver:
     Args:
         config: the search.
         run_session: this start in the record.
+        trackers: services that follow the search.
         console: where progress is printed.
 
     Raises:
@@ -66,8 +69,11 @@ class Driver:
         StorageError: the file system refused.
     """
 
-    def __init__(self, config: OneShotSearchConfig, run_session: RunSession, console: Console) -> None:
+    def __init__(
+        self, config: OneShotSearchConfig, run_session: RunSession, trackers: Trackers, console: Console
+    ) -> None:
         self._config, self._run_session, self._number = config, run_session, run_session.number
+        self._trackers = trackers
         self._side = SideMatters(console)
         self._record, self._optimizer, recorded_rounds = open_record(config, run_session)
         self._first_round = self._find_first_round(recorded_rounds)
@@ -185,6 +191,10 @@ class Driver:
         )
 
     def _tune(self) -> None:
+        config = self._config
+        following = self._trackers.follow(config.name, config.run_path, shown_settings(config), self._side.say)
+        rounds, scale = config.plan.num_rounds, config.complexity_scale
+        followed = FollowedRounds(following, rounds, scale, self._optimizer.diagnostics)
         tuner = tune.Tuner(
             tune.with_resources(OneShotTrial, tune.PlacementGroupFactory([TRIAL_RESOURCES])),
             tune_config=tune.TuneConfig(
@@ -198,12 +208,15 @@ class Driver:
                 name=f"session-{self._number:04d}",
                 storage_path=str(resolve(self._config.run_path).join("tune")),
                 verbose=0,
-                callbacks=[_Watchdog(self._watch)],
+                callbacks=[_Watchdog(self._watch), followed],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        with self._interrupts.loop():
-            tuner.fit()
+        try:
+            with self._interrupts.loop():
+                tuner.fit()
+        finally:
+            following.close()
 
     def _on_round(self, finished: FinishedRound) -> None:
         self._record.observe(finished)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import ray
 from rich.console import Console
 
-from multinas_ray.cluster import ray_errors_told, ray_session, say
+from multinas_ray.cluster import Trackers, ray_errors_told, ray_session, say
 from multinas_ray.oneshot.checkpoints import newest_weights
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.driver import Driver
@@ -35,7 +35,13 @@ GO_ON = "resume the run to go on with what is recorded"
 
 
 @checked_arguments
-def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Console | None = None) -> Run:
+def run_search(
+    config: OneShotSearchConfig,
+    *,
+    resume: bool = False,
+    trackers: Trackers | None = None,
+    console: Console | None = None,
+) -> Run:
     """Search, and return the run with its K networks, all evaluations and the history of the distributions.
 
     All settings are written to config.yaml in the run's folder, which --config of an experiment takes.
@@ -46,13 +52,17 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
     Args:
         config: the search.
         resume: go on with the run of this name and folder. A finished run is returned unchanged.
+        trackers: services that follow the search; None: none but TensorBoard.
         console: where progress is printed; None: the standard output.
 
     Raises:
+        MissingPackageError: the package of a tracker is not installed.
         ConfigError, DataError, StateError: the settings, the images or the folder of the run break a rule.
         RunError: the cluster lacks resources, or workers or trials failed more often than allowed.
     """
     console = console or Console()
+    trackers = trackers or Trackers()
+    trackers.check()
     check_run_folder(config, resume)
     if resume and (finished := _finished_run(config, console)) is not None:
         return finished
@@ -64,7 +74,7 @@ def run_search(config: OneShotSearchConfig, *, resume: bool = False, console: Co
         check_resources(config, console)
         if config.use_gpu or len(ray.nodes()) > 1:
             check_cluster(config)
-        _search_and_choose(config, console)
+        _search_and_choose(config, trackers, console)
     return load_run(config.run_path)
 
 
@@ -82,7 +92,7 @@ def _print_all(lines: Sequence[str], console: Console) -> None:
         say(console, line)
 
 
-def _search_and_choose(config: OneShotSearchConfig, console: Console) -> None:
+def _search_and_choose(config: OneShotSearchConfig, trackers: Trackers, console: Console) -> None:
     """Search unless all rounds are done; then choose the networks and mark the run as finished."""
     session = RunSession.begin(config.run_path)
     supernet = resolve(config.run_path).join(SUPERNET_FILE)
@@ -91,7 +101,7 @@ def _search_and_choose(config: OneShotSearchConfig, console: Console) -> None:
         delete_file(supernet)
     if exists(supernet):
         _print_all(repair_run(session), console)
-    elif not Driver(config, session, console).run():
+    elif not Driver(config, session, trackers, console).run():
         return
     try:
         choose_and_finish(config, console, restarts=session.number)

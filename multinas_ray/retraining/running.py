@@ -14,11 +14,10 @@ from ray.tune.logger import TBXLoggerCallback
 from rich.console import Console
 from rich.table import Table
 
-from multinas_ray.cluster import cause_of, check_other_nodes, check_room, ray_session, worker_resources
+from multinas_ray.cluster import Trackers, cause_of, check_other_nodes, check_room, ray_session, worker_resources
 from multinas_ray.data import load_splits
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.retraining.recipe import RetrainConfig
-from multinas_ray.retraining.trackers import Trackers
 from multinas_ray.retraining.trial import OwnErrors, retrain_trial, trial_resources
 from multinas_ray.retraining.view import RetrainingView
 from multinas_ray.retraining.worker import RetrainJob

@@ -56,7 +56,9 @@ def experiment(make_config, monkeypatch, tmp_path):
 
     def run(search, *flags, as_program=False, complete=None):
         argv = ["--storage", str(tmp_path), *flags]
-        monkeypatch.setattr("multinas_ray.oneshot.run_search", lambda config, resume, console: search(config, resume))
+        monkeypatch.setattr(
+            "multinas_ray.oneshot.run_search", lambda config, resume, trackers, console: search(config, resume)
+        )
         monkeypatch.setattr(sys, "argv", ["experiment.py", *(argv if as_program else ["--of-the-caller"])])
         return tested.run(None if as_program else argv, complete=complete)
 

@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from multinas_ray.__main__ import main
+from multinas_ray.cluster import Trackers
 from multinas_ray.errors import ConfigError, DataError, MissingPackageError, StateError
-from multinas_ray.retraining import RetrainConfig, Trackers, retrain_networks
+from multinas_ray.retraining import RetrainConfig, retrain_networks
 from multinas_ray.retraining.distillation import Distillation
 from multinas_ray.retraining.running import Retraining
 from multinas_ray.runs import CHECKPOINT_FILE, Retrained, load_retraining, write_retraining, write_training
