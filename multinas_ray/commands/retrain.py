@@ -19,7 +19,7 @@ def add_parser(commands: Subparsers) -> None:
         "figures of each epoch to training.parquet beside them, the test accuracies to RUN/architectures.parquet, and "
         "the curves for TensorBoard to RUN/retraining. The test images are not used for any choice. After an "
         "interruption, the same command goes on from the last checkpoints and skips networks that are finished.",
-        epilog="example: multinas-ray retrain runs/quickstart --epochs 25 --batch-size 64 --augmentation standard",
+        epilog="example: multinas-ray retrain runs/quickstart --epochs 25 --new-label longer",
     )
 
 
@@ -31,6 +31,8 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_label(parser)
     add_networks(parser)
+    text = "train copies of the networks as a new family of this label, so that trainings by another recipe stay"
+    parser.add_argument("--new-label", metavar="LABEL", help=text)
     parser.add_argument(
         "--overwrite", action="store_true", help="delete earlier trainings of these networks and start anew"
     )
@@ -44,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from multinas_ray.cluster import Trackers, load_module
     from multinas_ray.commands.flags import given_settings, read_settings
+    from multinas_ray.commands.next_steps import tell_next
     from multinas_ray.retraining import RetrainConfig, retrain_networks
     from multinas_ray.storage import resolve
 
@@ -54,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.run,
         read_settings(arguments, RetrainConfig),
         label=arguments.label,
+        new_label=arguments.new_label,
         networks=arguments.networks,
         overwrite=arguments.overwrite,
         trackers=Trackers(**given_settings(arguments, Trackers)),
@@ -61,7 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
         imports=arguments.imports,
         console=console,
     )
-    place = resolve(family.path)
+    place, label = resolve(family.path), arguments.label if arguments.new_label is None else arguments.new_label
     for what, where in (("Networks", place.join("networks")), ("Curves", place.join("retraining"))):
         console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)
+    run, data, imports = str(resolve(arguments.run)), arguments.data, arguments.imports
+    tell_next(console, ("export", "report"), run, label=label, data=data, imports=imports)
     return 0

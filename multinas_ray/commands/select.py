@@ -44,7 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from multinas_ray.commands.flags import read_settings
+    from multinas_ray.commands.next_steps import tell_next
     from multinas_ray.selection import SelectConfig, networks_table, select_networks
+    from multinas_ray.storage import resolve
 
     console = Console()
     family = select_networks(
@@ -58,4 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     console.print(networks_table(family.architectures))
     console.print(f"Networks: {family.path}", soft_wrap=True, highlight=False, markup=False)
+    run = str(resolve(arguments.run))
+    label = None if family.path == run else resolve(family.path).name
+    verbs = ("retrain", "export", "report")
+    tell_next(console, verbs, run, label=label, data=arguments.data, imports=arguments.imports)
     return 0

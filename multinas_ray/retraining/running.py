@@ -31,7 +31,7 @@ from multinas_ray.runs import (
     record_retrained,
     write_retraining,
 )
-from multinas_ray.selection import Family, OpenedRun, load_family, open_run
+from multinas_ray.selection import Family, OpenedRun, copy_family, load_family, open_run
 from multinas_ray.settings import checked_arguments, to_plain
 from multinas_ray.storage import GivenCode, GivenPath, list_folders, make_folder, resolve, write_yaml
 
@@ -48,6 +48,7 @@ def retrain_networks(
     config: RetrainConfig | None = None,
     *,
     label: str | None = None,
+    new_label: str | None = None,
     networks: Sequence[int] | None = None,
     overwrite: bool = False,
     trackers: Trackers | None = None,
@@ -66,6 +67,7 @@ def retrain_networks(
         run_path: `<storage_path>/<run>`, local or a URI.
         config: the recipe; None: the defaults.
         label: the label of the family; None for the run's own.
+        new_label: train copies of the networks, as a family of this label, so that trainings by another recipe stay.
         networks: the numbers of the networks to train; None for all.
         overwrite: delete earlier trainings of these networks and start anew.
         trackers: services that follow the trainings; None: none but TensorBoard.
@@ -83,6 +85,9 @@ def retrain_networks(
         MissingPackageError: a tracker's package is not installed.
     """
     opened = open_run(run_path, data_path=data_path, imports=imports)
+    if new_label is not None:
+        copy_family(run_path, label, new_label)
+        label = new_label
     family = load_family(run_path, label)
     retraining = Retraining(
         opened=opened,
@@ -302,8 +307,8 @@ def _check_same_recipe(folder: str, recorded: Mapping[str, Any], wanted: Mapping
     if names:
         told = "; ".join(f"{name}: recorded {recorded.get(name)}, now {wanted.get(name)}" for name in names[:3])
         raise StateError(
-            f"{folder} was trained with another recipe ({told}): give that recipe to go on, or --overwrite to delete "
-            "the training and start anew"
+            f"{folder} was trained with another recipe ({told}): give that recipe to go on, --new-label NAME to "
+            "train copies of the networks by this one, or --overwrite to delete the training and start anew"
         )
 
 

@@ -2,6 +2,7 @@ from .choice import choose
 from .config import CANDIDATES_PER_NETWORK, PRIOR, SLICE_SHARE, SelectConfig
 from .evaluation import CandidateEvaluator, CandidateJob
 from .families import Family, family_labels, family_path, load_family
+from .family_copying import copy_family
 from .goals import Goal, goals_of_run
 from .halving import Rung, SuccessiveHalving, choice_passes, plan_rungs
 from .opening import OpenedRun, open_run
@@ -37,6 +38,7 @@ __all__ = [
     "check_prior",
     "choice_passes",
     "choose",
+    "copy_family",
     "family_labels",
     "family_path",
     "goals_of_run",

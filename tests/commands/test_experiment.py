@@ -144,9 +144,15 @@ def test_a_finished_search_shows_its_networks_and_where_they_are(experiment, cap
     assert any(line.startswith(f"Results: {tmp_path}/small") for line in lines)
 
 
-def test_what_comes_next_is_named(experiment, capsys, tmp_path):
-    assert experiment(lambda config, resume: run_of(config, finished=True)) == 0
-    assert f"Next: multinas-ray retrain|export|report {tmp_path}/small" in capsys.readouterr().out.splitlines()
+def test_what_comes_next_can_be_pasted(experiment, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("multinas_ray.cluster.load_module", lambda name: None)
+    flags = ("--name", "my run", "--import", "my_package.blocks")
+    assert experiment(lambda config, resume: run_of(config, finished=True), *flags) == 0
+    lines = capsys.readouterr().out.splitlines()
+    own = ["--import", "my_package.blocks"]
+    expected = [["multinas-ray", verb, f"{tmp_path}/my run", *own] for verb in ("retrain", "export")]
+    expected.append(["multinas-ray", "report", f"{tmp_path}/my run"])
+    assert [shlex.split(line) for line in lines[lines.index("Next:") + 1 :]] == expected
 
 
 def test_what_follows_a_finished_search_is_done(experiment, capsys):
