@@ -30,11 +30,13 @@ def copy_family(run_path: str, label: str | None, new_label: str) -> Family:
         if copied.architectures["architecture"].tolist() != table["architecture"].tolist():
             raise ConfigError(f"the label {new_label!r} is that of a family of other networks: choose another label")
         return copied
+    storage.make_folder(target)
     for weights in table["weights_path"].dropna():
         file = target.join(str(weights))
         storage.make_folder(file.parent)
         storage.write_atomic(file, storage.read_bytes(source.join(str(weights))))
     for name in (CANDIDATES_FILE, ARCHITECTURES_FILE):  # the last says that the others are there
-        storage.write_atomic(target.join(name), storage.read_bytes(source.join(name)))
+        if storage.exists(source.join(name)):
+            storage.write_atomic(target.join(name), storage.read_bytes(source.join(name)))
     record_retrained(str(target), dict.fromkeys(table["network"].tolist()))
     return load_family(run_path, new_label)
