@@ -8,6 +8,7 @@ from .progress import counted_progress
 from .ray_errors import ray_errors_told
 from .resources import check_room, room_for, wait_for_room, worker_resources
 from .session import ClusterGoneError, HeadWatch, is_cluster_there, ray_session, running_cluster
+from .side_callback import SideCallback
 from .side_matters import SideMatters, say, show
 from .spot import LAST_CHECKPOINT_SECONDS, SpotNotice, SpotWatch
 from .trackers import Following, Trackers
@@ -28,6 +29,7 @@ __all__ = [
     "NodeFacts",
     "NoticedCheckpoints",
     "SearchMetrics",
+    "SideCallback",
     "SideMatters",
     "SpotNotice",
     "SpotWatch",

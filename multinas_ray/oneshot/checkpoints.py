@@ -17,10 +17,9 @@ from dataclasses import dataclass
 
 from multinas_ray.errors import MultiNASError, StateError, StorageError, UnreadableError
 from multinas_ray.oneshot.schedule import Plan
+from multinas_ray.runs import CHECKPOINTS
 from multinas_ray.storage import Location, delete_file, list_files, make_folder, read_bytes, resolve, write_atomic
 
-CHECKPOINTS = "checkpoints"
-"""Folder of a run with its newest weights."""
 CHECKPOINTS_KEPT = 2
 """Number of checkpoints that are kept: the newest, and the one before in case that the newest is damaged."""
 TRIES, WAIT_SECONDS = 4, 3.0

@@ -23,7 +23,7 @@ from multinas_ray.cluster import (
 )
 from multinas_ray.errors import RunError, StateError, StorageError, last_line
 from multinas_ray.oneshot.broker import Broker
-from multinas_ray.oneshot.checkpoints import CHECKPOINTS, SavedWeights, first_round, newest_weights
+from multinas_ray.oneshot.checkpoints import SavedWeights, first_round, newest_weights
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.figures import RoundFigures
 from multinas_ray.oneshot.following import FollowedRounds, shown_settings
@@ -37,7 +37,7 @@ from multinas_ray.oneshot.searcher import OneShotSearch
 from multinas_ray.oneshot.setbacks import SetbackCheck
 from multinas_ray.oneshot.trial import OneShotTrial
 from multinas_ray.oneshot.views import Curves, ProgressView
-from multinas_ray.runs import RunSession
+from multinas_ray.runs import CHECKPOINTS, RunSession
 from multinas_ray.storage import exists, resolve
 from multinas_ray.supernets import SUPERNET_FILE
 

@@ -21,7 +21,6 @@ from multinas_ray.cluster import SpotNotice, SpotWatch
 from multinas_ray.data import load_splits
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot.checkpoints import (
-    CHECKPOINTS,
     CheckpointWriter,
     check_trained,
     newest_weights,
@@ -30,6 +29,7 @@ from multinas_ray.oneshot.checkpoints import (
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Ending, LostSteps, Round, RoundResult
 from multinas_ray.oneshot.rounds import RoundWorker, Traffic
+from multinas_ray.runs import CHECKPOINTS
 from multinas_ray.storage import make_folder, resolve, write_atomic
 from multinas_ray.supernets import write_supernet
 

@@ -14,7 +14,17 @@ from ray.tune.logger import TBXLoggerCallback
 from rich.console import Console
 from rich.table import Table
 
-from multinas_ray.cluster import Trackers, cause_of, check_other_nodes, check_room, ray_session, worker_resources
+from multinas_ray.cluster import (
+    SideCallback,
+    SideMatters,
+    Trackers,
+    cause_of,
+    check_other_nodes,
+    check_room,
+    ray_errors_told,
+    ray_session,
+    worker_resources,
+)
 from multinas_ray.data import load_splits
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.retraining.recipe import RetrainConfig
@@ -200,7 +210,7 @@ class Retraining:
 
     def _train(self, jobs: dict[int, RetrainJob], callbacks: list[tune.Callback]) -> None:
         config = self.config
-        with ray_session():
+        with ray_errors_told("give the same command again to go on"), ray_session():
             check_room(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
             check_other_nodes(self.family.path, self.opened.data.path)
             costs = self.family.architectures.set_index("network")["complexity"]
@@ -209,7 +219,10 @@ class Retraining:
             with RetrainingView(
                 self._descriptions(jobs), config.epochs, lambda network: self.record(), self.console
             ) as view:
-                loggers = [view, TBXLoggerCallback(), *callbacks]
+                side = SideMatters(self.console)
+                names = ["writing the curves of TensorBoard", *["following the trainings elsewhere"] * len(callbacks)]
+                others = zip(names, [TBXLoggerCallback(), *callbacks], strict=True)
+                loggers = [view, *(SideCallback(name, each, side) for name, each in others)]
                 results = self._tuner(longest_first, jobs, loggers, own_errors).fit()
         if own_errors.error is not None:
             raise own_errors.error

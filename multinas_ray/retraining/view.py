@@ -12,6 +12,7 @@ from ray import tune
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from multinas_ray.cluster import show
 from multinas_ray.oneshot import PLAIN_INTERVAL_SECONDS
 from multinas_ray.runs import format_count
 
@@ -57,7 +58,7 @@ class RetrainingView(tune.Callback):
         if self._console.is_terminal:
             self._progress.stop()
         else:
-            self._console.print(self._progress.get_renderable())
+            show(self._console, self._progress.get_renderable())
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune when the training of a network starts or starts again."""
@@ -92,7 +93,7 @@ class RetrainingView(tune.Callback):
         if self._console.is_terminal or (now := time.monotonic()) - self._printed_seconds < PLAIN_INTERVAL_SECONDS:
             return
         self._printed_seconds = now
-        self._console.print(self._progress.get_renderable())
+        show(self._console, self._progress.get_renderable())
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing is pickled: Tune pickles callbacks into tuner.pkl, but this one serves its own process only."""

@@ -2,6 +2,8 @@
 
 EVALUATIONS, DISTRIBUTIONS, ROUNDS = "evaluations", "distributions", "rounds"
 SESSIONS = "sessions"
+CHECKPOINTS = "checkpoints"
+"""Folder of a one-shot search with its newest weights."""
 CONFIG_FILE, FINISHED_FILE, STATE_FILE = "config.json", "finished.json", "state.json"
 SETTINGS_FILE = "config.yaml"
 """The settings with which a search or a training was started; --config accepts the file."""

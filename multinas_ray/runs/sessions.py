@@ -19,14 +19,17 @@ from typing import Any
 
 from multinas_ray.errors import FileTakenError, StateError
 from multinas_ray.runs.documents import read_document, write_document
-from multinas_ray.runs.layout import CONFIG_FILE, SESSIONS
-from multinas_ray.storage import AnyPath, exists, list_files, make_folder, resolve
+from multinas_ray.runs.layout import CHECKPOINTS, CONFIG_FILE, DISTRIBUTIONS, EVALUATIONS, ROUNDS, SESSIONS
+from multinas_ray.storage import AnyPath, delete_leftovers, exists, list_files, make_folder, resolve
 
 STORE_CHECK_SECONDS = 1.0
 """Time between two looks for a successor in an object store."""
 
 LOCAL_WAIT_SECONDS, STORE_WAIT_SECONDS = 0.1, STORE_CHECK_SECONDS + 4.0
 """Time that a successor waits. A part of a table is written in 10 ms on a disk, and in a second in an object store."""
+
+OWN_FOLDERS = (SESSIONS, EVALUATIONS, DISTRIBUTIONS, ROUNDS, CHECKPOINTS)
+"""Folders into which only the newest session writes."""
 
 LOST_STEPS = "lost_weight_steps"
 """Name of that number among the facts of a session."""
@@ -72,6 +75,8 @@ class RunSession:
             ) from error
         if number > 0:
             time.sleep(LOCAL_WAIT_SECONDS if folder.is_local else STORE_WAIT_SECONDS)
+            for each in (run_path, *(resolve(run_path).join(name) for name in OWN_FOLDERS)):
+                delete_leftovers(each)
         return cls(run_path, number, facts)
 
     @property

@@ -1,5 +1,13 @@
 from .files import delete_file, exists, open_atomic, read_bytes, write_atomic
-from .folders import check_writable, delete_folder, list_files, list_folders, make_folder, replace_folder
+from .folders import (
+    check_writable,
+    delete_folder,
+    delete_leftovers,
+    list_files,
+    list_folders,
+    make_folder,
+    replace_folder,
+)
 from .given import GivenCode, GivenPath
 from .journals import JOURNAL_FOLDER, JournaledWriter, read_journals, salvaged_rows
 from .parquet import (
@@ -33,6 +41,7 @@ __all__ = [
     "decode_plain",
     "delete_file",
     "delete_folder",
+    "delete_leftovers",
     "encode_plain",
     "exists",
     "list_files",

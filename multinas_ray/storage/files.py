@@ -5,6 +5,7 @@ import errno
 import io
 import mmap
 import os
+import re
 import secrets
 import stat
 import tempfile
@@ -21,6 +22,7 @@ from multinas_ray.storage.places import AnyPath, Location, resolve
 from multinas_ray.storage.system_errors import translated_errors
 
 _BUFFER_BYTES = 2**20
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 _OTHER_KINDS = {
     stat.S_IFDIR: "folder",
     stat.S_IFBLK: "device",
@@ -127,6 +129,11 @@ def delete_file(path: AnyPath) -> None:
         elif exists(place):
             file_system, inner = place.open()
             file_system.delete_file(inner)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file has the name that `write_atomic` and `open_atomic` give to one that is not complete."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pyarrow import fs as pafs
 
 from multinas_ray.errors import StorageError
-from multinas_ray.storage.files import delete_file, exists, sync_folder, write_atomic
+from multinas_ray.storage.files import delete_file, exists, is_temporary, sync_folder, write_atomic
 from multinas_ray.storage.places import AnyPath, Location, resolve
 from multinas_ray.storage.system_errors import translated_errors
 
@@ -91,6 +91,23 @@ def delete_folder(path: AnyPath) -> None:
         elif exists(place):
             file_system, inner = place.open()
             file_system.delete_dir(inner)
+
+
+def delete_leftovers(path: AnyPath) -> None:
+    """Delete the temporary files that killed processes have left in a folder; an object store has none.
+
+    Call it only where no other process writes.
+
+    Raises:
+        StorageError: The file system refused.
+    """
+    place = resolve(path)
+    if not place.is_local:
+        return
+    with translated_errors(place, "deleted"):
+        for file in Path(place.path).glob(".*.tmp"):
+            if is_temporary(file.name):
+                file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -362,10 +362,13 @@ class MultiNASSearch(Searcher):
         search.add(Evaluation(search.next_untold, architecture, None, None, trial_id, loss, costs))
 
     def _write_metrics(self, search: TrialSearch) -> None:
-        if self._metrics is None:
-            folder = self._record_path.partition("?")[0]  # without a URI's query
-            self._metrics = SearchMetrics(folder.rstrip("/").rpartition("/")[2], TrialFigures(search))
-        self._metrics.tick()
+        try:
+            if self._metrics is None:
+                folder = self._record_path.partition("?")[0]  # without a URI's query
+                self._metrics = SearchMetrics(folder.rstrip("/").rpartition("/")[2], TrialFigures(search))
+            self._metrics.tick()
+        except Exception as error:  # a side matter, which is not worth the search
+            self._warn("metrics", "The metrics cannot be written (%s). The search goes on.", error)
 
     def _note_refusal(self, search: TrialSearch) -> None:
         if self._idle.refuse(search.live):

@@ -10,6 +10,7 @@ from multinas_ray.errors import StorageError
 from multinas_ray.storage import (
     check_writable,
     delete_folder,
+    delete_leftovers,
     exists,
     list_files,
     list_folders,
@@ -222,3 +223,12 @@ def test_a_full_or_read_only_place_is_told_by_its_own_name(mount):
     for use in (check_writable, delete_folder, make_folder):
         with pytest.raises(StorageError, match=r"\(the file system is read-only\): choose a folder on another one"):
             use(folder / ("new" if use is not delete_folder else "out"))
+
+
+def test_what_a_killed_writer_has_left_is_deleted_and_nothing_else(tmp_path):
+    names = [".0123456789abcdef.tmp", ".hidden.tmp", "0123456789abcdef.tmp", "part.parquet"]
+    for name in names:
+        (tmp_path / name).touch()
+    delete_leftovers(tmp_path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(names[1:])
+    delete_leftovers(tmp_path / "nowhere")
