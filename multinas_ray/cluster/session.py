@@ -68,6 +68,8 @@ def _start() -> None:
     address = running_cluster()
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING)
+    except SystemExit as error:  # Ray's own answer to SIGTERM while it starts
+        raise KeyboardInterrupt from error
     except Exception as error:  # Ray raises plain exceptions of many kinds here
         ray.shutdown()
         where, remedy = (

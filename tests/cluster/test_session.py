@@ -72,6 +72,17 @@ def test_a_ray_that_cannot_start_is_told_in_a_line(monkeypatch):
         pass
 
 
+def test_sigterm_while_ray_starts_is_an_interrupt(monkeypatch):
+    def leave(**settings):
+        raise SystemExit(15)
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(session_module, "running_cluster", lambda: None)
+    monkeypatch.setattr(ray, "init", leave)
+    with pytest.raises(KeyboardInterrupt), ray_session():
+        pass
+
+
 @pytest.fixture
 def dead(monkeypatch):
     dead: list[str] = []
