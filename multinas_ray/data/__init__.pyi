@@ -3,7 +3,7 @@ from .batch_plan import BatchPlan
 from .batch_stream import BatchStream
 from .batches import Batches, open_stream
 from .config import DataConfig
-from .counts_table import image_table
+from .counts_table import image_counts, image_table
 from .decoding import read_square
 from .encoded_source import IMAGENET_MEAN, IMAGENET_STD, EncodedSource
 from .image_stream import ImageStream
@@ -37,6 +37,7 @@ __all__ = [
     "StreamedImages",
     "Variation",
     "evaluation_transform",
+    "image_counts",
     "image_table",
     "inspect_data",
     "load_splits",

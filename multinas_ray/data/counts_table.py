@@ -2,7 +2,9 @@
 
 # c classes
 
+import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +44,22 @@ def image_table(splits: DataSplits) -> RenderableType:
         _add_row(table, "of no class", None, own[""])
     _add_row(table, f"all {splits.num_classes:,} classes", used.sum(axis=1), splits.left_out, are_summed=True)
     return Group(table, *(Text(f"{note[0].upper()}{note[1:]}.") for note in splits.notes))
+
+
+def image_counts(splits: DataSplits) -> dict[str, Any]:
+    """The numbers of the table as plain data, for the record of a run.
+
+    Returns:
+        `classes`; `used`, the images of each class by split; `left_out`, the files that are left out with split, class
+        and reason; and `notes`.
+    """
+    used = {name: np.bincount(getattr(splits, name).labels, minlength=splits.num_classes) for name in SPLITS}
+    return {
+        "classes": list(splits.class_names),
+        "used": {name: counts.tolist() for name, counts in used.items()},
+        "left_out": [dataclasses.asdict(each) for each in splits.left_out],
+        "notes": list(splits.notes),
+    }
 
 
 def _add_row(

@@ -8,6 +8,7 @@ import ray
 from rich.console import Console
 
 from multinas_ray.cluster import Trackers, ray_errors_told, ray_session, say
+from multinas_ray.data import image_counts
 from multinas_ray.oneshot.checkpoints import newest_weights
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.driver import Driver
@@ -23,6 +24,7 @@ from multinas_ray.runs import (
     repair_damage,
     repair_run,
     write_config,
+    write_images,
 )
 from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import delete_file, exists, resolve, write_yaml
@@ -69,7 +71,9 @@ def run_search(
     if not resume:
         write_config(config.run_path, new_description(config, console))
     write_yaml(resolve(config.run_path).join(SETTINGS_FILE), config.to_settings(), comment=SETTINGS_COMMENT)
-    tell_images(check_data(config), console)
+    splits = check_data(config)
+    write_images(config.run_path, image_counts(splits))
+    tell_images(splits, console)
     with ray_errors_told(GO_ON), ray_session():
         check_resources(config, console)
         if config.use_gpu or len(ray.nodes()) > 1:

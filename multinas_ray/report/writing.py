@@ -17,6 +17,7 @@ from multinas_ray.report.diagram import diagram_of
 from multinas_ray.report.figures.curves import smoothing_window
 from multinas_ray.report.figures.look import DARK, LIGHT, colour_of, network_keys
 from multinas_ray.report.heatmaps import heat_maps
+from multinas_ray.report.images import images_of
 from multinas_ray.report.networks import ReportedFamily, load_reported_family
 from multinas_ray.report.positions import positions_of
 from multinas_ray.runs import Run, load_run
@@ -85,6 +86,7 @@ def _content(run: Run, path: str, family: ReportedFamily) -> dict[str, Any]:
     configs = tables.chosen_configs(run)
     chosen = configs if run.kind == "tune" else family.networks
     validation, unreadable = _latency_validation(path)
+    images, unreadable_images = images_of(path)
     content = {
         "name": about.name_of(run),
         "path": run.path,
@@ -110,7 +112,8 @@ def _content(run: Run, path: str, family: ReportedFamily) -> dict[str, Any]:
         "training": drawings.training_drawing(family),
         "configuration": about.configuration_of(run),
         "sessions": about.sessions_of(run, path),
-        "unreadable": family.unreadable + unreadable,
+        "images": images,
+        "unreadable": family.unreadable + unreadable + unreadable_images,
     }
     return {**content, "sections": _sections(content)}
 

@@ -3,6 +3,7 @@ from .config_variables import Choice, ConfigVariable, Number, label, without_rep
 from .configuration import Kind, load_config, make_recorded_optimizer, write_config
 from .documents import read_document, write_document
 from .fronts import best_subset, nondominated
+from .images import read_images, write_images
 from .layout import (
     ARCHITECTURE_FILE,
     ARCHITECTURES_FILE,
@@ -97,6 +98,7 @@ __all__ = [
     "read_architectures",
     "read_candidates",
     "read_document",
+    "read_images",
     "read_training",
     "record_retrained",
     "repair_config",
@@ -111,6 +113,7 @@ __all__ = [
     "write_config",
     "write_document",
     "write_finished",
+    "write_images",
     "write_retraining",
     "write_training",
 ]
