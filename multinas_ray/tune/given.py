@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from ray.tune import ExperimentAnalysis, ResultGrid
+from ray.tune.experiment import Trial
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import ConfigSpace
-from multinas_ray.tune.complexity import checked_value
+from multinas_ray.tune.complexity import Complexities, checked_value
 from multinas_ray.tune.evaluation import Evaluation
 from multinas_ray.tune.reading import loss_of
 from multinas_ray.tune.settings import SearchSettings
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -124,3 +130,30 @@ def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int
 def minimised(result: EarlierResult, mode: str | None) -> EarlierResult:
     """A result with a loss in place of its metric."""
     return replace(result, loss=loss_of(result.loss, mode))
+
+
+def results_of_trials(trials_or_analysis: Any, metric: str, complexities: Complexities) -> Iterator[EarlierResult]:
+    """The results of trials of another run, with the metric unchanged; NaN for a failed trial.
+
+    Args:
+        trials_or_analysis: a ResultGrid, an ExperimentAnalysis, a Trial or a list of Trials.
+        metric: the key of the metric; trials that did not fail and lack it are left out.
+        complexities: the complexities of the search.
+
+    Raises:
+        ConfigError: It is nothing of these.
+    """
+    given = trials_or_analysis
+    if isinstance(given, ResultGrid):
+        given = given._experiment_analysis  # the trials have no public name there
+    trials = given.trials if isinstance(given, ExperimentAnalysis) else [given] if isinstance(given, Trial) else given
+    if not isinstance(trials, Sequence) or not all(isinstance(trial, Trial) for trial in trials):
+        raise ConfigError(f"trials must be a ResultGrid, an ExperimentAnalysis or a list of Trials, got {given!r}")
+    for trial in trials:
+        result = trial.last_result or {}
+        has_failed = trial.status == Trial.ERROR
+        if not has_failed and metric not in result:
+            logger.warning("Trial %s is left out, since its result has no %s.", trial.trial_id, metric)
+            continue
+        costs = complexities.of_result(trial.config, result)
+        yield EarlierResult(trial.config, math.nan if has_failed else float(result[metric]), costs[complexities.column])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import math
 import secrets
@@ -24,17 +23,32 @@ from multinas_ray.settings import (
     PositiveInt,
     checked_arguments,
 )
-from multinas_ray.storage import resolve
 from multinas_ray.tune import best
 from multinas_ray.tune.domains import config_space, has_domains
 from multinas_ray.tune.evaluation import Evaluation
+from multinas_ray.tune.failure import Failure
 from multinas_ray.tune.figures import TrialFigures
-from multinas_ray.tune.given import EarlierResult, Given, Points, checked_points, minimised, outside_evaluation
+from multinas_ray.tune.given import (
+    EarlierResult,
+    Given,
+    Points,
+    checked_points,
+    minimised,
+    outside_evaluation,
+    results_of_trials,
+)
 from multinas_ray.tune.idle import IdleWatch
-from multinas_ray.tune.reading import ResultReader, Warner, architecture_of
+from multinas_ray.tune.reading import ResultReader, Warner
 from multinas_ray.tune.saved_state import SavedState
 from multinas_ray.tune.settings import SearchSettings
-from multinas_ray.tune.starting import checked_space, recorded_config, resume_search, start_search
+from multinas_ray.tune.starting import (
+    check_record,
+    checked_space,
+    record_folder,
+    recorded_config,
+    resume_search,
+    start_search,
+)
 from multinas_ray.tune.trial_search import TrialSearch
 
 logger = logging.getLogger(__name__)
@@ -86,7 +100,8 @@ class MultiNASSearch(Searcher):
 
     A trial that raises, or whose metric or complexity is missing or not finite, counts as failed and ranks worst. A
     trial that was stopped by a scheduler counts with its last result. With `Repeater`, which passes on only the metric,
-    the complexity must be a function. An error of the searcher itself ends the search and is kept in `error`.
+    the complexity must be a function. An error of the searcher itself ends `fit`, is kept in `error`, and stands in the
+    ResultGrid for the trials whose results are lost by it.
     """
 
     @checked_arguments
@@ -129,7 +144,7 @@ class MultiNASSearch(Searcher):
             seed=secrets.randbits(63) if seed is None else seed,
         )
         self._given = Given(metric, mode, space, points_to_evaluate, evaluated_rewards, evaluated_complexities)
-        self._begin(_absolute_path(record_path), goes_on=False)
+        self._begin(record_folder(record_path), goes_on=False)
 
     def _begin(self, record_path: str, *, goes_on: bool, added: Sequence[EarlierResult] = ()) -> None:
         """Set everything that changes during a search to its initial value."""
@@ -143,7 +158,12 @@ class MultiNASSearch(Searcher):
         self._max_concurrent: int | None = None
         self._idle = IdleWatch()
         self._warn = Warner()
-        self.error: Exception | None = None
+        self._failure = Failure()
+
+    @property
+    def error(self) -> Exception | None:
+        """The error of the searcher itself that ended the search; None if there is none."""
+        return self._failure.error
 
     @property
     def record_path(self) -> str:
@@ -172,22 +192,22 @@ class MultiNASSearch(Searcher):
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
-        """The next configuration; FINISHED if all are known or after an error; None if Tune shall ask again.
+        """The next configuration; FINISHED if all are known; None if Tune shall ask again.
 
         Raises:
             ConfigError: The metric, the mode or the search space was not given.
+            Exception: An error of the searcher itself, which ends `fit`.
         """
-        if self.error is not None:
-            return str(Searcher.FINISHED)
+        self._failure.raise_again()
         search = self._opened()
+        if self._max_concurrent is not None and self._idle.num_running(search.live) >= self._max_concurrent:
+            self._note_refusal(search)
+            return None
         try:
-            if self._max_concurrent is not None and self._idle.num_running(search.live) >= self._max_concurrent:
-                self._note_refusal(search)
-                return None
             config = search.propose(trial_id)
-        except Exception as error:  # Tune would fail one trial after the other with it; it ends the search instead
-            self._stop(error)
-            return str(Searcher.FINISHED)
+        except Exception as error:
+            self._failure.note(error)
+            raise
         if config is not None:
             self._idle.reset()
             return config
@@ -201,22 +221,31 @@ class MultiNASSearch(Searcher):
         self._idle.reset()
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Learn from a trial's last result. Never raises: an error ends the search and is kept in `error`."""
+        """Learn from a trial's last result.
+
+        Raises:
+            Exception: An error of the searcher itself. Tune then calls again with error=True, which raises nothing, and
+                the trial has the error in the ResultGrid.
+        """
         self._idle.reset()
         if self.error is not None:
+            if not error:
+                self._failure.raise_again(trial_id)
             return
         try:
             search = self._opened()
             if trial_id not in search.live:
-                self._take_restarted(search, trial_id, None if error else result)
+                if not search.take_restarted(trial_id, None if error else result, self._results):
+                    self._warn("unknown", "Trial %s has ended or is not of this search: it is ignored.", trial_id)
             elif result is None and not error:
                 search.forget(trial_id)  # stopped before it gave a result
             else:
                 config = search.config_of(trial_id)
                 search.finish(trial_id, *self._results.read(config, None if error else result))
             self._write_metrics(search)
-        except Exception as problem:  # so too
-            self._stop(problem)
+        except Exception as problem:
+            self._failure.note(problem, trial_id)
+            raise
 
     def add_evaluated_point(
         self,
@@ -245,7 +274,7 @@ class MultiNASSearch(Searcher):
         """
         loss = math.inf if error or value is None else float(value)
         result = EarlierResult(parameters, loss, complexity)
-        if self._search is not None or (self._goes_on and self._has_record()):
+        if self._search is not None or (self._goes_on and has_record(self._record_path)):
             search = self._opened()
             outside = minimised(result, self._mode)
             search.add(outside_evaluation(search.space, self._settings, search.next_untold, outside))
@@ -253,6 +282,19 @@ class MultiNASSearch(Searcher):
         if self._space is not None:
             outside_evaluation(self._space, self._settings, -1, result)  # checks
         self._added.append(result)
+
+    def add_evaluated_trials(self, trials_or_analysis: Any, metric: str) -> None:
+        """Add the results of trials of another run, with their complexities; see `add_evaluated_point`.
+
+        Args:
+            trials_or_analysis: a ResultGrid, an ExperimentAnalysis, a Trial or a list of Trials.
+            metric: the key of the metric in their results. Trials without it are left out, failed ones are not.
+
+        Raises:
+            ConfigError: A configuration is not of the space, or its complexity is unknown.
+        """
+        for each in results_of_trials(trials_or_analysis, metric, self._settings.complexities):
+            self.add_evaluated_point(each.config, each.loss, complexity=each.complexity)
 
     def best_configs(self) -> pd.DataFrame:
         """The best configuration for each coefficient, or within each target; see `tune.best_configs`."""
@@ -268,7 +310,8 @@ class MultiNASSearch(Searcher):
         if search is not None:
             search.save()
         live = [] if self._search is None else self._search.live.values()
-        SavedState(self._record_path, self._max_concurrent, live).write(checkpoint_path)
+        seed = None if self._search is None else int(self._search.record.config["seed"])
+        SavedState(self._record_path, self._max_concurrent, seed, live).write(checkpoint_path)
 
     def restore(self, checkpoint_path: str) -> None:
         """Resume from what `save` wrote and from the record that it names.
@@ -277,28 +320,26 @@ class MultiNASSearch(Searcher):
         that were running then are recorded, but the distributions do not learn from them.
 
         Raises:
-            StateError: The file is damaged or of another version, and the record is not known.
+            StateError: The file is damaged or of another version, and the record is not known; or the record that it
+                names is lost or another's.
         """
         self._search, self._metrics, self._goes_on = None, None, True
         try:
             state = SavedState.read(checkpoint_path)
         except StateError as error:
-            if not self._has_record():
+            if not has_record(self._record_path):
                 raise
             logger.warning("%s. The search resumes from its record %s.", error, self._record_path)
             self._live = []
             return
+        check_record(state)
         self._record_path, self._live = state.record_path, list(state.live)
         self._max_concurrent = state.max_concurrent or self._max_concurrent
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for Tune's tuner.pkl: only the arguments and the points that were added before the search."""
-        return {
-            "settings": self._settings,
-            "given": self._given,
-            "added": list(self._added),
-            "record_path": self._record_path,
-        }
+        given = {"settings": self._settings, "given": self._given, "record_path": self._record_path}
+        return {**given, "added": list(self._added)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._settings, self._given = state["settings"], state["given"]
@@ -310,11 +351,8 @@ class MultiNASSearch(Searcher):
             self._search.record.flush()
         return load_run(self._record_path)
 
-    def _has_record(self) -> bool:
-        return has_record(self._record_path)
-
     def _check_unused(self) -> None:
-        if self._search is not None or (self._has_record() and not self._goes_on):
+        if self._search is not None or (has_record(self._record_path) and not self._goes_on):
             raise ConfigError(
                 f"{self._record_path} is the record of an earlier search, and a MultiNASSearch serves one; make a new "
                 "one with a record_path of its own, or resume it by Tuner.restore"
@@ -324,7 +362,7 @@ class MultiNASSearch(Searcher):
         """The search, which is opened at its first use."""
         if self._search is not None:
             return self._search
-        if self._goes_on and self._has_record():
+        if self._goes_on and has_record(self._record_path):
             recorded = recorded_config(self._record_path)
             self._metric, self._mode = self._metric or recorded["metric"], self._mode or recorded["mode"]
             live, self._live = self._live, []
@@ -351,16 +389,6 @@ class MultiNASSearch(Searcher):
         """Reader of trials' results; it needs metric and mode, which are known once the search is opened."""
         return ResultReader(self._settings.complexities, str(self._metric), str(self._mode), self._warn)
 
-    def _take_restarted(self, search: TrialSearch, trial_id: str, result: Mapping[str, Any] | None) -> None:
-        """Record a failed trial that Tune has run again after a restore, under a new id and without asking."""
-        is_new = search.finished is not None and trial_id not in search.finished
-        architecture = architecture_of(search.space, result) if is_new and result is not None else None
-        if architecture is None or result is None:
-            self._warn("unknown", "Trial %s has ended already or is not of this search: it is ignored.", trial_id)
-            return
-        loss, costs = self._results.read(search.space.decode(architecture), result)
-        search.add(Evaluation(search.next_untold, architecture, None, None, trial_id, loss, costs))
-
     def _write_metrics(self, search: TrialSearch) -> None:
         try:
             if self._metrics is None:
@@ -373,15 +401,3 @@ class MultiNASSearch(Searcher):
     def _note_refusal(self, search: TrialSearch) -> None:
         if self._idle.refuse(search.live):
             self._warn("lost", "Tune waits although nothing runs: trials whose end was not reported no longer count.")
-
-    def _stop(self, error: Exception) -> None:
-        logger.error("The search stops: %s", error, exc_info=error)
-        self.error = error
-
-
-def _absolute_path(path: str | None) -> str:
-    """The given folder as an absolute path if it is local; a new folder if None."""
-    if path is None:
-        now = datetime.datetime.now(datetime.timezone.utc)
-        path = f"~/ray_results/multinas/{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(3)}"
-    return str(resolve(path))

@@ -19,14 +19,16 @@ class SavedState:
     record_path: str
     max_concurrent: int | None
     """Largest number of concurrent trials."""
+    seed: int | None
+    """The seed in the record; None if the search had no record yet."""
     live: Iterable[Evaluation]
     """The running trials."""
 
     def write(self, file: str) -> None:
         """Write the state to a file, atomically."""
         live = [each.to_plain() for each in self.live]
-        state = {"record_path": self.record_path, "max_concurrent": self.max_concurrent, "live": live}
-        write_document(file, state, indent=None)
+        state = {"record_path": self.record_path, "max_concurrent": self.max_concurrent, "seed": self.seed}
+        write_document(file, {**state, "live": live}, indent=None)
 
     @classmethod
     def read(cls, file: str) -> SavedState:
@@ -37,9 +39,11 @@ class SavedState:
         """
         state = read_document(file, STATE_REMEDY)
         path, most, live = state.get("record_path"), state.get("max_concurrent"), state.get("live")
-        if not isinstance(path, str) or not isinstance(most, int | None) or not isinstance(live, list):
+        seed = state.get("seed")
+        numbers = isinstance(most, int | None) and isinstance(seed, int | None)
+        if not isinstance(path, str) or not numbers or not isinstance(live, list):
             raise StateError(f"{file} is not the state of a MultiNASSearch: {STATE_REMEDY}")
         try:
-            return cls(path, most, [Evaluation.from_plain(each) for each in live])
+            return cls(path, most, seed, [Evaluation.from_plain(each) for each in live])
         except StateError as error:
             raise StateError(f"{file} is not the state of a MultiNASSearch ({error}): {STATE_REMEDY}") from error

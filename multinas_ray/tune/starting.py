@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import platform
+import secrets
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -18,6 +20,7 @@ from multinas_ray.runs import (
     ConfigSpace,
     RunRecord,
     RunSession,
+    has_record,
     label,
     load_config,
     make_recorded_optimizer,
@@ -26,15 +29,25 @@ from multinas_ray.runs import (
     resume_run,
     write_config,
 )
+from multinas_ray.storage import resolve
 from multinas_ray.tune.complexity import Probe, probe
 from multinas_ray.tune.evaluation import Evaluation, drawn_of
 from multinas_ray.tune.given import Points
+from multinas_ray.tune.saved_state import SavedState
 from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.trial_search import TrialSearch
 
 logger = logging.getLogger(__name__)
 
 RECORDED_PACKAGES = ("multinas-ray", "ray", "numpy", "pyarrow")
+
+
+def record_folder(path: str | None) -> str:
+    """The given folder as an absolute path if it is local; a new folder if None."""
+    if path is None:
+        now = datetime.datetime.now(datetime.timezone.utc)
+        path = f"~/ray_results/multinas/{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(3)}"
+    return str(resolve(path))
 
 
 def start_search(
@@ -94,7 +107,7 @@ def resume_search(
     live = _still_running(live, rows, optimizer)
     numbers = {*rows["id"].tolist(), *(each.number for each in live)}
     search = _search(settings, space, resumed.record, optimizer, resumed.run.config, points, numbers)
-    search.finished = set(rows["trial_id"])
+    search.finished = set(rows["trial_id"][np.isfinite(rows["loss"])])
     is_held = not search.is_calibrated
     evaluations = _evaluations_of(rows, settings) if settings.skips_known or is_held else []
     for each in evaluations:
@@ -127,6 +140,22 @@ def recorded_config(path: str) -> dict[str, Any]:
             f"{path} is the record of a one-shot search, not of a MultiNASSearch: give another record_path"
         )
     return config
+
+
+def check_record(state: SavedState) -> None:
+    """Check that the record of a saved search is there.
+
+    Raises:
+        StateError: It is lost, or there is the record of another search in its place.
+    """
+    if state.seed is None:
+        return
+    path = state.record_path
+    remedy = "restore a copy of the folder, or start a new search with Tuner(...).fit()"
+    if not has_record(path):
+        raise StateError(f"the saved search must have its record {path}, which is missing: {remedy}")
+    if recorded_config(path)["seed"] != state.seed:
+        raise StateError(f"the saved search must have its own record, {path} is now that of another search: {remedy}")
 
 
 def checked_space(

@@ -18,6 +18,7 @@ from multinas_ray.core import Optimizer, Proposals, default_coefficients
 from multinas_ray.runs import ConfigSpace, RunRecord
 from multinas_ray.tune.evaluation import Evaluation
 from multinas_ray.tune.known import KnownResults
+from multinas_ray.tune.reading import ResultReader, architecture_of
 from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.unseen import most_probable
 
@@ -69,7 +70,7 @@ class TrialSearch:
         self.live: dict[str, Evaluation] = {}
         """Running trials by Tune's id."""
         self.finished: set[str] | None = None
-        """Ids of the trials that have ended. Only after a restore, when Tune may run trials that were not asked for."""
+        """Ids of the trials that have ended well. Only after a restore, when Tune may run others than it asked for."""
         self._column = settings.complexities.column
         self._points = deque(points)
         self.next_untold = next_untold
@@ -136,7 +137,7 @@ class TrialSearch:
         """Record an evaluation, then learn from it."""
         is_run = evaluation.reused_id is None  # a repeat can be had again for nothing, so it may be lost
         self.record.append(evaluation.results(self._column, self.scale), sync=is_run)
-        if self.finished is not None:
+        if self.finished is not None and np.isfinite(evaluation.loss):
             self.finished.add(evaluation.trial_id)
         self.remember(evaluation)
         if evaluation.proposal is not None:
@@ -147,6 +148,20 @@ class TrialSearch:
         assert outside.number == self.next_untold
         self.next_untold -= 1
         self.settle(outside)
+
+    def take_restarted(self, trial_id: str, result: Mapping[str, Any] | None, reader: ResultReader) -> bool:
+        """Record a failed trial that Tune has run again after a restore, under its id or a new one, without asking.
+
+        Returns:
+            Whether it is such a trial.
+        """
+        is_new = self.finished is not None and trial_id not in self.finished
+        architecture = architecture_of(self.space, result) if is_new and result is not None else None
+        if architecture is None or result is None:
+            return False
+        loss, costs = reader.read(self.space.decode(architecture), result)
+        self.add(Evaluation(self.next_untold, architecture, None, None, trial_id, loss, costs))
+        return True
 
     def remember(self, evaluation: Evaluation) -> None:
         """Keep a result for later draws of the same architecture, if known architectures are not run again."""

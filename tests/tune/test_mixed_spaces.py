@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 from ray import tune
+from ray.tune.experiment import Trial
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import load_run
@@ -122,3 +123,19 @@ def test_the_cost_of_a_trial_is_small_and_does_not_grow(make):
     early, late = np.median(seconds[100:400]), np.median(seconds[700:])
     assert late < 0.0015
     assert late < 1.5 * early
+
+
+def test_trials_of_another_run_bring_their_complexities(make, caplog):
+    pipeline = make(space={"lr": tune.loguniform(1e-4, 1e-1), "depth": tune.choice([1, 2])})
+    configs = [{"lr": 0.003, "depth": depth} for depth in (1, 2, 1)]
+    trials = [Trial("trainable", config=config, trial_id=f"old{i}", stub=True) for i, config in enumerate(configs)]
+    for trial, results in zip(trials, ({"loss": 0.5, "size": 7.0}, {"size": 3.0}, {}), strict=True):
+        trial.run_metadata.last_result = results
+    trials[2].set_status(Trial.ERROR)
+    pipeline.search.add_evaluated_trials(trials, "loss")
+    pipeline.start()
+    rows = pipeline.rows
+    assert sorted(zip(rows["loss"], rows["size"].fillna(-1), strict=True)) == [(0.5, 7.0), (math.inf, -1)]
+    assert "Trial old1 is left out, since its result has no loss" in caplog.text
+    with pytest.raises(ConfigError, match="trials must be a ResultGrid"):
+        pipeline.search.add_evaluated_trials([1], "loss")

@@ -15,7 +15,7 @@ from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import load_run
 from multinas_ray.tune import MultiNASSearch
 from tests.support.narrow import present
-from tests.support.pipeline import FINISHED, SPACE, Pipeline, holds, loss_of, result_of, size_of
+from tests.support.pipeline import SPACE, Pipeline, holds, loss_of, result_of, size_of
 
 
 def test_results_are_recorded_at_once_and_make_updates(pipeline):
@@ -146,7 +146,9 @@ def test_unknown_and_repeated_completions_are_ignored(pipeline, caplog):
     assert sum("it is ignored" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_an_error_of_our_own_ends_the_search_and_raises_nothing(pipeline, monkeypatch, caplog):
+def test_an_error_of_our_own_reaches_tune_once_for_each_result_and_at_the_next_suggestion(
+    pipeline, monkeypatch, caplog
+):
     pipeline.run(2)
     trial = pipeline.start()
 
@@ -154,11 +156,15 @@ def test_an_error_of_our_own_ends_the_search_and_raises_nothing(pipeline, monkey
         raise OSError("no space left")
 
     monkeypatch.setattr(pipeline.search._search.record, "append", full)
-    pipeline.search.on_trial_complete(trial_id=trial, result={"loss": 1.0, "size": 1.0})
+    for lost in (trial, "other"):
+        with pytest.raises(OSError, match="no space left"):
+            pipeline.search.on_trial_complete(trial_id=lost, result={"loss": 1.0, "size": 1.0})
+        pipeline.search.on_trial_complete(trial_id=lost, error=True)  # as Tune does then
+        pipeline.search.on_trial_complete(trial_id=lost, result={"loss": 1.0, "size": 1.0})  # retried
     assert isinstance(pipeline.search.error, OSError)
-    assert "The search stops: no space left" in caplog.text
-    assert pipeline.search.suggest("next") == FINISHED
-    pipeline.search.on_trial_complete(trial_id="other", result={"loss": 1.0, "size": 1.0})
+    assert caplog.text.count("The search stops: no space left") == 1
+    with pytest.raises(OSError, match="no space left"):
+        pipeline.search.suggest("next")
 
 
 def test_at_most_max_concurrent_trials_run(pipeline):

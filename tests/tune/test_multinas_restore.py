@@ -212,6 +212,30 @@ def test_a_failed_trial_that_tune_runs_again_after_a_restore_is_recorded(make, t
     holds(pipeline)
 
 
+def test_a_failed_trial_that_is_resumed_under_its_own_id_counts(pipeline, tmp_path):
+    failed = pipeline.end(pipeline.start(), None, error=True)
+    search = pipeline.restored(tmp_path).search
+    for _ in range(2):
+        search.on_trial_complete("t0", result=flat_result(failed))
+    rows = pipeline.rows
+    assert rows["trial_id"].tolist() == ["t0", "t0"]
+    assert rows["loss"].tolist() == [loss_of(failed), math.inf]
+    assert rows["tell_order"].tolist() == [-1, 0]
+
+
+def test_a_lost_record_and_that_of_another_search_are_noticed(make, pipeline, tmp_path):
+    pipeline.run(2)
+    file = str(tmp_path / "state.json")
+    pipeline.search.save(file)
+    kept = pipeline.taken_up()
+    shutil.move(pipeline.path, tmp_path / "away")
+    with pytest.raises(StateError, match=r"must have its record .*run, which is missing: restore a copy"):
+        kept.search.restore(file)
+    make(seed=1).run(1)
+    with pytest.raises(StateError, match="is now that of another search"):
+        kept.search.restore(file)
+
+
 def test_a_trial_that_was_not_asked_for_is_ignored_without_a_restore(pipeline, caplog):
     pipeline.run(1)
     pipeline.search.on_trial_complete("x", result=flat_result({"a": 1, "net": {"b": 0, "c": 2}}))
@@ -268,9 +292,9 @@ def test_a_search_that_was_taken_up_elsewhere_records_nothing_more(make, tmp_pat
     trial = pipeline.start()
     again = pipeline.restored(tmp_path)
     again.run(2)
-    pipeline.search.on_trial_complete(trial, result={"loss": 1.0, "size": 1.0})
+    with pytest.raises(StateError, match="another driver has resumed"):
+        pipeline.search.on_trial_complete(trial, result={"loss": 1.0, "size": 1.0})
     assert isinstance(pipeline.search.error, StateError)
-    assert "another driver has resumed" in str(pipeline.search.error)
     with pytest.raises(StateError, match="so that no evaluation is recorded twice"):
         pipeline.search._search.record.flush()
     assert len(again.rows) == 8
