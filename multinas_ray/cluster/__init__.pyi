@@ -1,4 +1,5 @@
 from .failures import LastingErrorsEnd, cause_of, own_error, would_come_again
+from .head_watch import ClusterGoneError, HeadWatch
 from .interrupts import EndedAtOnce, Interrupts, sigterm_as_interrupt
 from .metrics import Figures, SearchMetrics
 from .nodes import check_nodes, check_other_nodes, check_versions, describe_nodes
@@ -7,7 +8,7 @@ from .probe import NodeFacts
 from .progress import counted_progress
 from .ray_errors import ray_errors_told
 from .resources import check_room, room_for, wait_for_room, worker_resources
-from .session import ClusterGoneError, HeadWatch, is_cluster_there, ray_session, running_cluster
+from .session import is_cluster_there, ray_session, running_cluster
 from .side_callback import SideCallback
 from .side_matters import SideMatters, say, show
 from .spot import LAST_CHECKPOINT_SECONDS, SpotNotice, SpotWatch

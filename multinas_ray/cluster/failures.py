@@ -20,6 +20,8 @@ LOWER_MEMORY = (
 _OWN = re.compile(rf"^(?:\S*\s)?{re.escape(errors.__name__)}\.(\w+): (.+)$", re.MULTILINE)
 """An error of this package in the text of an error of Ray."""
 _MEMORY = re.compile(r"OutOfMemory|out of memory|memory pressure|low on memory|\bOOM\b", re.IGNORECASE)
+_GUESSES = re.compile(r"Some common causes include:.*", re.DOTALL)
+"""What Ray says of every process that ends without a word, whatever ended it: lack of memory is one of its guesses."""
 _INNER = ("worker_failures", "health_check_failure", "controller_failure", "_base_exc", "cause", "__cause__")
 """Where errors of Ray keep what caused them."""
 
@@ -51,7 +53,10 @@ def would_come_again(error: BaseException) -> bool:
 def cause_of(error: BaseException) -> str:
     """The cause of an error of Ray in one line, with what to lower if memory was short."""
     found = list(_within(error))
-    if any(isinstance(each, MemoryError) or _MEMORY.search(f"{type(each).__name__} {each}") for each in found):
+    if any(
+        isinstance(each, MemoryError) or _MEMORY.search(_GUESSES.sub("", f"{type(each).__name__} {each}"))
+        for each in found
+    ):
         return f"a process was ended for lack of memory ({LOWER_MEMORY})"
     if any(isinstance(each, ray.exceptions.RayActorError) for each in found):
         return "a process was ended from outside, or its node is gone"

@@ -7,7 +7,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import ray
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
+from multinas_ray.cluster.head_watch import ClusterGoneError, HeadWatch
 from multinas_ray.cluster.interrupts import sigterm_as_interrupt
 from multinas_ray.cluster.quiet import leave_out_the_greeting
 from multinas_ray.errors import RunError, last_line
@@ -24,9 +24,6 @@ SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "
 
 ANSWER_SECONDS = 10.0
 """Longest time that a running cluster has to answer. Ray itself would try again for many minutes without a word."""
-ASK_SECONDS, SILENCE_SECONDS = 5.0, 30.0
-"""Time between two questions to Ray's head process, and the silence after which it counts as gone. After a minute Ray
-would end the driver, which then could say nothing."""
 
 START_HERE = "unset RAY_ADDRESS to start Ray on this machine"
 
@@ -53,7 +50,7 @@ def ray_session() -> Iterator[None]:
     if not was_running:
         _start()
     is_gone = False
-    with sigterm_as_interrupt():
+    with sigterm_as_interrupt(), HeadWatch():
         try:
             yield
         except ClusterGoneError:
@@ -171,51 +168,3 @@ def _end(is_gone: bool) -> None:
     if (node := ray._private.worker._global_node) is not None:
         node.kill_all_processes(check_alive=False)
     atexit.unregister(ray._private.worker.shutdown)
-
-
-class ClusterGoneError(RunError):
-    """Ray's own processes are gone."""
-
-
-class HeadWatch:
-    """Notices that Ray's processes on this node, or the head process of the cluster, are gone; a context manager."""
-
-    def __init__(self) -> None:
-        self._answered_seconds = time.monotonic()
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._ask, name="head-watch", daemon=True)
-
-    def __enter__(self) -> HeadWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._is_over.set()
-
-    def check(self) -> None:
-        """Check that they are there; it takes no time.
-
-        Raises:
-            ClusterGoneError: They are gone.
-        """
-        node = ray._private.worker._global_node
-        dead: list[str] = [] if node is None else [name for name, _ in node.dead_processes()]
-        for name in ("gcs_server", "raylet"):
-            if name in dead:
-                raise ClusterGoneError(
-                    f"a process of Ray, {name}, was ended from outside or for lack of memory: look into the logs in "
-                    "/tmp/ray/session_latest/logs, and resume the run"
-                )
-        if (silence := time.monotonic() - self._answered_seconds) > SILENCE_SECONDS:
-            raise ClusterGoneError(
-                f"Ray's head process has not answered for {silence:.0f} s, so its node is gone or cannot be reached: "
-                "start the cluster again and resume the run"
-            )
-
-    def _ask(self) -> None:
-        while not self._is_over.wait(ASK_SECONDS):
-            try:
-                ray.nodes()
-            except Exception:  # no answer is told by `check`
-                continue
-            self._answered_seconds = time.monotonic()

@@ -276,7 +276,9 @@ class Driver:
                 step()
             except KeyboardInterrupt as error:
                 interrupt = error
-            except Exception as error:  # the next step ends what this one could not
+            except ray.exceptions.RayError:
+                continue  # of a process that is gone: that is told as the cause, and the next step ends what is left
+            except Exception as error:  # so too
                 self._side.say(f"While the search was being ended: {last_line(error)}")
         if interrupt is not None:
             raise interrupt

@@ -91,3 +91,9 @@ def test_a_cause_is_one_line_and_never_a_link(error, text):
     assert text in told
     assert "\n" not in told
     assert "docs.ray.io" not in told
+
+
+def test_a_process_that_ended_without_a_word_is_not_blamed_on_memory():
+    guesses = "Some common causes include: (1) the process was killed by the OOM killer due to high memory usage"
+    error = ray.exceptions.ActorDiedError(f"The actor is dead because its worker process has died. {guesses}")
+    assert cause_of(error) == "a process was ended from outside, or its node is gone"

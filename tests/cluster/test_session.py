@@ -1,12 +1,13 @@
 import socket
 import time
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 import ray
 from ray.tune import TuneError
 
-from multinas_ray.cluster import ClusterGoneError, HeadWatch, ray_errors_told, ray_session, running_cluster
+from multinas_ray.cluster import ClusterGoneError, HeadWatch, head_watch, ray_errors_told, ray_session, running_cluster
 from multinas_ray.cluster import session as session_module
 from multinas_ray.cluster.metrics import ascii_tag
 from multinas_ray.errors import DataError, RunError
@@ -107,11 +108,25 @@ def test_a_head_that_does_not_answer_is_told(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     watch = HeadWatch()
-    now[0] += session_module.SILENCE_SECONDS - 1
+    now[0] += head_watch.SILENCE_SECONDS - 1
     watch.check()
     now[0] += 2
     with pytest.raises(ClusterGoneError, match="has not answered for 31 s"):
         watch.check()
+
+
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_a_driver_that_waits_for_a_dead_ray_is_ended_with_a_line(dead, monkeypatch, is_checked):
+    ended: list[str] = []
+    monkeypatch.setattr(head_watch, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(head_watch, "REACTION_SECONDS", 0.2)
+    monkeypatch.setattr(head_watch, "end_driver", ended.append)
+    with suppress(ClusterGoneError), HeadWatch() as watch:
+        dead.append("gcs_server")
+        if is_checked:
+            watch.check()
+        time.sleep(1.0)
+    assert bool(ended) is not is_checked
 
 
 @pytest.mark.parametrize(
