@@ -8,9 +8,6 @@ within each split. A search reads them by DataConfig(source="folder", path="s3:/
 
 import argparse
 
-from rich.console import Console
-
-from multinas_ray.data import write_image_shards
 from multinas_ray.errors import MultiNASError
 
 
@@ -23,6 +20,10 @@ def main(argv: list[str] | None = None) -> int:
     text = "images that are read in one piece (default: %(default)s)"
     parser.add_argument("--images-per-group", metavar="N", type=int, default=64, help=text)
     arguments = parser.parse_args(argv)
+    from rich.console import Console
+
+    from multinas_ray.data import write_image_shards
+
     console = Console()
     try:
         total = write_image_shards(

@@ -8,6 +8,7 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import json
 import os
 import re
 import shlex
@@ -62,6 +63,18 @@ def run_python(block: str, page: str) -> dict[str, object]:
     names: dict[str, object] = {"__name__": "__main__"}
     exec(compile(block, page, "exec"), names)
     return names
+
+
+def run_notebook(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the cells of a notebook in order, as in a kernel without ipywidgets."""
+    monkeypatch.setenv("MULTINAS_TUTORIAL", "short")
+    names: dict[str, object] = {"__name__": "__main__"}
+    with monkeypatch.context() as patch:
+        patch.setattr("rich.console._is_jupyter", lambda: True)
+        for number, cell in enumerate(json.loads((ROOT / path).read_text())["cells"]):
+            if cell["cell_type"] == "code":
+                assert cell["outputs"] == [], "a notebook is kept without outputs"
+                exec(compile("".join(cell["source"]), f"{path}, cell {number}", "exec"), names)
 
 
 def test_every_python_block_is_run_by_one_of_these_tests() -> None:
@@ -168,6 +181,7 @@ def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
     short = replace(config, warmup_rounds=4, search_rounds=4, candidates_per_network=3, threads_per_worker=1)
     monkeypatch.chdir(tmp_path)
     with ray_session():  # one for all
+        run_notebook("experiments/tutorial.ipynb", monkeypatch)
         run_search(short)
         page = "docs/guides/quickstart.md"
         run_python(python_with("load_run(", page), page)
@@ -177,6 +191,7 @@ def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
         assert budgets in code
         run_python(code.replace(budgets, f"{budgets}, candidates_per_network=3"), page)
     assert "report.html" in capsys.readouterr().out
+    assert (tmp_path / "runs/tutorial/networks/0/export/model.onnx").is_file()
     folder = tmp_path / "runs/quickstart/families/phones/networks"
     for network in range(2):
         assert (folder / str(network) / "export/model.onnx").is_file()

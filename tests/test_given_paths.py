@@ -2,9 +2,11 @@
 
 import dataclasses
 import importlib
+import os
 import pkgutil
 import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,16 +14,19 @@ import experiments
 import multinas_ray
 from experiments.custom import CUSTOM
 from experiments.quickstart import QUICKSTART
+from multinas_ray.__main__ import main
 from multinas_ray.commands.flags import settings_of
 from multinas_ray.commands.outputs import PlotConfig
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.export import ExportConfig, export_networks
 from multinas_ray.retraining import retrain_networks
+from multinas_ray.retraining.running import Retraining
 from multinas_ray.selection import select_networks
 from multinas_ray.settings import Flag, checked_arguments
 from multinas_ray.storage import GivenCode, GivenPath
 from multinas_ray.storage.given import ResolvedBy
+from tests.support.chosen_run import write_chosen_run
 from tests.support.image_trees import write_tree
 
 PATHS = {"DIR", "FILE", "FOLDER"}
@@ -125,3 +130,34 @@ def test_a_path_that_is_none_is_told_once(elsewhere: Path) -> None:
 def test_help_needs_no_absolute_path() -> None:
     settings = {each.flag: each.default for each in settings_of(PlotConfig)}
     assert settings["--output"] == "."
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags", "written"),
+    [
+        ("verify", (), ()),
+        ("report", ("--output", "out/report.html"), ("out/report.html",)),
+        ("plot", ("--output", "out"), ("out/pareto.png", "out/distributions.png")),
+    ],
+)
+def test_verbs_work_from_another_folder(
+    verb: str, flags: tuple[str, ...], written: tuple[str, ...], elsewhere: Path, finished_run: Path
+) -> None:
+    run = os.path.relpath(finished_run, Path.cwd())
+    assert main([verb, run, *flags]) == 0
+    for name in written:
+        assert (elsewhere / "work" / name).is_file()
+
+
+def test_retraining_from_another_folder_gives_its_workers_absolute_paths(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_path = write_chosen_run(elsewhere)
+    jobs: list[Any] = []
+    monkeypatch.setattr(Retraining, "_train", lambda self, waiting, callbacks: jobs.extend(waiting.values()))
+    assert main(["retrain", "../chosen", "--epochs", "2"]) == 0
+    assert jobs
+    for job in jobs:
+        for path in (job.family_path, job.work_path, job.supernet_weights, *job.folders):
+            assert Path(path).is_absolute()
+            assert Path(path).resolve().is_relative_to(run_path)

@@ -5,7 +5,7 @@ from .metrics import Figures, SearchMetrics
 from .nodes import check_nodes, check_other_nodes, check_versions, describe_nodes
 from .notices import NoticedCheckpoints
 from .probe import NodeFacts
-from .progress import counted_progress
+from .progress import counted_progress, standard_console
 from .ray_errors import ray_errors_told
 from .resources import check_room, room_for, wait_for_room, worker_resources
 from .session import is_cluster_there, ray_session, running_cluster
@@ -53,6 +53,7 @@ __all__ = [
     "say",
     "show",
     "sigterm_as_interrupt",
+    "standard_console",
     "wait_for_room",
     "worker_resources",
     "would_come_again",

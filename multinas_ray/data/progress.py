@@ -10,5 +10,5 @@ def image_progress(num_images: int) -> Progress:
     """A progress bar that counts images; it is hidden in workers, in log files and for small sets."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    is_shown = console.is_terminal and num_images >= _SHOWN_FROM
+    is_shown = console.is_terminal and not console.is_jupyter and num_images >= _SHOWN_FROM
     return Progress(*columns, console=console, transient=True, disable=not is_shown)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from multinas_ray.cluster import counted_progress
+from multinas_ray.cluster import counted_progress, standard_console
 from multinas_ray.data import DataSplits, load_splits, open_stream
 from multinas_ray.errors import StateError
 from multinas_ray.export.card import ARCHITECTURE_FILE, CARD_FILE, model_card
@@ -88,7 +88,7 @@ def export_networks(
     """
     config = config or ExportConfig()
     check_packages(onnx=config.onnx)
-    console = console or Console()
+    console = console or standard_console()
     opened = open_run(run_path, data_path=data_path, imports=imports)
     family = load_family(run_path, label)
     rows = _chosen_rows(family, networks)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import ray
 from rich.console import Console
 
-from multinas_ray.cluster import Trackers, ray_errors_told, ray_session, say
+from multinas_ray.cluster import Trackers, ray_errors_told, ray_session, say, standard_console
 from multinas_ray.data import image_counts
 from multinas_ray.oneshot.checkpoints import newest_weights
 from multinas_ray.oneshot.config import OneShotSearchConfig
@@ -62,7 +62,7 @@ def run_search(
         ConfigError, DataError, StateError: the settings, the images or the folder of the run break a rule.
         RunError: the cluster lacks resources, or workers or trials failed more often than allowed.
     """
-    console = console or Console()
+    console = console or standard_console()
     trackers = trackers or Trackers()
     trackers.check()
     check_run_folder(config, resume)

@@ -23,6 +23,7 @@ from multinas_ray.cluster import (
     check_room,
     ray_errors_told,
     ray_session,
+    standard_console,
     worker_resources,
 )
 from multinas_ray.data import load_splits
@@ -105,7 +106,7 @@ def retrain_networks(
         config=check_images(opened, config or RetrainConfig()),
         networks=family.numbers(networks),
         trackers=trackers or Trackers(),
-        console=console or Console(),
+        console=console or standard_console(),
     )
     retraining.run(overwrite=overwrite)
     family = load_family(run_path, label)

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from multinas_ray.cluster import check_other_nodes, check_room, counted_progress, ray_errors_told, ray_session
+from multinas_ray.cluster import (
+    check_other_nodes,
+    check_room,
+    counted_progress,
+    ray_errors_told,
+    ray_session,
+    standard_console,
+)
 from multinas_ray.errors import StateError
 from multinas_ray.runs import load_trainings, network_path
 from multinas_ray.selection.choice import Choice, choose
@@ -92,7 +99,7 @@ def select_networks(
         goals=goals,
         config=config,
         overwrite=overwrite,
-        console=console or Console(),
+        console=console or standard_console(),
     )
     with ray_errors_told("give the same command again to go on"), ray_session():
         check_room(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
