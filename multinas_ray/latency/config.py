@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import NonNegativeFloat, NonNegativeInt, PositiveInt, checked
-from multinas_ray.spaces import NetworkSpace
+
+if TYPE_CHECKING:
+    from multinas_ray.spaces import NetworkSpace
 
 _FINE_CLOCK_SECONDS = 1e-6
 _LEAST_FLOPS, _MOST_IMAGES = 30e6, 256
