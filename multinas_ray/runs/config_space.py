@@ -41,6 +41,8 @@ class Drawn:
     """The place of a value that is drawn when a configuration is run, and not searched."""
 
     name: str
+    path: ConfigPath
+    """Its place in a configuration."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,11 @@ class ConfigSpace:
             waiting = list(errors)
         return drawn
 
+    def drawn_in(self, flat: Mapping[str, Any], architecture: Sequence[int]) -> dict[str, Any]:
+        """The values that were drawn, from a configuration whose keys are paths, joined by "/"."""
+        found = {leaf.name: _value_in(flat, leaf.path) for leaf in _leaves(self.template, architecture, self.variables)}
+        return {name: value for name, value in found.items() if value is not _NOTHING}
+
     def encode(self, config: Mapping[str, Any]) -> tuple[int, ...]:
         """Find the architecture of a configuration, in which constants may be missing.
 
@@ -168,15 +175,7 @@ class ConfigSpace:
 
     def encode_flat(self, flat: Mapping[str, Any]) -> tuple[int, ...]:
         """As `encode`, where keys are paths, joined by "/", and unknown ones do no harm."""
-
-        def value_at(path: ConfigPath) -> Any:
-            """Lists are not flat."""
-            for stop in range(len(path), 0, -1):
-                if (name := "/".join(map(str, path[:stop]))) in flat:
-                    return _value_at({"": flat[name]}, ("", *path[stop:]))
-            return _NOTHING
-
-        return self._encode(value_at)
+        return self._encode(lambda path: _value_in(flat, path))
 
     def key(self, architecture: Sequence[int]) -> bytes:
         """What equal configurations have in common."""
@@ -329,6 +328,14 @@ def _value_at(config: Mapping[Any, Any], path: ConfigPath) -> Any:
     return value
 
 
+def _value_in(flat: Mapping[str, Any], path: ConfigPath) -> Any:
+    """The value of a flat configuration, in which lists are not flat."""
+    for stop in range(len(path), 0, -1):
+        if (name := "/".join(map(str, path[:stop]))) in flat:
+            return _value_at({"": flat[name]}, ("", *path[stop:]))
+    return _NOTHING
+
+
 def _holds_unwritable(node: Any) -> bool:
     return isinstance(node, Unwritable) or any(_holds_unwritable(child) for _, child in _children(node))
 
@@ -355,7 +362,7 @@ def _to_plain(node: Any) -> dict[str, Any]:
     if isinstance(node, Slot):
         return {"variable": node.index}
     if isinstance(node, Drawn):
-        return {"drawn": node.name}
+        return {"drawn": [node.name, _to_plain(node.path)]}
     if isinstance(node, dict):
         return {"dict": [[_to_plain(key), _to_plain(child)] for key, child in node.items()]}
     if isinstance(node, list):
@@ -378,6 +385,9 @@ def _from_plain(node: dict[str, Any]) -> Any:
     if kind == "tuple":
         return tuple(_from_plain(child) for child in content)
     leaves: dict[str, Callable[[Any], Any]] = {
-        "variable": Slot, "drawn": Drawn, "repr": Unwritable, "value": lambda value: value
-    }  # fmt: skip
+        "variable": Slot,
+        "drawn": lambda drawn: Drawn(drawn[0], _from_plain(drawn[1])),
+        "repr": Unwritable,
+        "value": lambda value: value,
+    }
     return leaves[kind](content)

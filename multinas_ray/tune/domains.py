@@ -6,6 +6,7 @@ import itertools
 import logging
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.search.sample import Categorical, Domain, Float, Function, Integer, LogUniform, Normal, Quantized, Uniform
@@ -15,6 +16,9 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.runs import Choice, ConfigPath, ConfigSpace, ConfigVariable, Drawn, Number, Slot, without_repeats
 
 logger = logging.getLogger(__name__)
+
+FUNCTION_TOKEN = "__fn_ph"
+"""A Tuner gives a searcher a pair with this in place of a `sample_from` (ray.tune.impl.placeholder)."""
 
 MOST_LISTED = 8
 """A range of numbers with at most this many values is a choice of them. On a quadratic of five numbers of 12 to 64
@@ -87,9 +91,9 @@ class _Found:
             logger.warning("sample_from is drawn for each trial and not searched: %s.", ", ".join(self.functions))
 
     def _domain(self, node: Any, path: ConfigPath, name: str, condition: Condition | None) -> Any:
-        if isinstance(node, Function):
-            self.functions[name] = _caller(node)
-            return Drawn(name)
+        if isinstance(node, Function) or _is_placeholder(node):
+            self.functions[name] = _caller(node) if isinstance(node, Function) else _Placeholder(node)
+            return Drawn(name, path)
         if isinstance(node, Mapping) and "grid_search" in node:
             self._grids.append(name)
             return self._choice(node["grid_search"], path, name, condition)
@@ -127,9 +131,23 @@ def _children(node: Any) -> list[tuple[Any, Any]]:
 
 
 def _is_domain(node: Any) -> bool:
-    """Whether Tune's variant generator would resolve this node."""
+    """Whether Tune's variant generator would resolve this node, or Tune itself when a trial starts."""
     is_command = isinstance(node, Mapping) and len(node) == 1 and ("grid_search" in node or "eval" in node)
-    return is_command or isinstance(node, Domain)
+    return is_command or isinstance(node, Domain) or _is_placeholder(node)
+
+
+def _is_placeholder(node: Any) -> bool:
+    return isinstance(node, tuple) and len(node) == 2 and node[0] == FUNCTION_TOKEN
+
+
+@dataclass(frozen=True)
+class _Placeholder:
+    """Draws nothing: it stays in the configuration, and Tune draws the value in its place when the trial starts."""
+
+    node: Any
+
+    def __call__(self, config: dict[str, Any]) -> Any:
+        return self.node
 
 
 def _caller(domain: Function) -> Callable[[dict[str, Any]], Any]:

@@ -26,7 +26,7 @@ class Evaluation:
     """The draw, with one row; None if no update may use it."""
 
     drawn: Mapping[str, Any] | None = None
-    """Values that were drawn and not searched, by name; None: there are none, or none were drawn yet."""
+    """Values that were drawn and not searched, by name; None: there are none, or they are not known yet."""
     trial_id: str = ""
     """Tune's id of the trial that ran it."""
     loss: float = float("inf")
@@ -77,7 +77,6 @@ class Evaluation:
             "trial_id": self.trial_id,
             "number": self.number,
             "architecture": list(self.architecture),
-            "drawn": None if self.drawn is None else dict(self.drawn),
             "draw": draw,
         }
 
@@ -99,7 +98,7 @@ class Evaluation:
                     ids=np.array([plain["number"]]),
                     drawn_at=np.array([draw["drawn_at"]]),
                 )
-            return cls(int(plain["number"]), architecture, proposal, plain["drawn"], str(plain["trial_id"]))
+            return cls(int(plain["number"]), architecture, proposal, None, str(plain["trial_id"]))
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"the description of a running trial is damaged ({error!r})") from error
 

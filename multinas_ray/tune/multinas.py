@@ -38,7 +38,7 @@ from multinas_ray.tune.given import (
     results_of_trials,
 )
 from multinas_ray.tune.idle import IdleWatch
-from multinas_ray.tune.reading import ResultReader, Warner
+from multinas_ray.tune.reading import ResultReader, Warner, config_in
 from multinas_ray.tune.saved_state import SavedState
 from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.starting import (
@@ -224,14 +224,11 @@ class MultiNASSearch(Searcher):
         """Learn from a trial's last result.
 
         Raises:
-            Exception: An error of the searcher itself. Tune then calls again with error=True, which raises nothing, and
-                the trial has the error in the ResultGrid.
+            Exception: An error of the searcher itself. Tune calls again with error=True, and shows it at the trial.
         """
         self._idle.reset()
         if self.error is not None:
-            if not error:
-                self._failure.raise_again(trial_id)
-            return
+            return None if error else self._failure.raise_again(trial_id)
         try:
             search = self._opened()
             if trial_id not in search.live:
@@ -240,7 +237,7 @@ class MultiNASSearch(Searcher):
             elif result is None and not error:
                 search.forget(trial_id)  # stopped before it gave a result
             else:
-                config = search.config_of(trial_id)
+                config = search.note_drawn(trial_id, config_in(result))
                 search.finish(trial_id, *self._results.read(config, None if error else result))
             self._write_metrics(search)
         except Exception as problem:
@@ -288,7 +285,7 @@ class MultiNASSearch(Searcher):
 
         Args:
             trials_or_analysis: a ResultGrid, an ExperimentAnalysis, a Trial or a list of Trials.
-            metric: the key of the metric in their results. Trials without it are left out, failed ones are not.
+            metric: its key in their results; trials without it are left out, failed ones are not.
 
         Raises:
             ConfigError: A configuration is not of the space, or its complexity is unknown.

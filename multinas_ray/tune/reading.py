@@ -88,11 +88,16 @@ class ResultReader:
         return False
 
 
+def config_in(result: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The configuration in a result, by paths; empty if there is none."""
+    items = (result or {}).items()
+    return {key.removeprefix(CONFIG_KEY): value for key, value in items if key.startswith(CONFIG_KEY)}
+
+
 def architecture_of(space: ConfigSpace, result: Mapping[str, Any]) -> tuple[int, ...] | None:
     """Find the architecture of a result's configuration; None if the result does not contain it."""
-    flat = {key.removeprefix(CONFIG_KEY): value for key, value in result.items() if key.startswith(CONFIG_KEY)}
     try:
-        return space.encode_flat(flat)
+        return space.encode_flat(config_in(result))
     except ConfigError:
         return None
 

@@ -18,7 +18,7 @@ from multinas_ray.core import Optimizer, Proposals, default_coefficients
 from multinas_ray.runs import ConfigSpace, RunRecord
 from multinas_ray.tune.evaluation import Evaluation
 from multinas_ray.tune.known import KnownResults
-from multinas_ray.tune.reading import ResultReader, architecture_of
+from multinas_ray.tune.reading import ResultReader, architecture_of, config_in
 from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.unseen import most_probable
 
@@ -30,7 +30,7 @@ MAX_KNOWN_DRAWS = 100
 
 
 def plain_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values in a form that a record can hold; others are replaced by their text there and in the trial."""
+    """The values in a form that a record can hold; others are replaced by their text."""
     return json.loads(json.dumps(values, default=_plain_value))  # type: ignore[no-any-return]
 
 
@@ -91,12 +91,20 @@ class TrialSearch:
         if evaluation is None:
             return None
         drawn = self.space.draw(evaluation.architecture)
-        self.run(replace(evaluation, trial_id=trial_id, drawn=plain_values(drawn) if drawn else None))
-        return self.config_of(trial_id)
+        self.run(replace(evaluation, trial_id=trial_id))
+        return self.space.decode(evaluation.architecture, drawn)
 
-    def config_of(self, trial_id: str) -> dict[str, Any]:
-        """The configuration of a running trial."""
+    def note_drawn(self, trial_id: str, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep the values of a running trial that were drawn and not searched; returns its configuration.
+
+        Args:
+            trial_id: a running trial.
+            flat: its configuration by paths; empty if it is not known.
+        """
         evaluation = self.live[trial_id]
+        if self.space.functions:
+            drawn = plain_values(self.space.drawn_in(flat, evaluation.architecture))
+            evaluation = self.live[trial_id] = replace(evaluation, drawn=drawn or None)
         return self.space.decode(evaluation.architecture, evaluation.drawn)
 
     def run(self, evaluation: Evaluation) -> None:
@@ -159,8 +167,9 @@ class TrialSearch:
         architecture = architecture_of(self.space, result) if is_new and result is not None else None
         if architecture is None or result is None:
             return False
-        loss, costs = reader.read(self.space.decode(architecture), result)
-        self.add(Evaluation(self.next_untold, architecture, None, None, trial_id, loss, costs))
+        drawn = plain_values(self.space.drawn_in(config_in(result), architecture)) or None
+        loss, costs = reader.read(self.space.decode(architecture, drawn), result)
+        self.add(Evaluation(self.next_untold, architecture, None, drawn, trial_id, loss, costs))
         return True
 
     def remember(self, evaluation: Evaluation) -> None:

@@ -32,7 +32,7 @@ def result(config):
     size = config["depth"] * config["width"]
     loss = (math.log10(config["lr"]) + 2) ** 2 + 1 / size + 0.2 * (config["opt"]["name"] == "adam")
     loss += abs(config["opt"].get("momentum", 0.0) - 0.5)
-    return {"loss": loss, "size": float(size)}
+    return {"loss": loss, "size": float(size), "config/seed": config["seed"]}
 
 
 def run(pipeline, num_trials):

@@ -16,8 +16,9 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import ConcurrencyLimiter, Repeater
 
-from multinas_ray.runs import SESSIONS, load_run, verify_run
+from multinas_ray.runs import SESSIONS, RunRecord, load_run, verify_run
 from multinas_ray.tune import MultiNASSearch
+from multinas_ray.tune.evaluation import drawn_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -291,6 +292,52 @@ def test_a_repeater_with_a_complexity_function(bench):
     bench.fit(report, search, wrapped=Repeater(search, repeat=2), num_samples=8, max_concurrent_trials=None)
     assert len(bench.rows) == 4
     assert not any(is_failed(bench.rows))
+
+
+SHIPPED = {
+    "lr": tune.loguniform(1e-4, 1e-1),
+    "width": tune.randint(10, 200),
+    "opt": tune.choice([{"name": "sgd", "momentum": tune.uniform(0, 1)}, {"name": "adam"}]),
+    "activation": tune.grid_search(["relu", "tanh"]),
+    "decay": tune.sample_from(lambda config: config["lr"] / 100),
+    "layers": [{"dropout": tune.quniform(0, 0.5, 0.1)}, {"dropout": tune.quniform(0, 0.5, 0.1)}],
+}
+
+
+def report_shipped(config):
+    assert config["decay"] == config["lr"] / 100
+    tune.report({"loss": abs(math.log10(config["lr"]) + 2), "size": float(config["width"])})
+
+
+def test_numbers_conditional_parts_grids_and_drawn_values(bench):
+    search = bench.search()
+    results = bench.fit(report_shipped, search, num_samples=12, space=SHIPPED)
+    assert not results.errors
+    rows = bench.rows.set_index("trial_id")
+    assert len(rows) == 12
+    assert rows["loss"].notna().all()
+    for result in results:
+        row, space = rows.loc[result.metrics["trial_id"]], search._search.space
+        assert space.decode(row["architecture"], drawn_of(row)) == result.config
+
+
+def test_an_error_of_the_searcher_reaches_fit(bench, monkeypatch):
+    appended = RunRecord.append
+
+    def full_after_three(record, results, **options):
+        if len(results.ids) and results.ids[0] >= 3:
+            raise OSError("no space left")
+        appended(record, results, **options)
+
+    monkeypatch.setattr(RunRecord, "append", full_after_three)
+    with pytest.raises(Exception, match="no space left"):
+        bench.fit(report, bench.search(), num_samples=10)
+    assert len(bench.rows) == 3
+    last = Bench(bench.path / "last")
+    with pytest.raises(AssertionError):  # the searcher's error, which the bench looks for
+        last.fit(report, last.search(), num_samples=4, max_concurrent_trials=1)
+    grid = tune.Tuner.restore(str(last.path / "run"), report).get_results()
+    assert [("no space left" in str(error)) for error in grid.errors] == [True]
 
 
 def test_known_configs_end_the_run(bench):
