@@ -258,6 +258,10 @@ class Driver:
         if self._group.error:
             if (own := own_error(self._group.error)) is not None:
                 raise own from self._group.error
+            if isinstance(self._group.error, ray.exceptions.RayError):  # and not one of Ray Train's, of the workers
+                raise RunError(
+                    f"the controller of the workers could not go on ({cause_of(self._group.error)}): resume the run"
+                ) from self._group.error
             raise RunError(
                 f"the workers failed more often than max_worker_failures={self._config.max_worker_failures}, the last "
                 f"time: {cause_of(self._group.error)}; fix the cause and resume the run"

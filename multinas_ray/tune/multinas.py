@@ -388,9 +388,7 @@ class MultiNASSearch(Searcher):
 
     def _write_metrics(self, search: TrialSearch) -> None:
         try:
-            if self._metrics is None:
-                folder = self._record_path.partition("?")[0]  # without a URI's query
-                self._metrics = SearchMetrics(folder.rstrip("/").rpartition("/")[2], TrialFigures(search))
+            self._metrics = self._metrics or SearchMetrics(resolve(self._record_path).name, TrialFigures(search))
             self._metrics.tick()
         except Exception as error:  # a side matter, which is not worth the search
             self._warn("metrics", "The metrics cannot be written (%s). The search goes on.", error)

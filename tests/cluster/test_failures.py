@@ -1,7 +1,7 @@
 """What failed in workers, from errors as Ray gives them. No Ray is started."""
 
 import pytest
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.train import WorkerGroupError
 from ray.train.v2._internal.execution.failure_handling import FailureDecision
 from ray.train.v2._internal.util import construct_user_exception_with_traceback
@@ -95,5 +95,5 @@ def test_a_cause_is_one_line_and_never_a_link(error, text):
 
 def test_a_process_that_ended_without_a_word_is_not_blamed_on_memory():
     guesses = "Some common causes include: (1) the process was killed by the OOM killer due to high memory usage"
-    error = ActorDiedError(f"The actor is dead because its worker process has died. {guesses}")
+    error = RayActorError(error_msg=f"The actor is dead because its worker process has died. {guesses}")
     assert cause_of(error) == "a process was ended from outside, or its node is gone"

@@ -8,6 +8,7 @@ import ray
 from rich.console import Console
 
 from multinas_ray.cluster import Interrupts, SideMatters, SpotNotice, Trackers
+from multinas_ray.errors import RunError
 from multinas_ray.oneshot import running as run_module
 from multinas_ray.oneshot.driver import Driver
 from multinas_ray.oneshot.messages import Ending, LostSteps
@@ -261,3 +262,20 @@ def test_with_the_trained_supernet_there_only_the_choice_is_left(phases):
 def test_an_interrupt_of_the_choice_ends_in_good_order(phases):
     done = phases(supernet=True, choosing=KeyboardInterrupt())
     assert done == ["choose, restarts 0", "Interrupted while the networks were being chosen"]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            ray.exceptions.RayActorError(),
+            r"the controller of the workers could not go on \(a process was ended",
+        ),
+        (RuntimeError("no memory"), "the workers failed more often than max_worker_failures=3, the last time: "),
+    ],
+)
+def test_the_end_of_the_controller_is_told_apart_from_failures_of_workers(driver, error, text):
+    driver._group.error = error
+    driver._config = SimpleNamespace(max_worker_failures=3)
+    with pytest.raises(RunError, match=text):
+        Driver._raise_errors(driver)
