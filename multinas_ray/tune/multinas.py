@@ -12,7 +12,6 @@ import pandas as pd
 from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import Searcher
 
-from multinas_ray.cluster import SearchMetrics
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import ConfigSpace, Run, has_record, load_run
 from multinas_ray.settings import (
@@ -27,7 +26,7 @@ from multinas_ray.tune import best
 from multinas_ray.tune.domains import config_space, has_domains
 from multinas_ray.tune.evaluation import Evaluation
 from multinas_ray.tune.failure import Failure
-from multinas_ray.tune.figures import TrialFigures
+from multinas_ray.tune.figures import TrialMetrics
 from multinas_ray.tune.given import (
     EarlierResult,
     Given,
@@ -152,7 +151,7 @@ class MultiNASSearch(Searcher):
         space = self._given.space
         self._space = None if space is None else config_space(space)
         self._search: TrialSearch | None = None
-        self._metrics: SearchMetrics | None = None
+        self._metrics: TrialMetrics | None = None
         self._live: list[Evaluation] = []
         self._goes_on = goes_on
         self._max_concurrent: int | None = None
@@ -387,11 +386,8 @@ class MultiNASSearch(Searcher):
         return ResultReader(self._settings.complexities, str(self._metric), str(self._mode), self._warn)
 
     def _write_metrics(self, search: TrialSearch) -> None:
-        try:
-            self._metrics = self._metrics or SearchMetrics(resolve(self._record_path).name, TrialFigures(search))
-            self._metrics.tick()
-        except Exception as error:  # a side matter, which is not worth the search
-            self._warn("metrics", "The metrics cannot be written (%s). The search goes on.", error)
+        self._metrics = self._metrics or TrialMetrics(self._record_path, search, self._warn)
+        self._metrics.tick()
 
     def _note_refusal(self, search: TrialSearch) -> None:
         if self._idle.refuse(search.live):

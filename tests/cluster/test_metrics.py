@@ -172,3 +172,17 @@ def test_a_record_in_a_bucket_is_named_by_its_folder(ray, tmp_path):
     opened, search._record_path = search._opened(), "s3://runs/folder/mine/?endpoint_override=127.0.0.1:9000"
     search._write_metrics(opened)
     assert ray["trials_in_flight"] == {"": 0}
+
+
+def test_metrics_that_fail_end_no_search_and_are_told_once(tmp_path, caplog, monkeypatch):
+    def fail(*arguments):
+        raise UnicodeEncodeError("ascii", "é", 0, 1, "not of ASCII")
+
+    monkeypatch.setattr(metrics_module, "Gauge", fail)
+    pipeline = Pipeline(tmp_path / "run", samples_per_update=4)
+    pipeline.run(4)
+    assert pipeline.search.error is None
+    assert [each.getMessage() for each in caplog.records if "metrics" in each.getMessage()] == [
+        "The metrics cannot be written ('ascii' codec can't encode character '\\xe9' in position 0: not of ASCII). The "
+        "search goes on."
+    ]
