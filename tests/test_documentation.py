@@ -176,10 +176,10 @@ def test_the_tune_pipeline_gives_a_row_for_each_answer(page: str, cost: str, tmp
 def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # first: settings take their paths from where they are made
     quickstart = script_of("experiments/quickstart.py")
     config = quickstart.quickstart_config(quickstart.ExperimentOptions())
     short = replace(config, warmup_rounds=4, search_rounds=4, candidates_per_network=3, threads_per_worker=1)
-    monkeypatch.chdir(tmp_path)
     with ray_session():  # one for all
         run_notebook("experiments/tutorial.ipynb", monkeypatch)
         run_search(short)
@@ -338,5 +338,5 @@ def test_a_wrong_flag_is_noticed() -> None:
 
 
 def test_the_commands_are_found() -> None:
-    for command in ("make quickstart", "make test", "ray down cluster.yaml", "multinas-ray export runs/quickstart"):
+    for command in ("make quickstart", "make test", "ray down cluster.yaml", "multinas-ray export runs/custom"):
         assert command in COMMANDS
