@@ -1,11 +1,35 @@
 """The exceptions a caller can meet. Each also inherits the builtin that fits, so plain `except ValueError` works."""
 
 import importlib
+import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONG_WORD = re.compile(r"\S{1000,}")
 
 
 class MultiNASError(Exception):
-    """Base of every error this package raises on purpose; its message names the rule, the value and the remedy."""
+    """Base of every error this package raises on purpose; its message names the rule, the value and the remedy.
+
+    Its text is one line that can be printed: what a file or a user holds may be in it, so characters that end a line or
+    steer a terminal are shown by their codes.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """A text in one line that can be printed.
+
+    Characters that end a line, steer a terminal or cannot be shown are written as their codes, and the middle of words
+    of more than 1,000 characters is left out.
+    """
+    text = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+    return _LONG_WORD.sub(lambda found: f"{found[0][:80]}...{found[0][-20:]}", text)
 
 
 class ConfigError(MultiNASError, ValueError):
@@ -27,7 +51,7 @@ class StorageError(MultiNASError, OSError):
     """
 
     def __str__(self) -> str:
-        return str(self.args[-1])
+        return printable(str(self.args[-1]))
 
 
 class UnreadableError(StorageError, StateError):
@@ -72,6 +96,27 @@ def require(module: str, *, extra: str, purpose: str) -> ModuleType:
             raise
         raise MissingPackageError(
             f'{purpose} need the package {package}, which is not installed: pip install "multinas-ray[{extra}]"'
+        ) from error
+
+
+@contextmanager
+def raised_by(what: str) -> Iterator[None]:
+    """Tell errors of code that a person has written with what raised them.
+
+    Args:
+        what: what the code is for, such as "the cost 'energy'".
+
+    Raises:
+        ConfigError: The code within raised an error that is not one of this package.
+    """
+    try:
+        yield
+    except MultiNASError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(
+            f"{what} raised {type(error).__name__} ({first_line(error)}) at {last.filename}:{last.lineno}: correct it"
         ) from error
 
 

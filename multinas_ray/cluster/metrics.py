@@ -9,12 +9,13 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 from ray.util.metrics import Counter, Gauge
 
 from multinas_ray.core import small_to_large
+from multinas_ray.settings import Measured, checked
 
 INTERVAL_SECONDS = 1.0
 """Least time between two writes, so that they cost nothing however fast rounds are; Ray exports every 10 s."""
@@ -40,20 +41,22 @@ LEVELS = {
 """Gauges of the whole run."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Figures:
     """Figures of a search at one moment; NaN for those that are not known."""
 
     diagnostics: Mapping[str, NDArray[Any]]
     """Diagnostics of the optimiser, as (K,) arrays."""
-    complexity_scale: float
+    complexity_scale: Measured
     """The cost that counts as a complexity of 1."""
     totals: Mapping[str, int]
     """Values of some of `TOTALS`."""
-    levels: Mapping[str, float] = field(default_factory=dict)
+    levels: Mapping[str, Measured] = field(default_factory=dict)
     """Values of some of `LEVELS`."""
 
 
+@runtime_checkable
 class Figured(Protocol):
     """Something whose figures can be read."""
 

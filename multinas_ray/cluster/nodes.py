@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from typing import Annotated
 
 import ray
+from annotated_types import MinLen
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from multinas_ray.cluster.probe import NodeFacts, probe_node
 from multinas_ray.errors import RunError, last_line
 from multinas_ray.runs import gigabytes
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import check_writable, delete_file, resolve, write_atomic
 
 PROBE_SECONDS = 180.0
@@ -92,7 +95,8 @@ def _probe_all(storage: str, marker: str, data_path: str | None) -> list[NodeFac
     return sorted(facts, key=lambda node: node.address)
 
 
-def check_versions(facts: Sequence[NodeFacts]) -> None:
+@checked_arguments
+def check_versions(facts: Annotated[Sequence[NodeFacts], MinLen(1)]) -> None:
     """Check that all nodes have the same software.
 
     Raises:

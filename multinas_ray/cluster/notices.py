@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from multinas_ray.cluster.spot import SpotNotice
+from multinas_ray.settings import checked_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ class NoticedCheckpoints:
         world_size: number of ranks; if there is more than one, torch.distributed must be initialised.
     """
 
+    @checked_arguments
     def __init__(self, device: torch.device, world_size: int = 1) -> None:
         self._device, self._world_size = device, world_size
         self._steps_between = GPU_STEPS if world_size > 1 and device.type == "cuda" else 1

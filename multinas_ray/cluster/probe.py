@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from multinas_ray.errors import MultiNASError
+from multinas_ray.settings import checked
 from multinas_ray.storage import check_writable, exists, resolve
 
 SAME_EVERYWHERE = ("ray", "torch", "torchvision", "numpy", "multinas-ray")
 """Packages whose version must be the same on every node; so must Python's."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class NodeFacts:
     """Facts about a node."""

@@ -9,6 +9,7 @@ from ray.autoscaler.sdk import request_resources
 from rich.console import Console
 
 from multinas_ray.errors import ConfigError, RunError
+from multinas_ray.settings import checked_arguments
 
 NODE_POLL_SECONDS = 2.0
 """Time between two looks at the cluster while waiting for nodes."""
@@ -40,6 +41,7 @@ def wait_for_room(
         request_resources(bundles=[])  # from here on the workers themselves are the demand
 
 
+@checked_arguments
 def worker_resources(cpus_per_worker: float, use_gpu: bool) -> dict[str, float]:
     """The resources that one worker asks Ray for."""
     return {"CPU": cpus_per_worker, **({"GPU": 1.0} if use_gpu else {})}

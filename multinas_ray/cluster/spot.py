@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from http.client import HTTPException
 
+from multinas_ray.settings import checked
+
 URL_VARIABLE = "MULTINAS_METADATA_URL"
 """Environment variable of a worker: the URL of the metadata, in place of `METADATA_URL`. If it is empty, the metadata
 are not read."""
@@ -45,6 +47,7 @@ Cloud = Callable[[str], float | None]
 _UNANSWERED = (OSError, HTTPException, ValueError)
 
 
+@checked
 @dataclass(frozen=True)
 class SpotNotice:
     """A node will be taken away."""

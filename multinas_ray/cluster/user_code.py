@@ -12,8 +12,10 @@ from typing import Any
 import ray.cloudpickle
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import checked_arguments
 
 
+@checked_arguments
 def load_module(name: str) -> ModuleType:
     """Import a module, or a file that is not on Python's path.
 
@@ -33,6 +35,7 @@ def load_module(name: str) -> ModuleType:
     return module
 
 
+@checked_arguments
 def load_object(name: str) -> Any:
     """Import an object of a module or file by its name.
 
@@ -54,7 +57,7 @@ def load_object(name: str) -> Any:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, ValueError, TypeError) as error:  # the latter two of names that are none
         raise ConfigError(f"the module {name!r} cannot be imported ({error}): give its file, FILE.py") from error
 
 

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
+from multinas_ray.errors import printable
+
 Subparsers: TypeAlias = "argparse._SubParsersAction[VerbParser]"
 
 RUN_HELP = "folder <storage_path>/<run> of a search, a local path or a URI such as s3://bucket/folder/run"
@@ -18,7 +20,15 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {message}: see --help for the flags\n")
+        self.exit(2, f"{self.prog}: error: {printable(message)}: see --help for the flags\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments; a value -- is refused, which argparse would drop."""
+        for each in sys.argv[1:] if args is None else args:
+            flag, equals, value = str(each).partition("=")
+            if flag.startswith("-") and equals and value == "--":
+                self.error(f"argument {flag}: expected a value, not --")
+        return super().parse_known_args(args, namespace)
 
 
 class VerbParser(OneLineParser):

@@ -3,10 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from multinas_ray.core.arrays import IntArray
+from multinas_ray.core.arrays import BoolArray, FloatArray, IntArray
 from multinas_ray.core.layout import INACTIVE, CategoryLayout
 from multinas_ray.core.proposals import Evaluations, Proposals, real_numbers
+from multinas_ray.core.reader import MOST_NUMBER
 from multinas_ray.errors import ConfigError
+
+MOST_COMPLEXITY = 1e100
+"""The squares of larger ones would overflow."""
 
 
 def checked_count(n: int | None, default: int | None) -> int:
@@ -27,8 +31,9 @@ def checked_first_id(first_id: int) -> int:
     Raises:
         ConfigError: It is not a whole number from 0.
     """
-    if isinstance(first_id, bool) or not isinstance(first_id, int | np.integer) or first_id < 0:
-        raise ConfigError(f"first_id must be a whole number from 0, got {first_id!r}")
+    is_whole = isinstance(first_id, int | np.integer) and not isinstance(first_id, bool)
+    if not is_whole or not 0 <= first_id < MOST_NUMBER:
+        raise ConfigError(f"first_id must be a whole number from 0 and below 2**62, got {str(first_id)[:40]}")
     return int(first_id)
 
 
@@ -62,6 +67,12 @@ def _check_architectures(proposals: Proposals, layout: CategoryLayout) -> None:
         raise ConfigError(f"architectures[{i}, {d}] must be {rule}, got {architectures_ND[i, d]}")
 
 
+def are_complexities(values_N: FloatArray) -> BoolArray:
+    """Returns (N,): whether each value can be the complexity of an evaluation that did not fail."""
+    fits_N: BoolArray = (values_N >= 0.0) & (values_N <= MOST_COMPLEXITY)
+    return fits_N
+
+
 def check_complexities(evaluations: Evaluations) -> None:
     """Checks that every evaluation that did not fail has a complexity.
 
@@ -69,11 +80,12 @@ def check_complexities(evaluations: Evaluations) -> None:
         ConfigError: A complexity is not finite, or it is negative.
     """
     complexities_N = evaluations.complexities
-    bad_N = np.isfinite(evaluations.losses) & ~(np.isfinite(complexities_N) & (complexities_N >= 0.0))
+    bad_N = np.isfinite(evaluations.losses) & ~are_complexities(complexities_N)
     if bad_N.any():
         i = int(bad_N.argmax())
         raise ConfigError(
-            f"complexity of id {evaluations.proposals.ids[i]} must be finite and at least 0, "
+            f"complexity of id {evaluations.proposals.ids[i]} must be finite, at least 0 and at most "
+            f"{MOST_COMPLEXITY:g}, "
             f"got {complexities_N[i]}; give a failed evaluation a loss of inf"
         )
 
@@ -85,6 +97,6 @@ def checked_ids(ids_N: object) -> IntArray:
         ConfigError: They are not whole numbers from 0.
     """
     ids = np.atleast_1d(np.asarray(ids_N))
-    if ids.ndim != 1 or (ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0)):
-        raise ConfigError(f"ids to forget must be whole numbers from 0, got {ids_N!r}")
+    if ids.ndim != 1 or (ids.size and (ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= MOST_NUMBER)):
+        raise ConfigError(f"ids to forget must be whole numbers from 0 and below 2**62, got {str(ids_N)[:40]!r}")
     return ids.astype(np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.core.arrays import BoolArray, FloatArray, IntArray, read_only
+from multinas_ray.core.reader import MOST_NUMBER
 from multinas_ray.errors import ConfigError
 
 ArrayT = TypeVar("ArrayT", bound=npt.NDArray[Any])
@@ -56,8 +57,13 @@ class Proposals:
             raise ConfigError(
                 "log_q must be finite and at most 0 (the log of a probability): give it as `ask` returned it"
             )
-        if (self.ids < 0).any():
-            raise ConfigError(f"ids must not be negative, got {int(self.ids.min())}: give them as `ask` returned them")
+        for name, least in (("sources", -1), ("ids", 0), ("drawn_at", -1)):
+            column = getattr(self, name)
+            if (column < least).any() or (column >= MOST_NUMBER).any():
+                wrong = column[(column < least) | (column >= MOST_NUMBER)][0]
+                raise ConfigError(
+                    f"{name} must be from {least} and below 2**62, got {int(wrong)}: give them as `ask` returned them"
+                )
 
     def __len__(self) -> int:
         return len(self.architectures)

@@ -4,7 +4,7 @@ Notation: K distributions, D variables, C categories (padded), N samples.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy.typing as npt
 
@@ -13,6 +13,7 @@ from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.proposals import Proposals
 
 
+@runtime_checkable
 class Optimizer(Protocol):
     """K distributions over architectures that learn from told results.
 

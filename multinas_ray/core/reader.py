@@ -8,6 +8,9 @@ import numpy.typing as npt
 from multinas_ray.core.arrays import FloatArray, IntArray, read_only
 from multinas_ray.errors import StateError
 
+MOST_NUMBER = 2**62
+"""Numbers and ids are smaller, so that arrays of int64 hold them and the next ones."""
+
 
 class StateReader:
     """Reads one dict key by key; arrays come back as read-only copies.
@@ -41,19 +44,20 @@ class StateReader:
         if isinstance(found, np.ndarray) or type(found) is not type(expected) or found != expected:
             raise StateError(f"{self.path}.{name}: expected {expected!r}, found {_describe(found)}")
 
-    def integer(self, name: str, below: int | None = None) -> int:
+    def integer(self, name: str, below: int = MOST_NUMBER) -> int:
         """Returns the whole number under `name`, at least 0 and less than `below`."""
         found = self._take(name)
         is_whole = isinstance(found, int) and not isinstance(found, bool)
-        if not is_whole or found < 0 or (below is not None and found >= below):
-            bound = "" if below is None else f" and less than {below}"
+        if not is_whole or not 0 <= found < below:
+            bound = "" if below == MOST_NUMBER else f" and less than {below}"
             raise StateError(f"{self.path}.{name}: expected a whole number from 0{bound}, found {_describe(found)}")
         return int(found)
 
     def digits(self, name: str, below: int) -> int:
         """Returns the whole number that the string under `name` holds as digits."""
         found = self._take(name)
-        if not (isinstance(found, str) and found.isascii() and found.isdigit() and int(found) < below):
+        is_number = isinstance(found, str) and found.isascii() and found.isdigit() and len(found) <= len(str(below))
+        if not is_number or int(found) >= below:
             raise StateError(f"{self.path}.{name}: expected the digits of a number, found {_describe(found)}")
         return int(found)
 
@@ -93,4 +97,7 @@ class StateReader:
 def _describe(found: object) -> str:
     if isinstance(found, np.ndarray):
         return f"an array of {found.dtype} of shape {found.shape}"
-    return f"{type(found).__name__} {found!r}"[:120]
+    try:
+        return f"{type(found).__name__} {found!r}"[:120]
+    except ValueError:  # a whole number of thousands of digits
+        return "an int too long to show"

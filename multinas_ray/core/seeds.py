@@ -1,6 +1,6 @@
 """Random generators of the core: making one from a seed, and writing its state as plain data and reading it back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -18,7 +18,8 @@ def new_generator(seed: int | Sequence[int] | None) -> np.random.Generator:
     """
     if seed is None:
         return np.random.Generator(np.random.PCG64())
-    values = seed if isinstance(seed, Iterable) else [seed]
+    is_row = isinstance(seed, Iterable) and not isinstance(seed, (str, bytes, Mapping))
+    values: Any = seed if is_row else [seed]
     whole = [_whole(value) for value in values]
     if not whole or min(whole) < 0:
         raise ConfigError(f"seed must be a whole number from 0, or a sequence of them, got {seed!r}")

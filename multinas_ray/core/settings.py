@@ -21,7 +21,7 @@ from multinas_ray.core.targets import TARGET_WEIGHT, targeted_losses
 from multinas_ray.core.utility import scalarised_losses
 from multinas_ray.errors import ConfigError
 from multinas_ray.registry import Registry
-from multinas_ray.settings import Unchecked
+from multinas_ray.settings import Unchecked, checked, checked_arguments
 
 if TYPE_CHECKING:
     from multinas_ray.core.arrays import FloatArray
@@ -38,6 +38,7 @@ _kinds: Registry[type[OptimizerSettings]] = Registry(
 )
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSettings:
     """Everything that decides how results change the distributions; plain data, checked.
@@ -260,6 +261,7 @@ def register_optimizer(settings: SettingsClass) -> SettingsClass:
     return settings
 
 
+@checked_arguments
 def optimizer_kind(name: str) -> type[OptimizerSettings]:
     """Returns the settings' class of a kind of optimiser.
 
@@ -269,6 +271,7 @@ def optimizer_kind(name: str) -> type[OptimizerSettings]:
     return _kinds.find(name)
 
 
+@checked_arguments
 def settings_of_kind(name: str, options: Mapping[str, Any], **shared: Any) -> OptimizerSettings:
     """Returns the settings of a kind of optimiser.
 
@@ -288,6 +291,7 @@ def settings_of_kind(name: str, options: Mapping[str, Any], **shared: Any) -> Op
     return optimizer_kind(name)(**shared, **options)
 
 
+@checked_arguments
 def settings_from_dict(description: Mapping[str, Any]) -> OptimizerSettings:
     """Returns the settings that `OptimizerSettings.to_dict` described.
 
@@ -298,6 +302,7 @@ def settings_from_dict(description: Mapping[str, Any]) -> OptimizerSettings:
     return optimizer_kind(fields.pop("kind", ""))(**fields)
 
 
+@checked_arguments
 def make_optimizer(settings: OptimizerSettings, *, seed: int | Sequence[int] | None) -> Optimizer:
     """Returns the optimiser of these settings at its start.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from multinas_ray.core.arrays import FloatArray
 from multinas_ray.core.asng import ASNGSettings, ASNGState, initial_state
+from multinas_ray.core.checks import are_complexities
 from multinas_ray.core.distributions import uniform_probs
 from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.ledger import Ledger
@@ -23,8 +24,10 @@ from multinas_ray.core.settings import OptimizerSettings
 from multinas_ray.core.start import start_near, start_near_targets
 from multinas_ray.errors import ConfigError, StateError
 
-VERSION = 5
+VERSION = 6
 COUNTERS = ("num_updates", "num_told")
+MOST_MAGNITUDE = 1e100
+"""Numbers of a step are smaller; the squares of larger ones would overflow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +173,11 @@ def plain_outstanding(outstanding: Outstanding, counts: dict[str, int]) -> dict[
     ledger = outstanding.ledger
     return {
         "counters": {"next_id": outstanding.next_id, "num_ignored": outstanding.num_ignored, **counts},
-        "settled": {"watermark": ledger.watermark, "above": ledger.settled_above.copy()},
+        "settled": {
+            "watermark": ledger.watermark,
+            "above": ledger.settled_above.copy(),
+            "open": ledger.open_below.copy(),
+        },
         "pending": plain_proposals(outstanding.pending),
     }
 
@@ -203,6 +210,13 @@ def _read_distributions(reader: StateReader, num_distributions: int, constants: 
         path_weight_K=reader.floats("path_weight", (num_distributions,)),
         step_divisor_K=reader.floats("step_divisor", (num_distributions,)),
     )
+    for name, values in (("path", state.path_KDC), ("step_divisor", state.step_divisor_K)):
+        if (np.abs(values) > MOST_MAGNITUDE).any():
+            raise StateError(
+                f"{reader.path}.{name}: expected numbers up to {MOST_MAGNITUDE:g}, found {np.abs(values).max():g}"
+            )
+    if (state.path_weight_K < 0.0).any() or (state.path_weight_K > 1.0 + 1e-9).any():
+        raise StateError(f"{reader.path}.path_weight: expected numbers from 0 to 1, found other values")
     if (state.step_divisor_K < constants.least_divisor).any():
         raise StateError(
             f"{reader.path}.step_divisor: expected at least {constants.least_divisor}, "
@@ -225,6 +239,8 @@ def read_outstanding(
         raise StateError(
             f"{root.path}.pending.ids: expected distinct ids that {root.path}.settled does not hold, found other values"
         )
+    if not np.isin(ledger.open_below, pending.ids).all():
+        raise StateError(f"{root.path}.settled.open: expected ids of {root.path}.pending, found other values")
     used = [ledger.watermark, *(ledger.settled_above + 1), *(pending.ids + 1)]
     if next_id < max(used):
         raise StateError(f"{root.path}.counters.next_id: expected at least {max(used)}, found {next_id}")
@@ -232,10 +248,13 @@ def read_outstanding(
 
 
 def _read_ledger(reader: StateReader) -> Ledger:
-    ledger = Ledger(reader.integer("watermark"), reader.integers("above", (None,)))
+    ledger = Ledger(reader.integer("watermark"), *(reader.integers(name, (None,)) for name in ("above", "open")))
     above = ledger.settled_above
     if len(above) and (above[0] <= ledger.watermark or (np.diff(above) <= 0).any()):
         raise StateError(f"{reader.path}.above: expected increasing ids above {ledger.watermark}, found other values")
+    kept = ledger.open_below
+    if len(kept) and (kept[0] < 0 or kept[-1] >= ledger.watermark or (np.diff(kept) <= 0).any()):
+        raise StateError(f"{reader.path}.open: expected increasing ids below {ledger.watermark}, found other values")
     reader.finish()
     return ledger
 
@@ -261,8 +280,7 @@ def read_proposals(reader: StateReader, layout: CategoryLayout, finish: bool = T
 def _read_evaluations(reader: StateReader, layout: CategoryLayout, finish: bool = True) -> Evaluations:
     proposals = read_proposals(reader, layout, finish=False)
     columns = {name: reader.floats(name, (len(proposals),), finite=False) for name in ("losses", "complexities")}
-    bad = np.isfinite(columns["losses"]) & ~(np.isfinite(columns["complexities"]) & (columns["complexities"] >= 0.0))
-    if bad.any():
+    if (np.isfinite(columns["losses"]) & ~are_complexities(columns["complexities"])).any():
         raise StateError(
             f"{reader.path}.complexities: expected at least 0 where the loss is finite, found other values"
         )

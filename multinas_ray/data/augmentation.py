@@ -11,11 +11,13 @@ import torch
 from multinas_ray.data.config import DataConfig
 from multinas_ray.data.streamed_images import ResizedCrop
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import checked, checked_arguments
 
 _CIFAR_PADDING, _CIFAR_SIZE = 4, 32
 _STREAM = 1  # keeps these draws apart from the epoch's permutation, which uses the key (seed, epoch)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Random variation of the images, which is drawn anew for each epoch.
@@ -86,6 +88,7 @@ Variation = Augmentation | ResizedCrop
 """Variation of images in memory, or of images that are decoded when they are needed."""
 
 
+@checked_arguments
 def photo_augmentation(config: DataConfig, image_size: int | None) -> Augmentation:
     """Crop from a border of 4 pixels at 32x32 (in proportion for other sizes, at least 1) and flip.
 

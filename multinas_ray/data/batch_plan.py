@@ -9,8 +9,10 @@ import torch
 
 from multinas_ray.data.normalisation import Normalisation
 from multinas_ray.errors import ConfigError, DataError
+from multinas_ray.settings import checked
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
     """The batches of one set of images on one rank, the same for images in memory and images that stay encoded.

@@ -12,6 +12,7 @@ from multinas_ray.data.augmentation import Augmentation
 from multinas_ray.data.batch_plan import BatchPlan
 from multinas_ray.data.images import ImageSet
 from multinas_ray.data.normalisation import to_device
+from multinas_ray.settings import checked_arguments
 
 _EPOCHS_KEPT = 2  # so that a caller who looks one batch ahead does not draw an epoch twice
 
@@ -37,6 +38,7 @@ class BatchStream:
         DataError: The set has fewer images than a batch, or mean and std do not match its channels.
     """
 
+    @checked_arguments
     def __init__(self, image_set: ImageSet, plan: BatchPlan, augment: Augmentation | None) -> None:
         plan.check(image_set)
         self._plan, self._augment = plan, augment

@@ -1,7 +1,7 @@
 """The interface of streams, and the choice between the stream for images in memory and that for encoded images."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -14,6 +14,7 @@ from multinas_ray.data.streamed_images import ResizedCrop, StreamedImages
 from multinas_ray.errors import ConfigError
 
 
+@runtime_checkable
 class Batches(Protocol):
     """An endless stream of batches, see `BatchStream`."""
 

@@ -6,7 +6,7 @@ import io
 import logging
 import struct
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ _TURNS = {
 }
 
 
+@runtime_checkable
 class Encoded(Protocol):
     """Labelled images in encoded form, read when they are needed."""
 

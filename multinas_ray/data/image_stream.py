@@ -18,6 +18,7 @@ from multinas_ray.data.batch_plan import BatchPlan
 from multinas_ray.data.order import batches_per_epoch, epoch_order
 from multinas_ray.data.streamed_images import CHANNELS, Decoded, ImageDecoder, Request, ResizedCrop, StreamedImages
 from multinas_ray.errors import DataError
+from multinas_ray.settings import checked_arguments
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class ImageStream:
         DataError: The set has fewer images than a batch, or mean and std do not match its channels.
     """
 
+    @checked_arguments
     def __init__(self, images: StreamedImages, plan: BatchPlan, augment: ResizedCrop | None) -> None:
         plan.check(images)
         self.batch_size, self.shard_size = plan.batch_size, plan.shard_size

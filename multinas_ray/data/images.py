@@ -3,7 +3,7 @@
 # n images, H height, W width, C channels
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,13 @@ from multinas_ray.data.config import DataConfig
 from multinas_ray.data.left_out import LeftOut
 from multinas_ray.data.streamed_images import StreamedImages
 from multinas_ray.errors import ConfigError, DataError
+from multinas_ray.settings import checked
 
 SPLITS = ("train", "validation", "test")
 """Names of the three sets of a run."""
 
 
+@runtime_checkable
 class Labelled(Protocol):
     """Labelled images, decoded or not, from which some can be selected."""
 
@@ -36,6 +38,7 @@ class Labelled(Protocol):
 LabelledT = TypeVar("LabelledT", bound=Labelled)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ImageSet:
     """Labelled images of one size, in memory.
@@ -80,6 +83,7 @@ Images = ImageSet | StreamedImages
 """Images in memory, or images that are read and decoded when they are needed; `open_stream` opens both."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class DataSplits:
     """The three disjoint sets of a run and what a network needs to know about them."""

@@ -8,10 +8,12 @@ import torch
 from multinas_ray.data.config import DataConfig
 from multinas_ray.data.images import DataSplits, ImageSet, channel_statistics, divide_training, limit_training
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import checked_arguments
 
 _RESIZE_CHUNK = 4096
 
 
+@checked_arguments
 def splits_in_memory(
     config: DataConfig, training: ImageSet, test: ImageSet, class_names: tuple[str, ...]
 ) -> DataSplits:

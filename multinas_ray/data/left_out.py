@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from multinas_ray.settings import checked
 
+
+@checked
 @dataclass(frozen=True)
 class LeftOut:
     """Some files that are left out."""

@@ -13,11 +13,13 @@ from multinas_ray.data.decoding import Encoded
 from multinas_ray.data.images import divide, divide_training, limit_training
 from multinas_ray.data.left_out import LeftOut, count_by_class
 from multinas_ray.errors import DataError
+from multinas_ray.settings import checked
 
 TEST_FRACTION, _TEST_SEED = 0.2, 0
 """Share of the images that become test images if the source makes no splits [ours]; the same for every `split_seed`."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ImageListing:
     """The encoded images of a source, by the splits that the source makes."""

@@ -4,8 +4,10 @@ from multinas_ray.data.augmentation import Variation
 from multinas_ray.data.config import DataConfig
 from multinas_ray.data.images import DataSplits
 from multinas_ray.data.sources import DataFacts
+from multinas_ray.settings import checked_arguments
 
 
+@checked_arguments
 def load_splits(config: DataConfig) -> DataSplits:
     """Load the source and divide it into training, validation and test images.
 
@@ -16,6 +18,7 @@ def load_splits(config: DataConfig) -> DataSplits:
     return config.reader.load(config)
 
 
+@checked_arguments
 def inspect_data(config: DataConfig) -> DataFacts:
     """Determine size, channels, classes and splits of the images; only the headers of some files are read.
 
@@ -26,6 +29,7 @@ def inspect_data(config: DataConfig) -> DataFacts:
     return config.reader.inspect(config)
 
 
+@checked_arguments
 def standard_augmentation(config: DataConfig, image_size: int | None = None) -> Variation:
     """Return the customary augmentation of a source.
 

@@ -28,6 +28,7 @@ from multinas_ray.data.listing import ImageListing
 from multinas_ray.data.progress import image_progress
 from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import (
     Location,
     RowGroupReader,
@@ -161,6 +162,7 @@ class ImageShards:
         return ImageShards(self.reader, names, labels, np.concatenate([self.where, other.where]))
 
 
+@checked_arguments
 def scan_images(path: str) -> ImageListing:
     """List the images at a path: those of shards if it has an index, otherwise those of a tree of files.
 
@@ -204,6 +206,7 @@ def shard_name(file: int) -> str:
     return f"images-{file:05d}.parquet"
 
 
+@checked_arguments
 def write_image_shards(
     folder: str, destination: str, *, images_per_file: int = 8192, images_per_group: int = 64, seed: int = 0
 ) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from multinas_ray.registry import Registry
+from multinas_ray.settings import checked
 
 if TYPE_CHECKING:
     from multinas_ray.data.augmentation import Variation
@@ -26,6 +27,7 @@ _sources: Registry[type[DataSource]] = Registry(
 )
 
 
+@checked
 @dataclass(frozen=True)
 class DataFacts:
     """Facts about the images that a search needs before they are decoded."""

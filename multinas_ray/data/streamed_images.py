@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from multinas_ray.data.decoding import Encoded, decode, open_image
 from multinas_ray.errors import DataError
+from multinas_ray.settings import checked, checked_arguments
 
 if TYPE_CHECKING:
     from torchvision.transforms import v2
@@ -27,6 +28,7 @@ ImageNet."""
 _STREAM = 2  # keeps these draws apart from the epoch's permutation, which uses the key (seed, epoch)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class ResizedCrop:
     """Random variation of photos: a part of the image, of random size and aspect ratio, scaled to the network's size.
@@ -48,6 +50,7 @@ class ResizedCrop:
         return v2.Compose([crop, v2.RandomHorizontalFlip(0.5 if self.horizontal_flip else 0.0)])
 
 
+@checked_arguments
 def evaluation_transform(image_size: int) -> v2.Transform:
     """Scale the shorter side to image_size * 256 / 224 and cut out the middle, as torchvision's references do."""
     from torchvision.transforms import v2  # as above
@@ -55,6 +58,7 @@ def evaluation_transform(image_size: int) -> v2.Transform:
     return v2.Compose([v2.Resize(round(image_size * _RESIZE_RATIO), antialias=True), v2.CenterCrop(image_size)])
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class StreamedImages:
     """A set of images that stay encoded, on a disk or in an object store."""

@@ -26,6 +26,7 @@ from multinas_ray.data.left_out import LeftOut
 from multinas_ray.data.listing import ImageListing
 from multinas_ray.data.tree_layout import find_layout, some
 from multinas_ray.errors import DataError
+from multinas_ray.storage import resolve
 
 _SCAN_THREADS = 16  # a shared disk answers many requests at once
 _Key = tuple[str, str]  # split, class
@@ -89,7 +90,7 @@ def scan_tree(path: str) -> ImageListing:
         DataError: There is no such tree, a folder cannot be read or has a name that is no UTF-8, it is not clear which
             folders are splits, a class has too few images, or splits differ in their classes.
     """
-    root = Path(path)
+    root = Path(resolve(path).path)
     if not root.is_dir():
         raise DataError(f"{shown(path)} is not a folder: give the folder that holds a folder for each class")
     layout = find_layout(root)

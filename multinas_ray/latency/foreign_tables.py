@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.latency.table import BlockLatency, LatencyConditions, LatencyTable, describe_block
+from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import Block, BlockDescription, ConvLayer, Head, Shape, mbconv, skip
 from multinas_ray.storage import AnyPath, read_parquet
 
@@ -17,6 +18,7 @@ _MBCONV = "expanded_conv"
 _CONDITIONS = LatencyConditions(device="Pixel 1 (ProxylessNAS)", batch_size=1, precision="not known", clock="not known")
 
 
+@checked_arguments
 def read_latency_table(path: AnyPath) -> LatencyTable:
     """Read a latency table, either of `multinas-ray profile` or of ProxylessNAS's form.
 
@@ -32,6 +34,7 @@ def read_latency_table(path: AnyPath) -> LatencyTable:
     return LatencyTable.from_arrow(table, str(path))
 
 
+@checked_arguments
 def read_proxyless_table(path: AnyPath) -> LatencyTable:
     """Read the latencies that ProxylessNAS (Cai et al., ICLR 2019) measured on a Pixel 1 phone.
 

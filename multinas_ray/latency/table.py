@@ -13,6 +13,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.spaces import AdditiveCost, BlockDescription, NetworkSpace, Shape
 from multinas_ray.storage import TABLE_KEY, VERSION_KEY, AnyPath, check_form, read_parquet, write_parquet
 
@@ -40,6 +41,7 @@ _SCHEMA = pa.schema(
 _MOST_NAMED = 6
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class LatencyConditions:
     """Where and how a table was measured."""
@@ -64,6 +66,7 @@ class LatencyConditions:
     """`NetworkSpace.fingerprint` of that space."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class BlockLatency:
     """One block, measured on an input of one shape.
@@ -101,6 +104,7 @@ def describe_block(block: BlockDescription) -> str:
     return json.dumps(block.to_dict(), sort_keys=True, separators=(",", ":"))
 
 
+@checked
 @dataclass(frozen=True)
 class LatencyTable:
     """Measured blocks; `cost` turns them into the latency of a space's networks.
@@ -216,6 +220,7 @@ class LatencyTable:
         return cls.from_arrow(read_parquet(path), str(path))
 
 
+@checked_arguments
 def blocks_of(network_space: NetworkSpace) -> Iterator[tuple[str, BlockDescription, Shape]]:
     """Every (place, block, shape of its input) of a space: the stem, each position's choices, the head."""
     yield "stem", network_space.stem, network_space.input_shape

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.spaces import FloatArray, IntArray
 from multinas_ray.storage import (
     TABLE_KEY,
@@ -45,6 +46,7 @@ _SCHEMA = pa.schema(
 )
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class LatencyValidation:
     """Predicted and measured latencies of N whole networks, in milliseconds for a batch.
@@ -167,6 +169,7 @@ class LatencyValidation:
             raise StateError(f"{where} is damaged ({error}): restore a copy") from error
 
 
+@checked_arguments
 def validation_file(table_file: AnyPath) -> Location:
     """Place of the validation of a table: beside the table, as <name>_validation.parquet."""
     place = resolve(table_file)

@@ -13,6 +13,7 @@ from multinas_ray.oneshot.views import distribution_table
 from multinas_ray.report import plot_pareto
 from multinas_ray.runs import Run, load_run, lost_steps, write_finished
 from multinas_ray.selection import OpenedRun, SelectConfig, Selection, goals_of_run
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import exists, read_bytes, resolve
 from multinas_ray.supernets import check_supernet
 
@@ -21,6 +22,7 @@ END_OF_PNG = b"IEND\xaeB`\x82"
 """A picture that does not end so was cut off."""
 
 
+@checked_arguments
 def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: int) -> None:
     """Choose the networks of a search that has done all rounds, and mark it as finished. Ray must be running.
 

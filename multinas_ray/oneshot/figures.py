@@ -7,6 +7,7 @@ import time
 
 from multinas_ray.cluster import Figures
 from multinas_ray.oneshot.schedule import FinishedRound, Schedule
+from multinas_ray.settings import Measured, checked_arguments
 
 
 class RoundFigures:
@@ -17,7 +18,8 @@ class RoundFigures:
         complexity_scale: the cost that counts as a complexity of 1.
     """
 
-    def __init__(self, schedule: Schedule, complexity_scale: float) -> None:
+    @checked_arguments
+    def __init__(self, schedule: Schedule, complexity_scale: Measured) -> None:
         self._schedule, self._complexity_scale = schedule, complexity_scale
         self._checkpoint_seconds = math.nan
 

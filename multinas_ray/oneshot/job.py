@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from multinas_ray.data import DataConfig
+from multinas_ray.settings import checked
 from multinas_ray.spaces import NetworkSpace
 from multinas_ray.supernets import WeightTraining
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
     """Everything that a worker needs besides the rounds themselves."""

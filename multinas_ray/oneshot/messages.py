@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from multinas_ray.settings import Measured, checked
 
+
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Round:
     """The work of one round, which is the same on every rank: a weight step, then losses on one validation batch.
@@ -27,6 +30,7 @@ class Round:
     """Whether the workers save a checkpoint after this round. The message says so, so that all ranks agree."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RoundResult:
     """The result of one round, averaged over ranks.
@@ -37,11 +41,11 @@ class RoundResult:
 
     round: int
     """Number of the round."""
-    train_loss: float
+    train_loss: Measured
     """Mean training loss before the step; NaN if the round had no weight step."""
-    losses: tuple[float, ...]
+    losses: tuple[Measured, ...]
     """Validation loss of each evaluated subnet, in the order of the round; minimised, inf if it was not finite."""
-    accuracies: tuple[float, ...]
+    accuracies: tuple[Measured, ...]
     """Share of the validation batch that was classified correctly, in the same order."""
     compute_seconds: float
     """Time on rank 0 from the start of the round until its results were there."""

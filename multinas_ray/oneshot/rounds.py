@@ -12,6 +12,7 @@ from multinas_ray.data import Batches, DataSplits, open_stream, standard_augment
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.memory_estimate import activation_limit
 from multinas_ray.oneshot.messages import Round
+from multinas_ray.settings import checked_arguments
 from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, step_touched, touched_parameters
 
 BUCKET_ELEMENTS = 8 * 2**20
@@ -39,6 +40,7 @@ class RoundWorker:
         world_size: number of ranks, each of which takes its shard of both batches.
     """
 
+    @checked_arguments
     def __init__(
         self, job: WorkerJob, splits: DataSplits, device: torch.device, rank: int = 0, world_size: int = 1
     ) -> None:

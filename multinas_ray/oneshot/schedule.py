@@ -12,7 +12,7 @@ from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.errors import ConfigError, RunError
 from multinas_ray.oneshot.messages import Round, RoundResult
 from multinas_ray.oneshot.warmup_draws import WarmupDraws, WarmupKind
-from multinas_ray.settings import NonNegativeInt, PositiveInt, checked
+from multinas_ray.settings import NonNegativeInt, PositiveInt, checked, checked_arguments
 
 DIVERGED_ROUNDS = 5
 """Number of consecutive rounds without a finite loss after which a search stops with an error."""
@@ -120,6 +120,7 @@ class Schedule:
         next_round: the first round that is not in the record.
     """
 
+    @checked_arguments
     def __init__(
         self,
         *,

@@ -6,13 +6,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from multinas_ray import storage
+from multinas_ray.errors import ConfigError
 from multinas_ray.report.figures.curves import convergence_figure
 from multinas_ray.report.figures.latency import latency_figure
 from multinas_ray.report.figures.look import PICTURE, PICTURE_DPI
 from multinas_ray.report.figures.pareto import pareto_figure
 from multinas_ray.runs import Run
+from multinas_ray.settings import checked_arguments
 
 
+@checked_arguments
 def plot_pareto(run: Run, path: storage.AnyPath, *, cost: str | None = None) -> None:
     """Draw the K networks over all evaluations of the search, and their test errors; see `pareto_figure`.
 
@@ -27,6 +30,7 @@ def plot_pareto(run: Run, path: storage.AnyPath, *, cost: str | None = None) -> 
     _save(pareto_figure(run, run.architectures, PICTURE, cost=cost), path)
 
 
+@checked_arguments
 def plot_distributions(run: Run, path: storage.AnyPath) -> None:
     """Draw the expected cost and the entropy of each distribution over the updates; see `convergence_figure`.
 
@@ -41,6 +45,7 @@ def plot_distributions(run: Run, path: storage.AnyPath) -> None:
     _save(figure, path)
 
 
+@checked_arguments
 def plot_latency(validation: pd.DataFrame, path: storage.AnyPath) -> None:
     """Draw predicted against measured latency; see `latency_figure`.
 
@@ -48,6 +53,8 @@ def plot_latency(validation: pd.DataFrame, path: storage.AnyPath) -> None:
         validation: One row for each network, with the columns `predicted_ms`, `measured_ms` and `spread`.
         path: The PNG file; its folder must exist.
     """
+    if missing := [name for name in ("predicted_ms", "measured_ms", "spread") if name not in validation]:
+        raise ConfigError(f"validation must have the columns predicted_ms, measured_ms and spread, it lacks {missing}")
     _save(latency_figure(validation, PICTURE), path)
 
 

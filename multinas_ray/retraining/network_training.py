@@ -25,6 +25,7 @@ from multinas_ray.errors import RunError
 from multinas_ray.retraining.extra_augmentation import ExtraAugmentation
 from multinas_ray.retraining.losses import BatchLoss
 from multinas_ray.retraining.recipe import RetrainConfig
+from multinas_ray.settings import checked_arguments
 from multinas_ray.supernets import summed_score
 
 EpochRow = dict[str, float | int | None]
@@ -48,6 +49,7 @@ class NetworkTraining:
         DataError: a batch is larger than the set of training images.
     """
 
+    @checked_arguments
     def __init__(
         self,
         network: nn.Module,

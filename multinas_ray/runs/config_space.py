@@ -17,6 +17,7 @@ import numpy.typing as npt
 from multinas_ray.core import INACTIVE, CategoryLayout, Condition
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs.config_variables import Choice, ConfigVariable, Number, label
+from multinas_ray.settings import checked
 from multinas_ray.storage import encode_plain
 
 ConfigPath = tuple[Hashable, ...]
@@ -28,6 +29,7 @@ _NOTHING = object()
 _NO_FIT = -1_000_000
 
 
+@checked
 @dataclass(frozen=True)
 class Slot:
     """The place of a variable in a template."""
@@ -56,6 +58,7 @@ class Unwritable:
         return self.text
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ConfigSpace:
     """Configurations of one shape: a template with a slot for each variable."""

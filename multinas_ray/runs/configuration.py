@@ -13,7 +13,7 @@ from multinas_ray.core import Optimizer, make_optimizer, settings_from_dict
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs.documents import read_document, write_document
 from multinas_ray.runs.layout import CONFIG_FILE
-from multinas_ray.settings import checked
+from multinas_ray.settings import checked, checked_arguments
 
 Kind: TypeAlias = Literal["oneshot", "tune"]
 """A one-shot search, or a search in a Tune pipeline."""
@@ -113,6 +113,7 @@ _TUNE_SECTIONS: dict[str | None, type] = {
 }
 
 
+@checked_arguments
 def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
     """Write a run's configuration, before anything else; this creates the folder.
 
@@ -133,6 +134,7 @@ def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
     write_document(place.join(CONFIG_FILE), config)
 
 
+@checked_arguments
 def load_config(path: storage.AnyPath) -> dict[str, Any]:
     """Read a run's configuration.
 
@@ -155,6 +157,7 @@ def load_config(path: storage.AnyPath) -> dict[str, Any]:
     return config
 
 
+@checked_arguments
 def make_recorded_optimizer(path: storage.AnyPath, config: Mapping[str, Any]) -> Optimizer:
     """Make a run's optimiser in its initial state.
 

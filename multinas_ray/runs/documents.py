@@ -6,6 +6,7 @@ from typing import Any
 
 from multinas_ray.errors import StateError, UnreadableError, first_line
 from multinas_ray.runs.schema import SCHEMA_VERSION
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import AnyPath, decode_plain, encode_plain, read_bytes, resolve, write_atomic
 
 VERSION_NAME, CHECKSUM_NAME = "schema_version", "checksum"
@@ -13,6 +14,7 @@ EDITED = "edited"
 """In place of a checksum, this says that somebody has changed the file on purpose."""
 
 
+@checked_arguments
 def write_document(
     file: AnyPath, content: Mapping[str, Any], *, indent: int | None = 2, overwrite: bool = True
 ) -> None:
@@ -37,6 +39,7 @@ def write_document(
     write_atomic(file, text.encode(), overwrite=overwrite)
 
 
+@checked_arguments
 def read_document(file: AnyPath, remedy: str) -> dict[str, Any]:
     """Read what `write_document` wrote.
 

@@ -5,8 +5,10 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import checked_arguments
 
 
+@checked_arguments
 def nondominated(losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Find the evaluations that no other beats in both loss and complexity.
 
@@ -33,6 +35,7 @@ def nondominated(losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.f
     return front[np.argsort(complexities[front], kind="stable")]
 
 
+@checked_arguments
 def best_subset(
     losses: npt.NDArray[np.float64],
     complexities: npt.NDArray[np.float64],
@@ -57,7 +60,7 @@ def best_subset(
     Raises:
         ConfigError: The arrays have different lengths.
     """
-    front = nondominated(losses, complexities)
+    front: npt.NDArray[np.int64] = nondominated(losses, complexities)
     front = front[(losses[front] < reference[0]) & (complexities[front] < reference[1])]
     if not len(front):
         return front

@@ -1,5 +1,7 @@
 """Names of the files and folders of a run, shared by those that write and those that read them."""
 
+from multinas_ray.settings import checked_arguments
+
 EVALUATIONS, DISTRIBUTIONS, ROUNDS = "evaluations", "distributions", "rounds"
 SESSIONS = "sessions"
 CHECKPOINTS = "checkpoints"
@@ -19,6 +21,7 @@ NETWORKS_FOLDER = "networks"
 """Folder of a family in which each network has a folder, named by its number."""
 
 
+@checked_arguments
 def network_path(network: int) -> str:
     """Folder of a network's files, relative to its family's."""
     return f"{NETWORKS_FOLDER}/{network}"

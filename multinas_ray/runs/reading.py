@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ from multinas_ray.runs.schema import (
     rounds_schema,
 )
 from multinas_ray.runs.tables import Shape, read_parts, read_table, to_frame, value_problems
+from multinas_ray.settings import AsGiven, checked, checked_arguments
 from multinas_ray.storage import read_journals
 
 REPAIR = "`multinas-ray verify RUN --repair` rebuilds it from the evaluations"
@@ -51,6 +52,7 @@ _TOTALS: dict[str, tuple[type, ...]] = {
 """Types of the totals of a finished run."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Run:
     """The record of a run at the moment when it was loaded."""
@@ -58,7 +60,7 @@ class Run:
     path: str
     """Place from which it was read."""
 
-    config: dict[str, Any]
+    config: Annotated[dict[str, Any], AsGiven()]
     """Its configuration, as it was given to `write_config`."""
 
     evaluations: pd.DataFrame
@@ -74,7 +76,7 @@ class Run:
     architectures: pd.DataFrame
     """The final networks, from small to large; empty until they are chosen."""
 
-    finished: dict[str, Any] | None
+    finished: Annotated[dict[str, Any] | None, AsGiven()]
     """The totals that are written at the end of the run; None before that."""
 
     @property
@@ -128,6 +130,7 @@ class Run:
         return complexities
 
 
+@checked_arguments
 def load_run(path: storage.AnyPath) -> Run:
     """Read a run from disk or an object store, during the search or after it.
 
@@ -235,6 +238,7 @@ class RecordReader:
         self.problems += [f"{file}: {text}: {remedy}" for text in value_problems(table, self._shape)]
 
 
+@checked_arguments
 def read_architectures(folder: storage.AnyPath, config: Mapping[str, Any]) -> pd.DataFrame:
     """Read the chosen networks of a family; the table is empty if there are none.
 
@@ -249,12 +253,14 @@ def read_architectures(folder: storage.AnyPath, config: Mapping[str, Any]) -> pd
     return read_table(file, architectures_schema, SELECT_ANEW, Shape(config), unique="network")
 
 
+@checked_arguments
 def read_candidates(folder: storage.AnyPath, config: Mapping[str, Any]) -> pd.DataFrame:
     """Read the candidates from which a family was chosen; arguments and errors as for `read_architectures`."""
     file = storage.resolve(folder).join(CANDIDATES_FILE)
     return read_table(file, candidates_schema, SELECT_ANEW, Shape(config))
 
 
+@checked_arguments
 def proposals_of(rows: pd.DataFrame) -> Proposals:
     """The draws of recorded evaluations (at least one), with the densities at their draws."""
     return Proposals(
@@ -266,6 +272,7 @@ def proposals_of(rows: pd.DataFrame) -> Proposals:
     )
 
 
+@checked_arguments
 def write_finished(path: storage.AnyPath, totals: Mapping[str, Any]) -> None:
     """Mark a run as finished, after its last row is durable.
 

@@ -26,6 +26,7 @@ from multinas_ray.runs.schema import (
 )
 from multinas_ray.runs.sessions import RunSession
 from multinas_ray.runs.snapshots import save_snapshot
+from multinas_ray.settings import Measured, checked, checked_arguments
 from multinas_ray.storage import JournaledWriter, TableWriter
 
 DISTRIBUTION_ROWS_PER_PART = 1024
@@ -35,6 +36,7 @@ Figures = Mapping[str, Any]
 """Columns of one round except `wall_time_seconds`, see `rounds_schema`."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """Results of N evaluations that are recorded together, in the order in which the optimiser is told.
@@ -50,13 +52,13 @@ class Results:
     """The N draws with their densities; None: no update may use these rows."""
     trial_id: str
     """Tune's id of the trial that reported them."""
-    losses: Sequence[float]
+    losses: Sequence[Measured]
     """(N,) minimised; inf for a failed evaluation."""
-    complexities: Sequence[float | None]
+    complexities: Sequence[Measured | None]
     """(N,) normalised; None while the scale is not known."""
-    costs: Mapping[str, Sequence[float | None]]
+    costs: Mapping[str, Sequence[Measured | None]]
     """Column -> (N,) raw costs; None if an evaluation did not report it."""
-    accuracies: Sequence[float] | None = None
+    accuracies: Sequence[Measured] | None = None
     """(N,) in [0, 1]."""
     drawn: Sequence[str | None] | None = None
     """(N,) values that were drawn and not searched, as JSON; None: there are none."""
@@ -84,6 +86,7 @@ class RunRecord:
         StorageError: The file system refused.
     """
 
+    @checked_arguments
     def __init__(self, session: RunSession, config: Mapping[str, Any]) -> None:
         self.session, self.config = session, dict(config)
         place, costs, metadata = storage.resolve(session.run_path), list(config["costs"]), config_metadata(config)

@@ -36,11 +36,13 @@ from multinas_ray.runs.schema import (
 from multinas_ray.runs.sessions import RunSession
 from multinas_ray.runs.snapshots import load_snapshot
 from multinas_ray.runs.tables import Shape, read_part, to_frame, value_problems
+from multinas_ray.settings import checked_arguments
 
 REBUILT = "it was rebuilt from the evaluations"
 """Stands in a message where the remedy would be, since nothing is left to do."""
 
 
+@checked_arguments
 def repair_config(path: storage.AnyPath) -> str | None:
     """Rebuild a damaged or lost config.json from the metadata of the run's tables.
 
@@ -63,6 +65,7 @@ def repair_config(path: storage.AnyPath) -> str | None:
     return None
 
 
+@checked_arguments
 def repair_damage(path: storage.AnyPath) -> list[str]:
     """Rebuild the damaged files of a run, if there are any. A driver that is still searching then stops.
 
@@ -84,6 +87,7 @@ def repair_damage(path: storage.AnyPath) -> list[str]:
     return repaired
 
 
+@checked_arguments
 def repair_run(session: RunSession) -> list[str]:
     """Rebuild the damaged files of a record that can be computed from its evaluations.
 

@@ -20,11 +20,13 @@ from multinas_ray.runs.repairing import repair_run
 from multinas_ray.runs.replaying import MISSING, check_complete, last_update, tell_recorded
 from multinas_ray.runs.sessions import RunSession
 from multinas_ray.runs.snapshots import load_snapshot
+from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.storage import resolve
 
 logger = logging.getLogger(__name__)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ResumedRun:
     """A search that was resumed."""
@@ -38,6 +40,7 @@ class ResumedRun:
     """Data that the search had saved besides the optimiser; empty if there was no snapshot."""
 
 
+@checked_arguments
 def resume_run(session: RunSession, keep: Proposals | None = None) -> ResumedRun:
     """Resume a search from its record. Damaged files that can be computed from the evaluations are rebuilt first.
 

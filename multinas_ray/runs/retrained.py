@@ -6,7 +6,7 @@ authoritative: the columns of architectures.parquet only repeat it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -27,18 +27,20 @@ from multinas_ray.runs.layout import (
 from multinas_ray.runs.reading import SELECT_ANEW
 from multinas_ray.runs.schema import SCHEMA_VERSION, TABLE_KEY, VERSION_KEY, architectures_schema
 from multinas_ray.runs.tables import read_part, read_table
+from multinas_ray.settings import AsGiven, Measured, checked, checked_arguments
 
 TRAIN_ANEW = "delete it, and train the network anew by `multinas-ray retrain RUN`"
 TRAIN_OVER = "restore a copy of it, or train the network anew by `multinas-ray retrain RUN --overwrite`"
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Retrained:
     """The result of a network's training."""
 
-    loss: float
+    loss: Measured
     """Mean cross-entropy on the test images."""
-    accuracy: float
+    accuracy: Measured
     """Accuracy on the test images, in [0, 1]."""
     epochs: int
     """Epochs trained."""
@@ -46,17 +48,19 @@ class Retrained:
     """Time of its epochs, over all sessions."""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RetrainingRecord:
     """The training of one network, running or finished."""
 
     architecture: tuple[int, ...]
-    recipe: Mapping[str, Any]
+    recipe: Annotated[Mapping[str, Any], AsGiven()]
     """`RetrainConfig.identity()`: the settings that decide the weights."""
     result: Retrained | None = None
     """The result; None until the training is finished and its weights are stored."""
 
 
+@checked_arguments
 def training_schema() -> pa.Schema:
     """One row per epoch of a network's training.
 
@@ -76,13 +80,15 @@ def training_schema() -> pa.Schema:
     return pa.schema(columns, {VERSION_KEY: str(SCHEMA_VERSION), TABLE_KEY: "training"})
 
 
+@checked_arguments
 def write_training(folder: storage.AnyPath, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a network's epochs so far, atomically, into its folder."""
     schema = training_schema()
-    columns = {name: [row[name] for row in rows] for name in schema.names}
+    columns = {name: [row.get(name) for row in rows] for name in schema.names}
     storage.write_parquet(storage.resolve(folder).join(TRAINING_FILE), storage.make_table(schema, columns))
 
 
+@checked_arguments
 def read_training(folder: storage.AnyPath) -> pd.DataFrame:
     """Read a network's epochs from its folder; the table is empty if its training was never started.
 
@@ -93,6 +99,7 @@ def read_training(folder: storage.AnyPath) -> pd.DataFrame:
     return read_table(file, lambda _: training_schema(), TRAIN_OVER)
 
 
+@checked_arguments
 def write_retraining(folder: storage.AnyPath, record: RetrainingRecord) -> None:
     """Write a network's record into its folder, durably."""
     place = storage.resolve(folder)
@@ -102,6 +109,7 @@ def write_retraining(folder: storage.AnyPath, record: RetrainingRecord) -> None:
     write_document(place.join(RETRAINING_FILE), content)
 
 
+@checked_arguments
 def load_retraining(folder: storage.AnyPath) -> RetrainingRecord | None:
     """Read a network's record from its folder; None if its training was never started.
 
@@ -122,6 +130,7 @@ def load_retraining(folder: storage.AnyPath) -> RetrainingRecord | None:
         raise StateError(f"{file} does not describe a training ({error!r}): {TRAIN_ANEW}") from error
 
 
+@checked_arguments
 def load_trainings(family_path: storage.AnyPath) -> dict[int, RetrainingRecord]:
     """Read the records of all trainings in a family's folder, finished or not, by number of the network.
 
@@ -133,6 +142,7 @@ def load_trainings(family_path: storage.AnyPath) -> dict[int, RetrainingRecord]:
     return {network: record for network, record in sorted(records.items()) if record is not None}
 
 
+@checked_arguments
 def record_retrained(family_path: str, results: Mapping[int, Retrained | None]) -> None:
     """Write results of trainings into a family's architectures.parquet, atomically; rows of other networks are kept.
 
@@ -150,6 +160,7 @@ def record_retrained(family_path: str, results: Mapping[int, Retrained | None]) 
     storage.write_parquet(file, storage.make_table(table.schema, columns))
 
 
+@checked_arguments
 def retrained_columns(network: int, result: Retrained | None) -> dict[str, Any]:
     """What the table of a family says about the training of a network, by column."""
     return {
@@ -160,6 +171,7 @@ def retrained_columns(network: int, result: Retrained | None) -> dict[str, Any]:
     }
 
 
+@checked_arguments
 def adopt_retrained(folders: Sequence[str], architecture: tuple[int, ...]) -> bool:
     """Whether one of several networks with the same architecture is trained; the others then get copies of its files.
 
@@ -183,11 +195,13 @@ def adopt_retrained(folders: Sequence[str], architecture: tuple[int, ...]) -> bo
     return bool(done)
 
 
+@checked_arguments
 def drop_export(folder: storage.AnyPath) -> None:
     """Delete a network's exported files. Call it before its weights change, so that no older files stay."""
     storage.delete_folder(storage.resolve(folder).join(EXPORT_FOLDER))
 
 
+@checked_arguments
 def clear_retraining(folders: Sequence[str]) -> None:
     """Delete the trainings of networks, finished or not, and the files exported from them.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import checked_arguments
 
 SCHEMA_VERSION = 2
 """Version of the files of a run; files of other versions cannot be read."""
@@ -33,6 +34,7 @@ _ARCHITECTURE_COLUMNS = (_column("architecture", _ARCHITECTURE), _column("archit
 _GOAL_COLUMNS = (pa.field("coefficient", pa.float64()), pa.field("target", pa.float64()))
 
 
+@checked_arguments
 def evaluations_schema(cost_names: Sequence[str], *, has_numbers: bool = False) -> pa.Schema:
     """One row per evaluation.
 
@@ -129,6 +131,7 @@ def rounds_schema() -> pa.Schema:
     return _schema("rounds", columns, (), [])
 
 
+@checked_arguments
 def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
     """One row per chosen network.
 
@@ -171,6 +174,7 @@ def architectures_schema(cost_names: Sequence[str]) -> pa.Schema:
     return _schema("architectures", before, cost_names, after)
 
 
+@checked_arguments
 def candidates_schema(cost_names: Sequence[str]) -> pa.Schema:
     """One row for each candidate of each network: the figures on which the choice was based, and its reason.
 
@@ -229,6 +233,7 @@ def has_numbers(config: Mapping[str, Any]) -> bool:
     return bool(optimizer.get("num_values") or optimizer.get("conditions") or space.get("drawn"))
 
 
+@checked_arguments
 def config_metadata(config: Mapping[str, Any]) -> dict[str, str]:
     """Return file metadata with a run's configuration as JSON (numpy arrays as lists)."""
     text = json.dumps(config, default=lambda value: np.asarray(value).tolist())

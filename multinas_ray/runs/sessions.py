@@ -20,6 +20,7 @@ from typing import Any
 from multinas_ray.errors import FileTakenError, StateError
 from multinas_ray.runs.documents import read_document, write_document
 from multinas_ray.runs.layout import CHECKPOINTS, CONFIG_FILE, DISTRIBUTIONS, EVALUATIONS, ROUNDS, SESSIONS
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import AnyPath, delete_leftovers, exists, list_files, make_folder, resolve
 
 STORE_CHECK_SECONDS = 1.0
@@ -46,6 +47,7 @@ class RunSession:
         facts: What is recorded of it.
     """
 
+    @checked_arguments
     def __init__(self, run_path: AnyPath, number: int, facts: Mapping[str, Any]) -> None:
         self.run_path, self.number = run_path, number
         self._facts = dict(facts)
@@ -123,11 +125,13 @@ def lost_steps(run_path: AnyPath) -> int:
     return total
 
 
+@checked_arguments
 def was_started(run_path: AnyPath) -> bool:
     """Whether a driver has begun its first session; before that, a folder has at most a configuration."""
     return _newest_session(run_path) >= 0
 
 
+@checked_arguments
 def has_record(run_path: AnyPath) -> bool:
     """Whether a folder holds the record of a run, whose configuration may be lost."""
     return exists(resolve(run_path).join(CONFIG_FILE)) or was_started(run_path)

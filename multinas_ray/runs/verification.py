@@ -16,6 +16,7 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.runs.configuration import load_config, make_recorded_optimizer
 from multinas_ray.runs.reading import Run, examine_run, proposals_of
 from multinas_ray.runs.sessions import lost_steps
+from multinas_ray.settings import Measured, checked, checked_arguments
 
 _RTOL = 1e-9
 _ATOL = 1e-12  # for entropies and probabilities that reach 0
@@ -31,6 +32,7 @@ _DIAGNOSTICS = (
 )
 
 
+@checked
 @dataclass(frozen=True)
 class Verification:
     """The findings of a run's check."""
@@ -50,7 +52,7 @@ class Verification:
     num_compared: int
     """Number of updates whose recorded distributions were compared."""
 
-    largest_difference: float
+    largest_difference: Measured
     """Largest absolute difference of a probability; 0 if none was compared."""
 
     problems: tuple[str, ...]
@@ -92,6 +94,7 @@ class _Findings:
             self.problems.append(problem)
 
 
+@checked_arguments
 def verify_run(path: storage.AnyPath) -> Verification:
     """Check that a run's record is complete and that it explains the distributions.
 

@@ -18,6 +18,7 @@ from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.pool import Candidate
 from multinas_ray.selection.ranking import Ranking, Ranks
 from multinas_ray.selection.scores import Score, standard_error
+from multinas_ray.settings import checked_arguments
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +57,7 @@ class ChosenFamily:
     """For each goal without a network: what was wanted, and the nearest candidate with its figures."""
 
 
+@checked_arguments
 def choose(
     candidates: Sequence[Candidate],
     goals: Sequence[Goal],

@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import ray
@@ -21,16 +21,19 @@ from ray.util import ActorPool
 from torch import nn
 
 from multinas_ray.cluster import cause_of, own_error
-from multinas_ray.data import Batches, load_splits, open_stream
+from multinas_ray.data import Batches, DataConfig, load_splits, open_stream
 from multinas_ray.errors import RunError
 from multinas_ray.runs import WEIGHTS_FILE
 from multinas_ray.selection.halving import FEW_BATCHES, RECALIBRATION_IMAGES, Rung, plan_rungs
 from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.prior import PriorPart, make_parts
 from multinas_ray.selection.scores import Score, part_means
+from multinas_ray.settings import checked, checked_arguments
+from multinas_ray.spaces import NetworkSpace
 from multinas_ray.storage import make_folder, resolve, write_atomic
 from multinas_ray.supernets import (
     SubnetTree,
+    WeightTraining,
     evaluate,
     extract_subnet,
     image_scores,
@@ -38,11 +41,6 @@ from multinas_ray.supernets import (
     load_supernet,
     recalibrate_batch_norm,
 )
-
-if TYPE_CHECKING:
-    from multinas_ray.data import DataConfig
-    from multinas_ray.spaces import NetworkSpace
-    from multinas_ray.supernets import WeightTraining
 
 MAX_RETRIES = 3
 """How often an actor whose process dies is started again and its evaluation repeated."""
@@ -53,6 +51,7 @@ IMAGES_OF_PART = 250_000
 """About so many images pass through the networks of a part, so that progress is seen and an end loses little. [ours]"""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class CandidateJob:
     """What an actor needs to evaluate candidates."""
@@ -77,6 +76,7 @@ class CandidateJob:
 class CandidateEvaluator:
     """Holds the supernet and the images, and evaluates one architecture after the other; it runs as a Ray actor."""
 
+    @checked_arguments
     def __init__(self, job: CandidateJob) -> None:
         device = torch.device("cuda" if job.use_gpu else "cpu")
         if not job.use_gpu:

@@ -13,12 +13,14 @@ import pandas as pd
 from multinas_ray import storage
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import ARCHITECTURES_FILE, load_config, read_architectures, read_candidates
+from multinas_ray.settings import checked, checked_arguments
 
 FAMILIES = "families"
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Family:
     """Networks that were chosen together."""
@@ -45,6 +47,7 @@ class Family:
         return chosen
 
 
+@checked_arguments
 def family_path(run_path: str, label: str | None = None) -> str:
     """The folder of a family.
 
@@ -65,6 +68,7 @@ def family_path(run_path: str, label: str | None = None) -> str:
     return str(storage.resolve(run_path).join(FAMILIES, label))
 
 
+@checked_arguments
 def load_family(run_path: str, label: str | None = None) -> Family:
     """Read a family of a run.
 
@@ -83,6 +87,7 @@ def load_family(run_path: str, label: str | None = None) -> Family:
     return Family(path=path, architectures=read_architectures(path, config), candidates=read_candidates(path, config))
 
 
+@checked_arguments
 def family_labels(run_path: str) -> list[str]:
     """The labels of the families of a run, without its own family."""
     folder = storage.resolve(run_path).join(FAMILIES)

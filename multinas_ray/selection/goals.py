@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import Run, format_count
 from multinas_ray.selection.config import Limits
+from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.spaces import Cost
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Goal:
     """What one network is wanted for: the least loss + coefficient * complexity, or the least loss within a budget."""
@@ -41,6 +43,7 @@ class Goal:
         return all(costs[name] <= limit for name, limit in self.limits.items())
 
 
+@checked_arguments
 def goals_of_run(run: Run) -> list[Goal]:
     """The goals that a run searched for: its targets, each as the limit of the complexity, or its coefficients."""
     targets = run.config.get("targets")

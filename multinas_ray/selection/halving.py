@@ -18,6 +18,7 @@ from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.pool import Candidate
 from multinas_ray.selection.ranking import Ranking
 from multinas_ray.selection.scores import Score
+from multinas_ray.settings import checked, checked_arguments
 
 ETA = 3
 """Of the candidates of a rung, about one in so many goes on."""
@@ -31,6 +32,7 @@ FEW_BATCHES = 4
 """Training batches that give the normalisation statistics of the rungs between the first and the last. [ours]"""
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Rung:
     """One step of successive halving."""
@@ -50,6 +52,7 @@ class Rung:
         return f"{self.images:,} validation images"
 
 
+@checked_arguments
 def plan_rungs(
     candidates: int, *, images: int, batch_images: int, recalibration_images: int, few_recalibration_images: int
 ) -> list[Rung]:

@@ -10,6 +10,7 @@ from multinas_ray.cluster import load_module
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import Run, load_run
+from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.spaces import Cost, NetworkSpace, all_costs, cost_from_dict, space_from_dict
 from multinas_ray.storage import AnyPath
 from multinas_ray.supernets import WeightTraining
@@ -17,6 +18,7 @@ from multinas_ray.supernets import WeightTraining
 Settings = TypeVar("Settings")
 
 
+@checked
 @dataclasses.dataclass(frozen=True)
 class OpenedRun:
     """What is needed to build, train and measure the networks of a run."""
@@ -45,6 +47,7 @@ class OpenedRun:
         return int(rounds * plan["num_train_architectures"])
 
 
+@checked_arguments
 def open_run(path: AnyPath, *, data_path: str | None = None, imports: Sequence[str] = ()) -> OpenedRun:
     """Open the run of a supernet search.
 

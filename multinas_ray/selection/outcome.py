@@ -15,6 +15,7 @@ from multinas_ray.errors import StateError
 from multinas_ray.runs import Run
 from multinas_ray.selection.budget import Budget
 from multinas_ray.selection.goals import Goal
+from multinas_ray.settings import checked
 from multinas_ray.spaces import Cost, Equivalence, FloatArray, IntArray, SearchSpace
 
 Architecture = tuple[int, ...]
@@ -26,6 +27,7 @@ UNIFORM_SHARE = 0.2
 """Part of the uniform distribution in a tempered one. [ours]"""
 
 
+@checked
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SearchOutcome:
     """What a search has found. Architectures are canonical: encodings of the same network are one."""

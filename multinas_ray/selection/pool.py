@@ -19,6 +19,7 @@ from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.mutation import mutations
 from multinas_ray.selection.outcome import Architecture, SearchOutcome
 from multinas_ray.selection.slice_draws import SliceDraws
+from multinas_ray.settings import Measured, checked, checked_arguments
 from multinas_ray.spaces import IntArray
 
 NUM_PARENTS = 16
@@ -30,6 +31,7 @@ MOST_MUTATIONS = 10
 ORIGINS = ("mode", "evaluated", "drawn", "mutated", "slice", "cheapest")
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A network that is considered for a goal."""
@@ -46,12 +48,13 @@ class Candidate:
     """The cost that the search weighed, divided by its scale."""
     evaluation_id: int | None
     """Id of its newest evaluation in the record; None if the search never evaluated it."""
-    recorded_loss: float | None
+    recorded_loss: Measured | None
     """Mean of its losses during the search; None if the search never evaluated it."""
     within_budget: bool
     """Whether it keeps every limit of the goal."""
 
 
+@checked_arguments
 def candidates_for(
     outcome: SearchOutcome, goals: Sequence[Goal], number: int, share: float, rng: np.random.Generator
 ) -> list[Candidate]:

@@ -9,13 +9,14 @@ Notation: P parts, N architectures, D positions, C candidate blocks (padded).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.registry import Registry
+from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import Equivalence, FloatArray, IntArray, NetworkSpace, skips
 
 PartClass = TypeVar("PartClass", bound="type[PriorPart]")
@@ -62,7 +63,8 @@ def register_prior(part: PartClass) -> PartClass:
     return part
 
 
-def check_prior(names: Iterable[str]) -> None:
+@checked_arguments
+def check_prior(names: Sequence[str]) -> None:
     """Check that parts are known, without loading torch for them.
 
     Raises:
@@ -73,6 +75,7 @@ def check_prior(names: Iterable[str]) -> None:
         raise ConfigError(f"prior must name each part once, got {', '.join(given)}")
 
 
+@checked_arguments
 def make_parts(names: Sequence[str], space: NetworkSpace, device: str = "cpu") -> list[PriorPart]:
     """Make the parts of a prior for a space.
 
@@ -82,6 +85,7 @@ def make_parts(names: Sequence[str], space: NetworkSpace, device: str = "cpu") -
     return [_parts.find(name)(space, device) for name in names]
 
 
+@checked_arguments
 def prior_weight(weight_steps: int) -> float:
     """How much each part of a prior counts, where the loss of the supernet counts 1.
 

@@ -11,6 +11,7 @@ from multinas_ray.selection.budget import Budget
 from multinas_ray.selection.prior import PriorPart
 from multinas_ray.selection.ranking import scaled_ranks
 from multinas_ray.selection.slice_draws import SliceDraws
+from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import Cost, Equivalence, IntArray, NetworkSpace
 
 DRAWS = 1000
@@ -22,6 +23,7 @@ RANKED_BY_ALL = 2
 takes 10 ms to 0.3 s for a network. [ours]"""
 
 
+@checked_arguments
 def best_by_prior(parts: Sequence[PriorPart], networks_ND: IntArray, number: int) -> IntArray:
     """The networks that a prior ranks first.
 
@@ -42,6 +44,7 @@ def best_by_prior(parts: Sequence[PriorPart], networks_ND: IntArray, number: int
     return left_ND[:number] if len(cheap) == len(parts) else _ranked(parts, left_ND)[:number]
 
 
+@checked_arguments
 def promising_networks(
     space: NetworkSpace,
     cost: Cost,

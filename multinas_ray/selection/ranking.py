@@ -16,6 +16,7 @@ from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.pool import Candidate
 from multinas_ray.selection.smoothing import smoothed_losses
+from multinas_ray.settings import Measured, checked
 from multinas_ray.spaces import FloatArray
 
 
@@ -31,13 +32,14 @@ class Ranks:
     """By each part of the prior; there may be none."""
 
 
+@checked
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Ranking:
     """How the candidates of a goal are ranked. Without a prior they are ranked by loss alone."""
 
     weight: float = 1.0
     """How much each part of the prior counts, where the loss counts 1."""
-    prior: Mapping[str, Mapping[Architecture, float]] = field(default_factory=dict)
+    prior: Mapping[str, Mapping[Architecture, Measured]] = field(default_factory=dict)
     """The figures of every candidate by each part of the prior."""
     skips_DC: BoolArray | None = None
     """Which blocks are skips, for smoothing; None: losses are not smoothed."""

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from multinas_ray.settings import Measured
+
 NUM_PARTS = 20
 """Parts of the validation images whose mean losses are kept: enough for a standard error, few to store. [ours]"""
 
@@ -13,11 +15,11 @@ NUM_PARTS = 20
 class Score(NamedTuple):
     """How good a network is on some validation images."""
 
-    loss: float
+    loss: Measured
     """Mean over the images; minimised."""
-    accuracy: float
+    accuracy: Measured
     """Share of the images that are classified correctly."""
-    part_losses: tuple[float, ...] = ()
+    part_losses: tuple[Measured, ...] = ()
     """Mean loss of each part of the images, the same parts for all networks; empty if they are not known."""
     images: int = 0
     """Number of the images; 0 if it is not known."""

@@ -36,7 +36,7 @@ from multinas_ray.selection.prior import check_prior, prior_weight
 from multinas_ray.selection.ranking import Ranking
 from multinas_ray.selection.scores import Score
 from multinas_ray.selection.tables import candidate_tables, spent_text
-from multinas_ray.settings import checked_arguments
+from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.spaces import Equivalence, skips
 from multinas_ray.storage import GivenCode, GivenPath, resolve
 from multinas_ray.supernets import check_supernet
@@ -107,6 +107,7 @@ def select_networks(
         return selection.run()
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """The selection of one family: it collects candidates, has them evaluated, chooses networks and writes them."""

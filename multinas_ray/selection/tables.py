@@ -11,6 +11,7 @@ from rich.table import Table
 
 from multinas_ray.runs import format_count
 from multinas_ray.selection.families import Family
+from multinas_ray.settings import checked_arguments
 
 
 def networks_table(architectures: pd.DataFrame) -> Group:
@@ -47,6 +48,7 @@ def _goal_text(row: Any) -> str:
     return ", ".join(f"{name} <= {format_count(limit)}" for name, limit in json.loads(row["limits"]).items())
 
 
+@checked_arguments
 def rung_counts(candidates: pd.DataFrame) -> list[tuple[int, int]]:
     """How many networks were evaluated in each rung of successive halving, and on how many images each.
 
@@ -58,6 +60,7 @@ def rung_counts(candidates: pd.DataFrame) -> list[tuple[int, int]]:
     return [(int((reached >= rung).sum()), int(images[rung])) for rung in images.index]
 
 
+@checked_arguments
 def spent_text(candidates: pd.DataFrame) -> str:
     """What the choice has cost, in words."""
     counts = rung_counts(candidates)

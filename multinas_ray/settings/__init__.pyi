@@ -1,8 +1,10 @@
 from .checking import checked, checked_arguments
 from .marks import (
+    AsGiven,
     Flag,
     Fraction,
     InfinityAllowed,
+    Measured,
     NonNegativeFloat,
     NonNegativeInt,
     OneOf,
@@ -14,9 +16,11 @@ from .marks import (
 from .plain import changed, is_settings, made, nested_settings, to_plain
 
 __all__ = [
+    "AsGiven",
     "Flag",
     "Fraction",
     "InfinityAllowed",
+    "Measured",
     "NonNegativeFloat",
     "NonNegativeInt",
     "OneOf",

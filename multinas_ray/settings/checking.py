@@ -21,12 +21,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import sys
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from multinas_ray.settings.faults import checked_names, config_error
-from multinas_ray.settings.marks import Unchecked
+from multinas_ray.errors import ConfigError
+from multinas_ray.settings.faults import checked_names, config_error, hints_of
+from multinas_ray.settings.marks import AsGiven, Unchecked
 from multinas_ray.settings.plain import argument, plain
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ Class = TypeVar("Class", bound=type)
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
+KINDS = {"bool": "b", "bool_": "b", "int64": "iu", "float64": "iuf", "uint8": "u"}
+"""Numpy's letters for the kinds of numbers that an array of a type may hold when it is given."""
 STRICT: ConfigDict = {
     "strict": True,
     "extra": "forbid",
@@ -66,6 +71,7 @@ def checked(settings: Class) -> Class:
         from pydantic_core import ArgsKwargs, ValidationError
 
         unchecked = _unchecked(settings)
+        _check_arrays(settings, dict(zip(names, row, strict=False)) | named)
         arguments = ArgsKwargs(_plain_row(row, names, unchecked), _plain_named(named, unchecked))
         try:
             _adapter(settings).validator.validate_python(arguments, self_instance=self)
@@ -93,9 +99,15 @@ def checked_arguments(function: Callable[Parameters, Returned]) -> Callable[Para
     def call(*row: Parameters.args, **named: Parameters.kwargs) -> Returned:
         from pydantic_core import ValidationError
 
+        unchecked = _unchecked(function)
+        _check_arrays(function, dict(zip(names, row, strict=False)) | named)
+        given = {name: value if name in unchecked else argument(value) for name, value in named.items()}
+        first = [
+            value if name in unchecked else argument(value)
+            for name, value in zip(itertools.chain(names, itertools.repeat("")), row, strict=False)
+        ]
         try:
-            given = {name: argument(value) for name, value in named.items()}
-            returned: Returned = _validated(function)(*map(argument, row), **given)
+            returned: Returned = _validated(function)(*first, **given)
         except ValidationError as error:
             raise config_error(error, function, dict(zip(names, row, strict=False)) | named) from None
         return returned
@@ -123,13 +135,56 @@ def _adapter(settings: type) -> TypeAdapter[Any]:
 def _validated(function: Callable[..., Returned]) -> Callable[..., Returned]:
     from pydantic import validate_call
 
-    return validate_call(config=STRICT)(function)
+    return validate_call(config=STRICT)(_without_return(function))
+
+
+def _without_return(function: Callable[..., Returned]) -> Callable[..., Returned]:
+    """The same function without the type of what it returns, which may be known to the type checker alone."""
+    assert isinstance(function, types.FunctionType)
+    same = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    functools.update_wrapper(same, function)
+    del vars(same)["__wrapped__"]
+    same.__kwdefaults__ = function.__kwdefaults__
+    same.__annotations__ = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+    return same
+
+
+def _check_arrays(owner: Any, given: Mapping[str, Any]) -> None:
+    """Check that arrays hold the kind of numbers that their types name.
+
+    Raises:
+        ConfigError: One does not.
+    """
+    for name, (wanted, kinds) in _array_kinds(owner).items():
+        found = getattr(given.get(name), "dtype", None)
+        if found is not None and found.kind not in kinds and given[name].size:
+            where = owner.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+            raise ConfigError(f"{where}: {name} must be an array of {wanted}, got one of {found}")
+
+
+@functools.cache
+def _array_kinds(owner: Any) -> dict[str, tuple[str, str]]:
+    """The type of an array's numbers, and numpy's letters of the kinds that fit it, by field or argument."""
+    found = {}
+    for name, hint in hints_of(owner).items():
+        for each in (hint, *typing.get_args(hint)):
+            types_of = typing.get_args(typing.get_args(each)[1]) if "ndarray" in str(typing.get_origin(each)) else ()
+            wanted = getattr(types_of[0], "__name__", "") if types_of else ""
+            if wanted in KINDS:
+                found[name] = (wanted, KINDS[wanted])
+    return found
 
 
 @functools.cache
 def _unchecked(owner: Any) -> frozenset[str]:
-    """Names of the fields or arguments that are marked `Unchecked`."""
-    hints = typing.get_type_hints(owner, include_extras=True)
-    return frozenset(
-        name for name, hint in hints.items() if any(isinstance(each, Unchecked) for each in typing.get_args(hint))
-    )
+    """Names of the fields or arguments that are passed on as they are: arrays, and what is marked so."""
+    return frozenset(name for name, hint in hints_of(owner).items() if hint is Any or _is_kept(hint))
+
+
+def _is_kept(hint: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and numpy.ndarray in (hint, typing.get_origin(hint)):
+        return True
+    return isinstance(hint, (AsGiven, Unchecked)) or any(map(_is_kept, typing.get_args(hint)))

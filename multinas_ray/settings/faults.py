@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from types import NoneType
@@ -48,6 +50,15 @@ BOUNDS = ("greater_than_equal", "greater_than", "less_than_equal", "less_than")
 
 checked_names: set[str] = set()
 """Names of all classes of settings."""
+
+
+def hints_of(owner: Any) -> dict[str, Any]:
+    """Types of the fields of a class or of the arguments of a function, with their marks."""
+    if isinstance(owner, type):
+        return typing.get_type_hints(owner, include_extras=True)
+    arguments = {name: hint for name, hint in owner.__annotations__.items() if name != "return"}
+    named = types.SimpleNamespace(__annotations__=arguments)
+    return typing.get_type_hints(named, inspect.unwrap(owner).__globals__, include_extras=True)
 
 
 def config_error(error: ValidationError, owner: Any, given: Mapping[str, Any]) -> MultiNASError:
@@ -113,15 +124,20 @@ def _fault(place: tuple[int | str, ...], details: Sequence[ErrorDetails], owner:
     rules = list(dict.fromkeys(_rule(each) for each in details))
     if len(place) == 1:
         rules = [_range(owner, name) or rules[0]] if kind in BOUNDS else rules
-        rules += ["None"] if NoneType in typing.get_args(typing.get_type_hints(owner).get(name)) else []
+        rules += ["None"] if _may_be_none(hints_of(owner).get(name)) else []
     return f"{name} {' or '.join(rules)}, got {_shown(value)}"
+
+
+def _may_be_none(hint: Any) -> bool:
+    bare = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
+    return NoneType in typing.get_args(bare)
 
 
 def _unknown(name: str, owner: Any) -> str:
     import difflib
 
     is_class = isinstance(owner, type)
-    known = [each.name for each in dataclasses.fields(owner)] if is_class else list(typing.get_type_hints(owner))
+    known = [each.name for each in dataclasses.fields(owner)] if is_class else list(hints_of(owner))
     close = difflib.get_close_matches(name, known, n=1)
     return f"{name} is unknown; " + (f"is {close[0]} meant?" if close else f"known are {', '.join(known)}")
 
@@ -150,7 +166,7 @@ def _with_article(name: str) -> str:
 
 def _range(owner: Any, name: str) -> str | None:
     """The rule of a field with bounds on both sides, such as "must be in [0, 1)"."""
-    hint = typing.get_type_hints(owner, include_extras=True)[name]
+    hint = hints_of(owner)[name]
     marks = [mark for part in (hint, *typing.get_args(hint)) for mark in getattr(part, "__metadata__", ())]
     low = [f"[{mark.ge}" if isinstance(mark, Ge) else f"({mark.gt}" for mark in marks if isinstance(mark, (Ge, Gt))]
     high = [f"{mark.le}]" if isinstance(mark, Le) else f"{mark.lt})" for mark in marks if isinstance(mark, (Le, Lt))]

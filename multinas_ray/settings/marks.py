@@ -73,6 +73,14 @@ class InfinityAllowed:
         return schema if self.nan else core_schema.no_info_after_validator_function(_not_nan, schema)
 
 
+Measured: TypeAlias = Annotated[float, InfinityAllowed(nan=True)]
+"""A number that was measured or computed, and so may be infinite or NaN."""
+
+
+class AsGiven:
+    """Mark of a field that is checked and kept as it was given: `Annotated[dict[str, Any], AsGiven()]` keeps lists."""
+
+
 class Unchecked:
     """Mark of a field that its class checks by itself, such as an array: `Annotated[FloatArray, Unchecked()]`."""
 

@@ -13,6 +13,8 @@ from annotated_types import Ge
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import PositiveFloat, PositiveInt, checked, checked_arguments
 
+MOST_CHANNELS = 2**31
+"""Channels of a layer, at most; more fit no memory."""
 Shape = tuple[int, int, int]
 Activation = Literal["relu", "relu6"] | None
 
@@ -369,6 +371,7 @@ def mbconv(
     return Block(name, (*expand, depthwise, *squeeze, project), residual)
 
 
+@checked_arguments
 def skip(name: str = "skip") -> Block:
     """The identity: the position is left out of the network."""
     return Block(name)
@@ -385,5 +388,9 @@ def scale_width(channels: PositiveInt, width_multiplier: PositiveFloat, divisor:
         ConfigError: An argument breaks its rule.
     """
     wanted = channels * width_multiplier
+    if wanted > MOST_CHANNELS:
+        raise ConfigError(
+            f"width_multiplier must give at most {MOST_CHANNELS} channels, got {width_multiplier:g} times {channels}"
+        )
     rounded = max(divisor, int(wanted + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * wanted else rounded

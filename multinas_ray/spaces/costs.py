@@ -15,6 +15,7 @@ from multinas_ray.core import CategoryLayout, sample_architectures
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.registry import Registry
 from multinas_ray.settings import Unchecked, checked
+from multinas_ray.spaces.checked_costs import with_checked_costs
 from multinas_ray.spaces.descent import descend
 from multinas_ray.spaces.search_space import IntArray
 
@@ -35,6 +36,12 @@ class Cost(ABC):
     A search can minimise a cost, keep it within limits and record it. If the cost is not a sum over the choices,
     expected costs are estimated from draws, and networks within a limit are found by drawing and by local search.
     """
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        own = vars(cls).get("__call__")
+        if own is not None and not getattr(own, "__isabstractmethod__", False):
+            type.__setattr__(cls, "__call__", with_checked_costs(own))
 
     kind: ClassVar[str]
     """Name of the kind in records."""

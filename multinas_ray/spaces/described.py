@@ -79,7 +79,7 @@ def space_from_dict(description: Mapping[str, Any]) -> NetworkSpace:
             ),
             head=block_from_dict(description["head"]),
         )
-    except (TypeError, KeyError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise StateError(f"this does not describe a network space ({error!r}): restore a copy") from error
 
 

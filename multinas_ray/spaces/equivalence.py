@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.spaces.blocks import Block, BlockDescription, ConvLayer
 from multinas_ray.spaces.network import NetworkSpace
 from multinas_ray.spaces.search_space import IntArray
@@ -33,6 +34,7 @@ class IdentityRun:
     """Index of the identity among the blocks."""
 
 
+@checked
 @dataclass(frozen=True)
 class Equivalence:
     """Decides which architectures of a space build the same network.
@@ -82,6 +84,7 @@ class Equivalence:
         return rows_ND
 
 
+@checked_arguments
 def skips(space: NetworkSpace) -> BoolArray:
     """Which candidate blocks leave their position out: the identity, or a 1x1 convolution alone in its place.
 

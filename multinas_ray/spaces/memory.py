@@ -6,11 +6,13 @@ Shapes are (channels, height, width) of one image.
 import math
 from functools import singledispatch
 
+from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces.blocks import Block, BlockDescription, Head, Shape
 from multinas_ray.spaces.costs import MaximumCost
 from multinas_ray.spaces.network import NetworkSpace
 
 
+@checked_arguments
 def peak_memory(space: NetworkSpace, bytes_per_element: int = 4) -> MaximumCost:
     """Bytes of activations that are alive at once while a network computes one image, without the weights.
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from multinas_ray.errors import ConfigError
-from multinas_ray.settings import PositiveInt, checked
+import numpy as np
+
+from multinas_ray.errors import ConfigError, raised_by
+from multinas_ray.settings import PositiveInt, checked, checked_arguments
 from multinas_ray.spaces.blocks import BlockDescription, PartialBlock, Shape
 from multinas_ray.spaces.costs import AdditiveCost, Cost, MaximumCost
 from multinas_ray.spaces.search_space import SearchSpace, Variable
@@ -88,7 +90,13 @@ class NetworkSpace:
     @cached_property
     def num_classes(self) -> int:
         """Number of logits."""
-        return _output_shape("the head", self.head, self.input_shapes[-1])[0]
+        shape = _output_shape("the head", self.head, self.input_shapes[-1])
+        if shape[0] < 2 or shape[1:] != (1, 1):
+            raise ConfigError(
+                f"the head must give a vector of at least 2 classes, of shape (classes, 1, 1), got {shape}: end it "
+                "with a pool and a linear layer, as Head does"
+            )
+        return shape[0]
 
     @cached_property
     def costs(self) -> dict[str, AdditiveCost]:
@@ -124,6 +132,7 @@ class NetworkSpace:
             measure: returns the cost of a block for the shape of its input; called for stem and head too.
             unit: unit for reports.
         """
+        measure = _told_measure(name, measure)
         base = measure(self.stem, self.input_shape) + measure(self.head, self.input_shapes[-1])
         return AdditiveCost.from_rows(name, self._rows(measure), base, unit)
 
@@ -137,6 +146,7 @@ class NetworkSpace:
             measure: returns the cost of a block for the shape of its input; called for stem and head too.
             unit: unit for reports.
         """
+        measure = _told_measure(name, measure)
         base = max(measure(self.stem, self.input_shape), measure(self.head, self.input_shapes[-1]))
         return MaximumCost.from_rows(name, self._rows(measure), base, unit)
 
@@ -167,11 +177,41 @@ class NetworkSpace:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _told_measure(
+    name: str, measure: Callable[[BlockDescription, Shape], float]
+) -> Callable[[BlockDescription, Shape], float]:
+    """A measure of blocks whose errors, and values that are no numbers, name the cost and the block."""
+
+    def told(block: BlockDescription, shape: Shape) -> float:
+        with raised_by(f"the measure of the cost {name!r} for the block {block.name!r} on {shape}"):
+            value = measure(block, shape)
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise ConfigError(
+                f"the cost {name!r} must be a number for each block, the block {block.name!r} on {shape} has "
+                f"{value!r}: correct the measure"
+            )
+        return float(value)
+
+    return told
+
+
 def _output_shape(where: str, block: BlockDescription, input_shape: Shape) -> Shape:
     try:
-        return block.output_shape(input_shape)
+        with raised_by("its output_shape"):
+            shape = block.output_shape(input_shape)
     except ConfigError as error:
         raise ConfigError(f"{where} cannot take its input of shape {input_shape}: {error}") from error
+    is_shape = isinstance(shape, (tuple, list)) and len(shape) == 3
+    if not is_shape or not all(_is_whole(size) and size > 0 for size in shape):
+        raise ConfigError(
+            f"{where} must give an output shape of three whole numbers from 1, (channels, height, width), got "
+            f"{shape!r}: correct its output_shape"
+        )
+    return (int(shape[0]), int(shape[1]), int(shape[2]))
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def _common_output_shape(position: Position, input_shape: Shape) -> Shape:
@@ -188,6 +228,7 @@ def _common_output_shape(position: Position, input_shape: Shape) -> Shape:
     return shape
 
 
+@checked_arguments
 def all_costs(space: NetworkSpace, extra_costs: Sequence[Cost]) -> dict[str, Cost]:
     """The costs of a space and the extra ones, by name."""
     return {**space.costs, **{cost.name: cost for cost in extra_costs}}

@@ -3,7 +3,9 @@
 Notation: D variables, C choices (of the variable with the most), N architectures.
 """
 
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +18,9 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Unchecked, checked
 
 IntArray = npt.NDArray[np.int64]
+
+_PLAIN = re.compile(r"""[^\s"\x00-\x1f\x7f-\x9f]+""")
+"""A text that stands without quotes."""
 
 
 @checked
@@ -47,6 +52,15 @@ class Variable:
                     f"the choices of a variable must differ, variable {self.name!r} has {label!r} at "
                     f"{self.choices.index(label)} and {index}: rename or remove one of them"
                 )
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The labels as texts that differ, each without blanks or in JSON's quotes, so that joined ones do too."""
+        shown = [str(label) for label in self.choices]
+        told = [repr(label) if shown.count(text) > 1 else text for label, text in zip(self.choices, shown, strict=True)]
+        if len(set(told)) < len(told):
+            told = [f"{index}:{text}" for index, text in enumerate(told)]
+        return tuple(text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False) for text in told)
 
     def index(self, label: object) -> int:
         """Index of a choice by its label.
@@ -90,7 +104,7 @@ class SearchSpace:
     @property
     def labels(self) -> list[list[str]]:
         """The labels of the choices as text, one list for each variable."""
-        return [[str(label) for label in variable.choices] for variable in self.variables]
+        return [list(variable.texts) for variable in self.variables]
 
     @property
     def num_variables(self) -> int:
@@ -128,12 +142,13 @@ class SearchSpace:
         return {variable.name: variable.choices[index] for variable, index in zip(self.variables, indices, strict=True)}
 
     def describe(self, architecture: Sequence[int] | IntArray) -> str:
-        """The chosen labels in the order of the variables, separated by blanks, for tables and records.
+        """The texts of the chosen labels in the order of the variables, separated by blanks, for tables and records.
 
         Raises:
             ConfigError: `architecture` is not D indices in range.
         """
-        return " ".join(str(label) for label in self.decode(architecture).values())
+        indices = self.check(np.asarray(architecture)[None])[0].tolist()
+        return " ".join(variable.texts[index] for variable, index in zip(self.variables, indices, strict=True))
 
     def check(self, architectures: npt.ArrayLike) -> IntArray:
         """The architectures as an (N, D) int64 array, N >= 0.

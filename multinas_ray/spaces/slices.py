@@ -4,17 +4,21 @@ Notation: N architectures, D positions, C choices (padded), B bins of the cost, 
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Ge, Le
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import InfinityAllowed, checked_arguments
 from multinas_ray.spaces.costs import AdditiveCost, FloatArray
 from multinas_ray.spaces.equivalence import Equivalence
 from multinas_ray.spaces.search_space import IntArray
 
 NUM_BINS = 4096
 """Bins into which the range of a cost is divided for counting. More bins reject fewer draws but take more memory."""
+MOST_BINS = 2**20
 MOST_BATCHES = 200
 """After this many batches of draws, a slice is considered empty, or without further networks."""
 
@@ -41,15 +45,16 @@ class CostSlice:
         ConfigError: The interval is empty, `num_bins` is below 1, or `probs` has another shape.
     """
 
+    @checked_arguments
     def __init__(
         self,
         cost: AdditiveCost,
-        low: float,
-        high: float,
+        low: Annotated[float, InfinityAllowed()],
+        high: Annotated[float, InfinityAllowed()],
         *,
         equivalence: Equivalence | None = None,
         probs: FloatArray | None = None,
-        num_bins: int = NUM_BINS,
+        num_bins: Annotated[int, Ge(1), Le(MOST_BINS)] = NUM_BINS,
     ) -> None:
         if not low < high:
             raise ConfigError(f"a slice of the cost {cost.name!r} must have low < high, got {low:.10g} and {high:.10g}")

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError, StorageError, first_line
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage.files import delete_file, read_bytes, sync_folder
 from multinas_ray.storage.folders import list_files, make_folder
 from multinas_ray.storage.parquet import count_rows, make_table
@@ -58,6 +59,7 @@ class JournaledWriter:
         StorageError: The file system refused.
     """
 
+    @checked_arguments
     def __init__(
         self, directory: AnyPath, schema: pa.Schema, header: Mapping[str, Any], metadata: Mapping[str, str]
     ) -> None:

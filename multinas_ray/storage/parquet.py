@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from multinas_ray.errors import ConfigError, StateError, UnreadableError, first_line
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage.files import open_atomic, read_bytes, write_atomic
 from multinas_ray.storage.places import AnyPath, resolve
 from multinas_ray.storage.system_errors import translated_errors
@@ -84,6 +85,7 @@ class RowGroupReader:
         StateError: It is not a Parquet file, or it is damaged.
     """
 
+    @checked_arguments
     def __init__(self, path: AnyPath) -> None:
         self._place = resolve(path)
         with translated_errors(self._place, "read", UnreadableError):

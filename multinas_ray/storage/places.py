@@ -22,6 +22,8 @@ _URI = re.compile(rf"([^/]*):/|({'|'.join((*_OBJECT_STORES, 'file'))}):")
 _CREDENTIALS = re.compile(r"s3://[^/?]*:[^?]*@|\w+://[^/?@]*:[^/?@]*@")
 """The beginning of a URI with a key and its secret; secrets of S3 may have a slash."""
 _SAFE_IN_URI = "/!$&'()*+,;=:@~"
+MOST_CHARACTERS = 4096
+"""Characters of a path; no file system that we know takes longer ones."""
 _GCS_RETRY_SECONDS = 60
 """How long requests to Google's store are repeated [ours]; its client's own limit is 15 minutes."""
 
@@ -141,6 +143,8 @@ def _checked_text(path: AnyPath) -> str:
     refuse_credentials(text)
     if not text:
         _refuse(text, "it is empty")
+    if len(text) > MOST_CHARACTERS:
+        _refuse(f"{text[:20]}...", f"it has {len(text)} characters, more than {MOST_CHARACTERS}")
     if "\0" in text:
         _refuse(text, "it holds a NUL character")
     try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, FileTakenError, StateError
+from multinas_ray.settings import checked_arguments
 from multinas_ray.storage.files import write_atomic
 from multinas_ray.storage.folders import list_files, make_folder
 from multinas_ray.storage.parquet import Columns, encode_parquet, make_batch
@@ -39,6 +40,7 @@ class TableWriter:
         StorageError: The folder cannot be created or listed.
     """
 
+    @checked_arguments
     def __init__(
         self,
         directory: AnyPath,

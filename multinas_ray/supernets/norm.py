@@ -1,10 +1,17 @@
 """Batch normalisation whose statistics do not depend on the number of images on a device."""
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import checked_arguments
+
+MOST_CHANNELS = 2**24
+"""More channels fit no memory."""
 
 
 class GhostBatchNorm2d(nn.BatchNorm2d):
@@ -22,7 +29,8 @@ class GhostBatchNorm2d(nn.BatchNorm2d):
         ConfigError: `group_size` is below 2, or a batch is not made of whole groups.
     """
 
-    def __init__(self, channels: int, group_size: int) -> None:
+    @checked_arguments
+    def __init__(self, channels: Annotated[int, Ge(1), Le(MOST_CHANNELS)], group_size: int) -> None:
         if group_size < 2:
             raise ConfigError(f"a group of batch normalisation must have at least 2 images, got {group_size}")
         super().__init__(channels, track_running_stats=False)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from multinas_ray.errors import StateError, StorageError, first_line
+from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import NetworkSpace
 from multinas_ray.storage import AnyPath, Location, exists, read_bytes, resolve, write_atomic
 from multinas_ray.supernets.subnet import build_subnet
@@ -19,6 +20,7 @@ SUPERNET_FILE = "supernet.pt"
 SUPERNET_VERSION = 1
 
 
+@checked_arguments
 def write_supernet(supernet: Supernet, run_path: str) -> None:
     """Write `supernet.pt`: version, the space's fingerprint and the weights, for torch.load(weights_only=True)."""
     buffer = io.BytesIO()
@@ -31,6 +33,7 @@ def write_supernet(supernet: Supernet, run_path: str) -> None:
     write_atomic(resolve(run_path).join(SUPERNET_FILE), buffer.getvalue())
 
 
+@checked_arguments
 def load_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> Supernet:
     """Read the trained supernet of a run, on the CPU.
 
@@ -45,6 +48,7 @@ def load_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> S
     return _supernet_of(_read_file(run_path), resolve(run_path).join(SUPERNET_FILE), space, norm_batch_size)
 
 
+@checked_arguments
 def check_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> str:
     """Load the trained supernet of a run once, so that damage is reported before any actor starts.
 
@@ -78,6 +82,7 @@ def is_supernet_damaged(run_path: str) -> bool:
     return False
 
 
+@checked_arguments
 def load_subnet(space: NetworkSpace, architecture: Sequence[int], file: AnyPath, remedy: str) -> nn.Sequential:
     """Build a network with the weights of a file, on the CPU.
 

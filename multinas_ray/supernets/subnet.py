@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import update_bn
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import IntArray, NetworkSpace
 from multinas_ray.supernets.blocks import build_block
 from multinas_ray.supernets.sharing import state_alone
@@ -22,6 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 _RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
+@checked_arguments
 def build_subnet(
     network_space: NetworkSpace, architecture: Sequence[int] | IntArray, *, seed: int = 0
 ) -> nn.Sequential:
@@ -50,6 +52,7 @@ def build_subnet(
     return nn.Sequential(OrderedDict(modules))
 
 
+@checked_arguments
 def extract_subnet(supernet: Supernet, architecture: Sequence[int] | IntArray) -> nn.Sequential:
     """Build a separate network with copies of the weights on the supernet's path.
 

@@ -4,18 +4,24 @@ Notation: N architectures, D positions, B images.
 """
 
 from functools import partial
+from typing import Annotated
 
 import numpy.typing as npt
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import NetworkSpace
 from multinas_ray.supernets.blocks import build_block
 from multinas_ray.supernets.norm import GhostBatchNorm2d
 from multinas_ray.supernets.prefixes import Prefix, logits_by_prefix
 from multinas_ray.supernets.sharing import build_candidates, masks_of_used, parameters_used
+
+Seed = Annotated[int, Ge(0), Lt(2**63)]
+"""Seed of torch's generator."""
 
 
 class Supernet(nn.Module):
@@ -32,7 +38,8 @@ class Supernet(nn.Module):
         seed: seed of the initial weights.
     """
 
-    def __init__(self, network_space: NetworkSpace, norm_batch_size: int, seed: int) -> None:
+    @checked_arguments
+    def __init__(self, network_space: NetworkSpace, norm_batch_size: int, seed: Seed) -> None:
         super().__init__()
         self.network_space = network_space
         self.norm_batch_size = norm_batch_size

@@ -13,6 +13,7 @@ import pandas as pd
 from multinas_ray.core import best_evaluated, default_coefficients
 from multinas_ray.errors import StateError
 from multinas_ray.runs import ConfigSpace, Run, best_subset, nondominated
+from multinas_ray.settings import checked_arguments
 from multinas_ray.tune.evaluation import drawn_of
 
 REFERENCE_QUANTILE = 0.9
@@ -22,6 +23,7 @@ REFERENCE_MARGIN = 0.1
 """Distance of the reference beyond the largest complexity, as a share of the range, so that the largest one counts."""
 
 
+@checked_arguments
 def best_configs(run: Run) -> pd.DataFrame:
     """Choose the best configuration for each coefficient, or within each target.
 
@@ -67,6 +69,7 @@ def best_configs(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows[::-1])  # the first coefficient asks for the largest
 
 
+@checked_arguments
 def pareto_front(run: Run) -> pd.DataFrame:
     """Find the evaluations that no other beats in both metric and complexity.
 

@@ -212,7 +212,7 @@ DAMAGES = [
         with_entry(0),
         r"state\.pending\.ids: expected distinct ids that state\.settled does not hold",
     ),
-    ("pending.ids", with_entry(-1), r"state\.pending: ids must not be negative, got -1"),
+    ("pending.ids", with_entry(-1), r"state\.pending: ids must be from 0 .* got -1"),
     ("pending.log_q", with_entry(np.nan), r"state\.pending\.log_q: expected finite numbers, found nan"),
     ("pending.log_q", with_entry(1.0), r"state\.pending: log_q must be finite and at most 0"),
     ("pending.sources", lambda a: a[:-1], r"state\.pending\.sources: expected an array of int64 of shape"),

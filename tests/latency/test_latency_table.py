@@ -125,7 +125,7 @@ def test_a_block_stands_once():
     "change", [{"median_ms": -1.0}, {"mean_ms": float("nan")}, {"spread_ms": float("inf")}, {"repeats": 0}]
 )
 def test_times_are_times(change):
-    with pytest.raises(ConfigError, match="finite and at least 0"):
+    with pytest.raises(ConfigError, match=r"must be finite|finite and at least 0"):
         dataclasses.replace(row_of(skip(), (8, 8, 8), 1.0), **change)
 
 
@@ -217,7 +217,10 @@ def test_what_proxyless_lacks_of_other_spaces_is_told(proxyless_file):
         (lambda frame: frame.drop(columns="var"), "is not a table of latency"),
         (lambda frame: frame[frame["op"] != "Logits"], "is not ProxylessNAS's latency table .*Logits"),
         (lambda frame: frame.assign(input="7x7"), "is not ProxylessNAS's latency table"),
-        (lambda frame: frame.assign(mean_ms=-1.0), "is not ProxylessNAS's latency table .*finite and at least 0"),
+        (
+            lambda frame: frame.assign(mean_ms=-1.0),
+            "is not ProxylessNAS's latency table .*must be finite|finite and at least 0",
+        ),
         (lambda frame: frame.assign(kernel=None), "is not ProxylessNAS's latency table .*must have kernel"),
     ],
 )

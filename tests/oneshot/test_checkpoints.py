@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.oneshot.damages import DAMAGES
 
 from multinas_ray.errors import StateError, StorageError
 from multinas_ray.oneshot import checkpoints as checkpoints_module
@@ -20,7 +21,6 @@ from multinas_ray.oneshot.checkpoints import (
 )
 from multinas_ray.oneshot.messages import LostSteps, Round
 from multinas_ray.oneshot.worker import lost_steps, save_checkpoint
-from tests.oneshot.damages import DAMAGES
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from multinas_ray.core.checks import are_complexities
 from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.optimizer import MultiDistributionOptimizer
 from multinas_ray.core.outstanding import Outstanding
@@ -19,7 +20,7 @@ from multinas_ray.core.seeds import plain_generator, read_generator
 from multinas_ray.core.state import plain_outstanding, plain_proposals, read_outstanding, read_proposals
 from multinas_ray.errors import StateError
 
-VERSION = 3
+VERSION = 4
 COUNTERS = ("update_seed", "kernel_number", "kernel_known", "fit_size", "fit_told", "num_told")
 
 
@@ -111,6 +112,9 @@ def _check_together(state: ScreenedState) -> None:
             f"found {state.num_told}"
         )
     largest = {"fit_size": len(state.archive.support), "fit_told": state.num_told, "kernel_known": len(state.archive)}
+    fitted = state.archive.support[: state.fit_size]
+    if state.archive.front and not np.isfinite(state.archive.losses[fitted]).any():
+        raise StateError(f"state.counters.fit_size: expected rows with a finite loss, found {state.fit_size}")
     for name, most in largest.items():
         if getattr(state, name) > most:
             raise StateError(f"state.counters.{name}: expected at most {most}, found {getattr(state, name)}")
@@ -125,7 +129,7 @@ def _read_archive(reader: StateReader, layout: CategoryLayout) -> Archive:
     reader.finish()
     if layout.outside(architectures_AD).any() or len(np.unique(architectures_AD, axis=0)) != len(architectures_AD):
         raise StateError(f"{reader.path}.architectures: expected distinct ones of the space, found other values")
-    if np.isnan(losses_A).any() or (complexities_A < 0.0).any():
+    if np.isnan(losses_A).any() or not are_complexities(complexities_A).all():
         raise StateError(f"{reader.path}: expected losses that are numbers and complexities from 0, found other values")
     for name, rows in members.items():
         if len(np.unique(rows)) != len(rows) or not np.isin(rows, np.arange(len(losses_A))).all():
