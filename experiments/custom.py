@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypedDict, TypeVar
 
 from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import DataConfig
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, raised_by
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.settings import Flag, PositiveFloat, PositiveInt, checked
 from multinas_ray.spaces import Block, ConvLayer, Cost, Head, NetworkSpace, Position, mbconv, skip
@@ -167,9 +167,11 @@ def custom_config(options: CustomOptions) -> OneShotSearchConfig:
     make_space: Callable[..., Any] = partial(mobile_space, width_multiplier=options.width)
     if function is not None:
         make_space = load_object(function)
-    space = _checked(make_space(facts.image_shape, len(facts.class_names)), NetworkSpace, str(function))
+    with raised_by(f"the function {function}"):
+        made = make_space(facts.image_shape, len(facts.class_names))
+    space = _checked(made, NetworkSpace, str(function))
     costs = [
-        _checked(load_object(name)(space), Cost, name)  # type: ignore[type-abstract]  # only asked of instances
+        _checked(_cost_of(name, space), Cost, name)  # type: ignore[type-abstract]  # only asked of instances
         for name in options.cost_functions
     ]
     batches = batch_settings(facts, options.num_workers, options.batch_size, options.norm_batch_size)
@@ -188,6 +190,15 @@ def custom_config(options: CustomOptions) -> OneShotSearchConfig:
         training=WeightTraining(weight_decay=3e-4, **batches),
         num_workers=options.num_workers,
     )
+
+
+def _cost_of(name: str, space: NetworkSpace) -> Any:
+    """What a person's function gives for a space."""
+    from multinas_ray.cluster import load_object
+
+    function = load_object(name)
+    with raised_by(f"the function {name}"):
+        return function(space)
 
 
 def _checked(made: Any, kind: type[Made], name: str) -> Made:

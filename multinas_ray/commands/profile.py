@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from multinas_ray.commands.common import RUN_HELP, Subparsers, add_imports
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, raised_by
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,7 +102,8 @@ def _space(arguments: argparse.Namespace) -> NetworkSpace:
             f"--space must be one of {', '.join(SHIPPED_SPACES)}, MODULE:FUNCTION or FILE.py:FUNCTION, "
             f"got {arguments.space!r}"
         )
-    space = make() if callable(make) else make
+    with raised_by(f"the function {arguments.space}"):
+        space = make() if callable(make) else make
     if not isinstance(space, spaces.NetworkSpace):
         raise ConfigError(f"{arguments.space} must return a NetworkSpace, got {type(space).__name__}")
     return space

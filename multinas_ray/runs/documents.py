@@ -2,12 +2,17 @@
 
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
 
 from multinas_ray.errors import StateError, UnreadableError, first_line
 from multinas_ray.runs.schema import SCHEMA_VERSION
 from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import AnyPath, decode_plain, encode_plain, read_bytes, resolve, write_atomic
+
+Indent = Annotated[int, Ge(0), Le(16)]
+"""Spaces per level."""
 
 VERSION_NAME, CHECKSUM_NAME = "schema_version", "checksum"
 EDITED = "edited"
@@ -16,7 +21,7 @@ EDITED = "edited"
 
 @checked_arguments
 def write_document(
-    file: AnyPath, content: Mapping[str, Any], *, indent: int | None = 2, overwrite: bool = True
+    file: AnyPath, content: Mapping[str, Any], *, indent: Indent | None = 2, overwrite: bool = True
 ) -> None:
     """Write a file of plain data, atomically; its folder exists.
 

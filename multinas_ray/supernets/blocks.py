@@ -16,7 +16,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, raised_by
 from multinas_ray.spaces import Block, ConvLayer, Head, SqueezeExcitation
 
 NormBuilder = Callable[[int], nn.Module]
@@ -59,7 +59,12 @@ def build_block(description: object, norm: NormBuilder) -> nn.Module:
         ConfigError: The description has no method `build`, and no builder is registered for its type.
     """
     if isinstance(description, SelfBuilding):
-        return description.build(norm)
+        name = getattr(description, "name", type(description).__name__)
+        with raised_by(f"build of the block {name!r} ({type(description).__qualname__})"):
+            module = description.build(norm)
+        if not isinstance(module, nn.Module):
+            raise ConfigError(f"build of the block {name!r} must return a torch.nn.Module, got {module!r}: correct it")
+        return module
     raise ConfigError(
         f"no module is known for the block type {type(description).__name__}: give it a method build(norm), "
         "or register a builder with @multinas_ray.supernets.build_block.register"

@@ -101,14 +101,14 @@ def write_networks(path: Path, config: Any) -> None:
         torch.save(build_subnet(config.space, row["architecture"], seed=1).state_dict(), path / row["weights_path"])
     place, architecture = path / network_path(0), rows["architecture"][0]
     torch.save(build_subnet(config.space, architecture, seed=2).state_dict(), place / RETRAINED_FILE)
-    row: dict[str, Any] = {
+    epoch = {
         "epoch": 1,
         "learning_rate": 0.1,
         "train_loss": 1.0,
         "images_per_second": 9.0,
         "seconds": 2.0,
     }
-    write_training(place, [{**row, "validation_loss": None, "validation_accuracy": None}])
+    write_training(place, [epoch])
     result = Retrained(loss=1.0, accuracy=0.5, epochs=1, seconds=2.0)
     write_retraining(place, RetrainingRecord(architecture=architecture, recipe=RECIPE.identity(), result=result))
     record_retrained(str(path), {0: result})
