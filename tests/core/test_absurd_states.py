@@ -31,7 +31,7 @@ NUMBERS: tuple[Any, ...] = (
     [],
     {},
 )
-SAMPLED = 120
+SAMPLED = 80
 ENTRIES = (-1, 0, 7, 2**40, 2**62, -(2**62), 2**63 - 1, 0.5, -1e6, 1e300, -1e300, 5e-324, np.nan, np.inf)
 
 

@@ -26,7 +26,7 @@ VALUES: tuple[Any, ...] = (
     {"a": 1}, [[1]], {"a": {"b": []}},
 )  # fmt: skip
 SCRIPTS = ("quickstart", "cifar10", "custom", "imagenet", "compare", "large_space", "tabular", "truth")
-SAMPLED = 900
+SAMPLED = 300
 """Of some 6,000; all where the environment has MULTINAS_INPUTS."""
 
 Main = Callable[[list[str]], Any]
