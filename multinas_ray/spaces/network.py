@@ -5,12 +5,11 @@ Notation: D positions (the variables), C_d candidate blocks of position d.
 
 import hashlib
 import json
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-
-import numpy as np
 
 from multinas_ray.errors import ConfigError, raised_by
 from multinas_ray.settings import PositiveInt, checked, checked_arguments
@@ -185,7 +184,7 @@ def _told_measure(
     def told(block: BlockDescription, shape: Shape) -> float:
         with raised_by(f"the measure of the cost {name!r} for the block {block.name!r} on {shape}"):
             value = measure(block, shape)
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ConfigError(
                 f"the cost {name!r} must be a number for each block, the block {block.name!r} on {shape} has "
                 f"{value!r}: correct the measure"
@@ -211,7 +210,7 @@ def _output_shape(where: str, block: BlockDescription, input_shape: Shape) -> Sh
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _common_output_shape(position: Position, input_shape: Shape) -> Shape:

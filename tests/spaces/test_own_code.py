@@ -135,7 +135,7 @@ def test_a_descent_ends_whatever_the_score_gives() -> None:
     turns = iter(range(10**6))
     assert len(descend((0, 0), (3, 3), lambda rows: np.full(len(rows), -float(next(turns))))) == 2
     with pytest.raises(ConfigError, match="score raised KeyError"):
-        descend((0, 0), (3, 3), lambda rows: {"a": rows}["b"])
+        descend((0, 0), (3, 3), lambda rows: {"a": rows * 1.0}["b"])
 
 
 def test_joined_labels_can_be_told_apart() -> None:
