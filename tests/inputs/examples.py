@@ -244,6 +244,7 @@ WITHOUT_CHECKS = {
     **dict.fromkeys(("cluster.GroupTrainer", "cluster.LastingErrorsEnd", "cluster.SearchMetrics"), RAY),
     "cluster.SpotWatch": "it starts a thread",
     **dict.fromkeys(("cluster.ControllerNote", "cluster.HeadWatch", "cluster.Interrupts"), RAY),
+    **dict.fromkeys(("cluster.Following", "cluster.SideCallback"), RAY),
     "cluster.SideMatters": RAY,
     "core.CategoryLayout": "from_num_categories makes it",
     **dict.fromkeys(("runs.Choice", "runs.Drawn", "runs.Number"), "tune's reading of a space makes it"),
