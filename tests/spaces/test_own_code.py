@@ -127,6 +127,10 @@ def test_a_cost_of_ones_own_is_told_by_its_name(gives: Any, told: str) -> None:
         cost(np.zeros((4, 3), int))
 
 
+def broken_score(rows: Any) -> Any:
+    return {"a": rows}["b"]
+
+
 def test_a_descent_ends_whatever_the_score_gives() -> None:
     nothing = descend((1, 1), (3, 3), lambda rows: np.full(len(rows), np.nan))
     assert nothing.tolist() == [1, 1]
@@ -135,7 +139,7 @@ def test_a_descent_ends_whatever_the_score_gives() -> None:
     turns = iter(range(10**6))
     assert len(descend((0, 0), (3, 3), lambda rows: np.full(len(rows), -float(next(turns))))) == 2
     with pytest.raises(ConfigError, match="score raised KeyError"):
-        descend((0, 0), (3, 3), lambda rows: {"a": rows * 1.0}["b"])
+        descend((0, 0), (3, 3), broken_score)
 
 
 def test_joined_labels_can_be_told_apart() -> None:
