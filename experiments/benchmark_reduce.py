@@ -38,7 +38,7 @@ from multinas_ray.spaces import (
     imagenet_mobile_space,
     nas_bench_macro_space,
 )
-from multinas_ray.supernets import Supernet, accumulate_gradients, touched_parameters
+from multinas_ray.supernets import BlockSupernet, accumulate_gradients
 
 WORLD_SIZE = 2
 NORM_BATCH_SIZE = 8
@@ -140,7 +140,7 @@ def measure(name: str, rank: int, repeats: int) -> dict[str, list[float]]:
     """
     make_space, num_images, num_subnets = SETTINGS[name]
     space = make_space()
-    supernet = Supernet(space, norm_batch_size=NORM_BATCH_SIZE, seed=0).to(memory_format=torch.channels_last)
+    supernet = BlockSupernet(space, norm_batch_size=NORM_BATCH_SIZE, seed=0).to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(rank)
     images = torch.randn(num_images, *space.input_shape, generator=generator).to(memory_format=torch.channels_last)
     labels = torch.randint(space.num_classes, (num_images,), generator=generator)
@@ -148,7 +148,7 @@ def measure(name: str, rank: int, repeats: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     for turn in range(repeats + 1):
         architectures = space.search_space.random(num_subnets, rng)
-        touched = touched_parameters(supernet, architectures)
+        touched = supernet.touched_parameters(architectures)
         found = {}
         for way in rng.permutation(WAYS):
             supernet.zero_grad(set_to_none=True)

@@ -21,7 +21,7 @@ from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError, raised_by
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.settings import Flag, PositiveFloat, PositiveInt, checked
-from multinas_ray.spaces import Block, ConvLayer, Cost, Head, NetworkSpace, Position, mbconv, skip
+from multinas_ray.spaces import Block, ConvLayer, Cost, Head, NetworkSpace, Position, Space, mbconv, skip
 from multinas_ray.storage import GivenCode
 from multinas_ray.supernets import WeightTraining
 
@@ -169,7 +169,7 @@ def custom_config(options: CustomOptions) -> OneShotSearchConfig:
         make_space = load_object(function)
     with raised_by(f"the function {function}"):
         made = make_space(facts.image_shape, len(facts.class_names))
-    space = _checked(made, NetworkSpace, str(function))
+    space = _checked(made, Space, str(function))  # type: ignore[type-abstract]  # only asked of instances
     costs = [
         _checked(_cost_of(name, space), Cost, name)  # type: ignore[type-abstract]  # only asked of instances
         for name in options.cost_functions
@@ -192,7 +192,7 @@ def custom_config(options: CustomOptions) -> OneShotSearchConfig:
     )
 
 
-def _cost_of(name: str, space: NetworkSpace) -> Any:
+def _cost_of(name: str, space: Space) -> Any:
     """What a person's function gives for a space."""
     from multinas_ray.cluster import load_object
 

@@ -1,14 +1,14 @@
-"""Extension points: classes that settings and records call by a name, the package's own and those of its users."""
+"""Extension points: classes and functions that settings and records call by a name, ours and those of users."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
 from multinas_ray.errors import ConfigError
 
-Class = TypeVar("Class", bound=type)
+Class = TypeVar("Class", bound=Callable[..., Any])
 
 
 class Registry(Generic[Class]):

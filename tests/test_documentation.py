@@ -29,7 +29,7 @@ from multinas_ray.__main__ import main
 from multinas_ray.cluster import ray_session
 from multinas_ray.oneshot import OneShotSearchConfig, run_search
 from multinas_ray.runs import verify_run
-from multinas_ray.spaces import PartialBlock, Position
+from multinas_ray.spaces import ModelSpace, PartialBlock, Position
 from multinas_ray.supernets import build_subnet
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +85,7 @@ def test_every_python_block_is_run_by_one_of_these_tests() -> None:
         "MultiNASSearch(",
         "profile_space(",
         "elastic_blocks(",
+        "model_space(",
         '"runs/quickstart"',
     )
     assert len(PYTHON) >= 7
@@ -134,6 +135,14 @@ def test_the_elastic_blocks_of_the_guide_share_weights() -> None:
     position = run_python(python_with("elastic_blocks(", page), page)["position"]
     assert isinstance(position, Position)
     assert [isinstance(block, PartialBlock) for block in position.blocks] == [True, True, True, False, False]
+
+
+def test_the_model_of_the_guide_is_a_space() -> None:
+    page = "docs/guides/model.md"
+    space = run_python(python_with("model_space(", page), page)["space"]
+    assert isinstance(space, ModelSpace)
+    assert space.search_space.num_categories == (3, 3)
+    assert space.costs["flops"].minimum < space.costs["flops"].maximum
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/guides/custom.md"])

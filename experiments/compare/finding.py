@@ -30,7 +30,6 @@ from multinas_ray.selection import (
     prior_weight,
     scaled_ranks,
 )
-from multinas_ray.spaces import Equivalence, skips
 
 SELECTION_STREAM = 11
 """Keeps these draws apart from the search's, which come from the same seed."""
@@ -118,7 +117,7 @@ def _best_untrained(method: Method, settings: Settings, target: float, figures: 
         rows = list(map(tuple, networks_ND.tolist()))
         values_N: FloatArray = np.sum([scaled_ranks([-each[row] for row in rows]) for each in figures.values()], axis=0)
     else:
-        is_block_DC = ~skips(space)
+        is_block_DC = ~space.skips_DC
         values_N = -is_block_DC[np.arange(networks_ND.shape[1]), networks_ND].sum(axis=1, dtype=np.float64)
     best = np.flatnonzero(values_N == values_N.min())
     rng = np.random.default_rng((seed, SELECTION_STREAM))
@@ -132,7 +131,7 @@ def _candidates(
     rng = np.random.default_rng((config.seed, SELECTION_STREAM))
     if method.pool == "record":
         run = load_run(config.run_path)
-        outcome = SearchOutcome.of(run, config.space.search_space, config.costs, Equivalence.of(config.space))
+        outcome = SearchOutcome.of(run, config.space.search_space, config.costs, config.space.equivalence)
         goals = goals_of_run(run)
         return goals, candidates_for(outcome, goals, CANDIDATES, SLICE_SHARE, rng), len(run.evaluations)
     goals, candidates, spent = [], [], 0
@@ -157,7 +156,7 @@ def evolved_networks(
     flops = config.costs["flops"]
     categories = config.space.search_space.num_categories
     found = evolve(losses_of, lambda rows_ND: flops(rows_ND) <= target, categories, evaluations, rng)
-    canonical_ND = Equivalence.of(config.space).canonical(np.array(found))
+    canonical_ND = config.space.equivalence.canonical(np.array(found))
     return np.array(list(dict.fromkeys(map(tuple, canonical_ND.tolist())))[:CANDIDATES])
 
 
@@ -186,7 +185,7 @@ def _choose(
     ranking = Ranking(
         weight=prior_weight(spent_by(supernet.config).weight_steps),
         prior=figures if method.prior else {},
-        skips_DC=skips(supernet.config.space),
+        skips_DC=supernet.config.space.skips_DC,
     )
     rungs = supernet.rungs(max(np.bincount([each.goal for each in candidates])))
     halving = SuccessiveHalving(candidates, goals, rungs, ranking)

@@ -12,7 +12,7 @@ from experiments.parts.networks import networks_of
 from experiments.parts.tables import SOURCES, FloatArray, IntArray, Table, load_source
 from multinas_ray.runs import best_subset
 from multinas_ray.selection import SLICE_SHARE
-from multinas_ray.spaces import NetworkSpace
+from multinas_ray.spaces import Space
 
 SOURCE = replace(SOURCES["macro"], title="NAS-Bench-Macro (mean error of its trainings, FLOPs)", accuracy="test_acc")
 
@@ -36,7 +36,7 @@ def best_front(truth: Table, size: int) -> IntArray:
     return best_subset(truth.points[:, 0], truth.points[:, 1], size, (truth.reference[0], truth.reference[1]))
 
 
-def slice_of(space: NetworkSpace, target: float) -> IntArray:
+def slice_of(space: Space, target: float) -> IntArray:
     """(N, D) every network, once, whose FLOPs lie in the last part of a target."""
     networks_ND = networks_of(space)
     flops_N = space.costs["flops"](networks_ND)

@@ -80,5 +80,5 @@ def made_up_problem(seed: int) -> Problem:
     """The mobile space at full width with the gains of this seed."""
     space = cifar10_mobile_space()
     losses = MadeUpLosses(space, seed)
-    best_K = losses.best_within(space.costs["flops"], Equivalence.of(space), targets_of(space))
+    best_K = losses.best_within(space.costs["flops"], space.equivalence, targets_of(space))
     return Problem(space, losses, best_K)

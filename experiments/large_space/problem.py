@@ -43,7 +43,7 @@ class Problem:
     @cached_property
     def equivalence(self) -> Equivalence:
         """Which architectures are the same network."""
-        return Equivalence.of(self.space)
+        return self.space.equivalence
 
     @cached_property
     def prior_parts(self) -> list[PriorPart]:

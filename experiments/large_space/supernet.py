@@ -8,7 +8,7 @@ from experiments.compare.settings import BATCH_SIZE, LEARNING_RATE, Settings
 from experiments.large_space.problem import Problem, targets_of
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.selection import PRIOR
-from multinas_ray.spaces import cifar10_mobile_space
+from multinas_ray.spaces import NetworkSpace, cifar10_mobile_space
 from multinas_ray.supernets import WeightTraining
 
 WIDTH, IMAGE_SIZE = 0.25, 16
@@ -68,4 +68,5 @@ def supernet_problem(seed: int, out: Path) -> Problem:
     if not run.is_finished:
         raise KeyboardInterrupt
     losses = BatchLosses(config, config.plan.num_weight_steps)
+    assert isinstance(config.space, NetworkSpace)
     return Problem(config.space, losses, prior=PRIOR)

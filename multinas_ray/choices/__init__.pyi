@@ -1,7 +1,9 @@
-from .measuring import Measured, ModelMeter, single_changes
+from .costs import MeasuredCost
+from .measuring import Measured, ModelMeter
 from .models import Places, active_modules, parts_used, plain
 from .networks import build_network, extract_network
 from .places import Choice, DepthChoice, Place
+from .space import model_space
 from .width import (
     Channels,
     Elastic,
@@ -23,6 +25,7 @@ __all__ = [
     "ElasticLayerNorm",
     "ElasticLinear",
     "Measured",
+    "MeasuredCost",
     "ModelMeter",
     "Place",
     "Places",
@@ -31,7 +34,7 @@ __all__ = [
     "active_modules",
     "build_network",
     "extract_network",
+    "model_space",
     "parts_used",
     "plain",
-    "single_changes",
 ]

@@ -5,12 +5,13 @@ Notation: D variables, N architectures.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -21,7 +22,6 @@ from multinas_ray.choices.networks import MakeModel
 from multinas_ray.choices.places import Place
 from multinas_ray.choices.width import Elastic
 from multinas_ray.errors import ConfigError, first_line
-from multinas_ray.spaces import IntArray
 
 MakeExample = Callable[[], tuple[Any, ...]]
 """Makes the positional arguments of one call of the model, for a batch of one."""
@@ -51,21 +51,21 @@ class ModelMeter:
         self._mode = FakeTensorMode()
         try:
             with self._mode:
-                self._model, self._example = make(), example()
+                self.model, self._example = make(), example()
         except ConfigError:
             raise
         except Exception as error:  # the model is the user's and may raise anything
             raise ConfigError(
                 f"the model cannot be made ({_text(error)}): correct the function that makes it"
             ) from error
-        if not isinstance(self._model, nn.Module):
-            raise ConfigError(f"the function that makes the model must return a module, it gave {self._model!r}")
-        self._model.eval()
-        self.places = Places.of(self._model)
+        if not isinstance(self.model, nn.Module):
+            raise ConfigError(f"the function that makes the model must return a module, it gave {self.model!r}")
+        self.model.eval()
+        self.places = Places.of(self.model)
         """The places of the model."""
         self._called: set[str] = set()
         for name, place in self.places.by_name.items():
-            for module in _called_with(place, self._model):
+            for module in _called_with(place, self.model):
                 module.register_forward_pre_hook(functools.partial(self._note, name))
 
     def measure(self, architecture: Sequence[int]) -> Measured:
@@ -75,18 +75,59 @@ class ModelMeter:
             ConfigError: it cannot be run; the message says what was chosen.
         """
         self.places.activate(architecture)
-        params = sum(_size(part, each) for each, part in parts_used(self._model).items() if each.requires_grad)
+        params = sum(_size(part, each) for each, part in parts_used(self.model).items() if each.requires_grad)
         counter = FlopCounterMode(display=False)
+        self._run(architecture, counter)
+        return Measured(params, counter.get_total_flops() // 2)
+
+    def _run(self, architecture: Sequence[int], counter: FlopCounterMode) -> None:
+        self.places.activate(architecture)
         try:
             with self._mode, torch.no_grad(), counter:
-                self._model(*self._example)
+                self.model(*self._example)
         except Exception as error:  # the model is the user's and may raise anything
             raise ConfigError(
                 f"every network of a model must run on its example, the one with {self._chosen(architecture)} does "
                 f"not ({_text(error)}): let the options of a choice give what the next modules take, and let no value "
                 "of a tensor decide what is computed"
             ) from error
-        return Measured(params, counter.get_total_flops() // 2)
+
+    def output(self, architecture: Sequence[int]) -> Any:
+        """What one network, which was measured, gives for the example: fake tensors of the true shapes."""
+        self.places.activate(architecture)
+        with self._mode, torch.no_grad():
+            return self.model(*self._example)
+
+    @property
+    def total_params(self) -> int:
+        """Trainable values of the model with all its choices."""
+        return sum(each.numel() for each in self.model.parameters() if each.requires_grad)
+
+    def own_flops(self, architecture: Sequence[int]) -> dict[nn.Module, int]:
+        """Multiply-adds of each module that one network uses, without those of modules within it.
+
+        Raises:
+            ConfigError: as `measure`.
+        """
+        counter, own = FlopCounterMode(display=False), Counter[nn.Module]()
+        started: list[tuple[int, int]] = []  # what was counted when a module began, and what was within it so far
+
+        def enter(*_: object) -> None:
+            started.append((counter.get_total_flops(), 0))
+
+        def leave(module: nn.Module, *_: object) -> None:
+            before, within = started.pop()
+            whole = counter.get_total_flops() - before
+            own[module] += (whole - within) // 2
+            if started:
+                started[-1] = (started[-1][0], started[-1][1] + whole)
+
+        with contextlib.ExitStack() as hooks:
+            for module in self.model.modules():
+                hooks.callback(module.register_forward_pre_hook(enter).remove)
+                hooks.callback(module.register_forward_hook(leave).remove)
+            self._run(architecture, counter)
+        return dict(own)
 
     def _note(self, name: str, *_: object) -> None:
         self._called.add(name)
@@ -106,16 +147,6 @@ class ModelMeter:
     def _chosen(self, architecture: Sequence[int]) -> str:
         space = self.places.search_space
         return ", ".join(f"{name}={label}" for name, label in space.decode(architecture).items())
-
-
-def single_changes(num_categories: Sequence[int]) -> IntArray:
-    """(N, D) the architecture of first options, and each that differs from it at one variable."""
-    rows_ND = np.zeros((1 + sum(num_categories) - len(num_categories), len(num_categories)), dtype=np.int64)
-    row = 1
-    for d, count in enumerate(num_categories):
-        rows_ND[row : row + count - 1, d] = np.arange(1, count)
-        row += count - 1
-    return rows_ND
 
 
 def _called_with(place: Place, model: nn.Module) -> list[nn.Module]:

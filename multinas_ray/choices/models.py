@@ -36,25 +36,19 @@ class Places:
             ConfigError: the model has none, or two of them have the same name.
         """
         by_name: dict[str, Place] = {}
-        conditions: dict[str, list[Around]] = {}
-        pending: list[tuple[nn.Module, Around]] = [(model, {})]
-        while pending:
-            module, around = pending.pop()
-            if isinstance(module, Place):
-                if by_name.setdefault(module.name, module) is not module:
-                    raise ConfigError(
-                        f"two choices of the model are named {module.name!r}: give each a name of its own, or use the "
-                        "same object in both places"
-                    )
-                ways = conditions.setdefault(module.name, [])
-                if around not in ways:
-                    ways.append(around)
-            pending.extend(reversed(list(_children(module, around))))
+        conditions: dict[str, tuple[Around, ...]] = {}
+        for module, ways in ways_to_modules(model).items():
+            if not isinstance(module, Place):
+                continue
+            if module.name in by_name:
+                raise ConfigError(
+                    f"two choices of the model are named {module.name!r}: give each a name of its own, or use the same "
+                    "object in both places"
+                )
+            by_name[module.name], conditions[module.name] = module, ways
         if not by_name:
             raise ConfigError("the model has no choices: put a Choice, a DepthChoice or a WidthChoice into it")
-        always: Around = {}
-        ways_of = {name: (always,) if always in ways else tuple(ways) for name, ways in conditions.items()}
-        return cls(by_name, ways_of)
+        return cls(by_name, conditions)
 
     @property
     def search_space(self) -> SearchSpace:
@@ -65,6 +59,20 @@ class Places:
         """Let the model compute one network; (D,) indices of options."""
         for place, index in zip(self.by_name.values(), architecture, strict=True):
             place.active = int(index)
+
+
+def ways_to_modules(model: nn.Module) -> dict[nn.Module, tuple[Around, ...]]:
+    """Every module once, in the order of the model, with the ways in which a network uses it; ({},): always."""
+    found: dict[nn.Module, list[Around]] = {}
+    pending: list[tuple[nn.Module, Around]] = [(model, {})]
+    while pending:
+        module, around = pending.pop()
+        ways = found.setdefault(module, [])
+        if around not in ways:
+            ways.append(around)
+            pending.extend(reversed(_children(module, around)))
+    always: Around = {}
+    return {module: (always,) if always in ways else tuple(ways) for module, ways in found.items()}
 
 
 def active_modules(model: nn.Module) -> Iterator[nn.Module]:
@@ -94,12 +102,11 @@ def parts_used(model: nn.Module) -> dict[nn.Parameter, tuple[slice, ...]]:
 
 def _options(place: Place) -> dict[str, nn.Module]:
     options = getattr(place, "options", None)
-    return {} if options is None else dict(options.named_children())
+    modules = {} if options is None else options._modules  # named_children has a module of two options once
+    return {name: module for name, module in modules.items() if module is not None}
 
 
-def _children(
-    module: nn.Module, around: dict[str, frozenset[int]]
-) -> list[tuple[nn.Module, dict[str, frozenset[int]]]]:
+def _children(module: nn.Module, around: Around) -> list[tuple[nn.Module, Around]]:
     """The modules directly within a module, with the options that lead to each."""
     if not isinstance(module, Place):
         return [(child, around) for child in module.children()]

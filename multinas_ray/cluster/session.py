@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -99,7 +100,7 @@ def running_cluster() -> str | None:
         RunError: RAY_ADDRESS names a cluster that does not answer, or Ray's client, by which no search can run.
     """
     told = os.environ.get("RAY_ADDRESS", "")
-    if "://" in told:
+    if re.match("[a-z]+://", told):
         raise RunError(
             f"a search must run on the cluster itself, RAY_ADDRESS={told} is an address of Ray's client: start the "
             f"search there (`ray job submit`), give HOST:PORT of the head node (usually port 6379), or {START_HERE}"

@@ -90,7 +90,10 @@ def _space(arguments: argparse.Namespace) -> NetworkSpace:
     from multinas_ray.selection import open_run
 
     if arguments.run is not None:
-        return open_run(arguments.run, imports=arguments.imports).space
+        found = open_run(arguments.run, imports=arguments.imports).space
+        if not isinstance(found, spaces.NetworkSpace):
+            raise ConfigError(f"latencies are measured block by block, the networks of {arguments.run} have no blocks")
+        return found
     if arguments.imports:
         raise ConfigError("--import needs --run: with --space, name the function as FILE.py:FUNCTION")
     if arguments.space in SHIPPED_SPACES:

@@ -15,7 +15,7 @@ from multinas_ray.data import DataSplits, StreamedImages, evaluation_transform, 
 from multinas_ray.export.formats import INPUT_NAME, OUTPUT_NAME
 from multinas_ray.latency import LatencyTable
 from multinas_ray.selection import OpenedRun
-from multinas_ray.spaces import NetworkSpace
+from multinas_ray.spaces import ModelSpace, NetworkSpace, Space
 
 FORMAT_VERSION = 1
 UNITS = {"params": "trainable parameters", "flops": "multiply-adds for one image"}
@@ -94,12 +94,18 @@ def embedded_texts(description: Mapping[str, Any]) -> dict[str, str]:
 def own_block_types(description: Mapping[str, Any]) -> list[str]:
     """The types of blocks in the network that do not belong to this package, sorted."""
     network = description["network"]
+    if "model" in network:
+        return [network["model"]]
     found = {described["type"] for described in (network["stem"], *network["blocks"], network["head"])}
     return sorted(found.difference(spaces.__all__))
 
 
-def _describe_layers(space: NetworkSpace, architecture: Sequence[int]) -> dict[str, Any]:
-    """The blocks of the network, from first to last."""
+def _describe_layers(space: Space, architecture: Sequence[int]) -> dict[str, Any]:
+    """The blocks of the network, from first to last; of a model's the function that makes it and what is chosen."""
+    if isinstance(space, ModelSpace):
+        chosen = space.search_space.decode(architecture)
+        return {"model": space.model, "arguments": dict(space.arguments), "chosen": chosen}
+    assert isinstance(space, NetworkSpace)
     blocks = [
         {"position": position.name, **position.blocks[index].to_dict()}
         for position, index in zip(space.positions, architecture, strict=True)

@@ -105,7 +105,7 @@ def export_networks(
 
 def load_weights(
     opened: OpenedRun, family: Family, row: Mapping[str, Any], kind: Literal["retrained", "supernet"]
-) -> nn.Sequential:
+) -> nn.Module:
     """Build a network of a family with its weights, on the CPU and in mode `eval`.
 
     Args:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.settings import checked, checked_arguments
-from multinas_ray.spaces import AdditiveCost, BlockDescription, NetworkSpace, Shape
+from multinas_ray.spaces import AdditiveCost, BlockDescription, NetworkSpace, Shape, Space
 from multinas_ray.storage import TABLE_KEY, VERSION_KEY, AnyPath, check_form, read_parquet, write_parquet
 
 LATENCY_VERSION = 1
@@ -135,7 +135,7 @@ class LatencyTable:
         """The row of a block on an input of this shape; None if there is none."""
         return self._by_key.get((describe_block(block), input_shape))
 
-    def missing(self, network_space: NetworkSpace) -> list[tuple[str, str, Shape]]:
+    def missing(self, network_space: Space) -> list[tuple[str, str, Shape]]:
         """The blocks of a space that the table lacks: (place, block's name, shape of its input), in network order.
 
         A block that occurs at several places is listed once, at the first of them.
@@ -146,7 +146,7 @@ class LatencyTable:
                 lacking.setdefault((describe_block(block), shape), (place, block.name, shape))
         return list(lacking.values())
 
-    def cost(self, network_space: NetworkSpace, name: str = "latency") -> AdditiveCost:
+    def cost(self, network_space: Space, name: str = "latency") -> AdditiveCost:
         """Latency of a batch in milliseconds, as the sum over stem, chosen blocks and head.
 
         Args:
@@ -154,7 +154,7 @@ class LatencyTable:
             name: name of the cost, and of its column in the records.
 
         Raises:
-            ConfigError: The table lacks a block of the space; the message names it.
+            ConfigError: The table lacks a block of the space, or the space has no blocks; the message names it.
         """
         if lacking := self.missing(network_space):
             named = "; ".join(f"{block!r} at {place} on {shape}" for place, block, shape in lacking[:_MOST_NAMED])
@@ -168,6 +168,7 @@ class LatencyTable:
         def measure(block: BlockDescription, shape: Shape) -> float:
             return self._by_key[describe_block(block), shape].median_ms
 
+        assert isinstance(network_space, NetworkSpace), "blocks_of has looked"
         return network_space.additive_cost(name, measure, LATENCY_UNIT)
 
     def to_arrow(self) -> pa.Table:
@@ -221,8 +222,17 @@ class LatencyTable:
 
 
 @checked_arguments
-def blocks_of(network_space: NetworkSpace) -> Iterator[tuple[str, BlockDescription, Shape]]:
-    """Every (place, block, shape of its input) of a space: the stem, each position's choices, the head."""
+def blocks_of(network_space: Space) -> Iterator[tuple[str, BlockDescription, Shape]]:
+    """Every (place, block, shape of its input) of a space: the stem, each position's choices, the head.
+
+    Raises:
+        ConfigError: The space is not described block by block.
+    """
+    if not isinstance(network_space, NetworkSpace):
+        raise ConfigError(
+            f"latencies are measured block by block, the space {network_space.name!r} has no blocks: search it by "
+            "parameters, multiply-adds or a cost of your own"
+        )
     yield "stem", network_space.stem, network_space.input_shape
     *shapes, head_shape = network_space.input_shapes
     for position, shape in zip(network_space.positions, shapes, strict=True):

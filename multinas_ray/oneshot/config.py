@@ -35,7 +35,7 @@ from multinas_ray.settings import (
     checked,
     to_plain,
 )
-from multinas_ray.spaces import Cost, NetworkSpace, all_costs, cost_from_dict, space_from_dict
+from multinas_ray.spaces import Cost, Space, all_costs, cost_from_dict, space_from_dict
 from multinas_ray.storage import GivenPath
 from multinas_ray.supernets import WeightTraining
 
@@ -72,7 +72,7 @@ class OneShotSearchConfig:
         ConfigError: a setting breaks a rule; the message says what to set instead.
     """
 
-    space: Annotated[NetworkSpace, ReadBy(_space)]
+    space: Annotated[Space, ReadBy(_space)]
     """The networks that can be found."""
     data: DataConfig
     """The images."""
@@ -349,7 +349,7 @@ class OneShotSearchConfig:
         }
 
 
-def check_extra_costs(space: NetworkSpace, extra_costs: Sequence[Cost]) -> None:
+def check_extra_costs(space: Space, extra_costs: Sequence[Cost]) -> None:
     """Check that your own costs belong to a space.
 
     Raises:
@@ -363,7 +363,7 @@ def check_extra_costs(space: NetworkSpace, extra_costs: Sequence[Cost]) -> None:
             raise ConfigError(
                 f"the cost {cost.name!r} must fit the space {space.name!r}, whose positions have "
                 f"{space.search_space.num_categories} blocks, it has {cost.num_categories}: make it from this space "
-                "(NetworkSpace.additive_cost)"
+                "(Space.additive_cost)"
             )
         if cost.minimum < 0:
             raise ConfigError(f"a cost must be at least 0, {cost.name!r} can be {cost.minimum:g}: add a constant to it")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from multinas_ray.data import DataConfig
 from multinas_ray.settings import checked
-from multinas_ray.spaces import NetworkSpace
+from multinas_ray.spaces import Space
 from multinas_ray.supernets import WeightTraining
 
 
@@ -15,7 +15,7 @@ from multinas_ray.supernets import WeightTraining
 class WorkerJob:
     """Everything that a worker needs besides the rounds themselves."""
 
-    space: NetworkSpace
+    space: Space
     data: DataConfig
     training: WeightTraining
     num_weight_steps: int

@@ -12,7 +12,7 @@ from multinas_ray.supernets import WeightTraining
 if TYPE_CHECKING:
     import torch
 
-    from multinas_ray.spaces import NetworkSpace
+    from multinas_ray.spaces import Space
 
 FLOAT32_BYTES = 4
 BYTES_OF_PRECISION = {"float32": 4, "bfloat16": 2}
@@ -24,7 +24,7 @@ activations, convolution workspaces, evaluation and fragmentation need the rest.
 
 @dataclass(frozen=True)
 class RoundMemory:
-    """The memory of one worker in bytes. Activations are estimated by the space, see `NetworkSpace.activations`."""
+    """The memory of one worker in bytes. Activations are estimated by the space, see `Space.most_activations`."""
 
     weights: int
     """Memory of the weights of the supernet, in float32."""
@@ -58,18 +58,16 @@ class RoundMemory:
         return limit
 
 
-def estimate_memory(space: NetworkSpace, training: WeightTraining, num_workers: int) -> RoundMemory:
+def estimate_memory(space: Space, training: WeightTraining, num_workers: int) -> RoundMemory:
     """Estimate the memory of a round on each of `num_workers` workers."""
     weights = FLOAT32_BYTES * space.supernet_params
     groups = -(-training.batch_size // (training.norm_batch_size * num_workers))  # in the largest shard
     images = groups * training.norm_batch_size
-    elements = int(space.activations.maximum) * images
+    elements = (space.most_activations or 0) * images
     return RoundMemory(weights, elements * BYTES_OF_PRECISION[training.precision])
 
 
-def activation_limit(
-    space: NetworkSpace, training: WeightTraining, num_workers: int, device: torch.device
-) -> int | None:
+def activation_limit(space: Space, training: WeightTraining, num_workers: int, device: torch.device) -> int | None:
     """Return the limit of a group's activations in bytes: the setting, or the room on a GPU; None on a CPU.
 
     The weights must be on the device already.

@@ -13,7 +13,7 @@ from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.memory_estimate import activation_limit
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.settings import checked_arguments
-from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, step_touched, touched_parameters
+from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, make_supernet, step_touched
 
 BUCKET_ELEMENTS = 8 * 2**20
 """Number of gradients in one all-reduce: large enough for the bandwidth, small enough that several overlap."""
@@ -47,7 +47,7 @@ class RoundWorker:
         self.job, self.splits, self.device = job, splits, device
         self.rank, self.world_size = rank, world_size
         training = job.training
-        self.supernet = Supernet(job.space, norm_batch_size=training.norm_batch_size, seed=job.seed)
+        self.supernet = make_supernet(job.space, training.norm_batch_size, job.seed)
         self.supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
         self.sgd = _sgd(self.supernet, job)
         self.traffic = Traffic()
@@ -120,7 +120,7 @@ class RoundWorker:
             autocast_dtype=self.autocast_dtype,
             label_smoothing=training.label_smoothing,
         )
-        touched = touched_parameters(self.supernet, work.train_architectures)
+        touched = self.supernet.touched_parameters(work.train_architectures)
         if self.world_size > 1:
             reduced_bytes = average_gradients(touched, _share(self.training_batches))
             all_bytes = sum(parameter.nbytes for parameter in self.supernet.parameters())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from multinas_ray.cluster import show
 from multinas_ray.core import small_to_large
 from multinas_ray.oneshot.schedule import FinishedRound, Plan
 from multinas_ray.runs import format_count
+from multinas_ray.storage import make_folder, resolve
 
 PLAIN_INTERVAL_SECONDS = 30.0
 """Time between two tables if the output is not a terminal."""
@@ -152,8 +152,8 @@ class Curves:
 
     def open(self) -> None:
         """Begin the event file."""
-        if "://" not in self._folder:
-            Path(self._folder).mkdir(parents=True, exist_ok=True)
+        if resolve(self._folder).is_local:
+            make_folder(self._folder)
         self._writer = EventsWriter(f"{self._folder}/events")
 
     def _add(self, name: str, value: float, number: int) -> None:

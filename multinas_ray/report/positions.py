@@ -67,6 +67,11 @@ def positions_of(run: Run) -> list[Position]:
         return [
             Position(str(each["name"]), tuple(_block(block) for block in each["blocks"])) for each in space["positions"]
         ]
+    if space is not None and "variables" in space:
+        return [
+            Position(str(each["name"]), tuple(Option(str(label)) for label in each["choices"]))
+            for each in space["variables"]
+        ]
     counts = run.config.get("optimizer", {}).get("num_categories", [])
     return [
         Position(str(number), tuple(Option(str(index)) for index in range(count)))

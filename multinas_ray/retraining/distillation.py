@@ -17,7 +17,7 @@ from multinas_ray.errors import StateError
 from multinas_ray.retraining.losses import BatchLoss, TrainingLoss, register_loss
 from multinas_ray.runs import ARCHITECTURES_FILE
 from multinas_ray.settings import Fraction, NonNegativeInt, PositiveFloat, checked
-from multinas_ray.spaces import NetworkSpace
+from multinas_ray.spaces import Space
 from multinas_ray.storage import read_parquet, resolve
 from multinas_ray.supernets import load_subnet
 
@@ -53,7 +53,7 @@ class Distillation(TrainingLoss):
         """The teacher, unless its weights are those of the supernet."""
         return (self.teacher,) if self.teacher_weights == "retrained" else ()
 
-    def start(self, space: NetworkSpace, family_path: str, device: torch.device) -> BatchLoss:
+    def start(self, space: Space, family_path: str, device: torch.device) -> BatchLoss:
         """Load the teacher.
 
         Raises:
@@ -72,7 +72,7 @@ class Distillation(TrainingLoss):
 
         return loss
 
-    def _load_teacher(self, space: NetworkSpace, family_path: str) -> nn.Module:
+    def _load_teacher(self, space: Space, family_path: str) -> nn.Module:
         family, column = resolve(family_path), PATH_COLUMNS[self.teacher_weights]
         rows = read_parquet(family.join(ARCHITECTURES_FILE), ["network", "architecture", column]).to_pylist()
         row = next((row for row in rows if row["network"] == self.teacher), None)

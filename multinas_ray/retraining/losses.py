@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from multinas_ray.spaces import NetworkSpace
+    from multinas_ray.spaces import Space
 
 BatchLoss: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
 """From normalised images (B, C, H, W), logits (B, classes) in float32 and labels (B,) to the mean loss, a scalar with a
@@ -54,7 +54,7 @@ class TrainingLoss(ABC):
         return ()
 
     @abstractmethod
-    def start(self, space: NetworkSpace, family_path: str, device: torch.device) -> BatchLoss:
+    def start(self, space: Space, family_path: str, device: torch.device) -> BatchLoss:
         """Get ready to compute the loss. The driver calls it once before any worker starts, and then each worker does.
 
         Args:
@@ -103,7 +103,7 @@ class CrossEntropy(TrainingLoss):
     label_smoothing: Fraction = 0.1
     """Share of the label that the loss spreads over all classes."""
 
-    def start(self, space: NetworkSpace, family_path: str, device: torch.device) -> BatchLoss:
+    def start(self, space: Space, family_path: str, device: torch.device) -> BatchLoss:
         """The loss of a batch; it needs nothing else."""
         from torch.nn import functional
 

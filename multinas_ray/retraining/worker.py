@@ -40,7 +40,7 @@ from multinas_ray.supernets import build_subnet, load_subnet
 if TYPE_CHECKING:
     from multinas_ray.data import DataConfig
     from multinas_ray.retraining.network_training import EpochRow, NetworkTraining
-    from multinas_ray.spaces import NetworkSpace
+    from multinas_ray.spaces import Space
 
 CHECKPOINT_VERSION = 2
 GROUP_REPORT_SECONDS = 5.0
@@ -54,7 +54,7 @@ Report = Callable[[dict[str, Any]], None]
 class RetrainJob:
     """Everything that the workers of one network need to train it."""
 
-    space: NetworkSpace
+    space: Space
     data: DataConfig
     config: RetrainConfig
     architecture: tuple[int, ...]

@@ -29,13 +29,12 @@ from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.prior import PriorPart, make_parts
 from multinas_ray.selection.scores import Score, part_means
 from multinas_ray.settings import checked, checked_arguments
-from multinas_ray.spaces import NetworkSpace
+from multinas_ray.spaces import Space
 from multinas_ray.storage import make_folder, resolve, write_atomic
 from multinas_ray.supernets import (
-    SubnetTree,
+    Supernet,
     WeightTraining,
     evaluate,
-    extract_subnet,
     image_scores,
     image_scores_together,
     load_supernet,
@@ -58,7 +57,7 @@ class CandidateJob:
 
     run_path: str
     """Folder of the run, which holds supernet.pt."""
-    space: NetworkSpace
+    space: Space
     data: DataConfig
     training: WeightTraining
     seed: int
@@ -84,7 +83,7 @@ class CandidateEvaluator:
         self._device, self._splits = device, load_splits(job.data)
         self._seed = job.seed
         supernet = load_supernet(job.run_path, job.space, job.training.norm_batch_size)
-        self._supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._supernet: Supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._training = self._stream("train", job.training.batch_size)
         self._validation = self._stream("validation", job.training.batch_size)
         wanted = max(1, job.recalibration_images // self._training.batch_size)
@@ -124,17 +123,17 @@ class CandidateEvaluator:
         if rung.images < len(self._splits.validation):
             steps = range(max(1, rung.images // self._comparing.batch_size))
             batches = (self._comparing.batch(step) for step in steps)
-        tree = SubnetTree(self._supernet, architectures)
-        self._recalibrate(tree, rung.recalibration_images)
+        subnets = self._supernet.together(architectures)
+        self._recalibrate(subnets, rung.recalibration_images)
         return [
             Score(float(losses.mean()), float(hits.mean()), part_means(losses), len(losses))
-            for losses, hits in zip(*image_scores_together(tree, batches), strict=True)
+            for losses, hits in zip(*image_scores_together(subnets, batches), strict=True)
         ]
 
     def prior(self, names: Sequence[str], architectures: Sequence[Architecture]) -> list[list[float]]:
         """Return what each part of a prior gives each architecture, (P, N)."""
         missing = [name for name in names if name not in self._parts]
-        made = make_parts(missing, self._supernet.network_space, str(self._device))
+        made = make_parts(missing, self._supernet.space, str(self._device))
         self._parts.update(zip(missing, made, strict=True))
         rows_ND = np.array(architectures, dtype=np.int64)
         return [self._parts[name](rows_ND).tolist() for name in names]
@@ -152,8 +151,8 @@ class CandidateEvaluator:
 
     def _subnet(self, architecture: Architecture, recalibration_images: int) -> nn.Module:
         """The network with the supernet's weights and its own normalisation statistics."""
-        subnet = extract_subnet(self._supernet, architecture)
-        subnet.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        subnet = self._supernet.extract(architecture)
+        subnet.to(memory_format=torch.channels_last)
         self._recalibrate(subnet, recalibration_images)
         return subnet
 

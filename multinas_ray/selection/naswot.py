@@ -11,13 +11,16 @@ Notation: N architectures, D positions, B images, U units of an activation.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from multinas_ray.selection.prior import PriorPart, register_prior
-from multinas_ray.spaces import FloatArray, IntArray, NetworkSpace
-from multinas_ray.supernets import Supernet
+from multinas_ray.spaces import FloatArray, IntArray, Space
+from multinas_ray.supernets import BlockSupernet, make_supernet
 
 NUM_IMAGES = 32
 """Images of noise, as standard normal as normalised images are on average. [ours]"""
@@ -45,15 +48,15 @@ class Naswot(PriorPart):
 
     The networks are paths through one untrained supernet, so that equal blocks have equal weights in all of them. The
     kernel of a path is the sum of the kernels of its blocks, and paths that begin alike share what they begin with: the
-    figures of all networks take one walk through them in lexicographic order. A network without any activation module
-    has -inf. [ours]
+    figures of all networks take one walk through them in lexicographic order. A model with choices runs once for each
+    network. A network without any activation module has -inf. [ours]
     """
 
     name = "naswot"
 
-    def __init__(self, space: NetworkSpace, device: str = "cpu") -> None:
+    def __init__(self, space: Space, device: str = "cpu") -> None:
         super().__init__(space, device)
-        supernet = Supernet(space, norm_batch_size=NUM_IMAGES, seed=SEED)
+        supernet = make_supernet(space, NUM_IMAGES, SEED)
         self._supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
         generator = torch.Generator().manual_seed(SEED)
         images = torch.randn((NUM_IMAGES, *space.input_shape), generator=generator)
@@ -67,7 +70,19 @@ class Naswot(PriorPart):
     def __call__(self, architectures_ND: IntArray) -> FloatArray:
         """(N,) logarithms of determinants."""
         kernels = torch.empty((len(architectures_ND), NUM_IMAGES, NUM_IMAGES), dtype=torch.float64)
-        states = [self._apply(self._supernet.stem, self._images, self._no_kernel())]
+        for n, kernel in self._kernels(architectures_ND):
+            kernels[n] = kernel
+        signs_N, logarithms_N = np.linalg.slogdet(kernels.numpy())
+        figures_N: FloatArray = np.where(signs_N > 0, logarithms_N, -np.inf)
+        return figures_N
+
+    def _kernels(self, architectures_ND: IntArray) -> Iterator[tuple[int, Tensor]]:
+        """The number and the kernel of each network."""
+        if not isinstance(self._supernet, BlockSupernet):
+            for n, row_D in enumerate(architectures_ND):
+                yield n, self._apply(functools.partial(self._supernet, architectures=row_D[None]), self._images)[1]
+            return
+        states = [self._apply(self._supernet.stem, self._images)]
         before: list[int] = []
         for n in np.lexsort(architectures_ND.T[::-1]).tolist():
             row: list[int] = architectures_ND[n].tolist()
@@ -77,15 +92,14 @@ class Naswot(PriorPart):
             del states[common + 1 :]
             for d in range(common, len(row)):
                 states.append(self._apply(self._supernet.block(d, row[d]), *states[-1]))
-            kernels[n] = self._apply(self._supernet.head, *states[-1])[1]
+            yield n, self._apply(self._supernet.head, *states[-1])[1]
             before = row
-        signs_N, logarithms_N = np.linalg.slogdet(kernels.numpy())
-        figures_N: FloatArray = np.where(signs_N > 0, logarithms_N, -np.inf)
-        return figures_N
 
-    def _apply(self, module: nn.Module, features: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor]:
-        """The output of a module, and the kernel up to there."""
-        self._kernel = kernel
+    def _apply(
+        self, module: Callable[[Tensor], Tensor], features: Tensor, kernel: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The output of a module, and the kernel up to there; None: nothing came before."""
+        self._kernel = self._no_kernel() if kernel is None else kernel
         return module(features), self._kernel
 
     def _no_kernel(self) -> Tensor:

@@ -11,7 +11,7 @@ from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import Run, load_run
 from multinas_ray.settings import checked, checked_arguments
-from multinas_ray.spaces import Cost, NetworkSpace, all_costs, cost_from_dict, space_from_dict
+from multinas_ray.spaces import Cost, Space, all_costs, cost_from_dict, space_from_dict
 from multinas_ray.storage import AnyPath
 from multinas_ray.supernets import WeightTraining
 
@@ -25,7 +25,7 @@ class OpenedRun:
 
     run: Run
     """The run's record."""
-    space: NetworkSpace
+    space: Space
     """The space that was searched."""
     data: DataConfig
     """The images of the search, and how they are divided."""

@@ -17,7 +17,7 @@ import numpy as np
 from multinas_ray.errors import ConfigError
 from multinas_ray.registry import Registry
 from multinas_ray.settings import checked_arguments
-from multinas_ray.spaces import Equivalence, FloatArray, IntArray, NetworkSpace, skips
+from multinas_ray.spaces import FloatArray, IntArray, Space
 
 PartClass = TypeVar("PartClass", bound="type[PriorPart]")
 
@@ -39,7 +39,7 @@ class PriorPart(ABC):
     """Whether thousands of networks take no more than a second. Where many are ranked, such parts choose those of which
     the others are asked."""
 
-    def __init__(self, space: NetworkSpace, device: str = "cpu") -> None:
+    def __init__(self, space: Space, device: str = "cpu") -> None:
         self.space, self.device = space, device
 
     @abstractmethod
@@ -76,7 +76,7 @@ def check_prior(names: Sequence[str]) -> None:
 
 
 @checked_arguments
-def make_parts(names: Sequence[str], space: NetworkSpace, device: str = "cpu") -> list[PriorPart]:
+def make_parts(names: Sequence[str], space: Space, device: str = "cpu") -> list[PriorPart]:
     """Make the parts of a prior for a space.
 
     Raises:
@@ -130,9 +130,9 @@ class EarlyDepth(PriorPart):
         return sums_N
 
 
-def _blocks_ND(space: NetworkSpace, architectures_ND: IntArray) -> FloatArray:
+def _blocks_ND(space: Space, architectures_ND: IntArray) -> FloatArray:
     """(N, D) 1 where the network has a block, 0 where it has a skip; identities stand last in their run."""
-    canonical_ND = Equivalence.of(space).canonical(architectures_ND)
-    is_block_DC = ~skips(space)
+    canonical_ND = space.equivalence.canonical(architectures_ND)
+    is_block_DC = ~space.skips_DC
     blocks_ND: FloatArray = is_block_DC[np.arange(canonical_ND.shape[1]), canonical_ND].astype(np.float64)
     return blocks_ND

@@ -12,7 +12,7 @@ from multinas_ray.selection.prior import PriorPart
 from multinas_ray.selection.ranking import scaled_ranks
 from multinas_ray.selection.slice_draws import SliceDraws
 from multinas_ray.settings import checked_arguments
-from multinas_ray.spaces import Cost, Equivalence, IntArray, NetworkSpace
+from multinas_ray.spaces import Cost, IntArray, Space
 
 DRAWS = 1000
 """Networks that are drawn near each target. [ours]"""
@@ -46,7 +46,7 @@ def best_by_prior(parts: Sequence[PriorPart], networks_ND: IntArray, number: int
 
 @checked_arguments
 def promising_networks(
-    space: NetworkSpace,
+    space: Space,
     cost: Cost,
     targets: Sequence[float],
     share: float,
@@ -71,7 +71,7 @@ def promising_networks(
     Returns:
         For each target (N, D) canonical architectures, the best first; none where no network is within it.
     """
-    draws, promising = SliceDraws(space.search_space, Equivalence.of(space)), []
+    draws, promising = SliceDraws(space.search_space, space.equivalence), []
     for target in targets:
         budget = Budget({cost.name: target}, {cost.name: cost})
         drawn_ND, part = draws.draw(budget, DRAWS, share, rng), share

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.pool import Candidate
 from multinas_ray.selection.smoothing import smoothed_losses
-from multinas_ray.settings import Measured, checked
+from multinas_ray.settings import Unchecked, checked
 from multinas_ray.spaces import FloatArray
 
 
@@ -39,7 +40,7 @@ class Ranking:
 
     weight: float = 1.0
     """How much each part of the prior counts, where the loss counts 1."""
-    prior: Mapping[str, Mapping[Architecture, Measured]] = field(default_factory=dict)
+    prior: Annotated[Mapping[str, Mapping[Architecture, float]], Unchecked()] = field(default_factory=dict)
     """The figures of every candidate by each part of the prior."""
     skips_DC: BoolArray | None = None
     """Which blocks are skips, for smoothing; None: losses are not smoothed."""

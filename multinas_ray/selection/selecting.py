@@ -37,7 +37,6 @@ from multinas_ray.selection.ranking import Ranking
 from multinas_ray.selection.scores import Score
 from multinas_ray.selection.tables import candidate_tables, spent_text
 from multinas_ray.settings import checked, checked_arguments
-from multinas_ray.spaces import Equivalence, skips
 from multinas_ray.storage import GivenCode, GivenPath, resolve
 from multinas_ray.supernets import check_supernet
 
@@ -133,7 +132,7 @@ class Selection:
             RunError: an evaluation failed.
         """
         space, path = self.opened.space, family_path(self.run_path, self.label)
-        outcome = SearchOutcome.of(self.opened.run, space.search_space, self.opened.costs, Equivalence.of(space))
+        outcome = SearchOutcome.of(self.opened.run, space.search_space, self.opened.costs, space.equivalence)
         rng = np.random.default_rng((self.opened.seed, SELECTION_STREAM))
         candidates = candidates_for(
             outcome, self.goals, self.config.candidates_per_network, self.config.slice_share, rng
@@ -185,7 +184,7 @@ class Selection:
                         known += values
                     progress.advance(task, len(part[0]))
         return Ranking(
-            skips_DC=skips(self.opened.space),
+            skips_DC=self.opened.space.skips_DC,
             weight=prior_weight(self.opened.weight_steps) if weight is None else weight,
             prior={name: dict(zip(networks, known, strict=True)) for name, known in zip(names, figures, strict=True)},
         )

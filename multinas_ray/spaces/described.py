@@ -14,7 +14,9 @@ from multinas_ray.errors import StateError
 from multinas_ray.registry import Registry
 from multinas_ray.spaces.blocks import Block, BlockDescription, Head
 from multinas_ray.spaces.elastic import ElasticBlock
+from multinas_ray.spaces.model import KIND, ModelSpace
 from multinas_ray.spaces.network import NetworkSpace, Position
+from multinas_ray.spaces.space import Space
 
 BlockType = TypeVar("BlockType", bound=type)
 
@@ -61,13 +63,15 @@ def block_from_dict(description: Mapping[str, Any]) -> BlockDescription:
     return block
 
 
-def space_from_dict(description: Mapping[str, Any]) -> NetworkSpace:
-    """The network space that `NetworkSpace.to_dict` described.
+def space_from_dict(description: Mapping[str, Any]) -> Space:
+    """The space that `Space.to_dict` described.
 
     Raises:
         ConfigError: A block's type is not registered.
         StateError: The description does not have this form.
     """
+    if isinstance(description, Mapping) and description.get("kind") == KIND:
+        return ModelSpace.from_dict(description)
     try:
         return NetworkSpace(
             name=description["name"],

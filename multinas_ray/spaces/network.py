@@ -3,19 +3,22 @@
 Notation: D positions (the variables), C_d candidate blocks of position d.
 """
 
-import hashlib
-import json
+import itertools
 import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from multinas_ray.errors import ConfigError, raised_by
-from multinas_ray.settings import PositiveInt, checked, checked_arguments
-from multinas_ray.spaces.blocks import BlockDescription, PartialBlock, Shape
-from multinas_ray.spaces.costs import AdditiveCost, Cost, MaximumCost
+from multinas_ray.settings import PositiveInt, checked
+from multinas_ray.spaces.blocks import Block, BlockDescription, ConvLayer, PartialBlock, Shape
+from multinas_ray.spaces.costs import AdditiveCost, MaximumCost
+from multinas_ray.spaces.equivalence import Equivalence, IdentityRun
 from multinas_ray.spaces.search_space import SearchSpace, Variable
+from multinas_ray.spaces.space import BoolArray, Space
 
 
 @checked
@@ -31,7 +34,7 @@ class Position:
 
 @checked
 @dataclass(frozen=True)
-class NetworkSpace:
+class NetworkSpace(Space):
     """All networks ``stem -> one block of each position -> head``.
 
     A space of your own:
@@ -117,6 +120,28 @@ class NetworkSpace:
         return params
 
     @cached_property
+    def equivalence(self) -> Equivalence:
+        """Which architectures build the same network: those that differ in the places of identities within runs."""
+        return Equivalence(self.search_space.num_categories, _identity_runs(self.positions))
+
+    @cached_property
+    def skips_DC(self) -> BoolArray:
+        """Which blocks leave their position out: the identity, or a 1x1 convolution alone in its place.
+
+        Where the shape changes there can be no identity; a linear 1x1 convolution stands for it there.
+        """
+        counts = self.search_space.num_categories
+        skips_DC: BoolArray = np.zeros((len(counts), max(counts)), dtype=bool)
+        for d, position in enumerate(self.positions):
+            skips_DC[d, : counts[d]] = [_is_identity(block) or _is_linear_1x1(block) for block in position.blocks]
+        return skips_DC
+
+    @property
+    def most_activations(self) -> int:
+        """Elements that autograd keeps for one image of the largest network, estimated."""
+        return int(self.activations.maximum)
+
+    @cached_property
     def activations(self) -> AdditiveCost:
         """Elements that autograd keeps for one image and one architecture: an estimate, to bound memory."""
         return self.additive_cost("activations", lambda block, shape: block.activations(shape))
@@ -168,12 +193,6 @@ class NetworkSpace:
             ],
             "head": self.head.to_dict(),
         }
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of `to_dict` in hexadecimal: equal for equal spaces on every machine."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _told_measure(
@@ -227,7 +246,25 @@ def _common_output_shape(position: Position, input_shape: Shape) -> Shape:
     return shape
 
 
-@checked_arguments
-def all_costs(space: NetworkSpace, extra_costs: Sequence[Cost]) -> dict[str, Cost]:
-    """The costs of a space and the extra ones, by name."""
-    return {**space.costs, **{cost.name: cost for cost in extra_costs}}
+def _identity_runs(positions: Sequence[Position]) -> tuple[IdentityRun, ...]:
+    """The longest runs of at least two positions."""
+    runs, start = [], 0
+    for _, group in itertools.groupby(positions, key=lambda position: position.blocks):
+        run = list(group)
+        stop, blocks = start + len(run), run[0].blocks
+        identities = [index for index, block in enumerate(blocks) if _is_identity(block)]
+        if len(run) > 1 and identities:
+            runs.append(IdentityRun(start, stop, identities[0]))
+        start = stop
+    return tuple(runs)
+
+
+def _is_linear_1x1(block: BlockDescription) -> bool:
+    if not isinstance(block, Block) or len(block.layers) != 1:
+        return False
+    (layer,) = block.layers
+    return isinstance(layer, ConvLayer) and layer.kernel_size == 1 and layer.activation is None
+
+
+def _is_identity(block: BlockDescription) -> bool:
+    return isinstance(block, Block) and not block.layers

@@ -1,5 +1,8 @@
+from .block_supernet import BlockSupernet
 from .blocks import NormBuilder, build_block
 from .grouping import group_by_memory
+from .kinds import build_subnet, make_supernet
+from .model_supernet import ModelSupernet
 from .norm import GhostBatchNorm2d
 from .saved import (
     SUPERNET_FILE,
@@ -9,17 +12,17 @@ from .saved import (
     load_supernet,
     write_supernet,
 )
+from .scoring import image_scores, image_scores_together, recalibrate_batch_norm, summed_score
 from .steps import accumulate_gradients, evaluate
-from .subnet import build_subnet, extract_subnet, image_scores, recalibrate_batch_norm, summed_score
-from .subnet_tree import SubnetTree, image_scores_together
-from .supernet import Supernet, step_touched, touched_parameters
+from .supernet import Supernet, step_touched
 from .weight_training import WeightTraining
 
 __all__ = [
     "SUPERNET_FILE",
+    "BlockSupernet",
     "GhostBatchNorm2d",
+    "ModelSupernet",
     "NormBuilder",
-    "SubnetTree",
     "Supernet",
     "WeightTraining",
     "accumulate_gradients",
@@ -27,16 +30,15 @@ __all__ = [
     "build_subnet",
     "check_supernet",
     "evaluate",
-    "extract_subnet",
     "group_by_memory",
     "image_scores",
     "image_scores_together",
     "is_supernet_damaged",
     "load_subnet",
     "load_supernet",
+    "make_supernet",
     "recalibrate_batch_norm",
     "step_touched",
     "summed_score",
-    "touched_parameters",
     "write_supernet",
 ]

@@ -11,9 +11,9 @@ from torch import nn
 
 from multinas_ray.errors import StateError, StorageError, first_line
 from multinas_ray.settings import checked_arguments
-from multinas_ray.spaces import NetworkSpace
+from multinas_ray.spaces import Space
 from multinas_ray.storage import AnyPath, Location, exists, read_bytes, resolve, write_atomic
-from multinas_ray.supernets.subnet import build_subnet
+from multinas_ray.supernets.kinds import build_subnet, make_supernet
 from multinas_ray.supernets.supernet import Supernet
 
 SUPERNET_FILE = "supernet.pt"
@@ -26,7 +26,7 @@ def write_supernet(supernet: Supernet, run_path: str) -> None:
     buffer = io.BytesIO()
     state = {
         "version": SUPERNET_VERSION,
-        "fingerprint": supernet.network_space.fingerprint,
+        "fingerprint": supernet.space.fingerprint,
         "weights": supernet.state_dict(),
     }
     torch.save(state, buffer)
@@ -34,7 +34,7 @@ def write_supernet(supernet: Supernet, run_path: str) -> None:
 
 
 @checked_arguments
-def load_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> Supernet:
+def load_supernet(run_path: str, space: Space, norm_batch_size: int) -> Supernet:
     """Read the trained supernet of a run, on the CPU.
 
     Args:
@@ -49,7 +49,7 @@ def load_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> S
 
 
 @checked_arguments
-def check_supernet(run_path: str, space: NetworkSpace, norm_batch_size: int) -> str:
+def check_supernet(run_path: str, space: Space, norm_batch_size: int) -> str:
     """Load the trained supernet of a run once, so that damage is reported before any actor starts.
 
     Args:
@@ -83,7 +83,7 @@ def is_supernet_damaged(run_path: str) -> bool:
 
 
 @checked_arguments
-def load_subnet(space: NetworkSpace, architecture: Sequence[int], file: AnyPath, remedy: str) -> nn.Sequential:
+def load_subnet(space: Space, architecture: Sequence[int], file: AnyPath, remedy: str) -> nn.Module:
     """Build a network with the weights of a file, on the CPU.
 
     Args:
@@ -115,8 +115,8 @@ def _read_file(run_path: str) -> bytes:
     return read_bytes(file)
 
 
-def _supernet_of(content: bytes, file: Location, space: NetworkSpace, norm_batch_size: int) -> Supernet:
-    supernet = Supernet(space, norm_batch_size=norm_batch_size, seed=0)
+def _supernet_of(content: bytes, file: Location, space: Space, norm_batch_size: int) -> Supernet:
+    supernet = make_supernet(space, norm_batch_size, seed=0)
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         version, fingerprint, weights = state["version"], state["fingerprint"], state["weights"]

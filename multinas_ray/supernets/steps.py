@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.supernets.grouping import group_by_memory
 from multinas_ray.supernets.supernet import Supernet
 
 
@@ -37,7 +36,7 @@ def accumulate_gradients(
         images: (B, channels, height, width), B a multiple of its norm_batch_size.
         labels: (B,) int64 classes.
         architectures: (N, D) indices, N >= 1; one that occurs twice counts twice.
-        limit_bytes: bound of the activations alive at once (see `group_by_memory`); None for no bound.
+        limit_bytes: bound of the activations alive at once (see `Supernet.groups`); None for no bound.
         autocast_dtype: type of the forward pass under autocast, e.g. torch.bfloat16; None for the weights'.
         label_smoothing: share of the target spread over all classes, in [0, 1).
 
@@ -47,11 +46,11 @@ def accumulate_gradients(
     Raises:
         ConfigError: There are no architectures, one is not of the space, or the batch is not whole groups.
     """
-    rows_ND = supernet.network_space.search_space.check(architectures)
+    rows_ND = supernet.space.search_space.check(architectures)
     if not len(rows_ND):
         raise ConfigError("a training step must have at least one architecture, got none")
     bytes_per_element = (autocast_dtype or images.dtype).itemsize
-    groups = group_by_memory(rows_ND, supernet.network_space, len(images), limit_bytes, bytes_per_element)
+    groups = supernet.groups(rows_ND, len(images), limit_bytes, bytes_per_element)
     group_losses = []
     for group in groups:
         logits_NBC = _logits(supernet, images, rows_ND[group], autocast_dtype)

@@ -1,9 +1,10 @@
-"""The single-path supernet: every architecture of a network space, with shared weights.
+"""What every supernet does: compute architectures with shared weights, and give one of them away as a network.
 
-Notation: N architectures, D positions, B images.
+Notation: N architectures, D variables, B images.
 """
 
-from functools import partial
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy.typing as npt
@@ -13,55 +14,31 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.settings import checked_arguments
-from multinas_ray.spaces import NetworkSpace
-from multinas_ray.supernets.blocks import build_block
-from multinas_ray.supernets.norm import GhostBatchNorm2d
-from multinas_ray.supernets.prefixes import Prefix, logits_by_prefix
-from multinas_ray.supernets.sharing import build_candidates, masks_of_used, parameters_used
+from multinas_ray.spaces import IntArray, Space
 
 Seed = Annotated[int, Ge(0), Lt(2**63)]
 """Seed of torch's generator."""
 
 
-class Supernet(nn.Module):
-    """Stem, D x C_d candidate blocks and head; an architecture is one path through them.
+class Supernet(nn.Module, ABC):
+    """Every network of a space, with shared weights.
 
-    A block has one set of weights, whatever comes before and after it (Guo et al., Single Path One-Shot, ECCV
-    2020); blocks of a position may share theirs, see `spaces.PartialBlock`. Equal arguments give equal weights if
-    the supernet is made on the CPU and then moved. The global random generator is unchanged. Eval mode makes no
-    difference, since normalisation uses the batch in both modes.
+    Equal arguments give equal weights if it is made on the CPU and then moved. The global random generator is
+    unchanged. Eval mode makes no difference, since normalisation uses the batch in both modes.
 
     Args:
-        network_space: the candidate blocks.
+        space: the networks.
         norm_batch_size: images that are normalised together; every batch is a multiple of it.
-        seed: seed of the initial weights.
     """
 
-    @checked_arguments
-    def __init__(self, network_space: NetworkSpace, norm_batch_size: int, seed: Seed) -> None:
+    def __init__(self, space: Space, norm_batch_size: int) -> None:
         super().__init__()
-        self.network_space = network_space
+        self.space = space
         self.norm_batch_size = norm_batch_size
-        norm = partial(GhostBatchNorm2d, group_size=norm_batch_size)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            self.stem = build_block(network_space.stem, norm)
-            self.positions = nn.ModuleList(
-                nn.ModuleList(build_candidates(position.blocks, norm)) for position in network_space.positions
-            )
-            self.head = build_block(network_space.head, norm)
 
-    def block(self, position: int, index: int) -> nn.Module:
-        """The candidate block with this index at a position."""
-        blocks = self.positions[position]
-        assert isinstance(blocks, nn.ModuleList)
-        return blocks[index]
-
+    @abstractmethod
     def forward(self, images: Tensor, architectures: npt.ArrayLike) -> Tensor:
         """Logits of all architectures for the same images.
-
-        Equal beginnings are computed once, see `logits_by_prefix`.
 
         Args:
             images: (B, channels, height, width).
@@ -73,41 +50,72 @@ class Supernet(nn.Module):
         Raises:
             ConfigError: There are no architectures or one is not of this space.
         """
-        return torch.stack(logits_by_prefix(self.module_of, images, self.prefixes(architectures)))
 
-    def prefixes(self, architectures: npt.ArrayLike) -> list[Prefix]:
-        """The architectures as rows of a prefix tree.
+    @abstractmethod
+    def groups(
+        self, architectures: npt.ArrayLike, batch_size: int, limit_bytes: int | None, bytes_per_element: int
+    ) -> list[IntArray]:
+        """Cut the architectures of a weight step into groups whose activations are kept at the same time.
+
+        Args:
+            architectures: (N, D) indices.
+            batch_size: images of the step.
+            limit_bytes: bound of a group's activations; None for no bound.
+            bytes_per_element: size of an activation, 4 for float32.
+
+        Returns:
+            Index arrays that together have each of 0..N-1 once.
+        """
+
+    @abstractmethod
+    def touched_parameters(self, architectures: npt.ArrayLike) -> list[nn.Parameter]:
+        """Parameters that have a gradient after a step on the architectures, each once.
+
+        Their order depends only on the set of architectures. So it is the same in every process, as an all-reduce
+        requires.
+
+        Raises:
+            ConfigError: An architecture is not of this space.
+        """
+
+    @abstractmethod
+    def masks_of_used(self, architectures: npt.ArrayLike) -> dict[nn.Parameter, Tensor]:
+        """Which entries the architectures use, as bool, of each touched parameter that they use in part only."""
+
+    @abstractmethod
+    def extract(self, architecture: Sequence[int] | IntArray) -> nn.Module:
+        """Build a separate network with copies of the weights that an architecture uses.
+
+        In training mode it computes the same as the supernet for a batch of one group. Its running statistics are
+        still empty, so call `recalibrate_batch_norm` before using it in eval mode.
+
+        Returns:
+            A network as that of `build_subnet`, on the supernet's device and with its dtype.
+
+        Raises:
+            ConfigError: The architecture is not of this space, or the network's weights are not the supernet's.
+        """
+
+    @abstractmethod
+    def together(self, architectures: npt.ArrayLike) -> nn.Module:
+        """Several subnets as one module, each with normalisation statistics of its own, see `recalibrate_batch_norm`.
+
+        Each computes what it does alone.
+
+        Returns:
+            A module from images (B, channels, height, width) to logits (N, B, num_classes).
+        """
+
+    def rows(self, architectures: npt.ArrayLike) -> list[tuple[int, ...]]:
+        """The architectures as tuples.
 
         Raises:
             ConfigError: There are no architectures or one is not of this space.
         """
-        rows: list[list[int]] = self.network_space.search_space.check(architectures).tolist()
+        rows: list[list[int]] = self.space.search_space.check(architectures).tolist()
         if not rows:
             raise ConfigError("a supernet must get at least one architecture, got none")
         return [tuple(row) for row in rows]
-
-    def module_of(self, depth: int, prefix: Prefix) -> nn.Module:
-        """The module at a depth of the prefix tree, see `prefixes.ModuleOf`."""
-        if depth == 0:
-            return self.stem
-        return self.block(depth - 1, prefix[-1]) if depth <= len(self.positions) else self.head
-
-
-def touched_parameters(supernet: Supernet, architectures: npt.ArrayLike) -> list[nn.Parameter]:
-    """Parameters that have a gradient after a step on the architectures, each once.
-
-    Their order depends only on the set of architectures: stem, head, then the chosen blocks by position and
-    index. So it is the same in every process, as an all-reduce requires.
-
-    Args:
-        supernet: the supernet.
-        architectures: (N, D) indices.
-
-    Raises:
-        ConfigError: An architecture is not of the supernet's space.
-    """
-    used = (parameter for module in _touched_modules(supernet, architectures) for parameter in parameters_used(module))
-    return list(dict.fromkeys(used))
 
 
 @torch.no_grad()
@@ -126,7 +134,7 @@ def step_touched(optimizer: Optimizer, supernet: Supernet, architectures: npt.Ar
     Raises:
         ConfigError: An architecture is not of the supernet's space.
     """
-    masks = masks_of_used(_touched_modules(supernet, architectures))
+    masks = supernet.masks_of_used(architectures)
     before = {each: each.clone() for each in masks}
     state_before = {each: _state_like(optimizer, each, clone=True) for each in masks}
     optimizer.step()
@@ -141,12 +149,3 @@ def _state_like(optimizer: Optimizer, parameter: nn.Parameter, *, clone: bool = 
     state = optimizer.state.get(parameter, {})
     tensors = {name: each for name, each in state.items() if torch.is_tensor(each) and each.shape == parameter.shape}
     return {name: each.clone() for name, each in tensors.items()} if clone else tensors
-
-
-def _touched_modules(supernet: Supernet, architectures: npt.ArrayLike) -> list[nn.Module]:
-    rows_ND = supernet.network_space.search_space.check(architectures)
-    modules = [supernet.stem, supernet.head]
-    for position in range(rows_ND.shape[1]):
-        for index in sorted(set(rows_ND[:, position].tolist())):
-            modules.append(supernet.block(position, index))
-    return modules

@@ -19,7 +19,6 @@ from multinas_ray.choices import (
     build_network,
     extract_network,
     parts_used,
-    single_changes,
 )
 from multinas_ray.errors import ConfigError
 from tests.choices.every_place import EveryPlace, example, images
@@ -175,11 +174,6 @@ def test_depth_within_a_place_of_depth_is_used_where_it_is_reached() -> None:
         return DepthChoice("d", [nn.Identity(), Choice("c", {"x": nn.Identity(), "y": nn.ReLU()})], [0, 1, 2])
 
     assert Places.of(make()).conditions == {"d": ({},), "c": ({"d": frozenset({2})},)}
-
-
-def test_single_changes_are_the_first_options_and_each_other_option_once() -> None:
-    rows = single_changes((3, 1, 2)).tolist()
-    assert rows == [[0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 0, 1]]
 
 
 @pytest.mark.parametrize(

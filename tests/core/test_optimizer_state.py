@@ -151,8 +151,8 @@ def with_entry(value, index=0):
 
 
 DAMAGES = [
-    ("version", 2, r"state\.version: expected 5, found int 2"),
-    ("version", True, r"state\.version: expected 5, found bool True"),
+    ("version", 2, r"state\.version: expected 6, found int 2"),
+    ("version", True, r"state\.version: expected 6, found bool True"),
     ("version", DELETE, r"state\.version is missing"),
     ("extra", 1, r"state: expected only .*, found also \['extra'\]"),
     ("counters.extra", 1, r"state\.counters: expected only .*, found also \['extra'\]"),

@@ -149,7 +149,7 @@ def test_a_damaged_state_is_refused_and_changes_nothing():
         (("archive", "support", np.array([77])), "state.archive.support: expected distinct rows"),
         (("archive", "front", np.array([0, 0])), "state.archive.front: expected distinct rows"),
         (("archive", "architectures", good["archive"]["architectures"] + 9), "expected distinct ones of the space"),
-        (("distributions", "version", 77), "state.version: expected 5"),
+        (("distributions", "version", 77), "state.version: expected 6"),
         (("archive", "extra", 1), "state.archive: expected only"),
     ]:
         section, name, value = damage

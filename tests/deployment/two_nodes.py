@@ -32,7 +32,7 @@ from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import DataConfig
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import load_run
-from multinas_ray.spaces import Block, ConvLayer, Head
+from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace
 from tests.support.metadata import FakeMetadata, aws_notice_of
 from tests.support.tiny_search import tiny_config
 
@@ -45,6 +45,7 @@ IMAGE_SIZE, NUM_CLASSES = 32, 20
 def photo_config(options: ExperimentOptions) -> OneShotSearchConfig:
     """The tiny search on tiny_imagenet; no checkpoint becomes due by itself."""
     tiny = tiny_config(options)
+    assert isinstance(tiny.space, NetworkSpace)
     space = replace(
         tiny.space,
         name="photos",

@@ -115,7 +115,7 @@ BAD_FILES: list[tuple[str, str]] = [
     ("training: {learning_rate: .nan}", "WeightTraining: learning_rate must be finite, got nan"),
     ("targets: 3", "OneShotSearchConfig: targets must be a list or None, got 3"),
     ("data: {strict: no}", "DataConfig: strict must be True or False, got 'no'"),
-    ("space: digits", "OneShotSearchConfig: space must be a NetworkSpace, got 'digits'"),
+    ("space: digits", "OneShotSearchConfig: space must be a Space, got 'digits'"),
     ("space: {name: x}", "this does not describe a network space"),
     ("extra_costs: latency", "OneShotSearchConfig: extra_costs must be a list, got 'latency'"),
     ("extra_costs: [{kind: additive, name: x}]", "does not describe a cost"),

@@ -194,7 +194,7 @@ def test_own_code_that_returns_something_else_is_named(tree, tmp_path):
     file.write_text("def cost(space): return 3\ndef space(image_shape, num_classes): return 3\n")
     with pytest.raises(ConfigError, match=r"else.py:cost must return a Cost, got int"):
         configured(tree, "--cost", f"{file}:cost")
-    with pytest.raises(ConfigError, match=r"else.py:space must return a NetworkSpace, got int"):
+    with pytest.raises(ConfigError, match=r"else.py:space must return a Space, got int"):
         configured(tree, "--space", f"{file}:space")
 
 

@@ -51,7 +51,7 @@ NOWHERE = "nowhere/run"
 
 
 def supernet() -> supernets.Supernet:
-    return supernets.Supernet(SPACE, norm_batch_size=2, seed=0)
+    return supernets.BlockSupernet(SPACE, norm_batch_size=2, seed=0)
 
 
 def search() -> oneshot.OneShotSearchConfig:
@@ -74,10 +74,11 @@ BY_TYPE: dict[Any, Any] = {
     str: "text",
     np.ndarray: LOSSES,
     spaces.NetworkSpace: SPACE,
+    spaces.Space: SPACE,
     spaces.BlockDescription: BLOCK,
     spaces.AdditiveCost: COST,
     spaces.Cost: COST,
-    spaces.Equivalence: spaces.Equivalence.of(SPACE) if hasattr(spaces.Equivalence, "of") else None,
+    spaces.Equivalence: SPACE.equivalence,
     spaces.SearchSpace: SPACE.search_space,
     core.Proposals: DRAWS,
     core.OptimizerSettings: SETTINGS,
@@ -251,7 +252,6 @@ WITHOUT_CHECKS = {
     "selection.Score": "it is a row of numbers, checked by `choose`",
     "selection.SuccessiveHalving": "it changes while it is used",
     "storage.Location": "storage.resolve makes and checks it",
-    "supernets.SubnetTree": "the supernet checks the architectures",
     "oneshot.RoundWorker": "it trains",
     "retraining.NetworkTraining": "it trains",
     **dict.fromkeys((f"settings.{name}" for name in ("AsGiven", "Flag", "InfinityAllowed")), "a mark"),

@@ -44,7 +44,7 @@ from multinas_ray.runs import (
 )
 from multinas_ray.selection import SelectConfig, load_family, open_run, select_networks
 from multinas_ray.selection import selecting as selecting_module
-from multinas_ray.supernets import Supernet, build_subnet, load_supernet, write_supernet
+from multinas_ray.supernets import BlockSupernet, build_subnet, load_supernet, write_supernet
 from multinas_ray.tune import MultiNASSearch, best_configs, pareto_front
 from tests.inputs.answers import CONTROLS
 from tests.oneshot.recorded_search import Crash, RecordedSearch
@@ -84,7 +84,7 @@ def finished_record(folder: Path) -> Path:
     config = kill_first_session(folder)
     search = RecordedSearch(config, 1).run()
     search.record.save(search.schedule.next_round)
-    write_supernet(Supernet(config.space, norm_batch_size=NORM_BATCH_SIZE, seed=0), config.run_path)
+    write_supernet(BlockSupernet(config.space, norm_batch_size=NORM_BATCH_SIZE, seed=0), config.run_path)
     with pytest.MonkeyPatch.context() as patches:
         replace_ray(patches).cost = config.cost
         choose_and_finish(config, quiet(), restarts=1)

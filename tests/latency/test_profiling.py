@@ -233,7 +233,7 @@ def test_a_real_measurement_gives_times():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1 or None, got 0"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
         ({"least_passes": 1}, "least_passes must be at least 2, got 1"),
         ({"least_passes": 500}, "least_passes must be at most most_passes=400, got 500"),

@@ -22,6 +22,8 @@ from multinas_ray.oneshot.messages import LostSteps, Round
 from multinas_ray.oneshot.worker import lost_steps, save_checkpoint
 from tests.inputs.damages import DAMAGES
 
+LIMIT = 1_000_000
+
 
 @pytest.fixture
 def told():
@@ -35,9 +37,9 @@ def writer(tmp_path, told):
 
 @pytest.fixture
 def full_disk():
-    """No file may be larger than 100 bytes."""
+    """No file may be larger than 1 MB; the log of the tests may be a file, too."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LIMIT, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
@@ -111,7 +113,7 @@ def test_a_checkpoint_of_another_version_is_refused(make_worker, tmp_path):
 
 @pytest.mark.usefixtures("full_disk")
 def test_a_refused_checkpoint_beside_the_rounds_is_told_and_ends_nothing(writer, told, tmp_path):
-    writer.begin(5, bytes(1000))
+    writer.begin(5, bytes(2 * LIMIT))
     writer.wait()
     (text,) = told
     assert text.startswith("A checkpoint could not be saved")
@@ -122,10 +124,10 @@ def test_a_refused_checkpoint_beside_the_rounds_is_told_and_ends_nothing(writer,
 def test_a_refused_checkpoint_that_must_be_there_is_tried_again(writer, told, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints_module, "WAIT_SECONDS", 0.0)
     with pytest.raises(StorageError, match="the file is larger than this system allows"):
-        writer.write(5, bytes(1000))
+        writer.write(5, bytes(2 * LIMIT))
     assert len(told) == checkpoints_module.TRIES - 1
     told.clear()
-    writer.write_last(5, bytes(1000))
+    writer.write_last(5, bytes(2 * LIMIT))
     assert told[-1].startswith("The last weights could not be saved")
     assert files_of(tmp_path) == []
 

@@ -122,7 +122,7 @@ def space_without_choices():
         ({"warmup_rounds": 2.5}, "warmup_rounds must be a whole number, got 2.5"),
         ({"num_workers": True}, "num_workers must be a whole number, got True"),
         ({"seed": None}, "seed must be a whole number, got None"),
-        ({"space": "digits"}, "space must be a NetworkSpace, got 'digits'"),
+        ({"space": "digits"}, "space must be a Space, got 'digits'"),
         ({"data": None}, "data must be a DataConfig, got None"),
         ({"extra_costs": ["latency"]}, "extra_costs[0] must be a Cost, got 'latency'"),
         ({"coefficients": 0.1}, "coefficients must be a list or None, got 0.1"),

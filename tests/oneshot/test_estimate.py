@@ -12,7 +12,7 @@ from multinas_ray.oneshot import calibration, dry_run, fitted_to
 from multinas_ray.oneshot.calibration import Rates, measure_here, stated_rates
 from multinas_ray.oneshot.estimate import ROUND_SECONDS, Duration, Estimate
 from multinas_ray.oneshot.rehearsal import cost_table, plan_table
-from multinas_ray.supernets import Supernet, WeightTraining
+from multinas_ray.supernets import BlockSupernet, WeightTraining
 
 TRAINING = WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32)
 RATES = Rates(training=100.0, evaluation=400.0, source="a test")
@@ -39,7 +39,7 @@ def test_the_plan_by_hand(config) -> None:
     assert plan.training_images == 400 * 64
     assert plan.trained_passes == 400 * 64 * 3
     assert plan.evaluated_passes == 300 * 4 * 128
-    weights = sum(each.nbytes for each in Supernet(config.space, norm_batch_size=2, seed=0).parameters())
+    weights = sum(each.nbytes for each in BlockSupernet(config.space, norm_batch_size=2, seed=0).parameters())
     assert plan.checkpoint_bytes == 2 * weights
 
 

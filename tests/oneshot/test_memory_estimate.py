@@ -10,7 +10,7 @@ import torch
 from multinas_ray.errors import RunError
 from multinas_ray.oneshot.memory_estimate import ACTIVATION_SHARE, activation_limit, estimate_memory
 from multinas_ray.spaces import digits_space, imagenet_mobile_space
-from multinas_ray.supernets import Supernet, WeightTraining, group_by_memory
+from multinas_ray.supernets import BlockSupernet, WeightTraining, group_by_memory
 
 Precision = Literal["float32", "bfloat16"]
 TRAINING = WeightTraining(batch_size=256, validation_batch_size=256, norm_batch_size=64)
@@ -18,7 +18,7 @@ TRAINING = WeightTraining(batch_size=256, validation_batch_size=256, norm_batch_
 
 def test_the_weights_are_the_supernets() -> None:
     space = digits_space()
-    parameters = Supernet(space, norm_batch_size=2, seed=0).parameters()
+    parameters = BlockSupernet(space, norm_batch_size=2, seed=0).parameters()
     assert estimate_memory(space, TRAINING, 1).weights == sum(each.nbytes for each in parameters)
 
 

@@ -16,7 +16,7 @@ from multinas_ray.oneshot import rounds as rounds_module
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.oneshot.rounds import RoundWorker, Traffic, average_gradients
 from multinas_ray.spaces import Position, elastic_blocks
-from multinas_ray.supernets import Supernet, touched_parameters
+from multinas_ray.supernets import BlockSupernet
 from tests.support.narrow import present
 
 
@@ -129,11 +129,11 @@ def test_untouched_parameters_do_not_move_despite_momentum_and_decay(make_worker
     first, second = np.array([[0, 0, 0, 0, 0, 0]]), np.array([[1, 1, 1, 1, 1, 1]])
     for number in range(2):
         worker.run(Round(number=number, train_architectures=first, architectures=None))
-    once_touched = touched_parameters(worker.supernet, first)
+    once_touched = worker.supernet.touched_parameters(first)
     assert all(worker.sgd.state[p]["momentum_buffer"].abs().sum() > 0 for p in once_touched if p.ndim > 1)
     before = weights_of(worker)
     worker.run(Round(number=2, train_architectures=second, architectures=first))
-    now_touched = set(map(id, touched_parameters(worker.supernet, second)))
+    now_touched = set(map(id, worker.supernet.touched_parameters(second)))
     moved = {name for name, p in worker.supernet.named_parameters() if not torch.equal(before[name], p)}
     touched = {name for name, p in worker.supernet.named_parameters() if id(p) in now_touched}
     assert moved <= touched
@@ -304,9 +304,9 @@ def test_two_workers_give_the_losses_of_one(make_job, two_ranks, splits):
 def test_the_bytes_of_a_round_are_those_of_what_its_subnets_touch(make_job, two_ranks):
     job = job_of_two(make_job)
     both, space = two_ranks(job), job.space.search_space
-    supernet = Supernet(job.space, norm_batch_size=32, seed=0)
+    supernet = BlockSupernet(job.space, norm_batch_size=32, seed=0)
     for number in range(NUM_ROUNDS):
-        touched = touched_parameters(supernet, round_of(number, space).train_architectures)
+        touched = supernet.touched_parameters(round_of(number, space).train_architectures)
         sent = 4 * sum(parameter.numel() for parameter in touched)
         saved = 4 * sum(parameter.numel() for parameter in supernet.parameters()) - sent
         assert saved > 0

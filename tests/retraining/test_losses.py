@@ -15,7 +15,7 @@ from multinas_ray.retraining import BatchLoss, RetrainConfig, TrainingLoss, regi
 from multinas_ray.retraining.losses import _losses as losses
 from multinas_ray.retraining.network_training import NetworkTraining
 from multinas_ray.settings import PositiveFloat, checked
-from multinas_ray.spaces import NetworkSpace
+from multinas_ray.spaces import Space
 from multinas_ray.storage import decode_plain, encode_plain
 from multinas_ray.supernets import build_subnet
 from tests.support.tiny_search import tiny_space
@@ -33,7 +33,7 @@ class Squares(TrainingLoss):
     factor: PositiveFloat = 1.0
     shares: tuple[float, ...] = ()
 
-    def start(self, space: NetworkSpace, family_path: str, device: torch.device) -> BatchLoss:
+    def start(self, space: Space, family_path: str, device: torch.device) -> BatchLoss:
         every = torch.eye(space.num_classes, device=device)
 
         def loss(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from multinas_ray.selection import CandidateJob, plan_rungs
 from multinas_ray.selection import selecting as select_module
 from multinas_ray.selection.scores import Score
 from multinas_ray.spaces import AdditiveCost
-from multinas_ray.supernets import Supernet, write_supernet
+from multinas_ray.supernets import BlockSupernet, write_supernet
 from tests.oneshot.recorded_search import RecordedSearch
 from tests.support.small_search import small_config
 
@@ -99,7 +99,7 @@ def templates(tmp_path_factory):
     session.record._record._started_seconds -= 1000.0  # as if it had taken so long
     session.run()
     session.record.save(session.schedule.next_round)
-    write_supernet(Supernet(config.space, norm_batch_size=2, seed=0), config.run_path)
+    write_supernet(BlockSupernet(config.space, norm_batch_size=2, seed=0), config.run_path)
     shutil.copytree(folder / "searched", folder / "finished")
     with pytest.MonkeyPatch.context() as patches:
         replace_ray(patches).cost = config.cost

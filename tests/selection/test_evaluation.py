@@ -11,7 +11,6 @@ from multinas_ray.selection.scores import NUM_PARTS
 from multinas_ray.supernets import (
     SUPERNET_FILE,
     build_subnet,
-    extract_subnet,
     load_supernet,
     recalibrate_batch_norm,
     write_supernet,
@@ -76,7 +75,7 @@ def test_a_supernet_that_does_not_fit_is_refused(worker, run_path, tmp_path, mak
 
 
 def outputs_of(evaluator, folder, images):
-    subnet = build_subnet(evaluator._supernet.network_space, ARCHITECTURE)
+    subnet = build_subnet(evaluator._supernet.space, ARCHITECTURE)
     subnet.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     with torch.no_grad():
         return subnet.eval()(images)
@@ -151,7 +150,7 @@ def test_a_rung_between_sees_whole_batches_of_the_shuffled_images(evaluator):
     rung = Rung(number=2, size=9, images=256, recalibration_images=128)
     (score,) = evaluator.evaluate(rung, [ARCHITECTURE])
     assert score.images == 256
-    subnet = extract_subnet(evaluator._supernet, ARCHITECTURE)
+    subnet = evaluator._supernet.extract(ARCHITECTURE)
     recalibrate_batch_norm(subnet, (evaluator._training.batch(step)[0] for step in range(2)))
     batches = [evaluator._comparing.batch(step) for step in range(4)]
     with torch.no_grad():
@@ -162,7 +161,7 @@ def test_a_rung_between_sees_whole_batches_of_the_shuffled_images(evaluator):
 def test_the_prior_is_that_of_its_parts(evaluator):
     rows = [ARCHITECTURE, (1, 0, 0, 0, 0, 0)]
     depths, figures = evaluator.prior(["depth", "naswot"], rows)
-    space = evaluator._supernet.network_space
+    space = evaluator._supernet.space
     for found, part in zip((depths, figures), make_parts(["depth", "naswot"], space), strict=True):
         assert found == part(np.array(rows)).tolist()
     assert evaluator.prior(["naswot"], rows) == [figures]

@@ -49,7 +49,7 @@ def outcome_of_networks(networks, recorded_ND, losses_N, probs_KDC=None, costs=N
     uniform = (np.arange(counts.max()) < counts[:, None]) / counts[:, None]
     return SearchOutcome(
         search_space=space,
-        equivalence=Equivalence.of(networks),
+        equivalence=networks.equivalence,
         costs=costs or networks.costs,
         complexity_name="flops",
         complexity_scale=networks.costs["flops"].maximum,
@@ -65,7 +65,7 @@ def macro(request, monkeypatch):
     """A search of NAS-Bench-Macro's space that recorded 500 networks; small spaces are listed, large drawn from."""
     monkeypatch.setattr(slice_draws, "ENUMERABLE", 50_000 if request.param == "listed" else 0)
     rng = np.random.default_rng(3)
-    rows = np.unique(Equivalence.of(NETWORKS).canonical(NETWORKS.search_space.random(500, rng)), axis=0)
+    rows = np.unique(NETWORKS.equivalence.canonical(NETWORKS.search_space.random(500, rng)), axis=0)
     return outcome_of_networks(NETWORKS, rows, rng.normal(2.0, 0.1, len(rows)))
 
 
@@ -175,7 +175,7 @@ def test_what_the_modes_leave_is_shared_among_the_kinds(number, expected):
 
 
 def _recorded():
-    rows = Equivalence.of(NETWORKS).canonical(NETWORKS.search_space.random(200, np.random.default_rng(0)))
+    rows = NETWORKS.equivalence.canonical(NETWORKS.search_space.random(200, np.random.default_rng(0)))
     rows = np.unique(rows, axis=0)
     return rows, np.arange(len(rows), dtype=np.float64)
 
@@ -271,7 +271,7 @@ def test_a_space_of_1e17_has_full_pools_for_two_limits(collapsed):
     networks = imagenet_mobile_space()
     assert networks.search_space.num_architectures > 1e16
     flops, params = networks.costs["flops"], networks.costs["params"]
-    rows = Equivalence.of(networks).canonical(networks.search_space.random(2000, np.random.default_rng(0)))
+    rows = networks.equivalence.canonical(networks.search_space.random(2000, np.random.default_rng(0)))
     rows = np.unique(rows, axis=0)
     probs = None
     if collapsed:

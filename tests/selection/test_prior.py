@@ -11,7 +11,7 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.selection import PriorPart, check_prior, make_parts, prior_weight, register_prior
 from multinas_ray.selection.naswot import NUM_IMAGES, Naswot
 from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, nas_bench_macro_space, skip
-from multinas_ray.supernets import Supernet
+from multinas_ray.supernets import BlockSupernet
 
 MACRO = nas_bench_macro_space(width_multiplier=0.5, image_size=16)
 PLAIN = NetworkSpace(
@@ -103,7 +103,7 @@ def test_unknown_parts_and_repeated_ones_are_told():
 def test_the_untrained_supernet_has_no_trace_of_naswots_hooks():
     """Another supernet of the same space computes as before."""
     images, rows = torch.zeros(4, 3, 4, 4), np.array([[1, 2, 0]])
-    plain = Supernet(PLAIN, norm_batch_size=4, seed=0)
+    plain = BlockSupernet(PLAIN, norm_batch_size=4, seed=0)
     before = plain(images, rows)
     Naswot(PLAIN)(rows)
     assert torch.equal(before, plain(images, rows))

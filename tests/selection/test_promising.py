@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from multinas_ray.selection import PriorPart, best_by_prior, make_parts, promising, promising_networks, slice_draws
-from multinas_ray.spaces import Equivalence, nas_bench_macro_space
+from multinas_ray.spaces import nas_bench_macro_space
 
 MACRO = nas_bench_macro_space(width_multiplier=0.5, image_size=16)
 FLOPS = MACRO.costs["flops"]
-ALL = np.unique(Equivalence.of(MACRO).canonical(MACRO.search_space.enumerate()), axis=0)
+ALL = np.unique(MACRO.equivalence.canonical(MACRO.search_space.enumerate()), axis=0)
 TARGETS = (0.45 * FLOPS.maximum, 0.7 * FLOPS.maximum)
 
 

@@ -7,7 +7,7 @@ from scipy import stats
 from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.pool import Candidate
 from multinas_ray.selection.ranking import Ranking, scaled_ranks
-from multinas_ray.spaces import Equivalence, nas_bench_macro_space, skips
+from multinas_ray.spaces import nas_bench_macro_space
 
 BUDGET = Goal(limits={"params": 100.0})
 
@@ -89,11 +89,11 @@ def test_figures_that_are_not_finite_rank_last_for_a_coefficient_too():
 def test_of_few_images_the_smoothed_losses_rank_as_much_as_the_losses():
     space = nas_bench_macro_space(width_multiplier=0.5, image_size=16)
     rng = np.random.default_rng(0)
-    rows = rng.permutation(np.unique(Equivalence.of(space).canonical(space.search_space.enumerate()), axis=0))[:200]
+    rows = rng.permutation(np.unique(space.equivalence.canonical(space.search_space.enumerate()), axis=0))[:200]
     truth = rng.normal(size=(8, 3))[np.arange(8), rows].sum(axis=1)
     losses = truth + rng.normal(0, truth.std(), 200)
     candidates = candidates_of([50.0] * 200, list(map(tuple, rows.tolist())))
-    ranking = Ranking(skips_DC=skips(space))
+    ranking = Ranking(skips_DC=space.skips_DC)
     many, few = (ranking.ranks(BUDGET, candidates, losses.tolist(), few_images=few).combined_N for few in (False, True))
     assert many.tolist() == scaled_ranks(losses).tolist()
     taus = [stats.kendalltau(truth, each).statistic for each in (many, few)]

@@ -10,7 +10,7 @@ from multinas_ray.oneshot import choose_and_finish
 from multinas_ray.runs import format_count, load_run
 from multinas_ray.selection import SelectConfig, load_family, rung_counts, select_networks
 from multinas_ray.selection import selecting as select_module
-from multinas_ray.supernets import Supernet, write_supernet
+from multinas_ray.supernets import BlockSupernet, write_supernet
 from tests.selection.conftest import quiet
 from tests.support.narrow import present
 from tests.support.pipeline import Pipeline
@@ -159,7 +159,7 @@ def test_an_interrupted_selection_goes_on_with_the_candidates_that_are_missing(f
 def test_what_was_evaluated_under_other_conditions_is_evaluated_again(finished, actors, monkeypatch):
     arguments = {"run_path": finished.run_path, "label": "cut"}
     interrupt(actors, monkeypatch, 1, 6, **arguments)
-    write_supernet(Supernet(finished.space, norm_batch_size=2, seed=1), finished.run_path)
+    write_supernet(BlockSupernet(finished.space, norm_batch_size=2, seed=1), finished.run_path)
     interrupt(actors, monkeypatch, 1, 6, **arguments)
     (folder,) = (Path(finished.run_path) / "families" / "cut" / "evaluated" / "_journal").glob("*.jsonl")
     folder.write_text("{")

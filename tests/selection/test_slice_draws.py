@@ -7,11 +7,11 @@ from scipy import stats
 from multinas_ray.selection import slice_draws
 from multinas_ray.selection.budget import Budget
 from multinas_ray.selection.slice_draws import SliceDraws
-from multinas_ray.spaces import Equivalence, nas_bench_macro_space
+from multinas_ray.spaces import nas_bench_macro_space
 from tests.support.uneven_cost import Unevenness
 
 NETWORKS = nas_bench_macro_space(width_multiplier=0.5, image_size=16)
-SPACE, EQUIVALENCE = NETWORKS.search_space, Equivalence.of(NETWORKS)
+SPACE, EQUIVALENCE = NETWORKS.search_space, NETWORKS.equivalence
 FLOPS, PARAMS = NETWORKS.costs["flops"], NETWORKS.costs["params"]
 COSTS = {**NETWORKS.costs, "unevenness": Unevenness("unevenness", SPACE.num_categories)}
 ALL = np.unique(EQUIVALENCE.canonical(SPACE.enumerate()), axis=0)

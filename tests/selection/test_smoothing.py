@@ -5,11 +5,11 @@ import pytest
 from scipy import stats
 
 from multinas_ray.selection.smoothing import smoothed_losses
-from multinas_ray.spaces import Equivalence, nas_bench_macro_space, skips
+from multinas_ray.spaces import nas_bench_macro_space
 
 SPACE = nas_bench_macro_space(width_multiplier=0.5, image_size=16)
-ROWS = np.unique(Equivalence.of(SPACE).canonical(SPACE.search_space.enumerate()), axis=0)
-SKIPS = skips(SPACE)
+ROWS = np.unique(SPACE.equivalence.canonical(SPACE.search_space.enumerate()), axis=0)
+SKIPS = SPACE.skips_DC
 
 
 def drawn(number, seed):

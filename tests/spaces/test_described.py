@@ -6,6 +6,7 @@ import pytest
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.spaces import (
+    Head,
     NetworkSpace,
     Position,
     Shape,
@@ -53,7 +54,7 @@ def test_a_recorded_space_is_the_same_space(space: NetworkSpace) -> None:
 def test_a_space_with_blocks_of_ones_own_is_read_again() -> None:
     digits = digits_space()
     first = Position("first", (Pool("half", 2),))
-    space = NetworkSpace("own", digits.input_shape, digits.stem, (first,), digits.positions[1].blocks[0])
+    space = NetworkSpace("own", digits.input_shape, digits.stem, (first,), Head(16, 3))
     assert space_from_dict(through_json(space.to_dict())) == space
 
 

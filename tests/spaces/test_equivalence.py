@@ -6,7 +6,6 @@ import pytest
 from multinas_ray.spaces import (
     Block,
     ConvLayer,
-    Equivalence,
     Head,
     NetworkSpace,
     Position,
@@ -14,7 +13,6 @@ from multinas_ray.spaces import (
     mbconv,
     nas_bench_macro_space,
     skip,
-    skips,
 )
 
 
@@ -47,7 +45,7 @@ def small_space():
 @pytest.mark.parametrize("space", [small_space(), nas_bench_macro_space(width_multiplier=0.5, image_size=16)])
 def test_equal_canonical_encodings_are_equal_networks(space):
     rows = space.search_space.enumerate()
-    equivalence = Equivalence.of(space)
+    equivalence = space.equivalence
     canonical = equivalence.canonical(rows)
     networks = [built(space, row) for row in rows.tolist()]
     assert networks == [built(space, row) for row in canonical.tolist()]
@@ -58,7 +56,7 @@ def test_equal_canonical_encodings_are_equal_networks(space):
 
 
 def test_nas_bench_macros_6561_encodings_are_3969_networks():
-    equivalence = Equivalence.of(nas_bench_macro_space())
+    equivalence = nas_bench_macro_space().equivalence
     assert equivalence.num_networks == 3969
     rows = nas_bench_macro_space().search_space.enumerate()
     assert len(rows) == 6561
@@ -68,7 +66,7 @@ def test_nas_bench_macros_6561_encodings_are_3969_networks():
 def test_every_cost_that_is_a_sum_over_blocks_stays():
     space = cifar10_mobile_space()
     rows = space.search_space.random(500, np.random.default_rng(0))
-    canonical = Equivalence.of(space).canonical(rows)
+    canonical = space.equivalence.canonical(rows)
     assert (canonical != rows).any()
     for cost in space.costs.values():
         assert (cost(rows) == cost(canonical)).all()
@@ -82,15 +80,15 @@ def test_a_space_without_identities_has_nothing_to_move():
         positions=tuple(Position(name, (mbconv(8, 8, 3, 2), mbconv(8, 8, 5, 2))) for name in "ab"),
         head=Head(8, 4),
     )
-    equivalence = Equivalence.of(space)
+    equivalence = space.equivalence
     assert equivalence.runs == ()
     assert equivalence.num_networks == 4
 
 
 def test_skips_are_identities_and_linear_1x1_convolutions_in_their_place():
     space = nas_bench_macro_space(width_multiplier=0.5, image_size=16)
-    assert skips(space).tolist() == [[True, False, False]] * 8
-    mobile = skips(cifar10_mobile_space())
+    assert space.skips_DC.tolist() == [[True, False, False]] * 8
+    mobile = cifar10_mobile_space().skips_DC
     assert [mobile[d, c] for d, c in enumerate(mobile.argmax(axis=1))].count(True) > 5
     assert not mobile[0].any()
     blocks = (
@@ -101,4 +99,4 @@ def test_skips_are_identities_and_linear_1x1_convolutions_in_their_place():
     )
     stem = Block("stem", (ConvLayer(3, 4),))
     own = NetworkSpace("own", (3, 8, 8), stem, (Position("p", blocks), Position("q", blocks[:2])), Head(4, 2))
-    assert skips(own).tolist() == [[False, False, True, False], [False] * 4]
+    assert own.skips_DC.tolist() == [[False, False, True, False], [False] * 4]

@@ -45,7 +45,7 @@ def test_encode_takes_any_order_of_names() -> None:
 
 
 def test_describe_lists_labels() -> None:
-    assert SPACE.describe([1, 0, 0]) == "5 relu [16, 32]"
+    assert SPACE.describe([1, 0, 0]) == '5 relu "[16, 32]"'
 
 
 def test_random_draws_uniformly() -> None:

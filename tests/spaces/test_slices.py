@@ -5,14 +5,14 @@ import pytest
 from scipy import stats
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.spaces import AdditiveCost, CostSlice, Equivalence, cifar10_mobile_space, nas_bench_macro_space
+from multinas_ray.spaces import AdditiveCost, CostSlice, cifar10_mobile_space, nas_bench_macro_space
 
 SPACE = nas_bench_macro_space(width_multiplier=0.5, image_size=16)
 FLOPS = SPACE.costs["flops"]
 
 
 def networks_within(low, high):
-    rows = np.unique(Equivalence.of(SPACE).canonical(SPACE.search_space.enumerate()), axis=0)
+    rows = np.unique(SPACE.equivalence.canonical(SPACE.search_space.enumerate()), axis=0)
     costs = FLOPS(rows)
     return rows[(costs > low) & (costs <= high)]
 
@@ -24,7 +24,7 @@ def test_every_network_of_a_slice_is_equally_likely(num_bins):
     members = networks_within(low, high)
     assert 60 < len(members) < 160
     places = {tuple(row): place for place, row in enumerate(members.tolist())}
-    slice_ = CostSlice(FLOPS, low, high, equivalence=Equivalence.of(SPACE), num_bins=num_bins)
+    slice_ = CostSlice(FLOPS, low, high, equivalence=SPACE.equivalence, num_bins=num_bins)
     drawn = slice_.draw(40_000, np.random.default_rng(1))
     assert len(drawn) == 40_000
     counts = np.bincount([places[tuple(row)] for row in drawn.tolist()], minlength=len(members))
@@ -58,7 +58,7 @@ def test_weighted_draws_are_those_of_independent_choices_in_the_interval(num_bin
 def test_distinct_draws_end_with_the_whole_slice():
     low, high = 0.31 * FLOPS.maximum, 0.345 * FLOPS.maximum
     members = {tuple(row) for row in networks_within(low, high).tolist()}
-    slice_ = CostSlice(FLOPS, low, high, equivalence=Equivalence.of(SPACE))
+    slice_ = CostSlice(FLOPS, low, high, equivalence=SPACE.equivalence)
     few = slice_.draw_distinct(20, np.random.default_rng(3)).tolist()
     assert len(few) == len(set(map(tuple, few))) == 20
     everything = {tuple(row) for row in slice_.draw_distinct(10_000, np.random.default_rng(3)).tolist()}
@@ -71,7 +71,7 @@ def test_a_space_of_1e13_is_reached_everywhere(share):
     assert space.search_space.num_architectures > 1e12
     cost = space.costs["flops"]
     high = cost.minimum + share * (cost.maximum - cost.minimum)
-    equivalence = Equivalence.of(space)
+    equivalence = space.equivalence
     rows = CostSlice(cost, 0.9 * high, high, equivalence=equivalence).draw_distinct(300, np.random.default_rng(4))
     assert len(rows) == len(np.unique(rows, axis=0)) == 300
     assert ((cost(rows) > 0.9 * high) & (cost(rows) <= high)).all()

@@ -18,7 +18,7 @@ from multinas_ray.spaces import (
     imagenet_mobile_space,
     nas_bench_macro_space,
 )
-from multinas_ray.supernets import Supernet, build_block, build_subnet
+from multinas_ray.supernets import BlockSupernet, build_block, build_subnet
 
 SMALL = [digits_space, nas_bench_macro_space, cifar10_mobile_space]
 IMAGENET: list[Callable[..., NetworkSpace]] = [
@@ -59,7 +59,7 @@ def test_smallest_largest_and_random_networks(factory) -> None:
 @pytest.mark.parametrize("factory", [*SMALL, partial(imagenet_mobile_space, squeeze_excitation=True)])
 def test_200_random_networks_as_sums_of_their_modules(factory) -> None:
     space = factory()
-    supernet = Supernet(space, norm_batch_size=2, seed=0)
+    supernet = BlockSupernet(space, norm_batch_size=2, seed=0)
     *shapes, head_shape = space.input_shapes
     stem, head = built_costs(supernet.stem, space.input_shape), built_costs(supernet.head, head_shape)
     candidates = [
@@ -84,7 +84,7 @@ def test_odd_image_sizes(image_size) -> None:
 def test_activations_are_what_autograd_keeps(factory) -> None:
     space = factory(width_multiplier=0.25)
     batch_size = 16
-    supernet = Supernet(space, batch_size, seed=0)
+    supernet = BlockSupernet(space, batch_size, seed=0)
     images = torch.randn(batch_size, *space.input_shape)
     not_counted = {parameter.data_ptr() for parameter in supernet.parameters()} | {images.data_ptr()}
     for architecture in space.search_space.random(3, np.random.default_rng(0)):

@@ -13,7 +13,6 @@ from multinas_ray.spaces import (
     BlockDescription,
     ConvLayer,
     ElasticBlock,
-    Equivalence,
     Head,
     NetworkSpace,
     Position,
@@ -22,18 +21,15 @@ from multinas_ray.spaces import (
     mbconv,
     peak_elements,
     skip,
-    skips,
     space_from_dict,
 )
 from multinas_ray.supernets import (
-    Supernet,
+    BlockSupernet,
     accumulate_gradients,
     build_subnet,
-    extract_subnet,
     load_subnet,
     load_supernet,
     recalibrate_batch_norm,
-    touched_parameters,
     write_supernet,
 )
 from tests.support.narrow import present
@@ -59,8 +55,8 @@ ROWS = SPACE.search_space.enumerate()
 
 
 @pytest.fixture
-def supernet() -> Supernet:
-    return Supernet(SPACE, norm_batch_size=4, seed=0).double()
+def supernet() -> BlockSupernet:
+    return BlockSupernet(SPACE, norm_batch_size=4, seed=0).double()
 
 
 def images(num_images: int = 4) -> torch.Tensor:
@@ -93,7 +89,7 @@ def first_channels(narrow: BlockDescription, module: nn.Module) -> dict[str, tor
 
 def test_the_widest_of_a_position_has_the_weights() -> None:
     assert {block.within for block in WIDTHS} == {mbconv(8, 8, 3, 6, squeeze_excitation=True)}
-    supernet = Supernet(SPACE, norm_batch_size=4, seed=0)
+    supernet = BlockSupernet(SPACE, norm_batch_size=4, seed=0)
     widest = 2 * KEEP[0].params + REDUCE[1].params + REDUCE[2].params
     assert sum(each.numel() for each in supernet.parameters()) == STEM.params + widest + SPACE.head.params
     assert SPACE.supernet_params == STEM.params + widest + SPACE.head.params
@@ -103,7 +99,7 @@ def test_the_widest_of_a_position_has_the_weights() -> None:
 def test_a_narrow_block_has_the_first_channels_of_the_widest(supernet, position, widest, narrow) -> None:
     architecture = [3, 3, 2]
     architecture[position] = narrow
-    subnet = extract_subnet(supernet, architecture)
+    subnet = supernet.extract(architecture)
     whole = supernet.block(position, widest).whole
     expected = first_channels(SPACE.positions[position].blocks[narrow], whole)
     found = dict(subnet.get_submodule(f"blocks.{position}").named_parameters())
@@ -115,7 +111,7 @@ def test_a_narrow_block_has_the_first_channels_of_the_widest(supernet, position,
 def test_every_network_alone_computes_what_its_path_does(supernet) -> None:
     batch = images()
     for row, logits in zip(ROWS, supernet(batch, ROWS), strict=True):
-        subnet = extract_subnet(supernet, row)
+        subnet = supernet.extract(row)
         torch.testing.assert_close(subnet(batch), logits, rtol=1e-10, atol=1e-10)
         assert sum(each.numel() for each in subnet.parameters()) == SPACE.costs["params"](row[None])[0]
 
@@ -129,8 +125,8 @@ def test_costs_are_those_of_the_ordinary_blocks() -> None:
                 for each in (block, alone)
             ]
             assert measures[0] == measures[1]
-    assert skips(SPACE).sum() == 2
-    assert Equivalence.of(SPACE).num_networks == (1 + 3 + 9) * 3
+    assert SPACE.skips_DC.sum() == 2
+    assert SPACE.equivalence.num_networks == (1 + 3 + 9) * 3
 
 
 def test_gradients_are_those_of_the_cut_networks_added_up(supernet) -> None:
@@ -139,16 +135,16 @@ def test_gradients_are_those_of_the_cut_networks_added_up(supernet) -> None:
     gradient = supernet.block(0, 0).whole.get_parameter("0.conv.weight").grad
     expected = torch.zeros_like(gradient)
     for row in rows:
-        subnet = extract_subnet(supernet, row)
+        subnet = supernet.extract(row)
         (nn.functional.cross_entropy(subnet(images()), labels) / 2).backward()
         part = present(subnet.get_parameter("blocks.0.0.conv.weight").grad)
         expected[: len(part)] += part
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
-    assert {each for each in supernet.parameters() if each.grad is not None} == set(touched_parameters(supernet, rows))
+    assert {each for each in supernet.parameters() if each.grad is not None} == set(supernet.touched_parameters(rows))
 
 
 def test_a_cut_network_is_saved_loaded_and_exported(supernet, tmp_path) -> None:
-    subnet = extract_subnet(supernet.float(), (1, 2, 0))
+    subnet = supernet.float().extract((1, 2, 0))
     recalibrate_batch_norm(subnet, [images().float()])
     torch.save(subnet.state_dict(), tmp_path / "weights.pt")
     again = load_subnet(SPACE, (1, 2, 0), tmp_path / "weights.pt", "").eval()
@@ -177,7 +173,7 @@ def test_naswot_sees_the_activations_of_narrow_blocks() -> None:
     apart = [Position(each.name, tuple(map(ordinary, each.blocks))) for each in SPACE.positions]
     other = Naswot(dataclasses.replace(SPACE, positions=tuple(apart)))
     for row in ([1, 2, 0], [0, 1, 1], [3, 2, 0]):
-        subnet = extract_subnet(naswot._supernet, row)
+        subnet = naswot._supernet.extract(row)
         for name in ("stem", "head"):
             other._supernet.get_submodule(name).load_state_dict(subnet.get_submodule(name).state_dict(), strict=False)
         for position, index in enumerate(row):

@@ -9,7 +9,7 @@ from torch import nn
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, PartialBlock, Position, mbconv
-from multinas_ray.supernets import Supernet, build_block, extract_subnet, step_touched, touched_parameters
+from multinas_ray.supernets import BlockSupernet, build_block, step_touched
 
 
 class Bottleneck(nn.Module):
@@ -65,8 +65,8 @@ def space_of(*blocks) -> NetworkSpace:
 
 
 @pytest.fixture
-def supernet() -> Supernet:
-    return Supernet(space_of(*BLOCKS), norm_batch_size=4, seed=0).double()
+def supernet() -> BlockSupernet:
+    return BlockSupernet(space_of(*BLOCKS), norm_batch_size=4, seed=0).double()
 
 
 def images(seed: int = 0) -> torch.Tensor:
@@ -78,7 +78,7 @@ def test_only_what_says_so_is_a_part() -> None:
 
 
 def test_parts_share_weights_within_their_position_only(supernet) -> None:
-    space = supernet.network_space
+    space = supernet.space
     assert sum(each.numel() for each in supernet.parameters()) == space.supernet_params
     apart = space_of(mbconv(4, 4, 3, 2), WIDE)  # a block that is no part has weights of its own
     assert space.supernet_params - apart.supernet_params == 2 * WIDE.params
@@ -87,7 +87,7 @@ def test_parts_share_weights_within_their_position_only(supernet) -> None:
 
 
 def test_parts_take_no_random_numbers(supernet) -> None:
-    fewer = Supernet(space_of(BLOCKS[0], BLOCKS[1], BLOCKS[3]), norm_batch_size=4, seed=0).double()
+    fewer = BlockSupernet(space_of(BLOCKS[0], BLOCKS[1], BLOCKS[3]), norm_batch_size=4, seed=0).double()
     torch.testing.assert_close(
         sorted(each.sum().item() for each in supernet.parameters()),
         sorted(each.sum().item() for each in fewer.parameters()),
@@ -95,11 +95,11 @@ def test_parts_take_no_random_numbers(supernet) -> None:
 
 
 def test_every_network_alone_computes_what_its_path_does(supernet) -> None:
-    rows = supernet.network_space.search_space.enumerate()
+    rows = supernet.space.search_space.enumerate()
     for row, logits in zip(rows, supernet(images(), rows), strict=True):
-        subnet = extract_subnet(supernet, row)
+        subnet = supernet.extract(row)
         torch.testing.assert_close(subnet(images()), logits, rtol=1e-10, atol=1e-10)
-        assert sum(each.numel() for each in subnet.parameters()) == supernet.network_space.costs["params"](row[None])[0]
+        assert sum(each.numel() for each in subnet.parameters()) == supernet.space.costs["params"](row[None])[0]
 
 
 def test_modules_of_a_part_are_found_and_moved(supernet) -> None:
@@ -113,7 +113,7 @@ def test_modules_of_a_part_are_found_and_moved(supernet) -> None:
 
 
 def test_a_state_is_loaded_again(supernet) -> None:
-    other = Supernet(supernet.network_space, norm_batch_size=4, seed=1).double()
+    other = BlockSupernet(supernet.space, norm_batch_size=4, seed=1).double()
     other.load_state_dict(supernet.state_dict())
     rows = [(0, 2), (3, 1)]
     torch.testing.assert_close(other(images(), rows), supernet(images(), rows), rtol=0, atol=0)
@@ -121,10 +121,10 @@ def test_a_state_is_loaded_again(supernet) -> None:
 
 def test_touched_parameters_come_once_and_have_a_gradient(supernet) -> None:
     supernet(images(), [(0, 0), (2, 0)]).square().sum().backward()
-    touched = touched_parameters(supernet, [(0, 0), (2, 0)])
+    touched = supernet.touched_parameters([(0, 0), (2, 0)])
     assert len(touched) == len(set(touched))
     assert set(touched) == {each for each in supernet.parameters() if each.grad is not None}
-    assert len(touched_parameters(supernet, [(0, 0), (2, 0)])) == len(touched_parameters(supernet, [(2, 0)]))
+    assert len(supernet.touched_parameters([(0, 0), (2, 0)])) == len(supernet.touched_parameters([(2, 0)]))
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
@@ -134,7 +134,7 @@ def test_a_step_moves_what_was_used_and_its_state_only(supernet, kind) -> None:
         "sgd": lambda given: torch.optim.SGD(given, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
         "adamw": lambda given: torch.optim.AdamW(given, lr=0.1, weight_decay=0.1),
     }[kind]
-    alone = extract_subnet(supernet, (0, 1))
+    alone = supernet.extract((0, 1))
     optimizer, of_alone = make(supernet.parameters()), make(alone.parameters())
     whole = supernet.block(0, 0).whole
     before = {name: each.clone() for name, each in whole.state_dict().items()}
@@ -145,7 +145,7 @@ def test_a_step_moves_what_was_used_and_its_state_only(supernet, kind) -> None:
             outputs.square().sum().backward()
         step_touched(optimizer, supernet, [(0, 1)])
         of_alone.step()
-    weights = extract_subnet(supernet, (0, 1)).state_dict()
+    weights = supernet.extract((0, 1)).state_dict()
     for name, each in alone.named_parameters():
         torch.testing.assert_close(weights[name], each.detach(), rtol=1e-10, atol=1e-10)
     assert torch.equal(whole.into.weight[2:], before["into.weight"][2:])
@@ -166,7 +166,7 @@ def test_a_step_of_the_widest_moves_all(supernet) -> None:
 
 def test_a_block_that_does_not_fit_into_its_whole_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"into\.weight of block 'more' has the shape \(7, 4, 1, 1\) and"):
-        Supernet(space_of(Part("more", 7, WIDE)), norm_batch_size=4, seed=0)
+        BlockSupernet(space_of(Part("more", 7, WIDE)), norm_batch_size=4, seed=0)
 
 
 def test_alone_a_part_is_built_like_any_block() -> None:

@@ -4,11 +4,10 @@ from torch import nn
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.supernets import (
+    BlockSupernet,
     GhostBatchNorm2d,
-    Supernet,
     build_block,
     build_subnet,
-    extract_subnet,
     recalibrate_batch_norm,
 )
 
@@ -19,17 +18,17 @@ def images(space, seed=0, num_images=8):
 
 
 def test_extracted_subnet_equals_the_path_of_every_architecture(tiny_space) -> None:
-    supernet = Supernet(tiny_space, 8, seed=1).double()
+    supernet = BlockSupernet(tiny_space, 8, seed=1).double()
     batch = images(tiny_space)
     rows = tiny_space.search_space.enumerate()
     for row, logits in zip(rows, supernet(batch, rows), strict=True):
-        subnet = extract_subnet(supernet, row)
+        subnet = supernet.extract(row)
         torch.testing.assert_close(subnet(batch), logits, rtol=1e-10, atol=1e-10)
 
 
 def test_extracted_subnet_has_copies_and_ordinary_modules(tiny_space) -> None:
-    supernet = Supernet(tiny_space, 8, seed=1).double()
-    subnet = extract_subnet(supernet, (0, 2, 1))
+    supernet = BlockSupernet(tiny_space, 8, seed=1).double()
+    subnet = supernet.extract((0, 2, 1))
     assert [name for name, _ in subnet.named_children()] == ["stem", "blocks", "head"]
     assert isinstance(subnet.get_submodule("blocks.1"), nn.Identity)
     assert not any(isinstance(module, GhostBatchNorm2d) for module in subnet.modules())
@@ -53,7 +52,7 @@ def test_built_subnet_is_a_function_of_its_seed(tiny_space) -> None:
 
 
 def test_recalibration_is_the_exact_average_of_the_batches(tiny_space) -> None:
-    subnet = extract_subnet(Supernet(tiny_space, 8, seed=1).double(), (0, 1, 0))
+    subnet = BlockSupernet(tiny_space, 8, seed=1).double().extract((0, 1, 0))
     batches = [images(tiny_space, seed) for seed in range(5)]
     norms = {name: module for name, module in subnet.named_modules() if isinstance(module, nn.BatchNorm2d)}
     assert len(norms) == 10
@@ -81,7 +80,7 @@ def test_recalibration_is_the_exact_average_of_the_batches(tiny_space) -> None:
 
 
 def test_recalibrated_subnet_does_not_depend_on_its_batch(tiny_space) -> None:
-    subnet = extract_subnet(Supernet(tiny_space, 8, seed=1).double(), (0, 1, 0))
+    subnet = BlockSupernet(tiny_space, 8, seed=1).double().extract((0, 1, 0))
     batch = images(tiny_space)
     recalibrate_batch_norm(subnet.eval(), iter([batch]))
     torch.testing.assert_close(subnet(batch)[:1], subnet(batch[:1]), rtol=1e-10, atol=1e-10)
@@ -93,12 +92,12 @@ def test_recalibration_needs_a_batch(tiny_space) -> None:
 
 
 def test_weights_that_depend_on_the_normalisation_are_told(tiny_space) -> None:
-    supernet = Supernet(tiny_space, 8, seed=1)
+    supernet = BlockSupernet(tiny_space, 8, seed=1)
     block = supernet.block(0, 0)
     assert isinstance(block, nn.Sequential)
     block.append(nn.Conv2d(8, 8, 1))
     with pytest.raises(ConfigError, match=r"blocks\.0\.3\.weight"):
-        extract_subnet(supernet, (0, 0, 0))
+        supernet.extract((0, 0, 0))
 
 
 def test_an_unknown_description_is_refused() -> None:

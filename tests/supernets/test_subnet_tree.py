@@ -6,9 +6,7 @@ from torch import nn
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, elastic_blocks, mbconv, skip
 from multinas_ray.supernets import (
-    SubnetTree,
-    Supernet,
-    extract_subnet,
+    BlockSupernet,
     image_scores,
     image_scores_together,
     recalibrate_batch_norm,
@@ -38,15 +36,15 @@ def labelled(seeds):
 @pytest.mark.parametrize("space_name", ["tiny", "elastic"])
 def test_each_network_has_the_statistics_and_the_scores_that_it_has_alone(space_name, tiny_space) -> None:
     space = tiny_space if space_name == "tiny" else ELASTIC
-    supernet = Supernet(space, 8, seed=1)
+    supernet = BlockSupernet(space, 8, seed=1)
     rows = space.search_space.enumerate()
     batches = [images(seed) for seed in range(3)]
-    tree = SubnetTree(supernet, rows)
+    tree = supernet.together(rows)
     recalibrate_batch_norm(tree, batches)
     losses, hits = image_scores_together(tree, labelled((5, 6)))
     assert losses.shape == hits.shape == (len(rows), 16)
     for row, losses_of, hits_of in zip(rows, losses, hits, strict=True):
-        subnet = extract_subnet(supernet, row)
+        subnet = supernet.extract(row)
         recalibrate_batch_norm(subnet, batches)
         alone = image_scores(subnet, labelled((5, 6)))
         assert losses_of.tolist() == alone[0].tolist()
@@ -55,7 +53,7 @@ def test_each_network_has_the_statistics_and_the_scores_that_it_has_alone(space_
 
 def test_equal_beginnings_are_computed_once_and_different_ones_have_statistics_of_their_own(tiny_space) -> None:
     rows = [(0, 0, 0), (0, 0, 1), (0, 1, 1), (1, 1, 1), (0, 0, 0)]
-    tree = SubnetTree(Supernet(tiny_space, 8, seed=1), rows)
+    tree = BlockSupernet(tiny_space, 8, seed=1).together(rows)
     calls: list[str] = []
     for name, node in tree.nodes.items():
         node.register_forward_hook(lambda *_, name=name: calls.append(name))
@@ -70,10 +68,10 @@ def test_equal_beginnings_are_computed_once_and_different_ones_have_statistics_o
 
 
 def test_the_weights_are_those_of_the_supernet_and_stay_as_they_are(tiny_space) -> None:
-    supernet = Supernet(tiny_space, 8, seed=1)
+    supernet = BlockSupernet(tiny_space, 8, seed=1)
     before = {key: value.clone() for key, value in supernet.state_dict().items()}
     state = torch.get_rng_state()
-    tree = SubnetTree(supernet, [(0, 1, 0), (1, 1, 0)])
+    tree = supernet.together([(0, 1, 0), (1, 1, 0)])
     recalibrate_batch_norm(tree, [images(0)])
     assert torch.equal(torch.get_rng_state(), state)
     addresses = {each.data_ptr() for each in supernet.parameters()}
@@ -83,21 +81,21 @@ def test_the_weights_are_those_of_the_supernet_and_stay_as_they_are(tiny_space) 
 
 
 def test_the_dtype_is_that_of_the_supernet(tiny_space) -> None:
-    tree = SubnetTree(Supernet(tiny_space, 8, seed=1).double(), [(0, 1, 0)])
+    tree = BlockSupernet(tiny_space, 8, seed=1).double().together([(0, 1, 0)])
     recalibrate_batch_norm(tree, [images(0).double()])
     assert tree(images(1).double()).dtype == torch.float64
 
 
 def test_no_networks_and_foreign_ones_are_refused(tiny_space) -> None:
-    supernet = Supernet(tiny_space, 8, seed=1)
+    supernet = BlockSupernet(tiny_space, 8, seed=1)
     with pytest.raises(ConfigError, match="at least one architecture"):
-        SubnetTree(supernet, np.zeros((0, 3), dtype=np.int64))
+        supernet.together(np.zeros((0, 3), dtype=np.int64))
     with pytest.raises(ConfigError):
-        SubnetTree(supernet, [(0, 9, 0)])
+        supernet.together([(0, 9, 0)])
 
 
 def test_a_block_that_depends_on_its_normalisation_is_refused(tiny_space) -> None:
-    supernet = Supernet(tiny_space, 8, seed=1)
+    supernet = BlockSupernet(tiny_space, 8, seed=1)
     supernet.stem.register_parameter("own", nn.Parameter(torch.zeros(1)))
     with pytest.raises(ConfigError, match="the same weights for every normalisation"):
-        SubnetTree(supernet, [(0, 1, 0)])
+        supernet.together([(0, 1, 0)])

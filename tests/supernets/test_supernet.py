@@ -12,12 +12,10 @@ from torch import nn
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import Block, Position, cifar10_mobile_space, digits_space, mbconv
 from multinas_ray.supernets import (
-    Supernet,
+    BlockSupernet,
     accumulate_gradients,
     build_block,
     build_subnet,
-    extract_subnet,
-    touched_parameters,
 )
 
 SHARING = {
@@ -44,7 +42,7 @@ def path_logits(supernet, images, architecture):
 @pytest.mark.parametrize("rows", SHARING.values(), ids=SHARING)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_shared_prefixes_equal_one_by_one(tiny_space, rows, dtype, tolerance) -> None:
-    supernet = Supernet(tiny_space, 8, seed=1).to(dtype)
+    supernet = BlockSupernet(tiny_space, 8, seed=1).to(dtype)
     images, labels = batch(tiny_space, dtype=dtype)
 
     def logits_and_gradients(logits):
@@ -66,7 +64,7 @@ def test_shared_prefixes_equal_one_by_one(tiny_space, rows, dtype, tolerance) ->
 @pytest.mark.parametrize("rows", SHARING.values(), ids=SHARING)
 @pytest.mark.parametrize("with_gradients", [True, False])
 def test_each_node_of_the_prefix_tree_is_computed_once(tiny_space, rows, with_gradients) -> None:
-    supernet = Supernet(tiny_space, 8, seed=1)
+    supernet = BlockSupernet(tiny_space, 8, seed=1)
     forward: Counter[object] = Counter()
     backward: Counter[object] = Counter()
     names: dict[object, nn.Module] = {"stem": supernet.stem, "head": supernet.head}
@@ -96,7 +94,7 @@ def test_each_node_of_the_prefix_tree_is_computed_once(tiny_space, rows, with_gr
 
 def test_feature_maps_are_released_depth_first_without_gradients() -> None:
     space = digits_space()
-    supernet = Supernet(space, 4, seed=0)
+    supernet = BlockSupernet(space, 4, seed=0)
     alive: dict[int, weakref.ref[torch.Tensor]] = {}
     most = calls = 0
 
@@ -118,7 +116,7 @@ def test_feature_maps_are_released_depth_first_without_gradients() -> None:
 
 
 def test_logits_keep_the_order_given(tiny_space) -> None:
-    supernet = Supernet(tiny_space, 8, seed=1)
+    supernet = BlockSupernet(tiny_space, 8, seed=1)
     images, _ = batch(tiny_space)
     rows = tiny_space.search_space.enumerate()
     order = np.random.default_rng(0).permutation(len(rows))
@@ -129,7 +127,7 @@ def test_logits_keep_the_order_given(tiny_space) -> None:
 
 
 def test_two_ghost_groups_equal_two_half_batches(tiny_space) -> None:
-    supernet = Supernet(tiny_space, 4, seed=1).double()
+    supernet = BlockSupernet(tiny_space, 4, seed=1).double()
     images, _ = batch(tiny_space, dtype=torch.float64)
     rows = SHARING["partial"]
     halves = torch.cat([supernet(images[:4], rows), supernet(images[4:], rows)], dim=1)
@@ -138,7 +136,7 @@ def test_two_ghost_groups_equal_two_half_batches(tiny_space) -> None:
 
 def test_channels_last_is_kept_by_every_module() -> None:
     space = digits_space()
-    supernet = Supernet(space, 4, seed=0).to(memory_format=torch.channels_last)
+    supernet = BlockSupernet(space, 4, seed=0).to(memory_format=torch.channels_last)
     formats = []
     for module in supernet.modules():
         if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.ReLU):
@@ -154,10 +152,10 @@ def test_channels_last_is_kept_by_every_module() -> None:
 def test_weights_are_a_function_of_the_seed_alone(tiny_space) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first = Supernet(tiny_space, 8, seed=3)
+    first = BlockSupernet(tiny_space, 8, seed=3)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(6)
-    again, other = Supernet(tiny_space, 4, seed=3), Supernet(tiny_space, 8, seed=4)
+    again, other = BlockSupernet(tiny_space, 4, seed=3), BlockSupernet(tiny_space, 8, seed=4)
     for key, value in first.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
     weights = [supernet.stem.get_parameter("0.conv.weight") for supernet in (first, other)]
@@ -173,14 +171,14 @@ def test_initial_scales() -> None:
     assert block.get_parameter("1.conv.weight").std().item() == pytest.approx((2 / 49) ** 0.5, rel=0.04)
     assert block.get_parameter("2.conv.weight").std().item() == pytest.approx((2 / width) ** 0.5, rel=0.04)
     assert block.get_parameter("0.conv.weight").std().item() == pytest.approx((2 / hidden) ** 0.5, rel=0.04)
-    supernet = Supernet(digits_space(), 8, seed=0)
+    supernet = BlockSupernet(digits_space(), 8, seed=0)
     images, _ = batch(digits_space())
     logits = supernet(images, digits_space().search_space.random(20, np.random.default_rng(0)))
     assert 0 < logits.std() < 1  # starts near a uniform guess
 
 
 def test_touched_parameters_are_those_with_gradients_in_a_fixed_order(tiny_space) -> None:
-    supernet, other = (Supernet(tiny_space, 8, seed=seed) for seed in (1, 2))
+    supernet, other = (BlockSupernet(tiny_space, 8, seed=seed) for seed in (1, 2))
     rows = [[1, 1, 1], [1, 1, 0], [1, 2, 1]]
     images, labels = batch(tiny_space)
     accumulate_gradients(supernet, images, labels, rows)
@@ -188,7 +186,7 @@ def test_touched_parameters_are_those_with_gradients_in_a_fixed_order(tiny_space
 
     def names(net, architectures):
         name_of = {id(parameter): name for name, parameter in net.named_parameters()}
-        return [name_of[id(parameter)] for parameter in touched_parameters(net, architectures)]
+        return [name_of[id(parameter)] for parameter in net.touched_parameters(architectures)]
 
     assert set(names(supernet, rows)) == with_gradients
     assert len(names(supernet, rows)) == len(with_gradients)
@@ -200,7 +198,7 @@ def test_touched_parameters_are_those_with_gradients_in_a_fixed_order(tiny_space
 
 
 def test_errors(tiny_space) -> None:
-    supernet = Supernet(tiny_space, 8, seed=0)
+    supernet = BlockSupernet(tiny_space, 8, seed=0)
     images, _ = batch(tiny_space)
     with pytest.raises(ConfigError, match="at least one architecture, got none"):
         supernet(images, np.empty((0, 3), dtype=int))
@@ -257,17 +255,17 @@ def test_a_block_of_ones_own(tiny_space) -> None:
     blocks = (SqueezeBlock("squeeze", 8), mbconv(8, 8, 3, 2))
     space = replace(tiny_space, positions=(*tiny_space.positions, Position("fourth", blocks)))
     with pytest.raises(ConfigError, match=r"block type SqueezeBlock: give it a method build\(norm\), or register"):
-        Supernet(space, 8, seed=0)
+        BlockSupernet(space, 8, seed=0)
 
     @build_block.register
     def _(description: SqueezeBlock, norm) -> nn.Module:
         return Squeeze(description.channels, norm)
 
-    supernet = Supernet(space, 8, seed=0)
+    supernet = BlockSupernet(space, 8, seed=0)
     images, labels = batch(space)
     rows = [[0, 0, 0, 0], [0, 0, 0, 1]]
     accumulate_gradients(supernet, images, labels, rows)
     assert supernet.block(3, 0).get_parameter("gate.weight").grad is not None
-    assert torch.allclose(extract_subnet(supernet, rows[0])(images), supernet(images, rows)[0], atol=1e-5)
+    assert torch.allclose(supernet.extract(rows[0])(images), supernet(images, rows)[0], atol=1e-5)
     counted = sum(parameter.numel() for parameter in build_subnet(space, rows[0]).parameters())
     assert space.costs["params"](rows)[0] == counted

@@ -6,14 +6,14 @@ import torch
 from torch import nn
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, touched_parameters
+from multinas_ray.supernets import BlockSupernet, accumulate_gradients, evaluate
 
 ROWS = [[1, 1, 0], [0, 2, 1], [1, 1, 2], [0, 0, 0], [1, 1, 0]]
 
 
 @pytest.fixture
-def supernet(tiny_space) -> Supernet:
-    return Supernet(tiny_space, 8, seed=1).double()
+def supernet(tiny_space) -> BlockSupernet:
+    return BlockSupernet(tiny_space, 8, seed=1).double()
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_untouched_parameters_have_no_gradient_and_calls_add_up(supernet, batch)
     images, labels = batch
     accumulate_gradients(supernet, images, labels, ROWS[:1])
     first = gradients(supernet)
-    touched = {id(parameter) for parameter in touched_parameters(supernet, ROWS[:1])}
+    touched = {id(parameter) for parameter in supernet.touched_parameters(ROWS[:1])}
     for parameter in supernet.parameters():
         assert (parameter.grad is not None) == (id(parameter) in touched)
     accumulate_gradients(supernet, images, labels, ROWS[:1])
@@ -110,7 +110,7 @@ def test_evaluate_gives_each_architectures_loss_and_accuracy(supernet, batch) ->
 
 
 def test_results_are_float32_for_float32_weights_with_and_without_autocast(tiny_space, batch) -> None:
-    supernet = Supernet(tiny_space, 8, seed=1)
+    supernet = BlockSupernet(tiny_space, 8, seed=1)
     images, labels = batch[0].float(), batch[1]
     plain = evaluate(supernet, images, labels, ROWS)
     types = []
@@ -136,7 +136,7 @@ def test_losses_that_are_not_finite_pass_through(supernet, batch) -> None:
 
 def test_nothing_waits_for_the_device(tiny_space) -> None:
     # A tensor without data cannot be read: any .item(), .cpu() or branch on its values would raise.
-    supernet = Supernet(tiny_space, 8, seed=0).to("meta")
+    supernet = BlockSupernet(tiny_space, 8, seed=0).to("meta")
     images, labels = torch.empty(16, *tiny_space.input_shape, device="meta"), torch.empty(16, device="meta")
     labels = labels.long()
     loss = accumulate_gradients(supernet, images, labels, ROWS, limit_bytes=1, label_smoothing=0.1)
@@ -147,7 +147,7 @@ def test_nothing_waits_for_the_device(tiny_space) -> None:
 def test_a_few_steps_learn(tiny_space) -> None:
     # Five classes told apart by their mean colour; chance is log(5) = 1.61.
     rng = np.random.default_rng(0)
-    supernet = Supernet(tiny_space, 20, seed=0)
+    supernet = BlockSupernet(tiny_space, 20, seed=0)
     labels = torch.arange(5).repeat(4)
     generator = torch.Generator().manual_seed(0)
     colours = torch.randn(5, 3, 1, 1, generator=generator)[labels]

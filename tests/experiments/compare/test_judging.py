@@ -23,7 +23,7 @@ from experiments.parts.networks import networks_of
 from experiments.parts.rows import save_rows
 from experiments.parts.tables import Table
 from multinas_ray.data import ImageSet
-from multinas_ray.supernets import Supernet, write_supernet
+from multinas_ray.supernets import make_supernet, write_supernet
 from tests.support.narrow import present
 
 SPACE = Settings().space
@@ -190,7 +190,7 @@ def test_a_fixed_supernet_is_searched_within_the_targets(tmp_path: Path, monkeyp
     for name in ("train", "test"):
         write_images([pictures], images_folder(tmp_path) / f"{name}.parquet")
     Path(config.run_path).mkdir(parents=True)
-    write_supernet(Supernet(config.space, norm_batch_size=64, seed=0), config.run_path)
+    write_supernet(make_supernet(config.space, 64, 0), config.run_path)
     figures = pd.DataFrame({"architecture": [tuple(row) for row in networks_of(SPACE).tolist()], "part": 1.0})
     save_rows(figures, PRIOR.path(tmp_path))
     assert list(load_figures(tmp_path)) == ["part"]

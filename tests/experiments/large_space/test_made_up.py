@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from experiments.large_space.made_up import NUM_BINS, MadeUpLosses, made_up_problem
-from multinas_ray.spaces import Equivalence, digits_space, nas_bench_macro_space
+from multinas_ray.spaces import digits_space, nas_bench_macro_space
 
 
 @pytest.mark.parametrize("space", [nas_bench_macro_space(width_multiplier=0.25), digits_space()])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_best_within_each_target_is_found_exactly(space, seed):
-    losses, cost, equivalence = MadeUpLosses(space, seed), space.costs["flops"], Equivalence.of(space)
+    losses, cost, equivalence = MadeUpLosses(space, seed), space.costs["flops"], space.equivalence
     networks = np.unique(equivalence.canonical(space.search_space.enumerate()), axis=0)
     found, costs = losses(networks), cost(networks)
     targets = tuple(np.quantile(costs, (0.02, 0.2, 0.5, 0.85)).tolist())

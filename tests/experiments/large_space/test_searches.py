@@ -14,14 +14,14 @@ from experiments.large_space.pieces import Piece, carry_out, pieces_of
 from experiments.large_space.problem import Problem, targets_of
 from experiments.large_space.record import BudgetSpentError, Record, best_so_far, interleaved
 from experiments.large_space.report import REFERENCES, collect, median_interval
-from multinas_ray.spaces import Equivalence, nas_bench_macro_space
+from multinas_ray.spaces import nas_bench_macro_space
 
 
 @pytest.fixture(scope="module")
 def problem():
     space = nas_bench_macro_space(width_multiplier=0.25)
     losses = MadeUpLosses(space, 0)
-    return Problem(space, losses, losses.best_within(space.costs["flops"], Equivalence.of(space), targets_of(space)))
+    return Problem(space, losses, losses.best_within(space.costs["flops"], space.equivalence, targets_of(space)))
 
 
 def test_equal_networks_count_once_and_the_budget_is_hard(problem):

@@ -1,0 +1,146 @@
+"""Costs of a model's networks: sums over the choices where they are that exactly, else measured network by network.
+
+Notation: D variables, N architectures.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from multinas_ray.choices.measuring import Measured, ModelMeter
+from multinas_ray.choices.models import Places
+from multinas_ray.choices.terms import Part, parts_of_modules, parts_of_weights
+from multinas_ray.settings import checked
+from multinas_ray.spaces import Cost, FloatArray, find_model, register_cost, sum_of_terms
+
+CHECKED_NETWORKS = 30
+"""Random networks on which a sum over the choices is compared with what the networks cost themselves. [ours]"""
+
+
+@functools.lru_cache(maxsize=4)
+def _meter(model: str, arguments: str, input_shape: tuple[int, ...]) -> ModelMeter:
+    return ModelMeter(lambda: find_model(model)(**json.loads(arguments)), lambda: (torch.zeros(1, *input_shape),))
+
+
+@functools.lru_cache(maxsize=100_000)
+def _measure(model: str, arguments: str, input_shape: tuple[int, ...], architecture: tuple[int, ...]) -> Measured:
+    return _meter(model, arguments, input_shape).measure(architecture)
+
+
+@register_cost
+@checked
+@dataclass(frozen=True)
+class MeasuredCost(Cost):
+    """A cost that is no sum over the choices: each network is run without computing anything, and remembered."""
+
+    kind: ClassVar[str] = "measured"
+
+    name: str
+    """"params" or "flops"."""
+    model: str
+    """Name of the function that makes the model."""
+    arguments: str
+    """Its arguments as JSON."""
+    input_shape: tuple[int, ...]
+    """(channels, height, width) of an image."""
+    num_categories: tuple[int, ...]
+    """Number of choices of each variable, (D,)."""
+    least: float
+    """The cheapest of some networks."""
+    most: float
+    """The most expensive of some networks."""
+    unit: str = ""
+
+    def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
+        """Costs of (N, D) architectures, (N,) float64."""
+        rows = self.checked(architectures).tolist()
+        measured = [_measure(self.model, self.arguments, self.input_shape, tuple(row)) for row in rows]
+        return np.array([getattr(each, self.name) for each in measured], dtype=np.float64)
+
+    @property
+    def minimum(self) -> float:
+        """Cost of the cheapest of some networks."""
+        return self.least
+
+    @property
+    def maximum(self) -> float:
+        """Cost of the most expensive of some networks."""
+        return self.most
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON description."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "model": self.model,
+            "arguments": self.arguments,
+            "input_shape": list(self.input_shape),
+            "num_categories": list(self.num_categories),
+            "least": self.least,
+            "most": self.most,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> MeasuredCost:
+        """The cost with the fields of `to_dict`."""
+        shapes = {name: tuple(fields[name]) for name in ("input_shape", "num_categories")}
+        return cls(**{**fields, **shapes})
+
+
+def costs_of(
+    model: str, arguments: Mapping[str, Any], input_shape: Sequence[int], meter: ModelMeter
+) -> tuple[Cost, ...]:
+    """The costs "params" and "flops" of a model's networks.
+
+    They are sums over the modules, each by the widths that it has and where it is used. That is exact for most models,
+    and compared with some networks. Where it is not, for instance if an option changes the size of feature maps, the
+    networks are measured one by one.
+
+    Args:
+        model: name of the function that makes the model.
+        arguments: its arguments.
+        input_shape: (channels, height, width) of an image.
+        meter: measures the model.
+
+    Raises:
+        ConfigError: a network cannot be run.
+    """
+    places, rng = meter.places, np.random.default_rng(0)
+    counts = places.search_space.num_categories
+    parts = {"params": parts_of_weights(meter.model), "flops": parts_of_modules(meter, rng)}
+    checked_ND = rng.integers(0, counts, size=(CHECKED_NETWORKS, len(counts)))
+    measured = [meter.measure(row) for row in checked_ND.tolist()]
+    costs: list[Cost] = []
+    for name in Measured._fields:
+        found = np.array([getattr(each, name) for each in measured], dtype=np.float64)
+        cost = _sum_of_parts(name, parts[name], places)
+        if cost is None or (cost(checked_ND) != found).any():
+            cost = MeasuredCost(
+                name=name,
+                model=model,
+                arguments=json.dumps(dict(arguments), sort_keys=True),
+                input_shape=tuple(input_shape),
+                num_categories=counts,
+                least=float(found.min()),
+                most=float(found.max()),
+            )
+        costs.append(cost)
+    return tuple(costs)
+
+
+def _sum_of_parts(name: str, parts: Sequence[Part], places: Places) -> Cost | None:
+    """The sum; None if a part was not met in all its combinations, or depends on too many variables."""
+    if any(set(part.combinations) - set(part.costs) for part in parts):
+        return None
+    terms = [part.term(places) for part in parts]
+    known = [term for term in terms if term is not None]
+    counts = places.search_space.num_categories
+    return sum_of_terms(name, known, counts, 0.0) if len(known) == len(terms) else None

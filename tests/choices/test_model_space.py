@@ -1,0 +1,160 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from multinas_ray.choices import Choice, ElasticLinear, MeasuredCost, WidthChoice, model_space
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.spaces import AdditiveCost, FactoredCost, ModelSpace, register_model, space_from_dict
+from multinas_ray.supernets import build_subnet
+from tests.choices.small_net import SmallNet, chosen_blocks
+
+
+@pytest.fixture(scope="module")
+def small() -> ModelSpace:
+    return model_space(SmallNet, (1, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def blocks() -> ModelSpace:
+    return model_space(chosen_blocks, (1, 8, 8), arguments={"classes": 7}, name="blocks")
+
+
+def test_costs_that_are_sums_are_tables_and_others_are_measured(small, blocks) -> None:
+    assert {type(cost) for cost in blocks.costs.values()} == {AdditiveCost}
+    assert {type(cost) for cost in small.costs.values()} == {FactoredCost}
+    for space in (small, blocks):
+        rows = space.search_space.enumerate()
+        counted = [sum(each.numel() for each in build_subnet(space, row).parameters()) for row in rows]
+        assert space.costs["params"](rows).tolist() == counted
+        for cost in space.costs.values():
+            assert cost.minimum == cost(rows).min() > 0
+            assert cost.maximum == cost(rows).max()
+
+
+class Attention(nn.Module):
+    """A product of features in a module's own forward: its cost depends on the widths of layers within it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        width = WidthChoice("width", [2, 4])
+        self.query, self.key = ElasticLinear(8, width), ElasticLinear(8, width)
+
+    def forward(self, images):
+        tokens = images.flatten(1, 2)
+        return torch.bmm(self.query(tokens), self.key(tokens).transpose(1, 2)).flatten(1)
+
+
+@register_model
+def attention() -> nn.Module:
+    return nn.Sequential(Attention(), nn.Linear(64, 3))
+
+
+@register_model
+def strided() -> nn.Module:
+    """An option that changes the size of what comes after it."""
+    choice = Choice("stride", {"one": nn.Conv2d(1, 4, 3, padding=1), "two": nn.Conv2d(1, 4, 3, 2, padding=1)})
+    width = Choice("next", {"a": nn.Conv2d(4, 4, 3, padding=1), "b": nn.Conv2d(4, 4, 5, padding=2)})
+    return nn.Sequential(choice, width, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
+@pytest.mark.parametrize(("make", "kind"), [(attention, AdditiveCost), (strided, MeasuredCost)])
+def test_products_of_features_and_changing_sizes_are_counted_right(make, kind) -> None:
+    space = model_space(make, (1, 8, 8))
+    cost = space.costs["flops"]
+    assert isinstance(cost, kind)
+    expected = {
+        attention: [2 * 8 * 8 * width + 8 * 8 * width + 64 * 3 for width in (2, 4)],
+        strided: [9 * 4 * pixels + kernel * 16 * pixels + 12 for pixels in (64, 16) for kernel in (9, 25)],
+    }[make]
+    assert cost(space.search_space.enumerate()).tolist() == expected
+    again = space_from_dict(json.loads(json.dumps(space.to_dict()))).costs["flops"]
+    assert again(space.search_space.enumerate()).tolist() == expected
+
+
+def test_multiply_adds_are_those_of_the_layers(small) -> None:
+    width, depth = 8, 1
+    expected = 64 * (9 * width + depth * 9 * width**2) + 10 * width
+    assert small.costs["flops"]([(1, 1, 0)]).tolist() == [expected]
+
+
+def test_the_space_tells_its_facts(small, blocks) -> None:
+    assert (blocks.name, blocks.num_classes, blocks.input_shape) == ("blocks", 7, (1, 8, 8))
+    assert [each.name for each in blocks.variables] == ["block0", "block1", "block2"]
+    assert blocks.skips_DC.tolist() == [[False, False, True]] * 3
+    assert small.skips_DC.tolist() == [[False] * 3, [True, False, False], [False] * 3]
+    assert small.supernet_params == sum(each.numel() for each in SmallNet().parameters())
+
+
+def test_a_recorded_space_is_the_same_and_has_the_same_costs(small, blocks) -> None:
+    for space in (small, blocks):
+        again = space_from_dict(json.loads(json.dumps(space.to_dict())))
+        assert isinstance(again, ModelSpace)
+        assert again.to_dict() == space.to_dict()
+        assert again.fingerprint == space.fingerprint
+        rows = space.search_space.random(5, np.random.default_rng(0))
+        for name, cost in space.costs.items():
+            np.testing.assert_array_equal(again.costs[name](rows), cost(rows))
+            assert again.costs[name].maximum == cost.maximum
+
+
+@pytest.mark.parametrize("field", ["variables", "costs", "ways", "model", "skips"])
+def test_a_damaged_description_is_told(small, field) -> None:
+    with pytest.raises((StateError, ConfigError)):
+        space_from_dict({**small.to_dict(), field: 3})
+
+
+def test_networks_that_differ_in_unused_variables_are_one() -> None:
+    @register_model
+    def nested() -> nn.Module:
+        inner = nn.Sequential(Choice("inner", {"a": nn.Conv2d(1, 1, 1), "b": nn.Identity()}))
+        outer = Choice("outer", {"x": inner, "y": nn.Identity(), "z": inner})
+        return nn.Sequential(outer, nn.Flatten(), nn.Linear(4, 2))
+
+    space = model_space(nested, (1, 2, 2))
+    rows = space.search_space.enumerate()
+    canonical = space.equivalence.canonical(rows)
+    assert canonical.tolist() == [[0, 0], [0, 1], [1, 0], [1, 0], [2, 0], [2, 1]]
+    for row, same in zip(rows, canonical, strict=True):
+        assert repr(build_subnet(space, row)) == repr(build_subnet(space, same))
+
+
+def unregistered() -> nn.Module:
+    return chosen_blocks()
+
+
+@register_model
+def without_logits() -> nn.Module:
+    return Choice("a", {"x": nn.Identity()})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"make": unregistered}, "write @register_model over it"),
+        ({"make": without_logits}, r"gave \(1, 1, 8, 8\)"),
+        ({"make": chosen_blocks, "arguments": {"classes": {1}}}, "plain JSON data"),
+        ({"make": chosen_blocks, "arguments": {"colour": 3}}, "cannot be made"),
+    ],
+)
+def test_what_is_no_space_is_refused(arguments, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        model_space(input_shape=(1, 8, 8), **arguments)
+
+
+def test_a_model_whose_module_was_not_imported_is_told(small) -> None:
+    lost = space_from_dict({**small.to_dict(), "model": "elsewhere"})
+    assert isinstance(lost, ModelSpace)
+    with pytest.raises(ConfigError, match="--import"):
+        lost.make()
+
+
+def test_a_fresh_network_is_a_function_of_its_seed(small) -> None:
+    state = torch.get_rng_state()
+    first, again, other = (build_subnet(small, (0, 1, 0), seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), state)
+    weights = [next(iter(each.parameters())) for each in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
