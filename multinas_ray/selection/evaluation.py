@@ -28,7 +28,7 @@ from multinas_ray.selection.halving import FEW_BATCHES, RECALIBRATION_IMAGES, Ru
 from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.prior import PriorPart, make_parts
 from multinas_ray.selection.scores import Score, part_means
-from multinas_ray.settings import checked, checked_arguments
+from multinas_ray.settings import checked
 from multinas_ray.spaces import Space
 from multinas_ray.storage import make_folder, resolve, write_atomic
 from multinas_ray.supernets import (
@@ -75,7 +75,6 @@ class CandidateJob:
 class CandidateEvaluator:
     """Holds the supernet and the images, and evaluates one architecture after the other; it runs as a Ray actor."""
 
-    @checked_arguments
     def __init__(self, job: CandidateJob) -> None:
         device = torch.device("cuda" if job.use_gpu else "cpu")
         if not job.use_gpu:

@@ -245,6 +245,7 @@ WITHOUT_CHECKS = {
     **dict.fromkeys(("cluster.GroupTrainer", "cluster.LastingErrorsEnd", "cluster.SearchMetrics"), RAY),
     "cluster.SpotWatch": "it starts a thread",
     **dict.fromkeys(("cluster.ControllerNote", "cluster.HeadWatch", "cluster.Interrupts"), RAY),
+    "selection.CandidateEvaluator": RAY,
     **dict.fromkeys(("cluster.Following", "cluster.SideCallback"), RAY),
     "cluster.SideMatters": RAY,
     "core.CategoryLayout": "from_num_categories makes it",
