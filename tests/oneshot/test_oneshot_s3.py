@@ -129,7 +129,7 @@ def kill_after_a_checkpoint(bucket: Bucket, flags: list[str], folder: Path) -> b
     ) as process:
         deadline = time.monotonic() + 180
         while not all(
-            any(part in name for name in bucket.names()) for part in ("manager_snapshot", "tiny/evaluations/p")
+            any(part in name for name in bucket.names()) for part in ("tiny/checkpoints/round-", "tiny/evaluations/p")
         ):
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline, "waited in vain"
@@ -153,7 +153,7 @@ def test_a_killed_search_goes_on_from_the_bucket_and_its_networks_are_trained_an
     assert 0 < len(load_run(run_path).evaluations) < 6 * 80
     bucket.requests.clear()
     assert tiny_search.TINY.run([*flags, "--resume"]) == 0
-    assert any("GET" in each and "/checkpoint_" in each and "supernet.pt" in each for each in bucket.requests)
+    assert any("GET" in each and "/checkpoints/round-" in each for each in bucket.requests)
     run = load_run(run_path)
     assert run.finished is not None
     assert run.finished["num_restarts"] == 1
