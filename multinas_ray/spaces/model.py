@@ -5,6 +5,7 @@ Notation: D variables, C choices (padded).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -93,6 +94,11 @@ class ModelSpace(Space):
         """
         return find_model(self.model)(**self.arguments)
 
+    def __reduce__(self) -> Any:
+        """Take the function along to other processes, which may not have imported its module."""
+        make = _models.find(self.model) if self.model in _models.names else None
+        return _received, (make, {field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+
     @cached_property
     def search_space(self) -> SearchSpace:
         """The variables."""
@@ -173,3 +179,10 @@ class ModelSpace(Space):
             )
         except (AttributeError, TypeError, KeyError, ValueError) as error:
             raise StateError(f"this does not describe the space of a model ({error!r}): restore a copy") from error
+
+
+def _received(make: Callable[..., Any] | None, fields: Mapping[str, Any]) -> ModelSpace:
+    """A space that was sent from another process, with the function that makes its model."""
+    if make is not None:
+        register_model(make)
+    return ModelSpace(**fields)

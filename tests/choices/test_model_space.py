@@ -1,11 +1,15 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import ray.cloudpickle
 import torch
 from torch import nn
 
 from multinas_ray.choices import Choice, ElasticLinear, MeasuredCost, WidthChoice, model_space
+from multinas_ray.cluster import load_object
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.spaces import AdditiveCost, FactoredCost, ModelSpace, register_model, space_from_dict
 from multinas_ray.supernets import build_subnet
@@ -158,3 +162,21 @@ def test_a_fresh_network_is_a_function_of_its_seed(small) -> None:
     weights = [next(iter(each.parameters())) for each in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_space_takes_its_function_along_to_a_process_that_does_not_know_it(tmp_path) -> None:
+    file = tmp_path / "elsewhere.py"
+    file.write_text(
+        "from torch import nn\n"
+        "from multinas_ray.choices import Choice\n"
+        "from multinas_ray.spaces import register_model\n"
+        "@register_model\ndef elsewhere():\n"
+        "    choice = Choice('a', {'x': nn.Identity(), 'y': nn.ReLU()})\n"
+        "    return nn.Sequential(choice, nn.Flatten(), nn.Linear(4, 2))\n"
+    )
+    make = load_object(f"{file}:elsewhere")
+    sent = tmp_path / "space"
+    sent.write_bytes(ray.cloudpickle.dumps(model_space(make, (1, 2, 2))))
+    code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).make())"
+    told = subprocess.run([sys.executable, "-c", code, str(sent)], capture_output=True, text=True, check=False)
+    assert "Choice" in told.stdout, told.stderr
