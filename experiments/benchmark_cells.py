@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from rich.console import Console
 
 from multinas_ray.commands.script import Script
 from multinas_ray.core import MultiDistributionOptimizer, splitting
 from multinas_ray.settings import NonNegativeInt, PositiveInt, checked
-
-FloatArray = npt.NDArray[np.float64]
+from multinas_ray.spaces import FloatArray
 
 STEPS = 2**52
 SMALLEST, LARGEST = 0.1, 2.0

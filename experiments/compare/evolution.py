@@ -11,11 +11,9 @@ occurs twice, and none is above the limit.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from multinas_ray.spaces import BoolArray, FloatArray, IntArray
+
 Architecture = tuple[int, ...]
 
 LossesOf = Callable[[IntArray], FloatArray]

@@ -1,14 +1,13 @@
 """The networks that a method finds once its supernets are trained. The last choice is the same for all methods."""
 
 # K targets, N networks
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from experiments.compare.evolution import Architecture, FloatArray, IntArray, LossesOf, evolve
+from experiments.compare.evolution import Architecture, LossesOf, evolve
 from experiments.compare.methods import Method, evaluations_per_target, methods_of, methods_of_kind
 from experiments.compare.scoring import BatchLosses, open_evaluator
 from experiments.compare.settings import CANDIDATES, Settings, config_of, spent_by
@@ -30,6 +29,7 @@ from multinas_ray.selection import (
     prior_weight,
     scaled_ranks,
 )
+from multinas_ray.spaces import FloatArray, IntArray
 
 SELECTION_STREAM = 11
 """Keeps these draws apart from the search's, which come from the same seed."""

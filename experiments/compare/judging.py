@@ -1,7 +1,6 @@
 """Judging by the true errors: how well networks are ranked within the slices, and how good K networks are."""
 
 # K targets, N networks of a slice
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,8 +10,9 @@ from scipy.stats import kendalltau
 from experiments.compare.evolution import Architecture
 from experiments.compare.settings import Settings
 from experiments.compare.truth import best_within, slice_of
-from experiments.parts.tables import FloatArray, IntArray, Table
+from experiments.parts.tables import Table
 from multinas_ray.selection import scaled_ranks
+from multinas_ray.spaces import FloatArray, IntArray
 
 RANDOM_FAMILIES = 1_000
 """Families of random networks whose hypervolumes are a row of the table."""

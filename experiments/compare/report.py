@@ -1,7 +1,6 @@
 """The results of the methods: rows, tables and the picture."""
 
 # K networks
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from experiments.compare.pieces import Piece, load_figures, load_piece
 from experiments.compare.settings import Settings, config_of, spent_by
 from experiments.compare.statistics import interval
 from experiments.compare.truth import best_front
-from experiments.parts.tables import FloatArray
 from multinas_ray.selection import prior_weight
+from multinas_ray.spaces import FloatArray
 
 REFERENCE = "ours-first-prior"
 """The method from which the others' differences are told."""

@@ -1,18 +1,17 @@
 """Scoring architectures with a run's trained supernet, on the CPU."""
 
 # N architectures, D variables
-
 import numpy as np
 import pandas as pd
 import torch
 
-from experiments.compare.evolution import FloatArray, IntArray
 from experiments.compare.settings import Settings
 from experiments.compare.truth import slice_of
 from experiments.parts.networks import networks_of
 from multinas_ray.data import load_splits, open_stream
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.selection import PRIOR, CandidateEvaluator, CandidateJob, make_parts
+from multinas_ray.spaces import FloatArray, IntArray
 from multinas_ray.supernets import evaluate, load_supernet
 
 SHARED_PART = 64

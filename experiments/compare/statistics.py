@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import bootstrap
 
-from experiments.parts.tables import FloatArray
+from multinas_ray.spaces import FloatArray
 
 FEWEST_SEEDS = 5
 """Seeds from which on an interval is told."""

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.parts.networks import networks_of
-from experiments.parts.tables import SOURCES, FloatArray, IntArray, Table, load_source
+from experiments.parts.tables import SOURCES, Table, load_source
 from multinas_ray.runs import best_subset
 from multinas_ray.selection import SLICE_SHARE
-from multinas_ray.spaces import Space
+from multinas_ray.spaces import FloatArray, IntArray, Space
 
 SOURCE = replace(SOURCES["macro"], title="NAS-Bench-Macro (mean error of its trainings, FLOPs)", accuracy="test_acc")
 

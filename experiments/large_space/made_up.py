@@ -4,8 +4,15 @@
 
 import numpy as np
 
-from experiments.large_space.problem import FloatArray, IntArray, Problem, targets_of
-from multinas_ray.spaces import AdditiveCost, Equivalence, NetworkSpace, cifar10_mobile_space
+from experiments.large_space.problem import Problem, targets_of
+from multinas_ray.spaces import (
+    AdditiveCost,
+    Equivalence,
+    FloatArray,
+    IntArray,
+    NetworkSpace,
+    cifar10_mobile_space,
+)
 
 COST_EXPONENT = 0.5
 """A block's gain rises with this power of its FLOPs, so that further FLOPs gain less and less."""

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from experiments.compare.evolution import PARENTS, POPULATION, evolve
-from experiments.large_space.problem import IntArray, Problem
+from experiments.large_space.problem import Problem
 from experiments.large_space.record import BudgetSpentError, Record, interleaved
 from multinas_ray.core import OptimizerSettings, make_optimizer, optimizer_kind
 from multinas_ray.selection import best_by_prior, promising_networks
-from multinas_ray.spaces import CostSlice
+from multinas_ray.spaces import CostSlice, IntArray
 
 SLICE = 0.9
 """Random networks have more than this share of their target."""

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from multinas_ray.selection import PriorPart, make_parts
-from multinas_ray.spaces import AdditiveCost, Equivalence, NetworkSpace
+from multinas_ray.spaces import AdditiveCost, Equivalence, FloatArray, IntArray, NetworkSpace
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 LossesOf = Callable[[IntArray], FloatArray]
 """(N, D) canonical architectures to (N,) losses, minimised; always the same for the same architecture."""
 

@@ -1,12 +1,12 @@
 """Evaluations in their order: each network counts once, however often it comes, until the budget is spent."""
 
 # K targets, N architectures, E evaluated networks
-
 from collections.abc import Sequence
 
 import numpy as np
 
-from experiments.large_space.problem import FloatArray, IntArray, Problem
+from experiments.large_space.problem import Problem
+from multinas_ray.spaces import FloatArray, IntArray
 
 
 class BudgetSpentError(Exception):

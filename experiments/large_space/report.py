@@ -1,7 +1,6 @@
 """What the searches gave: how far the K networks' losses lie above the best, with intervals over the seeds."""
 
 # K targets, S seeds
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +11,8 @@ from scipy.stats import bootstrap
 
 from experiments.large_space.methods import METHODS
 from experiments.large_space.pieces import BUDGETS, Piece, pieces_of
-from experiments.large_space.problem import FloatArray
 from experiments.parts import pictures
+from multinas_ray.spaces import FloatArray
 
 REFERENCES = ("evolution", "evolution-small", "evolution-prior", "evolution-small-prior", "random-prior")
 """The methods that all others are compared with."""

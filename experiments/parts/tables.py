@@ -8,13 +8,10 @@ from pathlib import Path
 
 import moocore
 import numpy as np
-import numpy.typing as npt
 
 from multinas_ray.errors import ConfigError, DataError, StateError
+from multinas_ray.spaces import FloatArray, IntArray
 from multinas_ray.storage import read_parquet
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 REFERENCE_QUANTILE = 0.9
 """The reference point's error is this quantile of the table's errors; its cost is the largest."""

@@ -11,8 +11,9 @@ from functools import cached_property
 import moocore
 import numpy as np
 
-from experiments.parts.tables import FloatArray, IntArray, Table
+from experiments.parts.tables import Table
 from multinas_ray.runs import best_subset
+from multinas_ray.spaces import FloatArray, IntArray
 
 NUM_ANSWERS = 8
 """K, the number of architectures that a search shall find."""

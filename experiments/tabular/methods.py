@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from experiments.parts.tables import FloatArray, IntArray, Table
+from experiments.parts.tables import Table
 from experiments.tabular.measures import NUM_ANSWERS
 from multinas_ray.core import Proposals, default_coefficients, make_optimizer, optimizer_kind
+from multinas_ray.spaces import FloatArray, IntArray
 
 POPULATION = 40
 """Population of pymoo's NSGA-II. Optuna's samplers keep their own defaults."""

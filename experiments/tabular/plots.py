@@ -1,7 +1,6 @@
 """The comparison as pictures: the part of the front found, and the quality of the K answers, against evaluations."""
 
 # E evaluations, S seeds
-
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +13,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from matplotlib.typing import LineStyleType
 
 from experiments.parts import pictures
-from experiments.parts.tables import FloatArray, Table
+from experiments.parts.tables import Table
 from experiments.tabular.measures import first_at
 from experiments.tabular.methods import METHODS
 from experiments.tabular.report import ANSWERS, GOAL_RATIO, INTERVAL, LEVEL, SEPARATE, separate_finals
+from multinas_ray.spaces import FloatArray
 
 LINES: dict[str, tuple[str, LineStyleType]] = {
     "multinas": (pictures.SKY_BLUE, "--"),

@@ -19,7 +19,7 @@ from multinas_ray.choices.measuring import Measured, ModelMeter
 from multinas_ray.choices.models import Places
 from multinas_ray.choices.terms import Part, parts_of_modules, parts_of_weights
 from multinas_ray.settings import checked
-from multinas_ray.spaces import Cost, FloatArray, find_model, register_cost, sum_of_terms
+from multinas_ray.spaces import Cost, FloatArray, IntArray, descend, find_model, register_cost, sum_of_terms
 
 CHECKED_NETWORKS = 30
 """Random networks on which a sum over the choices is compared with what the networks cost themselves. [ours]"""
@@ -116,12 +116,14 @@ def costs_of(
     places, rng = meter.places, np.random.default_rng(0)
     counts = places.search_space.num_categories
     parts = {"params": parts_of_weights(meter.model), "flops": parts_of_modules(meter, rng)}
-    checked_ND = rng.integers(0, counts, size=(CHECKED_NETWORKS, len(counts)))
+    sums = {name: _sum_of_parts(name, parts[name], places) for name in Measured._fields}
+    ends = [row for cost in sums.values() if cost is not None for row in _ends(cost)]
+    random_ND = rng.integers(0, counts, size=(CHECKED_NETWORKS, len(counts)))
+    checked_ND = np.array([[0] * len(counts), [count - 1 for count in counts], *ends, *random_ND])
     measured = [meter.measure(row) for row in checked_ND.tolist()]
     costs: list[Cost] = []
-    for name in Measured._fields:
+    for name, cost in sums.items():
         found = np.array([getattr(each, name) for each in measured], dtype=np.float64)
-        cost = _sum_of_parts(name, parts[name], places)
         if cost is None or (cost(checked_ND) != found).any():
             cost = MeasuredCost(
                 name=name,
@@ -136,9 +138,16 @@ def costs_of(
     return tuple(costs)
 
 
-def _sum_of_parts(name: str, parts: Sequence[Part], places: Places) -> Cost | None:
-    """The sum; None if a part was not met in all its combinations, or depends on too many variables."""
-    if any(set(part.combinations) - set(part.costs) for part in parts):
+def _ends(cost: Cost) -> list[IntArray]:
+    """A cheap architecture and an expensive one, found by local search."""
+    counts = cost.num_categories
+    first = [0] * len(counts)
+    return [descend(first, counts, cost), descend(first, counts, lambda rows_ND: -cost(rows_ND))]
+
+
+def _sum_of_parts(name: str, parts: Sequence[Part] | None, places: Places) -> Cost | None:
+    """The sum; None if there is none, a part was not met in all its combinations, or a term has too many values."""
+    if parts is None or any(set(part.combinations) - set(part.costs) for part in parts):
         return None
     terms = [part.term(places) for part in parts]
     known = [term for term in terms if term is not None]

@@ -74,10 +74,9 @@ class ModelMeter:
         Raises:
             ConfigError: it cannot be run; the message says what was chosen.
         """
-        self.places.activate(architecture)
-        params = sum(_size(part, each) for each, part in parts_used(self.model).items() if each.requires_grad)
         counter = FlopCounterMode(display=False)
         self._run(architecture, counter)
+        params = sum(_size(part, each) for each, part in parts_used(self.model).items() if each.requires_grad)
         return Measured(params, counter.get_total_flops() // 2)
 
     def _run(self, architecture: Sequence[int], counter: FlopCounterMode) -> None:

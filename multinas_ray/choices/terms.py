@@ -90,11 +90,14 @@ def parts_of_weights(model: nn.Module) -> list[Part]:
     return parts
 
 
-def parts_of_modules(meter: ModelMeter, rng: np.random.Generator) -> list[Part]:
+def parts_of_modules(meter: ModelMeter, rng: np.random.Generator) -> list[Part] | None:
     """Each module of a model that has operations of its own, with their multiply-adds.
 
     Those of a layer of chosen width depend on its widths. Where those of another module are found to differ, as the
     product of two features in an attention, they are taken to depend on all widths within it.
+
+    Returns:
+        The parts; None if those of a module differ by more than its widths, as where an option halves feature maps.
     """
     parts = {
         module: Part(ways, _widths_of(module) if isinstance(module, Elastic) else ())
@@ -103,8 +106,10 @@ def parts_of_modules(meter: ModelMeter, rng: np.random.Generator) -> list[Part]:
     varying = _measure(meter, parts, parts, rng)
     again = {module: Part(parts[module].ways, _widths_of(module)) for module in varying}
     parts |= again
-    if prod(len(width.labels) for part in again.values() for width in part.widths) <= MOST_VALUES:
-        _measure(meter, parts, again, rng)
+    if any(prod(len(width.labels) for width in part.widths) > MOST_VALUES for part in again.values()):
+        return None
+    if _measure(meter, parts, again, rng):
+        return None
     return [part for module, part in parts.items() if module in again or any(part.costs.values())]
 
 

@@ -104,8 +104,12 @@ def plan_table(config: OneShotSearchConfig) -> Table:
         ("training images", f"{estimate.training_images:,}"),
         ("evaluations", f"{estimate.evaluations:,} on {training.validation_batch_size:,} images each"),
         ("weights and optimiser", f"{gigabytes(memory.weights + memory.optimizer)} on each worker"),
-        ("activations", f"{gigabytes(memory.subnet)} for the largest subnet with {config.fewest_workers} worker(s)"),
     ]
+    if config.space.most_activations is None:
+        rows.append(("activations", "not estimated for a model with choices: try a few rounds first"))
+        return _table("The plan", rows)
+    subnet = f"{gigabytes(memory.subnet)} for the largest subnet with {config.fewest_workers} worker(s)"
+    rows.append(("activations", subnet))
     if config.use_gpu:
         rows.append(("least memory of a GPU", f"{gigabytes(memory.least)}; a round is divided into groups that fit"))
     else:

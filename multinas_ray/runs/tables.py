@@ -17,12 +17,12 @@ import pyarrow.compute as pc
 from multinas_ray.errors import StateError
 from multinas_ray.runs.documents import check_version
 from multinas_ray.runs.schema import TABLE_KEY, VERSION_KEY
+from multinas_ray.spaces import IntArray
 from multinas_ray.storage import Location, exists, list_files, read_parquet
 
 MOST_LOG_DENSITY = 1e-9
 """Largest logarithm of a probability, which is above 0 only by rounding."""
 
-IntArray = npt.NDArray[np.int64]
 SchemaOf = Callable[[Sequence[str]], pa.Schema]
 """Returns columns and types of a table for the names of its costs."""
 

@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from multinas_ray.spaces import Cost, FloatArray, IntArray
-
-BoolArray = npt.NDArray[np.bool_]
+from multinas_ray.spaces import BoolArray, Cost, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

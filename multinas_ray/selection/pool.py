@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.selection.budget import BoolArray, Budget
+from multinas_ray.selection.budget import Budget
 from multinas_ray.selection.cheapest import cheapest_architectures
 from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.mutation import mutations
 from multinas_ray.selection.outcome import Architecture, SearchOutcome
 from multinas_ray.selection.slice_draws import SliceDraws
 from multinas_ray.settings import Measured, checked, checked_arguments
-from multinas_ray.spaces import IntArray
+from multinas_ray.spaces import BoolArray, IntArray
 
 NUM_PARENTS = 16
 """Best networks of a pool whose mutations join it. [ours]"""

@@ -12,13 +12,12 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 
-from multinas_ray.selection.budget import BoolArray
 from multinas_ray.selection.goals import Goal
 from multinas_ray.selection.outcome import Architecture
 from multinas_ray.selection.pool import Candidate
 from multinas_ray.selection.smoothing import smoothed_losses
 from multinas_ray.settings import Unchecked, checked
-from multinas_ray.spaces import FloatArray
+from multinas_ray.spaces import BoolArray, FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,7 @@ Notation: N networks, D positions, C candidate blocks (padded), F features.
 
 import numpy as np
 
-from multinas_ray.selection.budget import BoolArray
-from multinas_ray.spaces import FloatArray, IntArray
+from multinas_ray.spaces import BoolArray, FloatArray, IntArray
 
 PENALTIES = (*10.0 ** np.arange(-3.0, 4.0), np.inf)
 """Ridge penalties, of which the one of least leave-one-out error is taken; the last gives a flat fit. [ours]"""

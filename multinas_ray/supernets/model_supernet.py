@@ -4,6 +4,7 @@ Notation: N architectures, D variables, B images.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import IntArray, ModelSpace
 from multinas_ray.supernets.norm import use_ghost_statistics
 from multinas_ray.supernets.supernet import Seed, Supernet
+
+REMEMBERED = 64
+"""Architectures whose parameters are not looked up again: those of a round are asked for twice. [ours]"""
 
 
 class ModelSupernet(Supernet):
@@ -49,6 +53,7 @@ class ModelSupernet(Supernet):
                 "the function with which the space was made"
             )
         use_ghost_statistics(self.model, norm_batch_size)
+        self._parts = lru_cache(REMEMBERED)(self._find_parts)
 
     def forward(self, images: Tensor, architectures: npt.ArrayLike) -> Tensor:
         """Logits of all architectures for the same images, (N, B, num_classes); equal ones are computed once."""
@@ -97,7 +102,7 @@ class ModelSupernet(Supernet):
         """Several subnets, one after the other."""
         return Separate([self.extract(row) for row in self.rows(architectures)])
 
-    def _parts(self, row: Sequence[int]) -> dict[nn.Parameter, tuple[slice, ...]]:
+    def _find_parts(self, row: tuple[int, ...]) -> dict[nn.Parameter, tuple[slice, ...]]:
         self._places.activate(row)
         return parts_used(self.model)
 

@@ -78,6 +78,23 @@ def test_products_of_features_and_changing_sizes_are_counted_right(make, kind) -
     assert again(space.search_space.enumerate()).tolist() == expected
 
 
+@register_model
+def rarely_strided() -> nn.Module:
+    """One of 64 networks has smaller feature maps."""
+    halved = nn.Conv2d(1, 1, 1, stride=2)
+    for name in ("a", "b"):
+        halved = nn.Sequential(Choice(name, {**{str(n): nn.Identity() for n in range(7)}, "in": halved}))
+    return nn.Sequential(halved, nn.Conv2d(1, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_sizes_that_change_in_few_networks_are_seen() -> None:
+    cost = model_space(rarely_strided, (1, 8, 8)).costs["flops"]
+    assert isinstance(cost, MeasuredCost)
+    rows = [(7, 7), (7, 0), (0, 7)]
+    assert cost(rows).tolist() == [16 + 36 * 16 + 8, 36 * 64 + 8, 36 * 64 + 8]
+    assert (cost.minimum, cost.maximum) == (16 + 36 * 16 + 8, 36 * 64 + 8)
+
+
 def test_multiply_adds_are_those_of_the_layers(small) -> None:
     width, depth = 8, 1
     expected = 64 * (9 * width + depth * 9 * width**2) + 10 * width
