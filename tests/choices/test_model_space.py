@@ -80,19 +80,23 @@ def test_products_of_features_and_changing_sizes_are_counted_right(make, kind) -
 
 @register_model
 def rarely_strided() -> nn.Module:
-    """One of 64 networks has smaller feature maps."""
-    halved = nn.Conv2d(1, 1, 1, stride=2)
-    for name in ("a", "b"):
-        halved = nn.Sequential(Choice(name, {**{str(n): nn.Identity() for n in range(7)}, "in": halved}))
-    return nn.Sequential(halved, nn.Conv2d(1, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    """One of 729 networks has smaller feature maps; it is neither cheap nor expensive."""
+    option: nn.Module = nn.Sequential(nn.Conv2d(1, 12, 3, 2, padding=1, bias=False), nn.Conv2d(12, 1, 1, bias=False))
+    for name in ("a", "b", "c"):
+        more = nn.Conv2d(1, 1, 5, padding=2, bias=False)
+        others = {str(n): nn.Identity() for n in range(7)}
+        option = nn.Sequential(Choice(name, {**others, "in": option, "more": more}))
+    return nn.Sequential(option, nn.Conv2d(1, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 
 
 def test_sizes_that_change_in_few_networks_are_seen() -> None:
-    cost = model_space(rarely_strided, (1, 8, 8)).costs["flops"]
+    space = model_space(rarely_strided, (1, 8, 8))
+    cost = space.costs["flops"]
     assert isinstance(cost, MeasuredCost)
-    rows = [(7, 7), (7, 0), (0, 7)]
-    assert cost(rows).tolist() == [16 + 36 * 16 + 8, 36 * 64 + 8, 36 * 64 + 8]
-    assert (cost.minimum, cost.maximum) == (16 + 36 * 16 + 8, 36 * 64 + 8)
+    after, rare = 36 * 64 + 8, 16 * 9 * 12 + 16 * 12 + 36 * 16 + 8
+    assert cost([(7, 7, 7), (7, 7, 0), (8, 0, 0)]).tolist() == [rare, after, after + 25 * 64]
+    assert (cost.minimum, cost.maximum) == (after, after + 25 * 64)
+    assert not isinstance(space.costs["params"], MeasuredCost)
 
 
 def test_multiply_adds_are_those_of_the_layers(small) -> None:
@@ -138,6 +142,7 @@ def test_networks_that_differ_in_unused_variables_are_one() -> None:
     rows = space.search_space.enumerate()
     canonical = space.equivalence.canonical(rows)
     assert canonical.tolist() == [[0, 0], [0, 1], [1, 0], [1, 0], [2, 0], [2, 1]]
+    assert not any(isinstance(cost, MeasuredCost) for cost in space.costs.values())
     for row, same in zip(rows, canonical, strict=True):
         assert repr(build_subnet(space, row)) == repr(build_subnet(space, same))
 
