@@ -20,6 +20,8 @@ from multinas_ray.spaces import FloatArray
 
 MOST_VALUES = 100_000
 """Combinations of one term, at most. [ours]"""
+MOST_RUNS = 300
+"""Combinations of widths, at most, in which a module is measured that has none of its own. [ours]"""
 
 Combination = tuple[int, ...]
 """Options of the widths of a part, in the order of its widths."""
@@ -103,22 +105,20 @@ def parts_of_modules(meter: ModelMeter, rng: np.random.Generator) -> list[Part] 
         module: Part(ways, _widths_of(module) if isinstance(module, Elastic) else ())
         for module, ways in ways_to_modules(meter.model).items()
     }
-    varying = _measure(meter, parts, parts, rng)
+    varying = _measure(meter, parts, rng)
     again = {module: Part(parts[module].ways, _widths_of(module)) for module in varying}
-    parts |= again
-    if any(prod(len(width.labels) for width in part.widths) > MOST_VALUES for part in again.values()):
+    if any(prod(len(width.labels) for width in part.widths) > MOST_RUNS for part in again.values()):
         return None
-    if _measure(meter, parts, again, rng):
+    parts |= again
+    if again and _measure(meter, parts, rng):
         return None
     return [part for module, part in parts.items() if module in again or any(part.costs.values())]
 
 
-def _measure(
-    meter: ModelMeter, parts: dict[nn.Module, Part], wanted: dict[nn.Module, Part], rng: np.random.Generator
-) -> list[nn.Module]:
+def _measure(meter: ModelMeter, parts: dict[nn.Module, Part], rng: np.random.Generator) -> list[nn.Module]:
     """Measure parts in all their combinations; returns modules that were found with several costs for one."""
     varying: dict[nn.Module, None] = {}
-    for architecture in covering_architectures(meter.places, list(wanted.values()), rng):
+    for architecture in covering_architectures(meter.places, list(parts.values()), rng):
         for module, flops in meter.own_flops(architecture).items():
             part = parts[module]
             if part.costs.setdefault(part.combination, flops) != flops:
