@@ -31,11 +31,11 @@ class HeadWatch:
     """
 
     def __init__(self) -> None:
-        self._answered_seconds = time.monotonic()
+        self._silence_seconds = 0.0
         self._is_over = threading.Event()
 
     def __enter__(self) -> HeadWatch:
-        self._answered_seconds = time.monotonic()
+        self._silence_seconds = 0.0
         for name, work in (("head-asking", self._ask), ("head-watch", self._look)):
             threading.Thread(target=work, name=name, daemon=True).start()
         return self
@@ -62,7 +62,7 @@ class HeadWatch:
                     f"a process of Ray, {name}, was ended from outside or for lack of memory: look into the logs in "
                     "/tmp/ray/session_latest/logs, and resume the run"
                 )
-        if (silence := time.monotonic() - self._answered_seconds) > SILENCE_SECONDS:
+        if (silence := self._silence_seconds) > SILENCE_SECONDS:
             return (
                 f"Ray's head process has not answered for {silence:.0f} s, so its node is gone or cannot be reached: "
                 "start the cluster again and resume the run"
@@ -75,11 +75,13 @@ class HeadWatch:
                 ray.nodes()
             except Exception:  # no answer is told by `check`
                 continue
-            self._answered_seconds = time.monotonic()
+            self._silence_seconds = 0.0
 
     def _look(self) -> None:
         noticed_seconds: float | None = None
         while not self._is_over.wait(LOOK_SECONDS):
+            # Counted in looks, since no answer can come while this process is stopped, as by Ctrl-Z.
+            self._silence_seconds += LOOK_SECONDS
             problem, now = self.problem(), time.monotonic()
             noticed_seconds = None if problem is None else noticed_seconds or now
             if problem is not None and noticed_seconds is not None and now - noticed_seconds > REACTION_SECONDS:

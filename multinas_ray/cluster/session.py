@@ -30,10 +30,13 @@ START_HERE = "unset RAY_ADDRESS to start Ray on this machine"
 
 
 @contextmanager
-def ray_session() -> Iterator[None]:
+def ray_session() -> Iterator[HeadWatch]:
     """Ray for the duration of a call: joins the cluster of RAY_ADDRESS or of a running head node, or starts one.
 
     If Ray was already running in this process, it is left running. Meanwhile SIGTERM does what Ctrl-C does.
+
+    Yields:
+        The watch over Ray's processes; a loop that goes on while they are gone should `check` it.
 
     Raises:
         RunError: The cluster does not answer, or Ray cannot be started.
@@ -51,9 +54,9 @@ def ray_session() -> Iterator[None]:
     if not was_running:
         _start()
     is_gone = False
-    with sigterm_as_interrupt(), HeadWatch():
+    with sigterm_as_interrupt(), HeadWatch() as head:
         try:
-            yield
+            yield head
         except ClusterGoneError:
             is_gone = True
             raise

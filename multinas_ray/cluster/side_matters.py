@@ -1,4 +1,4 @@
-"""What a search can do without: metrics, curves, pictures, the terminal. Failures are told once and end nothing."""
+"""What a search or a training can do without: metrics, curves, pictures, the terminal. Failures are told once and end nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SideMatters:
             action()
         except (Exception, SystemExit) as error:  # a side matter may raise anything, and none is worth the search
             self._failed.add(name)
-            self.say(f"{name[0].upper()}{name[1:]} failed ({first_line(error)}). The search goes on without.")
+            self.say(f"{name[0].upper()}{name[1:]} failed ({first_line(error)}). All else goes on.")
             return False
         return True
 

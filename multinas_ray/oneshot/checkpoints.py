@@ -76,7 +76,7 @@ def read_weights(run_path: str, name: str) -> bytes:
 
 
 def store_weights(run_path: str, next_round: int, content: bytes) -> None:
-    """Write a checkpoint, and delete those that are no longer needed.
+    """Write a checkpoint, and keep the newest before it; others, such as damaged later ones, are deleted.
 
     Args:
         run_path: the folder of the run.
@@ -90,7 +90,9 @@ def store_weights(run_path: str, next_round: int, content: bytes) -> None:
     make_folder(folder)
     name = f"round-{next_round:08d}-{_checksum(content)}.pt"
     write_atomic(folder.join(name), content)
-    for old in [each for each in _names(folder) if each != name][: 1 - CHECKPOINTS_KEPT]:
+    names = _names(folder)
+    kept = {name, *[each for each in names if _round_of(each) < next_round][1 - CHECKPOINTS_KEPT :]}
+    for old in [each for each in names if each not in kept]:
         delete_file(folder.join(old))
 
 

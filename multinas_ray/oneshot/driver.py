@@ -63,6 +63,7 @@ class Driver:
         run_session: this start in the record.
         trackers: services that follow the search.
         console: where progress is printed.
+        head: the watch over Ray's processes.
 
     Raises:
         StateError: the record or the weights are damaged or lost.
@@ -70,10 +71,15 @@ class Driver:
     """
 
     def __init__(
-        self, config: OneShotSearchConfig, run_session: RunSession, trackers: Trackers, console: Console
+        self,
+        config: OneShotSearchConfig,
+        run_session: RunSession,
+        trackers: Trackers,
+        console: Console,
+        head: HeadWatch,
     ) -> None:
         self._config, self._run_session, self._number = config, run_session, run_session.number
-        self._trackers = trackers
+        self._trackers, self._head = trackers, head
         self._side = SideMatters(console)
         self._record, self._optimizer, recorded_rounds = open_record(config, run_session)
         self._first_round = self._find_first_round(recorded_rounds)
@@ -82,7 +88,6 @@ class Driver:
         self._curves = Curves(f"{config.curves_path}/session-{self._number:04d}", config.plan)
         self._divergence, self._setbacks = DivergenceCheck(), SetbackCheck(self._record.earlier_losses)
         self._interrupts = Interrupts(self._tell_interrupt)
-        self._head = HeadWatch()
         self._namespace = f"multinas_ray/{config.name}/{uuid.uuid4().hex}"
         self._stopped_for = (False, False)
         self._group = self._worker_group()
@@ -108,7 +113,7 @@ class Driver:
 
         Whatever raises, workers, trials and broker are ended.
         """
-        with self._interrupts.taken(), self._head:
+        with self._interrupts.taken():
             try:
                 self._start()
                 if self._blocks:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import ray
 from rich.console import Console
 
-from multinas_ray.cluster import Trackers, ray_errors_told, ray_session, say, standard_console
+from multinas_ray.cluster import HeadWatch, Trackers, ray_errors_told, ray_session, say, standard_console
 from multinas_ray.data import image_counts
 from multinas_ray.oneshot.checkpoints import newest_weights
 from multinas_ray.oneshot.config import OneShotSearchConfig
@@ -74,11 +74,11 @@ def run_search(
     splits = check_data(config)
     write_images(config.run_path, image_counts(splits))
     tell_images(splits, console)
-    with ray_errors_told(GO_ON), ray_session():
+    with ray_errors_told(GO_ON), ray_session() as head:
         check_resources(config, console)
         if config.use_gpu or len(ray.nodes()) > 1:
             check_cluster(config)
-        _search_and_choose(config, trackers, console)
+        _search_and_choose(config, trackers, console, head)
     return load_run(config.run_path)
 
 
@@ -96,7 +96,7 @@ def _print_all(lines: Sequence[str], console: Console) -> None:
         say(console, line)
 
 
-def _search_and_choose(config: OneShotSearchConfig, trackers: Trackers, console: Console) -> None:
+def _search_and_choose(config: OneShotSearchConfig, trackers: Trackers, console: Console, head: HeadWatch) -> None:
     """Search unless all rounds are done; then choose the networks and mark the run as finished."""
     session = RunSession.begin(config.run_path)
     supernet = resolve(config.run_path).join(SUPERNET_FILE)
@@ -105,7 +105,7 @@ def _search_and_choose(config: OneShotSearchConfig, trackers: Trackers, console:
         delete_file(supernet)
     if exists(supernet):
         _print_all(repair_run(session), console)
-    elif not Driver(config, session, trackers, console).run():
+    elif not Driver(config, session, trackers, console, head).run():
         return
     try:
         choose_and_finish(config, console, restarts=session.number)

@@ -44,9 +44,7 @@ def test_a_failure_is_told_once_and_not_tried_again(console):
     assert side.do("writing the metrics", lambda: done.append("metrics"))
     assert done == ["metrics"]
     text = printed(console)
-    assert (
-        text.count("Writing the curves failed ([Errno 28] No space left on device). The search goes on without.") == 1
-    )
+    assert text.count("Writing the curves failed ([Errno 28] No space left on device). All else goes on.") == 1
 
 
 def test_what_has_failed_is_closed_without_another_word(console):

@@ -96,6 +96,17 @@ def test_a_damaged_newest_one_gives_way_to_the_one_before(tmp_path, damage):
     assert (found.name, found.next_round) == (None, 0)
 
 
+@pytest.mark.parametrize("next_round", [15, 20])
+def test_a_damaged_later_one_does_not_take_the_place_of_the_one_before(tmp_path, next_round):
+    for number in (10, 20):
+        store_weights(str(tmp_path), number, b"weights %d" % number)
+    files_of(tmp_path)[1].write_bytes(b"damaged")
+    store_weights(str(tmp_path), next_round, b"trained again")  # the resumed warm-up went on from round 10
+    files_of(tmp_path)[1].write_bytes(b"damaged too")
+    found = newest_weights(str(tmp_path))
+    assert (found.next_round, len(found.damaged)) == (10, 1)
+
+
 def test_without_a_checkpoint_the_weights_start_anew(make_worker, tmp_path):
     worker, fresh = make_worker(run_path=str(tmp_path)), make_worker()
     assert worker_module._restore(worker) == 0

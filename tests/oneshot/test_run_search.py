@@ -7,7 +7,7 @@ import pytest
 import ray
 from rich.console import Console
 
-from multinas_ray.cluster import Interrupts, SideMatters, SpotNotice, Trackers
+from multinas_ray.cluster import HeadWatch, Interrupts, SideMatters, SpotNotice, Trackers
 from multinas_ray.errors import RunError
 from multinas_ray.oneshot import running as run_module
 from multinas_ray.oneshot.driver import Driver
@@ -241,7 +241,7 @@ def phases(monkeypatch, make_config):
         monkeypatch.setattr(run_module, "Driver", lambda *arguments: SimpleNamespace(run=search))
         monkeypatch.setattr(run_module, "choose_and_finish", choose)
         console = Console(file=io.StringIO())
-        run_module._search_and_choose(config, Trackers(), console)
+        run_module._search_and_choose(config, Trackers(), console, HeadWatch())
         return [*done, *printed(console).split(".")[:1]]
 
     return run
