@@ -1,4 +1,4 @@
-"""What a search or a training can do without: metrics, curves, pictures, the terminal. Failures are told once and end nothing."""
+"""What a run can do without: metrics, curves, pictures, the terminal. Failures are told once and end nothing."""
 
 from __future__ import annotations
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 from multinas_ray.errors import first_line, require
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from ray.tune import Callback
 
 FLUSH_SECONDS = 10.0
-"""Time between two deliveries to MLflow, whose client waits for the server's answer."""
+"""Time between two deliveries to MLflow, each of which is a request."""
+CLOSE_SECONDS = 30.0
+"""Longest time in which services may take what is left at the end."""
 MOST_METRICS = 1000
 """Most metrics that MLflow takes at once."""
 
@@ -94,36 +98,58 @@ class Service(Protocol):
 
 
 class Following:
-    """Gives the points of a run to services. Whatever befalls these never befalls the run.
+    """Gives the points of a run to services. Whatever befalls these never befalls the run, which never waits for them.
 
     Args:
         makers: open each service, by its name.
-        tell: prints a line.
+        tell: prints a line; it is called from other threads too.
     """
 
     def __init__(self, makers: Mapping[str, Callable[[], Service]], tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._services: dict[str, Service] = {}
-        for name, make in makers.items():
-            self._try(name, lambda name=name, make=make: self._services.__setitem__(name, make()))  # type: ignore[misc]
+        self._deliveries = [Delivery(name, make, tell) for name, make in makers.items()]
 
     def log(self, points: Mapping[str, float], step: int) -> None:
         """Give the points of one step to all services."""
-        for name, service in list(self._services.items()):
-            self._try(name, lambda service=service: service.log(points, step))  # type: ignore[misc]
+        for each in self._deliveries:
+            each.waiting.put((points, step))
 
     def close(self) -> None:
-        """Let the services deliver what is left."""
-        for name, service in list(self._services.items()):
-            self._try(name, service.close)
-        self._services = {}
+        """Let the services deliver what is left, for some time."""
+        for each in self._deliveries:
+            each.waiting.put(None)
+        until_seconds = time.monotonic() + CLOSE_SECONDS
+        for each in self._deliveries:
+            each.thread.join(max(0.0, until_seconds - time.monotonic()))
+            if each.thread.is_alive():
+                self._tell(f"{each.name} has not taken all points within {CLOSE_SECONDS:.0f} s; the run goes on.")
+        self._deliveries = []
 
-    def _try(self, name: str, do: Callable[[], None]) -> None:
+
+class Delivery:
+    """Opens a service and gives it its points, in a thread of its own: its client may wait minutes for a dead server.
+
+    Args:
+        name: the name of the service.
+        make: opens it.
+        tell: prints that it has failed, after which it gets no more points.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Service], tell: Callable[[str], None]) -> None:
+        self.name, self._make, self._tell = name, make, tell
+        self.waiting: SimpleQueue[tuple[Mapping[str, float], int] | None] = SimpleQueue()
+        """Points and their steps; None is the end."""
+        self.thread = threading.Thread(target=self._run, name=f"following in {name}", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
         try:
-            do()
+            service = self._make()
+            while (each := self.waiting.get()) is not None:
+                service.log(*each)
+            service.close()
         except Exception as error:  # clients of services raise what they like
-            self._services.pop(name, None)
-            self._tell(f"{name} does not follow any more ({first_line(error)}); the run goes on.")
+            self._tell(f"{self.name} does not follow any more ({first_line(error)}); the run goes on.")
 
 
 class MLflow:
