@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
@@ -173,6 +174,7 @@ class Experiment(Generic[Options]):
         console = Console()
         command = [sys.executable, sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
         command = [each for each in command if each != "--resume"]
+        begun: OneShotSearchConfig | None = None
         try:
             options, config = self._settings(arguments)
             config = _fitted(options, config, arguments, console)
@@ -182,15 +184,26 @@ class Experiment(Generic[Options]):
             if arguments.dry_run:
                 _show_plan(options, config, arguments, console)
                 return 0
+            begun = config
             return _search(options, config, arguments, command, complete, console)
         except MultiNASError as error:
             show_error(error)
-            if isinstance(error, RunError | StorageError):
+            if isinstance(error, RunError | StorageError) and _is_recorded(begun):
                 _print(console, f"What is recorded is kept. Go on with:\n  {_resumed(command)}")
             return EXIT_ERROR
         except KeyboardInterrupt:
-            _print(console, f"Interrupted; what is finished is kept. Go on with:\n  {_resumed(command)}")
+            what = f"what is finished is kept. Go on with:\n  {_resumed(command)}"
+            _print(console, f"Interrupted; {what if _is_recorded(begun) else 'nothing was begun.'}")
             return EXIT_INTERRUPTED
+
+
+def _is_recorded(begun: OneShotSearchConfig | None) -> bool:
+    """Whether a search was begun that has a record with which it can go on."""
+    from multinas_ray.runs import has_record
+
+    with suppress(MultiNASError):
+        return begun is not None and has_record(begun.run_path)
+    return False
 
 
 def _add_dry_run(parser: argparse.ArgumentParser) -> None:

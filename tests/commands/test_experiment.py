@@ -54,11 +54,16 @@ def experiment(make_config, monkeypatch, tmp_path):
 
     tested = Experiment(description="", config_of=lambda options: make_config(), options=ExperimentOptions)
 
-    def run(search, *flags, as_program=False, complete=None):
+    def run(search, *flags, as_program=False, complete=None, is_recorded=True):
         argv = ["--storage", str(tmp_path), *flags]
-        monkeypatch.setattr(
-            "multinas_ray.oneshot.run_search", lambda config, resume, trackers, console: search(config, resume)
-        )
+
+        def run_search(config, resume, trackers, console):
+            if is_recorded:
+                Path(config.run_path).mkdir(exist_ok=True)
+                Path(config.run_path, "config.json").touch()
+            return search(config, resume)
+
+        monkeypatch.setattr("multinas_ray.oneshot.run_search", run_search)
         monkeypatch.setattr(sys, "argv", ["experiment.py", *(argv if as_program else ["--of-the-caller"])])
         return tested.run(None if as_program else argv, complete=complete)
 
@@ -79,6 +84,20 @@ def test_an_error_is_one_line_on_standard_error(experiment, capsys, kind):
     captured = capsys.readouterr()
     assert captured.err == f"error: {text}\n"
     assert captured.out.count("--resume") == (2 if kind is RunError else 1)  # the first at the start of each search
+
+
+@pytest.mark.parametrize("error", [RunError("no run to resume: leave out --resume"), KeyboardInterrupt()])
+def test_where_nothing_is_recorded_nothing_is_resumed(experiment, capsys, error):
+    assert experiment(fail_with(error), is_recorded=False) in (2, 130)
+    out = capsys.readouterr().out
+    assert commands_in(out) == []
+    assert "kept" not in out
+
+
+def test_an_interrupt_before_the_search_has_nothing_to_go_on_with(experiment, capsys, monkeypatch):
+    monkeypatch.setattr(Experiment, "_settings", fail_with(KeyboardInterrupt()))
+    assert experiment(lambda config, resume: None) == 130
+    assert capsys.readouterr().out == "Interrupted; nothing was begun.\n"
 
 
 def test_a_wrong_setting_is_told_in_the_same_way(experiment, capsys):
@@ -119,7 +138,7 @@ def test_a_resumed_search_that_is_interrupted_asks_for_one_resume(experiment, ca
 
 def test_a_long_command_stays_on_one_line(experiment, capsys):
     argv = ["--name", "long-name-" * 30]
-    assert experiment(lambda config, resume: run_of(config, finished=False), *argv) == 130
+    assert experiment(lambda config, resume: run_of(config, finished=False), *argv, is_recorded=False) == 130
     ((*_, name, _),) = commands_in(capsys.readouterr().out)
     assert name == argv[1]
 
