@@ -12,6 +12,7 @@ from experiments.compare.methods import Method, evaluations_per_target, methods_
 from experiments.compare.scoring import BatchLosses, open_evaluator
 from experiments.compare.settings import CANDIDATES, Settings, config_of, spent_by
 from experiments.compare.truth import slice_of
+from multinas_ray.data import load_splits
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import load_run
 from multinas_ray.selection import (
@@ -134,10 +135,11 @@ def _candidates(
         outcome = SearchOutcome.of(run, config.space.search_space, config.costs, config.space.equivalence)
         goals = goals_of_run(run)
         return goals, candidates_for(outcome, goals, CANDIDATES, SLICE_SHARE, rng), len(run.evaluations)
+    splits = load_splits(config.data) if method.pool == "evolution" else None
     goals, candidates, spent = [], [], 0
     for place, target in enumerate(settings.targets):
-        if method.pool == "evolution":
-            losses_of = BatchLosses(config, place)
+        if splits is not None:
+            losses_of = BatchLosses(config, splits, place)
             networks_ND = evolved_networks(losses_of, config, target, evaluations_per_target(settings), rng)
             spent += losses_of.evaluations
         else:

@@ -8,7 +8,7 @@ import torch
 from experiments.compare.settings import Settings
 from experiments.compare.truth import slice_of
 from experiments.parts.networks import networks_of
-from multinas_ray.data import load_splits, open_stream
+from multinas_ray.data import DataSplits, load_splits, open_stream
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.selection import PRIOR, CandidateEvaluator, CandidateJob, make_parts
 from multinas_ray.spaces import FloatArray, IntArray
@@ -23,13 +23,14 @@ class BatchLosses:
 
     Args:
         config: the search that trained the supernet.
+        splits: its images.
         step: number of the batch.
         together: images of the batch, which are normalised together; None: as in the search.
     """
 
-    def __init__(self, config: OneShotSearchConfig, step: int, together: int | None = None) -> None:
+    def __init__(self, config: OneShotSearchConfig, splits: DataSplits, step: int, together: int | None = None) -> None:
         torch.set_num_threads(config.threads_per_worker or torch.get_num_threads())
-        splits, training = load_splits(config.data), config.training
+        training = config.training
         norm_batch_size = together or training.norm_batch_size
         self._supernet = load_supernet(config.run_path, config.space, norm_batch_size)
         self._supernet.to(memory_format=torch.channels_last)
@@ -80,7 +81,8 @@ def score_slices(config: OneShotSearchConfig, settings: Settings) -> pd.DataFram
     Returns:
         A row for each network: `architecture` and `loss`.
     """
-    halves = [BatchLosses(config, step, settings.validation_images // 2) for step in range(2)]
+    splits = load_splits(config.data)
+    halves = [BatchLosses(config, splits, step, settings.validation_images // 2) for step in range(2)]
     slices = [slice_of(config.space, target) for target in config.targets or ()]
     networks_ND = np.unique(np.concatenate(slices), axis=0)
     parts = np.array_split(networks_ND, range(SHARED_PART, len(networks_ND), SHARED_PART))

@@ -58,6 +58,7 @@ def supernet_problem(seed: int, out: Path) -> Problem:
         KeyboardInterrupt: The training was interrupted; it goes on the next time.
     """
     from experiments.compare.scoring import BatchLosses  # loads torch, in the pool's processes only
+    from multinas_ray.data import load_splits
     from multinas_ray.oneshot import run_search
     from multinas_ray.runs import was_started
     from multinas_ray.storage import exists
@@ -67,6 +68,6 @@ def supernet_problem(seed: int, out: Path) -> Problem:
     run = run_search(config, resume=resume, console=Console(quiet=True))
     if not run.is_finished:
         raise KeyboardInterrupt
-    losses = BatchLosses(config, config.plan.num_weight_steps)
+    losses = BatchLosses(config, load_splits(config.data), config.plan.num_weight_steps)
     assert isinstance(config.space, NetworkSpace)
     return Problem(config.space, losses, prior=PRIOR)

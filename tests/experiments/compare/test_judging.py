@@ -22,7 +22,7 @@ from experiments.compare.truth import best_front, best_within, slice_of
 from experiments.parts.networks import networks_of
 from experiments.parts.rows import save_rows
 from experiments.parts.tables import Table
-from multinas_ray.data import ImageSet
+from multinas_ray.data import ImageSet, load_splits
 from multinas_ray.supernets import make_supernet, write_supernet
 from tests.support.narrow import present
 
@@ -197,7 +197,7 @@ def test_a_fixed_supernet_is_searched_within_the_targets(tmp_path: Path, monkeyp
     some_ND = slice_of(SPACE, settings.targets[0])[:70]
     monkeypatch.setattr("experiments.compare.scoring.slice_of", lambda space, target: some_ND)
     scored = score_slices(config, settings)
-    halves = [BatchLosses(config, step, 128) for step in range(2)]
+    halves = [BatchLosses(config, load_splits(config.data), step, 128) for step in range(2)]
     last_N = np.mean([each(some_ND[-2:]) for each in halves], axis=0)
     assert scored["architecture"].tolist() == [tuple(row) for row in some_ND.tolist()]
     assert scored["loss"].to_numpy()[-2:] == pytest.approx(last_N, rel=1e-5)
