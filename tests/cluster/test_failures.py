@@ -1,13 +1,18 @@
 """What failed in workers, from errors as Ray gives them. No Ray is started."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.train import WorkerGroupError
+from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.failure_handling import FailureDecision
 from ray.train.v2._internal.util import construct_user_exception_with_traceback
 from ray.train.v2.api.config import FailureConfig
 
 from multinas_ray.cluster.failures import LOWER_MEMORY, LastingErrorsEnd, cause_of, own_error, would_come_again
+from multinas_ray.cluster.trainer import GroupTrainer
 from multinas_ray.errors import ConfigError, DataError, RunError, StorageError, UnreadableError
 
 
@@ -50,6 +55,15 @@ def test_an_error_of_this_package_comes_out_as_it_is_and_is_not_tried_again(erro
     assert ": " in str(own)
     assert would_come_again(error)
     assert LastingErrorsEnd(FailureConfig(max_failures=-1)).make_decision(error) is FailureDecision.RAISE
+
+
+def test_a_group_of_workers_is_started_by_that_policy(monkeypatch):
+    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", lambda self, **settings: settings)
+    trainer: Any = object.__new__(GroupTrainer)
+    trainer.run_config = SimpleNamespace(failure_config=FailureConfig(max_failures=3))
+    settings = trainer._initialize_and_run_controller(failure_policy="Ray's own", other=1)
+    assert isinstance(settings["failure_policy"], LastingErrorsEnd)
+    assert settings["other"] == 1
 
 
 def test_its_text_is_the_whole_line():

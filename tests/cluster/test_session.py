@@ -1,4 +1,7 @@
+import os
+import signal
 import socket
+import threading
 import time
 from contextlib import suppress
 from types import SimpleNamespace
@@ -6,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import ray
 from ray.tune import TuneError
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
 from multinas_ray.cluster import ClusterGoneError, HeadWatch, head_watch, ray_errors_told, ray_session, running_cluster
 from multinas_ray.cluster import session as session_module
@@ -82,6 +86,28 @@ def test_sigterm_while_ray_starts_is_an_interrupt(monkeypatch):
     monkeypatch.setattr(ray, "init", leave)
     with pytest.raises(KeyboardInterrupt), ray_session():
         pass
+
+
+@pytest.mark.usefixtures("dead")
+def test_within_a_session_sigterm_interrupts_and_the_head_is_watched(monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: pytest.fail("SIGTERM was not taken"))
+    try:
+        with ray_session() as head, pytest.raises(KeyboardInterrupt):
+            head.check()
+            assert "head-watch" in [thread.name for thread in threading.enumerate()]
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1.0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("dead")
+def test_tune_passes_no_secrets_to_trials(monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    ENV_VARS_TO_PROPAGATE.update(session_module.SECRETS)
+    with ray_session():
+        assert not ENV_VARS_TO_PROPAGATE & set(session_module.SECRETS)
 
 
 @pytest.fixture
