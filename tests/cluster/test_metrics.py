@@ -105,6 +105,11 @@ def test_every_distribution_has_gauges_in_raw_units(ray):
     assert ray["checkpoint_age_seconds"] == {}
 
 
+def test_the_name_of_a_run_is_given_to_ray_in_ascii(ray):
+    SearchMetrics("größe", Told()).write()
+    assert {dict(tags)["run"] for _, tags in ray.values} == {r"gr\xf6\xdfe"}
+
+
 def test_counters_come_to_the_totals(ray):
     source = Told()
     metrics = SearchMetrics("mine", source)

@@ -1,4 +1,3 @@
-import os
 import signal
 import socket
 import threading
@@ -93,11 +92,11 @@ def test_within_a_session_sigterm_interrupts_and_the_head_is_watched(monkeypatch
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     before = signal.signal(signal.SIGTERM, lambda number, frame: pytest.fail("SIGTERM was not taken"))
     try:
-        with ray_session() as head, pytest.raises(KeyboardInterrupt):
+        with ray_session() as head:
             head.check()
             assert "head-watch" in [thread.name for thread in threading.enumerate()]
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(1.0)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
 

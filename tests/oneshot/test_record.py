@@ -18,6 +18,7 @@ from multinas_ray.runs import (
     verify_run,
 )
 from multinas_ray.selection import goals_of_run, open_run
+from multinas_ray.storage import JOURNAL_FOLDER
 from tests.oneshot.recorded_search import Crash, RecordedSearch
 from tests.support.narrow import present
 from tests.support.uneven_cost import Unevenness
@@ -263,6 +264,63 @@ def test_without_snapshot_or_rows_a_resumed_run_starts_at_its_beginning(make_con
     resumed.run().finish()
     assert verify_run(config.run_path).holds
     assert load_run(config.run_path).rounds["round"].tolist() == list(range(14))
+
+
+def journal_of(config, table):
+    (journal,) = Path(config.run_path, table, JOURNAL_FOLDER).glob("*.jsonl")
+    return journal
+
+
+def crashed(config, stage, number):
+    with pytest.raises(Crash):
+        RecordedSearch(config, 0, (stage, number)).run()
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_round_is_synced_with_its_evaluations(make_config, monkeypatch, number):
+    synced, fsync = set(), os.fsync
+
+    def note(descriptor):
+        found = os.fstat(descriptor)
+        synced.add((found.st_ino, found.st_size))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", 1e9)
+    config = make_config()
+    crashed(config, "after append", number)
+    for table in ("rounds", "evaluations")[: 1 if number < 2 else 2]:
+        found = journal_of(config, table).stat()
+        assert (found.st_ino, found.st_size) in synced
+
+
+def test_a_damaged_line_loses_its_round_only(make_config, monkeypatch):
+    monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", 1e9)
+    config = make_config(warmup_rounds=6)
+    crashed(config, "after observe", 5)
+    journal = journal_of(config, "rounds")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[3] = lines[3].replace(b"1.0", b"9.0")  # round 2, after the header and two rounds
+    journal.write_bytes(b"".join(lines))
+    RecordedSearch(config, 1).run().finish()
+    assert load_run(config.run_path).rounds["round"].tolist() == [0, 1, *range(3, 18)]
+    found = verify_run(config.run_path)
+    assert found.holds
+    assert found.notes == ("rounds of the warm-up whose figures are lost: 2",)
+
+
+def test_a_round_whose_evaluations_are_lost_is_done_again_and_recorded_once(make_config, monkeypatch):
+    monkeypatch.setattr(record_module, "SNAPSHOT_INTERVAL_SECONDS", 1e9)
+    config = make_config()
+    crashed(config, "after append", 6)
+    journal = journal_of(config, "evaluations")
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:-1]))
+    resumed = RecordedSearch(config, 1)
+    assert resumed.first_round == 6
+    resumed.run().finish()
+    check_record(config, 48)
+    assert load_run(config.run_path).rounds["round"].tolist() == list(range(14))
+    assert verify_run(config.run_path).holds
 
 
 def test_a_run_that_was_searched_to_its_end_resumes_behind_it(make_config):

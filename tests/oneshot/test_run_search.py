@@ -8,7 +8,7 @@ import ray
 from rich.console import Console
 
 from multinas_ray.cluster import HeadWatch, Interrupts, SideMatters, SpotNotice, Trackers
-from multinas_ray.errors import RunError
+from multinas_ray.errors import RunError, StateError, StorageError, UnreadableError
 from multinas_ray.oneshot import running as run_module
 from multinas_ray.oneshot.driver import Driver
 from multinas_ray.oneshot.messages import Ending, LostSteps
@@ -177,6 +177,20 @@ def test_an_interrupt_of_the_ending_comes_out_after_all_steps(leave, failing):
     with pytest.raises(KeyboardInterrupt):
         leave(driver)
     assert driver.steps == ALL_STEPS
+
+
+@pytest.mark.parametrize(
+    ("error", "may_save"),
+    [
+        (RuntimeError("a bug"), True),
+        (RunError("too many failures"), True),
+        (StorageError("the disk is full"), True),
+        (UnreadableError("a file is missing"), True),
+        (StateError("another driver has resumed the run"), False),
+    ],
+)
+def test_after_an_error_workers_save_unless_the_run_may_belong_to_another_driver(error, may_save):
+    assert Driver._may_save(error) is may_save
 
 
 def test_in_haste_workers_are_not_waited_for(leave):

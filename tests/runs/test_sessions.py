@@ -49,6 +49,20 @@ def test_of_two_drivers_that_start_in_the_same_instant_one_is_refused(run_path, 
     assert first.read_text() == before
 
 
+def test_a_session_deletes_what_killed_writers_have_left(run_path):
+    RunSession.begin(run_path)
+    folders = [
+        Path(run_path, name) for name in ("", "sessions", "evaluations", "distributions", "rounds", "checkpoints")
+    ]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+        for name in (".0123456789abcdef.tmp", ".of-somebody-else.tmp", "0123456789abcdef.tmp"):
+            (folder / name).touch()
+    RunSession.begin(run_path)
+    for folder in folders:
+        assert sorted(file.name for file in folder.glob("*.tmp")) == [".of-somebody-else.tmp", "0123456789abcdef.tmp"]
+
+
 def test_a_deleted_note_gives_no_number_twice(run_path):
     RunSession.begin(run_path)
     RunSession.begin(run_path)
