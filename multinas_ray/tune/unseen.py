@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from multinas_ray.core import CategoryLayout
+from multinas_ray.core import INACTIVE, CategoryLayout
 
 
 def most_probable(
@@ -19,9 +19,10 @@ def most_probable(
 ) -> tuple[int, ...] | None:
     """Find the most probable architecture of one distribution that is not seen yet.
 
-    It is a best-first search: architectures come by falling probability from a heap of ranks. Each is reached in one
-    way only, from its neighbour with one rank less in the last variable that is not at its best. So it looks at no
-    more architectures than are seen, and one more.
+    It is a best-first search: architectures come by falling probability from a heap of ranks. The ranks of a variable's
+    values count the best of what each value makes active. An architecture is reached in one way only, from its
+    neighbour with one rank less in the last variable that is not at its best. So no more architectures are looked at
+    than are seen, and one more.
 
     Args:
         probs_DC: one distribution.
@@ -31,12 +32,15 @@ def most_probable(
     Returns:
         The architecture, or None if all are seen.
     """
-    order = [
-        np.argsort(-row[:count], kind="stable").tolist()
-        for row, count in zip(probs_DC, layout.num_categories, strict=True)
-    ]
-    losses = [(-np.log(row[ranks])).tolist() for row, ranks in zip(probs_DC, order, strict=True)]
-    heap = [(sum(each[0] for each in losses), (0,) * len(order), 0)]
+    costs = [-np.log(row[:count]) for row, count in zip(probs_DC, layout.num_categories, strict=True)]
+    for cost_C, condition in zip(reversed(costs), reversed(layout.conditions), strict=True):
+        if condition is not None:  # the costs of a variable are complete before it is added to that of its condition
+            parent, value = condition
+            costs[parent][value] += cost_C.min()
+    order = [cost_C.argsort(kind="stable").tolist() for cost_C in costs]
+    losses = [cost_C[ranks].tolist() for cost_C, ranks in zip(costs, order, strict=True)]
+    always = [d for d in range(len(order)) if d not in layout.conditional]
+    heap = [(sum(losses[d][0] for d in always), (0,) * len(order), 0)]
     while heap:
         loss, ranks, last = heapq.heappop(heap)
         architecture = tuple(row[rank] for row, rank in zip(order, ranks, strict=True))
@@ -45,7 +49,7 @@ def most_probable(
         if not is_seen(architecture):
             return architecture
         for d in range(last, len(ranks)):
-            if ranks[d] + 1 < len(losses[d]):
+            if architecture[d] != INACTIVE and ranks[d] + 1 < len(losses[d]):
                 further = loss + losses[d][ranks[d] + 1] - losses[d][ranks[d]]
                 heapq.heappush(heap, (further, (*ranks[:d], ranks[d] + 1, *ranks[d + 1 :]), d))
     return None

@@ -111,3 +111,32 @@ def test_unseen_architectures_come_by_falling_probability_and_each_once():
     values = [math.prod(probs[d, c] for d, c in enumerate(architecture)) for architecture in seen]
     assert sorted(seen) == list(itertools.product(*map(range, counts)))
     assert all(high >= low - 1e-15 for high, low in itertools.pairwise(values))
+
+
+CONDITIONAL = CategoryLayout.of((2, 3, 2, 4, 2), None, (None, (0, 1), None, (1, 2), (0, 0)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_most_probable_unseen_of_a_conditional_space_counts_only_what_is_active(seed):
+    """By enumeration. Each architecture is looked at once, though inactive variables multiply the plain product."""
+    counts = CONDITIONAL.num_categories
+    probs = np.where(CONDITIONAL.valid_DC, np.random.default_rng(seed).random((len(counts), 4)) + 0.01, 0.0)
+    probs /= probs.sum(axis=1, keepdims=True)
+    rows = itertools.product(*(range(-1, count) for count in counts))
+    space = [row for row in rows if not CONDITIONAL.outside(np.array([row])).any()]
+    seen: list[tuple[int, ...]] = []
+    num_looks = 0
+
+    def is_seen(architecture):
+        nonlocal num_looks
+        num_looks += 1
+        return architecture in seen
+
+    while (found := most_probable(probs, CONDITIONAL, is_seen)) is not None:
+        assert num_looks == len(seen) + 1
+        seen.append(found)
+        num_looks = 0
+    assert num_looks == len(seen)
+    assert sorted(seen) == sorted(space)
+    values = [math.prod(probs[d, c] for d, c in enumerate(row) if c >= 0) for row in seen]
+    assert all(high >= low - 1e-15 for high, low in itertools.pairwise(values))
