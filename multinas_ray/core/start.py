@@ -29,7 +29,8 @@ def start_near_targets(
 
     theta_k[d] = u / C_d + (1 - u) * tilted_k[d] with u = UNIFORM_SHARE and tilted_k[d, c] proportional to
     exp(-lambda_k cost[d, c]). Of all distributions with one expected complexity the tilted one has the largest
-    entropy (Jaynes, 1957), so it assumes nothing but the target.
+    entropy (Jaynes, 1957), so it assumes nothing but the target. Prior weights are factors of tilted_k, and so is,
+    for a value that makes other variables active, the prior mean of exp(-lambda_k cost) over these.
 
     Args:
         layout: the variables' categories.
@@ -42,14 +43,20 @@ def start_near_targets(
     low_K, high_K = np.full(len(targets), -STEEPEST / spread), np.full(len(targets), STEEPEST / spread)
     for _ in range(HALVINGS):  # a steeper tilt costs less
         middle_K = (low_K + high_K) / 2.0
-        costs_K = expected_costs(_mixed(layout, middle_K, costs_DC, floor_D), costs_DC, base_cost)
+        costs_K = expected_costs(_mixed(layout, middle_K, costs_DC, floor_D), costs_DC, base_cost, layout)
         is_dear_K = costs_K > np.array(targets)
         low_K, high_K = np.where(is_dear_K, middle_K, low_K), np.where(is_dear_K, high_K, middle_K)
     return _mixed(layout, high_K, costs_DC, floor_D)
 
 
 def _mixed(layout: CategoryLayout, tilt_K: FloatArray, costs_DC: FloatArray, floor_D: FloatArray) -> FloatArray:
-    logits_KDC = np.where(layout.valid_DC, -tilt_K[:, None, None] * costs_DC, -np.inf)
+    log_prior_DC = np.log(np.where(layout.valid_DC, layout.prior_DC, 1.0))
+    logits_KDC = np.where(layout.valid_DC, log_prior_DC - tilt_K[:, None, None] * costs_DC, -np.inf)
+    for d in reversed(layout.conditional):
+        parent, value = layout.conditions[d] or (0, 0)
+        highest_K = logits_KDC[:, d].max(axis=1)
+        means_K = np.exp(logits_KDC[:, d] - highest_K[:, None]).sum(axis=1) / layout.prior_DC[d].sum()
+        logits_KDC[:, parent, value] += highest_K + np.log(means_K)
     weights_KDC = np.exp(logits_KDC - logits_KDC.max(axis=2, keepdims=True))
     return _mixed_with_uniform(layout, weights_KDC / weights_KDC.sum(axis=2, keepdims=True), floor_D)
 

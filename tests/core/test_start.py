@@ -1,13 +1,14 @@
 """The start near the targets, checked exactly by enumerating a small space."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.stats import chisquare
 
 from multinas_ray.core import MultiDistributionOptimizer
-from multinas_ray.core.distributions import log_mixture, log_prob
+from multinas_ray.core.distributions import log_mixture, log_prob, uniform_probs
 from multinas_ray.core.importance import importance_weights
 from multinas_ray.core.layout import CategoryLayout
 from multinas_ray.core.margin import margin_floors
@@ -115,3 +116,33 @@ def test_a_saved_start_goes_on_bit_for_bit():
         for each in (optimizer, other):
             each.tell(asked, losses, BASE + COSTS_DC[np.arange(4), asked.architectures].sum(axis=1))
     np.testing.assert_array_equal(optimizer.probs, other.probs)
+
+
+CONDITIONAL: dict[str, Any] = {
+    "num_categories": (3, 2, 3, 2),
+    "conditions": (None, (0, 1), (1, 0), (0, 2)),
+    "prior": ((1, 2, 1), None, (3, 1, 1), None),
+}
+CONDITIONAL_COSTS = [[0.1, 0.0, 0.2], [0.3, 0.1, 0.0], [0.5, 0.2, 0.0], [0.1, 0.4, 0.0]]
+
+
+def test_the_start_of_a_conditional_space_expects_its_targets_and_tilts_the_prior_alike():
+    """By enumeration: without the uniform share the law is prior(a) exp(-lambda R(a)) over all architectures."""
+    layout = CategoryLayout.of(**CONDITIONAL)
+    ranges = itertools.product(*(range(-1, count) for count in layout.num_categories))
+    space_ND = np.array([row for row in ranges if not layout.outside(np.array([row])).any()])
+    costs_DC = np.array(CONDITIONAL_COSTS)
+    costs_N = np.where(space_ND < 0, 0.0, costs_DC[np.arange(4), space_ND]).sum(axis=1)
+    targets = (0.25, 0.35, 0.45)
+    optimizer = new_optimizer(**CONDITIONAL, targets=targets, cost_table=costs_DC, base_cost=0.0)
+    probability_KN = np.exp(log_prob(optimizer.probs, space_ND, layout))
+    np.testing.assert_allclose(probability_KN.sum(axis=1), 1.0)
+    np.testing.assert_allclose(probability_KN @ costs_N, targets, rtol=1e-12)
+    prior_KDC = uniform_probs(layout, 3)
+    probs_KDC = start_near_targets(layout, targets, costs_DC, 0.0, np.full(4, 1e-9))
+    tilted_KDC = (probs_KDC - UNIFORM_SHARE * prior_KDC) / (1.0 - UNIFORM_SHARE)
+    for log_p_N, log_prior_N in zip(
+        log_prob(tilted_KDC, space_ND, layout), log_prob(prior_KDC, space_ND, layout), strict=True
+    ):
+        slope, intercept = np.polyfit(costs_N, log_p_N - log_prior_N, 1)
+        np.testing.assert_allclose(log_p_N - log_prior_N, intercept + slope * costs_N, atol=1e-6)
