@@ -29,7 +29,7 @@ def gathered_cells(probs_KDC: FloatArray, layout: CategoryLayout) -> list[Cell]:
     cells = []
     for d in layout.ordered:
         most_C = np.where(layout.sizes_DC[d] > 1.0, probs_KDC[:, d].max(axis=0), 0.0)
-        room = MOST_CELLS - layout.num_categories[d]
+        room = max(MOST_CELLS - layout.num_categories[d], 0)
         likeliest = [int(c) for c in (-most_C).argsort(kind="stable")[:room] if most_C[c] > GATHERED]
         cells += [(d, c) for c in sorted(likeliest, reverse=True)]
     return cells

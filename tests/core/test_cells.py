@@ -264,6 +264,13 @@ def test_only_gathered_cells_of_several_values_are_split():
     assert layout.starts_DC[1, :2].tolist() == [0, 1]
 
 
+def test_a_variable_that_starts_with_more_cells_than_the_most_is_never_split():
+    layout = CategoryLayout.of((100,), (1000,))
+    probs = np.full((1, 1, 100), 0.4 / 99)
+    probs[0, 0, 5] = 0.6
+    assert gathered_cells(probs, layout) == []
+
+
 def test_a_continuous_variable_is_refined_without_bound():
     optimizer = MultiDistributionOptimizer(
         num_categories=[4], num_values=[2**52], coefficients=[0.0], seed=0, samples_per_update=8
