@@ -1,5 +1,5 @@
 from .config_space import ConfigPath, ConfigSpace, Drawn, Slot
-from .config_variables import Choice, ConfigVariable, Number, label, without_repeats
+from .config_variables import STEPS, Choice, ConfigVariable, Number, label, without_repeats
 from .configuration import Kind, load_config, make_recorded_optimizer, write_config
 from .documents import read_document, write_document
 from .fronts import best_subset, nondominated
@@ -57,6 +57,7 @@ __all__ = [
     "RETRAINED_FILE",
     "SESSIONS",
     "SETTINGS_FILE",
+    "STEPS",
     "WEIGHTS_FILE",
     "Choice",
     "ConfigPath",

@@ -114,7 +114,8 @@ class Number:
             count = int(self.low) + place if self.scale == "uniform" else math.floor(self._at(place))
             return int(min(count, int(self.high) - 1) * (1 if self.quantum is None else self.quantum))
         if self.quantum is None:
-            return float(f"{self._at(place):.{DIGITS}g}")
+            number = float(f"{self._at(place):.{DIGITS}g}")
+            return number if self.scale == "normal" else min(max(number, self.low), self.high)
         return float(round(self._at(place) / self.quantum)) * self.quantum
 
     def place(self, value: Any) -> int:

@@ -13,7 +13,17 @@ from ray.tune.search.sample import Categorical, Domain, Float, Function, Integer
 
 from multinas_ray.core import Condition
 from multinas_ray.errors import ConfigError
-from multinas_ray.runs import Choice, ConfigPath, ConfigSpace, ConfigVariable, Drawn, Number, Slot, without_repeats
+from multinas_ray.runs import (
+    STEPS,
+    Choice,
+    ConfigPath,
+    ConfigSpace,
+    ConfigVariable,
+    Drawn,
+    Number,
+    Slot,
+    without_repeats,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -190,6 +200,10 @@ def _checked(number: Number) -> ConfigVariable:
             raise ConfigError(f"{number.name} must have a lower bound below its upper one: swap them")
     if number.low == number.high and not number.is_whole:
         return Choice(number.name, (number.value(0),))
+    if number.num_values > STEPS:
+        raise ConfigError(
+            f"{number.name} must have at most 2**52 values, got {number.num_values}: narrow it or use tune.lograndint"
+        )
     edges = _edges(number)
     if edges is None:
         return number

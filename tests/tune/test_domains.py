@@ -27,6 +27,8 @@ LISTED = [
 NUMBERS = [
     lambda: tune.uniform(-3, 7),
     lambda: tune.loguniform(1e-4, 1e-1),
+    lambda: tune.uniform(1 / 3, 2 / 3),
+    lambda: tune.loguniform(1 / 3e4, 2 / 3),
     lambda: tune.randn(10, 2),
     lambda: tune.quniform(0, 20, 0.5),
     lambda: tune.qloguniform(0.5, 200, 0.5),
@@ -99,6 +101,10 @@ def test_a_number_that_is_none_of_the_range_is_refused(domain, given, problem):
 REFUSED = [
     (lambda: {"eval": "spec.config.x"}, "x/y must be a domain that Tune documents.*tune.choice.*tune.sample_from"),
     (lambda: tune.qrandint(4, 5, 3), "x/y has no value between its bounds"),
+    (
+        lambda: tune.randint(0, 2**60),
+        "x/y must have at most 2\\*\\*52 values, got 1152921504606846976: narrow it",
+    ),
     (lambda: tune.randint(5, 5), "x/y has no value between its bounds"),
     (lambda: tune.uniform(1, 0), "x/y must have a lower bound below its upper one"),
     (lambda: tune.choice([]), "x/y must be a list of at least one value"),
