@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.settings import Flag, OneOf, changed, made, nested_settings
+from multinas_ray.settings import Flag, OneOf, changed, hints_of, made, nested_settings
 
 Settings = TypeVar("Settings")
 
@@ -59,7 +59,7 @@ class Setting:
 
 def settings_of(owner: type, path: tuple[str, ...] = ()) -> Iterator[Setting]:
     """The fields of a class of settings, nested ones included, whose values can be written as text."""
-    hints = typing.get_type_hints(owner, include_extras=True)
+    hints = hints_of(owner)
     for field in dataclasses.fields(owner):
         hint, marks, is_optional = _bare(hints[field.name])
         nested = nested_settings(hint)

@@ -12,6 +12,7 @@ from .marks import (
     PositiveInt,
     ReadBy,
     Unchecked,
+    hints_of,
 )
 from .plain import changed, is_settings, made, nested_settings, to_plain
 
@@ -31,6 +32,7 @@ __all__ = [
     "changed",
     "checked",
     "checked_arguments",
+    "hints_of",
     "is_settings",
     "made",
     "nested_settings",

@@ -28,8 +28,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from multinas_ray.errors import ConfigError
-from multinas_ray.settings.faults import checked_names, config_error, hints_of
-from multinas_ray.settings.marks import AsGiven, Unchecked
+from multinas_ray.settings.faults import checked_names, config_error
+from multinas_ray.settings.marks import AsGiven, Unchecked, hints_of
 from multinas_ray.settings.plain import argument, plain
 
 if TYPE_CHECKING:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from types import NoneType
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from annotated_types import Ge, Gt, Le, Lt
 
 from multinas_ray.errors import ConfigError, MultiNASError
+from multinas_ray.settings.marks import hints_of
 from multinas_ray.settings.plain import plain
 
 if TYPE_CHECKING:
@@ -50,15 +49,6 @@ BOUNDS = ("greater_than_equal", "greater_than", "less_than_equal", "less_than")
 
 checked_names: set[str] = set()
 """Names of all classes of settings."""
-
-
-def hints_of(owner: Any) -> dict[str, Any]:
-    """Types of the fields of a class or of the arguments of a function, with their marks."""
-    if isinstance(owner, type):
-        return typing.get_type_hints(owner, include_extras=True)
-    arguments = {name: hint for name, hint in owner.__annotations__.items() if name != "return"}
-    named = types.SimpleNamespace(__annotations__=arguments)
-    return typing.get_type_hints(named, inspect.unwrap(owner).__globals__, include_extras=True)
 
 
 def config_error(error: ValidationError, owner: Any, given: Mapping[str, Any]) -> MultiNASError:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from collections.abc import Callable, Collection
+import types
+import typing
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -95,3 +99,13 @@ def _not_nan(value: float) -> float:
     if math.isnan(value):
         raise ValueError("must be a number")
     return value
+
+
+@functools.cache
+def hints_of(owner: Any) -> Mapping[str, Any]:
+    """Types of the fields of a class or of the arguments of a function, with their marks; evaluating them is slow."""
+    if isinstance(owner, type):
+        return typing.get_type_hints(owner, include_extras=True)
+    arguments = {name: hint for name, hint in owner.__annotations__.items() if name != "return"}
+    named = types.SimpleNamespace(__annotations__=arguments)
+    return typing.get_type_hints(named, inspect.unwrap(owner).__globals__, include_extras=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from multinas_ray.settings.marks import ReadBy
+from multinas_ray.settings.marks import ReadBy, hints_of
 
 Settings = TypeVar("Settings")
 
@@ -90,7 +89,7 @@ def _changed_value(settings: Any, name: str, value: Any) -> Any:
 
 
 def _made_value(settings: type, name: str, value: Any) -> Any:
-    hint = typing.get_type_hints(settings, include_extras=True).get(name)
+    hint = hints_of(settings).get(name)
     for mark in getattr(hint, "__metadata__", ()):
         if isinstance(mark, ReadBy):
             return mark.read(value)
