@@ -32,14 +32,16 @@ class Ledger:
         first_N = np.zeros(len(ids_N), dtype=np.bool_)
         first_N[np.unique(ids_N, return_index=True)[1]] = True
         is_open_N = (ids_N >= self.watermark) & ~np.isin(ids_N, self.settled_above)
-        return first_N & (is_open_N | np.isin(ids_N, self.open_below))
+        if len(self.open_below):
+            is_open_N |= np.isin(ids_N, self.open_below)
+        return first_N & is_open_N
 
     def settle(self, ids_N: IntArray) -> "Ledger":
         """Returns the ledger with these ids settled too; the watermark moves past every gap that they close."""
         settled = np.union1d(self.settled_above, ids_N[ids_N >= self.watermark])
         closes = settled == self.watermark + np.arange(len(settled))
         num_closed = len(settled) if closes.all() else int(closes.argmin())
-        still_open = np.setdiff1d(self.open_below, ids_N)
+        still_open = np.setdiff1d(self.open_below, ids_N) if len(self.open_below) else self.open_below
         return Ledger(self.watermark + num_closed, settled[num_closed:], still_open)
 
     def settle_below(self, bound: int, open_ids: IntArray) -> "Ledger":

@@ -182,11 +182,10 @@ class ConfigSpace:
 
     def key(self, architecture: Sequence[int]) -> bytes:
         """What equal configurations have in common."""
-        places = [
-            place if place == INACTIVE or not isinstance(variable, Number) or variable.is_exact
-            else variable.place(variable.value(place))
-            for variable, place in zip(self.variables, architecture, strict=True)
-        ]  # fmt: skip
+        places = list(architecture)
+        for d, number in self._rounded:
+            if places[d] != INACTIVE:
+                places[d] = number.place(number.value(places[d]))
         return bytes(places) if self._fits_bytes else np.array(places, dtype=np.int64).tobytes()
 
     def describe(self, architecture: Sequence[int]) -> str:
@@ -228,6 +227,11 @@ class ConfigSpace:
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StateError(f"the recorded space is damaged ({error!r}): restore a copy of config.json") from error
+
+    @cached_property
+    def _rounded(self) -> list[tuple[int, Number]]:
+        """The variables of which several steps can be the same value."""
+        return [(d, each) for d, each in enumerate(self.variables) if isinstance(each, Number) and not each.is_exact]
 
     @cached_property
     def _fits_bytes(self) -> bool:
@@ -303,7 +307,9 @@ def _children(node: Any) -> Iterator[tuple[Hashable, Any]]:
 
 def _slots(node: Any) -> bool:
     """Whether a value holds variables or values that are drawn."""
-    return isinstance(node, Slot | Drawn) or any(_slots(child) for _, child in _children(node))
+    if isinstance(node, (dict, list, tuple)):
+        return any(_slots(child) for _, child in _children(node))
+    return isinstance(node, Slot | Drawn)
 
 
 def _leaves(node: Any, architecture: Sequence[int], variables: Sequence[ConfigVariable]) -> Iterator[Drawn]:

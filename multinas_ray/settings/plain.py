@@ -14,6 +14,8 @@ Settings = TypeVar("Settings")
 
 def plain(value: Any) -> Any:
     """A value as settings keep it: numpy scalars as numbers; lists, ranges and arrays as tuples, to any depth."""
+    if type(value) in (int, float, str):
+        return value
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
         value = value.tolist()
