@@ -1,4 +1,5 @@
-from .config_space import ConfigPath, ConfigSpace, Drawn, Slot
+from .config_nodes import ConfigPath, Drawn, Slot
+from .config_space import ConfigSpace
 from .config_variables import STEPS, Choice, ConfigVariable, Number, label, without_repeats
 from .configuration import Kind, load_config, make_recorded_optimizer, write_config
 from .documents import read_document, write_document

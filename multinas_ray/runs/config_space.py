@@ -5,7 +5,6 @@ Notation: D variables, N architectures.
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,46 +15,14 @@ import numpy.typing as npt
 
 from multinas_ray.core import INACTIVE, CategoryLayout, Condition
 from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.runs.config_nodes import ConfigPath, Drawn, Slot, Unwritable, from_plain, to_plain
 from multinas_ray.runs.config_variables import Choice, ConfigVariable, Number, label
 from multinas_ray.settings import checked
-from multinas_ray.storage import encode_plain
-
-ConfigPath = tuple[Hashable, ...]
-"""Keys and positions from the root of a configuration to one of its values."""
 
 _NOTHING = object()
 """Takes the place of a value that is not there."""
 
 _NO_FIT = -1_000_000
-
-
-@checked
-@dataclass(frozen=True)
-class Slot:
-    """The place of a variable in a template."""
-
-    index: int
-    """Number of the variable."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """The place of a value that is drawn when a configuration is run, and not searched."""
-
-    name: str
-    path: ConfigPath
-    """Its place in a configuration."""
-
-
-@dataclass(frozen=True)
-class Unwritable:
-    """Takes the place of a value that plain data cannot represent when a record is read."""
-
-    text: str
-    """The value's repr."""
-
-    def __repr__(self) -> str:
-        return self.text
 
 
 @checked
@@ -207,7 +174,7 @@ class ConfigSpace:
     def to_plain(self) -> dict[str, Any]:
         """Describe the space as plain data; a value that is not plain data is described by its repr."""
         rows = zip(self.paths, self.variables, self.conditions, strict=True)
-        plain = {"template": _to_plain(self.template), "variables": [_plain_variable(*row) for row in rows]}
+        plain = {"template": to_plain(self.template), "variables": [_plain_variable(*row) for row in rows]}
         return {**plain, "drawn": list(self.functions)} if self.functions else plain
 
     @staticmethod
@@ -219,8 +186,8 @@ class ConfigSpace:
         """
         try:
             return ConfigSpace(
-                _from_plain(data["template"]),
-                tuple(_from_plain(each["path"]) for each in data["variables"]),
+                from_plain(data["template"]),
+                tuple(from_plain(each["path"]) for each in data["variables"]),
                 tuple(_variable_of(each) for each in data["variables"]),
                 tuple(tuple(each["active"]) if "active" in each else None for each in data["variables"]),
                 dict.fromkeys(data.get("drawn", ())),
@@ -350,11 +317,11 @@ def _holds_unwritable(node: Any) -> bool:
 
 
 def _plain_variable(path: ConfigPath, variable: ConfigVariable, condition: Condition | None) -> dict[str, Any]:
-    plain: dict[str, Any] = {"name": variable.name, "path": _to_plain(path)}
+    plain: dict[str, Any] = {"name": variable.name, "path": to_plain(path)}
     if isinstance(variable, Number):
         plain["number"] = {name: value for name, value in asdict(variable).items() if name != "name"}
     else:
-        plain["choices"] = [_to_plain(choice) for choice in variable.choices]
+        plain["choices"] = [to_plain(choice) for choice in variable.choices]
         if variable.weights is not None:
             plain["weights"] = list(variable.weights)
     return plain if condition is None else {**plain, "active": list(condition)}
@@ -364,39 +331,4 @@ def _variable_of(plain: Mapping[str, Any]) -> ConfigVariable:
     if "number" in plain:
         return Number(plain["name"], **plain["number"])
     weights = tuple(plain["weights"]) if "weights" in plain else None
-    return Choice(plain["name"], tuple(map(_from_plain, plain["choices"])), weights)
-
-
-def _to_plain(node: Any) -> dict[str, Any]:
-    if isinstance(node, Slot):
-        return {"variable": node.index}
-    if isinstance(node, Drawn):
-        return {"drawn": [node.name, _to_plain(node.path)]}
-    if isinstance(node, dict):
-        return {"dict": [[_to_plain(key), _to_plain(child)] for key, child in node.items()]}
-    if isinstance(node, list):
-        return {"list": [_to_plain(child) for child in node]}
-    if type(node) is tuple:
-        return {"tuple": [_to_plain(child) for child in node]}
-    try:
-        encode_plain(node)
-    except StateError:
-        return {"repr": re.sub(r" at 0x[0-9a-f]+", "", repr(node))}  # addresses differ from run to run
-    return {"value": node}
-
-
-def _from_plain(node: dict[str, Any]) -> Any:
-    ((kind, content),) = node.items()
-    if kind == "dict":
-        return {_from_plain(key): _from_plain(child) for key, child in content}
-    if kind == "list":
-        return [_from_plain(child) for child in content]
-    if kind == "tuple":
-        return tuple(_from_plain(child) for child in content)
-    leaves: dict[str, Callable[[Any], Any]] = {
-        "variable": Slot,
-        "drawn": lambda drawn: Drawn(drawn[0], _from_plain(drawn[1])),
-        "repr": Unwritable,
-        "value": lambda value: value,
-    }
-    return leaves[kind](content)
+    return Choice(plain["name"], tuple(map(from_plain, plain["choices"])), weights)
