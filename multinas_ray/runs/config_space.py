@@ -5,22 +5,28 @@ Notation: D variables, N architectures.
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.core import INACTIVE, CategoryLayout, Condition
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs.config_nodes import ConfigPath, Drawn, Slot, Unwritable, from_plain, to_plain
-from multinas_ray.runs.config_variables import Choice, ConfigVariable, Number, label
+from multinas_ray.runs.config_nodes import ConfigPath, Drawn, Slot, from_plain, to_plain
+from multinas_ray.runs.config_template import (
+    NOTHING,
+    fill,
+    flat_value_of,
+    holds_slots,
+    holds_unwritable,
+    leaves,
+    value_of,
+)
+from multinas_ray.runs.config_variables import Choice, ConfigVariable, Number, holds, is_near, label
 from multinas_ray.settings import checked
-
-_NOTHING = object()
-"""Takes the place of a value that is not there."""
 
 _NO_FIT = -1_000_000
 
@@ -56,6 +62,11 @@ class ConfigSpace:
         return all(isinstance(variable, Choice) for variable in self.variables)
 
     @property
+    def keeps_values(self) -> bool:
+        """Whether the record of the space has a column for values that no architecture has."""
+        return not self.is_listed or any(self.conditions) or bool(self.functions)
+
+    @property
     def num_architectures(self) -> int:
         """Size of the space, in which those that differ in inactive variables alone count each."""
         return math.prod(variable.num_values for variable in self.variables)
@@ -65,7 +76,7 @@ class ConfigSpace:
         """Whether every value is known, and not only its repr."""
         choices = [list(variable.choices) for variable in self.variables if isinstance(variable, Choice)]
         has_functions = all(function is not None for function in self.functions.values())
-        return has_functions and not any(_holds_unwritable(value) for value in (self.template, *choices))
+        return has_functions and not any(holds_unwritable(value) for value in (self.template, *choices))
 
     def for_optimizer(self) -> dict[str, Any]:
         """The settings of an optimiser that describe the variables."""
@@ -86,13 +97,16 @@ class ConfigSpace:
 
         Args:
             architecture: (D,) value of each variable.
-            drawn: values that were drawn; the configuration lacks those that are not given.
+            drawn: values that were drawn, by name; the configuration lacks those that are not given. A value by the
+                name of a variable takes the place of the architecture's, see `encode_nearest`.
         """
         values = [
             None if place == INACTIVE else variable.value(int(place))
             for variable, place in zip(self.variables, architecture, strict=True)
         ]
-        config: dict[str, Any] = _fill(self.template, values, drawn or {})
+        if drawn:
+            values = [drawn.get(each.name, value) for each, value in zip(self.variables, values, strict=True)]
+        config: dict[str, Any] = fill(self.template, values, drawn or {})
         return config
 
     def draw(self, architecture: Sequence[int]) -> dict[str, Any]:
@@ -104,7 +118,7 @@ class ConfigSpace:
         drawn: dict[str, Any] = {}
         if not self.functions:
             return drawn
-        active = {leaf.name for leaf in _leaves(self.template, architecture, self.variables)}
+        active = {leaf.name for leaf in leaves(self.template, architecture, self.variables)}
         waiting = [name for name in self.functions if name in active]
         while waiting:
             errors: dict[str, Exception] = {}
@@ -125,8 +139,10 @@ class ConfigSpace:
 
     def drawn_in(self, flat: Mapping[str, Any], architecture: Sequence[int]) -> dict[str, Any]:
         """The values that were drawn, from a configuration whose keys are paths, joined by "/"."""
-        found = {leaf.name: _value_in(flat, leaf.path) for leaf in _leaves(self.template, architecture, self.variables)}
-        return {name: value for name, value in found.items() if value is not _NOTHING}
+        found = {
+            leaf.name: flat_value_of(flat, leaf.path) for leaf in leaves(self.template, architecture, self.variables)
+        }
+        return {name: value for name, value in found.items() if value is not NOTHING}
 
     def encode(self, config: Mapping[str, Any]) -> tuple[int, ...]:
         """Find the architecture of a configuration, in which constants may be missing.
@@ -137,15 +153,29 @@ class ConfigSpace:
         Raises:
             ConfigError: A variable is missing, a value is not one of its choices, or a key is unknown.
         """
-        names = {"/".join(map(str, path)) for path in self.paths}
-        unknown = [key for key in config if key not in names and key not in self.template]
-        if unknown:
-            raise ConfigError(f"a point must only have known keys, {unknown} are unknown: use {sorted(names)}")
-        return self._encode(lambda path: _value_at(config, path))
+        self._check_keys(config)
+        return self._encode(lambda path: value_of(config, path))
+
+    def encode_nearest(self, config: Mapping[str, Any]) -> tuple[tuple[int, ...], dict[str, Any]]:
+        """As `encode`, where numbers may lie between those of a variable, if the record can hold them.
+
+        Returns:
+            The nearest architecture, and by name the values that are not its own, for `decode`.
+        """
+        if not self.keeps_values:
+            return self.encode(config), {}
+        self._check_keys(config)
+        places = self._encode(lambda path: value_of(config, path), nearest=True)
+        own: dict[str, Any] = {}
+        for variable, place, path in zip(self.variables, places, self.paths, strict=True):
+            value = value_of(config, path)
+            if place != INACTIVE and not _has_parts(variable) and not holds(variable, value):
+                own[variable.name] = value
+        return places, own
 
     def encode_flat(self, flat: Mapping[str, Any]) -> tuple[int, ...]:
         """As `encode`, where keys are paths, joined by "/", and unknown ones do no harm."""
-        return self._encode(lambda path: _value_in(flat, path))
+        return self._encode(lambda path: flat_value_of(flat, path))
 
     def key(self, architecture: Sequence[int]) -> bytes:
         """What equal configurations have in common."""
@@ -204,24 +234,32 @@ class ConfigSpace:
     def _fits_bytes(self) -> bool:
         return not any(self.conditions) and all(variable.num_values <= 256 for variable in self.variables)
 
-    def _encode(self, value_at: Callable[[ConfigPath], Any]) -> tuple[int, ...]:
+    def _check_keys(self, config: Mapping[str, Any]) -> None:
+        names = {"/".join(map(str, path)) for path in self.paths}
+        unknown = [key for key in config if key not in names and key not in self.template]
+        if unknown:
+            raise ConfigError(f"a point must only have known keys, {unknown} are unknown: use {sorted(names)}")
+
+    def _encode(self, value_at: Callable[[ConfigPath], Any], nearest: bool = False) -> tuple[int, ...]:
         places = [INACTIVE] * len(self.variables)
         for d, (variable, path) in enumerate(zip(self.variables, self.paths, strict=True)):
             condition = self.conditions[d]
             if condition is not None and places[condition[0]] != condition[1]:
                 continue
-            if isinstance(variable, Choice) and any(_slots(choice) for choice in variable.choices):
-                places[d] = self._option_at(variable, path, value_at)
+            if _has_parts(variable):
+                places[d] = self._option_at(variable, path, value_at, nearest)
                 continue
             value = value_at(path)
-            if value is _NOTHING:
+            if value is NOTHING:
                 raise ConfigError(f"a point must have every variable, {variable.name!r} is missing: add it")
-            places[d] = variable.place(value)
+            places[d] = variable.nearest(value) if nearest else variable.place(value)
         return tuple(places)
 
-    def _option_at(self, variable: Choice, path: ConfigPath, value_at: Callable[[ConfigPath], Any]) -> int:
+    def _option_at(
+        self, variable: Choice, path: ConfigPath, value_at: Callable[[ConfigPath], Any], nearest: bool
+    ) -> int:
         """The choice whose constants are there; of several the one with most of its parts there."""
-        fits = [(self._fit(choice, path, value_at), -c) for c, choice in enumerate(variable.choices)]
+        fits = [(self._fit(choice, path, value_at, nearest), -c) for c, choice in enumerate(variable.choices)]
         most, number = max(fits)
         if most < 0:
             raise ConfigError(
@@ -230,90 +268,27 @@ class ConfigSpace:
             )
         return -number
 
-    def _fit(self, node: Any, path: ConfigPath, value_at: Callable[[ConfigPath], Any]) -> int:
+    def _fit(self, node: Any, path: ConfigPath, value_at: Callable[[ConfigPath], Any], nearest: bool) -> int:
         """How much of a choice a configuration has at this place; less than 0 if it must be another choice."""
         if isinstance(node, dict) and node:
-            return sum(self._fit(child, (*path, key), value_at) for key, child in node.items())
-        if isinstance(node, (list, tuple)) and _slots(node):
-            return sum(self._fit(child, (*path, key), value_at) for key, child in enumerate(node))
+            return sum(self._fit(child, (*path, key), value_at, nearest) for key, child in node.items())
+        if isinstance(node, (list, tuple)) and holds_slots(node):
+            return sum(self._fit(child, (*path, key), value_at, nearest) for key, child in enumerate(node))
         value = value_at(path)
         if not isinstance(node, Slot):
-            is_there = isinstance(node, Drawn) or (value is not _NOTHING and value == node)
+            is_there = isinstance(node, Drawn) or (value is not NOTHING and value == node)
             return 2 if is_there else _NO_FIT
         variable = self.variables[node.index]
-        if isinstance(variable, Choice) and any(_slots(choice) for choice in variable.choices):
-            return max(self._fit(choice, path, value_at) for choice in variable.choices)
-        try:
-            variable.place(value)
-        except ConfigError:
-            return _NO_FIT
-        return 1  # a constant is a better fit
+        if _has_parts(variable):
+            return max(self._fit(choice, path, value_at, nearest) for choice in variable.choices)
+        if holds(variable, value):
+            return 1  # a constant is a better fit
+        return 0 if nearest and is_near(variable, value) else _NO_FIT
 
 
-def _fill(node: Any, values: list[Any], drawn: Mapping[str, Any]) -> Any:
-    if isinstance(node, Slot):
-        value = values[node.index]
-        return _fill(value, values, drawn) if _slots(value) else value
-    if isinstance(node, Drawn):
-        return drawn.get(node.name, _NOTHING)
-    if isinstance(node, dict):
-        filled = {key: _fill(child, values, drawn) for key, child in node.items()}
-        return {key: child for key, child in filled.items() if child is not _NOTHING}
-    if isinstance(node, (list, tuple)):
-        listed = [_fill(child, values, drawn) for child in node]
-        return type(node)([None if child is _NOTHING else child for child in listed])
-    return node
-
-
-def _children(node: Any) -> Iterator[tuple[Hashable, Any]]:
-    if isinstance(node, dict):
-        yield from node.items()
-    elif isinstance(node, (list, tuple)):
-        yield from enumerate(node)
-
-
-def _slots(node: Any) -> bool:
-    """Whether a value holds variables or values that are drawn."""
-    if isinstance(node, (dict, list, tuple)):
-        return any(_slots(child) for _, child in _children(node))
-    return isinstance(node, Slot | Drawn)
-
-
-def _leaves(node: Any, architecture: Sequence[int], variables: Sequence[ConfigVariable]) -> Iterator[Drawn]:
-    """The values to draw in the configuration of an architecture."""
-    if isinstance(node, Drawn):
-        yield node
-    elif isinstance(node, Slot):
-        variable = variables[node.index]
-        if isinstance(variable, Choice):
-            yield from _leaves(variable.choices[architecture[node.index]], architecture, variables)
-    else:
-        for _, child in _children(node):
-            yield from _leaves(child, architecture, variables)
-
-
-def _value_at(config: Mapping[Any, Any], path: ConfigPath) -> Any:
-    if (name := "/".join(map(str, path))) in config:
-        return config[name]
-    value: Any = config
-    for key in path:
-        try:
-            value = value[key]
-        except (KeyError, IndexError, TypeError):
-            return _NOTHING
-    return value
-
-
-def _value_in(flat: Mapping[str, Any], path: ConfigPath) -> Any:
-    """The value of a flat configuration, in which lists are not flat."""
-    for stop in range(len(path), 0, -1):
-        if (name := "/".join(map(str, path[:stop]))) in flat:
-            return _value_at({"": flat[name]}, ("", *path[stop:]))
-    return _NOTHING
-
-
-def _holds_unwritable(node: Any) -> bool:
-    return isinstance(node, Unwritable) or any(_holds_unwritable(child) for _, child in _children(node))
+def _has_parts(variable: ConfigVariable) -> TypeGuard[Choice]:
+    """Whether it is a choice among parts with variables of their own."""
+    return isinstance(variable, Choice) and any(holds_slots(choice) for choice in variable.choices)
 
 
 def _plain_variable(path: ConfigPath, variable: ConfigVariable, condition: Condition | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Every kind has `num_categories` and `num_values` for the core's layout, and turn
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from statistics import NormalDist
@@ -68,6 +68,21 @@ class Choice:
                 return index
         raise ConfigError(f"{value!r} is not a choice of the variable {self.name!r}: use one of {list(self.choices)}")
 
+    def nearest(self, value: Any) -> int:
+        """As `place`, where a number between two of the choices counts as the nearest.
+
+        Raises:
+            ConfigError: It is neither a choice nor between two of them.
+        """
+        try:
+            return self.place(value)
+        except ConfigError:
+            if not (_is_number(value) and all(map(_is_number, self.choices))):
+                raise
+            if not min(self.choices) <= value <= max(self.choices):
+                raise
+        return min(range(len(self.choices)), key=lambda index: abs(self.choices[index] - value))
+
 
 @dataclass(frozen=True)
 class Number:
@@ -124,17 +139,27 @@ class Number:
         Raises:
             ConfigError: It is not a number of the range.
         """
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        place = self.nearest(value)
+        if not math.isclose(self.value(place), float(value), rel_tol=1e-9, abs_tol=1e-9 * self._width()):
+            raise ConfigError(f"{value!r} is not a value of the variable {self.name!r}: {self._rule()}")
+        return place
+
+    def nearest(self, value: Any) -> int:
+        """As `place`, where a number between two of the range counts as the nearest.
+
+        Raises:
+            ConfigError: It is not a number between the bounds.
+        """
+        if not _is_number(value) or not math.isfinite(value):
             raise ConfigError(f"{value!r} is no number for the variable {self.name!r}: {self._rule()}")
         number = float(value) / ((self.quantum or 1) if self.is_whole else 1)
+        if self.scale != "normal" and not self._is_within(number):
+            raise ConfigError(f"{value!r} is not a value of the variable {self.name!r}: {self._rule()}")
         if self.is_whole and self.scale == "uniform":
             place = round(number) - int(self.low)
         else:
             place = int(self.share(number + (0.5 if self.is_whole else 0.0)) * STEPS)
-        place = min(max(place, 0), self.num_values - 1)
-        if not math.isclose(self.value(place), float(value), rel_tol=1e-9, abs_tol=1e-9 * self._width()):
-            raise ConfigError(f"{value!r} is not a value of the variable {self.name!r}: {self._rule()}")
-        return place
+        return min(max(place, 0), self.num_values - 1)
 
     def _at(self, place: int) -> float:
         """The number without rounding, from the step as a share of the probability."""
@@ -153,6 +178,11 @@ class Number:
             return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
         return NormalDist(self.low, self.high).cdf(value)
 
+    def _is_within(self, number: float) -> bool:
+        """Whether a number, in units of a whole number's quantum, lies between the bounds or is rounded to one."""
+        slack = 1e-9 * self._width() + (0.5 * self.quantum if self.quantum and not self.is_whole else 0.0)
+        return self.low - slack <= number <= self.high - (1 if self.is_whole else 0) + slack
+
     def _width(self) -> float:
         return self.high if self.scale == "normal" else self.high - self.low
 
@@ -166,6 +196,28 @@ class Number:
 
 
 ConfigVariable: TypeAlias = Choice | Number
+
+
+def holds(variable: ConfigVariable, value: Any) -> bool:
+    """Whether it is one of the variable's values."""
+    return _succeeds(variable.place, value)
+
+
+def is_near(variable: ConfigVariable, value: Any) -> bool:
+    """Whether it is one of the variable's values or lies between two."""
+    return _succeeds(variable.nearest, value)
+
+
+def _succeeds(place: Callable[[Any], int], value: Any) -> bool:
+    try:
+        place(value)
+    except ConfigError:
+        return False
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def label(variable: ConfigVariable, place: int) -> str:

@@ -26,7 +26,8 @@ class Evaluation:
     """The draw, with one row; None if no update may use it."""
 
     drawn: Mapping[str, Any] | None = None
-    """Values that were drawn and not searched, by name; None: there are none, or they are not known yet."""
+    """Values that are not the architecture's, by name: drawn and not searched, or given between those of a variable;
+    None: there are none, or they are not known yet."""
     trial_id: str = ""
     """Tune's id of the trial that ran it."""
     loss: float = float("inf")

@@ -104,14 +104,16 @@ def checked_points(
 def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int, result: EarlierResult) -> Evaluation:
     """Make an evaluation from a result from outside, which no update may use.
 
+    A number between the values of a variable is recorded as it was given, at the nearest architecture.
+
     Raises:
         ConfigError: The configuration is not of the space, or its complexity is unknown.
     """
-    architecture = space.encode(result.config)
+    architecture, own = space.encode_nearest(result.config)
     loss = float(result.loss) if np.isfinite(result.loss) else np.inf
     measures, value = settings.complexities, result.complexity
     if not isinstance(measures.measure, str):
-        value = checked_value(measures.measure, space.decode(architecture))
+        value = checked_value(measures.measure, space.decode(architecture, own))
     elif value is None and np.isfinite(loss):
         raise ConfigError(
             f"the complexity {measures.measure!r} of results that are not run must be known: give "
@@ -122,9 +124,8 @@ def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int
         raise ConfigError(
             f"complexities of results must be finite numbers of at least 0, got {value} for {result.config}"
         )
-    return Evaluation(
-        number, architecture, None, loss=loss, costs={measures.column: None if value is None else float(value)}
-    )
+    costs = {measures.column: None if value is None else float(value)}
+    return Evaluation(number, architecture, None, own or None, loss=loss, costs=costs)
 
 
 def minimised(result: EarlierResult, mode: str | None) -> EarlierResult:

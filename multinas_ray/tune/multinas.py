@@ -23,6 +23,7 @@ from multinas_ray.settings import (
     checked_arguments,
 )
 from multinas_ray.tune import best
+from multinas_ray.tune.callers import limiter_batches
 from multinas_ray.tune.domains import config_space, has_domains
 from multinas_ray.tune.evaluation import Evaluation
 from multinas_ray.tune.failure import Failure
@@ -186,9 +187,13 @@ class MultiNASSearch(Searcher):
         return True
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
-        """Keep at most this many trials running. It returns True, since the searcher does this itself."""
-        self._max_concurrent = max_concurrent
-        return True
+        """Keep at most this many trials running.
+
+        Returns:
+            Whether the searcher does this itself. A `ConcurrencyLimiter` that batches does it better.
+        """
+        self._max_concurrent = None if limiter_batches() else max_concurrent
+        return self._max_concurrent is not None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # FINISHED is a str
         """The next configuration; FINISHED if all are known; None if Tune shall ask again.

@@ -173,8 +173,9 @@ class TrialSearch:
         return True
 
     def remember(self, evaluation: Evaluation) -> None:
-        """Keep a result for later draws of the same architecture, if known architectures are not run again."""
-        if self.settings.skips_known and evaluation.reused_id is None:
+        """Keep a result for later draws of the same configuration, if known ones are not run again."""
+        is_own = all(name in self.space.functions for name in evaluation.drawn or ())
+        if self.settings.skips_known and evaluation.reused_id is None and is_own:
             self._known.add(evaluation)
 
     def hold(self, evaluations: Iterable[Evaluation]) -> None:

@@ -12,7 +12,7 @@ from ray.tune.experiment import Trial
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import load_run
 from tests.support.narrow import present
-from tests.support.pipeline import Pipeline, holds
+from tests.support.pipeline import Pipeline, holds, sum_of
 
 
 def space():
@@ -81,6 +81,27 @@ def test_points_results_and_a_complexity_of_the_config(make):
     assert row["config"] == {**points[0], "lr": 0.01, "opt": {"name": "sgd", "momentum": 0.5}, "epochs": 3}
     with pytest.raises(ConfigError, match=r"0\.01 is not a value of the variable 'width'"):
         pipeline.search.add_evaluated_point({**points[0], "width": 0.01}, 0.001)
+
+
+def test_results_between_the_values_of_a_number_are_kept_as_they_were(make, tmp_path):
+    pipeline = make(
+        space={"lr": tune.loguniform(1e-4, 1e-1), "rate": tune.quniform(0, 0.2, 0.1), "width": tune.choice([16, 32])},
+        complexity=sum_of,
+        reuse_results=True,
+    )
+    between = {"lr": 0.01, "rate": 0.123, "width": 30}
+    pipeline.search.add_evaluated_point(between, -1.0)
+    pipeline.end(pipeline.start(), {"loss": 1.0})
+    again = pipeline.restored(tmp_path).search
+    for search in (pipeline.search, again):
+        front = search.pareto_front().set_index("loss")
+        assert front["config"][-1.0] == between
+        assert front["complexity"][-1.0] == sum_of(between)
+    architecture = (*again._opened().space.encode({"lr": 0.01, "rate": 0.1, "width": 32}),)
+    assert architecture not in again._search._known  # the neighbour itself is still to run
+    for outside in ({"rate": 0.3}, {"width": 40}, {"width": "30"}, {"lr": 1.0}):
+        with pytest.raises(ConfigError, match=f"is not a .*variable '{next(iter(outside))}'|for the variable"):
+            pipeline.search.add_evaluated_point({**between, **outside}, -1.0)
 
 
 def test_a_cost_of_the_choices_alone_is_exact_beside_numbers(make):

@@ -288,6 +288,40 @@ def test_space_metric_and_mode_may_come_from_the_constructor_or_be_missing(tmp_p
     assert isinstance(search.suggest("x"), dict)
 
 
+def batches_of(tmp_path, size):
+    search = MultiNASSearch(complexity="size", record_path=str(tmp_path / "run"))
+    limiter = ConcurrencyLimiter(search, max_concurrent=size, batch=True)
+    assert limiter.set_search_properties("loss", "min", SPACE)
+    return search, limiter
+
+
+def test_a_limiter_batches(tmp_path):
+    search, limiter = batches_of(tmp_path, 3)
+    for batch in range(2):
+        trials = [f"{batch}{place}" for place in range(3)]
+        configs = {trial: present(limiter.suggest(trial)) for trial in trials}
+        assert limiter.suggest("early") is None
+        for trial in trials[1:]:
+            limiter.on_trial_complete(trial, result=result_of(configs[trial]))
+            assert limiter.suggest("early") is None
+            assert sorted(present(search._search).live) == trials
+        limiter.on_trial_complete(trials[0], error=True)
+        assert present(search._search).live == {}
+    assert len(load_run(search.record_path).evaluations) == 6
+
+
+def test_an_error_of_our_own_passes_a_limiter_that_batches(tmp_path, monkeypatch):
+    search, limiter = batches_of(tmp_path, 2)
+    configs = {trial: present(limiter.suggest(trial)) for trial in "ab"}
+    monkeypatch.setattr(present(search._search).record, "append", lambda *_, **__: 1 / 0)
+    limiter.on_trial_complete("a", result=result_of(configs["a"]))
+    with pytest.raises(ZeroDivisionError):
+        limiter.on_trial_complete("b", result=result_of(configs["b"]))
+    limiter.on_trial_complete("b", error=True)  # as Tune does then
+    with pytest.raises(ZeroDivisionError):
+        limiter.suggest("next")
+
+
 def test_limiter_and_repeater(tmp_path, caplog):
     limited = ConcurrencyLimiter(MultiNASSearch(complexity="size", record_path=str(tmp_path / "l")), max_concurrent=2)
     limited.set_search_properties("loss", "min", SPACE)
