@@ -1,19 +1,18 @@
-"""What can befall a running search. A fault is a function of the search and a generator of random numbers."""
+"""What can befall a running command. A fault returns whether it has befallen."""
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import psutil
 
-from tests.support.search_process import SearchProcess
+from tests.campaign.disks import cut_newest, fill, make_read_only, slow_down
+from tests.campaign.processes import Command, descendants
 
-Fault = Callable[[SearchProcess, np.random.Generator], None]
+Fault = Callable[[Command, np.random.Generator], bool]
 
 PROCESSES = {
     "worker": "RayTrainWorker",
@@ -24,9 +23,7 @@ PROCESSES = {
     "raylet": "/raylet/raylet",
     "GCS": "gcs_server",
 }
-STOPPED_SECONDS = 10.0
 TORN_BYTES = 100
-FULL_SECONDS, READ_ONLY_SECONDS = 6.0, 4.0
 KINDS_OF_FILES = (
     "evaluations",
     "rounds",
@@ -36,16 +33,29 @@ KINDS_OF_FILES = (
     "supernet.pt",
     "candidates.parquet",
 )
+"""Of a search."""
+LATER_FILES = (
+    "scores_journal.jsonl",
+    "retrained.pt",
+    "checkpoint.pt",
+    "training.parquet",
+    "retraining.json",
+    "model.pt2",
+)
+"""Of what follows it."""
 
 
-def kill(title: str) -> Fault:
-    """SIGKILL of a process, if there is one at the moment."""
+def kill(name: str) -> Fault:
+    """SIGKILL of a process, as soon as there is one."""
 
-    def fault(search: SearchProcess, rng: np.random.Generator) -> None:
-        found = search.processes(PROCESSES[title])
-        if found:
-            with suppress(psutil.NoSuchProcess):
-                found[int(rng.integers(len(found)))].kill()
+    def fault(command: Command, rng: np.random.Generator) -> bool:
+        while not command.has_ended:
+            if found := command.processes(PROCESSES[name]):
+                with suppress(psutil.NoSuchProcess):
+                    found[int(rng.integers(len(found)))].kill()
+                    return True
+            time.sleep(0.1)
+        return False
 
     return fault
 
@@ -53,105 +63,93 @@ def kill(title: str) -> Fault:
 def send(number: signal.Signals, times: int = 1, *, to_group: bool = False) -> Fault:
     """Signals to the driver, a second or more apart."""
 
-    def fault(search: SearchProcess, rng: np.random.Generator) -> None:
+    def fault(command: Command, rng: np.random.Generator) -> bool:
+        if command.has_ended:
+            return False
         for each in range(times):
             if each:
                 time.sleep(float(rng.uniform(1.0, 3.0)))
-            with suppress(ProcessLookupError):
-                (os.killpg if to_group else os.kill)(search.process.pid, number)
+            if not command.has_ended:
+                with suppress(ProcessLookupError):
+                    (os.killpg if to_group else os.kill)(command.process.pid, number)
+        return True
 
     return fault
 
 
-def kill_all(search: SearchProcess, rng: np.random.Generator) -> None:
-    """SIGKILL of the driver and all of its processes, as a machine that loses its power."""
-    for each in search.family():
+def kill_all(command: Command, rng: np.random.Generator) -> bool:
+    """SIGKILL of everything, as when a machine loses its power."""
+    is_running = not command.has_ended
+    for each in descendants():
         with suppress(psutil.NoSuchProcess):
             each.kill()
-    search.process.kill()
+    command.process.wait()
+    return is_running
 
 
-def stop_worker(search: SearchProcess, rng: np.random.Generator) -> None:
-    """SIGSTOP of a worker, and SIGCONT some time later."""
-    for each in search.processes(PROCESSES["worker"])[:1]:
-        with suppress(psutil.NoSuchProcess):
-            each.suspend()
-            time.sleep(STOPPED_SECONDS)
-            each.resume()
-
-
-def tear(search: SearchProcess, rng: np.random.Generator) -> None:
-    """SIGKILL of everything; then the newest file of a kind is cut, as a disk that lies about what it has written."""
-    kill_all(search, rng)
-    search.process.wait()
-    kind = KINDS_OF_FILES[int(rng.integers(len(KINDS_OF_FILES)))]
-    place = search.run_path / kind
-    files = [place] if place.is_file() else [each for each in place.rglob("*") if each.is_file()]
-    if kind == "evaluations":  # they are what cannot be computed again: only an unfinished line may be cut off
-        files = [each for each in files if each.suffix == ".jsonl"]
-    if files:
-        newest = max(files, key=lambda each: each.stat().st_mtime)
-        cut = 3 if kind == "evaluations" else TORN_BYTES
-        os.truncate(newest, max(0, newest.stat().st_size - cut))
-
-
-def fill(search: SearchProcess, rng: np.random.Generator) -> None:
-    """The disk is full for some seconds."""
-    hog = search.run_path.parent / "hog"
-    with suppress(OSError), hog.open("wb") as stream:
-        while True:
-            stream.write(bytes(2**16))
-            stream.flush()
-    time.sleep(FULL_SECONDS)
-    hog.unlink(missing_ok=True)
-
-
-def make_read_only(search: SearchProcess, rng: np.random.Generator) -> None:
-    """The file system refuses to write for some seconds, if it is one of its own."""
-    storage = str(search.run_path.parent)
-    subprocess.run(["mount", "-o", "remount,ro", storage], check=False, capture_output=True)
-    time.sleep(READ_ONLY_SECONDS)
-    subprocess.run(["mount", "-o", "remount,rw", storage], check=False, capture_output=True)
-
-
-def twice(search: SearchProcess, rng: np.random.Generator) -> None:
-    """A worker, and then the driver while the group is restarted."""
-    kill("worker")(search, rng)
-    time.sleep(float(rng.uniform(0.0, 5.0)))
-    kill_driver(search, rng)
-
-
-def kill_driver(search: SearchProcess, rng: np.random.Generator) -> None:
+def kill_driver(command: Command, rng: np.random.Generator) -> bool:
     """SIGKILL of the driver alone: its Ray notices."""
-    search.process.kill()
+    is_running = not command.has_ended
+    command.process.kill()
+    return is_running
+
+
+def kill_group(command: Command, rng: np.random.Generator) -> bool:
+    return send(signal.SIGKILL, to_group=True)(command, rng)
+
+
+def stop_worker(command: Command, rng: np.random.Generator) -> bool:
+    """SIGSTOP of a worker, and SIGCONT up to 20 s later."""
+    while not command.has_ended:
+        for each in command.processes(PROCESSES["worker"])[:1]:
+            with suppress(psutil.NoSuchProcess):
+                each.suspend()
+                time.sleep(float(rng.uniform(5.0, 20.0)))
+                each.resume()
+                return True
+        time.sleep(0.1)
+    return False
+
+
+def tear(*kinds: str) -> Fault:
+    """SIGKILL of everything; then the newest file of a kind is cut, as by a disk that lies about what it wrote."""
+
+    def fault(command: Command, rng: np.random.Generator) -> bool:
+        kill_all(command, rng)
+        return any(cut_newest(command.folder, kinds[place], TORN_BYTES) for place in rng.permutation(len(kinds)))
+
+    return fault
+
+
+def of_the_disk(befall: Callable[..., None]) -> Fault:
+    def fault(command: Command, rng: np.random.Generator) -> bool:
+        is_running = not command.has_ended
+        befall(command.disk, rng)
+        return is_running
+
+    return fault
 
 
 FAULTS: dict[str, Fault] = {
     "kill driver": kill_driver,
-    **{f"kill {title}": kill(title) for title in PROCESSES},
+    **{f"kill {name}": kill(name) for name in PROCESSES},
     "kill all": kill_all,
+    "SIGKILL to the group": kill_group,
     "SIGTERM": send(signal.SIGTERM),
     "SIGINT": send(signal.SIGINT),
     "SIGTERM twice": send(signal.SIGTERM, 2),
     "SIGINT twice": send(signal.SIGINT, 2),
     "SIGTERM to the group": send(signal.SIGTERM, to_group=True),
     "SIGINT to the group": send(signal.SIGINT, to_group=True),
+    "SIGINT twice to the group": send(signal.SIGINT, 2, to_group=True),
     "stop worker": stop_worker,
-    "torn file": tear,
-    "full disk": fill,
-    "read-only disk": make_read_only,
-    "kill worker and driver": twice,
+    "torn file": tear(*KINDS_OF_FILES),
+    "full disk": of_the_disk(fill),
+    "read-only disk": of_the_disk(make_read_only),
+    "slow disk": of_the_disk(slow_down),
 }
-
-
-@contextmanager
-def disk_of_its_own(folder: Path) -> Iterator[bool]:
-    """Mount a small file system on a folder; yields False where this is not allowed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", "size=60m", "none", str(folder)]
-    is_mounted = subprocess.run(command, check=False, capture_output=True).returncode == 0
-    try:
-        yield is_mounted
-    finally:
-        if is_mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
+LATER_FAULTS: dict[str, Fault] = {
+    **{name: fault for name, fault in FAULTS.items() if name not in ("kill broker", "kill evaluator", "torn file")},
+    "torn file": tear(*LATER_FILES),
+}
+"""After the search."""

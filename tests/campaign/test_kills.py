@@ -1,98 +1,137 @@
-"""A campaign of faults at random moments: `pytest -m campaign tests/campaign`, with MULTINAS_FAULTS and MULTINAS_SEED.
+"""A campaign of faults at random moments: `pytest -s -m campaign tests/campaign`.
 
-Each trial draws a plan, a fault and a moment of a search, lets it befall the search, and resumes it up to three times.
-Every fourth trial has a second fault during the first --resume. A line is printed for each: pytest -s shows it.
+MULTINAS_FAULTS tells how many, MULTINAS_SEED draws them, and MULTINAS_FIRST leaves out those before. They come in rows
+of four: a command is started again and again, each time with a fault, and at last without. Three rows of four befall
+searches, the fourth what follows a search. Every second row runs in a Ray that was there before. A line is printed for
+each fault. It needs root, for small disks of its own.
 """
 
 import os
 import re
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from multinas_ray.runs import load_run, verify_run
-from tests.campaign.faults import FAULTS, disk_of_its_own
-from tests.support.search_process import SearchProcess
+from tests.campaign.disks import disk_of_its_own
+from tests.campaign.own_ray import OwnRay, is_of_cluster
+from tests.campaign.processes import Command, left_behind
+from tests.campaign.subjects import ENVIRONMENT, Later, Search
 
-NUM_FAULTS, SEED = int(os.environ.get("MULTINAS_FAULTS", "100")), int(os.environ.get("MULTINAS_SEED", "0"))
-WARMUP_ROUNDS, SEARCH_ROUNDS = 40, 40
-FLAGS = ["--warmup-rounds", f"{WARMUP_ROUNDS}", "--search-rounds", f"{SEARCH_ROUNDS}"]
-FLAGS += ["--checkpoint-interval-seconds", "2"]
-RESUMES, END_SECONDS, GONE_SECONDS = 3, 420.0, 30.0
-DURATION_SECONDS = float(os.environ.get("MULTINAS_DURATION", "40"))
-"""How long an undisturbed search takes on this machine: moments are drawn from it."""
+FIRST, NUM_FAULTS = int(os.environ.get("MULTINAS_FIRST", "0")), int(os.environ.get("MULTINAS_FAULTS", "100"))
+SEED, IN_A_ROW, RESUMES = int(os.environ.get("MULTINAS_SEED", "0")), 4, 3
+ROWS = range(FIRST // IN_A_ROW, -(-(FIRST + NUM_FAULTS) // IN_A_ROW))
 
-pytestmark = [pytest.mark.campaign, pytest.mark.timeout(2400)]
+PHASES = {
+    "start": (lambda command: True, 12.0),
+    "workers": (lambda command: bool(command.processes("RayTrainWorker")), 5.0),
+    "rounds": (lambda command: command.grows("rounds", "evaluations", "networks"), 4.0),
+    "choice": (lambda command: bool(command.processes("CandidateEvaluator")), 5.0),
+    "ending": (lambda command: (command.folder / "architectures.parquet").exists(), 2.0),
+}
+"""How the phases of a command are known, and the longest time from there to the fault."""
 
-
-def ended(search: SearchProcess) -> str:
-    """Wait for the end of the driver and of its processes; returns what it has printed."""
-    family = search.family()
-    output, _ = search.process.communicate(timeout=END_SECONDS)
-    left = psutil.wait_procs(family, timeout=GONE_SECONDS)[1]
-    assert not left, f"left behind after {GONE_SECONDS:.0f} s: {left}\n{output}"
-    return output
+pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3000)]
 
 
-def is_well_told(output: str) -> bool:
-    """Whether the driver said what happened without a trace of Python."""
-    return "Traceback (most recent call last)" not in output
+class Row:
+    """Some faults in a row."""
+
+    def __init__(self, number: int, subject: Search | Later, own_ray: OwnRay | None, rng: np.random.Generator) -> None:
+        self.number, self.subject, self.own_ray, self.rng = number, subject, own_ray, rng
+        self.outputs: list[str] = []
+
+    def kind(self, place: int) -> str:
+        """The fault of this place: each kind comes once before any comes again."""
+        kinds = [*self.subject.faults]
+        is_later = isinstance(self.subject, Later)
+        rows = self.number // 4 if is_later else self.number - self.number // 4
+        cycle, index = divmod(rows * IN_A_ROW + place, len(kinds))
+        return kinds[int(np.random.default_rng((SEED, cycle, is_later)).permutation(len(kinds))[index])]
+
+    def befall(self, command: Command, kind: str) -> str | None:
+        """Let a fault befall a command in a drawn phase. Returns the phase; None if the command ended before."""
+        phase = [*PHASES][int(self.rng.integers(len(PHASES)))]
+        has_come, longest = PHASES[phase]
+        while not command.has_ended and not has_come(command):
+            time.sleep(0.1)
+        deadline = time.monotonic() + float(self.rng.uniform(0.0, longest))
+        while not command.has_ended and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return phase if self.subject.faults[kind](command, self.rng) else None
+
+    def suffer(self, place: int) -> bool:
+        """Start the command with a fault, or two; returns whether it has finished."""
+        command, kind = self.subject.start(), self.kind(place)
+        phase = self.befall(command, kind)
+        second = None
+        if self.rng.random() < 0.25 and not command.has_ended:
+            second = [*self.subject.faults][int(self.rng.integers(len(self.subject.faults)))]
+            time.sleep(float(self.rng.uniform(0.0, 5.0)))
+            self.subject.faults[second](command, self.rng)
+        since = time.monotonic()
+        status, output = command.end()
+        seconds = time.monotonic() - since
+        self.outputs.append(output)
+        where = "its own Ray" if self.own_ray is None else "the user's Ray"
+        told = [line[:200] for line in output.splitlines() if "error: " in line or "Interrupted" in line]
+        print(
+            f"\nFAULT {self.number}.{place} | {kind}{'' if second is None else f', {second}'} | {self.subject} | "
+            f"{phase or 'missed'} | {where} | exit {status} after {seconds:.0f} s | {told}",
+            flush=True,
+        )
+        self.check_told(status, output)
+        if self.rng.random() < 0.75:  # else the next start meets what is still running
+            self.check_gone()
+        return status == 0
+
+    def finish(self) -> None:
+        """Start the command without a fault until it is finished."""
+        for _ in range(RESUMES):
+            command = self.subject.start()
+            status, output = command.end()
+            self.outputs.append(output)
+            self.check_told(status, output)
+            if status == 0:
+                return
+        raise AssertionError(f"not finished after {RESUMES} starts")
+
+    def check_told(self, status: int, output: str) -> None:
+        """One line that names the cause, without a trace, unless it was killed or interrupted."""
+        assert "Traceback" not in output
+        assert not re.search(r"\*\*\* SIG|StackTrace|^\[\S+ \S+ [CEF] ", output, re.MULTILINE), "an outcry of C++"
+        assert status in (0, 2, 130, -9), status
+        if status == 2:
+            assert len(re.findall("^error: ", output, re.MULTILINE)) == 1
+
+    def check_gone(self) -> None:
+        if self.own_ray is not None:
+            self.own_ray.mend()
+        left = left_behind(lambda each: self.own_ray is not None and is_of_cluster(each))
+        assert not left, f"left behind: {left}"
 
 
-def check_record(run_path: Path) -> None:
-    run = load_run(run_path)
-    assert run.is_finished
-    number = SEARCH_ROUNDS * int(run.config["optimizer"]["samples_per_update"])
-    assert len(run.evaluations) == number
-    assert run.evaluations["id"].is_unique
-    assert run.evaluations["tell_order"].tolist() == list(range(number))
-    found = verify_run(run_path)
-    assert found.holds, found.summary()
-    lost = [note for note in found.notes if "whose figures are lost" in note]
-    rounds = WARMUP_ROUNDS + SEARCH_ROUNDS
-    assert lost or run.rounds["round"].tolist() == list(range(rounds))
-    for network in run.architectures["weights_path"]:
-        assert (run_path / network).stat().st_size > 0
-    assert (run_path / "pareto.png").exists()
-    assert [each for each in run_path.rglob("*.tmp") if "tune" not in each.parts] == []
-
-
-@pytest.mark.parametrize("number", range(NUM_FAULTS))
-def test_a_search_survives(tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("number", ROWS)
+def test_faults_lose_nothing_and_leave_nothing_behind(tmp_path: Path, number: int) -> None:
     rng = np.random.default_rng((SEED, number))
-    name = list(FAULTS)[int(rng.integers(len(FAULTS)))]
-    moment = float(rng.uniform(0.0, DURATION_SECONDS))
-    plan = "--no-train-during-search" if rng.random() < 0.5 else "--train-during-search"
-    told, outputs = f"#{number} {name} after {moment:.1f} s, {plan}", []
-    with disk_of_its_own(tmp_path / "disk"):
-        storage = tmp_path / "disk"
-        for start in range(RESUMES + 1):
-            flags = ["--resume"] if (storage / "tiny" / "sessions").exists() else []
-            search = SearchProcess(storage, *FLAGS, plan, *flags)
-            if start == 0 or (start == 1 and number % 4 == 3):
-                if start == 1:
-                    name, moment = list(FAULTS)[int(rng.integers(len(FAULTS)))], float(rng.uniform(0, DURATION_SECONDS))
-                    told += f"; then {name} after {moment:.1f} s"
-                befall(search, name, moment, rng)
-            outputs.append(ended(search))
-            told += f"; exit {search.process.returncode}"
-            if search.process.returncode == 0:
-                break
-        print(f"\n{told}: {errors_of(outputs)}", flush=True)
-        assert search.process.returncode == 0, "\n".join([told, *outputs])
-        assert all(map(is_well_told, outputs)), "\n".join([told, *outputs])
-        check_record(search.run_path)
-
-
-def befall(search: SearchProcess, name: str, moment: float, rng: np.random.Generator) -> None:
-    deadline = time.monotonic() + moment
-    while time.monotonic() < deadline and search.process.poll() is None:
-        time.sleep(0.05)
-    FAULTS[name](search, rng)
-
-
-def errors_of(outputs: list[str]) -> list[str]:
-    return [line for output in outputs for line in re.findall(r"error: .*", output)]
+    with disk_of_its_own(tmp_path) as disk, OwnRay(ENVIRONMENT) if number % 2 else nullcontext() as own_ray:
+        subject = (Later if number % 4 == 3 else Search)(disk, rng)
+        row = Row(number, subject, own_ray, rng)
+        try:
+            for place in range(IN_A_ROW):
+                if row.suffer(place):
+                    subject.check()
+                    subject.go_on()
+            if subject.has_begun:
+                row.finish()
+                subject.check()
+            row.check_gone()
+        except BaseException:
+            print("\n\n".join(row.outputs), flush=True)
+            raise
+        finally:
+            for each in psutil.Process().children(recursive=True):
+                each.kill()

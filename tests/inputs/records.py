@@ -79,8 +79,8 @@ def kill_first_session(folder: Path) -> Any:
     return config
 
 
-def finished_record(folder: Path) -> Path:
-    """A search of six rounds in two sessions, and what was chosen, trained and exported of it."""
+def chosen_record(folder: Path) -> Path:
+    """A search of six rounds in two sessions, and the networks that were chosen."""
     config = kill_first_session(folder)
     search = RecordedSearch(config, 1).run()
     search.record.save(search.schedule.next_round)
@@ -88,19 +88,26 @@ def finished_record(folder: Path) -> Path:
     with pytest.MonkeyPatch.context() as patches:
         replace_ray(patches).cost = config.cost
         choose_and_finish(config, quiet(), restarts=1)
-    write_networks(Path(config.run_path), config)
-    export_networks(config.run_path, ExportConfig(onnx=False), networks=[0], console=quiet())
-    return Path(config.run_path)
-
-
-def write_networks(path: Path, config: Any) -> None:
-    """The weights of the chosen networks, and the training of the first."""
-    rows: Any = load_family(str(path)).architectures
-    for row in rows.to_dict("records"):
+    path = Path(config.run_path)
+    for row in load_family(config.run_path).architectures.to_dict("records"):
         (path / row["weights_path"]).parent.mkdir(parents=True, exist_ok=True)
         torch.save(build_subnet(config.space, row["architecture"], seed=1).state_dict(), path / row["weights_path"])
-    place, architecture = path / network_path(0), rows["architecture"][0]
-    torch.save(build_subnet(config.space, architecture, seed=2).state_dict(), place / RETRAINED_FILE)
+    return path
+
+
+def finished_record(folder: Path) -> Path:
+    """The same, and what was trained and exported of it."""
+    path = chosen_record(folder)
+    write_trained_network(path)
+    export_networks(path, ExportConfig(onnx=False), networks=[0], console=quiet())
+    return path
+
+
+def write_trained_network(path: Path) -> None:
+    """The training of the first network."""
+    space: Any = open_run(path).space
+    place, architecture = path / network_path(0), load_family(path).architectures["architecture"][0]
+    torch.save(build_subnet(space, architecture, seed=2).state_dict(), place / RETRAINED_FILE)
     epoch = {
         "epoch": 1,
         "learning_rate": 0.1,
