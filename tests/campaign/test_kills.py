@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.campaign.disks import disk_of_its_own
+from tests.campaign.faults import PROCESSES
 from tests.campaign.own_ray import OwnRay, is_of_cluster
 from tests.campaign.processes import Command, left_behind
 from tests.campaign.subjects import ENVIRONMENT, Later, Search
@@ -33,6 +34,9 @@ PHASES = {
     "ending": (lambda command: (command.folder / "architectures.parquet").exists(), 2.0),
 }
 """How the phases of a command are known, and the longest time from there to the fault."""
+SHORT_LIVED = {f"kill {name}": title for name, title in PROCESSES.items() if name not in ("raylet", "GCS")}
+SHORT_LIVED |= {"stop worker": PROCESSES["worker"]}
+"""Faults of processes that are not always there: they befall some time after these are."""
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3000)]
 
@@ -54,8 +58,9 @@ class Row:
 
     def befall(self, command: Command, kind: str) -> str | None:
         """Let a fault befall a command in a drawn phase. Returns the phase; None if the command ended before."""
-        phase = [*PHASES][int(self.rng.integers(len(PHASES)))]
-        has_come, longest = PHASES[phase]
+        title = SHORT_LIVED.get(kind)
+        phase = [*PHASES][int(self.rng.integers(len(PHASES)))] if title is None else f"with a {title}"
+        has_come, longest = PHASES[phase] if title is None else (lambda command: bool(command.processes(title)), 6.0)
         while not command.has_ended and not has_come(command):
             time.sleep(0.1)
         deadline = time.monotonic() + float(self.rng.uniform(0.0, longest))
