@@ -99,14 +99,14 @@ def finished_record(folder: Path) -> Path:
     """The same, and what was trained and exported of it."""
     path = chosen_record(folder)
     write_trained_network(path)
-    export_networks(path, ExportConfig(onnx=False), networks=[0], console=quiet())
+    export_networks(str(path), ExportConfig(onnx=False), networks=[0], console=quiet())
     return path
 
 
 def write_trained_network(path: Path) -> None:
     """The training of the first network."""
     space: Any = open_run(path).space
-    place, architecture = path / network_path(0), load_family(path).architectures["architecture"][0]
+    place, architecture = path / network_path(0), load_family(str(path)).architectures["architecture"][0]
     torch.save(build_subnet(space, architecture, seed=2).state_dict(), place / RETRAINED_FILE)
     epoch = {
         "epoch": 1,
