@@ -18,6 +18,7 @@ from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 from multinas_ray.cluster.head_watch import ClusterGoneError, HeadWatch
 from multinas_ray.cluster.interrupts import sigterm_as_interrupt
 from multinas_ray.cluster.quiet import leave_out_the_greeting
+from multinas_ray.cluster.reaper import Reaper
 from multinas_ray.errors import RunError, last_line
 
 SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")
@@ -51,8 +52,7 @@ def ray_session() -> Iterator[HeadWatch]:
     )  # it warns that Tune's files are missing
     ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)  # nodes have credentials of their own, or inherit a local Ray's
     was_running = ray.is_initialized()
-    if not was_running:
-        _start()
+    reaper = None if was_running else _start()
     is_gone = False
     with sigterm_as_interrupt(), HeadWatch() as head:
         try:
@@ -62,17 +62,22 @@ def ray_session() -> Iterator[HeadWatch]:
             raise
         finally:
             if not was_running:
-                _end(is_gone)
+                _end(is_gone, reaper)
 
 
-def _start() -> None:
+def _start() -> Reaper | None:
+    """Join the running cluster or start one; returns who ends the processes of one that was started."""
     address = running_cluster()
+    reaper = None if address else Reaper()
     try:
+        if reaper is not None:
+            reaper.start()
         ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING)
-    except SystemExit as error:  # Ray's own answer to SIGTERM while it starts
+    except (SystemExit, KeyboardInterrupt) as error:  # the former is Ray's own answer to SIGTERM while it starts
+        _end(False, reaper)
         raise KeyboardInterrupt from error
     except Exception as error:  # Ray raises plain exceptions of many kinds here
-        ray.shutdown()
+        _end(False, reaper)
         where, remedy = (
             (
                 f"Ray at {address} cannot be joined",
@@ -85,6 +90,7 @@ def _start() -> None:
             )
         )
         raise RunError(f"{where} ({last_line(error)}): {remedy}, then try again") from error
+    return reaper
 
 
 def is_cluster_there() -> bool:
@@ -164,11 +170,15 @@ def _health_problem(address: str) -> str | None:
     return found[0] if found else f"no answer of a Ray head process within {ANSWER_SECONDS:.0f} s"
 
 
-def _end(is_gone: bool) -> None:
+def _end(is_gone: bool, reaper: Reaper | None) -> None:
     """End Ray, or leave the connection to it. Where its processes are gone, Ray would wait, and end the driver then."""
-    if not is_gone:
-        ray.shutdown()
-        return
-    if (node := ray._private.worker._global_node) is not None:
-        node.kill_all_processes(check_alive=False)
-    atexit.unregister(ray._private.worker.shutdown)
+    try:
+        if not is_gone:
+            ray.shutdown()
+            return
+        if (node := ray._private.worker._global_node) is not None:
+            node.kill_all_processes(check_alive=False)
+        atexit.unregister(ray._private.worker.shutdown)
+    finally:
+        if reaper is not None:
+            reaper.end()

@@ -1,0 +1,46 @@
+"""The process that ends what a killed driver leaves behind."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from multinas_ray.cluster.reaper import MARK, Reaper
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+DRIVER = f"""
+import subprocess, time
+from multinas_ray.cluster.reaper import Reaper
+Reaper().start()
+print(subprocess.Popen({SLEEP}, start_new_session=True).pid, flush=True)
+time.sleep(60)
+"""
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/environ"), reason="needs /proc")  # noqa: PTH110
+
+
+def test_what_a_killed_driver_has_started_is_ended() -> None:
+    with subprocess.Popen([sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        left = psutil.Process(int(driver.stdout.readline()))
+        reaper = next(each for each in psutil.Process(driver.pid).children() if "reaper.py" in " ".join(each.cmdline()))
+        driver.kill()
+    assert psutil.wait_procs([left, reaper], timeout=10)[1] == []
+
+
+def test_the_end_takes_what_was_started_in_between_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(MARK, raising=False)
+    before = subprocess.Popen(SLEEP)
+    reaper = Reaper()
+    reaper.start()
+    between = subprocess.Popen(SLEEP)
+    reaper.end()
+    after = subprocess.Popen(SLEEP)
+    assert between.wait(timeout=10) < 0
+    assert MARK not in os.environ
+    for each in (before, after):
+        assert each.poll() is None
+        each.kill()
+        each.wait()
