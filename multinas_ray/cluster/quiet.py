@@ -9,6 +9,12 @@ TOKEN_IS_USED = "Token authentication is enabled"
 """How Ray greets every start on this machine; docs/trust.md says what the token is for. That a cluster has none is
 still told."""
 
+TOLD_IN_A_LINE = {
+    "ray.tune.execution.tune_controller": logging.CRITICAL + 1,  # a trace of each trial that failed
+    "ray.tune.analysis.experiment_analysis": logging.ERROR,  # it warns that Tune's files are missing
+}
+"""Loggers, and the level below which they are silent: a search tells its end and the cause itself."""
+
 
 def leave_out_the_greeting() -> None:
     """Leave out Ray's warning that it asks for a token, which is how it should be."""
@@ -19,3 +25,9 @@ def leave_out_the_greeting() -> None:
 
 def _is_news(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(TOKEN_IS_USED)
+
+
+def leave_out_what_is_told_in_a_line() -> None:
+    """Leave out traces of Tune, which stand where a search, or its error, tells the same in one line."""
+    for name, level in TOLD_IN_A_LINE.items():
+        logging.getLogger(name).setLevel(level)

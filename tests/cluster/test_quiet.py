@@ -4,8 +4,15 @@ import logging
 
 import pytest
 from ray._private.authentication import authentication_token_setup as setup
+from ray.tune.analysis import experiment_analysis
+from ray.tune.execution import tune_controller
 
-from multinas_ray.cluster.quiet import TOKEN_LOGGER, leave_out_the_greeting
+from multinas_ray.cluster.quiet import (
+    TOKEN_LOGGER,
+    TOLD_IN_A_LINE,
+    leave_out_the_greeting,
+    leave_out_what_is_told_in_a_line,
+)
 
 
 def test_the_token_does_not_greet_every_start_but_its_lack_is_told(
@@ -25,3 +32,15 @@ def test_the_token_does_not_greet_every_start_but_its_lack_is_told(
     setup._warn_token_auth_disabled()
     assert caplog.records
     assert len(setup.logger.filters) == 1
+
+
+def test_traces_of_trials_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    loggers = {each.logger.name: each.logger for each in (experiment_analysis, tune_controller)}
+    assert {*loggers} == {*TOLD_IN_A_LINE}, "these are the names that Ray gives them"
+    before = {name: each.level for name, each in loggers.items()}
+    leave_out_what_is_told_in_a_line()
+    tune_controller.logger.error("Trial task failed")
+    experiment_analysis.logger.warning("Failed to fetch metrics")
+    for name, each in loggers.items():
+        each.setLevel(before[name])
+    assert caplog.records == []
