@@ -7,15 +7,16 @@ import logging
 import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
-from multinas_ray.cluster.head_watch import ClusterGoneError, HeadWatch
+from multinas_ray.cluster.head_watch import EXIT_STATUS, ClusterGoneError, HeadWatch
 from multinas_ray.cluster.interrupts import sigterm_as_interrupt
 from multinas_ray.cluster.quiet import leave_out_the_greeting, leave_out_what_is_told_in_a_line
 from multinas_ray.cluster.reaper import Reaper
@@ -26,6 +27,9 @@ SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "
 
 ANSWER_SECONDS = 10.0
 """Longest time that a running cluster has to answer. Ray itself would try again for many minutes without a word."""
+
+_GONE = threading.Event()
+"""Whether Ray's processes were gone when a session ended."""
 
 START_HERE = "unset RAY_ADDRESS to start Ray on this machine"
 
@@ -63,10 +67,22 @@ def ray_session() -> Iterator[HeadWatch]:
                 _end(is_gone, reaper)
 
 
+def leave_without_ray() -> None:
+    """End this process after Ray's processes were gone: Ray would wait for them for a minute, and abort."""
+    if _GONE.is_set():
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os._exit(EXIT_STATUS)
+
+
 def _start() -> Reaper | None:
     """Join the running cluster or start one; returns who ends the processes of one that was started."""
     address = running_cluster()
     reaper = None if address else Reaper()
+    atexit.unregister(leave_without_ray)
+    atexit.register(leave_without_ray)
     try:
         if reaper is not None:
             reaper.start()
@@ -174,9 +190,10 @@ def _end(is_gone: bool, reaper: Reaper | None) -> None:
         if not is_gone:
             ray.shutdown()
             return
+        atexit.unregister(ray._private.worker.shutdown)
+        _GONE.set()
         if (node := ray._private.worker._global_node) is not None:
             node.kill_all_processes(check_alive=False)
-        atexit.unregister(ray._private.worker.shutdown)
     finally:
         if reaper is not None:
             reaper.end()

@@ -168,10 +168,10 @@ class Experiment(Generic[Options]):
             Exit status: 0, 2 after an error (one line on standard error), 130 after an interrupt.
         """
         arguments = (parser or self.parser()).parse_args(argv)
-        from rich.console import Console
+        from multinas_ray.cluster import standard_console
 
         forgive_terminal()
-        console = Console()
+        console = standard_console()
         command = [sys.executable, sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
         command = [each for each in command if each != "--resume"]
         begun: OneShotSearchConfig | None = None

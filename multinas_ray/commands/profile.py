@@ -59,8 +59,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, write and compare; returns the exit status."""
-    from rich.console import Console
-
+    from multinas_ray.cluster import standard_console
     from multinas_ray.commands.flags import read_settings
     from multinas_ray.latency import ProfileSettings, profile_space, validate_table, validation_file
     from multinas_ray.report import plot_latency
@@ -69,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     space, output = _space(arguments), _output(arguments)
     settings = read_settings(arguments, ProfileSettings).sized_for(space)
     make_folder(output.parent)  # so that a missing right is reported before minutes of measuring
-    console = Console()
+    console = standard_console()
     with _progress(console, settings) as stage:
         table = profile_space(space, settings, on_pass=stage("Blocks"))
         table.write(output)

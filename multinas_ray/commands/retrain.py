@@ -42,15 +42,13 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; returns the exit status."""
-    from rich.console import Console
-
-    from multinas_ray.cluster import Trackers, load_module
+    from multinas_ray.cluster import Trackers, load_module, standard_console
     from multinas_ray.commands.flags import given_settings, read_settings
     from multinas_ray.commands.next_steps import tell_next
     from multinas_ray.retraining import RetrainConfig, retrain_networks
     from multinas_ray.storage import resolve
 
-    console = Console()
+    console = standard_console()
     for name in arguments.imports:
         load_module(name)  # the recipe may name a loss that the module registers
     family = retrain_networks(

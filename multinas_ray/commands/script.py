@@ -54,10 +54,10 @@ class Script(Generic[Settings]):
             Exit status: 0, 2 after an error (one line on standard error), 130 after an interrupt.
         """
         arguments = self.parser().parse_args(argv)
-        from rich.console import Console
+        from multinas_ray.cluster import standard_console
 
         forgive_terminal()
-        console = Console()
+        console = standard_console()
         try:
             settings = read_settings(arguments, self.settings)
             if arguments.show_config:

@@ -41,14 +41,13 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Select; returns the exit status."""
-    from rich.console import Console
-
+    from multinas_ray.cluster import standard_console
     from multinas_ray.commands.flags import read_settings
     from multinas_ray.commands.next_steps import tell_next
     from multinas_ray.selection import SelectConfig, networks_table, select_networks
     from multinas_ray.storage import resolve
 
-    console = Console()
+    console = standard_console()
     family = select_networks(
         arguments.run,
         read_settings(arguments, SelectConfig),

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from multinas_ray.data.class_files import shown
 from multinas_ray.data.decoding import Encoded
@@ -46,6 +47,8 @@ _CLASSES, _VERSION = b"multinas_ray.class_names", b"multinas_ray.shards_version"
 _LEFT_OUT = b"multinas_ray.left_out"
 _CLASS_SEPARATOR = "/"  # no folder name contains it
 _SPLITS = ("train", "validation", "test")
+_MOST = 2**20
+"""Largest number of files, row groups of a file, and rows of a row group [ours]."""
 _READERS = 16
 _OPEN_FILES = 64
 _KEPT_BYTES = 512 * 2**20  # of the last pieces that a process has read
@@ -99,18 +102,27 @@ class PieceReader:
             self._pieces[file, row_group] = piece
             while self._num_bytes > _KEPT_BYTES and len(self._pieces) > 1:
                 self._num_bytes -= self._pieces.popitem(last=False)[1].nbytes
+        if row >= len(piece):
+            raise RunError(f"{self.path(file)} has no row {row} in row group {row_group}: write the shards again")
         image: bytes = piece[row].as_py()
         return image
 
+    def path(self, file: int) -> Location:
+        """The file with this number."""
+        return self._place.join(shard_name(file))
+
     def _read_piece(self, file: int, row_group: int) -> pa.ChunkedArray:
         try:
-            opened = self._files.pop(file, None) or RowGroupReader(self._place.join(shard_name(file)))
+            opened = self._files.pop(file, None) or RowGroupReader(self.path(file))
             self._files[file] = opened
             while len(self._files) > _OPEN_FILES:
                 self._files.popitem(last=False)[1].close()
-            return opened.read(row_group, ["image"])["image"]
+            piece = opened.read(row_group, ["image"])["image"]
         except StateError as error:
             raise RunError(f"{error}, or write the shards again") from error
+        if piece.type != pa.binary() or piece.null_count:
+            raise RunError(f"{self.path(file)} does not have images in its column image: write the shards again")
+        return piece
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,8 +153,8 @@ class ImageShards:
         return inverse
 
     def name(self, index: int) -> str:
-        """Return the name that image `index` had in its tree."""
-        return os.fsdecode(self.names[index])
+        """Return the file of image `index` and the image's name in its tree."""
+        return f"{self.reader.path(int(self.where[index, 0]))}:{shown(os.fsdecode(self.names[index]))}"
 
     def read(self, index: int) -> bytes:
         """Return the encoded image `index`.
@@ -188,17 +200,37 @@ def _scan_shards(place: Location) -> ImageListing:
     metadata = index.schema.metadata or {}
     if metadata.get(_VERSION) != SHARDS_VERSION.encode():
         raise DataError(f"{INDEX_FILE} in {place} must have version {SHARDS_VERSION}: write the shards again")
+    class_names = tuple(metadata.get(_CLASSES, b"").decode(errors="replace").split(_CLASS_SEPARATOR))
+    if (problem := _index_problem(index, len(class_names))) is not None:
+        raise DataError(f"{INDEX_FILE} in {place} is damaged ({problem}): write the shards again")
     reader, of_split = PieceReader(place), np.asarray(index["split"].cast(pa.string()))
     names = np.array([os.fsencode(name) for name in index["name"].to_pylist()])
     where = np.stack([np.asarray(index[column]) for column in ("file", "row_group", "row")], axis=1)
     everything = ImageShards(reader, names, np.asarray(index["label"]), where)
     parts = {split: everything.select(np.flatnonzero(of_split == split)) for split in _SPLITS}
-    class_names = tuple(metadata[_CLASSES].decode().split(_CLASS_SEPARATOR))
     train, validation, test = (part if len(part) else None for part in parts.values())
     if train is None:
         raise DataError(f"{place} has no training images: write the shards again")
-    left_out = tuple(LeftOut(**each) for each in json.loads(metadata[_LEFT_OUT]))
+    try:
+        left_out = tuple(LeftOut(**each) for each in json.loads(metadata[_LEFT_OUT]))
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{INDEX_FILE} in {place} is damaged ({error}): write the shards again") from error
     return ImageListing(train, validation, test, class_names, left_out)
+
+
+def _index_problem(index: pa.Table, num_classes: int) -> str | None:
+    """What is wrong with the rows of an index; None if nothing is."""
+    if not index.schema.equals(_INDEX_SCHEMA):
+        return f"it has other columns than {', '.join(_INDEX_SCHEMA.names)}"
+    if any(index[name].null_count for name in _INDEX_SCHEMA.names):
+        return "a value is missing"
+    if not {*index["split"].cast(pa.string()).unique().to_pylist()} <= {*_SPLITS}:
+        return f"a split is none of {', '.join(_SPLITS)}"
+    for name, most in {"label": num_classes - 1, "file": _MOST, "row_group": _MOST, "row": _MOST}.items():
+        found = pc.min_max(index[name]).as_py()
+        if len(index) and not 0 <= found["min"] <= found["max"] <= most:
+            return f"{name} must be from 0 to {most}, got {found['min']} to {found['max']}"
+    return None
 
 
 def shard_name(file: int) -> str:

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multinas_ray.data.class_files import IMAGE_EXTENSIONS
+from multinas_ray.data.class_files import IMAGE_EXTENSIONS, shown
 from multinas_ray.data.encoded_source import EncodedSource
 from multinas_ray.data.listing import ImageListing
 from multinas_ray.data.sources import register_source
@@ -89,7 +89,7 @@ class TarImages:
 
     def name(self, index: int) -> str:
         """Return the tar file of image `index` and the image's name in it."""
-        return f"{self.files[self.spans[index, 0]]}:{os.fsdecode(self.members[index])}"
+        return f"{self.files[self.spans[index, 0]]}:{shown(os.fsdecode(self.members[index]))}"
 
     def read(self, index: int) -> bytes:
         """Return the content of image `index`.
@@ -114,6 +114,9 @@ class TarImages:
             spans=np.concatenate([self.spans, other.spans]),
             labels=np.concatenate([self.labels, other.labels]),
         )
+
+
+_READ_BYTES = 2**20
 
 
 class _Headers(NamedTuple):
@@ -184,11 +187,29 @@ def _read_members(file: Path, label_extension: str) -> tuple[dict[str, tarfile.T
                 elif member.isfile() and extension == label_extension.lower():
                     content = archive.extractfile(member)
                     labels[key] = "" if content is None else content.read().decode("utf-8", "replace").strip()
+            end = archive.offset
+        _check_end(file, end)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(
             f"{file} cannot be read as a tar file ({error}): copy it again, and unpack it if it is compressed"
         ) from error
     return images, labels
+
+
+def _check_end(file: Path, end: int) -> None:
+    """Check that after the last header that was read there is the mark of the end and nothing else.
+
+    Python's tarfile takes a damaged header, or a file that was cut between two members, for the end.
+
+    Raises:
+        tarfile.TarError: There is something else.
+    """
+    with file.open("rb") as stream:
+        stream.seek(end)
+        blocks = iter(lambda: stream.read(_READ_BYTES), b"")
+        first = next(blocks, b"")
+        if len(first) < tarfile.BLOCKSIZE or any(map(any, (first, *blocks))):
+            raise tarfile.ReadError(f"damaged or cut off after byte {end}")
 
 
 def _key_and_extension(name: str) -> tuple[str, str]:
@@ -205,6 +226,8 @@ def _classes(folder: Path, training: Iterable[_Headers]) -> tuple[tuple[str, ...
         raise DataError(
             f"the training images in {folder} must be of at least two classes, got {len(labels)}: add images of others"
         )
+    if unclear := [label for label in labels if not label.isprintable()]:
+        raise DataError(f"a label must be of printable characters, got {unclear[0]!r} in {folder}: correct it")
     if not all(label.isdecimal() for label in labels):
         return tuple(labels), {label: number for number, label in enumerate(labels)}
     number_of = {label: int(label) for label in labels}
@@ -224,6 +247,8 @@ def _classes(folder: Path, training: Iterable[_Headers]) -> tuple[tuple[str, ...
                 f"{told} must have a line for each of the {len(names)} labels, got {len(lines)}: name each class on "
                 "one line"
             )
+        if unclear := [each for each in lines if not each.strip() or not each.isprintable()]:
+            raise DataError(f"a line of {told} must be a name of printable characters, got {unclear[0]!r}: correct it")
         names = lines
     return names, number_of
 

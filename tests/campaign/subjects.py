@@ -18,7 +18,13 @@ from tests.inputs.records import chosen_record
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "support" / "tiny_search.py"
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "COLUMNS": "200"}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(ROOT),
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_worker_niceness": "0",
+    "COLUMNS": "200",
+}
 WARMUP_ROUNDS, SEARCH_ROUNDS, NUM_NETWORKS = 60, 60, 3
 SEARCH_FLAGS = ["--warmup-rounds", f"{WARMUP_ROUNDS}", "--search-rounds", f"{SEARCH_ROUNDS}"]
 SEARCH_FLAGS += ["--checkpoint-interval-seconds", "2"]

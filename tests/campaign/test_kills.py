@@ -8,6 +8,7 @@ each fault. It needs root, for small disks of its own.
 
 import os
 import re
+import signal
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -105,10 +106,13 @@ class Row:
         raise AssertionError(f"not finished after {RESUMES} starts")
 
     def check_told(self, status: int, output: str) -> None:
-        """One line that names the cause, without a trace, unless it was killed or interrupted."""
+        """One line that names the cause, without a trace, unless it was killed or interrupted.
+
+        Before Python has come to the command, and after its end, signals end it as they end any program.
+        """
         assert "Traceback" not in output
         assert not re.search(r"\*\*\* SIG|StackTrace|^\[\S+ \S+ [CEF] ", output, re.MULTILINE), "an outcry of C++"
-        assert status in (0, 2, 130, -9), status
+        assert status in (0, 2, 130, -signal.SIGKILL, -signal.SIGINT, -signal.SIGTERM), status
         if status == 2:
             assert len(re.findall("^error: ", output, re.MULTILINE)) == 1
 

@@ -41,7 +41,10 @@ def shards(tree, tmp_path_factory):
 
 def contents(part, root):
     return {
-        str(Path(part.name(n)).relative_to(root) if root else part.name(n)): (part.read(n), int(part.labels[n]))
+        str(Path(part.name(n)).relative_to(root) if root else part.name(n).split(":")[1]): (
+            part.read(n),
+            int(part.labels[n]),
+        )
         for n in range(len(part))
     }
 
