@@ -12,8 +12,8 @@ import numpy as np
 from experiments.compare.evolution import PARENTS, POPULATION, evolve
 from experiments.large_space.problem import Problem
 from experiments.large_space.record import BudgetSpentError, Record, interleaved
+from multinas_ray import selection
 from multinas_ray.core import OptimizerSettings, make_optimizer, optimizer_kind
-from multinas_ray.selection import best_by_prior, promising_networks
 from multinas_ray.spaces import CostSlice, IntArray
 
 SLICE = 0.9
@@ -34,7 +34,7 @@ def drawn_in_slice(problem: Problem, target: float, number: int, rng: np.random.
 def first_by_prior(problem: Problem, target: float, number: int, rng: np.random.Generator) -> IntArray:
     """The networks that the prior ranks first among DRAWN_FOR_ONE times as many of a slice, the best first."""
     drawn_ND = drawn_in_slice(problem, target, DRAWN_FOR_ONE * number, rng)
-    return best_by_prior(problem.prior_parts, drawn_ND, number)
+    return selection.best_by_prior(problem.prior_parts, drawn_ND, number)
 
 
 def random_in_slices(draw: Callable[[Problem, float, int, np.random.Generator], IntArray]) -> Search:
@@ -104,7 +104,7 @@ def ours(**settings: Any) -> Search:
 def promising_near_targets(problem: Problem, seed: int) -> list[IntArray]:
     """What the prior ranks first near each target, as a one-shot search finds it."""
     rng, share = np.random.default_rng((seed, 4)), round(1.0 - SLICE, 9)
-    return promising_networks(problem.space, problem.cost, problem.targets, share, problem.prior_parts, rng)
+    return selection.promising_networks(problem.space, problem.cost, problem.targets, share, problem.prior_parts, rng)
 
 
 def settings_of(problem: Problem, *, kind: str = "distributions", **settings: Any) -> OptimizerSettings:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from experiments.large_space.made_up import made_up_problem
 from experiments.large_space.methods import METHODS
+from experiments.large_space.options import EVALUATORS
 from experiments.large_space.problem import Problem
 from experiments.large_space.record import best_so_far
 from experiments.large_space.supernet import supernet_problem
@@ -23,10 +24,9 @@ BUDGETS = (250, 1_000, 4_000)
 CURVE_POINTS = 80
 MADE_WITH = "large space 2"
 """Raised whenever a piece means something else, so that results of other versions are done again."""
-EVALUATORS: dict[str, Callable[[int, Path], Problem]] = {
-    "made-up": lambda seed, out: made_up_problem(seed),
-    "supernet": supernet_problem,
-}
+PROBLEMS: dict[str, Callable[[int, Path], Problem]] = dict(
+    zip(EVALUATORS, (lambda seed, out: made_up_problem(seed), supernet_problem), strict=True)
+)
 """From a seed and the folder of the results to a problem."""
 
 
@@ -61,7 +61,7 @@ def run_piece(piece: Piece, out: Path) -> None:
     Columns: `evaluations`, `target`, `loss` (least within the target so far; inf before there is one) and `best` (the
     least that there is, NaN where it is not known).
     """
-    problem = EVALUATORS[piece.evaluator](piece.seed, out)
+    problem = PROBLEMS[piece.evaluator](piece.seed, out)
     curve_EK = best_so_far(METHODS[piece.method].search(problem, BUDGETS[-1], piece.seed), problem)
     points = np.unique(np.geomspace(10, BUDGETS[-1], CURVE_POINTS).astype(int).tolist() + list(BUDGETS))
     best_K = np.full(len(problem.targets), np.nan) if problem.best_losses is None else problem.best_losses

@@ -144,7 +144,7 @@ def test_report_of_what_is_done(judge: Judge, tmp_path: Path) -> None:
 def test_a_report_of_nothing_is_told(
     judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("experiments.compare.__main__.load_truth", lambda folder: judge.truth)
+    monkeypatch.setattr("experiments.compare.working.load_truth", lambda folder: judge.truth)
     assert main(["--data", str(tmp_path), "--report-only", "--out", str(tmp_path / "out")]) == 0
     assert "No method has found its networks yet" in capsys.readouterr().out
     assert not list(tmp_path.rglob("*.png"))

@@ -120,7 +120,7 @@ def test_pieces_are_done_once_and_reported(problem, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(pieces_module, "BUDGETS", (20, 40, 80))
     for module in ("report", "pieces"):
         monkeypatch.setattr(f"experiments.large_space.{module}.BUDGETS", (20, 40, 80))
-    monkeypatch.setitem(pieces_module.EVALUATORS, "made-up", lambda seed, out: problem)
+    monkeypatch.setitem(pieces_module.PROBLEMS, "made-up", lambda seed, out: problem)
     methods, told = ["random", "evolution", "ours"], []
     for _ in range(2):
         with ThreadPoolExecutor(1) as pool:

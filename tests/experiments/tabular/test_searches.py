@@ -8,7 +8,8 @@ import pytest
 from experiments.parts import tables
 from experiments.parts.tables import Table
 from experiments.tabular import __main__ as tabular
-from experiments.tabular import methods, plots, report, searching, versions
+from experiments.tabular import methods, plots, report, searching, versions, working
+from experiments.tabular import options as options_module
 from experiments.tabular.measures import NUM_ANSWERS, Measures, Trace
 from experiments.tabular.runs import Task, frame_of, run_searcher, run_task
 from multinas_ray import MultiDistributionOptimizer
@@ -108,7 +109,7 @@ def test_separate_runs_are_one_optimiser_for_each_coefficient(table: Table) -> N
 @pytest.fixture
 def small_world(table: Table, monkeypatch: pytest.MonkeyPatch) -> Table:
     monkeypatch.setitem(tables.SOURCES, "tiny", dataclasses.replace(tables.SOURCES["macro"], title="tiny"))
-    for module in (tabular, searching):
+    for module in (working, searching):
         monkeypatch.setattr(module, "table_of", lambda name, data: table)
     return table
 
@@ -183,7 +184,7 @@ def test_comments_docstrings_and_layout_are_not_the_code(tmp_path: Path) -> None
 
 def test_flags_override_the_file_of_a_quick_comparison(small_world: Table, tmp_path: Path) -> None:
     quick = str(Path(tabular.__file__).with_name("quick.yaml"))
-    options = read_settings(tabular.TABULAR.parser().parse_args(["--config", quick]), tabular.TabularOptions)
+    options = read_settings(tabular.TABULAR.parser().parse_args(["--config", quick]), options_module.TabularOptions)
     assert options.methods == tuple(name for name in methods.METHODS if name != "optuna-tpe")
     assert (options.seeds, options.evaluations) == (3, 400)
     assert run_main(tmp_path, "--config", quick, "--methods", "random") == 0
@@ -261,7 +262,7 @@ def test_answers_are_drawn_against_what_the_separate_runs_end_at(
 @pytest.mark.cluster
 def test_the_same_methods_run_through_ray_tune(table: Table, tmp_path: Path) -> None:
     tune_runs = pytest.importorskip("experiments.tabular.tune_runs")
-    assert set(tabular.TUNE_METHODS) == set(tune_runs.SEARCHES)
+    assert set(options_module.TUNE_METHODS) == set(tune_runs.SEARCHES)
     with tune_runs.local_ray():
         for method in ("multinas-screened", "optuna-nsga2"):
             task = Task("tiny", method, 1, 12)
