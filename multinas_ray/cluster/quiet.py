@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+from typing import Any
+
+from ray._private import worker as ray_worker
 
 TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
 TOKEN_IS_USED = "Token authentication is enabled"
@@ -31,3 +35,18 @@ def leave_out_what_is_told_in_a_line() -> None:
     """Leave out traces of Tune, which stand where a search, or its error, tells the same in one line."""
     for name, level in TOLD_IN_A_LINE.items():
         logging.getLogger(name).setLevel(level)
+
+
+def shorten_what_ray_tells() -> None:
+    """Let Ray tell in a line that one of its processes is gone, without the last twenty of its log."""
+    original = ray_worker.print_to_stdstream
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def shortened(data: dict[str, Any], ignore_prefix: bool) -> None:
+        if data.get("pid") == "raylet":
+            data = {**data, "lines": [line.partition("\n")[0] for line in data["lines"]]}
+        original(data, ignore_prefix)
+
+    ray_worker.print_to_stdstream = shortened

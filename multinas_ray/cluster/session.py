@@ -18,7 +18,7 @@ from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
 from multinas_ray.cluster.head_watch import EXIT_STATUS, ClusterGoneError, HeadWatch
 from multinas_ray.cluster.interrupts import sigterm_as_interrupt
-from multinas_ray.cluster.quiet import leave_out_the_greeting, leave_out_what_is_told_in_a_line
+from multinas_ray.cluster.quiet import leave_out_the_greeting, leave_out_what_is_told_in_a_line, shorten_what_ray_tells
 from multinas_ray.cluster.reaper import Reaper
 from multinas_ray.errors import RunError, last_line
 
@@ -52,6 +52,7 @@ def ray_session() -> Iterator[HeadWatch]:
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the search ends itself in good order at Ctrl-C
     leave_out_the_greeting()
     leave_out_what_is_told_in_a_line()
+    shorten_what_ray_tells()
     ENV_VARS_TO_PROPAGATE.difference_update(SECRETS)  # nodes have credentials of their own, or inherit a local Ray's
     was_running = ray.is_initialized()
     reaper = None if was_running else _start()

@@ -11,7 +11,8 @@ from tests.campaign.processes import descendants, title_of
 
 CLUSTER = (
     *("gcs_server", "/raylet/raylet", "log_monitor", "monitor.py", "dashboard", "ray::DashboardAgent"),
-    *("ray::RuntimeEnvAgent", "ray::IDLE", "default_worker.py", "setup_worker.py"),
+    *("ray::RuntimeEnvAgent", "ray::IDLE", "default_worker.py", "setup_worker.py", "ray.util.client.server"),
+    "ray::_AutoscalingCoordinatorActor",  # Ray Train starts it once for all jobs of a cluster
 )
 """Processes of a cluster without a job."""
 

@@ -61,7 +61,11 @@ class Row:
         """Let a fault befall a command in a drawn phase. Returns the phase; None if the command ended before."""
         title = SHORT_LIVED.get(kind)
         phase = [*PHASES][int(self.rng.integers(len(PHASES)))] if title is None else f"with a {title}"
-        has_come, longest = PHASES[phase] if title is None else (lambda command: bool(command.processes(title)), 6.0)
+        has_come, longest = (
+            PHASES[phase]
+            if title is None
+            else (lambda command: bool(command.processes(title)), 2.0 if title == PROCESSES["evaluator"] else 6.0)
+        )
         while not command.has_ended and not has_come(command):
             time.sleep(0.1)
         deadline = time.monotonic() + float(self.rng.uniform(0.0, longest))
@@ -132,11 +136,11 @@ def test_faults_lose_nothing_and_leave_nothing_behind(tmp_path: Path, number: in
         try:
             for place in range(IN_A_ROW):
                 if row.suffer(place):
-                    subject.check()
+                    subject.check(row.outputs[-1])
                     subject.go_on()
             if subject.has_begun:
                 row.finish()
-                subject.check()
+                subject.check(row.outputs[-1])
             row.check_gone()
         except BaseException:
             print("\n\n".join(row.outputs), flush=True)

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from ray._private import worker as ray_worker
 from ray._private.authentication import authentication_token_setup as setup
 from ray.tune.analysis import experiment_analysis
 from ray.tune.execution import tune_controller
@@ -12,6 +13,7 @@ from multinas_ray.cluster.quiet import (
     TOLD_IN_A_LINE,
     leave_out_the_greeting,
     leave_out_what_is_told_in_a_line,
+    shorten_what_ray_tells,
 )
 
 
@@ -44,3 +46,13 @@ def test_traces_of_trials_are_left_out(caplog: pytest.LogCaptureFixture) -> None
     for name, each in loggers.items():
         each.setLevel(before[name])
     assert caplog.records == []
+
+
+def test_a_lost_process_of_ray_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[list[str]] = []
+    monkeypatch.setattr(ray_worker, "print_to_stdstream", lambda data, ignore_prefix: printed.append(data["lines"]))
+    shorten_what_ray_tells()
+    shorten_what_ray_tells()
+    for process in ("raylet", 7):
+        ray_worker.print_to_stdstream({"pid": process, "lines": ["it is gone\n  dump"]}, ignore_prefix=False)
+    assert printed == [["it is gone"], ["it is gone\n  dump"]]
