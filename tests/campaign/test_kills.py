@@ -35,8 +35,8 @@ PHASES = {
     "ending": (lambda command: (command.folder / "architectures.parquet").exists(), 2.0),
 }
 """How the phases of a command are known, and the longest time from there to the fault."""
-SHORT_LIVED = {f"kill {name}": title for name, title in PROCESSES.items() if name not in ("raylet", "GCS")}
-SHORT_LIVED |= {"stop worker": PROCESSES["worker"]}
+SHORT_LIVED = {f"kill {name}": (title, 6.0) for name, title in PROCESSES.items() if name not in ("raylet", "GCS")}
+SHORT_LIVED |= {"stop worker": (PROCESSES["worker"], 6.0), "kill evaluator": (PROCESSES["evaluator"], 2.0)}
 """Faults of processes that are not always there: they befall some time after these are."""
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3000)]
@@ -59,13 +59,11 @@ class Row:
 
     def befall(self, command: Command, kind: str) -> str | None:
         """Let a fault befall a command in a drawn phase. Returns the phase; None if the command ended before."""
-        title = SHORT_LIVED.get(kind)
-        phase = [*PHASES][int(self.rng.integers(len(PHASES)))] if title is None else f"with a {title}"
-        has_come, longest = (
-            PHASES[phase]
-            if title is None
-            else (lambda command: bool(command.processes(title)), 2.0 if title == PROCESSES["evaluator"] else 6.0)
-        )
+        phase = [*PHASES][int(self.rng.integers(len(PHASES)))]
+        has_come, longest = PHASES[phase]
+        if kind in SHORT_LIVED:
+            title, longest = SHORT_LIVED[kind]
+            phase, has_come = f"with a {title}", lambda command: bool(command.processes(title))
         while not command.has_ended and not has_come(command):
             time.sleep(0.1)
         deadline = time.monotonic() + float(self.rng.uniform(0.0, longest))
