@@ -166,6 +166,7 @@ class MLflow:
         earlier = self._client.search_runs([number], f"tags.multinas_run = '{key}'")
         if earlier:
             self._run = earlier[0].info.run_id
+            self._client.update_run(self._run, status="RUNNING")
         else:
             tags = {"multinas_run": key, "mlflow.runName": name}
             self._run = self._client.create_run(number, tags=tags).info.run_id

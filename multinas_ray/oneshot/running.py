@@ -110,4 +110,7 @@ def _search_and_choose(config: OneShotSearchConfig, trackers: Trackers, console:
     try:
         choose_and_finish(config, console, restarts=session.number)
     except KeyboardInterrupt:
-        say(console, "Interrupted while the networks were being chosen. All rounds are done and recorded.")
+        if exists(resolve(config.run_path).join(FINISHED_FILE)):
+            say(console, "Interrupted after the networks were chosen. A start with --resume draws the picture.")
+        else:
+            say(console, "Interrupted while the networks were being chosen. All rounds are done and recorded.")

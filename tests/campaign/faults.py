@@ -23,6 +23,8 @@ PROCESSES = {
     "raylet": "/raylet/raylet",
     "GCS": "gcs_server",
 }
+LATER_WORKER = "RayTrainWorker|CandidateEvaluator|ImplicitFunc"
+"""Who works after the search: for several machines, for a choice, and for a training on one."""
 TORN_BYTES = 100
 KINDS_OF_FILES = (
     "evaluations",
@@ -45,12 +47,12 @@ LATER_FILES = (
 """Of what follows it."""
 
 
-def kill(name: str) -> Fault:
+def kill(title: str) -> Fault:
     """SIGKILL of a process, as soon as there is one."""
 
     def fault(command: Command, rng: np.random.Generator) -> bool:
         while not command.has_ended:
-            if found := command.processes(PROCESSES[name]):
+            if found := command.processes(title):
                 with suppress(psutil.NoSuchProcess):
                     found[int(rng.integers(len(found)))].kill()
                     return True
@@ -98,17 +100,21 @@ def kill_group(command: Command, rng: np.random.Generator) -> bool:
     return send(signal.SIGKILL, to_group=True)(command, rng)
 
 
-def stop_worker(command: Command, rng: np.random.Generator) -> bool:
-    """SIGSTOP of a worker, and SIGCONT up to 20 s later."""
-    while not command.has_ended:
-        for each in command.processes(PROCESSES["worker"])[:1]:
-            with suppress(psutil.NoSuchProcess):
-                each.suspend()
-                time.sleep(float(rng.uniform(5.0, 20.0)))
-                each.resume()
-                return True
-        time.sleep(0.1)
-    return False
+def stop(title: str) -> Fault:
+    """SIGSTOP of a process, and SIGCONT up to 20 s later."""
+
+    def fault(command: Command, rng: np.random.Generator) -> bool:
+        while not command.has_ended:
+            for each in command.processes(title)[:1]:
+                with suppress(psutil.NoSuchProcess):
+                    each.suspend()
+                    time.sleep(float(rng.uniform(5.0, 20.0)))
+                    each.resume()
+                    return True
+            time.sleep(0.1)
+        return False
+
+    return fault
 
 
 def tear(*kinds: str) -> Fault:
@@ -132,7 +138,7 @@ def of_the_disk(befall: Callable[..., None]) -> Fault:
 
 FAULTS: dict[str, Fault] = {
     "kill driver": kill_driver,
-    **{f"kill {name}": kill(name) for name in PROCESSES},
+    **{f"kill {name}": kill(title) for name, title in PROCESSES.items()},
     "kill all": kill_all,
     "SIGKILL to the group": kill_group,
     "SIGTERM": send(signal.SIGTERM),
@@ -142,14 +148,17 @@ FAULTS: dict[str, Fault] = {
     "SIGTERM to the group": send(signal.SIGTERM, to_group=True),
     "SIGINT to the group": send(signal.SIGINT, to_group=True),
     "SIGINT twice to the group": send(signal.SIGINT, 2, to_group=True),
-    "stop worker": stop_worker,
+    "stop worker": stop(PROCESSES["worker"]),
     "torn file": tear(*KINDS_OF_FILES),
     "full disk": of_the_disk(fill),
     "read-only disk": of_the_disk(make_read_only),
     "slow disk": of_the_disk(slow_down),
 }
+OF_SEARCHES = ("kill controller", "kill broker", "kill trial", "kill evaluator")
 LATER_FAULTS: dict[str, Fault] = {
-    **{name: fault for name, fault in FAULTS.items() if name not in ("kill broker", "kill evaluator", "torn file")},
+    **{name: fault for name, fault in FAULTS.items() if name not in OF_SEARCHES},
+    "kill worker": kill(LATER_WORKER),
+    "stop worker": stop(LATER_WORKER),
     "torn file": tear(*LATER_FILES),
 }
 """After the search."""

@@ -1,5 +1,6 @@
 """A command as a user starts it, and all processes that come of it."""
 
+import re
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -65,8 +66,8 @@ class Command:
         return self.process.poll() is not None
 
     def processes(self, title: str) -> list[psutil.Process]:
-        """Processes whose title holds `title`."""
-        return [each for each in descendants() if title in title_of(each)]
+        """Processes in whose titles the expression `title` is found."""
+        return [each for each in descendants() if re.search(title, title_of(each))]
 
     def end(self) -> tuple[int, str]:
         """Wait for its end; returns its status and what it has printed."""

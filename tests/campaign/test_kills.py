@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.campaign.disks import disk_of_its_own
-from tests.campaign.faults import PROCESSES
+from tests.campaign.faults import LATER_WORKER, PROCESSES
 from tests.campaign.own_ray import OwnRay, is_of_cluster
 from tests.campaign.processes import Command, left_behind
 from tests.campaign.subjects import ENVIRONMENT, Later, Search
@@ -35,9 +35,11 @@ PHASES = {
     "ending": (lambda command: (command.folder / "architectures.parquet").exists(), 2.0),
 }
 """How the phases of a command are known, and the longest time from there to the fault."""
-SHORT_LIVED = {f"kill {name}": (title, 6.0) for name, title in PROCESSES.items() if name not in ("raylet", "GCS")}
-SHORT_LIVED |= {"stop worker": (PROCESSES["worker"], 6.0), "kill evaluator": (PROCESSES["evaluator"], 2.0)}
-"""Faults of processes that are not always there: they befall some time after these are."""
+SHORT_LIVED = {
+    **{f"kill {name}": 6.0 for name in ("worker", "controller", "broker", "trial")},
+    **{"stop worker": 6.0, "kill evaluator": 2.0},
+}
+"""Faults of processes that are not always there: they befall up to so many seconds after these are."""
 
 pytestmark = [pytest.mark.campaign, pytest.mark.timeout(3000)]
 
@@ -62,8 +64,9 @@ class Row:
         phase = [*PHASES][int(self.rng.integers(len(PHASES)))]
         has_come, longest = PHASES[phase]
         if kind in SHORT_LIVED:
-            title, longest = SHORT_LIVED[kind]
-            phase, has_come = f"with a {title}", lambda command: bool(command.processes(title))
+            longest, name = SHORT_LIVED[kind], kind.split()[1]
+            title = LATER_WORKER if isinstance(self.subject, Later) else PROCESSES[name]
+            phase, has_come = f"with a {name}", lambda command: bool(command.processes(title))
         while not command.has_ended and not has_come(command):
             time.sleep(0.1)
         deadline = time.monotonic() + float(self.rng.uniform(0.0, longest))

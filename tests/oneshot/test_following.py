@@ -55,6 +55,9 @@ class Server:
     def set_terminated(self, run: str) -> None:
         self.runs[run]["ended"] += 1
 
+    def update_run(self, run: str, status: str) -> None:
+        self.runs[run]["begun again"] = status, self.runs[run]["ended"]
+
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
@@ -97,6 +100,7 @@ def test_all_sessions_are_one_run_with_the_points_of_each_round(server: Server, 
     follow(config, told, range(6, 10))
     ((name, run),) = server.runs.items()
     assert (name, run["ended"], told) == ("run0", 2, [])
+    assert run["begun again"] == ("RUNNING", 1)
     assert run["params"]["folder"] == config.run_path
     points = {(metric[0], metric[3]): metric[1] for metric in run["metrics"]}
     assert [step for metric, step in points if metric == "train_loss"] == list(range(10))

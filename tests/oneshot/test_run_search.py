@@ -236,11 +236,13 @@ def phases(monkeypatch, make_config):
     """Runs the two phases with stand-ins; returns what was done. `search_ends`: what the search's session tells."""
     done = []
 
-    def run(*, supernet, search_ends=True, choosing=None):
+    def run(*, supernet, search_ends=True, choosing=None, finished=False):
         config = make_config()
         write_config(config.run_path, config.to_dict())
         if supernet:
             (Path(config.run_path) / "supernet.pt").touch()
+        if finished:
+            (Path(config.run_path) / "finished.json").touch()
 
         def choose(config, console, restarts):
             done.append(f"choose, restarts {restarts}")
@@ -276,6 +278,11 @@ def test_with_the_trained_supernet_there_only_the_choice_is_left(phases):
 def test_an_interrupt_of_the_choice_ends_in_good_order(phases):
     done = phases(supernet=True, choosing=KeyboardInterrupt())
     assert done == ["choose, restarts 0", "Interrupted while the networks were being chosen"]
+
+
+def test_an_interrupt_of_the_picture_tells_that_the_networks_are_chosen(phases):
+    done = phases(supernet=True, choosing=KeyboardInterrupt(), finished=True)
+    assert done == ["choose, restarts 0", "Interrupted after the networks were chosen"]
 
 
 @pytest.mark.parametrize(
