@@ -241,11 +241,11 @@ def phases(monkeypatch, make_config):
         write_config(config.run_path, config.to_dict())
         if supernet:
             (Path(config.run_path) / "supernet.pt").touch()
-        if finished:
-            (Path(config.run_path) / "finished.json").touch()
 
         def choose(config, console, restarts):
             done.append(f"choose, restarts {restarts}")
+            if finished:
+                (Path(config.run_path) / "finished.json").touch()
             if choosing is not None:
                 raise choosing
 
