@@ -179,7 +179,7 @@ def custom_config(options: CustomOptions) -> OneShotSearchConfig:
     complexity = costs[0] if costs else space.costs["flops"]
     return OneShotSearchConfig(
         space=space,
-        data=dataclasses.replace(options.data, image_size=facts.image_shape[1]),
+        data=dataclasses.replace(options.data, image_size=facts.image_shape and facts.image_shape[1]),
         name="custom",
         targets=default_targets(complexity),
         complexity=complexity.name,

@@ -161,6 +161,7 @@ def train(training: Training, settings: Settings, images: Path, num_threads: int
     from multinas_ray.data import standard_augmentation
     from multinas_ray.retraining import NetworkTraining, RetrainConfig
     from multinas_ray.supernets import build_subnet
+    from multinas_ray.tasks import Task
 
     torch.set_num_threads(num_threads)
     config, splits = _images(images, settings.images)
@@ -180,11 +181,11 @@ def train(training: Training, settings: Settings, images: Path, num_threads: int
     torch.manual_seed(training.seed)
     network = build_subnet(settings.space, training.architecture).to(memory_format=torch.channels_last)
     device = torch.device("cpu")
-    loss = recipe.training_loss.start(settings.space, "", device)
+    loss = recipe.training_loss.start(settings.space, Task(), "", device)
     run = NetworkTraining(network, recipe, loss, splits, standard_augmentation(config, IMAGE_SIZE), device)
     while not run.is_finished:
         run.run_epoch()
-    _, accuracy = run.score(splits.test)
+    accuracy = run.primary_of(run.score(splits.test))
     write_plain(file, {"error": 100.0 * (1.0 - accuracy), "seconds": time.perf_counter() - started_seconds})
 
 

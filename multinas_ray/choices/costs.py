@@ -13,26 +13,25 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from multinas_ray.choices.measuring import Measured, ModelMeter
 from multinas_ray.choices.models import Places
 from multinas_ray.choices.terms import Part, parts_of_modules, parts_of_weights
 from multinas_ray.settings import checked
-from multinas_ray.spaces import Cost, FloatArray, IntArray, descend, find_model, register_cost, sum_of_terms
+from multinas_ray.spaces import Cost, FloatArray, IntArray, Structure, descend, find_model, register_cost, sum_of_terms
 
 CHECKED_NETWORKS = 30
 """Random networks on which a sum over the choices is compared with what the networks cost themselves. [ours]"""
 
 
 @functools.lru_cache(maxsize=4)
-def _meter(model: str, arguments: str, input_shape: tuple[int, ...]) -> ModelMeter:
-    return ModelMeter(lambda: find_model(model)(**json.loads(arguments)), lambda: (torch.zeros(1, *input_shape),))
+def _meter(model: str, arguments: str, inputs: str) -> ModelMeter:
+    return ModelMeter(lambda: find_model(model)(**json.loads(arguments)), json.loads(inputs))
 
 
 @functools.lru_cache(maxsize=100_000)
-def _measure(model: str, arguments: str, input_shape: tuple[int, ...], architecture: tuple[int, ...]) -> Measured:
-    return _meter(model, arguments, input_shape).measure(architecture)
+def _measure(model: str, arguments: str, inputs: str, architecture: tuple[int, ...]) -> Measured:
+    return _meter(model, arguments, inputs).measure(architecture)
 
 
 @register_cost
@@ -49,8 +48,8 @@ class MeasuredCost(Cost):
     """Name of the function that makes the model."""
     arguments: str
     """Its arguments as JSON."""
-    input_shape: tuple[int, ...]
-    """(channels, height, width) of an image."""
+    inputs: str
+    """What it takes for one sample, as JSON, see `spaces.Structure`."""
     num_categories: tuple[int, ...]
     """Number of choices of each variable, (D,)."""
     least: float
@@ -62,7 +61,7 @@ class MeasuredCost(Cost):
     def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
         """Costs of (N, D) architectures, (N,) float64."""
         rows = self.checked(architectures).tolist()
-        measured = [_measure(self.model, self.arguments, self.input_shape, tuple(row)) for row in rows]
+        measured = [_measure(self.model, self.arguments, self.inputs, tuple(row)) for row in rows]
         return np.array([getattr(each, self.name) for each in measured], dtype=np.float64)
 
     @property
@@ -82,7 +81,7 @@ class MeasuredCost(Cost):
             "name": self.name,
             "model": self.model,
             "arguments": self.arguments,
-            "input_shape": list(self.input_shape),
+            "inputs": self.inputs,
             "num_categories": list(self.num_categories),
             "least": self.least,
             "most": self.most,
@@ -91,13 +90,10 @@ class MeasuredCost(Cost):
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> MeasuredCost:
         """The cost with the fields of `to_dict`."""
-        shapes = {name: tuple(fields[name]) for name in ("input_shape", "num_categories")}
-        return cls(**{**fields, **shapes})
+        return cls(**{**fields, "num_categories": tuple(fields["num_categories"])})
 
 
-def costs_of(
-    model: str, arguments: Mapping[str, Any], input_shape: Sequence[int], meter: ModelMeter
-) -> tuple[Cost, ...]:
+def costs_of(model: str, arguments: Mapping[str, Any], inputs: Structure, meter: ModelMeter) -> tuple[Cost, ...]:
     """The costs "params" and "flops" of a model's networks.
 
     They are sums over the modules, each by the widths that it has and where it is used. That is exact for most models,
@@ -107,7 +103,7 @@ def costs_of(
     Args:
         model: name of the function that makes the model.
         arguments: its arguments.
-        input_shape: (channels, height, width) of an image.
+        inputs: what it takes for one sample.
         meter: measures the model.
 
     Raises:
@@ -129,7 +125,7 @@ def costs_of(
                 name=name,
                 model=model,
                 arguments=json.dumps(dict(arguments), sort_keys=True),
-                input_shape=tuple(input_shape),
+                inputs=json.dumps(inputs),
                 num_categories=counts,
                 least=float(found.min()),
                 most=float(found.max()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -21,10 +21,9 @@ from multinas_ray.choices.models import Places, parts_used
 from multinas_ray.choices.networks import MakeModel
 from multinas_ray.choices.places import Place
 from multinas_ray.choices.width import Elastic
+from multinas_ray.data import batch_of, call
 from multinas_ray.errors import ConfigError, first_line
-
-MakeExample = Callable[[], tuple[Any, ...]]
-"""Makes the positional arguments of one call of the model, for a batch of one."""
+from multinas_ray.spaces import Structure
 
 
 class Measured(NamedTuple):
@@ -33,7 +32,7 @@ class Measured(NamedTuple):
     params: int
     """Trainable values; those that are used twice count once."""
     flops: int
-    """Multiply-adds for one example, by torch's own counter: those of convolutions, products and attention."""
+    """Multiply-adds for one sample, by torch's own counter: those of convolutions, products and attention."""
 
 
 class ModelMeter:
@@ -41,17 +40,17 @@ class ModelMeter:
 
     Args:
         make: makes the model.
-        example: makes the arguments of one call.
+        inputs: what the model takes for one sample.
 
     Raises:
         ConfigError: the model cannot be made, has no choices, or has two of one name.
     """
 
-    def __init__(self, make: MakeModel, example: MakeExample) -> None:
+    def __init__(self, make: MakeModel, inputs: Structure) -> None:
         self._mode = FakeTensorMode()
         try:
             with self._mode:
-                self.model, self._example = make(), example()
+                self.model, self._example = make(), batch_of(inputs, 1)
         except ConfigError:
             raise
         except Exception as error:  # the model is the user's and may raise anything
@@ -83,7 +82,7 @@ class ModelMeter:
         self.places.activate(architecture)
         try:
             with self._mode, torch.no_grad(), counter:
-                self.model(*self._example)
+                call(self.model, self._example)
         except Exception as error:  # the model is the user's and may raise anything
             raise ConfigError(
                 f"every network of a model must run on its example, the one with {self._chosen(architecture)} does "
@@ -95,7 +94,7 @@ class ModelMeter:
         """What one network, which was measured, gives for the example: fake tensors of the true shapes."""
         self.places.activate(architecture)
         with self._mode, torch.no_grad():
-            return self.model(*self._example)
+            return call(self.model, self._example)
 
     @property
     def total_params(self) -> int:

@@ -13,15 +13,16 @@ from multinas_ray.choices.costs import costs_of
 from multinas_ray.choices.measuring import ModelMeter
 from multinas_ray.choices.models import Places
 from multinas_ray.choices.places import Choice, DepthChoice, Place
+from multinas_ray.data import map_tensors, num_samples, structure_of, tensors_of
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import checked_arguments
-from multinas_ray.spaces import ModelSpace, Way, model_name
+from multinas_ray.spaces import ModelSpace, Structure, Way, model_name
 
 
 @checked_arguments
 def model_space(
     make: Callable[..., nn.Module],
-    input_shape: Sequence[int],
+    inputs: Any,
     *,
     arguments: Mapping[str, Any] | None = None,
     name: str | None = None,
@@ -32,15 +33,17 @@ def model_space(
     counter.
 
     Args:
-        make: makes the model, freshly initialised from torch's global generator, see `register_model`. The model takes
-            images (B, channels, height, width) and gives logits (B, classes).
-        input_shape: (channels, height, width) of an image.
+        make: makes the model, freshly initialised from torch's global generator, see `register_model`.
+        inputs: what the model takes for one sample: the shape of a tensor of floats, such as (channels, height, width),
+            or an example, tensors in dictionaries and tuples, such as `dataset[0][0]`. A dictionary is given to the
+            model by name, and a tuple in its order.
         arguments: arguments for `make`, plain JSON data.
         name: name of the space in reports and records; None: that of the function.
 
     Raises:
-        ConfigError: the model cannot be made or run, has no choices, has two of one name, does not use one, or gives no
-            logits; arguments are not plain data; or the function is not registered.
+        ConfigError: the model cannot be made or run, has no choices, has two of one name, does not use one, or gives
+            something else than a tensor for each sample; arguments are not plain data; or the function is not
+            registered.
     """
     model, given = make.__name__, dict(arguments or {})
     try:
@@ -49,26 +52,65 @@ def model_space(
         raise ConfigError(f"arguments of a model must be plain JSON data, got {given!r} ({error})") from error
     if model_name(make) is None:
         raise ConfigError(f"the function {model} is not registered as a model: write @register_model over it")
-    shape = tuple(input_shape)
-    meter = ModelMeter(lambda: make(**given), lambda: (torch.zeros(1, *shape),))
-    costs = costs_of(model, given, shape, meter)
+    taken = _structure(inputs)
+    meter = ModelMeter(lambda: make(**given), taken)
+    costs = costs_of(model, given, taken, meter)
     meter.check_calls()
-    output = meter.output([0] * len(meter.places.by_name))
-    if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != 1:
-        found = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise ConfigError(f"the model must give logits of the shape (images, classes), for one image it gave {found}")
     return ModelSpace(
         name=model if name is None else name,
         model=model,
         arguments=given,
-        input_shape=shape,  # type: ignore[arg-type]  # three numbers, which it checks
-        outputs=output.shape[1],
+        inputs=taken,
+        outputs=_outputs(meter),
         variables=meter.places.search_space.variables,
         ways=_ways(meter.places),
         skips=tuple(_skips(place) for place in meter.places.by_name.values()),
         measured=costs,
         model_params=meter.total_params,
     )
+
+
+def _structure(inputs: Any) -> Structure:
+    """The structure of one sample, given by a shape or by an example.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if isinstance(inputs, Sequence) and inputs and all(type(size) is int and size > 0 for size in inputs):
+        return f"float32{list(inputs)}"
+    try:
+        return structure_of(map_tensors(lambda each: torch.as_tensor(each)[None], inputs))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"inputs of a model must be a shape such as (1, 8, 8) or tensors in dictionaries and tuples, got {inputs!r}"
+        ) from error
+
+
+def _outputs(meter: ModelMeter) -> Structure:
+    """What the networks give for one sample, the same for all.
+
+    Raises:
+        ConfigError: they give no tensor for each sample, or some networks give other shapes than others.
+    """
+    counts = meter.places.search_space.num_categories
+    found: dict[str, Structure] = {}
+    for row in ([0] * len(counts), [count - 1 for count in counts]):
+        try:
+            output = meter.output(row)
+            if num_samples(output) != 1:
+                raise ConfigError(f"its first tensor has the shape {tuple(tensors_of(output)[0].shape)}")
+            found.setdefault(json.dumps(structure_of(output)), structure_of(output))
+        except ConfigError as error:
+            raise ConfigError(
+                f"the model must give one output for each sample, for one it does not: {error}"
+            ) from error
+    if len(found) > 1:
+        raise ConfigError(
+            f"all networks of a model must give the same shapes, the first options of all choices give "
+            f"{' and the last '.join(found)}: let the options of each choice give the same shape, or let the model end "
+            "with a layer that does"
+        )
+    return next(iter(found.values()))
 
 
 def _ways(places: Places) -> tuple[tuple[Way, ...], ...]:

@@ -374,10 +374,11 @@ def _show_interrupted(run: Run, command: list[str], console: Console) -> None:
 
 def _show_finished(run: Run, config: OneShotSearchConfig, console: Console) -> None:
     from multinas_ray.oneshot import DAMAGED_FOLDER, PARETO_FILE
+    from multinas_ray.runs import primary_metric
     from multinas_ray.selection import networks_table
     from multinas_ray.storage import list_files, resolve
 
-    console.print(networks_table(run.architectures))
+    console.print(networks_table(run.architectures, primary_metric(run.config)))
     run_path = resolve(config.run_path)
     picture, damaged = run_path.join(PARETO_FILE), run_path.join(DAMAGED_FOLDER)
     for what, where in (("Results", run_path), ("Picture", picture), ("Curves", config.curves_path)):

@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from multinas_ray.cluster import standard_console
     from multinas_ray.commands.flags import read_settings
     from multinas_ray.commands.next_steps import tell_next
+    from multinas_ray.runs import load_config, primary_metric
     from multinas_ray.selection import SelectConfig, networks_table, select_networks
     from multinas_ray.storage import resolve
 
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         imports=arguments.imports,
         console=console,
     )
-    console.print(networks_table(family.architectures))
+    console.print(networks_table(family.architectures, primary_metric(load_config(arguments.run))))
     console.print(f"Networks: {family.path}", soft_wrap=True, highlight=False, markup=False)
     run = str(resolve(arguments.run))
     label = None if family.path == run else resolve(family.path).name

@@ -4,6 +4,7 @@ from .batch_stream import BatchStream
 from .batches import Batches, open_stream
 from .config import DataConfig
 from .counts_table import image_counts, image_table
+from .dataset_source import register_dataset
 from .decoding import read_square
 from .encoded_source import IMAGENET_MEAN, IMAGENET_STD, EncodedSource
 from .image_stream import ImageStream
@@ -12,9 +13,11 @@ from .in_memory import splits_in_memory
 from .left_out import LeftOut, total_by_reason
 from .listing import ImageListing
 from .loading import inspect_data, load_splits, standard_augmentation
+from .samples import SampleSet
 from .shards import scan_images, write_image_shards
 from .sources import DataFacts, DataSource, register_source
 from .streamed_images import ResizedCrop, StreamedImages, evaluation_transform
+from .structures import batch_of, call, map_tensors, noise, num_samples, structure_of, tensors_of
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -34,20 +37,29 @@ __all__ = [
     "Images",
     "LeftOut",
     "ResizedCrop",
+    "SampleSet",
     "StreamedImages",
     "Variation",
+    "batch_of",
+    "call",
     "evaluation_transform",
     "image_counts",
     "image_table",
     "inspect_data",
     "load_splits",
+    "map_tensors",
+    "noise",
+    "num_samples",
     "open_stream",
     "photo_augmentation",
     "read_square",
+    "register_dataset",
     "register_source",
     "scan_images",
     "splits_in_memory",
     "standard_augmentation",
+    "structure_of",
+    "tensors_of",
     "total_by_reason",
     "write_image_shards",
 ]

@@ -15,7 +15,7 @@ from multinas_ray.settings import checked
 @checked
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:
-    """The batches of one set of images on one rank, the same for images in memory and images that stay encoded.
+    """The batches of one set of images on one rank, the same for images in memory, encoded images and other samples.
 
     The global batch consists of groups of `norm_batch_size` consecutive images, over which batch-norm statistics are
     taken. Rank r holds consecutive whole groups, where some ranks have one more than others if the number of groups is
@@ -31,9 +31,9 @@ class BatchPlan:
     """Seed of order and augmentation, at least 0; the same on every rank."""
     shuffle: bool
     """False keeps the set's own order in every epoch."""
-    mean: Sequence[float]
-    """(C,) subtracted from pixels scaled to 0..1."""
-    std: Sequence[float]
+    mean: Sequence[float] = ()
+    """(C,) subtracted from pixels scaled to 0..1; of images alone."""
+    std: Sequence[float] = ()
     """(C,) that divides the difference."""
     device: torch.device | str
     """Device of the batches."""

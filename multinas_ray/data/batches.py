@@ -1,15 +1,14 @@
-"""The interface of streams, and the choice between the stream for images in memory and that for encoded images."""
+"""The interface of streams, and the choice of the stream for images in memory, encoded images or other samples."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
-
-import torch
 
 from multinas_ray.data.augmentation import Augmentation, Variation
 from multinas_ray.data.batch_plan import BatchPlan
 from multinas_ray.data.batch_stream import BatchStream
 from multinas_ray.data.image_stream import ImageStream
 from multinas_ray.data.images import Images, ImageSet
+from multinas_ray.data.samples import SampleSet, SampleStream
 from multinas_ray.data.streamed_images import ResizedCrop, StreamedImages
 from multinas_ray.errors import ConfigError
 
@@ -25,11 +24,11 @@ class Batches(Protocol):
     batches_per_epoch: int
     """Number of whole batches in the set."""
 
-    def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (B, C, H, W) and labels (B,) of this rank at a step, on the device."""
+    def batch(self, step: int) -> tuple[Any, Any]:
+        """Inputs and targets of this rank at a step, on the device: images (B, C, H, W) and labels (B,), or others."""
 
-    def all_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Every image of this rank's part once, in order, not augmented."""
+    def all_batches(self) -> Iterator[tuple[Any, Any]]:
+        """Every sample of this rank's part once, in order, images not augmented."""
 
     @property
     def damaged_images(self) -> tuple[str, ...]:
@@ -53,7 +52,9 @@ def open_stream(images: Images, *, augment: Variation | None, **settings: Any) -
         return BatchStream(images, plan, augment)
     if isinstance(images, StreamedImages) and not isinstance(augment, Augmentation):
         return ImageStream(images, plan, augment)
+    if isinstance(images, SampleSet) and augment is None:
+        return SampleStream(images, plan)
     raise ConfigError(
-        "images in memory must be varied by Augmentation and streamed ones by ResizedCrop, got "
-        f"{type(images).__name__} with {type(augment).__name__}: use standard_augmentation(config)"
+        "images in memory must be varied by Augmentation, streamed ones by ResizedCrop and other samples by their "
+        f"dataset, got {type(images).__name__} with {type(augment).__name__}: use standard_augmentation(config)"
     )

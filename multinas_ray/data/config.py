@@ -103,6 +103,11 @@ class DataConfig:
         """Whether half of the training images are mirrored."""
         return bool(self.horizontal_flip)
 
+    @property
+    def has_images(self) -> bool:
+        """Whether the samples are images with classes."""
+        return self.reader.has_images
+
     @cached_property
     def reader(self) -> DataSource:
         """The source with its settings, which reads the images."""

@@ -12,8 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from multinas_ray.data.images import SPLITS, DataSplits
+from multinas_ray.data.images import SPLITS, DataSplits, Images
 from multinas_ray.data.left_out import LeftOut, total_by_reason
+from multinas_ray.data.samples import SampleSet
 
 MOST_CLASSES = 12
 """Largest number of classes that have a row each; of more, those have one that lack images or files [ours]."""
@@ -50,16 +51,23 @@ def image_counts(splits: DataSplits) -> dict[str, Any]:
     """The numbers of the table as plain data, for the record of a run.
 
     Returns:
-        `classes`; `used`, the images of each class by split; `left_out`, the files that are left out with split, class
-        and reason; and `notes`.
+        `classes`, or one of all samples where they are not known; `used`, the images of each class by split;
+        `left_out`, the files that are left out with split, class and reason; and `notes`.
     """
-    used = {name: np.bincount(getattr(splits, name).labels, minlength=splits.num_classes) for name in SPLITS}
+    used = {name: _numbers(getattr(splits, name), splits.num_classes) for name in SPLITS}
     return {
-        "classes": list(splits.class_names),
+        "classes": list(splits.class_names) or ["samples"],
         "used": {name: counts.tolist() for name, counts in used.items()},
         "left_out": [dataclasses.asdict(each) for each in splits.left_out],
         "notes": list(splits.notes),
     }
+
+
+def _numbers(images: Images, num_classes: int) -> npt.NDArray[np.int64]:
+    """The number of images of each class, or of all samples."""
+    if isinstance(images, SampleSet):
+        return np.array([len(images)])
+    return np.bincount(images.labels, minlength=num_classes)
 
 
 def _add_row(

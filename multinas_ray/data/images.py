@@ -3,6 +3,7 @@
 # n images, H height, W width, C channels
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy.typing as npt
 
 from multinas_ray.data.config import DataConfig
 from multinas_ray.data.left_out import LeftOut
+from multinas_ray.data.samples import SampleSet
 from multinas_ray.data.streamed_images import StreamedImages
 from multinas_ray.errors import ConfigError, DataError
 from multinas_ray.settings import checked
+from multinas_ray.spaces import Structure
 
 SPLITS = ("train", "validation", "test")
 """Names of the three sets of a run."""
@@ -79,14 +82,18 @@ class ImageSet:
         return ImageSet(np.concatenate([self.images, other.images]), np.concatenate([self.labels, other.labels]))
 
 
-Images = ImageSet | StreamedImages
-"""Images in memory, or images that are read and decoded when they are needed; `open_stream` opens both."""
+Images = ImageSet | StreamedImages | SampleSet
+"""Images in memory, images that are read and decoded when they are needed, or samples of any kind; `open_stream` opens
+all."""
 
 
 @checked
 @dataclass(frozen=True, eq=False)
 class DataSplits:
-    """The three disjoint sets of a run and what a network needs to know about them."""
+    """The three disjoint sets of a run and what a network needs to know about them.
+
+    Samples that are no images have neither mean, std, class names nor a shape.
+    """
 
     train: Images
     """Images on which weights are trained."""
@@ -97,17 +104,17 @@ class DataSplits:
     test: Images
     """Images that are used only at the end."""
 
-    mean: tuple[float, ...]
+    mean: tuple[float, ...] = ()
     """(C,) mean of the training pixels per channel, with pixels scaled to 0..1; ImageNet's if images stay encoded."""
 
-    std: tuple[float, ...]
+    std: tuple[float, ...] = ()
     """(C,) standard deviation of the same."""
 
-    class_names: tuple[str, ...]
-    """Name of each label."""
+    class_names: tuple[str, ...] = ()
+    """Name of each label; of samples that are no images none are known."""
 
-    image_shape: tuple[int, int, int]
-    """(C, H, W)."""
+    image_shape: tuple[int, int, int] | None = None
+    """(C, H, W); None for samples that are no images."""
 
     skipped_files: tuple[str, ...] = ()
     """Files that could not be decoded and are in none of the sets; not known in advance if images stay encoded."""
@@ -120,8 +127,20 @@ class DataSplits:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes; 0 where they have no names."""
         return len(self.class_names)
+
+    @property
+    def image_size(self) -> int | None:
+        """Height of the images; None for samples that are no images."""
+        return None if self.image_shape is None else self.image_shape[1]
+
+    @cached_property
+    def inputs(self) -> Structure:
+        """The structure of what a network takes for a sample."""
+        if isinstance(self.train, SampleSet):
+            return self.train.inputs
+        return f"float32{list(self.image_shape or ())}"
 
 
 def stratified_choice(

@@ -30,8 +30,8 @@ def inspect_data(config: DataConfig) -> DataFacts:
 
 
 @checked_arguments
-def standard_augmentation(config: DataConfig, image_size: int | None = None) -> Variation:
-    """Return the customary augmentation of a source.
+def standard_augmentation(config: DataConfig, image_size: int | None = None) -> Variation | None:
+    """Return the customary augmentation of a source; None for samples that are no images, which datasets vary.
 
     Images that stay encoded: a crop of random size and aspect ratio, and a flip.
     Photos: a crop from a border of 4 pixels at 32x32 (in proportion for other sizes, at least 1), and a flip.

@@ -32,8 +32,8 @@ _sources: Registry[type[DataSource]] = Registry(
 class DataFacts:
     """Facts about the images that a search needs before they are decoded."""
 
-    image_shape: tuple[int, int, int]
-    """(C, H, W) of the decoded images."""
+    image_shape: tuple[int, int, int] | None
+    """(C, H, W) of the decoded images; None for samples that are no images."""
 
     class_names: tuple[str, ...]
     """Name of each label."""
@@ -75,6 +75,9 @@ class DataSource(ABC):
     machine_options: ClassVar[frozenset[str]] = frozenset()
     """Names of the source options that do not affect which images are loaded, so that a resumed run may change them."""
 
+    has_images: ClassVar[bool] = True
+    """Whether the samples are images with classes."""
+
     may_flip: ClassVar[bool] = True
     """Whether mirrored images are of the same class, so that training images may be mirrored."""
 
@@ -91,8 +94,8 @@ class DataSource(ABC):
         """
 
     @abstractmethod
-    def augmentation(self, config: DataConfig, image_size: int | None) -> Variation:
-        """The customary random variation of training images.
+    def augmentation(self, config: DataConfig, image_size: int | None) -> Variation | None:
+        """The customary random variation of training images; None: there is none.
 
         Args:
             config: `horizontal_flip=False` leaves the flip out.

@@ -8,6 +8,8 @@ from typing import Any
 
 from multinas_ray.export.description import own_block_types
 from multinas_ray.export.formats import ONNX_FILE, OPSET, PT2_FILE, TOLERANCE, WEIGHTS_FILE, FileParity
+from multinas_ray.export.sample_card import contract, is_of_samples, loading, samples, summary
+from multinas_ray.runs import PrimaryMetric, primary_metric
 
 ARCHITECTURE_FILE = "architecture.json"
 CARD_FILE = "README.md"
@@ -116,8 +118,9 @@ def model_card(description: Mapping[str, Any], sizes: Mapping[str, int], paritie
         parities: the differences of the programs from the network.
     """
     with_onnx = ONNX_FILE in sizes
+    front = "" if is_of_samples(description) else _FRONT
     parts = [
-        _FRONT + f"# {description['name']}",
+        front + f"# {description['name']}",
         _summary(description),
         "## Figures\n\n" + _figures(description, sizes),
         "## Input and output\n\n" + _contract(description, with_onnx),
@@ -132,11 +135,18 @@ def model_card(description: Mapping[str, Any], sizes: Mapping[str, int], paritie
 
 
 def _summary(description: Mapping[str, Any]) -> str:
+    about = summary(description) if is_of_samples(description) else _about_images(description)
+    return (
+        f"{about}is network {description['run']['network']} of a search over the space "
+        f"`{description['space']['name']}`, exported by multinas-ray "
+        f"{description['versions']['export']['multinas-ray']}. {_told_weights(description)}"
+    )
+
+
+def _about_images(description: Mapping[str, Any]) -> str:
     channels, height, width = description["input"]["shape"][1:]
     return (
         f"This network classifies images of {channels}x{height}x{width} into {len(description['classes'])} classes. It "
-        f"is network {description['run']['network']} of a search over the space `{description['space']['name']}`, "
-        f"exported by multinas-ray {description['versions']['export']['multinas-ray']}. {_told_weights(description)}"
     )
 
 
@@ -151,21 +161,23 @@ def _told_weights(description: Mapping[str, Any]) -> str:
 
 def _figures(description: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     results, number = description["results"], description["data"]["num_images"]
-    validation, test = f"of {number['validation']:,} validation images", f"of {number['test']:,} test images"
+    what = "samples" if is_of_samples(description) else "images"
+    validation, test = f"of {number['validation']:,} validation {what}", f"of {number['test']:,} test {what}"
+    metric = primary_metric(description)
     rows = [(name, f"{_amount(cost['value'])} {cost['unit']}".strip()) for name, cost in description["costs"].items()]
     if description["latency"] is not None:
         rows.append(("latency, predicted", f"{description['latency']['predicted_ms']:.4g} ms"))
     rows += [
-        ("accuracy, supernet's weights", _percent(results["supernet_accuracy"], validation)),
-        ("accuracy, supernet's weights", _percent(results["supernet_test_accuracy"], test)),
-        ("accuracy, retrained", _percent(results["retrained_accuracy"], test, missing="not retrained")),
+        (f"{metric.name}, supernet's weights", _of(metric, results["supernet_accuracy"], validation)),
+        (f"{metric.name}, supernet's weights", _of(metric, results["supernet_test_accuracy"], test)),
+        (f"{metric.name}, retrained", _of(metric, results["retrained_accuracy"], test, missing="not retrained")),
     ]
     rows += [(f"`{name}`", f"{size:,} bytes") for name, size in sizes.items()]
     table = "\n".join(f"| {name} | {value} |" for name, value in rows)
     mine = "retrained" if description["weights"] == "retrained" else "supernet's weights"
     told = (
-        f"The exported weights are those of the rows *{mine}*, whose accuracy was measured before the export. The test "
-        "images were not used for any choice."
+        f"The exported weights are those of the rows *{mine}*, whose {metric.name} was measured before the export. The "
+        f"test {what} were not used for any choice."
     )
     return f"| | |\n|---|---|\n{table}\n\n{told}{_about_costs(description)}"
 
@@ -184,6 +196,8 @@ def _about_costs(description: Mapping[str, Any]) -> str:
 
 
 def _contract(description: Mapping[str, Any], with_onnx: bool) -> str:
+    if is_of_samples(description):
+        return contract(description, with_onnx)
     taken, given = description["input"], description["output"]
     programs = f"`{PT2_FILE}` and `{ONNX_FILE}`" if with_onnx else f"`{PT2_FILE}`"
     shape, logits = _shape(taken["shape"]), _shape(given["shape"])
@@ -207,18 +221,8 @@ def _classes(names: Sequence[str]) -> str:
 
 
 def _loading(description: Mapping[str, Any], with_onnx: bool) -> str:
-    channels, height, width = description["input"]["shape"][1:]
-    mode = "L" if channels == 1 else "RGB"
-    bleed = (1 - description["input"]["share_of_shorter_side"]) / 2
-    opened = 'Image.open("photo.png")'
-    if description["data"].get("exif_rotation"):
-        opened = f"ImageOps.exif_transpose({opened})"
-    read = _READ.format(opened=opened, mode=mode, width=width, height=height, channels=channels, bleed=bleed)
-    parts = ["Nothing here needs multinas-ray, unless it says so. To read an image:", _code(read)]
-    parts += [f"To run `{PT2_FILE}` with PyTorch:", _code(_PT2)]
-    if with_onnx:
-        parts += [f"To run `{ONNX_FILE}` (operator set {OPSET}) with ONNX Runtime:", _code(_ONNX)]
     own = own_block_types(description)
+    parts = loading(description, with_onnx) if is_of_samples(description) else _loading_images(description, with_onnx)
     if own:
         parts.append(
             f"`{WEIGHTS_FILE}` needs the code of the block types {', '.join(own)}, which is not part of multinas-ray. "
@@ -235,9 +239,24 @@ def _loading(description: Mapping[str, Any], with_onnx: bool) -> str:
     return "\n\n".join(parts)
 
 
+def _loading_images(description: Mapping[str, Any], with_onnx: bool) -> list[str]:
+    channels, height, width = description["input"]["shape"][1:]
+    mode = "L" if channels == 1 else "RGB"
+    bleed = (1 - description["input"]["share_of_shorter_side"]) / 2
+    opened = 'Image.open("photo.png")'
+    if description["data"].get("exif_rotation"):
+        opened = f"ImageOps.exif_transpose({opened})"
+    read = _READ.format(opened=opened, mode=mode, width=width, height=height, channels=channels, bleed=bleed)
+    parts = ["Nothing here needs multinas-ray, unless it says so. To read an image:", _code(read)]
+    parts += [f"To run `{PT2_FILE}` with PyTorch:", _code(_PT2)]
+    if with_onnx:
+        parts += [f"To run `{ONNX_FILE}` (operator set {OPSET}) with ONNX Runtime:", _code(_ONNX)]
+    return parts
+
+
 def _parity(parities: Sequence[FileParity]) -> str:
     rows = "\n".join(
-        f"| `{parity.file}` | {parity.runtime} | {parity.max_abs_difference:.2g} | {parity.top1_agreement:.2%} |"
+        f"| `{parity.file}` | {parity.runtime} | {parity.max_abs_difference:.2g} | {_agreement(parity)} |"
         for parity in parities
     )
     sizes = ", ".join(parities[0].difference_by_batch_size)
@@ -248,7 +267,13 @@ def _parity(parities: Sequence[FileParity]) -> str:
     )
 
 
+def _agreement(parity: FileParity) -> str:
+    return "-" if parity.top1_agreement is None else f"{parity.top1_agreement:.2%}"
+
+
 def _images(description: Mapping[str, Any]) -> str:
+    if is_of_samples(description):
+        return samples(description)
     data = description["data"]
     number = data["num_images"]
     size = "" if data["image_size"] is None else f" The images are scaled to {data['image_size']} pixels."
@@ -281,18 +306,25 @@ def _architecture(description: Mapping[str, Any]) -> str:
 
 
 def _limits(description: Mapping[str, Any]) -> str:
-    height, width = description["input"]["shape"][2:]
-    lines = [
-        f"It takes images of {height}x{width} pixels only; scale other images as shown above.",
-        "It assigns one of the classes above to every image, even to one that belongs to none of them.",
-        "The accuracy holds for images like the training images. It was measured once, with one seed.",
+    lines = [*_limits_of_images(description)] if not is_of_samples(description) else []
+    lines += [
+        f"The {primary_metric(description).name} holds for data like the training data. It was measured once, with one "
+        "seed.",
         f"`{PT2_FILE}` loads for certain only in a PyTorch that is not older than the one that wrote it "
         f"({description['versions']['export']['torch']}), and runs on the CPU.",
-        "The licence and the biases are those of the images on which it was trained.",
+        "The licence and the biases are those of the data on which it was trained.",
     ]
     if description["weights"] != "retrained":
         lines.insert(0, "It has the weights of the supernet: retrain it before you use it.")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _limits_of_images(description: Mapping[str, Any]) -> list[str]:
+    height, width = description["input"]["shape"][2:]
+    return [
+        f"It takes images of {height}x{width} pixels only; scale other images as shown above.",
+        "It assigns one of the classes above to every image, even to one that belongs to none of them.",
+    ]
 
 
 def _code(text: str) -> str:
@@ -303,8 +335,8 @@ def _amount(value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
-def _percent(value: float | None, of: str, missing: str = "not measured") -> str:
-    return missing if value is None else f"{value:.2%} {of}"
+def _of(metric: PrimaryMetric, value: float | None, of: str, missing: str = "not measured") -> str:
+    return missing if value is None else f"{metric.text(value)} {of}"
 
 
 def _shape(axes: Sequence[str | int]) -> str:

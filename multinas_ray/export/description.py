@@ -63,7 +63,8 @@ def describe_network(
         "name": name,
         "weights": weights,
         "input": _describe_input(splits),
-        "output": {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", splits.num_classes]},
+        "output": _describe_output(opened.space, splits),
+        "task": opened.task.to_dict(),
         "classes": list(splits.class_names),
         "indices": list(row["architecture"]),
         "blocks": opened.space.search_space.decode(row["architecture"]),
@@ -113,7 +114,15 @@ def _describe_layers(space: Space, architecture: Sequence[int]) -> dict[str, Any
     return {"stem": space.stem.to_dict(), "blocks": blocks, "head": space.head.to_dict()}
 
 
+def _describe_output(space: Space, splits: DataSplits) -> dict[str, Any]:
+    if splits.image_shape is None:
+        return {"structure": space.outputs}
+    return {"name": OUTPUT_NAME, "dtype": "float32", "shape": ["batch", splits.num_classes]}
+
+
 def _describe_input(splits: DataSplits) -> dict[str, Any]:
+    if splits.image_shape is None:
+        return {"structure": splits.inputs}
     return {
         "name": INPUT_NAME,
         "dtype": "uint8",

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 
 from multinas_ray.cluster import counted_progress, standard_console
 from multinas_ray.data import DataSplits, load_splits, open_stream
@@ -178,11 +178,12 @@ def _result(record: RetrainingRecord | None) -> Retrained | None:
     return None if record is None else record.result
 
 
-def check_images(splits: DataSplits) -> tuple[Tensor, Tensor]:
+def check_images(splits: DataSplits) -> tuple[Any, Any]:
     """Validation images for the check, drawn from the whole set so that many classes occur.
 
     Returns:
-        The (n, C, H, W) uint8 pixels, and the same images as the training pipeline normalises them.
+        The (n, C, H, W) uint8 pixels, and the same images as the training pipeline normalises them; or the inputs of
+        other samples, twice.
     """
     stream = open_stream(
         splits.validation,
@@ -197,6 +198,8 @@ def check_images(splits: DataSplits) -> tuple[Tensor, Tensor]:
         channels_last=False,
     )
     images, _ = stream.batch(0)
+    if splits.image_shape is None:
+        return images, images
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (splits.mean, splits.std))
     return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8), images
 

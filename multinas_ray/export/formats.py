@@ -1,6 +1,6 @@
 """A network as files that run elsewhere, and the check that they compute the same as the network.
 
-Notation: n images of the check, B images of a batch, C channels, H height, W width, L classes.
+Notation: n samples of the check, B samples of a batch, C channels, H height, W width, L classes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from multinas_ray.data import call, map_tensors, num_samples, tensors_of
 from multinas_ray.errors import ConfigError, DataError, ExportError, first_line, require
 from multinas_ray.storage import write_atomic
 
@@ -38,8 +39,8 @@ _PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
 _TRACE_ERRORS = (RuntimeError, TypeError, ValueError)  # torch's own are RuntimeErrors
 _METADATA_FILE = "metadata.json"
 
-Predict = Callable[[Tensor], Tensor]
-"""From (B, C, H, W) uint8 pixels to (B, L) logits."""
+Predict = Callable[[Any], Any]
+"""From inputs, such as (B, C, H, W) uint8 pixels, to outputs, such as (B, L) logits."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,12 @@ class FileParity:
     size_bytes: int
     """Size of the file."""
     max_abs_difference: float
-    """Largest absolute difference of a logit over all images of the check."""
-    top1_agreement: float
-    """Share of the images, 0..1, for which both have their largest logit in the same class."""
+    """Largest absolute difference of an output over all samples of the check."""
+    top1_agreement: float | None
+    """Share of the images, 0..1, for which both have their largest logit in the same class; None: there are no logits
+    of classes."""
     difference_by_batch_size: dict[str, float]
-    """Largest absolute difference in each batch, by the number of its images."""
+    """Largest absolute difference in each batch, by the number of its samples."""
 
 
 class PixelNetwork(nn.Module):
@@ -102,10 +104,10 @@ def export_network(
     network: nn.Module,
     folder: Path,
     *,
-    pixels: Tensor,
-    images: Tensor,
-    mean: Sequence[float],
-    std: Sequence[float],
+    pixels: Any,
+    images: Any,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
     metadata: Mapping[str, str] | None = None,
     onnx: bool = True,
 ) -> list[FileParity]:
@@ -115,13 +117,15 @@ def export_network(
     weights and the network in mode `eval`, for the CPU, in float32. The weights file holds the state of the network
     unchanged. The check runs in this process: batches of 1, 7 and 64 images pass through the files and are compared
     with `network` on the images as they were normalised in training. The result is written to ``parity.json``.
+    Without `mean` and `std` the programs are the network itself, with inputs and outputs of any structure.
 
     Args:
-        network: the network, which takes (B, C, H, W) normalised images; it is not changed.
+        network: the network, which takes (B, C, H, W) normalised images, or other inputs; it is not changed.
         folder: an existing folder for the files.
-        pixels: (n, C, H, W) uint8, real images, n >= 1.
-        images: (n, C, H, W) float32, the same ones normalised by the pipeline that trained the network.
-        mean: (C,) the mean that the pipeline subtracts from pixels scaled to 0..1.
+        pixels: (n, C, H, W) uint8, real images, n >= 1, or other inputs of n samples.
+        images: (n, C, H, W) float32, the same ones normalised by the pipeline that trained the network; other inputs
+            again.
+        mean: (C,) the mean that the pipeline subtracts from pixels scaled to 0..1; empty for other inputs.
         std: (C,) the standard deviation that divides the difference.
         metadata: texts that are stored inside each file, such as the names of the classes.
         onnx: whether ``model.onnx`` is written.
@@ -135,23 +139,24 @@ def export_network(
         MissingPackageError: a package of the extra "export" is missing.
     """
     check_packages(onnx=onnx)
-    _check_images(pixels, images)
+    if mean:
+        _check_images(pixels, images)
     if not folder.is_dir():
         raise ConfigError(f"folder must exist, got {folder}: create it first")
     network = copy.deepcopy(network).to("cpu", torch.float32, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]  # torch has no type of memory_format alone
     texts = dict(metadata or {})
     try:
-        program = _trace(PixelNetwork(network, mean, std).eval(), pixels)
+        program = _trace(PixelNetwork(network, mean, std).eval() if mean else network, pixels)
         _write_pt2(program, folder / PT2_FILE, texts)
         if onnx:
-            _write_onnx(program, folder / ONNX_FILE, texts)
+            _write_onnx(program, folder / ONNX_FILE, texts, [*input_names(pixels)])
         _write_weights(network, folder / WEIGHTS_FILE, texts)
         parities = _check_programs(network, folder, pixels, images, onnx)
     except BaseException:
         for name in (PT2_FILE, ONNX_FILE, f"{ONNX_FILE}.data", WEIGHTS_FILE, PARITY_FILE):
             (folder / name).unlink(missing_ok=True)
         raise
-    _write_parity(folder / PARITY_FILE, parities, len(pixels))
+    _write_parity(folder / PARITY_FILE, parities, num_samples(pixels))
     return parities
 
 
@@ -166,16 +171,32 @@ def _check_images(pixels: Tensor, images: Tensor) -> None:
         )
 
 
-def _trace(network: nn.Module, pixels: Tensor) -> Any:
-    """Return the network as an exported program for any number of images, without paths of this machine."""
-    example = pixels[:1].repeat(_TRACED_BATCH, 1, 1, 1).contiguous()
-    dynamic = {INPUT_NAME: {0: torch.export.Dim("batch", min=1)}}
+def input_names(inputs: Any) -> dict[str, Tensor]:
+    """The tensors of a program's inputs by their names in ONNX files: pixels, keys of a dictionary, or numbered."""
+    tensors = tensors_of(inputs)
+    if isinstance(inputs, Tensor):
+        return {INPUT_NAME if inputs.dtype == torch.uint8 else "inputs": inputs}
+    if isinstance(inputs, Mapping) and len(tensors) == len(inputs):
+        return dict(zip(map(str, inputs), tensors, strict=True))
+    return {f"input{number}": each for number, each in enumerate(tensors)}
+
+
+def _trace(network: nn.Module, pixels: Any) -> Any:
+    """Return the network as an exported program for any number of samples, without paths of this machine."""
+    example = map_tensors(lambda each: torch.cat([each[:1]] * _TRACED_BATCH).contiguous(), pixels)
+    batch = torch.export.Dim("batch", min=1)
+    dynamic = map_tensors(lambda _: {0: batch}, pixels)
+    named = isinstance(example, Mapping)
+    args = () if named else tuple(example) if isinstance(example, (tuple, list)) else (example,)
+    shapes = dynamic if named else tuple(dynamic) if isinstance(example, (tuple, list)) else (dynamic,)
     try:
-        program = torch.export.export(network, (example,), dynamic_shapes=dynamic, strict=False)
+        program = torch.export.export(
+            network, args, dict(example) if named else {}, dynamic_shapes=shapes, strict=False
+        )
     except _TRACE_ERRORS as error:
         raise ExportError(
             f"torch.export cannot trace this network ({first_line(error)}): let the forward of every block consist of "
-            "torch operations that accept any number of images, without branches on values"
+            "torch operations that accept any number of samples, without branches on values"
         ) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # it holds paths of this machine
@@ -188,14 +209,14 @@ def _write_pt2(program: Any, file: Path, texts: Mapping[str, str]) -> None:
     write_atomic(file, content.getvalue())
 
 
-def _write_onnx(program: Any, file: Path, texts: Mapping[str, str]) -> None:
+def _write_onnx(program: Any, file: Path, texts: Mapping[str, str], names: list[str]) -> None:
+    outputs = [OUTPUT_NAME] if names == [INPUT_NAME] else None
     try:
         converted = torch.onnx.export(
             program,
             dynamo=True,
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
-            dynamic_shapes={INPUT_NAME: {0: "batch"}},
+            input_names=names,
+            output_names=outputs,
             opset_version=OPSET,
             verbose=False,
         )
@@ -222,7 +243,7 @@ def _write_weights(network: nn.Module, file: Path, texts: Mapping[str, str]) -> 
         raise ExportError(f"{file} does not hold the weights that were written to it ({different}): check the disk")
 
 
-def _check_programs(network: nn.Module, folder: Path, pixels: Tensor, images: Tensor, onnx: bool) -> list[FileParity]:
+def _check_programs(network: nn.Module, folder: Path, pixels: Any, images: Any, onnx: bool) -> list[FileParity]:
     """Load the files again and compare them with the network.
 
     Raises:
@@ -239,7 +260,7 @@ def _check_programs(network: nn.Module, folder: Path, pixels: Tensor, images: Te
         # not (a <= b): a NaN does not pass
         if not parity.max_abs_difference <= TOLERANCE:
             raise ExportError(
-                f"a logit of {name} may differ from the network by {TOLERANCE:g} at most, it differs by "
+                f"an output of {name} may differ from the network by {TOLERANCE:g} at most, it differs by "
                 f"{parity.max_abs_difference:.3g} ({runtime}), so the file was deleted: check that mean and std are "
                 "those of the training, and that no block draws random numbers or changes when it is traced"
             )
@@ -256,33 +277,57 @@ def _load_onnx(file: Path) -> Predict:
     onnxruntime = require("onnxruntime", extra="export", purpose="ONNX files")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    return lambda pixels: torch.from_numpy(session.run([OUTPUT_NAME], {INPUT_NAME: pixels.numpy()})[0])
+    try:
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of classes that onnxruntime does not name
+        raise ExportError(
+            f"onnxruntime cannot load {file.name} ({first_line(error)}): leave ONNX out (--no-onnx) and use model.pt2"
+        ) from error
+    taken = {each.name for each in session.get_inputs()}  # without those that nothing depends on
+
+    def predict(*args: Any, **kwargs: Any) -> list[Tensor]:
+        given = kwargs or (args[0] if len(args) == 1 else args)
+        feed = {name: each.numpy() for name, each in input_names(given).items() if name in taken}
+        return [torch.from_numpy(each) for each in session.run(None, feed)]
+
+    return predict
 
 
 @torch.no_grad()
-def _run_batches(predict: Predict, images: Tensor) -> dict[int, Tensor]:
-    """The logits of consecutive images in batches of `BATCH_SIZES`; after the last image comes the first."""
-    logits = {}
+def _run_batches(predict: Predict, images: Any) -> dict[int, list[Tensor]]:
+    """The outputs of consecutive samples in batches of `BATCH_SIZES`; after the last sample comes the first."""
+    outputs = {}
     start = 0
     for size in BATCH_SIZES:
-        index = torch.arange(start, start + size) % len(images)
-        logits[size] = predict(images[index].contiguous())
+        index = torch.arange(start, start + size) % num_samples(images)
+        batch = map_tensors(lambda each, index=index: each[index].contiguous(), images)
+        outputs[size] = tensors_of(call(predict, batch))
         start += size
-    return logits
+    return outputs
 
 
-def _compare(file: Path, runtime: str, actual: Mapping[int, Tensor], expected: Mapping[int, Tensor]) -> FileParity:
-    differences = {str(size): float((actual[size] - expected[size]).abs().max()) for size in expected}
-    same = [actual[size].argmax(1) == expected[size].argmax(1) for size in expected]
+def _compare(
+    file: Path, runtime: str, actual: Mapping[int, list[Tensor]], expected: Mapping[int, list[Tensor]]
+) -> FileParity:
+    pairs = {size: list(zip(actual[size], expected[size], strict=True)) for size in expected}
+    differences = {
+        str(size): float(torch.stack([_difference(*pair) for pair in each]).max()) for size, each in pairs.items()
+    }
+    are_logits = all(len(each) == 1 and each[0].ndim == 2 for each in expected.values())
+    same = [a.argmax(1) == b.argmax(1) for each in pairs.values() for a, b in each] if are_logits else []
     return FileParity(
         file=file.name,
         runtime=runtime,
         size_bytes=file.stat().st_size,
         max_abs_difference=float(torch.tensor(list(differences.values())).max()),  # NaN stays NaN
-        top1_agreement=float(torch.cat(same).float().mean()),
+        top1_agreement=float(torch.cat(same).float().mean()) if same else None,
         difference_by_batch_size=differences,
     )
+
+
+def _difference(actual: Tensor, expected: Tensor) -> Tensor:
+    """The largest absolute difference."""
+    return (actual.double() - expected.double()).abs().max()
 
 
 def _write_parity(file: Path, parities: Sequence[FileParity], num_images: int) -> None:

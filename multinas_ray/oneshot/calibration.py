@@ -12,11 +12,12 @@ import ray
 import torch
 
 from multinas_ray.cluster import worker_resources
-from multinas_ray.data import DataSplits, ImageSet
+from multinas_ray.data import DataSplits, ImageSet, batch_of, load_splits
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.oneshot.rounds import RoundWorker
+from multinas_ray.spaces import Space
 
 CALIBRATION_SECONDS = 3.0
 """Duration of each of the two measurements of a calibration, which has at least one round after a warm-up round."""
@@ -57,7 +58,7 @@ def can_measure_here(config: OneShotSearchConfig) -> bool:
 
 
 def measure_on_worker(config: OneShotSearchConfig) -> Rates:
-    """Measure rounds with random images on one worker of the cluster. Ray must be running."""
+    """Measure rounds with random images, or samples of the data, on one worker of the cluster. Ray must be running."""
     wanted = worker_resources(config.cpus_per_worker, config.use_gpu)
     task = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0))(measure_here)
     rates: Rates = ray.get(task.remote(config))
@@ -65,7 +66,7 @@ def measure_on_worker(config: OneShotSearchConfig) -> Rates:
 
 
 def measure_here(config: OneShotSearchConfig) -> Rates:
-    """Measure rounds with random images in this process, with the threads of one worker."""
+    """Measure rounds with random images, or samples of the data, in this process, with the threads of one worker."""
     device = torch.device("cuda" if config.use_gpu else "cpu")
     threads_before = torch.get_num_threads()
     if device.type == "cpu":
@@ -99,16 +100,11 @@ def _num_images(config: OneShotSearchConfig, device: torch.device) -> int:
 
 
 def _calibration_worker(config: OneShotSearchConfig, num_images: int, device: torch.device) -> RoundWorker:
-    channels, height, width = config.space.input_shape
-    rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, size=(num_images, height, width, channels), dtype=np.uint8)
-    images = ImageSet(pixels, np.arange(num_images, dtype=np.int64) % config.space.num_classes)
-    names = tuple(str(number) for number in range(config.space.num_classes))
-    half = (0.5,) * channels
-    splits = DataSplits(images, images, images, half, half, names, config.space.input_shape)
+    splits = _made_up_images(config.space, num_images) if config.data.has_images else load_splits(config.data)
     job = WorkerJob(
         space=config.space,
         data=config.data,
+        task=config.task,
         training=dataclasses.replace(
             config.training, batch_size=num_images, validation_batch_size=num_images, augment=False
         ),
@@ -120,6 +116,17 @@ def _calibration_worker(config: OneShotSearchConfig, num_images: int, device: to
         run_path="",
     )
     return RoundWorker(job, splits, device)
+
+
+def _made_up_images(space: Space, num_images: int) -> DataSplits:
+    """Random images for a space."""
+    _, channels, height, width = batch_of(space.inputs, 1).shape
+    num_classes = space.num_classes or 1
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, size=(num_images, height, width, channels), dtype=np.uint8)
+    images = ImageSet(pixels, np.arange(num_images, dtype=np.int64) % num_classes)
+    names, half = tuple(str(number) for number in range(num_classes)), (0.5,) * channels
+    return DataSplits(images, images, images, half, half, names, (channels, height, width))
 
 
 def _seconds(worker: RoundWorker, work: Round) -> float:

@@ -38,6 +38,7 @@ from multinas_ray.settings import (
 from multinas_ray.spaces import Cost, Space, all_costs, cost_from_dict, space_from_dict
 from multinas_ray.storage import GivenPath
 from multinas_ray.supernets import WeightTraining
+from multinas_ray.tasks import Task, read_task
 
 
 def _workers(text: str) -> dict[str, int | None]:
@@ -75,7 +76,9 @@ class OneShotSearchConfig:
     space: Annotated[Space, ReadBy(_space)]
     """The networks that can be found."""
     data: DataConfig
-    """The images."""
+    """The images, or samples of another kind."""
+    task: Annotated[Task, ReadBy(read_task)] = dataclasses.field(default_factory=Task)
+    """By what networks are trained and compared; the default is classification."""
     coefficients: Sequence[float] | None = None
     """(K,) weights eps of the complexity, in rising order: the k-th network minimises loss + eps_k * complexity /
     largest complexity. 0 asks for the best network whatever its size; larger weights ask for smaller networks."""
@@ -192,6 +195,11 @@ class OneShotSearchConfig:
             raise ConfigError(
                 f"the optimiser must accept losses that change, as those of a supernet in training do, "
                 f"{self.optimizer!r} does not: choose another, or train_during_search=False"
+            )
+        if self.training.label_smoothing and not self.task.is_classification:
+            raise ConfigError(
+                f"label_smoothing is for the loss cross_entropy, got {self.training.label_smoothing} with "
+                f"{self.task.loss}: leave it out"
             )
         _ = self.plan
 
@@ -310,6 +318,7 @@ class OneShotSearchConfig:
             "seed": self.seed,
             "space": {"fingerprint": self.space.fingerprint, **self.space.to_dict()},
             "data": self.data.identity(),
+            "task": self.task.to_dict(),
             "training": training,
             "plan": plan,
             "complexity": {"name": self.complexity, "scale": self.complexity_scale, "unit": self.cost.unit},
@@ -330,7 +339,7 @@ class OneShotSearchConfig:
         settings = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("space", "data", "training", "coefficients", "targets", "extra_costs")
+            if field.name not in ("space", "data", "task", "training", "coefficients", "targets", "extra_costs")
         }
         settings["data_path"] = self.data.path
         settings["activation_bytes_limit"] = self.training.activation_bytes_limit

@@ -176,6 +176,7 @@ class Driver:
             space=config.space,
             data=config.data,
             training=config.training,
+            task=config.task,
             num_weight_steps=config.plan.num_weight_steps,
             warmup_rounds=config.plan.warmup_rounds,
             weights_first=not config.plan.train_during_search,

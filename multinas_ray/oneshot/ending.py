@@ -34,7 +34,14 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
     started_seconds = time.monotonic()
     run = load_run(config.run_path)
     Selection(
-        opened=OpenedRun(run=run, space=config.space, data=config.data, training=config.training, costs=config.costs),
+        opened=OpenedRun(
+            run=run,
+            space=config.space,
+            data=config.data,
+            training=config.training,
+            task=config.task,
+            costs=config.costs,
+        ),
         run_path=config.run_path,
         supernet=check_supernet(config.run_path, config.space, config.training.norm_batch_size),
         label=None,

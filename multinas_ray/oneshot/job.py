@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from multinas_ray.data import DataConfig
 from multinas_ray.settings import checked
 from multinas_ray.spaces import Space
 from multinas_ray.supernets import WeightTraining
+from multinas_ray.tasks import Task
 
 
 @checked
@@ -18,6 +19,7 @@ class WorkerJob:
     space: Space
     data: DataConfig
     training: WeightTraining
+    task: Task = field(default_factory=Task)
     num_weight_steps: int
     """Number of weight steps of the whole search, for the schedule of the learning rate. They are the rounds below this
     number."""

@@ -46,7 +46,8 @@ class RoundResult:
     losses: tuple[Measured, ...]
     """Validation loss of each evaluated subnet, in the order of the round; minimised, inf if it was not finite."""
     accuracies: tuple[Measured, ...]
-    """Share of the validation batch that was classified correctly, in the same order."""
+    """Share of the validation batch that was classified correctly, or the primary metric of another task, in the same
+    order."""
     compute_seconds: float
     """Time on rank 0 from the start of the round until its results were there."""
     reduced_bytes: int = 0

@@ -9,12 +9,13 @@ from typing import Any
 from rich.console import Console
 
 from multinas_ray.cluster import NodeFacts, check_nodes, check_room, wait_for_room
-from multinas_ray.data import DataSplits, image_table, load_splits
+from multinas_ray.data import DataSplits, image_table, load_splits, open_stream
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.memory_estimate import estimate_memory
 from multinas_ray.runs import gigabytes, has_record, load_config, repair_config, was_started
 from multinas_ray.storage import check_writable
+from multinas_ray.tasks import check_task
 
 logger = logging.getLogger(__name__)
 
@@ -89,12 +90,17 @@ def check_data(config: OneShotSearchConfig) -> DataSplits:
         DataError: images or labels are missing, damaged, or do not fit the space or the batches.
     """
     splits = load_splits(config.data)
-    if splits.image_shape != config.space.input_shape:
+    if splits.inputs != config.space.inputs:
+        if splits.image_shape is None:
+            raise DataError(
+                f"the model takes {config.space.inputs} for a sample, the dataset gives {splits.inputs}: make the "
+                "space with a sample of the dataset, or let __getitem__ return what forward takes"
+            )
         raise DataError(
-            f"the space takes images of shape {config.space.input_shape} (channels, height, width), got "
+            f"the space takes images of shape {_shape(config.space.inputs)} (channels, height, width), got "
             f"{splits.image_shape}: build the space for these images, or set image_size"
         )
-    if splits.num_classes != config.space.num_classes:
+    if splits.class_names and splits.num_classes != config.space.num_classes:
         raise DataError(
             f"networks of the space have {config.space.num_classes} classes, the images have {splits.num_classes}: "
             "build the space with the number of classes of the images"
@@ -105,7 +111,29 @@ def check_data(config: OneShotSearchConfig) -> DataSplits:
             unit = config.training.norm_batch_size * config.num_workers
             remedy = f"set {name} to {size // unit * unit}" if size >= unit else "use more images or a smaller batch"
             raise DataError(f"{name} must be at most the {size} {split} images, got {batch}: {remedy}")
+    check_task(config.task, config.space.outputs, targets_of(splits))
     return splits
+
+
+def targets_of(splits: DataSplits) -> Any:
+    """The targets of two validation samples."""
+    stream = open_stream(
+        splits.validation,
+        augment=None,
+        batch_size=min(2, len(splits.validation)),
+        seed=0,
+        shuffle=True,
+        mean=splits.mean,
+        std=splits.std,
+        device="cpu",
+        norm_batch_size=1,
+    )
+    return stream.batch(0)[1]
+
+
+def _shape(structure: object) -> str:
+    """The shape in the structure of one tensor, as numbers in brackets."""
+    return f"({str(structure).partition('[')[2].rstrip(']')})"
 
 
 def tell_images(splits: DataSplits, console: Console) -> None:

@@ -121,8 +121,10 @@ def plan_table(config: OneShotSearchConfig) -> Table:
 
 def image_facts(config: OneShotSearchConfig, splits: DataSplits) -> Table:
     """The table of what the images are and how they are divided and varied."""
-    channels, height, width = splits.image_shape
     sizes = (f"{len(getattr(splits, name)):,} {name}" for name in ("train", "validation", "test"))
+    if splits.image_shape is None:
+        return _table("The data", [("samples", ", ".join(sizes)), ("inputs of a sample", str(splits.inputs))])
+    channels, height, width = splits.image_shape
     rows = [
         ("images", f"{', '.join(sizes)}; {splits.num_classes:,} classes"),
         ("size", f"{height} x {width} pixels, {channels} channel(s)"),

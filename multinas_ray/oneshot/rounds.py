@@ -14,6 +14,7 @@ from multinas_ray.oneshot.memory_estimate import activation_limit
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.settings import checked_arguments
 from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, make_supernet, step_touched
+from multinas_ray.tasks import Scorer
 
 BUCKET_ELEMENTS = 8 * 2**20
 """Number of gradients in one all-reduce: large enough for the bandwidth, small enough that several overlap."""
@@ -34,7 +35,7 @@ class RoundWorker:
 
     Args:
         job: the settings of the run.
-        splits: the images.
+        splits: the samples.
         device: where this rank computes.
         rank: this rank, from 0.
         world_size: number of ranks, each of which takes its shard of both batches.
@@ -47,6 +48,7 @@ class RoundWorker:
         self.job, self.splits, self.device = job, splits, device
         self.rank, self.world_size = rank, world_size
         training = job.training
+        self.scorer = Scorer(job.task)
         self.supernet = make_supernet(job.space, training.norm_batch_size, job.seed)
         self.supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
         self.sgd = _sgd(self.supernet, job)
@@ -64,7 +66,7 @@ class RoundWorker:
             batch_size=batch_size,
             seed=self.job.seed,
             shuffle=True,
-            augment=standard_augmentation(self.job.data, self.splits.image_shape[1]) if augmented else None,
+            augment=standard_augmentation(self.job.data, self.splits.image_size) if augmented else None,
             mean=self.splits.mean,
             std=self.splits.std,
             device=self.device,
@@ -83,20 +85,29 @@ class RoundWorker:
 
         Returns:
             (1 + 2 N,) float32 on the device, averaged over ranks: the training loss (NaN without a weight step), the N
-            validation losses and the N accuracies. This function does not wait for the device.
+            validation losses and the N values of the primary metric. This function does not wait for the device.
         """
         self.traffic = Traffic()
         parts = [torch.full((1,), torch.nan, device=self.device)]
         if work.train_architectures is not None:
             parts = [self._weight_step(work).float().reshape(1) * _share(self.training_batches)]
+        sums_NS: torch.Tensor | None = None
         if work.architectures is not None:
-            images, labels = self.validation_batches.batch(self._validation_step(work.number))
-            found = evaluate(self.supernet, images, labels, work.architectures, autocast_dtype=self.autocast_dtype)
-            parts += [each * _share(self.validation_batches) for each in found]
-        packed = torch.cat(parts)
+            inputs, targets = self.validation_batches.batch(self._validation_step(work.number))
+            losses_N, sums_NS = evaluate(
+                self.supernet, inputs, targets, work.architectures, self.scorer, autocast_dtype=self.autocast_dtype
+            )
+            parts += [losses_N.float() * _share(self.validation_batches), sums_NS.flatten()]
+        packed = torch.cat([part.double() for part in parts])
         if self.world_size > 1:
             dist.all_reduce(packed)
-        return packed
+        return packed.float() if sums_NS is None else self._with_metric(packed, len(sums_NS))
+
+    def _with_metric(self, packed: torch.Tensor, num: int) -> torch.Tensor:
+        """The result of a round, with the values of the primary metric in the place of its sums."""
+        losses, sums = packed[: 1 + num], packed[1 + num :]
+        (values_N,) = self.scorer.values(sums.view(num, -1), self.scorer.primary).values()
+        return torch.cat([losses, values_N]).float()
 
     def _validation_step(self, round_number: int) -> int:
         """The number of a round's validation batch: with weights first the same for all rounds.
@@ -109,13 +120,14 @@ class RoundWorker:
     def _weight_step(self, work: Round) -> torch.Tensor:
         assert work.train_architectures is not None
         training = self.job.training
-        images, labels = self.training_batches.batch(work.number)
+        inputs, targets = self.training_batches.batch(work.number)
         self.sgd.zero_grad(set_to_none=True)
         loss = accumulate_gradients(
             self.supernet,
-            images,
-            labels,
+            inputs,
+            targets,
             work.train_architectures,
+            self.scorer,
             limit_bytes=self.activation_bytes_limit,
             autocast_dtype=self.autocast_dtype,
             label_smoothing=training.label_smoothing,

@@ -13,7 +13,7 @@ from multinas_ray.errors import StateError
 from multinas_ray.report.accounting import wall_seconds
 from multinas_ray.report.positions import Position
 from multinas_ray.report.wording import Column, Table, cost_name, plural, seconds, value_text, whole
-from multinas_ray.runs import Run
+from multinas_ray.runs import Run, primary_metric
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LEFT_OUT = {"cost_table", "base_cost", "num_categories", "fingerprint", "labels"}
@@ -105,10 +105,10 @@ def lead_of(run: Run, num_networks: int) -> str:
     cost = cost_name(str(told.get("label") or told.get("name") or "complexity"))
     count = num_networks or run.num_distributions
     what = plural(count, "configuration" if run.kind == "tune" else "network")
-    quality = str(run.config.get("metric", "accuracy"))
+    quality = str(run.config.get("metric") or primary_metric(run.config).name)
     space, data = run.config.get("space") or {}, run.config.get("data") or {}
     where = f", in the space {space['name']}" if "name" in space else ""
-    images = f", on the images {data['source']}" if "source" in data else ""
+    images = f", on the data {data['source']}" if "source" in data else ""
     return f"One search for {what} that weigh {quality} against {cost}{where}{images}."
 
 

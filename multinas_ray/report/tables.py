@@ -27,7 +27,7 @@ from multinas_ray.report.wording import (
     percent,
     plural,
 )
-from multinas_ray.runs import Run, architectures_schema, candidates_schema
+from multinas_ray.runs import PrimaryMetric, Run, architectures_schema, candidates_schema, primary_metric
 from multinas_ray.tune import best_configs, pareto_front
 
 _ORIGINS = {"drawn": "fresh draw", "mutated": "mutation", "slice": "from the slice"}
@@ -60,7 +60,7 @@ def networks_table(run: Run, family: ReportedFamily) -> Table | None:
         return None
     costs = cost_columns(networks, architectures_schema(()).names)
     complexity = str((run.config.get("complexity") or {}).get("name"))
-    twins = _twins(networks)
+    twins, metric = _twins(networks), primary_metric(run.config)
     rows = [
         [
             str(row["network"]),
@@ -68,27 +68,32 @@ def networks_table(run: Run, family: ReportedFamily) -> Table | None:
             UNKNOWN if is_known(row.get("limits")) else cost(complexity, row["target"]),  # else it is the budget
             limits_text(row.get("limits")),
             *(cost(name, row[name]) for name in costs),
-            percent(row["supernet_accuracy"]),
-            percent(row["supernet_test_accuracy"]),
-            percent(row["retrained_accuracy"]),
+            _told(metric, row["supernet_accuracy"]),
+            _told(metric, row["supernet_test_accuracy"]),
+            _told(metric, row["retrained_accuracy"]),
             _ORIGINS.get(row["origin"], str(row["origin"])) + twins[place],
             _parity_text(family, int(row["network"])),
         ]
         for place, row in enumerate(networks.to_dict("records"))
     ]
-    return Table(_network_columns(costs), rows).known()
+    return Table(_network_columns(costs, metric.name), rows).known()
 
 
-def _network_columns(costs: Sequence[str]) -> list[Column]:
+def _told(metric: PrimaryMetric, value: Any) -> str:
+    """A figure of the primary metric: a share in percent, or another number."""
+    return percent(value) if metric.is_share else fixed(value)
+
+
+def _network_columns(costs: Sequence[str], metric: str) -> list[Column]:
     return [
         Column("#"),
         Column("coefficient", hint="weight of the complexity in the objective"),
         Column("target", hint="the complexity near which the distribution searched"),
         Column("budget", is_number=False, hint="the limits that the network had to keep"),
         *(Column(cost_name(name)) for name in costs),
-        Column("validation", hint="accuracy on all validation images, with the supernet's weights"),
-        Column("test, inherited", hint="accuracy on the test images, with the supernet's weights"),
-        Column("test, retrained", hint="accuracy on the test images after the network was trained alone"),
+        Column("validation", hint=f"{metric} on all validation images, with the supernet's weights"),
+        Column("test, inherited", hint=f"{metric} on the test images, with the supernet's weights"),
+        Column("test, retrained", hint=f"{metric} on the test images after the network was trained alone"),
         Column(
             "origin",
             is_number=False,
@@ -121,14 +126,16 @@ def _parity_text(family: ReportedFamily, network: int) -> str:
     return "\n".join(f"{name.rpartition('.')[2]} {number(value, 2)}" for name, value in worst.items())
 
 
-def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> list[CandidateGroup]:
+def candidate_groups(
+    family: ReportedFamily, positions: Sequence[Position], metric: PrimaryMetric
+) -> list[CandidateGroup]:
     """The candidates of every network that were evaluated on all validation images, and why each was chosen or not.
 
     A candidate that differs from the chosen one in few positions is described by these positions.
     """
     frame = family.candidates
     costs = cost_columns(frame, candidates_schema(()).names)
-    columns = _candidate_columns(costs)
+    columns = _candidate_columns(costs, metric.name)
     groups = []
     for network, rows in frame.groupby("network", sort=True):
         finalists = rows[rows["rung"] == frame["rung"].max()]
@@ -142,7 +149,7 @@ def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> l
                 *(cost(name, row[name]) for name in costs),
                 fixed(row["recorded_loss"]),
                 fixed(row["loss"]),
-                percent(row["accuracy"]),
+                _told(metric, row["accuracy"]),
                 fixed(row["objective"]),
                 fixed(row["combined_rank"]),
                 str(row["reason"]),
@@ -157,14 +164,14 @@ def candidate_groups(family: ReportedFamily, positions: Sequence[Position]) -> l
     return groups
 
 
-def _candidate_columns(costs: Sequence[str]) -> list[Column]:
+def _candidate_columns(costs: Sequence[str], metric: str) -> list[Column]:
     return [
         Column("candidate", is_number=False, wraps=True),
         Column("origin", is_number=False),
         *(Column(cost_name(name)) for name in costs),
         Column("search loss", hint="mean of its losses during the search"),
         Column("loss", hint="with the supernet's weights, on all validation images"),
-        Column("accuracy", hint="with the supernet's weights, on all validation images"),
+        Column(metric, hint="with the supernet's weights, on all validation images"),
         Column("objective", hint="loss + coefficient * complexity, or the loss alone within a budget"),
         Column("rank", hint="combined rank by objective and prior among those that may be chosen; the least is chosen"),
         Column("reason", is_number=False, wraps=True),

@@ -20,7 +20,7 @@ from multinas_ray.report.heatmaps import heat_maps
 from multinas_ray.report.images import images_of
 from multinas_ray.report.networks import ReportedFamily, load_reported_family
 from multinas_ray.report.positions import positions_of
-from multinas_ray.runs import Run, load_run
+from multinas_ray.runs import Run, load_run, primary_metric
 from multinas_ray.selection import family_path, spent_text
 from multinas_ray.settings import checked_arguments
 
@@ -105,7 +105,7 @@ def _content(run: Run, path: str, family: ReportedFamily) -> dict[str, Any]:
         "is_targeted": bool(run.distributions["target"].notna().any()),
         "maps": heat_maps(run, family.networks, positions),
         "accounting": accounting_of(run),
-        "candidates": tables.candidate_groups(family, positions),
+        "candidates": tables.candidate_groups(family, positions, primary_metric(run.config)),
         "spent": "" if family.candidates.empty else spent_text(family.candidates),
         "latency": None if validation is None else drawings.latency_drawing(validation.to_arrow().to_pandas()),
         "latency_text": "" if validation is None else validation.summary(),

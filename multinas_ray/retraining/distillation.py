@@ -6,20 +6,22 @@ Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network (arXiv 1503.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor, nn
 from torch.nn import functional
 
-from multinas_ray.errors import StateError
+from multinas_ray.data import call
+from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.retraining.losses import BatchLoss, TrainingLoss, register_loss
 from multinas_ray.runs import ARCHITECTURES_FILE
 from multinas_ray.settings import Fraction, NonNegativeInt, PositiveFloat, checked
 from multinas_ray.spaces import Space
 from multinas_ray.storage import read_parquet, resolve
 from multinas_ray.supernets import load_subnet
+from multinas_ray.tasks import Task
 
 PATH_COLUMNS = {"retrained": "retrained_path", "supernet": "weights_path"}
 """Columns of architectures.parquet with the files of a network's weights."""
@@ -53,18 +55,23 @@ class Distillation(TrainingLoss):
         """The teacher, unless its weights are those of the supernet."""
         return (self.teacher,) if self.teacher_weights == "retrained" else ()
 
-    def start(self, space: Space, family_path: str, device: torch.device) -> BatchLoss:
+    def start(self, space: Space, task: Task, family_path: str, device: torch.device) -> BatchLoss:
         """Load the teacher.
 
         Raises:
+            ConfigError: The task is no classification, so that a teacher has no logits to soften.
             StateError: There is no such network, or its weights are missing or damaged.
         """
+        if not task.is_classification:
+            raise ConfigError(
+                f"distillation needs logits of classes, the loss of the task is {task.loss}: choose another loss"
+            )
         teacher = self._load_teacher(space, family_path)
         teacher.eval().requires_grad_(False)
         teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
 
-        def loss(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-            wanted = functional.log_softmax(teacher(images).float() / self.temperature, dim=1)
+        def loss(images: Any, logits: Tensor, labels: Tensor) -> Tensor:
+            wanted = functional.log_softmax(call(teacher, images).float() / self.temperature, dim=1)
             answer = functional.log_softmax(logits / self.temperature, dim=1)
             distance = functional.kl_div(answer, wanted, reduction="batchmean", log_target=True)
             own = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 from multinas_ray.registry import Registry
 from multinas_ray.settings import Fraction, checked
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from multinas_ray.spaces import Space
+    from multinas_ray.tasks import Task
 
-BatchLoss: TypeAlias = "Callable[[Tensor, Tensor, Tensor], Tensor]"
-"""From normalised images (B, C, H, W), logits (B, classes) in float32 and labels (B,) to the mean loss, a scalar with a
-gradient."""
+BatchLoss: TypeAlias = "Callable[[Any, Any, Any], Tensor]"
+"""From inputs, outputs in float32 and targets of B samples to the mean loss, a scalar with a gradient. They are
+normalised images (B, C, H, W), logits (B, classes) and labels (B,), or what the task has."""
 
 LossClass = TypeVar("LossClass", bound="type[TrainingLoss]")
 
@@ -38,8 +39,8 @@ class TrainingLoss(ABC):
             kind: ClassVar[str] = "mine"
             margin: float = 1.0
 
-            def start(self, space, family_path, device):
-                return lambda images, logits, labels: multi_margin_loss(logits, labels, margin=self.margin)
+            def start(self, space, task, family_path, device):
+                return lambda inputs, outputs, targets: multi_margin_loss(outputs, targets, margin=self.margin)
 
     `RetrainConfig(loss="mine", loss_options={"margin": 0.5})` then makes it. If the class has a field
     `label_smoothing`, it gets that of the recipe.
@@ -54,11 +55,12 @@ class TrainingLoss(ABC):
         return ()
 
     @abstractmethod
-    def start(self, space: Space, family_path: str, device: torch.device) -> BatchLoss:
+    def start(self, space: Space, task: Task, family_path: str, device: torch.device) -> BatchLoss:
         """Get ready to compute the loss. The driver calls it once before any worker starts, and then each worker does.
 
         Args:
             space: The space that the trained network is of.
+            task: The task of the run.
             family_path: Folder of the family whose networks are trained; "" for a network of no family.
             device: Where the loss is computed.
 
@@ -95,19 +97,22 @@ def loss_class(name: str) -> type[TrainingLoss]:
 @register_loss
 @checked
 @dataclass(frozen=True, kw_only=True)
-class CrossEntropy(TrainingLoss):
-    """Cross-entropy with label smoothing."""
+class TaskLoss(TrainingLoss):
+    """The loss of the task, as in the search; of classification the cross-entropy with label smoothing."""
 
-    kind: ClassVar[str] = "cross-entropy"
+    kind: ClassVar[str] = "task"
 
     label_smoothing: Fraction = 0.1
-    """Share of the label that the loss spreads over all classes."""
+    """Share of the label that the cross-entropy spreads over all classes; other losses have no labels to smooth."""
 
-    def start(self, space: Space, family_path: str, device: torch.device) -> BatchLoss:
+    def start(self, space: Space, task: Task, family_path: str, device: torch.device) -> BatchLoss:
         """The loss of a batch; it needs nothing else."""
-        from torch.nn import functional
+        from multinas_ray.data import map_tensors
+        from multinas_ray.tasks import Scorer
 
-        def loss(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-            return functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        scorer = Scorer(task)
+
+        def loss(inputs: Any, outputs: Any, targets: Any) -> Tensor:
+            return scorer.training_loss(map_tensors(lambda each: each[None], outputs), targets, self.label_smoothing)
 
         return loss

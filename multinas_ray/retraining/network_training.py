@@ -20,13 +20,14 @@ from timm.utils import ModelEmaV3  # type: ignore[attr-defined]  # exported with
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from multinas_ray.data import Batches, DataSplits, Images, Variation, open_stream
+from multinas_ray.data import Batches, DataSplits, Images, Variation, call, map_tensors, open_stream
 from multinas_ray.errors import RunError
 from multinas_ray.retraining.extra_augmentation import ExtraAugmentation
 from multinas_ray.retraining.losses import BatchLoss
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.settings import checked_arguments
-from multinas_ray.supernets import summed_score
+from multinas_ray.supernets import at_least_float32, mean_score, summed_score
+from multinas_ray.tasks import Score, Scorer, Task
 
 EpochRow = dict[str, float | int | None]
 """The results of one epoch, with the columns of `multinas_ray.runs.training_schema`."""
@@ -40,10 +41,11 @@ class NetworkTraining:
         config: the recipe.
         loss: the loss of a batch; see `RetrainConfig.training_loss`.
         splits: the images.
-        crops: the random crops and flips that suit the data.
+        crops: the random crops and flips that suit the data; None: there are none.
         device: where this rank computes.
         rank: this rank, from 0.
         world_size: ranks that train this network; with more than one, torch.distributed is initialised.
+        task: by what the network is tested; None: classification.
 
     Raises:
         DataError: a batch is larger than the set of training images.
@@ -56,17 +58,19 @@ class NetworkTraining:
         config: RetrainConfig,
         loss: BatchLoss,
         splits: DataSplits,
-        crops: Variation,
+        crops: Variation | None,
         device: torch.device,
         rank: int = 0,
         world_size: int = 1,
+        task: Task | None = None,
     ) -> None:
         self.network, self.config, self.splits, self._loss = network, config, splits, loss
         self._device, self._rank, self._world_size = device, rank, world_size
+        self._scorer = Scorer(task or Task())
         images = splits.train if config.train_on == "train" else _joined(splits)
         self._batches = self._stream(images, config.step_images, crops if config.augmentation != "none" else None)
         self._validation = self._whole(splits.validation)
-        self._vary = ExtraAugmentation(config, splits.mean, splits.std, rank)
+        self._vary = None if crops is None else ExtraAugmentation(config, splits.mean, splits.std, rank)
         self._sgd = sgd(network, config)
         self._schedule = schedule(self._sgd, config, self._batches.batches_per_epoch)
         self._ema = moving_average(network, config)
@@ -129,7 +133,8 @@ class NetworkTraining:
         self.epoch, self.step, self._loss_sum, self._seconds = self.epoch + 1, 0, 0.0, 0.0
         validation_loss = validation_accuracy = None
         if self.config.train_on == "train":
-            validation_loss, validation_accuracy = self._score(self._validation, len(self.splits.validation))
+            score = self._score(self._validation)
+            validation_loss, validation_accuracy = score.loss, self.primary_of(score)
         row: EpochRow = {
             "epoch": self.epoch,
             "learning_rate": self._sgd.param_groups[0]["lr"],
@@ -146,13 +151,14 @@ class NetworkTraining:
         """Make one weight step, numbered over all epochs; returns the training loss of this rank, on the device."""
         seed = np.random.SeedSequence((self.config.seed, step, self._rank)).generate_state(1, np.uint64)[0]
         torch.manual_seed(int(seed))  # for blocks that draw random numbers, such as dropout
-        images, labels = self._batches.batch(step)
-        images = self._vary(images, step)
+        inputs, targets = self._batches.batch(step)
+        if self._vary is not None:
+            inputs = self._vary(inputs, step)
         self._schedule.step_update(step)
         self._sgd.zero_grad(set_to_none=True)
         with self._autocast():
-            logits = self._parallel(images)
-        loss = self._loss(images, logits.float(), labels)
+            outputs = call(self._parallel, inputs)
+        loss = self._loss(inputs, map_tensors(at_least_float32, outputs), targets)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip_norm)
         self._sgd.step()
@@ -160,18 +166,23 @@ class NetworkTraining:
             self._ema.update(self.network, step + 1)
         return loss.detach()
 
-    def score(self, images: Images) -> tuple[float, float]:
-        """Return the mean cross-entropy and the accuracy of the network to keep over all images, in float32."""
-        return self._score(self._whole(images), len(images))
+    def score(self, images: Images) -> Score:
+        """Return the mean loss and the metrics of the network to keep over all images, in float32."""
+        return self._score(self._whole(images))
+
+    def primary_of(self, score: Score) -> float:
+        """The primary metric of the task, such as the accuracy."""
+        (primary,) = self._scorer.primary
+        return score.metrics[primary]
 
     @torch.no_grad()
-    def _score(self, batches: Batches, num_images: int) -> tuple[float, float]:
+    def _score(self, batches: Batches) -> Score:
         trained = self.trained.eval()
         if self._world_size > 1:  # each rank has statistics of its own images: those of rank 0 are kept
             for buffer in trained.buffers():
                 dist.broadcast(buffer, src=0)
-        loss_sum, correct = self._summed(summed_score(trained, batches.all_batches())).tolist()
-        return loss_sum / num_images, correct / num_images
+        sums = self._summed(summed_score(trained, batches.all_batches(), self._scorer))
+        return mean_score(sums, self._scorer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on, as tensors and plain data for torch.load(weights_only=True)."""

@@ -72,15 +72,16 @@ class RetrainConfig:
     weight_decay: Fraction = 1e-4
     """L2 penalty on the weights of convolutions and linear layers, but not on biases and batch normalisation."""
     label_smoothing: Fraction = 0.1
-    """Share of the label that the training loss spreads over all classes, in [0, 1)."""
-    loss: str = "cross-entropy"
-    """Kind of the training loss; see `register_loss` for one of your own."""
+    """Share of the label that the training loss spreads over all classes, in [0, 1); of classification alone."""
+    loss: str = "task"
+    """Kind of the training loss: "task", that of the search; "distillation"; or your own, see `register_loss`."""
     loss_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Settings that only this kind of loss has, by name; see its class."""
     augmentation: Literal["none", "standard", "cutout", "randaugment"] = "cutout"
     """Random variation of the training images. "none"; "standard": random crops, and flips if the data allow them, as
     in the search; "cutout": standard and a square of zeros (DeVries & Taylor, arXiv 1708.04552), customary for small
-    images; "randaugment": standard and RandAugment (Cubuk et al., arXiv 1909.13719), customary for large images."""
+    images; "randaugment": standard and RandAugment (Cubuk et al., arXiv 1909.13719), customary for large images.
+    Samples that are no images are varied by their dataset alone."""
     cutout_fraction: float = 0.5
     """Side of cutout's square as a share of that of the image, above 0 and at most 1. The default is that of the paper
     for CIFAR-10, 16 of 32 pixels."""

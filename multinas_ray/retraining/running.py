@@ -34,11 +34,13 @@ from multinas_ray.retraining.view import RetrainingView
 from multinas_ray.retraining.worker import RetrainJob
 from multinas_ray.runs import (
     SETTINGS_FILE,
+    PrimaryMetric,
     adopt_retrained,
     clear_retraining,
     format_count,
     load_retraining,
     network_path,
+    primary_metric,
     record_retrained,
     write_retraining,
 )
@@ -110,7 +112,7 @@ def retrain_networks(
     )
     retraining.run(overwrite=overwrite)
     family = load_family(run_path, label)
-    retraining.console.print(retrained_table(family, opened.costs))
+    retraining.console.print(retrained_table(family, opened.costs, primary_metric(opened.run.config)))
     return family
 
 
@@ -129,7 +131,9 @@ class Retraining:
     def run(self, *, overwrite: bool) -> None:
         """Train the networks that are not trained yet, and record the results."""
         loss = self.config.training_loss
-        loss.start(self.opened.space, self.family.path, torch.device("cpu"))  # so that what it lacks is told at once
+        loss.start(
+            self.opened.space, self.opened.task, self.family.path, torch.device("cpu")
+        )  # so that what it lacks is told at once
         callbacks = self.trackers.callbacks(resolve(self.family.path).name)
         jobs = self.jobs()
         self._check_needed(jobs)
@@ -184,6 +188,7 @@ class Retraining:
             numbers[0]: RetrainJob(
                 space=self.opened.space,
                 data=self.opened.data,
+                task=self.opened.task,
                 config=self.config,
                 architecture=architecture,
                 family_path=str(place),
@@ -218,7 +223,11 @@ class Retraining:
             longest_first = sorted(jobs, key=lambda network: (-costs[network], network))  # so that none ends late
             own_errors = OwnErrors()
             with RetrainingView(
-                self._descriptions(jobs), config.epochs, lambda network: self.record(), self.console
+                self._descriptions(jobs),
+                config.epochs,
+                lambda network: self.record(),
+                self.console,
+                primary_metric(self.opened.run.config),
             ) as view:
                 side = SideMatters(self.console)
                 names = ["writing the curves of TensorBoard", *["following the trainings elsewhere"] * len(callbacks)]
@@ -299,12 +308,12 @@ def check_images(opened: OpenedRun, config: RetrainConfig) -> RetrainConfig:
         DataError: they are missing or damaged, are not those of the search, or are fewer than one batch.
     """
     splits = load_splits(opened.data)
-    found = splits.image_shape, splits.num_classes
-    if found != (opened.space.input_shape, opened.space.num_classes):
+    found, wanted = (splits.inputs, splits.num_classes), (opened.space.inputs, opened.space.num_classes)
+    if found[0] != wanted[0] or (splits.class_names and found != wanted):
+        classes = [f" of {each[1]} classes" if splits.class_names else "" for each in (wanted, found)]
         raise DataError(
-            f"the networks take images of shape {opened.space.input_shape} (channels, height, width) in "
-            f"{opened.space.num_classes} classes, got {found[0]} in {found[1]} classes: give the images of the search "
-            "with --data"
+            f"the networks take samples {wanted[0]}{classes[0]}, got {found[0]}{classes[1]}: give the data of the "
+            "search with --data"
         )
     num_images = len(splits.train) + (len(splits.validation) if config.train_on == "all" else 0)
     config = config.sized_for(num_images)
@@ -326,10 +335,10 @@ def _check_same_recipe(folder: str, recorded: Mapping[str, Any], wanted: Mapping
         )
 
 
-def retrained_table(family: Family, costs: Collection[str]) -> Table:
+def retrained_table(family: Family, costs: Collection[str], metric: PrimaryMetric) -> Table:
     """The networks before and after retraining, for the terminal."""
     costs = [name for name in costs if name in family.architectures]
-    table = Table(title=f"{len(family.architectures)} networks, accuracy on the test images", title_justify="left")
+    table = Table(title=f"{len(family.architectures)} networks, {metric.name} on the test images", title_justify="left")
     for name in ("#", *costs, "supernet", "retrained", "epochs"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in family.architectures.to_dict("records"):
@@ -337,12 +346,8 @@ def retrained_table(family: Family, costs: Collection[str]) -> Table:
         table.add_row(
             str(row["network"]),
             *(format_count(row[name]) for name in costs),
-            _percent(row["supernet_test_accuracy"]),
-            _percent(row["retrained_accuracy"]) if is_trained else "-",
+            metric.text(row["supernet_test_accuracy"]),
+            metric.text(row["retrained_accuracy"]) if is_trained else "-",
             f"{row['retrained_epochs']:.0f}" if is_trained else "-",
         )
     return table
-
-
-def _percent(value: float | None) -> str:
-    return "-" if pd.isna(value) else f"{value:.2%}"

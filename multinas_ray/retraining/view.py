@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from multinas_ray.cluster import show
 from multinas_ray.oneshot import PLAIN_INTERVAL_SECONDS
-from multinas_ray.runs import format_count
+from multinas_ray.runs import PrimaryMetric, format_count
 
 
 class RetrainingView(tune.Callback):
@@ -27,12 +27,19 @@ class RetrainingView(tune.Callback):
         epochs: the epochs of each training.
         finished: called with the number of a network after its files are written.
         console: where to print.
+        metric: the primary metric of the task; None: the accuracy.
     """
 
     def __init__(
-        self, descriptions: Mapping[int, str], epochs: int, finished: Callable[[int], None], console: Console
+        self,
+        descriptions: Mapping[int, str],
+        epochs: int,
+        finished: Callable[[int], None],
+        console: Console,
+        metric: PrimaryMetric | None = None,
     ) -> None:
         self._console, self._epochs, self._finished = console, epochs, finished
+        self._metric = metric or PrimaryMetric()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=12),
@@ -71,7 +78,7 @@ class RetrainingView(tune.Callback):
     ) -> None:
         """Called by Tune for each result."""
         if "train_loss" in result:
-            self._show(self._tasks[trial.config["network"]], completed=result["epoch"], state=_state(result))
+            self._show(self._tasks[trial.config["network"]], completed=result["epoch"], state=self._state(result))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune when a network is finished."""
@@ -82,7 +89,7 @@ class RetrainingView(tune.Callback):
         self._finished(network)
         task, accuracy = self._tasks[network], trial.last_result["test_accuracy"]
         self._progress.stop_task(task)
-        self._show(task, completed=self._epochs, state=f"done, test accuracy {accuracy:.2%}")
+        self._show(task, completed=self._epochs, state=f"done, test {self._metric.name} {self._metric.text(accuracy)}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune when the training of a network has failed for good."""
@@ -95,12 +102,12 @@ class RetrainingView(tune.Callback):
         self._printed_seconds = now
         show(self._console, self._progress.get_renderable())
 
+    def _state(self, result: dict[str, Any]) -> str:
+        if "validation_accuracy" in result:
+            name = "val. acc." if self._metric.name == "accuracy" else f"val. {self._metric.name}"
+            return f"loss {result['train_loss']:.3f}, {name} {self._metric.text(result['validation_accuracy'])}"
+        return f"loss {result['train_loss']:.3f}, {format_count(result['images_per_second'])} images/s"
+
     def __getstate__(self) -> dict[str, Any]:
         """Nothing is pickled: Tune pickles callbacks into tuner.pkl, but this one serves its own process only."""
         return {}
-
-
-def _state(result: dict[str, Any]) -> str:
-    if "validation_accuracy" in result:
-        return f"loss {result['train_loss']:.3f}, val. acc. {result['validation_accuracy']:.2%}"
-    return f"loss {result['train_loss']:.3f}, {format_count(result['images_per_second'])} images/s"

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from multinas_ray.data import DataConfig
     from multinas_ray.retraining.network_training import EpochRow, NetworkTraining
     from multinas_ray.spaces import Space
+    from multinas_ray.tasks import Task
 
 CHECKPOINT_VERSION = 2
 GROUP_REPORT_SECONDS = 5.0
@@ -56,6 +57,7 @@ class RetrainJob:
 
     space: Space
     data: DataConfig
+    task: Task
     config: RetrainConfig
     architecture: tuple[int, ...]
     family_path: str
@@ -109,11 +111,12 @@ def train_network(
             continue
         if due_for_report() and not training.is_finished:
             report(_told(row))
-    loss, accuracy = training.score(training.splits.test)
+    score = training.score(training.splits.test)
+    accuracy = training.primary_of(score)
     if rank == 0:
         seconds = sum(float(row["seconds"] or 0) for row in training.history)
-        finish(training, job, Retrained(loss=loss, accuracy=accuracy, epochs=training.epoch, seconds=seconds))
-    report({**_told(training.history[-1]), "test_loss": loss, "test_accuracy": accuracy})
+        finish(training, job, Retrained(loss=score.loss, accuracy=accuracy, epochs=training.epoch, seconds=seconds))
+    report({**_told(training.history[-1]), "test_loss": score.loss, "test_accuracy": accuracy})
 
 
 def start_training(job: RetrainJob, device: torch.device, rank: int = 0, world_size: int = 1) -> NetworkTraining:
@@ -127,9 +130,9 @@ def start_training(job: RetrainJob, device: torch.device, rank: int = 0, world_s
 
     splits = load_splits(job.data)
     network = first_weights(job).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
-    loss = job.config.training_loss.start(job.space, job.family_path, device)
-    crops = standard_augmentation(job.data, splits.image_shape[1])
-    training = NetworkTraining(network, job.config, loss, splits, crops, device, rank, world_size)
+    loss = job.config.training_loss.start(job.space, job.task, job.family_path, device)
+    crops = standard_augmentation(job.data, splits.image_size)
+    training = NetworkTraining(network, job.config, loss, splits, crops, device, rank, world_size, job.task)
     file = _checkpoint_file(job)
     if exists(file):
         training.load_state_dict(_load(file, device))

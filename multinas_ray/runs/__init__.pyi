@@ -21,7 +21,7 @@ from .layout import (
     WEIGHTS_FILE,
     network_path,
 )
-from .numbers import format_count, gigabytes
+from .numbers import PrimaryMetric, format_count, gigabytes, primary_metric
 from .reading import Run, load_run, proposals_of, read_architectures, read_candidates, write_finished
 from .recording import Results, RunRecord
 from .repairing import repair_config, repair_damage, repair_run
@@ -67,6 +67,7 @@ __all__ = [
     "Drawn",
     "Kind",
     "Number",
+    "PrimaryMetric",
     "Results",
     "ResumedRun",
     "Retrained",
@@ -96,6 +97,7 @@ __all__ = [
     "make_recorded_optimizer",
     "network_path",
     "nondominated",
+    "primary_metric",
     "proposals_of",
     "read_architectures",
     "read_candidates",

@@ -1,6 +1,36 @@
 """Numbers as text for readers."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 from multinas_ray.settings import checked_arguments
+
+
+@dataclass(frozen=True)
+class PrimaryMetric:
+    """What the columns named accuracy hold: the primary metric of the run's task."""
+
+    name: str = "accuracy"
+    """Its name for people."""
+    is_share: bool = True
+    """Whether it is a share of the samples, which is told in percent."""
+
+    def text(self, value: float, missing: str = "-") -> str:
+        """A figure as text."""
+        if value is None or value != value:
+            return missing
+        return f"{value:.2%}" if self.is_share else f"{value:.4g}"
+
+
+def primary_metric(config: Mapping[str, Any]) -> PrimaryMetric:
+    """The primary metric of a recorded run, or of another description with its task; without any it is the accuracy."""
+    task = config.get("task") or {}
+    name = task.get("primary") or "accuracy"
+    described = (task.get("metrics") or {}).get(name) or {}
+    return PrimaryMetric(str(name), described.get("function", "accuracy") == "accuracy")
 
 
 @checked_arguments

@@ -217,7 +217,7 @@ def _unmet(group: list[Choice], goal: Goal) -> str:
         return wanted
     nearest = min(finite, key=lambda each: (goal.excess(each.candidate.costs), each.score.loss))
     figures = ", ".join(f"{name} {format_count(nearest.candidate.costs[name])}" for name in goal.limits)
-    return f"{wanted}; the nearest has {figures}, loss {nearest.score.loss:.4f}, accuracy {nearest.score.accuracy:.2%}"
+    return f"{wanted}; the nearest has {figures}, loss {nearest.score.loss:.4f}"
 
 
 def _excesses(candidate: Candidate, goal: Goal) -> str:

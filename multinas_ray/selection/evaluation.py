@@ -11,7 +11,7 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from ray.util import ActorPool
 from torch import nn
 
 from multinas_ray.cluster import cause_of, own_error
-from multinas_ray.data import Batches, DataConfig, load_splits, open_stream
+from multinas_ray.data import Batches, DataConfig, load_splits, num_samples, open_stream
 from multinas_ray.errors import RunError
 from multinas_ray.runs import WEIGHTS_FILE
 from multinas_ray.selection.halving import FEW_BATCHES, RECALIBRATION_IMAGES, Rung, plan_rungs
@@ -32,14 +32,15 @@ from multinas_ray.settings import checked
 from multinas_ray.spaces import Space
 from multinas_ray.storage import make_folder, resolve, write_atomic
 from multinas_ray.supernets import (
+    Separate,
     Supernet,
     WeightTraining,
     evaluate,
-    image_scores,
-    image_scores_together,
     load_supernet,
     recalibrate_batch_norm,
+    sample_scores,
 )
+from multinas_ray.tasks import Scorer, Task
 
 MAX_RETRIES = 3
 """How often an actor whose process dies is started again and its evaluation repeated."""
@@ -60,6 +61,7 @@ class CandidateJob:
     space: Space
     data: DataConfig
     training: WeightTraining
+    task: Task = field(default_factory=Task)
     seed: int
     """Seed of the order of the training images, whose batches give the normalisation statistics."""
     num_threads: int | None
@@ -80,7 +82,7 @@ class CandidateEvaluator:
         if not job.use_gpu:
             torch.set_num_threads(job.num_threads or max(1, (os.cpu_count() or 1) // job.num_workers))
         self._device, self._splits = device, load_splits(job.data)
-        self._seed = job.seed
+        self._seed, self._scorer = job.seed, Scorer(job.task)
         supernet = load_supernet(job.run_path, job.space, job.training.norm_batch_size)
         self._supernet: Supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._training = self._stream("train", job.training.batch_size)
@@ -111,10 +113,12 @@ class CandidateEvaluator:
 
     def _evaluate_on_batch(self, architectures: Sequence[Architecture]) -> list[Score]:
         """Evaluate subnets as a search does: together, on one batch, with its statistics."""
-        images, labels = self._comparing.batch(0)
-        losses_N, accuracies_N = evaluate(self._supernet, images, labels, np.array(architectures, dtype=np.int64))
-        pairs = zip(losses_N.tolist(), accuracies_N.tolist(), strict=True)
-        return [Score(loss, accuracy, images=len(labels)) for loss, accuracy in pairs]
+        inputs, targets = self._comparing.batch(0)
+        rows_ND = np.array(architectures, dtype=np.int64)
+        losses_N, sums_NS = evaluate(self._supernet, inputs, targets, rows_ND, self._scorer)
+        (values_N,) = self._scorer.values(sums_NS, self._scorer.primary).values()
+        pairs = zip(losses_N.tolist(), values_N.tolist(), strict=True)
+        return [Score(loss, value, images=num_samples(targets)) for loss, value in pairs]
 
     def _evaluate_alone(self, rung: Rung, architectures: Sequence[Architecture]) -> list[Score]:
         """Evaluate networks, each with normalisation statistics of its own."""
@@ -124,9 +128,10 @@ class CandidateEvaluator:
             batches = (self._comparing.batch(step) for step in steps)
         subnets = self._supernet.together(architectures)
         self._recalibrate(subnets, rung.recalibration_images)
+        (primary,) = self._scorer.primary
         return [
-            Score(float(losses.mean()), float(hits.mean()), part_means(losses), len(losses))
-            for losses, hits in zip(*image_scores_together(subnets, batches), strict=True)
+            Score(float(losses.mean()), metrics[primary], part_means(losses), len(losses))
+            for losses, metrics in zip(*sample_scores(subnets, batches, self._scorer), strict=True)
         ]
 
     def prior(self, names: Sequence[str], architectures: Sequence[Architecture]) -> list[list[float]]:
@@ -138,15 +143,16 @@ class CandidateEvaluator:
         return [self._parts[name](rows_ND).tolist() for name in names]
 
     def finish(self, architecture: Architecture, folders: Sequence[str]) -> float:
-        """Save the weights of a chosen network into folders, and return its accuracy on all test images."""
+        """Save the weights of a chosen network into folders, and return its primary metric on all test images."""
         subnet = self._subnet(architecture, self._recalibration_batches * self._training.batch_size)
         buffer = io.BytesIO()
         torch.save(subnet.state_dict(), buffer)
         for folder in folders:
             make_folder(folder)
             write_atomic(resolve(folder).join(WEIGHTS_FILE), buffer.getvalue())
-        _, hits_N = image_scores(subnet, self._stream("test", self._training.batch_size).all_batches())
-        return float(hits_N.mean())
+        batches = self._stream("test", self._training.batch_size).all_batches()
+        (primary,) = self._scorer.primary
+        return sample_scores(Separate([subnet]), batches, self._scorer)[1][0][primary]
 
     def _subnet(self, architecture: Architecture, recalibration_images: int) -> nn.Module:
         """The network with the supernet's weights and its own normalisation statistics."""
@@ -228,7 +234,7 @@ class EvaluatorGroup:
         return self._map(lambda actor, part: actor.prior.remote(names, part), _parts(architectures, SHARED_PART))
 
     def finish(self, work: Sequence[tuple[Architecture, Sequence[str]]]) -> Iterator[float]:
-        """Save chosen networks into their folders; yields the accuracy of each on all test images.
+        """Save chosen networks into their folders; yields the primary metric of each on all test images.
 
         Raises:
             RunError: a network could not be saved or tested; the message says why.

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from multinas_ray.data import batch_of, map_tensors, noise
 from multinas_ray.selection.prior import PriorPart, register_prior
 from multinas_ray.spaces import FloatArray, IntArray, Space
 from multinas_ray.supernets import BlockSupernet, make_supernet
@@ -59,8 +61,8 @@ class Naswot(PriorPart):
         supernet = make_supernet(space, NUM_IMAGES, SEED)
         self._supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
         generator = torch.Generator().manual_seed(SEED)
-        images = torch.randn((NUM_IMAGES, *space.input_shape), generator=generator)
-        self._images = images.to(device, memory_format=torch.channels_last)
+        inputs = batch_of(space.inputs, NUM_IMAGES, noise(generator))
+        self._inputs = map_tensors(lambda each: each.to(device, **_layout(each)), inputs)
         self._kernel: Tensor = self._no_kernel()
         for module in self._supernet.modules():
             if isinstance(module, ACTIVATIONS):
@@ -80,9 +82,9 @@ class Naswot(PriorPart):
         """The number and the kernel of each network."""
         if not isinstance(self._supernet, BlockSupernet):
             for n, row_D in enumerate(architectures_ND):
-                yield n, self._apply(functools.partial(self._supernet, architectures=row_D[None]), self._images)[1]
+                yield n, self._apply(functools.partial(self._supernet, architectures=row_D[None]), self._inputs)[1]
             return
-        states = [self._apply(self._supernet.stem, self._images)]
+        states = [self._apply(self._supernet.stem, self._inputs)]
         before: list[int] = []
         for n in np.lexsort(architectures_ND.T[::-1]).tolist():
             row: list[int] = architectures_ND[n].tolist()
@@ -111,3 +113,8 @@ class Naswot(PriorPart):
         both_BB = (codes_BU @ codes_BU.T).double()
         ones_B = both_BB.diagonal()
         self._kernel = self._kernel + 2 * both_BB - ones_B - ones_B[:, None] + codes_BU.shape[1]
+
+
+def _layout(inputs: Tensor) -> dict[str, Any]:
+    """How images are laid out in memory."""
+    return {"memory_format": torch.channels_last} if inputs.ndim == 4 else {}

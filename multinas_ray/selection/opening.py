@@ -14,6 +14,7 @@ from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.spaces import Cost, Space, all_costs, cost_from_dict, space_from_dict
 from multinas_ray.storage import AnyPath
 from multinas_ray.supernets import WeightTraining
+from multinas_ray.tasks import Task, read_task
 
 Settings = TypeVar("Settings")
 
@@ -31,6 +32,8 @@ class OpenedRun:
     """The images of the search, and how they are divided."""
     training: WeightTraining
     """How the weights of the supernet were trained."""
+    task: Task
+    """By what networks are trained and compared."""
     costs: dict[str, Cost]
     """Every cost that the run records, by name."""
 
@@ -90,8 +93,17 @@ def open_run(path: AnyPath, *, data_path: str | None = None, imports: Sequence[s
             run.path,
             {**config["training"], "activation_bytes_limit": settings["activation_bytes_limit"]},
         ),
+        task=_task(run.path, config.get("task")),
         costs=all_costs(space, [cost_from_dict(cost) for cost in config["extra_costs"]]),
     )
+
+
+def _task(path: str, description: Any) -> Task:
+    try:
+        task: Task = read_task(description)
+    except TypeError as error:
+        raise StateError(f"the settings in {path} do not describe a Task ({error}): restore its config.json") from error
+    return task
 
 
 def _read(kind: type[Settings], path: str, fields: Mapping[str, Any]) -> Settings:

@@ -18,7 +18,7 @@ class Score(NamedTuple):
     loss: Measured
     """Mean over the images; minimised."""
     accuracy: Measured
-    """Share of the images that are classified correctly."""
+    """Share of the images that are classified correctly, or the primary metric of another task."""
     part_losses: tuple[Measured, ...] = ()
     """Mean loss of each part of the images, the same parts for all networks; empty if they are not known."""
     images: int = 0

@@ -20,7 +20,7 @@ from multinas_ray.cluster import (
     standard_console,
 )
 from multinas_ray.errors import StateError
-from multinas_ray.runs import load_trainings, network_path
+from multinas_ray.runs import load_trainings, network_path, primary_metric
 from multinas_ray.selection.choice import Choice, choose
 from multinas_ray.selection.config import SelectConfig
 from multinas_ray.selection.evaluation import CandidateJob, EvaluatorGroup
@@ -154,7 +154,7 @@ class Selection:
         written = load_family(self.run_path, self.label)
         self.console.print(spent_text(written.candidates), soft_wrap=True, highlight=False, markup=False)
         if self.explain:
-            self.console.print(candidate_tables(written))
+            self.console.print(candidate_tables(written, primary_metric(self.opened.run.config)))
         for message in family.unmet:
             self.console.print(f"No network: {message}.", soft_wrap=True, highlight=False, markup=False)
         return written
@@ -165,6 +165,7 @@ class Selection:
             space=self.opened.space,
             data=self.opened.data,
             training=self.opened.training,
+            task=self.opened.task,
             seed=self.opened.seed,
             num_threads=self.config.threads_per_worker,
             num_workers=min(self.config.num_workers, len({each.architecture for each in candidates})),

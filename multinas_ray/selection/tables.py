@@ -9,20 +9,21 @@ import pandas as pd
 from rich.console import Group
 from rich.table import Table
 
-from multinas_ray.runs import format_count
+from multinas_ray.runs import PrimaryMetric, format_count
 from multinas_ray.selection.families import Family
 from multinas_ray.settings import checked_arguments
 
 
-def networks_table(architectures: pd.DataFrame) -> Group:
+def networks_table(architectures: pd.DataFrame, metric: PrimaryMetric | None = None) -> Group:
     """The chosen networks for the terminal: a table of figures, then the goal and the architecture of each.
 
     Args:
         architectures: the networks of a family, with the columns of `architectures_schema`.
+        metric: the primary metric of the run's task; None: the accuracy.
     """
-    costs = _costs_of(architectures)
+    metric, costs = metric or PrimaryMetric(), _costs_of(architectures)
     table = Table(title=f"{len(architectures)} networks, from small to large", title_justify="left")
-    for name in ("#", *costs, "val. loss", "val. acc.", "test acc."):
+    for name in ("#", *costs, "val. loss", f"val. {_short(metric)}", f"test {_short(metric)}"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("origin")
     first: dict[Any, int] = {}
@@ -33,8 +34,8 @@ def networks_table(architectures: pd.DataFrame) -> Group:
             str(row["network"]),
             *(format_count(row[name]) for name in costs),
             f"{row['supernet_loss']:.4f}",
-            f"{row['supernet_accuracy']:.2%}",
-            f"{row['supernet_test_accuracy']:.2%}",
+            metric.text(row["supernet_accuracy"]),
+            metric.text(row["supernet_test_accuracy"]),
             row["origin"] + ("" if same == row["network"] else f" (as #{same})"),
         )
         described.add_row(f"#{row['network']}", f"for {_goal_text(row)}:", row["architecture_readable"])
@@ -69,7 +70,7 @@ def spent_text(candidates: pd.DataFrame) -> str:
     return f"Evaluated for the choice: {', '.join(parts)}; {total} images in all."
 
 
-def candidate_tables(family: Family) -> Group:
+def candidate_tables(family: Family, metric: PrimaryMetric) -> Group:
     """One table for each network: the candidates of the last rung, their figures, and why each was chosen or not."""
     goals = {row["network"]: _goal_text(row) for row in family.architectures.to_dict("records")}
     last = family.candidates["rung"].max()
@@ -80,15 +81,15 @@ def candidate_tables(family: Family) -> Group:
         )
         finalists = rows[rows["rung"] == last].sort_values(["chosen", "combined_rank"], ascending=[False, True])
         number = f"{len(finalists)} of {len(rows)}" if len(finalists) < len(rows) else f"{len(rows)}"
-        tables.append(_candidate_table(finalists, f"{name}: {number} candidate{'' if len(rows) == 1 else 's'}"))
+        tables.append(_candidate_table(finalists, f"{name}: {number} candidate{'' if len(rows) == 1 else 's'}", metric))
     return Group(*tables)
 
 
-def _candidate_table(rows: pd.DataFrame, title: str) -> Table:
+def _candidate_table(rows: pd.DataFrame, title: str, metric: PrimaryMetric) -> Table:
     """A table without lines, so that the reasons fit into 80 columns."""
     costs = _costs_of(rows)
     table = Table(title=title, title_justify="left", box=None, collapse_padding=True, pad_edge=False)
-    for name in (*costs, "search loss", "loss", "acc."):
+    for name in (*costs, "search loss", "loss", _short(metric)):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("origin", no_wrap=True)
     table.add_column("reason")
@@ -97,12 +98,17 @@ def _candidate_table(rows: pd.DataFrame, title: str) -> Table:
             *(format_count(row[name]) for name in costs),
             "" if pd.isna(row["recorded_loss"]) else f"{row['recorded_loss']:.4f}",
             f"{row['loss']:.4f}",
-            f"{row['accuracy']:.2%}",
+            metric.text(row["accuracy"]),
             row["origin"],
             row["reason"],
             style="bold green" if row["chosen"] else None,
         )
     return table
+
+
+def _short(metric: PrimaryMetric) -> str:
+    """The name for the head of a column."""
+    return "acc." if metric.name == "accuracy" else metric.name
 
 
 def _costs_of(frame: pd.DataFrame) -> list[str]:

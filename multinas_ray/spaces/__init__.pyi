@@ -23,7 +23,7 @@ from .network import NetworkSpace, Position
 from .search_space import IntArray, SearchSpace, Variable
 from .shipped import cifar10_mobile_space, digits_space, imagenet_mobile_space, nas_bench_macro_space
 from .slices import CostSlice
-from .space import BoolArray, Space, all_costs
+from .space import BoolArray, Space, Structure, all_costs
 
 __all__ = [
     "AdditiveCost",
@@ -49,6 +49,7 @@ __all__ = [
     "Shape",
     "Space",
     "SqueezeExcitation",
+    "Structure",
     "Variable",
     "Way",
     "all_costs",

@@ -19,7 +19,7 @@ from multinas_ray.settings import PositiveInt, Unchecked, checked
 from multinas_ray.spaces.costs import Cost, cost_from_dict
 from multinas_ray.spaces.equivalence import Equivalence, Way
 from multinas_ray.spaces.search_space import SearchSpace, Variable
-from multinas_ray.spaces.space import BoolArray, Space
+from multinas_ray.spaces.space import BoolArray, Space, Structure
 
 MakeModel = TypeVar("MakeModel", bound=Callable[..., Any])
 
@@ -71,10 +71,10 @@ class ModelSpace(Space):
     """Name of the function that makes the model, see `register_model`."""
     arguments: Annotated[Mapping[str, Any], Unchecked()]
     """Arguments of the function, plain data."""
-    input_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
-    """(channels, height, width) of an image."""
-    outputs: PositiveInt
-    """Number of logits."""
+    inputs: Annotated[Structure, Unchecked()]
+    """What the model takes for one sample."""
+    outputs: Annotated[Structure, Unchecked()]
+    """What it gives for one sample."""
     variables: tuple[Variable, ...]
     """The D places of the model at which networks differ."""
     ways: Annotated[tuple[tuple[Way, ...], ...], Unchecked()]
@@ -104,14 +104,9 @@ class ModelSpace(Space):
         """The variables."""
         return SearchSpace(self.variables)
 
-    @property
-    def num_classes(self) -> int:
-        """Number of logits."""
-        return self.outputs
-
     @cached_property
     def costs(self) -> dict[str, Cost]:
-        """``params`` (trainable parameters) and ``flops`` (multiply-adds of one image)."""
+        """``params`` (trainable parameters) and ``flops`` (multiply-adds of one sample)."""
         return {cost.name: cost for cost in self.measured}
 
     @property
@@ -145,7 +140,7 @@ class ModelSpace(Space):
             "name": self.name,
             "model": self.model,
             "arguments": dict(self.arguments),
-            "input_shape": list(self.input_shape),
+            "inputs": self.inputs,
             "outputs": self.outputs,
             "variables": [{"name": each.name, "choices": list(each.choices)} for each in self.variables],
             "ways": [[[[d, list(choices)] for d, choices in way] for way in ways] for ways in self.ways],
@@ -166,7 +161,7 @@ class ModelSpace(Space):
                 name=description["name"],
                 model=description["model"],
                 arguments=dict(description["arguments"]),
-                input_shape=tuple(description["input_shape"]),
+                inputs=description["inputs"],
                 outputs=description["outputs"],
                 variables=tuple(Variable(each["name"], tuple(each["choices"])) for each in description["variables"]),
                 ways=tuple(

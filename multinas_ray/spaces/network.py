@@ -18,7 +18,7 @@ from multinas_ray.spaces.blocks import Block, BlockDescription, ConvLayer, Parti
 from multinas_ray.spaces.costs import AdditiveCost, MaximumCost
 from multinas_ray.spaces.equivalence import Equivalence, IdentityRun
 from multinas_ray.spaces.search_space import SearchSpace, Variable
-from multinas_ray.spaces.space import BoolArray, Space
+from multinas_ray.spaces.space import BoolArray, Space, Structure
 
 
 @checked
@@ -88,6 +88,16 @@ class NetworkSpace(Space):
         for position in self.positions:
             shapes.append(_common_output_shape(position, shapes[-1]))
         return tuple(shapes)
+
+    @property
+    def inputs(self) -> Structure:
+        """An image."""
+        return f"float32{list(self.input_shape)}"
+
+    @property
+    def outputs(self) -> Structure:
+        """Logits."""
+        return f"float32[{self.num_classes}]"
 
     @cached_property
     def num_classes(self) -> int:

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from multinas_ray.spaces.equivalence import Equivalence
 from multinas_ray.spaces.search_space import SearchSpace
 
 BoolArray = npt.NDArray[np.bool_]
+Structure: TypeAlias = "str | list[Structure] | dict[str, Structure]"
+"""Tensors of a sample as plain data: a text such as "float32[1, 8, 8]" (type and shape), or lists and mappings of
+structures."""
 
 
 class Space(ABC):
@@ -26,8 +30,10 @@ class Space(ABC):
 
     name: str
     """Name in reports and records."""
-    input_shape: tuple[int, int, int]
-    """(channels, height, width) of an image."""
+    inputs: Structure
+    """What a network takes for one sample."""
+    outputs: Structure
+    """What it gives for one sample."""
 
     @property
     @abstractmethod
@@ -35,9 +41,10 @@ class Space(ABC):
         """The variables, by which an architecture is (D,) indices."""
 
     @property
-    @abstractmethod
-    def num_classes(self) -> int:
-        """Number of logits."""
+    def num_classes(self) -> int | None:
+        """Number of logits; None if networks give something else than logits."""
+        found = re.fullmatch(r"float\d+\[(\d+)\]", self.outputs) if isinstance(self.outputs, str) else None
+        return None if found is None else int(found[1])
 
     @property
     @abstractmethod

@@ -12,8 +12,9 @@ from .saved import (
     load_supernet,
     write_supernet,
 )
-from .scoring import image_scores, image_scores_together, recalibrate_batch_norm, summed_score
-from .steps import accumulate_gradients, evaluate
+from .scoring import mean_score, recalibrate_batch_norm, sample_scores, summed_score
+from .separate import Separate
+from .steps import accumulate_gradients, at_least_float32, evaluate
 from .supernet import Supernet, step_touched
 from .weight_training import WeightTraining
 
@@ -23,21 +24,23 @@ __all__ = [
     "GhostBatchNorm2d",
     "ModelSupernet",
     "NormBuilder",
+    "Separate",
     "Supernet",
     "WeightTraining",
     "accumulate_gradients",
+    "at_least_float32",
     "build_block",
     "build_subnet",
     "check_supernet",
     "evaluate",
     "group_by_memory",
-    "image_scores",
-    "image_scores_together",
     "is_supernet_damaged",
     "load_subnet",
     "load_supernet",
     "make_supernet",
+    "mean_score",
     "recalibrate_batch_norm",
+    "sample_scores",
     "step_touched",
     "summed_score",
     "write_supernet",

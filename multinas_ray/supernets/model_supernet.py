@@ -1,10 +1,11 @@
 """The supernet of a PyTorch model with choices: the model itself, with one network active at a time.
 
-Notation: N architectures, D variables, B images.
+Notation: N architectures, D variables, B samples.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from multinas_ray.choices import Places, extract_network, parts_used
+from multinas_ray.data import call
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import IntArray, ModelSpace
 from multinas_ray.supernets.norm import use_ghost_statistics
+from multinas_ray.supernets.separate import Separate, stacked
 from multinas_ray.supernets.supernet import Seed, Supernet
 
 REMEMBERED = 64
@@ -55,16 +58,16 @@ class ModelSupernet(Supernet):
         use_ghost_statistics(self.model, norm_batch_size)
         self._parts = lru_cache(REMEMBERED)(self._find_parts)
 
-    def forward(self, images: Tensor, architectures: npt.ArrayLike) -> Tensor:
-        """Logits of all architectures for the same images, (N, B, num_classes); equal ones are computed once."""
+    def forward(self, inputs: Any, architectures: npt.ArrayLike) -> Any:
+        """Outputs of all architectures for the same samples, (N, B, ...); equal ones are computed once."""
         if self.model.training != torch.is_grad_enabled():
             self.model.train(torch.is_grad_enabled())
-        rows, logits = self.rows(architectures), {}
+        rows, outputs = self.rows(architectures), {}
         for row in rows:
-            if row not in logits:
+            if row not in outputs:
                 self._places.activate(row)
-                logits[row] = self.model(images)
-        return torch.stack([logits[row] for row in rows])
+                outputs[row] = call(self.model, inputs)
+        return stacked([outputs[row] for row in rows])
 
     def groups(
         self,
@@ -105,15 +108,3 @@ class ModelSupernet(Supernet):
     def _find_parts(self, row: tuple[int, ...]) -> dict[nn.Parameter, tuple[slice, ...]]:
         self._places.activate(row)
         return parts_used(self.model)
-
-
-class Separate(nn.Module):
-    """Several networks for the same images."""
-
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of all networks, (N, B, num_classes)."""
-        return torch.stack([network(images) for network in self.networks])

@@ -1,112 +1,132 @@
-"""Subnets on images: their normalisation statistics, their losses and hits.
+"""Subnets on samples: their normalisation statistics, their losses and metrics.
 
-Notation: N architectures, B images.
+Notation: N networks, B samples of a batch, S sums of all metrics.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from multinas_ray.data import call, map_tensors
 from multinas_ray.errors import ConfigError
+from multinas_ray.supernets.separate import Separate
+from multinas_ray.tasks import Score, Scorer
 
 
-def recalibrate_batch_norm(subnet: nn.Module, batches: Iterable[Tensor]) -> None:
+def recalibrate_batch_norm(subnet: nn.Module, batches: Iterable[Any]) -> None:
     """Set the running statistics to the exact average over the batches, and the subnet to eval mode.
 
     Every batch has the same weight, so give batches of one size (as large as those of training). The mean and the
-    unbiased variance of each batch are averaged.
+    unbiased variance of each batch are averaged. Networks without batch normalisation need no batch.
 
     Args:
         subnet: a network, or several as one module, changed in place.
-        batches: images (B, channels, height, width), moved to the subnet's device.
+        batches: inputs of samples, such as images (B, channels, height, width), moved to the subnet's device.
 
     Raises:
         ConfigError: There is batch normalisation and no batch for it.
     """
     if any(isinstance(module, _BatchNorm) for module in subnet.modules()):
-        counter = _Counter(batches)
-        update_bn(counter, subnet, next(subnet.parameters()).device)
+        device = next(subnet.parameters()).device
+        counter = _Counter(map_tensors(lambda each: each.to(device), inputs) for inputs in batches)
+        update_bn(counter, _Holding(subnet))
         if not counter.count:
             raise ConfigError("batch normalisation must be recalibrated with at least one batch, got none")
     subnet.eval()
 
 
 @torch.no_grad()
-def summed_score(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """Sum of cross-entropies and number of correct predictions over batches, without a host sync.
+def summed_score(network: nn.Module, batches: Iterable[tuple[Any, Any]], scorer: Scorer) -> Tensor:
+    """Sums of losses, samples and metrics over batches, without a host sync, for `mean_score`.
 
     Args:
-        network: from images to logits, in eval mode.
-        batches: images (B, channels, height, width) and labels (B,), on the network's device.
+        network: an ordinary network in eval mode.
+        batches: inputs and targets, such as images (B, channels, height, width) and labels (B,), on its device.
+        scorer: computes losses and metrics of the task.
 
     Returns:
-        (2,) float32 on that device; divided by the number of images: loss (minimised) and accuracy.
+        (2 + S,) float64 on that device; those of several workers are added.
     """
-    sums = torch.zeros(2, device=next(network.parameters()).device)
-    for images, labels in batches:
-        logits = network(images)
-        loss = functional.cross_entropy(logits, labels, reduction="sum")
-        sums += torch.stack([loss, (logits.argmax(1) == labels).sum()])
+    alone, sums = Separate([network]), None
+    for inputs, targets in batches:
+        outputs = call(alone, inputs)
+        losses_B = scorer.losses(outputs, targets)[0].double()
+        own = torch.cat(
+            [torch.stack([losses_B.sum(), losses_B.new_tensor(len(losses_B))]), scorer.sums(outputs, targets)[0]]
+        )
+        sums = own if sums is None else sums + own
+    if sums is None:
+        raise ConfigError("a score must have at least one batch, got none")
     return sums
 
 
-@torch.no_grad()
-def image_scores(
-    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Cross-entropy of every image, and whether its prediction is correct, with one host sync at the end.
-
-    Args:
-        network: from images to logits, in eval mode.
-        batches: images (B, channels, height, width) and labels (B,), on the network's device; at least one.
-
-    Returns:
-        (N,) losses, minimised, and (N,) 1.0 for a correct prediction, 0.0 for a wrong one, in the order of the batches.
-    """
-    losses, hits = [], []
-    for images, labels in batches:
-        logits = network(images)
-        losses.append(functional.cross_entropy(logits, labels, reduction="none"))
-        hits.append(logits.argmax(1) == labels)
-    return torch.cat(losses).double().cpu().numpy(), torch.cat(hits).double().cpu().numpy()
+def mean_score(sums: Tensor, scorer: Scorer) -> Score:
+    """The mean loss and the metrics, from the sums of `summed_score`."""
+    loss, number = sums[:2].tolist()
+    return Score(loss / number, {name: float(each) for name, each in scorer.values(sums[None, 2:]).items()})
 
 
 @torch.no_grad()
-def image_scores_together(
-    subnets: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Cross-entropy of every image for each network, and whether its prediction is correct, with one host sync.
+def sample_scores(
+    subnets: nn.Module, batches: Iterable[tuple[Any, Any]], scorer: Scorer
+) -> tuple[npt.NDArray[np.float64], list[dict[str, float]]]:
+    """Loss of every sample for each network, and the metrics over all samples, with one host sync.
 
     Args:
-        subnets: from images to logits (N, B, num_classes), in eval mode.
-        batches: images (B, channels, height, width) and labels (B,), on the networks' device; at least one.
+        subnets: from inputs to outputs (N, B, ...), in eval mode; see `Supernet.together` and `Separate`.
+        batches: inputs and targets, such as images (B, channels, height, width) and labels (B,), on the networks'
+            device; at least one.
+        scorer: computes losses and metrics of the task.
 
     Returns:
-        (N, images) losses, minimised, and (N, images) 1.0 for a correct prediction, 0.0 for a wrong one, in the order
-        of the batches; each row is what `image_scores` gives the network alone.
+        (N, samples) losses, minimised, in the order of the batches, and the metrics of each network by their names.
     """
-    losses, hits = [], []
-    for images, labels in batches:
-        logits_NBC = subnets(images)
-        losses.append(torch.stack([functional.cross_entropy(each, labels, reduction="none") for each in logits_NBC]))
-        hits.append(logits_NBC.argmax(2) == labels)
-    return torch.cat(losses, dim=1).double().cpu().numpy(), torch.cat(hits, dim=1).double().cpu().numpy()
+    losses, sums_NS = [], None
+    for inputs, targets in batches:
+        outputs = call(subnets, inputs)
+        losses.append(scorer.losses(outputs, targets))
+        own_NS = scorer.sums(outputs, targets)
+        sums_NS = own_NS if sums_NS is None else sums_NS + own_NS
+    if sums_NS is None:
+        raise ConfigError("a score must have at least one batch, got none")
+    values = {name: each.tolist() for name, each in scorer.values(sums_NS).items()}
+    metrics = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    return torch.cat(losses, dim=1).double().cpu().numpy(), metrics
+
+
+class _Holding(nn.Module):
+    """A network that takes its inputs in a holder, since `update_bn` takes the first of several."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, held: "_Held") -> Any:
+        """What the network gives."""
+        return call(self.network, held.inputs)
+
+
+class _Held:
+    """The inputs of a batch."""
+
+    def __init__(self, inputs: Any) -> None:
+        self.inputs = inputs
 
 
 class _Counter:
-    """Passes batches on and counts them."""
+    """Passes batches on in holders and counts them."""
 
-    def __init__(self, batches: Iterable[Tensor]) -> None:
+    def __init__(self, batches: Iterable[Any]) -> None:
         self.count = 0
         self._batches = batches
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[_Held]:
         for batch in self._batches:
             self.count += 1
-            yield batch
+            yield _Held(batch)

@@ -1,31 +1,34 @@
 """The two steps of a round: the gradients of the training subnets and the losses of the evaluated subnets.
 
-Notation: N architectures, D positions, B images.
+Notation: N architectures, D positions, B samples, S sums of the primary metric.
 """
 
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from multinas_ray.data import map_tensors, num_samples, tensors_of
 from multinas_ray.errors import ConfigError
 from multinas_ray.supernets.supernet import Supernet
+from multinas_ray.tasks import Scorer, Task
 
 
 def accumulate_gradients(
     supernet: Supernet,
-    images: Tensor,
-    labels: Tensor,
+    inputs: Any,
+    targets: Any,
     architectures: npt.ArrayLike,
+    scorer: Scorer | None = None,
     *,
     limit_bytes: int | None = None,
     autocast_dtype: torch.dtype | None = None,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Add the gradient of the mean cross-entropy over architectures and images to the parameters' ``grad``.
+    """Add the gradient of the mean loss over architectures and samples to the parameters' ``grad``.
 
     This is METHOD step 2 without the optimiser's step. It works group by group if the activations of all
     architectures would not fit; the gradient is the same. Parameters that no architecture uses keep their ``grad``
@@ -33,30 +36,30 @@ def accumulate_gradients(
 
     Args:
         supernet: the supernet.
-        images: (B, channels, height, width), B a multiple of its norm_batch_size.
-        labels: (B,) int64 classes.
+        inputs: of B samples, a multiple of its norm_batch_size; images (B, channels, height, width), or others.
+        targets: of the samples; classes (B,), or what the task has.
         architectures: (N, D) indices, N >= 1; one that occurs twice counts twice.
+        scorer: computes the loss of the task; None: classification.
         limit_bytes: bound of the activations alive at once (see `Supernet.groups`); None for no bound.
         autocast_dtype: type of the forward pass under autocast, e.g. torch.bfloat16; None for the weights'.
-        label_smoothing: share of the target spread over all classes, in [0, 1).
+        label_smoothing: share of the target spread over all classes, in [0, 1); of classification alone.
 
     Returns:
-        The mean training loss, 0-dim, detached, on the images' device.
+        The mean training loss, 0-dim, detached, on the device of the inputs.
 
     Raises:
-        ConfigError: There are no architectures, one is not of the space, or the batch is not whole groups.
+        ConfigError: There are no architectures, one is not of the space, the batch is not whole groups, or the loss is
+            not one with a gradient.
     """
     rows_ND = supernet.space.search_space.check(architectures)
     if not len(rows_ND):
         raise ConfigError("a training step must have at least one architecture, got none")
-    bytes_per_element = (autocast_dtype or images.dtype).itemsize
-    groups = supernet.groups(rows_ND, len(images), limit_bytes, bytes_per_element)
-    group_losses = []
+    bytes_per_element = (autocast_dtype or next(supernet.parameters()).dtype).itemsize
+    groups = supernet.groups(rows_ND, num_samples(inputs), limit_bytes, bytes_per_element)
+    scorer, group_losses = scorer or Scorer(Task()), []
     for group in groups:
-        logits_NBC = _logits(supernet, images, rows_ND[group], autocast_dtype)
-        mean_of_group = functional.cross_entropy(
-            logits_NBC.flatten(0, 1), labels.repeat(len(group)), label_smoothing=label_smoothing
-        )
+        outputs = _outputs(supernet, inputs, rows_ND[group], autocast_dtype)
+        mean_of_group = scorer.training_loss(outputs, targets, label_smoothing)
         loss = mean_of_group * (len(group) / len(rows_ND))
         torch.autograd.backward(loss)
         group_losses.append(loss.detach())
@@ -66,45 +69,46 @@ def accumulate_gradients(
 @torch.no_grad()
 def evaluate(
     supernet: Supernet,
-    images: Tensor,
-    labels: Tensor,
+    inputs: Any,
+    targets: Any,
     architectures: npt.ArrayLike,
+    scorer: Scorer | None = None,
     *,
     autocast_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy and accuracy of each architecture on the same images (METHOD step 3).
+    """Mean loss of each architecture on the same samples (METHOD step 3), and the sums of its primary metric.
 
     No groups are needed here, since feature maps are released on the way. A loss that is not finite is returned as it
     is. The function does not wait for the device.
 
     Args:
         supernet: the supernet.
-        images: (B, channels, height, width), B a multiple of its norm_batch_size.
-        labels: (B,) int64 classes.
+        inputs: of B samples, a multiple of its norm_batch_size; images (B, channels, height, width), or others.
+        targets: of the samples; classes (B,), or what the task has.
         architectures: (N, D) indices, N >= 1.
+        scorer: computes loss and metric of the task; None: classification.
         autocast_dtype: type of the forward pass under autocast; None for the weights'.
 
     Returns:
-        Losses (N,) and accuracies in [0, 1] (N,), in the order of the architectures, float32 (float64 for
-        float64 weights), on the images' device.
+        Losses (N,), float32 (float64 for float64 weights), and sums (N, S) for `Scorer.values`, in the order of the
+        architectures, on the device of the inputs.
 
     Raises:
         ConfigError: There are no architectures, one is not of the space, or the batch is not whole groups.
     """
-    logits_NBC = _logits(supernet, images, architectures, autocast_dtype)
-    num_architectures = len(logits_NBC)
-    losses_NB = functional.cross_entropy(
-        logits_NBC.flatten(0, 1), labels.repeat(num_architectures), reduction="none"
-    ).view(num_architectures, -1)
-    accuracies_N = (logits_NBC.argmax(2) == labels).to(losses_NB.dtype).mean(1)
-    return losses_NB.mean(1), accuracies_N
+    scorer = scorer or Scorer(Task())
+    outputs = _outputs(supernet, inputs, architectures, autocast_dtype)
+    return scorer.losses(outputs, targets).mean(1), scorer.sums(outputs, targets, scorer.primary)
 
 
-def _logits(
-    supernet: Supernet, images: Tensor, architectures: npt.ArrayLike, autocast_dtype: torch.dtype | None
-) -> Tensor:
-    """Logits (N, B, num_classes), at least float32."""
-    autocast = torch.autocast(images.device.type, autocast_dtype) if autocast_dtype else nullcontext()
-    with autocast:
-        logits_NBC: Tensor = supernet(images, np.asarray(architectures))
-    return logits_NBC.to(torch.promote_types(logits_NBC.dtype, torch.float32))
+def _outputs(supernet: Supernet, inputs: Any, architectures: npt.ArrayLike, autocast_dtype: torch.dtype | None) -> Any:
+    """Outputs (N, B, ...), at least float32."""
+    device = tensors_of(inputs)[0].device
+    with torch.autocast(device.type, autocast_dtype) if autocast_dtype else nullcontext():
+        outputs = supernet(inputs, np.asarray(architectures))
+    return map_tensors(at_least_float32, outputs)
+
+
+def at_least_float32(values: Tensor) -> Tensor:
+    """Numbers of 32 bits or more; whole numbers stay as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32)) if values.is_floating_point() else values

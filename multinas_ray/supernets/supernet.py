@@ -5,7 +5,7 @@ Notation: N architectures, D variables, B images.
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy.typing as npt
 import torch
@@ -37,15 +37,16 @@ class Supernet(nn.Module, ABC):
         self.norm_batch_size = norm_batch_size
 
     @abstractmethod
-    def forward(self, images: Tensor, architectures: npt.ArrayLike) -> Tensor:
-        """Logits of all architectures for the same images.
+    def forward(self, inputs: Any, architectures: npt.ArrayLike) -> Any:
+        """Outputs of all architectures for the same samples.
 
         Args:
-            images: (B, channels, height, width).
+            inputs: of B samples: images (B, channels, height, width), or what the space's model takes.
             architectures: (N, D) indices, N >= 1.
 
         Returns:
-            (N, B, num_classes), in the order of the architectures.
+            Logits (N, B, num_classes), in the order of the architectures; of a model with other outputs these, each of
+            their tensors (N, B, ...).
 
         Raises:
             ConfigError: There are no architectures or one is not of this space.
@@ -103,7 +104,7 @@ class Supernet(nn.Module, ABC):
         Each computes what it does alone.
 
         Returns:
-            A module from images (B, channels, height, width) to logits (N, B, num_classes).
+            A module from the inputs of B samples to outputs (N, B, ...), as `forward`.
         """
 
     def rows(self, architectures: npt.ArrayLike) -> list[tuple[int, ...]]:

@@ -51,9 +51,8 @@ class EveryPlace(nn.Module):
         return logits
 
 
-def example() -> tuple[Tensor]:
-    """Arguments of one call."""
-    return (torch.zeros(1, 3, 8, 8),)
+INPUTS = "float32[3, 8, 8]"
+"""What the model takes for a sample."""
 
 
 def images(seed: int = 0) -> Tensor:

@@ -21,7 +21,7 @@ from multinas_ray.choices import (
     parts_used,
 )
 from multinas_ray.errors import ConfigError
-from tests.choices.every_place import EveryPlace, example, images
+from tests.choices.every_place import INPUTS, EveryPlace, images
 from tests.support.narrow import present
 
 
@@ -32,7 +32,7 @@ def wrong(value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def meter() -> ModelMeter:
-    return ModelMeter(EveryPlace, example)
+    return ModelMeter(EveryPlace, INPUTS)
 
 
 @pytest.fixture
@@ -225,20 +225,20 @@ class Fails(nn.Module):
     [("shapes", "the one with a=y, b=x does not"), ("values", "let no value of a tensor decide")],
 )
 def test_a_network_that_cannot_run_is_told_by_its_options(fault, message) -> None:
-    meter = ModelMeter(lambda: Fails(fault), example)
+    meter = ModelMeter(lambda: Fails(fault), INPUTS)
     with pytest.raises(ConfigError, match=message):
         meter.measure([1, 0])
 
 
 def test_a_place_that_is_not_called_and_a_model_that_cannot_be_made_are_told() -> None:
-    meter = ModelMeter(lambda: Fails("left out"), example)
+    meter = ModelMeter(lambda: Fails("left out"), INPUTS)
     meter.measure([0, 0])
     with pytest.raises(ConfigError, match="every choice must be used when the model is called, 'a', 'b' is not"):
         meter.check_calls()
     with pytest.raises(ConfigError, match="cannot be made"):
-        ModelMeter(lambda: wrong(1 / 0), example)
+        ModelMeter(lambda: wrong(1 / 0), INPUTS)
     with pytest.raises(ConfigError, match="must return a module"):
-        ModelMeter(lambda: wrong(3), example)
+        ModelMeter(lambda: wrong(3), INPUTS)
 
 
 def test_weights_that_the_model_lacks_are_told() -> None:

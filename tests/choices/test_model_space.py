@@ -106,7 +106,7 @@ def test_multiply_adds_are_those_of_the_layers(small) -> None:
 
 
 def test_the_space_tells_its_facts(small, blocks) -> None:
-    assert (blocks.name, blocks.num_classes, blocks.input_shape) == ("blocks", 7, (1, 8, 8))
+    assert (blocks.name, blocks.num_classes, blocks.inputs) == ("blocks", 7, "float32[1, 8, 8]")
     assert [each.name for each in blocks.variables] == ["block0", "block1", "block2"]
     assert blocks.skips_DC.tolist() == [[False, False, True]] * 3
     assert small.skips_DC.tolist() == [[False] * 3, [True, False, False], [False] * 3]
@@ -151,23 +151,18 @@ def unregistered() -> nn.Module:
     return chosen_blocks()
 
 
-@register_model
-def without_logits() -> nn.Module:
-    return Choice("a", {"x": nn.Identity()})
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"make": unregistered}, "write @register_model over it"),
-        ({"make": without_logits}, r"gave \(1, 1, 8, 8\)"),
+        ({"make": chosen_blocks, "inputs": "text"}, "a shape such as"),
         ({"make": chosen_blocks, "arguments": {"classes": {1}}}, "plain JSON data"),
         ({"make": chosen_blocks, "arguments": {"colour": 3}}, "cannot be made"),
     ],
 )
 def test_what_is_no_space_is_refused(arguments, message) -> None:
     with pytest.raises(ConfigError, match=message):
-        model_space(input_shape=(1, 8, 8), **arguments)
+        model_space(**{"inputs": (1, 8, 8), **arguments})
 
 
 def test_a_model_whose_module_was_not_imported_is_told(small) -> None:

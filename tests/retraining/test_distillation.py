@@ -12,6 +12,7 @@ from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.retraining import BatchLoss, RetrainConfig
 from multinas_ray.storage import make_table, write_parquet
 from multinas_ray.supernets import build_subnet
+from multinas_ray.tasks import Task
 from tests.support.chosen_run import LARGE, SMALL, write_chosen_run
 from tests.support.tiny_search import tiny_space
 
@@ -35,7 +36,7 @@ def config_of(**options: Any) -> RetrainConfig:
 
 
 def loss_of(path: str, **options: Any) -> BatchLoss:
-    return config_of(**options).training_loss.start(tiny_space(), path, CPU)
+    return config_of(**options).training_loss.start(tiny_space(), Task(), path, CPU)
 
 
 @pytest.mark.parametrize(("weights", "seed"), [("retrained", 3), ("supernet", 7)])

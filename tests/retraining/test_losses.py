@@ -18,6 +18,7 @@ from multinas_ray.settings import PositiveFloat, checked
 from multinas_ray.spaces import Space
 from multinas_ray.storage import decode_plain, encode_plain
 from multinas_ray.supernets import build_subnet
+from multinas_ray.tasks import Task
 from tests.support.tiny_search import tiny_space
 
 CPU = torch.device("cpu")
@@ -33,8 +34,8 @@ class Squares(TrainingLoss):
     factor: PositiveFloat = 1.0
     shares: tuple[float, ...] = ()
 
-    def start(self, space: Space, family_path: str, device: torch.device) -> BatchLoss:
-        every = torch.eye(space.num_classes, device=device)
+    def start(self, space: Space, task: Task, family_path: str, device: torch.device) -> BatchLoss:
+        every = torch.eye(space.num_classes or 0, device=device)
 
         def loss(images: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
             assert images.shape[0] == logits.shape[0] == labels.shape[0]
@@ -52,7 +53,7 @@ def squares(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_loss_of_ones_own_is_minimised() -> None:
     config = RetrainConfig(epochs=3, batch_size=64, loss="squares", loss_options={"factor": 2}, ema_decay=0.0)
     splits = load_splits(DataConfig(source="digits"))
-    network, loss = build_subnet(tiny_space(), (1, 0, 1)), config.training_loss.start(tiny_space(), "", CPU)
+    network, loss = build_subnet(tiny_space(), (1, 0, 1)), config.training_loss.start(tiny_space(), Task(), "", CPU)
     training = NetworkTraining(network, config, loss, splits, Augmentation(crop_padding=0, horizontal_flip=False), CPU)
     rows = [training.run_epoch() for _ in range(3)]
     told = [float(row["train_loss"] or 0) for row in rows if row is not None]

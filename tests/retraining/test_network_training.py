@@ -13,7 +13,8 @@ from multinas_ray.errors import DataError, RunError
 from multinas_ray.retraining import RetrainConfig
 from multinas_ray.retraining.network_training import NetworkTraining, moving_average, schedule, sgd
 from multinas_ray.supernets import build_subnet
-from tests.retraining.two_ranks import NOTICED_STEP, without_normalisation, work_on_a_rank
+from multinas_ray.tasks import Task
+from tests.retraining.two_ranks import NOTICED_STEP, scores, without_normalisation, work_on_a_rank
 from tests.support.narrow import present
 from tests.support.tiny_search import tiny_space
 
@@ -37,7 +38,7 @@ def make_training(few):
     def make(network=None, splits=few, **settings):
         config = RetrainConfig(**{"epochs": 4, "batch_size": 32, **settings})
         network = network or build_subnet(tiny_space(), (1, 0, 1), seed=config.seed)
-        loss = config.training_loss.start(tiny_space(), "", CPU)
+        loss = config.training_loss.start(tiny_space(), Task(), "", CPU)
         return NetworkTraining(network, config, loss, splits, CROPS, CPU)
 
     return make
@@ -209,7 +210,7 @@ def test_validation_images_are_trained_on_unless_kept_apart(make_training, few):
     assert apart._batches.batches_per_epoch == 96 // 32
     assert everything.run_epoch()["validation_loss"] is None
     row = apart.run_epoch()
-    assert (row["validation_loss"], row["validation_accuracy"]) == apart.score(few.validation)
+    assert (row["validation_loss"], row["validation_accuracy"]) == scores(apart, few.validation)
     wider = dataclasses.replace(few, validation=few.validation.select(np.arange(16)))
     other = make_training(splits=wider, train_on="train")
     other.run_epoch()
@@ -224,7 +225,7 @@ def test_the_score_is_the_mean_over_every_image(make_training, few):
     labels = torch.from_numpy(few.test.labels)
     with torch.no_grad():
         logits = training.trained.eval()(torch.from_numpy(pixels))
-    loss, accuracy = training.score(few.test)
+    loss, accuracy = scores(training, few.test)
     assert loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-5)
     assert accuracy == float((logits.argmax(1) == labels).double().mean())
 
@@ -258,7 +259,7 @@ def test_two_ranks_train_as_one_on_the_joined_batch(few, two_ranks):
     row = present(one.run_epoch())
     for name, value in one.network.state_dict().items():
         torch.testing.assert_close(two["state"][name], value, rtol=1e-4, atol=1e-6)
-    assert two["row"] == pytest.approx((row["train_loss"], *one.score(few.test)), rel=1e-5)
+    assert two["row"] == pytest.approx((row["train_loss"], *scores(one, few.test)), rel=1e-5)
 
 
 def test_ranks_pause_after_the_same_step_whichever_has_the_notice(few, two_ranks):

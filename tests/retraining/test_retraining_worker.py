@@ -27,6 +27,8 @@ from multinas_ray.retraining.worker import (
 from multinas_ray.runs import load_retraining, training_schema
 from multinas_ray.storage import write_atomic
 from multinas_ray.supernets import build_subnet
+from multinas_ray.tasks import Task
+from tests.retraining.two_ranks import scores
 from tests.support.metadata import FakeMetadata, aws_notice_of
 from tests.support.narrow import present
 from tests.support.tiny_search import tiny_space
@@ -45,6 +47,7 @@ def make_job(tmp_path):
         return RetrainJob(
             space=tiny_space(),
             data=DataConfig(source="digits"),
+            task=Task(),
             config=RetrainConfig(**recipe),
             architecture=ARCHITECTURE,
             family_path=str(tmp_path),
@@ -91,7 +94,7 @@ def test_a_training_leaves_weights_that_give_the_recorded_figures(make_job):
     result = present(record.result)
     assert record.architecture == ARCHITECTURE
     assert record.recipe == job.config.identity()
-    assert (result.loss, result.accuracy) == pytest.approx(training.score(load_splits(job.data).test))
+    assert (result.loss, result.accuracy) == pytest.approx(scores(training, load_splits(job.data).test))
     assert result.accuracy > 0.3, "three times what guessing gives"
     assert result.epochs == 4
     assert reports[-1]["test_accuracy"] == result.accuracy

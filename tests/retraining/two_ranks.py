@@ -7,9 +7,10 @@ import torch.distributed as dist
 from torch import nn
 
 from multinas_ray.cluster import NoticedCheckpoints, SpotNotice
-from multinas_ray.data import Augmentation, DataSplits
+from multinas_ray.data import Augmentation, DataSplits, Images
 from multinas_ray.retraining import RetrainConfig
 from multinas_ray.retraining.network_training import NetworkTraining
+from multinas_ray.tasks import Task
 from tests.support.narrow import present
 from tests.support.tiny_search import tiny_space
 
@@ -26,11 +27,17 @@ def work_on_a_rank(rank: int, world_size: int, splits: DataSplits, folder: Path)
     dist.destroy_process_group()
 
 
+def scores(training: NetworkTraining, images: Images) -> tuple[float, float]:
+    """Loss and accuracy."""
+    score = training.score(images)
+    return score.loss, training.primary_of(score)
+
+
 def train(rank: int, world_size: int, splits: DataSplits, file: Path) -> None:
     """An epoch; the last rank writes the weights and what the epoch and the test came to."""
     training = without_normalisation(splits, rank, world_size)
     row = present(training.run_epoch())
-    loss, accuracy = training.score(splits.test)
+    loss, accuracy = scores(training, splits.test)
     if rank == world_size - 1:
         torch.save({"state": training.network.state_dict(), "row": (row["train_loss"], loss, accuracy)}, file)
 
@@ -58,5 +65,5 @@ def without_normalisation(splits: DataSplits, rank: int = 0, world_size: int = 1
     config = RetrainConfig(epochs=2, batch_size=32, augmentation="standard", num_workers=world_size)
     crops = Augmentation(crop_padding=1, horizontal_flip=False)
     cpu = torch.device("cpu")
-    loss = config.training_loss.start(tiny_space(), "", cpu)
+    loss = config.training_loss.start(tiny_space(), Task(), "", cpu)
     return NetworkTraining(network, config, loss, splits, crops, cpu, rank, world_size)

@@ -44,7 +44,7 @@ def test_naswot_is_that_of_numpy():
     rows = np.array([[1, 0, 2], [0, 0, 0], [2, 2, 1], [1, 0, 1]])
     figures = naswot(rows)
     for row, figure in zip(rows.tolist(), figures, strict=True):
-        features, kernel = naswot._images.numpy().astype(np.float64), np.zeros((NUM_IMAGES, NUM_IMAGES))
+        features, kernel = naswot._inputs.numpy().astype(np.float64), np.zeros((NUM_IMAGES, NUM_IMAGES))
         blocks = [naswot._supernet.stem, *(naswot._supernet.block(d, index) for d, index in enumerate(row))]
         for conv in [each for block in blocks for each in block.modules() if isinstance(each, nn.Conv2d)]:
             weight = conv.weight.detach().numpy()[:, :, 0, 0].astype(np.float64)

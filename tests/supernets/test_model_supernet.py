@@ -10,18 +10,21 @@ from multinas_ray.choices import model_space
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import ModelSpace
 from multinas_ray.supernets import (
+    Separate,
     Supernet,
     accumulate_gradients,
     evaluate,
-    image_scores,
-    image_scores_together,
     load_supernet,
     make_supernet,
     recalibrate_batch_norm,
+    sample_scores,
     step_touched,
     write_supernet,
 )
+from multinas_ray.tasks import Scorer, Task
 from tests.choices.small_net import SmallNet, chosen_blocks
+
+SCORER = Scorer(Task())
 
 ROWS = [(0, 1, 0), (2, 2, 1), (0, 1, 0), (1, 0, 1)]
 
@@ -96,9 +99,9 @@ def test_what_a_step_does_not_use_stays_with_its_momentum(supernet) -> None:
 
 def test_evaluation_leaves_no_randomness_and_training_has_its_dropout(supernet) -> None:
     images, labels = batch()
-    losses, accuracies = evaluate(supernet, images, labels, ROWS)
+    losses, sums = evaluate(supernet, images, labels, ROWS)
     assert torch.equal(losses, evaluate(supernet, images, labels, ROWS)[0])
-    assert losses.shape == accuracies.shape == (4,)
+    assert losses.shape == sums.shape[:1] == (4,)
     first, second = (supernet(images, ROWS[:1]).detach() for _ in range(2))
     assert not torch.equal(first, second)
     assert torch.equal(losses, evaluate(supernet, images, labels, ROWS)[0])
@@ -108,13 +111,13 @@ def test_subnets_together_have_the_scores_that_they_have_alone(supernet) -> None
     batches = [batch(seed)[0] for seed in range(3)]
     together = supernet.together(ROWS)
     recalibrate_batch_norm(together, batches)
-    losses, hits = image_scores_together(together, [batch(5), batch(6)])
-    for row, losses_of, hits_of in zip(ROWS, losses, hits, strict=True):
+    losses, metrics = sample_scores(together, [batch(5), batch(6)], SCORER)
+    for row, losses_of, metrics_of in zip(ROWS, losses, metrics, strict=True):
         network = supernet.extract(row)
         recalibrate_batch_norm(network, batches)
-        alone = image_scores(network, [batch(5), batch(6)])
-        assert losses_of.tolist() == alone[0].tolist()
-        assert hits_of.tolist() == alone[1].tolist()
+        alone = sample_scores(Separate([network]), [batch(5), batch(6)], SCORER)
+        assert losses_of.tolist() == alone[0][0].tolist()
+        assert metrics_of == alone[1][0]
 
 
 def test_a_supernet_is_a_function_of_its_seed_and_comes_back(space, tmp_path) -> None:

@@ -7,10 +7,11 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, elastic_blocks, mbconv, skip
 from multinas_ray.supernets import (
     BlockSupernet,
-    image_scores,
-    image_scores_together,
+    Separate,
     recalibrate_batch_norm,
+    sample_scores,
 )
+from multinas_ray.tasks import Scorer, Task
 
 ELASTIC = NetworkSpace(
     name="elastic",
@@ -22,6 +23,8 @@ ELASTIC = NetworkSpace(
     ),
     head=Head(8, 5),
 )
+
+SCORER = Scorer(Task())
 
 
 def images(seed=0):
@@ -41,14 +44,14 @@ def test_each_network_has_the_statistics_and_the_scores_that_it_has_alone(space_
     batches = [images(seed) for seed in range(3)]
     tree = supernet.together(rows)
     recalibrate_batch_norm(tree, batches)
-    losses, hits = image_scores_together(tree, labelled((5, 6)))
-    assert losses.shape == hits.shape == (len(rows), 16)
-    for row, losses_of, hits_of in zip(rows, losses, hits, strict=True):
+    losses, metrics = sample_scores(tree, labelled((5, 6)), SCORER)
+    assert losses.shape == (len(rows), 16)
+    for row, losses_of, metrics_of in zip(rows, losses, metrics, strict=True):
         subnet = supernet.extract(row)
         recalibrate_batch_norm(subnet, batches)
-        alone = image_scores(subnet, labelled((5, 6)))
-        assert losses_of.tolist() == alone[0].tolist()
-        assert hits_of.tolist() == alone[1].tolist()
+        alone = sample_scores(Separate([subnet]), labelled((5, 6)), SCORER)
+        assert losses_of.tolist() == alone[0][0].tolist()
+        assert metrics_of == alone[1][0]
 
 
 def test_equal_beginnings_are_computed_once_and_different_ones_have_statistics_of_their_own(tiny_space) -> None:

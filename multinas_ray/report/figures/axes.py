@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.report.figures.labels import Points
-from multinas_ray.runs import Run
+from multinas_ray.runs import Run, primary_metric
 
 _COSTS = {
     # column: (its name, whether it is a count, whose unit depends on its size)
@@ -90,7 +90,11 @@ def scale_of(run: Run, cost: str | None) -> Scale:
     if told.get("name") == cost and told.get("label"):  # as the user of a Tune pipeline named it
         label, divisor = cost_axis(str(told["label"]), frame[cost].to_numpy(dtype=float))
     failed = ~np.isfinite(frame["loss"].to_numpy(dtype=float))
-    is_error = bool(len(frame)) and bool((frame["accuracy"].notna() | failed).all() and not failed.all())
+    is_error = (
+        primary_metric(run.config).is_share
+        and bool(len(frame))
+        and bool((frame["accuracy"].notna() | failed).all() and not failed.all())
+    )
     return Scale(cost, label, divisor, is_error, str(run.config.get("metric", "Loss")), metric_sign(run))
 
 

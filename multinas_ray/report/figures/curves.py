@@ -213,7 +213,7 @@ def is_training_known(training: Mapping[int, pd.DataFrame]) -> bool:
 _TRAINING = {
     "Training loss": {"train_loss": "-"},
     "Validation loss": {"validation_loss": "-"},
-    "Validation accuracy": {"validation_accuracy": "-"},
+    "Validation metric": {"validation_accuracy": "-"},
     "Learning rate": {"learning_rate": "-"},
 }
 

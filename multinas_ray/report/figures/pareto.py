@@ -16,7 +16,7 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.report.figures.axes import Scale, error_percent, number_ticks, scale_of
 from multinas_ray.report.figures.labels import Points, place_labels
 from multinas_ray.report.figures.look import Look, dress, legend_below, new_figure, panel_title, picture_title
-from multinas_ray.runs import Run, nondominated
+from multinas_ray.runs import Run, nondominated, primary_metric
 
 CLOUD = "cloud"
 """Id of the cloud of small points in a drawing; a page draws it as one path."""
@@ -65,7 +65,7 @@ def pareto_figure(run: Run, networks: pd.DataFrame, look: Look, *, cost: str | N
     if not len(points):
         raise ConfigError(f"{run.path} has no successful evaluation to draw yet: wait for the first round")
     networks = networks if scale.cost in networks else networks.iloc[:0]
-    tests = _test_errors(networks)
+    tests = _test_errors(networks) if primary_metric(run.config).is_share else {}
     figure = new_figure(look, 1 + bool(tests), height=_height(look, 1 + bool(tests)))
     panels = figure.subplots(*_grid(look, 1 + bool(tests)), squeeze=False, width_ratios=_ratios(look, bool(tests)))
     panel = panels.flat[0]

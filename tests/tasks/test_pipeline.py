@@ -1,0 +1,134 @@
+"""A task that is no classification, from rounds to files, in this process."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from multinas_ray.data import DataConfig, image_counts, load_splits
+from multinas_ray.errors import ConfigError, DataError
+from multinas_ray.export.formats import export_network
+from multinas_ray.oneshot import OneShotSearchConfig, RoundWorker, WorkerJob
+from multinas_ray.oneshot.messages import Round
+from multinas_ray.oneshot.preflight import check_data
+from multinas_ray.retraining import RetrainConfig
+from multinas_ray.retraining.worker import RetrainJob, train_network
+from multinas_ray.runs import load_retraining, primary_metric
+from multinas_ray.selection.evaluation import CandidateEvaluator, CandidateJob
+from multinas_ray.supernets import WeightTraining, build_subnet, write_supernet
+from multinas_ray.tasks import Metric, Task
+from tests.support.narrow import present
+from tests.tasks.series import TASK, Series, series, space
+
+CPU = torch.device("cpu")
+DATA = DataConfig(source=series.__name__, source_options={"num": 320})
+TRAINING = WeightTraining(batch_size=32, validation_batch_size=64, norm_batch_size=16, learning_rate=0.05)
+ROWS = np.array([(0, 0), (1, 0), (1, 1)])
+
+
+@pytest.fixture(scope="module")
+def worker() -> RoundWorker:
+    job = WorkerJob(
+        space=space(),
+        data=DATA,
+        training=TRAINING,
+        task=TASK,
+        num_weight_steps=80,
+        warmup_rounds=80,
+        seed=1,
+        broker="broker",
+        namespace="tests",
+        run_path="",
+    )
+    worker = RoundWorker(job, load_splits(DATA), CPU)
+    for number in range(80):
+        worker.run(Round(number=number, train_architectures=ROWS, architectures=None))
+    return worker
+
+
+def test_rounds_learn_and_the_metric_is_told(worker) -> None:
+    fresh = RoundWorker(worker.job, worker.splits, CPU)
+    told = Round(number=80, train_architectures=None, architectures=ROWS)
+    before, after = fresh.run(told).tolist(), worker.run(told).tolist()
+    assert len(after) == 1 + 2 * 3
+    assert max(after[1:4]) < 0.5 * min(before[1:4])
+    assert all(error < np.sqrt(loss) for loss, error in zip(after[1:4], after[4:], strict=True))
+
+
+def test_candidates_are_scored_and_kept(worker, tmp_path) -> None:
+    write_supernet(worker.supernet, str(tmp_path))
+    evaluator = CandidateEvaluator(
+        CandidateJob(
+            run_path=str(tmp_path),
+            space=space(),
+            data=DATA,
+            training=TRAINING,
+            task=TASK,
+            seed=1,
+            num_threads=1,
+            num_workers=1,
+        )
+    )
+    rows = [tuple(row) for row in ROWS.tolist()]
+    (whole,) = evaluator.rungs(3)
+    scores = evaluator.evaluate(whole, rows)
+    assert [score.images for score in scores] == [64] * 3
+    assert len(scores[0].part_losses) == 20
+    assert all(0 < score.accuracy < np.sqrt(score.loss) for score in scores)
+    assert np.isfinite(evaluator.prior(["depth", "naswot"], rows)[0]).all()
+    assert 0 < evaluator.finish(rows[2], [str(tmp_path / "network")]) < 1
+
+
+def test_a_network_is_trained_alone_by_the_task(tmp_path) -> None:
+    folder = tmp_path / "0"
+    folder.mkdir()
+    job = RetrainJob(
+        space=space(),
+        data=DATA,
+        task=TASK,
+        config=RetrainConfig(epochs=8, batch_size=32, learning_rate_scaling="none", train_on="train"),
+        architecture=(1, 1),
+        family_path=str(tmp_path),
+        folders=(str(folder),),
+        work_path=str(tmp_path / "work"),
+        supernet_weights=None,
+    )
+    reports: list[dict[str, float]] = []
+    train_network(job, reports.append, 0.0, CPU)
+    result = present(present(load_retraining(str(folder))).result)
+    assert result.loss < reports[0]["validation_loss"]
+    assert result.loss < 0.2, "the variance of the targets is 0.8"
+    assert result.accuracy < np.sqrt(result.loss)
+
+
+def test_files_take_inputs_by_name(tmp_path) -> None:
+    network = build_subnet(space(), (1, 1)).eval()
+    inputs = torch.utils.data.default_collate([Series(9, 2)[n][0] for n in range(9)])
+    parities = export_network(network, tmp_path, pixels=inputs, images=inputs)
+    assert [each.top1_agreement for each in parities] == [None, None]
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    torch.testing.assert_close(program(**inputs), network(**inputs))
+
+
+def search(**changes) -> OneShotSearchConfig:
+    settings = {"space": space(), "data": DATA, "task": TASK, "training": TRAINING, "coefficients": (0.0, 1.0)}
+    return OneShotSearchConfig(**{**settings, "name": "a", "warmup_rounds": 1, "search_rounds": 1, **changes})
+
+
+def test_the_record_tells_the_task() -> None:
+    config = search()
+    check_data(config)
+    description = json.loads(json.dumps(config.to_dict(), default=list))
+    assert primary_metric(description).name == "mae"
+    assert primary_metric(description).text(0.123456) == "0.1235"
+    assert image_counts(load_splits(DATA))["used"] == {"train": [256], "validation": [64], "test": [64]}
+
+
+def test_what_does_not_fit_the_task_is_told_before_anything_starts() -> None:
+    with pytest.raises(ConfigError, match="label_smoothing is for the loss cross_entropy"):
+        search(training=WeightTraining(label_smoothing=0.1))
+    with pytest.raises(ConfigError, match=r"the loss torch\.nn\.functional\.mse_loss raised"):
+        check_data(search(task=Task(loss="torch.nn.functional.mse_loss", metrics={"a": Metric("absolute_error")})))
+    with pytest.raises(DataError, match="the space takes images of shape"):
+        check_data(search(data=DataConfig(source="digits")))
