@@ -79,15 +79,11 @@ def register_dataset(make: MakeDatasets) -> MakeDatasets:
     Raises:
         ConfigError: another source has the name already, or an argument takes any number of values.
     """
-    hints, fields = typing.get_type_hints(make), []
+    hints, fields = typing.get_type_hints(make), list[tuple[str, Any, Any]]()
     for each in inspect.signature(make).parameters.values():
         if each.kind not in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY):
             raise ConfigError(f"the function {make.__name__} of datasets must name its arguments, got {each}")
-        hint = hints.get(each.name, Any)
-        if each.default is each.empty:
-            fields.append((each.name, hint))
-        else:
-            fields.append((each.name, hint, dataclasses.field(default_factory=lambda value=each.default: value)))
+        fields.append((each.name, hints.get(each.name, Any), _field(each)))
     source = dataclasses.make_dataclass(
         make.__name__,
         fields,
@@ -99,6 +95,13 @@ def register_dataset(make: MakeDatasets) -> MakeDatasets:
     source.__module__, source.__qualname__ = make.__module__, make.__qualname__
     register_source(checked(source))
     return make
+
+
+def _field(argument: inspect.Parameter) -> Any:
+    """The field for an argument, with its default."""
+    if argument.default is argument.empty:
+        return dataclasses.field()
+    return dataclasses.field(default_factory=lambda: argument.default)
 
 
 def _is_dataset(value: Any) -> bool:

@@ -45,7 +45,7 @@ class SampleSet:
             raise DataError("a dataset must have samples, got an empty one")
 
     def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]  # it has a length
+        return len(self.dataset)
 
     def select(self, index: npt.NDArray[np.int64]) -> SampleSet:
         """The samples at `index`, in its order."""

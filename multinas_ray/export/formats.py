@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def export_network(
         program = _trace(PixelNetwork(network, mean, std).eval() if mean else network, pixels)
         _write_pt2(program, folder / PT2_FILE, texts)
         if onnx:
-            _write_onnx(program, folder / ONNX_FILE, texts, [*input_names(pixels)])
+            _write_onnx(program, folder / ONNX_FILE, texts, pixels)
         _write_weights(network, folder / WEIGHTS_FILE, texts)
         parities = _check_programs(network, folder, pixels, images, onnx)
     except BaseException:
@@ -184,15 +185,11 @@ def input_names(inputs: Any) -> dict[str, Tensor]:
 def _trace(network: nn.Module, pixels: Any) -> Any:
     """Return the network as an exported program for any number of samples, without paths of this machine."""
     example = map_tensors(lambda each: torch.cat([each[:1]] * _TRACED_BATCH).contiguous(), pixels)
-    batch = torch.export.Dim("batch", min=1)
-    dynamic = map_tensors(lambda _: {0: batch}, pixels)
-    named = isinstance(example, Mapping)
-    args = () if named else tuple(example) if isinstance(example, (tuple, list)) else (example,)
-    shapes = dynamic if named else tuple(dynamic) if isinstance(example, (tuple, list)) else (dynamic,)
+    args = () if isinstance(example, Mapping) else tuple(example) if isinstance(example, (tuple, list)) else (example,)
+    kwargs = dict(example) if isinstance(example, Mapping) else {}
+    shapes = _first_axes(pixels, torch.export.Dim("batch", min=1))
     try:
-        program = torch.export.export(
-            network, args, dict(example) if named else {}, dynamic_shapes=shapes, strict=False
-        )
+        program = torch.export.export(network, args, kwargs, dynamic_shapes=shapes, strict=False)
     except _TRACE_ERRORS as error:
         raise ExportError(
             f"torch.export cannot trace this network ({first_line(error)}): let the forward of every block consist of "
@@ -203,13 +200,20 @@ def _trace(network: nn.Module, pixels: Any) -> Any:
     return program
 
 
+def _first_axes(inputs: Any, size: Any) -> Any:
+    """The size of the first axis of each tensor, as torch takes it for the arguments of a network."""
+    sizes = map_tensors(lambda _: {0: size}, inputs)
+    return sizes if isinstance(inputs, Mapping) else tuple(sizes) if isinstance(inputs, (tuple, list)) else (sizes,)
+
+
 def _write_pt2(program: Any, file: Path, texts: Mapping[str, str]) -> None:
     content = io.BytesIO()  # torch ends the process where the disk gets full while it writes a file
     torch.export.save(program, content, extra_files={_METADATA_FILE: json.dumps(texts)})
     write_atomic(file, content.getvalue())
 
 
-def _write_onnx(program: Any, file: Path, texts: Mapping[str, str], names: list[str]) -> None:
+def _write_onnx(program: Any, file: Path, texts: Mapping[str, str], inputs: Any) -> None:
+    names = [*input_names(inputs)]
     outputs = [OUTPUT_NAME] if names == [INPUT_NAME] else None
     try:
         converted = torch.onnx.export(
@@ -217,6 +221,7 @@ def _write_onnx(program: Any, file: Path, texts: Mapping[str, str], names: list[
             dynamo=True,
             input_names=names,
             output_names=outputs,
+            dynamic_shapes=_first_axes(inputs, "batch"),
             opset_version=OPSET,
             verbose=False,
         )
@@ -300,7 +305,7 @@ def _run_batches(predict: Predict, images: Any) -> dict[int, list[Tensor]]:
     start = 0
     for size in BATCH_SIZES:
         index = torch.arange(start, start + size) % num_samples(images)
-        batch = map_tensors(lambda each, index=index: each[index].contiguous(), images)
+        batch = map_tensors(itemgetter(index), images)
         outputs[size] = tensors_of(call(predict, batch))
         start += size
     return outputs

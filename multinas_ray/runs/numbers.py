@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from multinas_ray.settings import checked_arguments
+from multinas_ray.settings import checked, checked_arguments
 
 
+@checked
 @dataclass(frozen=True)
 class PrimaryMetric:
     """What the columns named accuracy hold: the primary metric of the run's task."""

@@ -89,13 +89,13 @@ class NetworkSpace(Space):
             shapes.append(_common_output_shape(position, shapes[-1]))
         return tuple(shapes)
 
-    @property
-    def inputs(self) -> Structure:
+    @cached_property
+    def inputs(self) -> Structure:  # type: ignore[override]  # nobody sets it
         """An image."""
         return f"float32{list(self.input_shape)}"
 
-    @property
-    def outputs(self) -> Structure:
+    @cached_property
+    def outputs(self) -> Structure:  # type: ignore[override]  # so too
         """Logits."""
         return f"float32[{self.num_classes}]"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from multinas_ray.data import map_tensors, num_samples, tensors_of
 from multinas_ray.errors import ConfigError, raised_by
+from multinas_ray.settings import checked_arguments
 from multinas_ray.tasks.named import TORCH_LOSSES, find_loss, find_metric
 from multinas_ray.tasks.task import Metric, Task
 
@@ -37,6 +39,7 @@ class Scorer:
         ConfigError: there is no such loss or metric, or a metric cannot be combined over batches.
     """
 
+    @checked_arguments
     def __init__(self, task: Task) -> None:
         self.task = task
         self._loss = functools.partial(find_loss(str(task.loss)), **task.loss_options)
@@ -180,9 +183,8 @@ class SummedMetric:
 
     def sums(self, outputs: Any, targets: Any) -> Tensor:
         """(N, S): the states after the batch."""
-        rows = [
-            self._states(map_tensors(lambda each, n=n: each[n], outputs), targets) for n in range(_networks(outputs))
-        ]
+        num = len(tensors_of(outputs)[0])
+        rows = [self._states(map_tensors(itemgetter(n), outputs), targets) for n in range(num)]
         return torch.stack(rows)
 
     def _states(self, outputs: Any, targets: Any) -> Tensor:
@@ -223,10 +225,6 @@ def _sums_of(name: str, metric: Metric) -> MeanMetric | SummedMetric:
     if not hasattr(made, "_reductions"):
         raise ConfigError(f"the metric {name} must be a function or a class of torchmetrics, got {metric.function}")
     return SummedMetric(name, made)
-
-
-def _networks(outputs: Any) -> int:
-    return len(tensors_of(outputs)[0])
 
 
 def _flat(outputs: Any) -> Any:

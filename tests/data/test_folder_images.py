@@ -13,7 +13,7 @@ from multinas_ray.data.encoded_source import available_memory_bytes
 from multinas_ray.data.tree import ImageFiles
 from multinas_ray.errors import ConfigError, DataError
 from tests.support.image_trees import picture, write_class, write_tree
-from tests.support.narrow import pixels_of
+from tests.support.narrow import labels_of, pixels_of
 
 
 def config(path, **fields):
@@ -191,7 +191,9 @@ def test_folders_are_flipped_unless_told_not_to_be(size, padding):
     assert found == Augmentation(crop_padding=padding, horizontal_flip=True)
     small = standard_augmentation(config("x", image_size=16), image_size=size)
     assert small == Augmentation(crop_padding=2, horizontal_flip=True)
-    assert not standard_augmentation(config("x", horizontal_flip=False)).horizontal_flip
+    plain = standard_augmentation(config("x", horizontal_flip=False))
+    assert isinstance(plain, Augmentation)
+    assert not plain.horizontal_flip
 
 
 @pytest.mark.data
@@ -202,7 +204,7 @@ def test_tiny_imagenet_is_read_as_it_is():
     assert splits.num_classes == 20
     assert splits.skipped_files == ()
     for part, per_class in ((splits.train, 80), (splits.validation, 20), (splits.test, 50)):
-        np.testing.assert_array_equal(np.bincount(part.labels), np.full(20, per_class))
+        np.testing.assert_array_equal(np.bincount(labels_of(part)), np.full(20, per_class))
     first = sorted((path / "val" / splits.class_names[0]).iterdir())[0]
     with Image.open(first) as image:
         np.testing.assert_array_equal(pixels_of(splits.test)[0], np.asarray(image.convert("RGB")))

@@ -6,7 +6,7 @@ import pytest
 from multinas_ray.data import DataConfig, ImageSet, load_splits
 from multinas_ray.data.images import channel_statistics, divide, stratified_choice
 from multinas_ray.errors import ConfigError, DataError
-from tests.support.narrow import pixels_of
+from tests.support.narrow import labels_of, pixels_of
 
 
 def rows(image_set):
@@ -60,7 +60,7 @@ def test_equal_configs_give_equal_splits_whatever_the_global_seed():
     after = np.random.get_state(legacy=False)["state"]["key"]  # noqa: NPY002
     np.testing.assert_array_equal(after, before)
     np.testing.assert_array_equal(pixels_of(first.train), pixels_of(second.train))
-    np.testing.assert_array_equal(first.validation.labels, second.validation.labels)
+    np.testing.assert_array_equal(labels_of(first.validation), labels_of(second.validation))
 
 
 def test_the_split_seed_moves_validation_and_not_the_test_images(digits):
@@ -73,7 +73,7 @@ def test_a_subset_is_stratified_and_leaves_the_test_images(digits):
     small = load_splits(DataConfig(max_train_images=200, validation_fraction=0.25))
     assert (len(small.train), len(small.validation)) == (150, 50)
     np.testing.assert_array_equal(pixels_of(small.test), pixels_of(digits.test))
-    counts = np.bincount(np.concatenate([small.train.labels, small.validation.labels]), minlength=10)
+    counts = np.bincount(np.concatenate([labels_of(small.train), labels_of(small.validation)]), minlength=10)
     assert counts.min() >= 19
     assert counts.max() <= 21
 
@@ -114,7 +114,7 @@ def test_images_are_scaled_down_by_averaging():
     assert pixels_of(splits.test).shape == (359, 4, 4, 1)
     # antialiased scaling keeps the mean; picking every second pixel would not
     np.testing.assert_allclose(pixels_of(splits.test).mean(), pixels_of(full.test).mean(), rtol=0.03)
-    np.testing.assert_array_equal(splits.train.labels, full.train.labels)
+    np.testing.assert_array_equal(labels_of(splits.train), labels_of(full.train))
     assert not np.array_equal(pixels_of(splits.test), pixels_of(full.test)[:, ::2, ::2])
 
 

@@ -217,7 +217,7 @@ def test_the_stream_that_fits_the_images_is_opened(tree):
         assert splits.image_shape == (3, 8, 8)
         assert type(open_stream(splits.train, augment=augment, norm_batch_size=8, **settings)) is kind
         wrong = ResizedCrop() if in_memory else Augmentation()
-        with pytest.raises(ConfigError, match="images in memory must be varied by Augmentation and streamed ones by"):
+        with pytest.raises(ConfigError, match="images in memory must be varied by Augmentation, streamed ones by"):
             open_stream(splits.train, augment=wrong, norm_batch_size=8, **settings)
 
 

@@ -184,7 +184,9 @@ def test_the_network_itself_stays_as_it_was(tmp_path):
 
 
 def test_another_normalisation_than_the_pipelines_is_refused_with_its_figure(tmp_path):
-    with pytest.raises(ExportError, match=r"a logit of model\.pt2 may differ .* by 0\.0001 at most, it differs by \d"):
+    with pytest.raises(
+        ExportError, match=r"an output of model\.pt2 may differ .* by 0\.0001 at most, it differs by \d"
+    ):
         export_to(tmp_path, std=(0.2, 0.25, 0.31), onnx=False)
     assert list(tmp_path.iterdir()) == []
 
@@ -204,7 +206,7 @@ def test_a_broken_onnx_file_is_refused_and_nothing_is_left(tmp_path, monkeypatch
     monkeypatch.setattr(export_module, "_write_pt2", write_both)
     monkeypatch.setattr(export_module, "_write_onnx", lambda *arguments: None)
     monkeypatch.setattr(export_module, "_load_onnx", predict_wrongly)
-    with pytest.raises(ExportError, match=rf"a logit of model\.onnx may differ .* it differs by {broken:.3g} \("):
+    with pytest.raises(ExportError, match=rf"an output of model\.onnx may differ .* it differs by {broken:.3g} \("):
         export_to(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

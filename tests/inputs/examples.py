@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from rich.console import Console
 
-from multinas_ray import core, data, latency, oneshot, retraining, runs, selection, spaces, supernets
+from multinas_ray import core, data, latency, oneshot, retraining, runs, selection, spaces, supernets, tasks
 from multinas_ray.data.decoding import Encoded
 from multinas_ray.selection.ranking import Ranking
 from tests.support.tiny_search import tiny_space
@@ -191,7 +191,7 @@ BY_CALL: dict[str, dict[str, Any]] = {
     "core.optimizer_kind": {"name": "distributions"},
     "supernets.build_block": {"description": BLOCK, "norm": torch.nn.BatchNorm2d},
     "supernets.step_touched": {"optimizer": torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))])},
-    "supernets.image_scores": {"batches": []},
+    "supernets.sample_scores": {"batches": []},
     "supernets.summed_score": {"batches": []},
     "supernets.recalibrate_batch_norm": {"batches": []},
     "cluster.NoticedCheckpoints": {"device": torch.device("cpu")},
@@ -222,6 +222,8 @@ BY_CALL: dict[str, dict[str, Any]] = {
     "storage.write_plain": {"value": {"a": 1}},
     "storage.decode_plain": {"text": "{}"},
     "storage.write_atomic": {"data": b"content"},
+    "choices.model_space": {"inputs": (1, 8, 8)},
+    "tasks.Metric": {"function": "accuracy"},
     "tune.MultiNASSearch": {"complexity": "size", "num_distributions": 2, "record_path": "runs/tune"},
     "retraining.NetworkTraining": {"loss": torch.nn.functional.cross_entropy, "device": torch.device("cpu")},
     "oneshot.run_search": {"config": search()},
@@ -229,6 +231,8 @@ BY_CALL: dict[str, dict[str, Any]] = {
 }
 BY_TYPE |= {
     oneshot.OneShotSearchConfig: search(),
+    tasks.Task: tasks.Task(),
+    tasks.Scorer: tasks.Scorer(tasks.Task()),
     pd.DataFrame: EMPTY,
     runs.Run: RUN,
     core.Optimizer: core.make_optimizer(SETTINGS, seed=0),
@@ -250,6 +254,9 @@ WITHOUT_CHECKS = {
     "cluster.SideMatters": RAY,
     "core.CategoryLayout": "from_num_categories makes it",
     **dict.fromkeys(("runs.Choice", "runs.Drawn", "runs.Number"), "tune's reading of a space makes it"),
+    "data.SampleSet": "what it reads is checked",
+    "supernets.Separate": "Supernet.together makes it",
+    "tasks.Score": "it is a row of numbers",
     "selection.Score": "it is a row of numbers, checked by `choose`",
     "selection.SuccessiveHalving": "it changes while it is used",
     "storage.Location": "storage.resolve makes and checks it",

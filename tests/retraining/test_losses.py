@@ -67,7 +67,7 @@ def test_a_recipe_names_its_loss_and_checks_its_settings() -> None:
     assert config.identity() != RetrainConfig().identity()
     listed = RetrainConfig(loss="squares", loss_options={"shares": [0.5, 0.5]}).identity()
     assert decode_plain(encode_plain(listed)) == listed  # so that a resumed training has the recorded recipe
-    with pytest.raises(ConfigError, match=r"no training loss is registered by the name 'hinge'; known are cr"):
+    with pytest.raises(ConfigError, match=r"no training loss is registered by the name 'hinge'; known are di"):
         RetrainConfig(loss="hinge")
     with pytest.raises(ConfigError, match="factor must be positive, got 0"):
         RetrainConfig(loss="squares", loss_options={"factor": 0})

@@ -242,7 +242,7 @@ class Needy(TrainingLoss):
     kind: ClassVar[str] = "needy"
     file: str
 
-    def start(self, space, family_path, device):
+    def start(self, space, task, family_path, device):
         raise StateError(f"{family_path} has no {self.file}: write it first")
 """
 

@@ -165,7 +165,7 @@ class Failing(TrainingLoss):
     driver: int
     notes: str
 
-    def start(self, space, family_path, device):
+    def start(self, space, task, family_path, device):
         if os.getpid() != self.driver:
             with Path(self.notes).open("a") as stream:
                 stream.write("started\\n")

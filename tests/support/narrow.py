@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from multinas_ray.data import Images, ImageSet
+from multinas_ray.data import Images, ImageSet, SampleSet
 
 Value = TypeVar("Value")
 
@@ -22,6 +22,12 @@ def pixels_of(images: Images) -> npt.NDArray[np.uint8]:
     """(n, S, S, C) pixels of images that are in memory."""
     assert isinstance(images, ImageSet)
     return images.images
+
+
+def labels_of(images: Images) -> npt.NDArray[np.int64]:
+    """(n,) labels of images."""
+    assert not isinstance(images, SampleSet)
+    return images.labels
 
 
 def printed(console: Console) -> str:

@@ -1,6 +1,6 @@
-import cloudpickle
 import numpy as np
 import pytest
+import ray.cloudpickle
 import torch
 from torch.nn import functional
 
@@ -91,7 +91,7 @@ def test_datasets_are_divided_by_the_settings() -> None:
 def test_a_task_is_plain_data_and_goes_to_workers_with_its_functions() -> None:
     assert read_task(TASK.to_dict()) == TASK
     assert TASK.to_dict()["loss"] == "mean_of_squares"
-    assert cloudpickle.loads(cloudpickle.dumps(TASK)) == TASK
+    assert ray.cloudpickle.loads(ray.cloudpickle.dumps(TASK)) == TASK
     assert Task(loss=functional.mse_loss, metrics={"f": "accuracy"}).loss == "torch.nn.functional.mse_loss"
     assert Task(loss=functional.cross_entropy) == Task()
 
