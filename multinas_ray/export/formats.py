@@ -221,7 +221,7 @@ def _write_onnx(program: Any, file: Path, texts: Mapping[str, str], inputs: Any)
             dynamo=True,
             input_names=names,
             output_names=outputs,
-            dynamic_shapes=_first_axes(inputs, "batch"),
+            dynamic_shapes=_first_axes(inputs, "batch") if len(names) == 1 else None,  # torch warns of equal ones
             opset_version=OPSET,
             verbose=False,
         )

@@ -222,6 +222,7 @@ BY_CALL: dict[str, dict[str, Any]] = {
     "storage.write_plain": {"value": {"a": 1}},
     "storage.decode_plain": {"text": "{}"},
     "storage.write_atomic": {"data": b"content"},
+    "spaces.ModelSpace": {"inputs": "float32[1, 8, 8]", "outputs": "float32[10]"},
     "choices.model_space": {"inputs": (1, 8, 8)},
     "tasks.Metric": {"function": "accuracy"},
     "tune.MultiNASSearch": {"complexity": "size", "num_distributions": 2, "record_path": "runs/tune"},
