@@ -28,6 +28,7 @@ import pytest
 from multinas_ray.__main__ import main
 from multinas_ray.cluster import ray_session
 from multinas_ray.oneshot import OneShotSearchConfig, run_search
+from multinas_ray.oneshot.preflight import check_data
 from multinas_ray.runs import verify_run
 from multinas_ray.spaces import ModelSpace, PartialBlock, Position
 from multinas_ray.supernets import build_subnet
@@ -139,10 +140,18 @@ def test_the_elastic_blocks_of_the_guide_share_weights() -> None:
 
 def test_the_model_of_the_guide_is_a_space() -> None:
     page = "docs/guides/model.md"
-    space = run_python(python_with("model_space(", page), page)["space"]
+    space = run_python(python_with("model_space(my_network", page), page)["space"]
     assert isinstance(space, ModelSpace)
     assert space.search_space.num_categories == (3, 3)
     assert space.costs["flops"].minimum < space.costs["flops"].maximum
+
+
+def test_the_search_of_the_guide_is_of_any_task() -> None:
+    page = "docs/guides/model.md"
+    config = run_python(python_with("register_dataset", page), page)["config"]
+    assert isinstance(config, OneShotSearchConfig)
+    splits = check_data(config)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (3200, 800, 500)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/guides/custom.md"])
