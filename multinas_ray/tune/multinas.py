@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import pandas as pd
-from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import Searcher
 
-from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import ConfigSpace, Run, has_record, load_run
+from multinas_ray.errors import ConfigError
 from multinas_ray.settings import (
     InfinityAllowed,
     NonNegativeFloat,
@@ -25,38 +22,15 @@ from multinas_ray.settings import (
 from multinas_ray.tune import best
 from multinas_ray.tune.callers import limiter_batches
 from multinas_ray.tune.domains import config_space, has_domains
-from multinas_ray.tune.evaluation import Evaluation
-from multinas_ray.tune.failure import Failure
-from multinas_ray.tune.figures import TrialMetrics
-from multinas_ray.tune.given import (
-    EarlierResult,
-    Given,
-    Points,
-    checked_points,
-    minimised,
-    outside_evaluation,
-    results_of_trials,
-)
-from multinas_ray.tune.idle import IdleWatch
-from multinas_ray.tune.reading import ResultReader, Warner, config_in
-from multinas_ray.tune.saved_state import SavedState
-from multinas_ray.tune.settings import SearchSettings
-from multinas_ray.tune.starting import (
-    check_record,
-    checked_space,
-    record_folder,
-    recorded_config,
-    resume_search,
-    start_search,
-)
-from multinas_ray.tune.trial_search import TrialSearch
-
-logger = logging.getLogger(__name__)
+from multinas_ray.tune.given import EarlierResult, Given, minimised, outside_evaluation, results_of_trials
+from multinas_ray.tune.reading import config_in
+from multinas_ray.tune.record_place import used_before
+from multinas_ray.tune.recorded_searcher import RecordedSearcher
 
 Mode: TypeAlias = Literal["min", "max"]
 
 
-class MultiNASSearch(Searcher):
+class MultiNASSearch(RecordedSearcher):
     """A `search_alg` that finds K configurations, from small to large, each the best for its complexity.
 
     K distributions over the configurations learn together from every result, by importance sampling; the k-th
@@ -93,7 +67,8 @@ class MultiNASSearch(Searcher):
             the loss, for losses as with `reuse_results` only. See `core.register_optimizer` for a kind of your own.
         optimizer_options: settings that only this kind has, by name.
         seed: seed of the draws; None: it is drawn by the operating system and recorded.
-        record_path: folder of the run's record, local or a URI; None: a new one under ~/ray_results/multinas.
+        record_path: folder of the run's record, local or a URI; None: a new one in the folder `multinas` of Tune's
+            experiment, so that it moves with the experiment.
 
     Raises:
         ConfigError: An argument breaks its rule.
@@ -128,47 +103,22 @@ class MultiNASSearch(Searcher):
         seed: NonNegativeInt | None = None,
         record_path: str | None = None,
     ) -> None:
-        super().__init__(metric=metric, mode=mode)
-        self._settings = SearchSettings(
-            complexity=complexity,
-            recorded_complexities=recorded_complexities,
-            coefficients=coefficients,  # type: ignore[arg-type]  # checked, and kept as a tuple
-            targets=targets,  # type: ignore[arg-type]  # so too
-            num_distributions=num_distributions,
-            samples_per_update=samples_per_update,
-            memory=memory,
-            margin_scale=margin_scale,
-            reuse_results=reuse_results,
-            optimizer=optimizer,
-            optimizer_options=optimizer_options or {},
-            seed=secrets.randbits(63) if seed is None else seed,
-        )
-        self._given = Given(metric, mode, space, points_to_evaluate, evaluated_rewards, evaluated_complexities)
-        self._begin(record_folder(record_path), goes_on=False)
-
-    def _begin(self, record_path: str, *, goes_on: bool, added: Sequence[EarlierResult] = ()) -> None:
-        """Set everything that changes during a search to its initial value."""
-        self._record_path, self._added = record_path, list(added)
-        space = self._given.space
-        self._space = None if space is None else config_space(space)
-        self._search: TrialSearch | None = None
-        self._metrics: TrialMetrics | None = None
-        self._live: list[Evaluation] = []
-        self._goes_on = goes_on
-        self._max_concurrent: int | None = None
-        self._idle = IdleWatch()
-        self._warn = Warner()
-        self._failure = Failure()
-
-    @property
-    def error(self) -> Exception | None:
-        """The error of the searcher itself that ended the search; None if there is none."""
-        return self._failure.error
-
-    @property
-    def record_path(self) -> str:
-        """Folder of the run's record, for `load_run` and `python -m multinas_ray verify`."""
-        return self._record_path
+        arguments = {
+            "complexity": complexity,
+            "recorded_complexities": recorded_complexities,
+            "coefficients": coefficients,
+            "targets": targets,
+            "num_distributions": num_distributions,
+            "samples_per_update": samples_per_update,
+            "memory": memory,
+            "margin_scale": margin_scale,
+            "reuse_results": reuse_results,
+            "optimizer": optimizer,
+            "optimizer_options": optimizer_options or {},
+            "seed": secrets.randbits(63) if seed is None else seed,
+        }
+        given = Given(metric, mode, space, points_to_evaluate, evaluated_rewards, evaluated_complexities)
+        super().__init__(arguments, given, record_path)
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         """Take metric, mode and search space from the Tuner; False if there are two search spaces.
@@ -176,7 +126,9 @@ class MultiNASSearch(Searcher):
         Raises:
             ConfigError: The space cannot be searched, or this searcher or its record was used before.
         """
-        self._check_unused()
+        if self._search is not None:
+            raise used_before(self.record_path)
+        self._place.check_free()
         if mode not in (None, "min", "max"):
             raise ConfigError(f'mode must be "min" or "max", got {mode!r}: give a second objective as the complexity')
         self._metric, self._mode = metric or self._metric, mode or self._mode
@@ -275,7 +227,7 @@ class MultiNASSearch(Searcher):
         """
         loss = math.inf if error or value is None else float(value)
         result = EarlierResult(parameters, loss, complexity)
-        if self._search is not None or (self._goes_on and has_record(self._record_path)):
+        if self._search is not None or self._place.has_own_record():
             search = self._opened()
             outside = minimised(result, self._mode)
             search.add(outside_evaluation(search.space, self._settings, search.next_untold, outside))
@@ -304,96 +256,3 @@ class MultiNASSearch(Searcher):
     def pareto_front(self) -> pd.DataFrame:
         """The evaluations that no other beats in both metric and complexity; see `tune.pareto_front`."""
         return best.pareto_front(self._run())
-
-    def save(self, checkpoint_path: str) -> None:
-        """Write the record, and the running trials, which it does not contain, as plain JSON."""
-        search = self._search if self.error is None else None
-        if search is not None:
-            search.save()
-        live = [] if self._search is None else self._search.live.values()
-        seed = None if self._search is None else int(self._search.record.config["seed"])
-        SavedState(self._record_path, self._max_concurrent, seed, live).write(checkpoint_path)
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Resume from what `save` wrote and from the record that it names.
-
-        If the file is damaged and this searcher knows its record, it resumes from the record alone. Results of trials
-        that were running then are recorded, but the distributions do not learn from them.
-
-        Raises:
-            StateError: The file is damaged or of another version, and the record is not known; or the record that it
-                names is lost or another's.
-        """
-        self._search, self._metrics, self._goes_on = None, None, True
-        try:
-            state = SavedState.read(checkpoint_path)
-        except StateError as error:
-            if not has_record(self._record_path):
-                raise
-            logger.warning("%s. The search resumes from its record %s.", error, self._record_path)
-            self._live = []
-            return
-        check_record(state)
-        self._record_path, self._live = state.record_path, list(state.live)
-        self._max_concurrent = state.max_concurrent or self._max_concurrent
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The state for Tune's tuner.pkl: only the arguments and the points that were added before the search."""
-        given = {"settings": self._settings, "given": self._given, "record_path": self._record_path}
-        return {**given, "added": list(self._added)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._settings, self._given = state["settings"], state["given"]
-        self._metric, self._mode = self._given.metric, self._given.mode
-        self._begin(state["record_path"], goes_on=True, added=state["added"])
-
-    def _run(self) -> Run:
-        if self._search is not None and self.error is None and not self._search.record.session.is_over:
-            self._search.record.flush()
-        return load_run(self._record_path)
-
-    def _check_unused(self) -> None:
-        if self._search is not None or (has_record(self._record_path) and not self._goes_on):
-            raise ConfigError(
-                f"{self._record_path} is the record of an earlier search, and a MultiNASSearch serves one; make a new "
-                "one with a record_path of its own, or resume it by Tuner.restore"
-            )
-
-    def _opened(self) -> TrialSearch:
-        """The search, which is opened at its first use."""
-        if self._search is not None:
-            return self._search
-        if self._goes_on and has_record(self._record_path):
-            recorded = recorded_config(self._record_path)
-            self._metric, self._mode = self._metric or recorded["metric"], self._mode or recorded["mode"]
-            live, self._live = self._live, []
-            space = checked_space(self._record_path, recorded, self._settings, self._space)
-            self._search = resume_search(self._record_path, self._settings, space, self._points_in(space), live)
-            return self._search
-        self._check_unused()
-        if self._space is None:
-            raise ConfigError("the search must have a search space: give it as param_space to the Tuner, or as space")
-        if self._mode is None:
-            raise ConfigError("metric and mode must be set: give them to the TuneConfig or to MultiNASSearch")
-        self._metric = self._metric or DEFAULT_METRIC
-        logger.info("MultiNASSearch records to %s (seed %d).", self._record_path, self._settings.seed)
-        points = self._points_in(self._space)
-        self._search = start_search(self._record_path, self._settings, self._space, points, self._metric, self._mode)
-        return self._search
-
-    def _points_in(self, space: ConfigSpace) -> Points:
-        known = [minimised(each, self._mode) for each in (*self._given.known, *self._added)]
-        return checked_points(space, self._settings, self._given.to_run, known)
-
-    @property
-    def _results(self) -> ResultReader:
-        """Reader of trials' results; it needs metric and mode, which are known once the search is opened."""
-        return ResultReader(self._settings.complexities, str(self._metric), str(self._mode), self._warn)
-
-    def _write_metrics(self, search: TrialSearch) -> None:
-        self._metrics = self._metrics or TrialMetrics(self._record_path, search, self._warn)
-        self._metrics.tick()
-
-    def _note_refusal(self, search: TrialSearch) -> None:
-        if self._idle.refuse(search.live):
-            self._warn("lost", "Tune waits although nothing runs: trials whose end was not reported no longer count.")

@@ -16,18 +16,19 @@ STATE_REMEDY = "give the record_path of the search, so that it resumes from its 
 class SavedState:
     """What a search needs besides its record to resume."""
 
-    record_path: str
+    record_path: str | None
+    """None if the search had no record yet."""
+    search_id: str
+    """The id in the record."""
     max_concurrent: int | None
     """Largest number of concurrent trials."""
-    seed: int | None
-    """The seed in the record; None if the search had no record yet."""
     live: Iterable[Evaluation]
     """The running trials."""
 
     def write(self, file: str) -> None:
         """Write the state to a file, atomically."""
         live = [each.to_plain() for each in self.live]
-        state = {"record_path": self.record_path, "max_concurrent": self.max_concurrent, "seed": self.seed}
+        state = {"record_path": self.record_path, "search_id": self.search_id, "max_concurrent": self.max_concurrent}
         write_document(file, {**state, "live": live}, indent=None)
 
     @classmethod
@@ -39,11 +40,11 @@ class SavedState:
         """
         state = read_document(file, STATE_REMEDY)
         path, most, live = state.get("record_path"), state.get("max_concurrent"), state.get("live")
-        seed = state.get("seed")
-        numbers = isinstance(most, int | None) and isinstance(seed, int | None)
-        if not isinstance(path, str) or not numbers or not isinstance(live, list):
+        search_id = state.get("search_id")
+        is_plain = isinstance(path, str | None) and isinstance(most, int | None)
+        if not is_plain or not isinstance(search_id, str) or not isinstance(live, list):
             raise StateError(f"{file} is not the state of a MultiNASSearch: {STATE_REMEDY}")
         try:
-            return cls(path, most, seed, [Evaluation.from_plain(each) for each in live])
+            return cls(path, search_id, most, [Evaluation.from_plain(each) for each in live])
         except StateError as error:
             raise StateError(f"{file} is not the state of a MultiNASSearch ({error}): {STATE_REMEDY}") from error

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cached_property
 from typing import Annotated, Any
 
 from annotated_types import Ge, MinLen
 
 from multinas_ray.core import OptimizerSettings, optimizer_kind, settings_of_kind
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.settings import Unchecked, checked, to_plain
 from multinas_ray.spaces import AdditiveCost
 from multinas_ray.tune.complexity import Complexities
 
 DEFAULT_NUM_DISTRIBUTIONS = 8
 """K if neither coefficients nor targets nor a number are given."""
+
+A_FUNCTION = "a function"
+"""Takes the place of a complexity that is a function in the recorded settings."""
 
 
 @checked
@@ -93,7 +96,7 @@ class SearchSettings:
         """The settings that a resumed search must share with its start, as plain data."""
         measures = self.complexities.measures.items()
         return {
-            "complexities": {name: each if isinstance(each, str) else "a function" for name, each in measures},
+            "complexities": {name: each if isinstance(each, str) else A_FUNCTION for name, each in measures},
             "coefficients": None if self.coefficients is None else list(self.coefficients),
             "targets": None if self.targets is None else list(self.targets),
             "num_distributions": self.num_distributions,
@@ -129,3 +132,54 @@ class SearchSettings:
             margin_scale=self.margin_scale,
             **parts,
         )
+
+
+GOALS = ("coefficients", "targets", "num_distributions")
+"""At most one of these arguments is given."""
+
+
+def resumed_settings(given: Mapping[str, Any], config: Mapping[str, Any], path: str) -> SearchSettings:
+    """The settings of a recorded search, which has its own wherever the caller gave none.
+
+    Targets may be others than at the start, as long as K stays: the distributions do not depend on them.
+
+    Args:
+        given: the arguments of the constructor.
+        config: the configuration in the record.
+        path: the record.
+
+    Raises:
+        StateError: Settings were given that the recorded search does not have.
+    """
+    recorded, first = config["settings"], SearchSettings(**given)
+    chosen = {each.name for each in fields(SearchSettings) if given.get(each.name) != _default(each)}
+    arguments = {**given, "seed": config["seed"]}
+    has_goal = any(name in chosen for name in GOALS)
+    if not has_goal or first.num_distributions == recorded["num_distributions"]:
+        arguments |= {name: recorded[name] for name in recorded if name in given and name not in {*chosen, *GOALS}}
+    if not has_goal:
+        arguments |= {name: recorded[name] for name in _recorded_goal(recorded)}
+    if "recorded_complexities" not in chosen:
+        further = list(recorded["complexities"].items())[1:]
+        arguments["recorded_complexities"] = {name: key for name, key in further if key != A_FUNCTION}
+    settings = SearchSettings(**arguments)
+    now = settings.identity()
+    different = [name for name in now if name != "targets" and recorded.get(name) != now[name]]
+    if different:
+        raise StateError(
+            f"a resumed search must have its own settings, those of {path} differ: "
+            + ", ".join(f"{name} was {recorded.get(name)!r}, is {now[name]!r}" for name in different)
+            + "; what it has drawn and learned depends on them. Give those of the start or leave them out, or begin a "
+            "new search and give it the trials by add_evaluated_trials"
+        )
+    return settings
+
+
+def _recorded_goal(recorded: Mapping[str, Any]) -> list[str]:
+    return [name for name in GOALS if recorded[name] is not None][:1]
+
+
+def _default(each: Field[Any]) -> Any:
+    if each.default_factory is not MISSING:
+        return each.default_factory()
+    return None if each.default is MISSING else each.default

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import platform
-import secrets
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -20,7 +18,6 @@ from multinas_ray.runs import (
     ConfigSpace,
     RunRecord,
     RunSession,
-    has_record,
     label,
     load_config,
     make_recorded_optimizer,
@@ -29,11 +26,9 @@ from multinas_ray.runs import (
     resume_run,
     write_config,
 )
-from multinas_ray.storage import resolve
 from multinas_ray.tune.complexity import Probe, probe
 from multinas_ray.tune.evaluation import Evaluation, drawn_of
 from multinas_ray.tune.given import Points
-from multinas_ray.tune.saved_state import SavedState
 from multinas_ray.tune.settings import SearchSettings
 from multinas_ray.tune.trial_search import TrialSearch
 
@@ -42,20 +37,21 @@ logger = logging.getLogger(__name__)
 RECORDED_PACKAGES = ("multinas-ray", "ray", "numpy", "pyarrow")
 
 
-def record_folder(path: str | None) -> str:
-    """The given folder as an absolute path if it is local; a new folder if None."""
-    if path is None:
-        now = datetime.datetime.now(datetime.timezone.utc)
-        path = f"~/ray_results/multinas/{now:%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(3)}"
-    return str(resolve(path))
-
-
 def start_search(
-    path: str, settings: SearchSettings, space: ConfigSpace, points: Points, metric: str, mode: str
+    place: tuple[str, str], settings: SearchSettings, space: ConfigSpace, points: Points, objective: tuple[str, str]
 ) -> TrialSearch:
-    """Open a new search and its record."""
+    """Open a new search and its record.
+
+    Args:
+        place: the record's folder, and the id of the search.
+        settings: the settings.
+        space: the configurations.
+        points: the user's points.
+        objective: metric and mode.
+    """
+    path, search_id = place
     found = probe(settings.complexities, space, np.random.default_rng([settings.seed, 0]))
-    config = _config_of(settings, space, found, metric, mode)
+    config = {"search_id": search_id, **_config_of(settings, space, found, *objective)}
     write_config(path, config)
     record = RunRecord(RunSession.begin(path), config)
     optimizer = make_recorded_optimizer(path, config)
@@ -92,7 +88,7 @@ def resume_search(
 
     Args:
         path: the record.
-        settings: the settings of the search's start.
+        settings: the settings, see `resumed_settings`.
         space: its configurations, see `checked_space`.
         points: the user's points.
         live: trials that Tune was running when it saved its state. They stay, unless the record has their result or
@@ -103,6 +99,8 @@ def resume_search(
     """
     draws = [each.proposal for each in live if each.proposal is not None]
     resumed = resume_run(RunSession.begin(path), Proposals.concatenate(draws) if draws else None)
+    if resumed.record.config["settings"] != settings.identity():
+        resumed.record.update_config(settings=settings.identity())
     rows, optimizer = resumed.run.evaluations, resumed.optimizer
     live = _still_running(live, rows, optimizer)
     numbers = {*rows["id"].tolist(), *(each.number for each in live)}
@@ -142,36 +140,19 @@ def recorded_config(path: str) -> dict[str, Any]:
     return config
 
 
-def check_record(state: SavedState) -> None:
-    """Check that the record of a saved search is there.
-
-    Raises:
-        StateError: It is lost, or there is the record of another search in its place.
-    """
-    if state.seed is None:
-        return
-    path = state.record_path
-    remedy = "restore a copy of the folder, or start a new search with Tuner(...).fit()"
-    if not has_record(path):
-        raise StateError(f"the saved search must have its record {path}, which is missing: {remedy}")
-    if recorded_config(path)["seed"] != state.seed:
-        raise StateError(f"the saved search must have its own record, {path} is now that of another search: {remedy}")
-
-
-def checked_space(
-    path: str, config: Mapping[str, Any], settings: SearchSettings, space: ConfigSpace | None
-) -> ConfigSpace:
-    """The configurations of a record, which must be of a search with these settings and with the space, if given.
+def checked_space(path: str, config: Mapping[str, Any], space: ConfigSpace | None) -> ConfigSpace:
+    """The configurations of a record, which must be of a search with the space, if one is given.
 
     Raises:
         StateError: It is the record of another search.
     """
-    _check_identity(config, settings, path)
     recorded = ConfigSpace.from_plain(config["space"])
     space = recorded if space is None else space
     if space.to_plain() != recorded.to_plain():
         raise StateError(
-            f"param_space must be the one recorded in {path}, it differs: give the one with which the search began"
+            f"param_space must be the one recorded in {path}, it differs{_difference(space, recorded)}: give the one "
+            "with which the search began, since what was drawn has its density in that one, or begin a new search and "
+            "give it the trials by add_evaluated_trials"
         )
     if not space.is_whole:
         raise StateError(
@@ -232,12 +213,8 @@ def _evaluations_of(rows: pd.DataFrame, settings: SearchSettings) -> list[Evalua
     ]
 
 
-def _check_identity(config: Mapping[str, Any], settings: SearchSettings, path: str) -> None:
-    recorded, given = config["settings"], settings.identity()
-    different = [name for name in given if recorded.get(name) != given[name]]
-    if different:
-        raise StateError(
-            f"a resumed search must have its own settings, those of {path} differ: "
-            + ", ".join(f"{name} was {recorded.get(name)!r}, is {given[name]!r}" for name in different)
-            + "; give those of the start, or another record_path"
-        )
+def _difference(space: ConfigSpace, recorded: ConfigSpace) -> str:
+    """The variables in which two spaces differ, as a part of a message."""
+    now, then = ({each["name"]: each for each in one.to_plain()["variables"]} for one in (space, recorded))
+    names = [name for name in {**then, **now} if now.get(name) != then.get(name)]
+    return f" in {', '.join(names)}" if names else ""

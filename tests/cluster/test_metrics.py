@@ -174,7 +174,7 @@ def test_a_search_in_a_pipeline_tells_its_trials(ray, clock, tmp_path):
 
 def test_a_record_in_a_bucket_is_named_by_its_folder(ray, tmp_path):
     search = Pipeline(tmp_path / "record").search
-    opened, search._record_path = search._opened(), "s3://runs/folder/mine/?endpoint_override=127.0.0.1:9000"
+    opened, search._place.path = search._opened(), "s3://runs/folder/mine/?endpoint_override=127.0.0.1:9000"
     search._write_metrics(opened)
     assert ray["trials_in_flight"] == {"": 0}
 

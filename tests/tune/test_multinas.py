@@ -269,7 +269,7 @@ def test_seed_0_is_a_seed_and_none_is_drawn_and_kept(tmp_path):
     assert runs[0].run(20) == runs[1].run(20)
     free = [MultiNASSearch(complexity="size") for _ in range(2)]
     assert free[0]._settings.seed != free[1]._settings.seed
-    assert free[0].record_path != free[1].record_path
+    assert free[0]._place.search_id != free[1]._place.search_id
     assert pickle.loads(pickle.dumps(free[0]))._settings.seed == free[0]._settings.seed
 
 

@@ -1,7 +1,6 @@
 """What `verify` and the readers say of a MultiNASSearch's record."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -146,16 +145,3 @@ def test_a_record_of_another_kind_is_not_taken_up(tmp_path, record):
     write_config(record, BARE_CONFIG)
     with pytest.raises(StateError, match="is the record of a one-shot search, not of a MultiNASSearch"):
         search.suggest("x")
-
-
-def test_a_lost_record_and_that_of_another_search_are_noticed(make, pipeline, tmp_path):
-    pipeline.run(2)
-    file = str(tmp_path / "state.json")
-    pipeline.search.save(file)
-    kept = pipeline.taken_up()
-    shutil.move(pipeline.path, tmp_path / "away")
-    with pytest.raises(StateError, match=r"must have its record .*run, which is missing: restore a copy"):
-        kept.search.restore(file)
-    make(seed=1).run(1)
-    with pytest.raises(StateError, match="is now that of another search"):
-        kept.search.restore(file)
