@@ -3,7 +3,7 @@ from .config_space import ConfigSpace
 from .config_variables import STEPS, Choice, ConfigVariable, Number, label, without_repeats
 from .configuration import Kind, load_config, make_recorded_optimizer, write_config
 from .documents import read_document, write_document
-from .fronts import best_subset, nondominated
+from .fronts import best_subset, nondominated, spread_subset
 from .images import read_images, write_images
 from .layout import (
     ARCHITECTURE_FILE,
@@ -110,6 +110,7 @@ __all__ = [
     "repair_run",
     "resume_run",
     "retrained_columns",
+    "spread_subset",
     "training_schema",
     "verify_run",
     "was_started",

@@ -35,6 +35,7 @@ class _Run:
     labels: tuple[tuple[str, ...], ...] | None = None
     name: str | None = None
     seed: int | None = None
+    search_id: str | None = None
     num_evaluations: int | None = None
     targets: tuple[float, ...] | None = None
     optimizer: Section | None = None
@@ -65,6 +66,7 @@ class _Complexity:
     name: str
     scale: float | None = None
     label: str | None = None
+    scales: Mapping[str, float | None] | None = None
 
 
 @checked
@@ -101,7 +103,7 @@ class _TuneComplexity:
 class _TuneSettings:
     num_distributions: int
     coefficients: tuple[float, ...] | None
-    targets: tuple[float, ...] | None
+    targets: tuple[float, ...] | Mapping[str, tuple[float, ...]] | None
 
 
 _SECTIONS: dict[str | None, type] = {None: _Run, "optimizer": _Optimizer, "complexity": _Complexity}
@@ -122,7 +124,8 @@ def write_config(path: storage.AnyPath, config: Mapping[str, Any]) -> None:
         config: Plain data (see `storage.encode_plain`). `kind` is "oneshot" or "tune", `costs` are the columns of raw
             costs, and `labels` are the names of each variable's choices. The section `optimizer` is what
             `OptimizerSettings.to_dict` returns. `complexity` is the cost that the search weighs: {"name": its column,
-            "scale": its divisor}. `num_evaluations` is the planned total.
+            "scale": its divisor}; of several, "scales" has the divisors, and the largest quotient counts.
+            `num_evaluations` is the planned total.
 
     Raises:
         StateError: Something in it is not plain data or does not have this form.
@@ -185,7 +188,8 @@ def is_calibrated(config: Mapping[str, Any]) -> bool:
     """Whether coefficients and scale are known; before that, the distributions were told no results."""
     optimizer, complexity = config.get("optimizer") or {}, config.get("complexity") or {}
     goals = optimizer.get("coefficients") or optimizer.get("targets")
-    return goals is not None and complexity.get("scale", 1.0) is not None
+    scales = complexity.get("scales") or {"": complexity.get("scale", 1.0)}
+    return goals is not None and None not in scales.values()
 
 
 def _check_form(file: storage.Location, config: Mapping[str, Any]) -> None:

@@ -10,29 +10,29 @@ from multinas_ray.settings import checked_arguments
 
 @checked_arguments
 def nondominated(losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Find the evaluations that no other beats in both loss and complexity.
+    """Find the evaluations that no other beats in loss and complexity, or in all costs if there are several.
 
     Args:
         losses: (n,), minimised.
-        complexities: (n,), minimised.
+        complexities: (n,) or (n, J) for J costs, minimised.
 
     Returns:
-        Positions of the front, from small to large complexity. Failed evaluations (a value that is not
+        Positions of the front, from small to large complexity (first cost). Failed evaluations (a value that is not
         finite) are left out; of equal points the first is kept.
 
     Raises:
         ConfigError: The arrays have different lengths.
     """
-    if losses.shape != complexities.shape or losses.ndim != 1:
+    if losses.shape != complexities.shape[:1] or complexities.ndim > 2:
         raise ConfigError(
             f"losses and complexities must have the same shape (n,), got {losses.shape} and {complexities.shape}"
         )
-    finite = np.flatnonzero(np.isfinite(losses) & np.isfinite(complexities))
+    points = np.column_stack([losses, complexities])
+    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
     if not len(finite):
         return finite
-    points = np.stack([losses[finite], complexities[finite]], axis=1)
-    front: npt.NDArray[np.int64] = finite[moocore.is_nondominated(points)]
-    return front[np.argsort(complexities[front], kind="stable")]
+    front: npt.NDArray[np.int64] = finite[moocore.is_nondominated(points[finite])]
+    return front[np.argsort(points[front, 1], kind="stable")]
 
 
 @checked_arguments
@@ -77,3 +77,30 @@ def best_subset(
         if next_one[chosen[-1]] >= 0:
             chosen.append(int(next_one[chosen[-1]]))
     return front[chosen]
+
+
+@checked_arguments
+def spread_subset(
+    points: npt.NDArray[np.float64], size: int, reference: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Choose evaluations that together dominate a large volume, in as many values as there are.
+
+    One after the other, each adds the most; what they dominate is at least 1 - 1/e of the most that is possible, since
+    the volume is submodular (Nemhauser, Wolsey and Fisher, 1978). For two values `best_subset` is exact.
+
+    Args:
+        points: (n, J + 1), all minimised.
+        size: largest number of evaluations to choose.
+        reference: (J + 1,) below which a point must be to count.
+
+    Returns:
+        Positions of at most `size` evaluations, in the order of the choice; fewer if the front has fewer.
+    """
+    front = nondominated(points[:, 0], points[:, 1:])
+    front = front[(points[front] < reference).all(axis=1)]
+    chosen: list[int] = []
+    while len(chosen) < min(size, len(front)):
+        left = [place for place in front.tolist() if place not in chosen]
+        volumes = [moocore.hypervolume(points[[*chosen, place]], ref=reference) for place in left]
+        chosen.append(left[int(np.argmax(volumes))])
+    return np.array(chosen, dtype=np.int64)

@@ -108,12 +108,30 @@ class Run:
         return len(optimizer.get("coefficients") or optimizer.get("targets") or ())
 
     @property
-    def complexity_cost(self) -> tuple[str, float] | None:
-        """Column and scale of the cost whose quotient is the complexity, if the configuration names them."""
+    def complexity_scales(self) -> dict[str, float]:
+        """Column and scale of the costs whose largest quotient is the complexity; empty if they are not known."""
         told = self.config.get("complexity")
-        if isinstance(told, dict) and told.get("name") in self.evaluations and told.get("scale"):
-            return str(told["name"]), float(told["scale"])
-        return None
+        if not isinstance(told, dict):
+            return {}
+        scales = told.get("scales") or {told.get("name"): told.get("scale")}
+        if not all(name in self.evaluations and scale for name, scale in scales.items()):
+            return {}
+        return {str(name): float(scale) for name, scale in scales.items()}
+
+    @property
+    def complexity_cost(self) -> tuple[str, float] | None:
+        """Column and scale of the cost whose quotient is the complexity; None if there are several or none is known."""
+        scales = self.complexity_scales
+        return next(iter(scales.items())) if len(scales) == 1 else None
+
+    @property
+    def raw_complexities(self) -> npt.NDArray[np.float64]:
+        """(n,) largest of raw costs / scales of each evaluation; needs `complexity_scales`."""
+        quotients = [
+            self.evaluations[name].to_numpy(np.float64) / scale for name, scale in self.complexity_scales.items()
+        ]
+        largest: npt.NDArray[np.float64] = np.max(quotients, axis=0)
+        return largest
 
     @property
     def complexities(self) -> npt.NDArray[np.float64]:
@@ -123,10 +141,9 @@ class Run:
         scale is not known.
         """
         complexities: npt.NDArray[np.float64] = self.evaluations["complexity"].to_numpy(dtype=np.float64).copy()
-        if self.complexity_cost is not None:
-            name, scale = self.complexity_cost
+        if self.complexity_scales:
             late = np.isnan(complexities) & np.isfinite(self.evaluations["loss"].to_numpy())
-            complexities[late] = self.evaluations[name].to_numpy(dtype=np.float64)[late] / scale
+            complexities[late] = self.raw_complexities[late]
         return complexities
 
 

@@ -203,15 +203,17 @@ def _check_totals(run: Run, frame: pd.DataFrame, samples_per_update: int, findin
 def _check_complexities(run: Run, findings: _Findings) -> None:
     """Check complexities against the raw cost divided by the scale, and against the cost table if there is one."""
     frame = run.evaluations.assign(complexity=run.complexities)
-    frame = frame[np.isfinite(frame["complexity"])]
+    is_known = np.isfinite(frame["complexity"].to_numpy())
+    frame = frame[is_known]
     if frame.empty:
         return
     ids, complexities = frame["id"].to_numpy(), frame["complexity"].to_numpy()
-    if run.complexity_cost is not None:
-        name, scale = run.complexity_cost
-        scaled = frame[name].to_numpy(dtype=float) / scale
+    if run.complexity_scales:
+        scaled = run.raw_complexities[is_known]
         wrong = ids[~np.isclose(complexities, scaled, rtol=_RTOL, atol=_ATOL)]
-        findings.require(not len(wrong), f"ids whose complexity is not {name} / {scale:g}: {_some(wrong)}")
+        rule = ", ".join(f"{name} / {scale:g}" for name, scale in run.complexity_scales.items())
+        rule = rule if len(run.complexity_scales) == 1 else f"the largest of {rule}"
+        findings.require(not len(wrong), f"ids whose complexity is not {rule}: {_some(wrong)}")
     settings = run.config["optimizer"]
     if settings.get("cost_table") is not None:
         table_DC = np.asarray(settings["cost_table"], dtype=np.float64)

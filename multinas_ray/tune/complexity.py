@@ -35,26 +35,28 @@ RTOL = 1e-9
 
 @dataclass(frozen=True)
 class Complexities:
-    """The complexities that are recorded of each evaluation; the first is the complexity of the search."""
+    """What is recorded of each evaluation besides its loss: first the costs that the search weighs."""
 
     measures: Mapping[str, Measure]
     """Column of the record -> source of its values."""
+    names: Mapping[str, str]
+    """Column -> name of the costs of the search, which are the first of the measures."""
 
     @classmethod
     def of(cls, complexity: object, recorded: object) -> Complexities:
         """Make them from what the caller gave.
 
         Args:
-            complexity: a key of the result or a function.
+            complexity: a key of the result or a function; or several: keys, or a mapping of names to such.
             recorded: further complexities: a sequence of keys, or a mapping of names to keys and functions.
 
         Raises:
             ConfigError: One is neither a key nor a function, or two have the same column.
         """
         measures: dict[str, Measure] = {}
-        further = recorded if isinstance(recorded, Mapping) else _by_key(recorded)
-        named = [("raw_complexity" if callable(complexity) else complexity, complexity), *further.items()]
-        for name, measure in named:
+        costs = _costs(complexity)
+        further = recorded if isinstance(recorded, Mapping) else _by_key(recorded, "recorded_complexities")
+        for name, measure in [*costs.items(), *further.items()]:
             if not (isinstance(measure, str) or callable(measure)) or not isinstance(name, str) or not name:
                 raise ConfigError(
                     f"a complexity must be a key of the result or a function config -> float, got {measure!r} for "
@@ -64,22 +66,37 @@ class Complexities:
             if column in measures:
                 raise ConfigError(f"each complexity must have its own column, two have {column}: rename {name!r}")
             measures[column] = measure
-        return cls(measures)
+        names = ["complexity"] if callable(complexity) else list(costs)
+        return cls(measures, dict(zip(measures, names, strict=False)))
 
     @property
-    def column(self) -> str:
-        """Column of the complexity of the search."""
-        return next(iter(self.measures))
+    def costs(self) -> dict[str, Measure]:
+        """Column -> source of the costs of the search. Its complexity is the largest of costs / scales."""
+        return {column: self.measures[column] for column in self.names}
 
-    @property
-    def measure(self) -> Measure:
-        """Source of the complexity of the search."""
-        return self.measures[self.column]
+    def of_outside(self, config: dict[str, Any], given: Mapping[str, float] | float | None) -> dict[str, float | None]:
+        """The costs of a result from outside; None for what is not known.
 
-    @property
-    def label(self) -> str:
-        """Name of the complexity of the search, for reports."""
-        return self.measure if isinstance(self.measure, str) else "complexity"
+        Args:
+            config: the configuration.
+            given: the values that are keys of the result, by name; a single one without its name.
+
+        Raises:
+            ConfigError: A function raises, or a value is not a finite number of at least 0.
+        """
+        values: dict[str, float | None] = {}
+        for column, measure in self.costs.items():
+            if not isinstance(measure, str):
+                values[column] = checked_value(measure, config)
+                continue
+            named = given if isinstance(given, Mapping) else {measure: given} if len(self.names) == 1 else {}
+            value = named.get(measure)
+            if value is not None and not (np.isfinite(value) and value >= 0):
+                raise ConfigError(
+                    f"complexities of results must be finite numbers of at least 0, got {value} for {config}"
+                )
+            values[column] = None if value is None else float(value)
+        return values
 
     def of_config(self, config: dict[str, Any]) -> dict[str, float | None]:
         """The values that are computed from the configuration; None for the others."""
@@ -91,33 +108,32 @@ class Complexities:
     def of_result(self, config: dict[str, Any], result: Mapping[str, Any]) -> dict[str, float | None]:
         """All values of an evaluation; None if a key is missing."""
         return {
-            column: _number(result.get(measure)) if isinstance(measure, str) else float(measure(config))
+            column: as_number(result.get(measure)) if isinstance(measure, str) else float(measure(config))
             for column, measure in self.measures.items()
         }
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What is known about the complexity before the first evaluation."""
+    """What is known about a cost before the first evaluation."""
 
     scale: float | None
-    """The largest complexity of the space, which will count as 1; None if unknown."""
+    """The largest cost of the space, which will count as 1; None if unknown."""
     cost: AdditiveCost | None
-    """The complexity in its own unit, if it is a sum over the choices."""
+    """The cost in its own unit, if it is a sum over the choices."""
 
 
-def probe(complexities: Complexities, space: ConfigSpace, rng: np.random.Generator) -> Probe:
-    """Find out what a function tells about the complexity of the space, before the first evaluation.
+def probe(measure: Measure, space: ConfigSpace, rng: np.random.Generator) -> Probe:
+    """Find out what a function tells about a cost of the space, before the first evaluation.
 
     Args:
-        complexities: the complexities, of which that of the search is probed if it is a function.
+        measure: the cost, which is probed if it is a function.
         space: the configurations.
         rng: generator of the architectures on which additivity is checked.
 
     Raises:
         ConfigError: The function raises, or it returns something other than a finite number of at least 0.
     """
-    measure = complexities.measure
     if isinstance(measure, str):
         return Probe(None, None)
 
@@ -173,10 +189,18 @@ def _additive_cost(
     return cost if is_sum else None
 
 
-def _by_key(recorded: object) -> dict[str, Any]:
-    if isinstance(recorded, str) or not isinstance(recorded, Sequence):
-        raise ConfigError(f"recorded_complexities must be a sequence of keys or a dict, got {recorded!r}")
-    return {key: key for key in recorded}
+def _costs(complexity: Any) -> Mapping[str, Any]:
+    if isinstance(complexity, Mapping) and complexity:
+        return complexity
+    if isinstance(complexity, Sequence) and not isinstance(complexity, str) and complexity:
+        return _by_key(complexity, "complexity")
+    return {"raw_complexity" if callable(complexity) else complexity: complexity}
+
+
+def _by_key(given: object, name: str) -> dict[str, Any]:
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise ConfigError(f"{name} must be a sequence of keys or a dict, got {given!r}")
+    return {key: key for key in given}
 
 
 def _column_name(name: str) -> str:
@@ -185,7 +209,8 @@ def _column_name(name: str) -> str:
     return column if column[0].isalpha() and column not in taken else f"raw_{column}"
 
 
-def _number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
+    """A value of a result as a number; None if it is none."""
     try:
         return None if value is None else float(value)
     except (TypeError, ValueError):

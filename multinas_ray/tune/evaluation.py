@@ -38,20 +38,21 @@ class Evaluation:
     """Id of the evaluation whose result this one repeats."""
 
     def raw(self, column: str) -> float:
-        """The complexity of the search; NaN if it is not known."""
+        """A complexity; NaN if it is not known."""
         value = (self.costs or {}).get(column)
         return float("nan") if value is None else value
 
-    def complexity(self, column: str, scale: float) -> float:
-        """The normalised complexity; NaN for a failed evaluation."""
-        return self.raw(column) / scale if np.isfinite(self.loss) else float("nan")
+    def complexity(self, scales: Mapping[str, float]) -> float:
+        """The normalised complexity, the largest of costs / scales; NaN for a failed evaluation."""
+        if not np.isfinite(self.loss):
+            return float("nan")
+        return max(self.raw(column) / scale for column, scale in scales.items())
 
-    def results(self, column: str, scale: float | None) -> Results:
+    def results(self, scales: Mapping[str, float] | None) -> Results:
         """The row of this evaluation in the record.
 
         Args:
-            column: of the complexity of the search.
-            scale: the complexity that counts as 1, None while unknown.
+            scales: column of each cost of the search -> the cost that counts as 1; None while unknown.
         """
         return Results(
             ids=[self.number],
@@ -59,7 +60,7 @@ class Evaluation:
             draws=self.proposal,
             trial_id=self.trial_id,
             losses=[self.loss],
-            complexities=[None if scale is None else self.complexity(column, scale)],
+            complexities=[None if scales is None else self.complexity(scales)],
             costs={name: [value] for name, value in (self.costs or {}).items()},
             drawn=[json.dumps(self.drawn) if self.drawn else None],
             reused_ids=[self.reused_id],

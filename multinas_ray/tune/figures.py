@@ -24,10 +24,17 @@ class TrialFigures:
         search = self._search
         return Figures(
             diagnostics=search.optimizer.diagnostics(),
-            complexity_scale=math.nan if search.scale is None else search.scale,
+            complexity_scale=_scale_of(search),
             totals={"evaluations": search.optimizer.num_told},
             levels={"trials_in_flight": len(search.live)},
         )
+
+
+def _scale_of(search: TrialSearch) -> float:
+    """What an expected complexity of 1 is in the cost's unit; 1 if there are several costs, NaN until it is known."""
+    if search.scales is None:
+        return math.nan
+    return next(iter(search.scales.values())) if len(search.scales) == 1 else 1.0
 
 
 class TrialMetrics:

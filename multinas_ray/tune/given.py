@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from ray.tune.experiment import Trial
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import ConfigSpace
-from multinas_ray.tune.complexity import Complexities, checked_value
+from multinas_ray.tune.complexity import Complexities, as_number
 from multinas_ray.tune.evaluation import Evaluation
 from multinas_ray.tune.reading import loss_of
 from multinas_ray.tune.settings import SearchSettings
@@ -30,8 +30,8 @@ class EarlierResult:
     """The configuration; constants may be missing."""
     loss: float
     """Minimised; not finite for a failed evaluation."""
-    complexity: float | None
-    """None if it is computed from the configuration."""
+    complexity: Mapping[str, float] | float | None
+    """Costs that are keys of the result, by name; a single one without; None if all are computed."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Given:
     space: dict[str, Any] | None
     points: Sequence[dict[str, Any]] | None
     rewards: Sequence[float] | None
-    complexities: Sequence[float] | None
+    complexities: Sequence[Any] | None
 
     def __post_init__(self) -> None:
         if self.rewards is None:
@@ -79,8 +79,34 @@ class Given:
         """The points with a result, with the metric unchanged."""
         if self.rewards is None or self.points is None:
             return []
-        costs = [None] * len(self.points) if self.complexities is None else map(float, self.complexities)
+        costs = [None] * len(self.points) if self.complexities is None else self.complexities
         return [EarlierResult(*each) for each in zip(self.points, map(float, self.rewards), costs, strict=True)]
+
+
+def objectives(
+    metric: str | Sequence[str] | None, mode: str | Sequence[str] | None
+) -> tuple[str | None, str | None, list[str]]:
+    """The metric, its mode, and the costs, from what a caller gave as metric and mode: single ones or lists.
+
+    Raises:
+        ConfigError: The lists do not fit together, or a cost shall be large.
+    """
+    if metric is None or isinstance(metric, str):
+        if not (mode is None or isinstance(mode, str)):
+            raise ConfigError(f"mode must be a list only if metric is one, got {list(mode)}: give one of them")
+        return metric, mode, []
+    modes = [mode or "min"] * len(metric) if mode is None or isinstance(mode, str) else list(mode)
+    if len(metric) < 2 or len(modes) != len(metric):
+        raise ConfigError(
+            f"metric and mode must be lists of one length, the loss first and then the costs, got {list(metric)} and "
+            f"{modes}"
+        )
+    large = [name for name, each in zip(metric[1:], modes[1:], strict=True) if each != "min"]
+    if large:
+        raise ConfigError(
+            f'the mode of a cost must be "min", got "max" for {large[0]}: put it first, or report its inverse'
+        )
+    return metric[0], modes[0], list(metric[1:])
 
 
 def checked_points(
@@ -111,20 +137,14 @@ def outside_evaluation(space: ConfigSpace, settings: SearchSettings, number: int
     """
     architecture, own = space.encode_nearest(result.config)
     loss = float(result.loss) if np.isfinite(result.loss) else np.inf
-    measures, value = settings.complexities, result.complexity
-    if not isinstance(measures.measure, str):
-        value = checked_value(measures.measure, space.decode(architecture, own))
-    elif value is None and np.isfinite(loss):
+    costs = settings.complexities.of_outside(space.decode(architecture, own), result.complexity)
+    missing = [settings.complexities.measures[column] for column, value in costs.items() if value is None]
+    if missing and np.isfinite(loss):
         raise ConfigError(
-            f"the complexity {measures.measure!r} of results that are not run must be known: give "
-            "evaluated_complexities, one for each point (complexity= in add_evaluated_point), or the complexity as a "
+            f"the complexity {missing[0]!r} of results that are not run must be known: give evaluated_complexities, "
+            "one for each point (complexity= in add_evaluated_point), or a dict of several, or the complexity as a "
             "function of the config"
         )
-    if value is not None and not (np.isfinite(value) and value >= 0):
-        raise ConfigError(
-            f"complexities of results must be finite numbers of at least 0, got {value} for {result.config}"
-        )
-    costs = {measures.column: None if value is None else float(value)}
     return Evaluation(number, architecture, None, own or None, loss=loss, costs=costs)
 
 
@@ -156,5 +176,6 @@ def results_of_trials(trials_or_analysis: Any, metric: str, complexities: Comple
         if not has_failed and metric not in result:
             logger.warning("Trial %s is left out, since its result has no %s.", trial.trial_id, metric)
             continue
-        costs = complexities.of_result(trial.config, result)
-        yield EarlierResult(trial.config, math.nan if has_failed else float(result[metric]), costs[complexities.column])
+        keys = [key for key in complexities.costs.values() if isinstance(key, str)]
+        costs = {key: value for key in keys if (value := as_number(result.get(key))) is not None}
+        yield EarlierResult(trial.config, math.nan if has_failed else float(result[metric]), costs)

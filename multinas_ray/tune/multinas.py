@@ -22,12 +22,25 @@ from multinas_ray.settings import (
 from multinas_ray.tune import best
 from multinas_ray.tune.callers import limiter_batches
 from multinas_ray.tune.domains import config_space, has_domains
-from multinas_ray.tune.given import EarlierResult, Given, minimised, outside_evaluation, results_of_trials
+from multinas_ray.tune.given import (
+    EarlierResult,
+    Given,
+    minimised,
+    objectives,
+    outside_evaluation,
+    results_of_trials,
+)
 from multinas_ray.tune.reading import config_in
 from multinas_ray.tune.record_place import used_before
 from multinas_ray.tune.recorded_searcher import RecordedSearcher
 
 Mode: TypeAlias = Literal["min", "max"]
+
+Cost: TypeAlias = str | Callable[[dict[str, Any]], float]
+"""A key of the result, or a function of the configuration."""
+
+Complexity: TypeAlias = Cost | Sequence[str] | Mapping[str, Cost]
+"""One cost, or several."""
 
 
 class MultiNASSearch(RecordedSearcher):
@@ -43,14 +56,18 @@ class MultiNASSearch(RecordedSearcher):
         coefficients: (K,) increasing weights of the complexity, whose largest value counts as 1. 0 asks for the best
             configuration whatever it costs.
         targets: increasing upper bounds of the complexity in its own unit: one best configuration within each.
-            Coefficients are then chosen from the first results.
+            Coefficients are then chosen from the first results. With several costs, a dict of names to upper bounds,
+            one of each cost for each answer; its names are the costs if `complexity` is None.
         num_distributions: K; 8 if none of the three is given. Coefficients are then chosen from the first results.
         complexity: a key of the result, or a function config -> float, both finite and at least 0. A function is
             called with configurations before the search; if it is a sum over the choices, expectations are exact.
+            Or several costs: keys, or a dict of names to keys and functions. The complexity is then the largest of
+            costs / scales, where a scale is the cost's largest target, or else its largest value in the first results.
         recorded_complexities: further keys, or a dict of names to keys or functions, which are only recorded.
         space: the search space, if it is not given as the Tuner's `param_space`: nested dicts of constants and domains.
-        metric: the key of the result that is optimised; None: that of the TuneConfig.
-        mode: "min" or "max"; None: that of the TuneConfig.
+        metric: the key of the result that is optimised; None: that of the TuneConfig. Of a list, the first is optimised
+            and the others are the costs, in place of `complexity`.
+        mode: "min" or "max"; None: that of the TuneConfig. Of a list, those of the costs must be "min".
         points_to_evaluate: configurations to run first; constants may be left out.
         evaluated_rewards: their results, if they are known. The configurations are then not run.
         evaluated_complexities: their complexities, if `complexity` is a key. These points are part of the record
@@ -83,17 +100,17 @@ class MultiNASSearch(RecordedSearcher):
     def __init__(
         self,
         *,
-        complexity: str | Callable[[dict[str, Any]], float],
+        complexity: Complexity | None = None,
         coefficients: Sequence[float] | None = None,
-        targets: Sequence[float] | None = None,
+        targets: Sequence[float] | Mapping[str, Sequence[float]] | None = None,
         num_distributions: PositiveInt | None = None,
         recorded_complexities: Sequence[str] | Mapping[str, Any] = (),
         space: dict[str, Any] | None = None,
-        metric: str | None = None,
-        mode: Mode | None = None,
+        metric: str | Sequence[str] | None = None,
+        mode: Mode | Sequence[Mode] | None = None,
         points_to_evaluate: Sequence[dict[str, Any]] | None = None,
         evaluated_rewards: Sequence[Annotated[float, InfinityAllowed(nan=True)]] | None = None,
-        evaluated_complexities: Sequence[NonNegativeFloat] | None = None,
+        evaluated_complexities: Sequence[NonNegativeFloat | Mapping[str, NonNegativeFloat]] | None = None,
         samples_per_update: PositiveInt | None = None,
         memory: NonNegativeInt | None = None,
         margin_scale: PositiveFloat = 0.5,
@@ -103,8 +120,9 @@ class MultiNASSearch(RecordedSearcher):
         seed: NonNegativeInt | None = None,
         record_path: str | None = None,
     ) -> None:
+        loss, direction, costs = objectives(metric, mode)
         arguments = {
-            "complexity": complexity,
+            "complexity": _complexity(complexity, costs, targets),
             "recorded_complexities": recorded_complexities,
             "coefficients": coefficients,
             "targets": targets,
@@ -117,7 +135,7 @@ class MultiNASSearch(RecordedSearcher):
             "optimizer_options": optimizer_options or {},
             "seed": secrets.randbits(63) if seed is None else seed,
         }
-        given = Given(metric, mode, space, points_to_evaluate, evaluated_rewards, evaluated_complexities)
+        given = Given(loss, direction, space, points_to_evaluate, evaluated_rewards, evaluated_complexities)
         super().__init__(arguments, given, record_path)
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
@@ -208,7 +226,7 @@ class MultiNASSearch(RecordedSearcher):
         pruned: bool = False,
         intermediate_values: list[float] | None = None,
         *,
-        complexity: float | None = None,
+        complexity: float | Mapping[str, float] | None = None,
     ) -> None:
         """Add a result from outside to the record and the answers, before or during the search.
 
@@ -220,7 +238,7 @@ class MultiNASSearch(RecordedSearcher):
             error: whether it failed; it then ranks worst, whatever the value.
             pruned: whether it was stopped early; the value counts all the same, as for a trial stopped by a scheduler.
             intermediate_values: not used.
-            complexity: its complexity, if that is a key of the result.
+            complexity: its complexity, if that is a key of the result; by name if there are several costs.
 
         Raises:
             ConfigError: The configuration is not of the space, or its complexity is unknown.
@@ -256,3 +274,22 @@ class MultiNASSearch(RecordedSearcher):
     def pareto_front(self) -> pd.DataFrame:
         """The evaluations that no other beats in both metric and complexity; see `tune.pareto_front`."""
         return best.pareto_front(self._run())
+
+
+def _complexity(given: Complexity | None, costs: list[str], targets: object) -> Complexity:
+    """The complexity that was given, or the costs that are further metrics, or those of the targets.
+
+    Raises:
+        ConfigError: There is none, or it is given twice.
+    """
+    if given is not None:
+        if costs:
+            raise ConfigError("the costs must be given once, got complexity and a list of metrics: keep one of them")
+        return given
+    names = costs or (list(targets) if isinstance(targets, Mapping) else [])
+    if not names:
+        raise ConfigError(
+            "complexity must be given: a key of the result or a function config -> float, which says how large a "
+            "configuration is"
+        )
+    return names[0] if len(names) == 1 else names

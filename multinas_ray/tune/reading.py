@@ -72,17 +72,17 @@ class ResultReader:
             told = result.get(self._metric, "missing")
             self._warn("metric", "Metric %r is %s in a result: such trials count as failed.", self._metric, told)
             return math.inf, costs
-        is_usable = self._is_usable(costs[self._complexities.column])
+        is_usable = all(self._is_usable(label, costs[name]) for name, label in self._complexities.names.items())
         return loss_of(value, self._mode) if is_usable else math.inf, costs
 
-    def _is_usable(self, raw: float | None) -> bool:
+    def _is_usable(self, label: str, raw: float | None) -> bool:
         if raw is not None and math.isfinite(raw) and raw >= 0:
             return True
         self._warn(
             "complexity",
             "Complexity %r must be a finite number of at least 0, it is %s in a result: such trials count as failed. "
             "With a Repeater, which passes on the metric only, give the complexity as a function of the config.",
-            self._complexities.label,
+            label,
             "missing" if raw is None else raw,
         )
         return False

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from annotated_types import Ge, MinLen
 
@@ -22,6 +22,9 @@ DEFAULT_NUM_DISTRIBUTIONS = 8
 A_FUNCTION = "a function"
 """Takes the place of a complexity that is a function in the recorded settings."""
 
+Targets: TypeAlias = Annotated[tuple[Annotated[float, Ge(0)], ...], MinLen(1)]
+"""Upper bounds of one cost."""
+
 
 @checked
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,7 @@ class SearchSettings:
     complexity: Annotated[object, Unchecked()]
     recorded_complexities: Annotated[object, Unchecked()] = ()
     coefficients: Annotated[tuple[float, ...], MinLen(1)] | None = None
-    targets: Annotated[tuple[Annotated[float, Ge(0)], ...], MinLen(1)] | None = None
+    targets: Targets | Annotated[Mapping[str, Targets], MinLen(1)] | None = None
     num_distributions: Annotated[int, Ge(1)] | None = None
     samples_per_update: int | None = None
     memory: Annotated[int, Ge(0)] | None = None
@@ -67,14 +70,43 @@ class SearchSettings:
             raise ConfigError(
                 f"a search must have at most one of coefficients, targets and num_distributions, got {given}: keep one"
             )
-        if any(low >= high for low, high in itertools.pairwise(self.targets or ())):
+        if isinstance(self.targets, Mapping):
+            self._check_targets(self.targets)
+        elif any(low >= high for low, high in itertools.pairwise(self.targets or ())):
             raise ConfigError(f"targets must be in increasing order, got {list(self.targets or ())}: sort them")
+        elif self.targets is not None and len(self.complexities.names) > 1:
+            raise ConfigError(
+                "targets must name their cost where there are several, got a list: give a dict, such as "
+                f"{{{next(iter(self.complexities.names.values()))!r}: {list(self.targets)}}}"
+            )
+
+    def _check_targets(self, targets: Mapping[str, tuple[float, ...]]) -> None:
+        names = list(self.complexities.names.values())
+        unknown = [name for name in targets if name not in names]
+        if unknown:
+            raise ConfigError(f"targets must be of the costs of the search, {unknown[0]!r} is none: use {names}")
+        if len({len(limits) for limits in targets.values()}) > 1:
+            counts = {name: len(limits) for name, limits in targets.items()}
+            raise ConfigError(
+                f"targets must have one number of each cost for each answer, got {counts}: add the missing"
+            )
+        for name, limits in targets.items():
+            if any(low > high for low, high in itertools.pairwise(limits)):
+                raise ConfigError(f"targets of {name} must not fall, got {list(limits)}: sort them")
+
+    def largest_target(self, column: str) -> float | None:
+        """The largest target of a cost, where targets name their costs; None if it has none."""
+        name = self.complexities.names[column]
+        limits = self.targets.get(name) if isinstance(self.targets, Mapping) else None
+        return None if limits is None else max(limits)
 
     def _count_distributions(self) -> int:
         """K: the number of coefficients; for targets, which choose among the evaluations of all, not too few."""
         if self.coefficients is not None:
             return len(self.coefficients)
-        return max(DEFAULT_NUM_DISTRIBUTIONS, len(self.targets or ()))
+        targets = self.targets or ()
+        num_targets = len(next(iter(targets.values()))) if isinstance(targets, Mapping) else len(targets)
+        return max(DEFAULT_NUM_DISTRIBUTIONS, num_targets)
 
     @cached_property
     def complexities(self) -> Complexities:
@@ -95,10 +127,12 @@ class SearchSettings:
     def identity(self) -> dict[str, Any]:
         """The settings that a resumed search must share with its start, as plain data."""
         measures = self.complexities.measures.items()
+        names = dict(self.complexities.names)
         return {
+            **({"costs": names} if len(names) > 1 else {}),
             "complexities": {name: each if isinstance(each, str) else A_FUNCTION for name, each in measures},
             "coefficients": None if self.coefficients is None else list(self.coefficients),
-            "targets": None if self.targets is None else list(self.targets),
+            "targets": to_plain(self.targets),
             "num_distributions": self.num_distributions,
             "samples_per_update": self.samples_per_update,
             "memory": self.memory,
@@ -160,7 +194,7 @@ def resumed_settings(given: Mapping[str, Any], config: Mapping[str, Any], path: 
     if not has_goal:
         arguments |= {name: recorded[name] for name in _recorded_goal(recorded)}
     if "recorded_complexities" not in chosen:
-        further = list(recorded["complexities"].items())[1:]
+        further = list(recorded["complexities"].items())[len(recorded.get("costs", ("one",))) :]
         arguments["recorded_complexities"] = {name: key for name, key in further if key != A_FUNCTION}
     settings = SearchSettings(**arguments)
     now = settings.identity()

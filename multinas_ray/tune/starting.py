@@ -30,7 +30,7 @@ from multinas_ray.tune.complexity import Probe, probe
 from multinas_ray.tune.evaluation import Evaluation, drawn_of
 from multinas_ray.tune.given import Points
 from multinas_ray.tune.settings import SearchSettings
-from multinas_ray.tune.trial_search import TrialSearch
+from multinas_ray.tune.trial_search import TrialSearch, recorded_scales
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ def start_search(
         objective: metric and mode.
     """
     path, search_id = place
-    found = probe(settings.complexities, space, np.random.default_rng([settings.seed, 0]))
+    rng = np.random.default_rng([settings.seed, 0])
+    found = {column: probe(measure, space, rng) for column, measure in settings.complexities.costs.items()}
     config = {"search_id": search_id, **_config_of(settings, space, found, *objective)}
     write_config(path, config)
     record = RunRecord(RunSession.begin(path), config)
@@ -60,21 +61,30 @@ def start_search(
     return search
 
 
-def _config_of(settings: SearchSettings, space: ConfigSpace, found: Probe, metric: str, mode: str) -> dict[str, Any]:
+def _config_of(
+    settings: SearchSettings, space: ConfigSpace, found: Mapping[str, Probe], metric: str, mode: str
+) -> dict[str, Any]:
     """The content of config.json for a search."""
-    measures = settings.complexities
+    measures, names = settings.complexities, settings.complexities.names
+    only = next(iter(found.values()))
+    scales = {column: settings.largest_target(column) or each.scale for column, each in found.items()}
+    if len(found) == 1:
+        scales = dict.fromkeys(found, only.scale)
+    name = next(iter(names))
     return {
         "kind": "tune",
         "seed": settings.seed,
         "metric": metric,
         "mode": mode,
-        "complexity": {"name": measures.column, "label": measures.label, "scale": found.scale},
+        "complexity": {"name": name, "label": names[name], **recorded_scales(scales)},
         "costs": list(measures.measures),
         "labels": [
             [label(each, place) for place in range(each.num_values)] if isinstance(each, Choice) else []
             for each in space.variables
         ],
-        "optimizer": settings.optimizer_settings(space.for_optimizer(), found.cost, found.scale).to_dict(),
+        "optimizer": settings.optimizer_settings(
+            space.for_optimizer(), only.cost if len(found) == 1 else None, only.scale
+        ).to_dict(),
         "settings": settings.identity(),
         "space": space.to_plain(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED_PACKAGES}},
@@ -186,7 +196,7 @@ def _search(
         record=record,
         optimizer=optimizer,
         coefficients=None if coefficients is None else tuple(coefficients),
-        scale=config["complexity"]["scale"],
+        scales=config["complexity"].get("scales") or {config["complexity"]["name"]: config["complexity"]["scale"]},
         points=[point for point in points.to_run if point.number not in numbers],
         next_untold=min([0, -len(points.to_run) - len(points.known), *numbers]) - 1,
     )

@@ -38,6 +38,11 @@ def _plain_value(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else repr(value)
 
 
+def recorded_scales(scales: Mapping[str, float | None]) -> dict[str, Any]:
+    """The scales as the record has them: that of the first cost, and all if there are several."""
+    return {"scale": next(iter(scales.values())), **({"scales": dict(scales)} if len(scales) > 1 else {})}
+
+
 class TrialSearch:
     """Proposes architectures and learns from their results.
 
@@ -47,7 +52,7 @@ class TrialSearch:
         record: the record, in which evaluations are written before the optimiser is told.
         optimizer: the distributions, without coefficients that are not known yet.
         coefficients: None until known.
-        scale: the complexity that counts as 1, None until known.
+        scales: column of each cost of the search -> the cost that counts as 1, None until known.
         points: architectures to run first, with their (negative) ids.
         next_untold: the next negative id.
     """
@@ -60,18 +65,17 @@ class TrialSearch:
         record: RunRecord,
         optimizer: Optimizer,
         coefficients: tuple[float, ...] | None,
-        scale: float | None,
+        scales: Mapping[str, float | None],
         points: Iterable[Evaluation],
         next_untold: int,
     ) -> None:
         self.settings, self.space, self.record = settings, space, record
         self.optimizer = optimizer
-        self.coefficients, self.scale = coefficients, scale
+        self.coefficients, self._scales = coefficients, dict(scales)
         self.live: dict[str, Evaluation] = {}
         """Running trials by Tune's id."""
         self.finished: set[str] | None = None
         """Ids of the trials that have ended well. Only after a restore, when Tune may run others than it asked for."""
-        self._column = settings.complexities.column
         self._points = deque(points)
         self.next_untold = next_untold
         """The next negative id."""
@@ -82,8 +86,14 @@ class TrialSearch:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether scale and coefficients are known."""
-        return self.coefficients is not None and self.scale is not None
+        """Whether scales and coefficients are known."""
+        return self.coefficients is not None and self.scales is not None
+
+    @property
+    def scales(self) -> dict[str, float] | None:
+        """Column of each cost of the search -> the cost that counts as 1; None until all are known."""
+        known = {column: scale for column, scale in self._scales.items() if scale is not None}
+        return known if len(known) == len(self._scales) else None
 
     def propose(self, trial_id: str) -> dict[str, Any] | None:
         """The configuration of a new trial; None if there is nothing to run, now or ever."""
@@ -144,7 +154,7 @@ class TrialSearch:
     def settle(self, evaluation: Evaluation) -> None:
         """Record an evaluation, then learn from it."""
         is_run = evaluation.reused_id is None  # a repeat can be had again for nothing, so it may be lost
-        self.record.append(evaluation.results(self._column, self.scale), sync=is_run)
+        self.record.append(evaluation.results(self.scales), sync=is_run)
         if self.finished is not None and np.isfinite(evaluation.loss):
             self.finished.add(evaluation.trial_id)
         self.remember(evaluation)
@@ -198,27 +208,31 @@ class TrialSearch:
             self.record.flush()
 
     def _calibrate(self) -> None:
-        """Fix scale and coefficients when the results of one update have come, first in the record and then here."""
+        """Fix scales and coefficients when the results of one update have come, first in the record and then here."""
         useful = [each for each in self._held if np.isfinite(each.loss)]
         if not useful or len(self._held) < self.optimizer.samples_per_update:
             return
         losses_N = np.array([each.loss for each in useful])
-        raw_N = np.array([each.raw(self._column) for each in useful])
-        scale = self.scale or float(raw_N.max()) or 1.0
+        for column, scale in self._scales.items():
+            self._scales[column] = scale or max(each.raw(column) for each in useful) or 1.0
+        scales = self.scales
+        assert scales is not None
         coefficients = self.coefficients
         if coefficients is None:
-            coefficients = default_coefficients(losses_N, raw_N / scale, self.settings.size)
+            complexities_N = np.array([each.complexity(scales) for each in useful])
+            coefficients = default_coefficients(losses_N, complexities_N, self.settings.size)
         self.record.update_config(
             optimizer={**self.record.config["optimizer"], "coefficients": list(coefficients)},
-            complexity={**self.record.config["complexity"], "scale": scale},
+            complexity={**self.record.config["complexity"], **recorded_scales(scales)},
         )
         self.optimizer.set_coefficients(coefficients)
-        self.coefficients, self.scale = tuple(coefficients), scale
+        self.coefficients = tuple(coefficients)
 
     def _tell(self, evaluations: list[Evaluation]) -> None:
-        assert self.scale is not None
+        scales = self.scales
+        assert scales is not None
         proposals = Proposals.concatenate([each.proposal for each in evaluations if each.proposal is not None])
-        complexities = [each.complexity(self._column, self.scale) for each in evaluations]
+        complexities = [each.complexity(scales) for each in evaluations]
         self.optimizer.tell(proposals, [each.loss for each in evaluations], complexities)
         self.record.note_update(self.optimizer, self.optimizer.num_updates - 1)
 

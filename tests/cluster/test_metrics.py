@@ -169,7 +169,7 @@ def test_a_search_in_a_pipeline_tells_its_trials(ray, clock, tmp_path):
     assert ray["evaluations"] == {"": 8}
     search = present(pipeline.search._search)
     expected = search.optimizer.diagnostics()["expected_complexity"]
-    assert list(ray["expected_complexity"].values()) == pytest.approx(search.scale * expected[::-1])
+    assert list(ray["expected_complexity"].values()) == pytest.approx(present(search.scales)["size"] * expected[::-1])
 
 
 def test_a_record_in_a_bucket_is_named_by_its_folder(ray, tmp_path):

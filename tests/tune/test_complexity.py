@@ -16,7 +16,7 @@ BIG = config_space({f"v{d}": tune.randint(0, 7) for d in range(8)})
 
 
 def find(function, space=SPACE):
-    return probe(Complexities.of(function, ()), space, np.random.default_rng(0))
+    return probe(function, space, np.random.default_rng(0))
 
 
 def test_a_sum_over_the_choices_is_found_exactly():
