@@ -121,31 +121,18 @@ def test_more_workers_than_the_cluster_has_is_told_at_once(search: Callable[...,
         search("--name", "gpu", "--use-gpu")
 
 
-def test_a_killed_driver_loses_nothing_recorded(tmp_path: Path) -> None:
-    """SIGKILL before the first evaluation and among the others; each time --resume goes on."""
-    flags, run_path, recorded = ["--search-rounds", "60"], tmp_path / "tiny", []
-    for session, after_evaluations in enumerate((0, 40)):
-        driver = SearchProcess(tmp_path, *flags, *(["--resume"] if session else []))
-        driver.wait_until((run_path / "sessions" / f"{session:04d}.json").exists)
-        driver.wait_for_evaluations(after_evaluations)
-        driver.process.kill()
-        driver.process.communicate()
-        recorded.append(load_run(run_path).evaluations)
-        assert len(recorded[-1]) >= after_evaluations
-    SearchProcess(tmp_path, *flags, "--resume").finish()
-    run = load_run(run_path)
-    check_whole(run, search_rounds=60)
-    assert run.finished is not None
-    assert run.finished["num_restarts"] == 2
-    for before in recorded[1:]:
-        pd.testing.assert_frame_equal(run.evaluations[: len(before)], before)
-
-
-def test_ctrl_c_saves_all_and_killed_workers_and_trials_are_started_again(tmp_path: Path) -> None:
-    """Ctrl-C tells how to go on. Then SIGKILL of a worker: Ray Train restarts it; of a trial: its block comes again."""
+def test_a_search_goes_on_after_a_killed_driver_ctrl_c_a_killed_worker_and_a_killed_trial(tmp_path: Path) -> None:
+    """One search in three sessions: the first is killed, Ctrl-C ends the second, the third loses worker and trial."""
     flags = ("--search-rounds", "150")
     driver = SearchProcess(tmp_path, *flags)
-    driver.wait_for_evaluations(30)
+    driver.wait_for_evaluations(40)
+    driver.process.kill()
+    driver.process.communicate()
+    recorded = load_run(driver.run_path).evaluations
+    assert len(recorded) >= 40
+
+    driver = SearchProcess(tmp_path, *flags, "--resume")
+    driver.wait_for_evaluations(len(recorded) + 30)
     driver.process.send_signal(signal.SIGINT)
     output = driver.finish(exit_status=130)
     assert "the rounds in flight are finished and saved" in output
@@ -154,16 +141,21 @@ def test_ctrl_c_saves_all_and_killed_workers_and_trials_are_started_again(tmp_pa
     stopped = verify_run(driver.run_path)
     assert stopped.holds
     saved = driver.num_evaluations()
-    assert 30 <= saved < 6 * 100
+    assert len(recorded) + 30 <= saved < 6 * 120
     assert load_run(driver.run_path).distributions["update"].max() == saved // 6
+
     driver = SearchProcess(tmp_path, *flags, "--resume")
     driver.wait_for_evaluations(saved + 30)
-    driver.processes("RayTrainWorker")[0].kill()
+    driver.processes("RayTrainWorker")[0].kill()  # Ray Train restarts it
     seen = driver.num_evaluations()
     driver.wait_for_evaluations(seen + 60)
-    driver.processes("Trainable")[0].kill()
+    driver.processes("Trainable")[0].kill()  # its block comes again
     driver.finish()
-    check_whole(load_run(driver.run_path), search_rounds=150)
+    run = load_run(driver.run_path)
+    check_whole(run, search_rounds=150)
+    assert run.finished is not None
+    assert run.finished["num_restarts"] == 2
+    pd.testing.assert_frame_equal(run.evaluations[: len(recorded)], recorded)
 
 
 def test_trials_and_broker_hold_no_torch() -> None:

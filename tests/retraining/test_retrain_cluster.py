@@ -101,7 +101,7 @@ def check_trained(run_path: str, epochs: int) -> None:
 def test_a_killed_driver_and_a_killed_trial_lose_no_epoch(tmp_path: Path) -> None:
     """Two networks side by side; SIGKILL of the driver, the same command again, SIGKILL of a trial's process."""
     run_path = write_chosen_run(tmp_path, [SMALL, LARGE])
-    flags = ("--epochs", "60", "--checkpoint-interval-seconds", "0")
+    flags = ("--epochs", "30", "--checkpoint-interval-seconds", "0")
     with retrain(run_path, *flags) as process:
         wait_until(lambda: min(epochs_done(run_path, network) for network in range(2)) >= 2, process)
         orphans = trials_of(process)
@@ -109,13 +109,13 @@ def test_a_killed_driver_and_a_killed_trial_lose_no_epoch(tmp_path: Path) -> Non
     wait_for_end(orphans)
     before = [epochs_done(run_path, network) for network in range(2)]
     assert min(before) >= 2
-    assert max(before) < 60
+    assert max(before) < 30
     with retrain(run_path, *flags) as process:
         wait_until(lambda: all(epochs_done(run_path, network) > before[network] for network in range(2)), process)
         trials_of(process)[0].kill()
         output = finish(process)
-    check_trained(run_path, epochs=60)
-    assert "60/60 epochs done, test accuracy" in output
+    check_trained(run_path, epochs=30)
+    assert "30/30 epochs done, test accuracy" in output
     assert list(Path(run_path, "retraining", "session-0001").glob("network-*/events.out.tfevents.*"))
 
 
