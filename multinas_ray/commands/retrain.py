@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from multinas_ray.commands.flags import given_settings, read_settings
     from multinas_ray.commands.next_steps import tell_next
     from multinas_ray.retraining import RetrainConfig, retrain_networks
+    from multinas_ray.runs import NETWORKS_FOLDER, RETRAINING_FOLDER
     from multinas_ray.storage import resolve
 
     console = standard_console()
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         console=console,
     )
     place, label = resolve(family.path), arguments.label if arguments.new_label is None else arguments.new_label
-    for what, where in (("Networks", place.join("networks")), ("Curves", place.join("retraining"))):
+    for what, where in (("Networks", place.join(NETWORKS_FOLDER)), ("Curves", place.join(RETRAINING_FOLDER))):
         console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)
     run, data, imports = str(resolve(arguments.run)), arguments.data, arguments.imports
     tell_next(console, ("export", "report"), run, label=label, data=data, imports=imports)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multinas_ray.export.description import own_block_types
-from multinas_ray.export.formats import ONNX_FILE, OPSET, PT2_FILE, TOLERANCE, WEIGHTS_FILE, FileParity
+from multinas_ray.export.formats import ONNX_FILE, OPSET, PT2_FILE, SAFETENSORS_FILE, TOLERANCE, FileParity
 from multinas_ray.export.sample_card import contract, is_of_samples, loading, samples, summary
 from multinas_ray.runs import PrimaryMetric, primary_metric
 
@@ -206,8 +206,8 @@ def _contract(description: Mapping[str, Any], with_onnx: bool) -> str:
         f"{taken['channels']}), to **`{given['name']}`**, {given['dtype']} of shape {logits}. The pixels are 0..255 as "
         "decoded, of any number of images; a softmax of the logits gives probabilities. The programs include the "
         "normalisation, so you need not know mean and scale, and they refuse float images. They compute in float32 on "
-        f"the CPU, with fixed batch normalisation.\n\n`{WEIGHTS_FILE}` holds the weights of the network without the "
-        f"normalisation, which is `(pixels / 255 - mean) / std` with mean {_numbers(taken['mean'])} and std "
+        f"the CPU, with fixed batch normalisation.\n\n`{SAFETENSORS_FILE}` holds the weights of the network without "
+        f"the normalisation, which is `(pixels / 255 - mean) / std` with mean {_numbers(taken['mean'])} and std "
         f"{_numbers(taken['std'])}.\n\n{_classes(description['classes'])}"
     )
 
@@ -225,12 +225,12 @@ def _loading(description: Mapping[str, Any], with_onnx: bool) -> str:
     parts = loading(description, with_onnx) if is_of_samples(description) else _loading_images(description, with_onnx)
     if own:
         parts.append(
-            f"`{WEIGHTS_FILE}` needs the code of the block types {', '.join(own)}, which is not part of multinas-ray. "
-            f"With that code imported, and with multinas-ray:\n\n{_code(_WITH_PACKAGE)}"
+            f"`{SAFETENSORS_FILE}` needs the code of the block types {', '.join(own)}, which is not part of "
+            f"multinas-ray. With that code imported, and with multinas-ray:\n\n{_code(_WITH_PACKAGE)}"
         )
     else:
         parts += [
-            f"To train on from `{WEIGHTS_FILE}`, or to move to another framework, build the layers that "
+            f"To train on from `{SAFETENSORS_FILE}`, or to move to another framework, build the layers that "
             f"`{ARCHITECTURE_FILE}` lists as plain PyTorch modules:",
             _code(_REBUILD),
             "Or with multinas-ray:",

@@ -23,7 +23,7 @@ from multinas_ray.export.formats import (
     BATCH_SIZES,
     ONNX_FILE,
     PT2_FILE,
-    WEIGHTS_FILE,
+    SAFETENSORS_FILE,
     FileParity,
     check_packages,
     export_network,
@@ -227,13 +227,13 @@ def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence
     table.add_column("#", justify="right")
     table.add_column("weights")
     table.add_column("params", justify="right")
-    for name in (PT2_FILE, ONNX_FILE, WEIGHTS_FILE):
+    for name in (PT2_FILE, ONNX_FILE, SAFETENSORS_FILE):
         table.add_column(Path(name).suffix, justify="right", no_wrap=True)
     for each, row in zip(exported, rows, strict=True):
         differences = {parity.file: f" ±{parity.max_abs_difference:.1g}" for parity in each.parities}
         told = [
             f"{format_count(each.sizes[name])}B{differences.get(name, '')}" if name in each.sizes else "left out"
-            for name in (PT2_FILE, ONNX_FILE, WEIGHTS_FILE)
+            for name in (PT2_FILE, ONNX_FILE, SAFETENSORS_FILE)
         ]
         table.add_row(str(each.network), each.weights, format_count(row["params"]), *told)
     console.print(table)

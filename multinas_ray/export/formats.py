@@ -25,7 +25,7 @@ from multinas_ray.storage import write_atomic
 
 PT2_FILE = "model.pt2"
 ONNX_FILE = "model.onnx"
-WEIGHTS_FILE = "weights.safetensors"
+SAFETENSORS_FILE = "weights.safetensors"
 PARITY_FILE = "parity.json"
 TOLERANCE = 1e-4
 """The largest allowed difference between a logit of a file and the same logit of the network."""
@@ -151,10 +151,10 @@ def export_network(
         _write_pt2(program, folder / PT2_FILE, texts)
         if onnx:
             _write_onnx(program, folder / ONNX_FILE, texts, pixels)
-        _write_weights(network, folder / WEIGHTS_FILE, texts)
+        _write_weights(network, folder / SAFETENSORS_FILE, texts)
         parities = _check_programs(network, folder, pixels, images, onnx)
     except BaseException:
-        for name in (PT2_FILE, ONNX_FILE, f"{ONNX_FILE}.data", WEIGHTS_FILE, PARITY_FILE):
+        for name in (PT2_FILE, ONNX_FILE, f"{ONNX_FILE}.data", SAFETENSORS_FILE, PARITY_FILE):
             (folder / name).unlink(missing_ok=True)
         raise
     _write_parity(folder / PARITY_FILE, parities, num_samples(pixels))

@@ -33,6 +33,7 @@ from multinas_ray.retraining.trial import OwnErrors, retrain_trial, trial_resour
 from multinas_ray.retraining.view import RetrainingView
 from multinas_ray.retraining.worker import RetrainJob
 from multinas_ray.runs import (
+    RETRAINING_FOLDER,
     SETTINGS_FILE,
     PrimaryMetric,
     adopt_retrained,
@@ -48,8 +49,6 @@ from multinas_ray.selection import Family, OpenedRun, copy_family, load_family, 
 from multinas_ray.settings import checked_arguments, to_plain
 from multinas_ray.storage import GivenCode, GivenPath, list_folders, make_folder, resolve, write_yaml
 
-WORK_FOLDER = "retraining"
-"""Folder of a family in which Tune keeps the curves and the worker groups their files."""
 SETTINGS_COMMENT = "The recipe and the machine of the last training of this family, for retrain RUN --config FILE."
 SYNC_SECONDS = 20
 """Seconds between two copies of the curves into the folder of the run."""
@@ -172,7 +171,7 @@ class Retraining:
             )
 
     def _write_settings(self) -> None:
-        work = resolve(self.family.path).join(WORK_FOLDER)
+        work = resolve(self.family.path).join(RETRAINING_FOLDER)
         make_folder(work)
         write_yaml(work.join(SETTINGS_FILE), to_plain(self.config), comment=SETTINGS_COMMENT)
 
@@ -193,7 +192,7 @@ class Retraining:
                 architecture=architecture,
                 family_path=str(place),
                 folders=tuple(str(place.join(network_path(network))) for network in numbers),
-                work_path=str(place.join(WORK_FOLDER, "train")),
+                work_path=str(place.join(RETRAINING_FOLDER, "train")),
                 supernet_weights=None if weights[numbers[0]] is None else str(place.join(weights[numbers[0]])),
             )
             for architecture, numbers in numbers_of.items()
@@ -246,7 +245,7 @@ class Retraining:
     def _tuner(
         self, order: list[int], jobs: dict[int, RetrainJob], callbacks: list[tune.Callback], stop: OwnErrors
     ) -> tune.Tuner:
-        work = str(resolve(self.family.path).join(WORK_FOLDER))
+        work = str(resolve(self.family.path).join(RETRAINING_FOLDER))
         trial = tune.with_resources(tune.with_parameters(retrain_trial, jobs=jobs), trial_resources(self.config))
         return tune.Tuner(
             trial,

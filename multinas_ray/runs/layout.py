@@ -19,6 +19,8 @@ EXPORT_FOLDER = "export"
 """Folder of a network's exported files, below its own. A training removes the files of earlier weights."""
 NETWORKS_FOLDER = "networks"
 """Folder of a family in which each network has a folder, named by its number."""
+RETRAINING_FOLDER = "retraining"
+"""Folder of a family in which Tune keeps the curves of trainings and the worker groups their files."""
 
 
 @checked_arguments

@@ -32,7 +32,7 @@ from multinas_ray.storage import JournaledWriter, TableWriter
 DISTRIBUTION_ROWS_PER_PART = 1024
 """Distributions may change often; small parts keep the rewriting of the open part cheap."""
 
-Figures = Mapping[str, Any]
+RoundRow = Mapping[str, Any]
 """Columns of one round except `wall_time_seconds`, see `rounds_schema`."""
 
 
@@ -154,11 +154,11 @@ class RunRecord:
         self._evaluations.append(self._columns(results), sync=sync)
         self._num_ordered += 0 if results.draws is None else len(results.ids)
 
-    def append_round(self, figures: Figures) -> None:
+    def append_round(self, row: RoundRow) -> None:
         """Make the figures of a round durable, after its evaluations; errors as in `append`."""
         assert self._rounds is not None, "a search in a Tune pipeline has no rounds"
         self.session.check_newest()
-        self._rounds.append({**figures, "wall_time_seconds": self.elapsed_seconds})
+        self._rounds.append({**row, "wall_time_seconds": self.elapsed_seconds})
 
     def note_update(self, optimizer: Optimizer, round_number: int) -> None:
         """Note the distributions after an update, once; they are written with the next flush.
@@ -280,11 +280,11 @@ class RoundTable:
         self.known: set[int] = set()
         """Rounds that are recorded already; they are left out."""
 
-    def append(self, figures: Figures) -> None:
+    def append(self, row: RoundRow) -> None:
         """Record a round, unless it is on record."""
-        if int(figures["round"]) in self.known:
+        if int(row["round"]) in self.known:
             return
-        columns = {name: [value] for name, value in figures.items()}
+        columns = {name: [value] for name, value in row.items()}
         if self._journal is not None:
             self._journal.append(columns)
         elif self._table is not None:
