@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from multinas_ray.export.formats import ONNX_FILE, OPSET, PT2_FILE, WEIGHTS_FILE
+from multinas_ray.export.formats import ONNX_FILE, OPSET, PT2_FILE, SAFETENSORS_FILE
 
 _PT2 = """import torch
 
@@ -45,7 +45,7 @@ def contract(description: Mapping[str, Any], with_onnx: bool) -> str:
         f"{programs} take a batch of samples {told_structure(description['input']['structure'])} and give a batch of "
         f"{told_structure(description['output']['structure'])}; each tensor has the samples as a further first axis, "
         "any number of them. Inputs are given as the dataset of the training gave them, since no normalisation is part "
-        f"of the files. They compute in float32 on the CPU.\n\n`{WEIGHTS_FILE}` holds the weights of the network."
+        f"of the files. They compute in float32 on the CPU.\n\n`{SAFETENSORS_FILE}` holds the weights of the network."
     )
 
 
