@@ -13,7 +13,14 @@ from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.memory_estimate import activation_limit
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.settings import checked_arguments
-from multinas_ray.supernets import Supernet, accumulate_gradients, evaluate, make_supernet, step_touched
+from multinas_ray.supernets import (
+    AUTOCAST_DTYPES,
+    Supernet,
+    accumulate_gradients,
+    evaluate,
+    make_supernet,
+    step_touched,
+)
 from multinas_ray.tasks import Scorer
 
 BUCKET_ELEMENTS = 8 * 2**20
@@ -55,7 +62,7 @@ class RoundWorker:
         self.traffic = Traffic()
         """The traffic of the last round."""
         self.activation_bytes_limit = activation_limit(job.space, training, world_size, device)
-        self.autocast_dtype = torch.bfloat16 if training.precision == "bfloat16" else None
+        self.autocast_dtype = AUTOCAST_DTYPES[training.precision]
         self.training_batches = self.stream("train", training.batch_size, augmented=training.augment)
         self.validation_batches = self.stream("validation", training.validation_batch_size, augmented=False)
 

@@ -51,6 +51,8 @@ class SelectConfig:
     """Workers that share the candidates."""
     use_gpu: bool = False
     """One GPU for each worker."""
+    images_per_pass: PositiveInt = 512
+    """Images that pass through the networks together, at most. Where a GPU has too little memory for them, fewer do."""
     cpus_per_worker: PositiveFloat = 1.0
     """Logical CPUs that each worker asks Ray for."""
     threads_per_worker: PositiveInt | None = None

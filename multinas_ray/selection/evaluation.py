@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,12 +26,14 @@ from multinas_ray.errors import RunError
 from multinas_ray.runs import WEIGHTS_FILE
 from multinas_ray.selection.halving import FEW_BATCHES, RECALIBRATION_IMAGES, Rung, plan_rungs
 from multinas_ray.selection.outcome import Architecture
+from multinas_ray.selection.passes import MOST_IN_A_PASS, Passes
 from multinas_ray.selection.prior import PriorPart, make_parts
 from multinas_ray.selection.scores import Score, part_means
 from multinas_ray.settings import checked
-from multinas_ray.spaces import Space
+from multinas_ray.spaces import FloatArray, Space
 from multinas_ray.storage import make_folder, resolve, write_atomic
 from multinas_ray.supernets import (
+    AUTOCAST_DTYPES,
     Separate,
     Supernet,
     WeightTraining,
@@ -70,6 +72,8 @@ class CandidateJob:
     """Number of actors that share the candidates."""
     use_gpu: bool = False
     """Whether each actor has one GPU."""
+    images_per_pass: int = MOST_IN_A_PASS
+    """Samples that pass through the networks together, at most."""
     recalibration_images: int = RECALIBRATION_IMAGES
     """Number of training images, at most, for batch-normalisation statistics."""
 
@@ -94,6 +98,8 @@ class CandidateEvaluator:
         self._validation_batch = min(job.training.validation_batch_size, most)
         self._comparing = self._stream("validation", self._validation_batch or num_images)
         self._parts: dict[str, PriorPart] = {}
+        self._norm_batch_size, self._autocast_dtype = norm_batch_size, AUTOCAST_DTYPES[job.training.precision]
+        self._passes = Passes(norm_batch_size, job.images_per_pass)
 
     def rungs(self, candidates: int) -> list[Rung]:
         """Plan the rungs of successive halving for so many candidates of a goal, see `plan_rungs`."""
@@ -107,18 +113,24 @@ class CandidateEvaluator:
 
     def evaluate(self, rung: Rung, architectures: Sequence[Architecture]) -> list[Score]:
         """Return the score of each architecture on the images of a rung, which are the same for all."""
-        if rung.recalibration_images == 0:
-            return self._evaluate_on_batch(architectures)
-        return self._evaluate_alone(rung, architectures)
+        evaluate = self._evaluate_on_batch if rung.recalibration_images == 0 else self._evaluate_alone
+        return self._passes.run(lambda: evaluate(rung, architectures))
 
-    def _evaluate_on_batch(self, architectures: Sequence[Architecture]) -> list[Score]:
+    def _evaluate_on_batch(self, rung: Rung, architectures: Sequence[Architecture]) -> list[Score]:
         """Evaluate subnets as a search does: together, on one batch, with its statistics."""
-        inputs, targets = self._comparing.batch(0)
         rows_ND = np.array(architectures, dtype=np.int64)
-        losses_N, sums_NS = evaluate(self._supernet, inputs, targets, rows_ND, self._scorer)
-        (values_N,) = self._scorer.values(sums_NS, self._scorer.primary).values()
+        loss_sums, metric_sums, number = [], [], 0
+        for inputs, targets in self._passes.of([self._comparing.batch(0)], self._norm_batch_size):
+            losses_N, own_NS = evaluate(
+                self._supernet, inputs, targets, rows_ND, self._scorer, autocast_dtype=self._autocast_dtype
+            )
+            loss_sums.append(losses_N.double() * num_samples(targets))
+            metric_sums.append(own_NS)
+            number += num_samples(targets)
+        losses_N = torch.stack(loss_sums).sum(0) / number
+        (values_N,) = self._scorer.values(torch.stack(metric_sums).sum(0), self._scorer.primary).values()
         pairs = zip(losses_N.tolist(), values_N.tolist(), strict=True)
-        return [Score(loss, value, images=num_samples(targets)) for loss, value in pairs]
+        return [Score(loss, value, images=number) for loss, value in pairs]
 
     def _evaluate_alone(self, rung: Rung, architectures: Sequence[Architecture]) -> list[Score]:
         """Evaluate networks, each with normalisation statistics of its own."""
@@ -131,7 +143,7 @@ class CandidateEvaluator:
         (primary,) = self._scorer.primary
         return [
             Score(float(losses.mean()), metrics[primary], part_means(losses), len(losses))
-            for losses, metrics in zip(*sample_scores(subnets, batches, self._scorer), strict=True)
+            for losses, metrics in zip(*self._sample_scores(subnets, batches), strict=True)
         ]
 
     def prior(self, names: Sequence[str], architectures: Sequence[Architecture]) -> list[list[float]]:
@@ -144,6 +156,9 @@ class CandidateEvaluator:
 
     def finish(self, architecture: Architecture, folders: Sequence[str]) -> float:
         """Save the weights of a chosen network into folders, and return its primary metric on all test images."""
+        return self._passes.run(lambda: self._finish(architecture, folders))
+
+    def _finish(self, architecture: Architecture, folders: Sequence[str]) -> float:
         subnet = self._subnet(architecture, self._recalibration_batches * self._training.batch_size)
         buffer = io.BytesIO()
         torch.save(subnet.state_dict(), buffer)
@@ -152,7 +167,10 @@ class CandidateEvaluator:
             write_atomic(resolve(folder).join(WEIGHTS_FILE), buffer.getvalue())
         batches = self._stream("test", self._training.batch_size).all_batches()
         (primary,) = self._scorer.primary
-        return sample_scores(Separate([subnet]), batches, self._scorer)[1][0][primary]
+        return self._sample_scores(Separate([subnet]), batches)[1][0][primary]
+
+    def _sample_scores(self, subnets: nn.Module, batches: Iterable[Any]) -> tuple[FloatArray, list[dict[str, float]]]:
+        return sample_scores(subnets, self._passes.of(batches), self._scorer, autocast_dtype=self._autocast_dtype)
 
     def _subnet(self, architecture: Architecture, recalibration_images: int) -> nn.Module:
         """The network with the supernet's weights and its own normalisation statistics."""
@@ -164,7 +182,8 @@ class CandidateEvaluator:
     def _recalibrate(self, subnet: nn.Module, images: int) -> None:
         """Give networks the normalisation statistics of so many training images."""
         steps = range(max(1, images // self._training.batch_size))
-        recalibrate_batch_norm(subnet, (self._training.batch(step)[0] for step in steps))
+        inputs = self._passes.of(self._training.batch(step)[0] for step in steps)
+        recalibrate_batch_norm(subnet, inputs, autocast_dtype=self._autocast_dtype)
 
     def _stream(self, split: str, batch_size: int) -> Batches:
         """Batches of a split in one shuffled order, without augmentation."""

@@ -170,6 +170,7 @@ class Selection:
             num_threads=self.config.threads_per_worker,
             num_workers=min(self.config.num_workers, len({each.architecture for each in candidates})),
             use_gpu=self.config.use_gpu,
+            images_per_pass=self.config.images_per_pass,
         )
 
     def _ranking(self, evaluators: EvaluatorGroup, candidates: Sequence[Candidate]) -> Ranking:

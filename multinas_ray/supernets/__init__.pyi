@@ -4,6 +4,7 @@ from .grouping import group_by_memory
 from .kinds import build_subnet, make_supernet
 from .model_supernet import ModelSupernet
 from .norm import GhostBatchNorm2d
+from .precision import AUTOCAST_DTYPES, at_least_float32, autocast_to
 from .saved import (
     SUPERNET_FILE,
     check_supernet,
@@ -14,11 +15,12 @@ from .saved import (
 )
 from .scoring import mean_score, recalibrate_batch_norm, sample_scores, summed_score
 from .separate import Separate
-from .steps import accumulate_gradients, at_least_float32, evaluate
+from .steps import accumulate_gradients, evaluate
 from .supernet import Supernet, step_touched
 from .weight_training import WeightTraining
 
 __all__ = [
+    "AUTOCAST_DTYPES",
     "SUPERNET_FILE",
     "BlockSupernet",
     "GhostBatchNorm2d",
@@ -29,6 +31,7 @@ __all__ = [
     "WeightTraining",
     "accumulate_gradients",
     "at_least_float32",
+    "autocast_to",
     "build_block",
     "build_subnet",
     "check_supernet",

@@ -13,13 +13,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from multinas_ray.data import call, map_tensors
+from multinas_ray.data import call, map_tensors, tensors_of
 from multinas_ray.errors import ConfigError
+from multinas_ray.supernets.precision import at_least_float32, autocast_to
 from multinas_ray.supernets.separate import Separate
 from multinas_ray.tasks import Score, Scorer
 
 
-def recalibrate_batch_norm(subnet: nn.Module, batches: Iterable[Any]) -> None:
+def recalibrate_batch_norm(
+    subnet: nn.Module, batches: Iterable[Any], *, autocast_dtype: torch.dtype | None = None
+) -> None:
     """Set the running statistics to the exact average over the batches, and the subnet to eval mode.
 
     Every batch has the same weight, so give batches of one size (as large as those of training). The mean and the
@@ -28,6 +31,7 @@ def recalibrate_batch_norm(subnet: nn.Module, batches: Iterable[Any]) -> None:
     Args:
         subnet: a network, or several as one module, changed in place.
         batches: inputs of samples, such as images (B, channels, height, width), moved to the subnet's device.
+        autocast_dtype: type of the forward pass under autocast; None for the weights'.
 
     Raises:
         ConfigError: There is batch normalisation and no batch for it.
@@ -35,7 +39,8 @@ def recalibrate_batch_norm(subnet: nn.Module, batches: Iterable[Any]) -> None:
     if any(isinstance(module, _BatchNorm) for module in subnet.modules()):
         device = next(subnet.parameters()).device
         counter = _Counter(map_tensors(lambda each: each.to(device), inputs) for inputs in batches)
-        update_bn(counter, _Holding(subnet))
+        with autocast_to(autocast_dtype, device):
+            update_bn(counter, _Holding(subnet))
         if not counter.count:
             raise ConfigError("batch normalisation must be recalibrated with at least one batch, got none")
     subnet.eval()
@@ -74,7 +79,11 @@ def mean_score(sums: Tensor, scorer: Scorer) -> Score:
 
 @torch.no_grad()
 def sample_scores(
-    subnets: nn.Module, batches: Iterable[tuple[Any, Any]], scorer: Scorer
+    subnets: nn.Module,
+    batches: Iterable[tuple[Any, Any]],
+    scorer: Scorer,
+    *,
+    autocast_dtype: torch.dtype | None = None,
 ) -> tuple[npt.NDArray[np.float64], list[dict[str, float]]]:
     """Loss of every sample for each network, and the metrics over all samples, with one host sync.
 
@@ -83,13 +92,16 @@ def sample_scores(
         batches: inputs and targets, such as images (B, channels, height, width) and labels (B,), on the networks'
             device; at least one.
         scorer: computes losses and metrics of the task.
+        autocast_dtype: type of the forward pass under autocast; None for the weights'.
 
     Returns:
         (N, samples) losses, minimised, in the order of the batches, and the metrics of each network by their names.
     """
     losses, sums_NS = [], None
     for inputs, targets in batches:
-        outputs = call(subnets, inputs)
+        with autocast_to(autocast_dtype, tensors_of(inputs)[0].device):
+            outputs = call(subnets, inputs)
+        outputs = map_tensors(at_least_float32, outputs)
         losses.append(scorer.losses(outputs, targets))
         own_NS = scorer.sums(outputs, targets)
         sums_NS = own_NS if sums_NS is None else sums_NS + own_NS

@@ -3,7 +3,6 @@
 Notation: N architectures, D positions, B samples, S sums of the primary metric.
 """
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from multinas_ray.data import map_tensors, num_samples, tensors_of
 from multinas_ray.errors import ConfigError
+from multinas_ray.supernets.precision import at_least_float32, autocast_to
 from multinas_ray.supernets.supernet import Supernet
 from multinas_ray.tasks import Scorer, Task
 
@@ -104,11 +104,6 @@ def evaluate(
 def _outputs(supernet: Supernet, inputs: Any, architectures: npt.ArrayLike, autocast_dtype: torch.dtype | None) -> Any:
     """Outputs (N, B, ...), at least float32."""
     device = tensors_of(inputs)[0].device
-    with torch.autocast(device.type, autocast_dtype) if autocast_dtype else nullcontext():
+    with autocast_to(autocast_dtype, device):
         outputs = supernet(inputs, np.asarray(architectures))
     return map_tensors(at_least_float32, outputs)
-
-
-def at_least_float32(values: Tensor) -> Tensor:
-    """Numbers of 32 bits or more; whole numbers stay as they are."""
-    return values.to(torch.promote_types(values.dtype, torch.float32)) if values.is_floating_point() else values
