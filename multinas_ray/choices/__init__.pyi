@@ -2,7 +2,8 @@ from .costs import MeasuredCost
 from .measuring import Measured, ModelMeter
 from .models import Places, active_modules, parts_used, plain
 from .networks import build_network, extract_network
-from .places import Choice, DepthChoice, Place
+from .opening import open_model
+from .places import Choice, DepthChoice, Option, Place
 from .space import model_space
 from .width import (
     Channels,
@@ -27,6 +28,7 @@ __all__ = [
     "Measured",
     "MeasuredCost",
     "ModelMeter",
+    "Option",
     "Place",
     "Places",
     "Width",
@@ -35,6 +37,7 @@ __all__ = [
     "build_network",
     "extract_network",
     "model_space",
+    "open_model",
     "parts_used",
     "plain",
 ]
