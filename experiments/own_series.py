@@ -1,6 +1,6 @@
 """A 1-D convolutional network for a time series: the potential of a nerve cell, see `experiments/membrane.py`.
 
-python experiments/own_series.py
+python -m experiments.own_series
 """
 
 import torch
@@ -66,7 +66,7 @@ def series_config(options: ExperimentOptions) -> OneShotSearchConfig:
     )
 
 
-SERIES = Experiment(description=__doc__, config_of=series_config, options=ExperimentOptions)
+main = Experiment(description=__doc__, config_of=series_config, options=ExperimentOptions).run
 
 if __name__ == "__main__":
-    raise SystemExit(SERIES.run())
+    raise SystemExit(main())

@@ -1,6 +1,6 @@
-"""A small vision transformer: how many blocks it has, and how many heads and hidden features each of them.
+"""A small vision transformer: its depth, and heads and hidden features of each block.
 
-python experiments/own_transformer.py
+python -m experiments.own_transformer
 """
 
 from functools import partial
@@ -34,10 +34,8 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens with what attention and perceptron add."""
-        normed = self.norm(tokens)
-        query, key, value = (
-            layer(normed).unflatten(2, (-1, HEAD)).transpose(1, 2) for layer in (self.query, self.key, self.value)
-        )
+        layers = (self.query, self.key, self.value)
+        query, key, value = (layer(self.norm(tokens)).unflatten(2, (-1, HEAD)).transpose(1, 2) for layer in layers)
         attended = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         tokens = tokens + self.join(attended)
         output: Tensor = tokens + self.perceptron(tokens)
@@ -76,7 +74,7 @@ def transformer_config(options: ExperimentOptions) -> OneShotSearchConfig:
     )
 
 
-TRANSFORMER = Experiment(description=__doc__, config_of=transformer_config, options=ExperimentOptions)
+main = Experiment(description=__doc__, config_of=transformer_config, options=ExperimentOptions).run
 
 if __name__ == "__main__":
-    raise SystemExit(TRANSFORMER.run())
+    raise SystemExit(main())

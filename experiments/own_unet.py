@@ -2,7 +2,7 @@
 
 The images are made, see `experiments/shapes.py`.
 
-python experiments/own_unet.py
+python -m experiments.own_unet
 """
 
 from torch import Tensor, nn
@@ -66,7 +66,7 @@ def unet_config(options: ExperimentOptions) -> OneShotSearchConfig:
     )
 
 
-UNET = Experiment(description=__doc__, config_of=unet_config, options=ExperimentOptions)
+main = Experiment(description=__doc__, config_of=unet_config, options=ExperimentOptions).run
 
 if __name__ == "__main__":
-    raise SystemExit(UNET.run())
+    raise SystemExit(main())
