@@ -106,7 +106,7 @@ class ConfigSpace:
         ]
         if drawn:
             values = [drawn.get(each.name, value) for each, value in zip(self.variables, values, strict=True)]
-        config: dict[str, Any] = fill(self.template, values, drawn or {})
+        config: dict[str, Any] = fill(self.template, values, drawn or {}, self._with_parts)
         return config
 
     def draw(self, architecture: Sequence[int]) -> dict[str, Any]:
@@ -224,6 +224,11 @@ class ConfigSpace:
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StateError(f"the recorded space is damaged ({error!r}): restore a copy of config.json") from error
+
+    @cached_property
+    def _with_parts(self) -> frozenset[int]:
+        """The numbers of the choices among parts with variables of their own."""
+        return frozenset(d for d, variable in enumerate(self.variables) if _has_parts(variable))
 
     @cached_property
     def _rounded(self) -> list[tuple[int, Number]]:

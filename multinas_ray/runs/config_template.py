@@ -1,6 +1,6 @@
 """Filling templates of configurations, and finding values in configurations."""
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from multinas_ray.runs.config_nodes import ConfigPath, Drawn, Slot, Unwritable
@@ -10,18 +10,25 @@ NOTHING = object()
 """Takes the place of a value that is not there."""
 
 
-def fill(node: Any, values: list[Any], drawn: Mapping[str, Any]) -> Any:
-    """The part of a configuration that a part of a template stands for."""
+def fill(node: Any, values: list[Any], drawn: Mapping[str, Any], with_parts: Set[int]) -> Any:
+    """The part of a configuration that a part of a template stands for.
+
+    Args:
+        node: the part of a template.
+        values: of each variable, by its number.
+        drawn: values that were drawn, by name.
+        with_parts: numbers of the variables of which values are templates themselves.
+    """
     if isinstance(node, Slot):
         value = values[node.index]
-        return fill(value, values, drawn) if holds_slots(value) else value
+        return fill(value, values, drawn, with_parts) if node.index in with_parts else value
     if isinstance(node, Drawn):
         return drawn.get(node.name, NOTHING)
     if isinstance(node, dict):
-        filled = {key: fill(child, values, drawn) for key, child in node.items()}
+        filled = {key: fill(child, values, drawn, with_parts) for key, child in node.items()}
         return {key: child for key, child in filled.items() if child is not NOTHING}
     if isinstance(node, (list, tuple)):
-        listed = [fill(child, values, drawn) for child in node]
+        listed = [fill(child, values, drawn, with_parts) for child in node]
         return type(node)([None if child is NOTHING else child for child in listed])
     return node
 

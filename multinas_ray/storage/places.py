@@ -82,7 +82,7 @@ class Location(os.PathLike[str]):
     def open(self) -> tuple[pafs.FileSystem, str]:
         """The pyarrow file system of the place, and the path on it; raises as `ObjectStore.open`."""
         if self.store is None:
-            return pafs.LocalFileSystem(), self.path
+            return _local_disk(), self.path
         file_system, bucket = self.store.open()
         return file_system, f"{bucket}/{self.path}".rstrip("/")
 
@@ -192,6 +192,11 @@ def _refuse(text: str, reason: str) -> NoReturn:
         f"{text.partition('?')[0]!r} cannot be used as a path ({reason}): use a local path, file:///folder, "
         "s3://bucket/folder or gs://bucket/folder"
     )
+
+
+@lru_cache(maxsize=1)
+def _local_disk() -> pafs.LocalFileSystem:
+    return pafs.LocalFileSystem()
 
 
 @lru_cache(maxsize=32)

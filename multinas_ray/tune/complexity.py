@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,11 @@ class Complexities:
     def costs(self) -> dict[str, Measure]:
         """Column -> source of the costs of the search. Its complexity is the largest of costs / scales."""
         return {column: self.measures[column] for column in self.names}
+
+    @cached_property
+    def has_functions(self) -> bool:
+        """Whether any is computed from the configuration."""
+        return any(callable(measure) for measure in self.measures.values())
 
     def of_outside(self, config: dict[str, Any], given: Mapping[str, float] | float | None) -> dict[str, float | None]:
         """The costs of a result from outside; None for what is not known.

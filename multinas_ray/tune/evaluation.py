@@ -54,7 +54,7 @@ class Evaluation:
         Args:
             scales: column of each cost of the search -> the cost that counts as 1; None while unknown.
         """
-        return Results(
+        return Results.of_checked(
             ids=[self.number],
             architectures=[self.architecture],
             draws=self.proposal,

@@ -119,7 +119,7 @@ class SearchSettings:
         assert self.num_distributions is not None
         return self.num_distributions
 
-    @property
+    @cached_property
     def skips_known(self) -> bool:
         """Whether a known configuration is never run again."""
         return self.reuse_results or optimizer_kind(self.optimizer).needs_fixed_losses

@@ -105,16 +105,21 @@ class TrialSearch:
         return self.space.decode(evaluation.architecture, drawn)
 
     def note_drawn(self, trial_id: str, flat: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep the values of a running trial that were drawn and not searched; returns its configuration.
+        """Keep the values of a running trial that were drawn and not searched.
 
         Args:
             trial_id: a running trial.
             flat: its configuration by paths; empty if it is not known.
+
+        Returns:
+            Its configuration, if a complexity is computed from it; otherwise empty.
         """
         evaluation = self.live[trial_id]
         if self.space.functions:
             drawn = plain_values(self.space.drawn_in(flat, evaluation.architecture))
             evaluation = self.live[trial_id] = replace(evaluation, drawn=drawn or None)
+        if not self.settings.complexities.has_functions:
+            return {}
         return self.space.decode(evaluation.architecture, evaluation.drawn)
 
     def run(self, evaluation: Evaluation) -> None:
