@@ -19,8 +19,8 @@ from rich.console import Console
 
 from multinas_ray.__main__ import main
 from multinas_ray.errors import MultiNASError
-from multinas_ray.export import ExportConfig, export_networks
 from multinas_ray.export.exporting import load_weights
+from multinas_ray.export.formats import PARITY_FILE, FileParity, _write_parity
 from multinas_ray.oneshot import choose_and_finish
 from multinas_ray.oneshot import record as record_module
 from multinas_ray.report import write_report
@@ -28,6 +28,7 @@ from multinas_ray.retraining import RetrainConfig, retrain_networks
 from multinas_ray.retraining import running as retraining_module
 from multinas_ray.retraining.running import Retraining
 from multinas_ray.runs import (
+    EXPORT_FOLDER,
     RETRAINED_FILE,
     Retrained,
     RetrainingRecord,
@@ -96,10 +97,12 @@ def chosen_record(folder: Path) -> Path:
 
 
 def finished_record(folder: Path) -> Path:
-    """The same, and what was trained and exported of it."""
+    """The same, and what was trained of it; of an exported network, the file that is read again."""
     path = chosen_record(folder)
     write_trained_network(path)
-    export_networks(str(path), ExportConfig(onnx=False), networks=[0], console=quiet())
+    export = path / network_path(0) / EXPORT_FOLDER
+    export.mkdir()
+    _write_parity(export / PARITY_FILE, [FileParity("model.pt2", "torch", 9, 1e-6, 1.0, {"1": 1e-6})], 8)
     return path
 
 

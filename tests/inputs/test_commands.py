@@ -26,7 +26,7 @@ VALUES: tuple[Any, ...] = (
     {"a": 1}, [[1]], {"a": {"b": []}},
 )  # fmt: skip
 SCRIPTS = ("quickstart", "cifar10", "custom", "imagenet", "compare", "large_space", "tabular", "truth")
-SAMPLED = 300
+SAMPLED = 200
 """Of some 6,000; all where the environment has MULTINAS_INPUTS."""
 ONLY_PARAMS = 4274.0
 """Parameters of the network of the first blocks of the quickstart's space."""

@@ -13,7 +13,7 @@ from tests.inputs.examples import BY_THEMSELVES, WITHOUT_CHECKS
 from tests.inputs.public import fronts, is_checked, public_names
 from tests.inputs.walks import Input, inputs
 
-SAMPLED = 2500
+SAMPLED = 2000
 """Of some 25,000; all where the environment has MULTINAS_INPUTS."""
 TOO_SLOW = (
     "latency.profile_space",
