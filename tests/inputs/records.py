@@ -33,6 +33,7 @@ from multinas_ray.runs import (
     Retrained,
     RetrainingRecord,
     Run,
+    Verification,
     load_retraining,
     load_run,
     network_path,
@@ -234,9 +235,17 @@ def repaired(path: Path) -> dict[str, Any]:
     """A finished run as it is resumed: damaged files are rebuilt."""
     repair_damage(path)
     run = load_run(path)
-    assert verify_run(path).holds
+    checked(path)
     evaluated = run.rounds.loc[run.rounds["num_evaluations"] > 0, "round"]  # nothing else tells of the warm-up
     return {"distributions": run.distributions, "is finished": run.is_finished, "rounds": sorted(evaluated)}
+
+
+def checked(path: Path) -> Verification:
+    """What `verify` finds, which is an answer too where a value is absurd in a file that is whole."""
+    found = verify_run(path)
+    if not found.holds:
+        raise MultiNASError("; ".join(found.summary().splitlines()))
+    return found
 
 
 def gone_on(path: Path) -> dict[str, Any]:
@@ -244,9 +253,7 @@ def gone_on(path: Path) -> dict[str, Any]:
     search = RecordedSearch(config_of(path.parent), len(list((path / "sessions").glob("*.json"))))
     probs = search.optimizer.probs
     search.run().finish()
-    found = verify_run(path)
-    assert found.holds, found.summary()
-    return {"probs": probs, "evaluations": found.num_evaluations}
+    return {"probs": probs, "evaluations": checked(path).num_evaluations}
 
 
 def restored(path: Path) -> dict[str, Any]:
@@ -263,9 +270,7 @@ def restored(path: Path) -> dict[str, Any]:
         search.on_trial_complete(f"new{number}", result=result_of(config))
     assert search.error is None
     search.best_configs()
-    found = verify_run(path)
-    assert found.holds, found.summary()
-    return {"probs": probs, "evaluations": found.num_evaluations}
+    return {"probs": probs, "evaluations": checked(path).num_evaluations}
 
 
 Reader = Callable[[Path], dict[str, Any]]
