@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MARK = "MULTINAS_RAY_OWNER"
@@ -30,18 +31,23 @@ class Reaper:
         self._mark = uuid.uuid4().hex
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Mark all processes that are started from now on, and wait for the end of this one."""
+    @contextmanager
+    def marking(self) -> Iterator[None]:
+        """Mark what is started within it, and all that this starts, and wait for the end of this process."""
         if not (_PROCESSES / "self" / "environ").exists():
+            yield
             return
         os.environ[MARK] = self._mark
-        words = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), self._mark, str(os.getpid())]
-        self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
+        try:
+            words = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), self._mark, str(os.getpid())]
+            self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
+            yield
+        finally:
+            os.environ.pop(MARK, None)  # the processes of other services, as W&B's, end in their own time
 
     def end(self) -> None:
-        """End all marked processes that are left, this one excepted."""
+        """End all marked processes that are left."""
         if self._process is not None:
-            os.environ.pop(MARK, None)
             end_marked(self._mark)
             self._process.wait()
             self._process = None

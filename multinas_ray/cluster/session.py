@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import ray
@@ -85,9 +85,8 @@ def _start() -> Reaper | None:
     atexit.unregister(leave_without_ray)
     atexit.register(leave_without_ray)
     try:
-        if reaper is not None:
-            reaper.start()
-        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING)
+        with nullcontext() if reaper is None else reaper.marking():
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING)
     except (SystemExit, KeyboardInterrupt) as error:  # the former is Ray's own answer to SIGTERM while it starts
         _end(False, reaper)
         raise KeyboardInterrupt from error

@@ -162,7 +162,7 @@ class LatencyTable:
             raise ConfigError(
                 f"a latency table must have all blocks of the space {network_space.name!r}, the one measured on "
                 f"{self.conditions.device} lacks {len(lacking)}: {named}{more}; measure this space by multinas-ray "
-                "profile"
+                "profile --run RUN, of a run that has it, or --space FILE.py:FUNCTION"
             )
 
         def measure(block: BlockDescription, shape: Shape) -> float:

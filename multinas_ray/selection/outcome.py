@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.core import CategoryLayout, modes
-from multinas_ray.errors import StateError
+from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import Run
 from multinas_ray.selection.budget import Budget
 from multinas_ray.selection.goals import Goal
@@ -48,6 +48,13 @@ class SearchOutcome:
     """Mean of its losses during the search, over all its encodings; see RECENT_SHARE."""
     ids_A: IntArray
     """Id of its newest evaluation."""
+
+    def __post_init__(self) -> None:
+        """Check that the arrays of the networks fit each other."""
+        number = len(self.architectures_AD)
+        for name in ("losses_A", "ids_A"):
+            if (found := getattr(self, name).shape) != (number,):
+                raise ConfigError(f"{name} must have one value for each of the {number} networks, got shape {found}")
 
     @classmethod
     def of(

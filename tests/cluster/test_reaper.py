@@ -13,8 +13,8 @@ SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 DRIVER = f"""
 import subprocess, time
 from multinas_ray.cluster.reaper import Reaper
-Reaper().start()
-print(subprocess.Popen({SLEEP}, start_new_session=True).pid, flush=True)
+with Reaper().marking():
+    print(subprocess.Popen({SLEEP}, start_new_session=True).pid, flush=True)
 time.sleep(60)
 """
 
@@ -30,14 +30,14 @@ def test_what_a_killed_driver_has_started_is_ended() -> None:
     assert psutil.wait_procs([left, reaper], timeout=10)[1] == []
 
 
-def test_the_end_takes_what_was_started_in_between_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_takes_what_was_started_within_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(MARK, raising=False)
     before = subprocess.Popen(SLEEP)
     reaper = Reaper()
-    reaper.start()
-    between = subprocess.Popen(SLEEP)
+    with reaper.marking():
+        between = subprocess.Popen(SLEEP)
+    after = subprocess.Popen(SLEEP)  # as the service of a tracker
     reaper.end()
-    after = subprocess.Popen(SLEEP)
     assert between.wait(timeout=10) < 0
     assert MARK not in os.environ
     for each in (before, after):

@@ -168,6 +168,7 @@ class Pictures(Encoded):
 
 BY_CALL: dict[str, dict[str, Any]] = {
     "selection.SearchOutcome": {
+        "ids_A": np.arange(2),
         "complexity_name": "params",
         "costs": dict(SPACE.costs),
         "search_space": SPACE.search_space,

@@ -15,7 +15,7 @@ from tests.inputs.records import copied, differences
 REMEDY = re.compile(
     "restore a copy|restore the|delete (it|this line)|verify RUN --repair|use (the|that) (version|multinas-ray)|"
     "multinas-ray (select|retrain)|give |choose |wait|resume|train |set |remove |rename |make one|replace |"
-    "copy it again|write the shards again|name each class|correct it|put "
+    "copy it again|write (it|the shards) again|name each class|correct it|put "
 )
 
 
