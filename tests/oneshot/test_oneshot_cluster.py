@@ -126,7 +126,7 @@ def test_more_workers_than_the_cluster_has_is_told_at_once(search: Callable[...,
 
 def test_ten_faults_on_one_run_lose_nothing(tmp_path: Path) -> None:
     """The campaign in short: each kind that needs a real Ray once; tests/campaign draws kinds and moments at random."""
-    flags, run_path = ("--search-rounds", "150"), tmp_path / "tiny"
+    flags, run_path = ("--search-rounds", "250"), tmp_path / "tiny"
     driver = SearchProcess(tmp_path, *flags)
     driver.wait_for_evaluations(20)
     driver.processes("Trainable")[0].kill()  # its block comes again
@@ -151,7 +151,7 @@ def test_ten_faults_on_one_run_lose_nothing(tmp_path: Path) -> None:
     assert "--resume" in output.splitlines()[-1]
     assert verify_run(run_path).holds
     saved = driver.num_evaluations()
-    assert saved < 6 * 150
+    assert saved < 6 * 250
     assert load_run(run_path).distributions["update"].max() == saved // 6
 
     driver = SearchProcess(tmp_path, *flags, "--resume")
@@ -162,7 +162,7 @@ def test_ten_faults_on_one_run_lose_nothing(tmp_path: Path) -> None:
     worker.resume()
     driver.finish()
     run = load_run(run_path)
-    check_whole(run, search_rounds=150)
+    check_whole(run, search_rounds=250)
     assert run.finished is not None
     assert run.finished["num_restarts"] == 2
     before = len(recorded) - 6  # the last line was cut
