@@ -145,14 +145,8 @@ def test_ten_faults_on_one_run_lose_nothing(tmp_path: Path) -> None:
     driver.processes("RayTrainWorker")[0].kill()  # Ray Train starts it again
     driver.wait_for_evaluations(driver.num_evaluations() + 60)
     driver.process.send_signal(signal.SIGTERM)
-    output = driver.finish(exit_status=130)
-    assert "the rounds in flight are finished and saved" in output
-    assert "The K distributions" in output
-    assert "--resume" in output.splitlines()[-1]
-    assert verify_run(run_path).holds
-    saved = driver.num_evaluations()
+    saved = check_interrupted(driver.finish(exit_status=130), run_path)
     assert saved < 6 * 250
-    assert load_run(run_path).distributions["update"].max() == saved // 6
 
     driver = SearchProcess(tmp_path, *flags, "--resume")
     driver.wait_for_evaluations(saved + 10)
@@ -167,6 +161,17 @@ def test_ten_faults_on_one_run_lose_nothing(tmp_path: Path) -> None:
     assert run.finished["num_restarts"] == 2
     before = len(recorded) - 6  # the last line was cut
     pd.testing.assert_frame_equal(run.evaluations[:before], recorded[:before])
+
+
+def check_interrupted(output: str, run_path: Path) -> int:
+    """All is saved, and the last line tells how to go on; returns the number of evaluations."""
+    assert "the rounds in flight are finished and saved" in output
+    assert "The K distributions" in output
+    assert "--resume" in output.splitlines()[-1]
+    assert verify_run(run_path).holds
+    run = load_run(run_path)
+    assert run.distributions["update"].max() == len(run.evaluations) // 6
+    return len(run.evaluations)
 
 
 def test_trials_and_broker_hold_no_torch() -> None:
