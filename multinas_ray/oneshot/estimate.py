@@ -55,7 +55,7 @@ class Estimate:
             evaluations=evaluations,
             trials=len(cut_rounds(0, plan.num_rounds, config.rounds_per_block)),
             training_images=training_images,
-            trained_passes=training_images * plan.num_train_architectures,
+            trained_passes=training_images * (plan.num_train_architectures + config.training.added_subnets),
             evaluated_passes=evaluations * training.validation_batch_size,
             checkpoint_bytes=2 * memory.weights,
         )

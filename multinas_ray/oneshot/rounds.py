@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -13,10 +15,12 @@ from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.memory_estimate import activation_limit
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.settings import checked_arguments
+from multinas_ray.spaces import IntArray, descend
 from multinas_ray.supernets import (
     AUTOCAST_DTYPES,
     Supernet,
     accumulate_gradients,
+    accumulate_sandwich_gradients,
     evaluate,
     make_supernet,
     step_touched,
@@ -116,6 +120,15 @@ class RoundWorker:
         (values_N,) = self.scorer.values(sums.view(num, -1), self.scorer.primary).values()
         return torch.cat([losses, values_N]).float()
 
+    @cached_property
+    def _ends_ND(self) -> IntArray:
+        """The largest and the smallest subnet by multiply-adds, (2, D), found by local search."""
+        space, cost = self.job.space, self.job.space.costs["flops"]
+        counts = space.search_space.num_categories
+        middle = [count // 2 for count in counts]
+        largest = descend(middle, counts, lambda rows_ND: -cost(rows_ND))
+        return np.stack([largest, descend(middle, counts, cost)])
+
     def _validation_step(self, round_number: int) -> int:
         """The number of a round's validation batch: with weights first the same for all rounds.
 
@@ -126,20 +139,20 @@ class RoundWorker:
 
     def _weight_step(self, work: Round) -> torch.Tensor:
         assert work.train_architectures is not None
-        training = self.job.training
-        inputs, targets = self.training_batches.batch(work.number)
+        training, rows_ND = self.job.training, work.train_architectures
+        batch = self.training_batches.batch(work.number)
         self.sgd.zero_grad(set_to_none=True)
-        loss = accumulate_gradients(
-            self.supernet,
-            inputs,
-            targets,
-            work.train_architectures,
-            self.scorer,
-            limit_bytes=self.activation_bytes_limit,
-            autocast_dtype=self.autocast_dtype,
-            label_smoothing=training.label_smoothing,
-        )
-        touched = self.supernet.touched_parameters(work.train_architectures)
+        settings: dict[str, Any] = {
+            "autocast_dtype": self.autocast_dtype,
+            "label_smoothing": training.label_smoothing,
+        }
+        if training.rule == "sandwich":
+            rows_ND = np.concatenate([self._ends_ND, rows_ND])
+            loss = accumulate_sandwich_gradients(self.supernet, *batch, rows_ND, self.scorer, **settings)
+        else:
+            settings["limit_bytes"] = self.activation_bytes_limit
+            loss = accumulate_gradients(self.supernet, *batch, rows_ND, self.scorer, **settings)
+        touched = self.supernet.touched_parameters(rows_ND)
         if self.world_size > 1:
             reduced_bytes = average_gradients(touched, _share(self.training_batches))
             all_bytes = sum(parameter.nbytes for parameter in self.supernet.parameters())
@@ -147,7 +160,7 @@ class RoundWorker:
         nn.utils.clip_grad_norm_(touched, training.gradient_clip_norm)
         for group in self.sgd.param_groups:
             group["lr"] = training.learning_rate_at(work.number, self.job.num_weight_steps)
-        step_touched(self.sgd, self.supernet, work.train_architectures)
+        step_touched(self.sgd, self.supernet, rows_ND)
         return loss
 
     def state_dict(self) -> dict[str, Any]:

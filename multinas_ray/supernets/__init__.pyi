@@ -15,7 +15,7 @@ from .saved import (
 )
 from .scoring import mean_score, recalibrate_batch_norm, sample_scores, summed_score
 from .separate import Separate
-from .steps import accumulate_gradients, evaluate
+from .steps import accumulate_gradients, accumulate_sandwich_gradients, evaluate
 from .supernet import Supernet, step_touched
 from .weight_training import WeightTraining
 
@@ -30,6 +30,7 @@ __all__ = [
     "Supernet",
     "WeightTraining",
     "accumulate_gradients",
+    "accumulate_sandwich_gradients",
     "at_least_float32",
     "autocast_to",
     "build_block",

@@ -66,6 +66,50 @@ def accumulate_gradients(
     return torch.stack(group_losses).sum()
 
 
+def accumulate_sandwich_gradients(
+    supernet: Supernet,
+    inputs: Any,
+    targets: Any,
+    architectures: npt.ArrayLike,
+    scorer: Scorer | None = None,
+    *,
+    autocast_dtype: torch.dtype | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Add the gradient of the sandwich rule to the parameters' ``grad``.
+
+    The first architecture learns from the targets and each other one from the outputs of the first (Yu and Huang,
+    Universally Slimmable Networks, ICCV 2019). They are computed one after the other, and the mean over them is taken.
+
+    Args:
+        supernet: the supernet.
+        inputs: of B samples, as in `accumulate_gradients`.
+        targets: of the samples.
+        architectures: (N, D) indices, the largest first.
+        scorer: computes loss and distance of the task; None: classification.
+        autocast_dtype: type of the forward pass under autocast; None for the weights'.
+        label_smoothing: share of the target spread over all classes; of classification alone.
+
+    Returns:
+        The loss of the first architecture, 0-dim, detached, on the device of the inputs.
+
+    Raises:
+        ConfigError: There are no architectures, one is not of the space, or the batch is not whole groups.
+    """
+    rows_ND = supernet.space.search_space.check(architectures)
+    if not len(rows_ND):
+        raise ConfigError("a training step must have at least one architecture, got none")
+    scorer = scorer or Scorer(Task())
+    outputs = _outputs(supernet, inputs, rows_ND[:1], autocast_dtype)
+    loss = scorer.training_loss(outputs, targets, label_smoothing)
+    torch.autograd.backward(loss / len(rows_ND))
+    wanted = map_tensors(Tensor.detach, outputs)
+    for row in rows_ND[1:]:
+        distance = scorer.distance(_outputs(supernet, inputs, row[None], autocast_dtype), wanted)
+        torch.autograd.backward(distance / len(rows_ND))
+    return loss.detach()
+
+
 @torch.no_grad()
 def evaluate(
     supernet: Supernet,

@@ -41,6 +41,12 @@ class WeightTraining:
     """Largest norm of the gradient of all touched parameters; larger gradients are scaled down. inf: no clipping."""
     label_smoothing: Fraction = 0.0
     """Share of the target that is spread over all classes in the training loss."""
+    rule: Literal["drawn", "sandwich"] = "drawn"
+    """Which subnets a weight step trains, and towards what. "drawn": those that are drawn, towards the targets.
+    "sandwich": the largest subnet towards the targets, and the smallest and those that are drawn towards what the
+    largest gives, for networks that shall be used with inherited weights (Yu and Huang, Universally Slimmable Networks,
+    ICCV 2019; Yu et al., BigNAS, ECCV 2020). A step then trains two more subnets. It is for choices of widths and
+    depths, whose networks lie within each other."""
     augment: bool = True
     """Vary training images by random crops (and flips if the data allows them)."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -55,6 +61,11 @@ class WeightTraining:
                 raise ConfigError(
                     f"{name} must be a multiple of norm_batch_size={self.norm_batch_size}, got {getattr(self, name)}"
                 )
+
+    @property
+    def added_subnets(self) -> int:
+        """Subnets that a weight step trains beside those that are drawn: the ends of the sandwich."""
+        return 2 if self.rule == "sandwich" else 0
 
     def check_num_workers(self, num_workers: int) -> None:
         """Raise ConfigError unless every worker's shard of both batches has at least one norm group."""

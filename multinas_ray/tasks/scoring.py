@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy, mse_loss
 
 from multinas_ray.data import map_tensors, num_samples, tensors_of
 from multinas_ray.errors import ConfigError, raised_by
@@ -65,6 +66,25 @@ class Scorer:
                 "functions of torch, without detach, argmax or numbers of Python, and let the outputs depend on weights"
             )
         return loss.mean() if loss.ndim else loss
+
+    def distance(self, outputs: Any, wanted: Any) -> Tensor:
+        """How far outputs are from those of another network, a scalar with a gradient.
+
+        For classes it is the cross-entropy with the other network's probabilities (Hinton et al., arXiv 1503.02531, at
+        temperature 1); for other tasks the mean squared difference. [ours]
+
+        Args:
+            outputs: of N networks, (N, B, ...).
+            wanted: outputs of one network for the same samples, (1, B, ...), without a gradient.
+        """
+        pairs = zip(tensors_of(_flat(outputs)), tensors_of(_flat(wanted)), strict=True)
+        far = []
+        for own, other in pairs:
+            if own.is_floating_point():
+                other = other.repeat(len(own) // len(other), *[1] * (other.ndim - 1))
+                is_class = self.task.is_classification
+                far.append(cross_entropy(own, other.softmax(1)) if is_class else mse_loss(own, other))
+        return torch.stack(far).mean()
 
     def losses(self, outputs: Any, targets: Any) -> Tensor:
         """The loss of each network on each sample, (N, B).
