@@ -79,7 +79,9 @@ def measure(gaps: Gaps, console: Console) -> None:
     config = EXAMPLES[gaps.example](ExperimentOptions())
     splits = load_splits(config.data)
     seeds = range(gaps.seeds)
-    columns = {rule: [inherited(config, splits, rule, gaps, seed) for seed in seeds] for rule in RULES}
+    columns: dict[str, list[list[float]]] = {
+        rule: [inherited(config, splits, rule, gaps, seed) for seed in seeds] for rule in RULES
+    }
     sizes, networks = Sizes(epochs=gaps.epochs), networks_of(config)
     columns["trained alone"] = [[trained(config, splits, each, sizes, seed)[1] for each in networks] for seed in seeds]
     title = f"{gaps.example}, {gaps.steps} steps, {gaps.seeds} seeds: {config.task.primary} on test samples"
