@@ -67,7 +67,7 @@ def describe_network(
         "task": opened.task.to_dict(),
         "classes": list(splits.class_names),
         "indices": list(row["architecture"]),
-        "blocks": opened.space.search_space.decode(row["architecture"]),
+        "blocks": used_choices(opened.space, row["architecture"]),
         "costs": {name: {"value": row[name], "unit": _unit(opened, name)} for name in opened.costs},
         "latency": _describe_latency(opened, row, latency_table),
         "network": _describe_layers(opened.space, row["architecture"]),
@@ -101,10 +101,17 @@ def own_block_types(description: Mapping[str, Any]) -> list[str]:
     return sorted(found.difference(spaces.__all__))
 
 
+def used_choices(space: Space, architecture: Sequence[int]) -> dict[str, Any]:
+    """The choices of a network by the names of the variables, without those that it does not use."""
+    used = space.equivalence.used(architecture)
+    chosen = space.search_space.decode(architecture)
+    return {name: label for (name, label), is_used in zip(chosen.items(), used, strict=True) if is_used}
+
+
 def _describe_layers(space: Space, architecture: Sequence[int]) -> dict[str, Any]:
     """The blocks of the network, from first to last; of a model's the function that makes it and what is chosen."""
     if isinstance(space, ModelSpace):
-        chosen = space.search_space.decode(architecture)
+        chosen = used_choices(space, architecture)
         return {"model": space.model, "arguments": dict(space.arguments), "chosen": chosen}
     assert isinstance(space, NetworkSpace)
     blocks = [

@@ -90,6 +90,7 @@ def diagram_of(networks: pd.DataFrame, positions: Sequence[Position]) -> Diagram
             f"#{network}",
             colour,
             [_box(position, position.options[option], tones, largest if heights_tell else 0.0)
+             if position.is_used(architecture) else _unused(position)
              for position, option in zip(positions, architecture, strict=True)],
         )
         for colour, network, architecture in zip(
@@ -130,6 +131,11 @@ def _key(tones: dict[str, int]) -> list[tuple[int, str]]:
     for name, tone in tones.items():
         names.setdefault(tone, []).append(name)
     return [(tone, ", ".join(each) if len(each) < 4 else "others") for tone, each in names.items()]
+
+
+def _unused(position: Position) -> Box:
+    """The place of a choice that the network does not use."""
+    return Box("-", f"{position.name}: not used by this network", True, 0, 0)
 
 
 def _box(position: Position, option: Option, tones: dict[str, int], largest: float) -> Box:

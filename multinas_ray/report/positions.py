@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from multinas_ray.runs import Choice, ConfigSpace, ConfigVariable, Run
+from multinas_ray.spaces import Way
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,13 @@ class Position:
     name: str
     options: tuple[Option, ...]
     """None where the position is a number."""
+    ways: tuple[Way, ...] = ()
+    """The ways in which a network uses it, see `spaces.Equivalence`; empty: every network does."""
+
+    def is_used(self, architecture: Sequence[int]) -> bool:
+        """Whether a network uses it."""
+        open_ways = (all(architecture[d] in choices for d, choices in way) for way in self.ways)
+        return not self.ways or any(open_ways)
 
     @property
     def halves(self) -> bool:
@@ -68,15 +76,20 @@ def positions_of(run: Run) -> list[Position]:
             Position(str(each["name"]), tuple(_block(block) for block in each["blocks"])) for each in space["positions"]
         ]
     if space is not None and "variables" in space:
+        ways = space.get("ways") or [()] * len(space["variables"])
         return [
-            Position(str(each["name"]), tuple(Option(str(label)) for label in each["choices"]))
-            for each in space["variables"]
+            Position(str(each["name"]), tuple(Option(str(label)) for label in each["choices"]), _ways(own))
+            for each, own in zip(space["variables"], ways, strict=True)
         ]
     counts = run.config.get("optimizer", {}).get("num_categories", [])
     return [
         Position(str(number), tuple(Option(str(index)) for index in range(count)))
         for number, count in enumerate(counts, start=1)
     ]
+
+
+def _ways(described: Sequence[Any]) -> tuple[Way, ...]:
+    return tuple(tuple((int(d), tuple(map(int, choices))) for d, choices in way) for way in described)
 
 
 def _values(variable: ConfigVariable) -> list[str]:

@@ -195,7 +195,7 @@ def _candidate_text(row: Mapping[Any, Any], reference: Sequence[int], positions:
     changes = [
         f"{position.name} {position.options[option].label}"
         for position, option, other in zip(positions, architecture, reference, strict=True)
-        if option != other
+        if option != other and position.is_used(architecture)
     ]
     if not changes:
         return "the same architecture"

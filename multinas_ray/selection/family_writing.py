@@ -84,7 +84,9 @@ class FamilyWriter:
 
     def _described(self, network: Choice) -> str:
         architecture = network.candidate.architecture
-        blocks = self.outcome.search_space.decode(architecture)
+        used = self.outcome.equivalence.used(architecture)
+        chosen = self.outcome.search_space.decode(architecture).items()
+        blocks = {name: label for (name, label), is_used in zip(chosen, used, strict=True) if is_used}
         described = {"space": self.space_name, "indices": list(architecture), "blocks": blocks}
         return json.dumps(described, indent=2)
 
@@ -130,12 +132,12 @@ class FamilyWriter:
         return goal.limits.get(self.run.config["complexity"]["name"])
 
     def _shared_columns(self, choices: Sequence[Choice]) -> dict[str, Any]:
-        describe = self.outcome.search_space.describe
+        describe, used = self.outcome.search_space.describe, self.outcome.equivalence.used
         candidates = [each.candidate for each in choices]
         return {
             "origin": [each.origin for each in candidates],
             "architecture": [list(each.architecture) for each in candidates],
-            "architecture_readable": [describe(each.architecture) for each in candidates],
+            "architecture_readable": [describe(each.architecture, used(each.architecture)) for each in candidates],
             **{name: [each.costs[name] for each in candidates] for name in self.outcome.costs},
             "complexity": [each.complexity for each in candidates],
             "evaluation_id": [each.evaluation_id for each in candidates],

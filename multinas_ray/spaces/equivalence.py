@@ -75,6 +75,12 @@ class Equivalence:
             rows_ND[unused_N, d] = 0
         return rows_ND
 
+    def used(self, architecture: Sequence[int] | IntArray) -> list[bool]:
+        """Whether the network of an architecture uses each variable, (D,)."""
+        row_ND = np.asarray(architecture, dtype=np.int64)[None]
+        ways = self.ways or [()] * row_ND.shape[1]
+        return [not each or not bool(self._unused(row_ND, each)[0]) for each in ways]
+
     @staticmethod
     def _unused(rows_ND: IntArray, ways: Sequence[Way]) -> npt.NDArray[np.bool_]:
         """(N,) whether no way to a variable is open."""

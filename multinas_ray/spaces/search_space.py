@@ -141,14 +141,20 @@ class SearchSpace:
         indices = self.check(np.asarray(architecture)[None])[0].tolist()
         return {variable.name: variable.choices[index] for variable, index in zip(self.variables, indices, strict=True)}
 
-    def describe(self, architecture: Sequence[int] | IntArray) -> str:
+    def describe(self, architecture: Sequence[int] | IntArray, used: Sequence[bool] | None = None) -> str:
         """The texts of the chosen labels in the order of the variables, separated by blanks, for tables and records.
+
+        Args:
+            architecture: (D,) indices.
+            used: (D,) whether its network uses each variable, see `Equivalence.used`; others are told as "-".
+                None: it uses all.
 
         Raises:
             ConfigError: `architecture` is not D indices in range.
         """
         indices = self.check(np.asarray(architecture)[None])[0].tolist()
-        return " ".join(variable.texts[index] for variable, index in zip(self.variables, indices, strict=True))
+        told = zip(self.variables, indices, used or [True] * len(indices), strict=True)
+        return " ".join(variable.texts[index] if is_used else "-" for variable, index, is_used in told)
 
     def check(self, architectures: npt.ArrayLike) -> IntArray:
         """The architectures as an (N, D) int64 array, N >= 0.
