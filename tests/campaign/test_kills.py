@@ -34,6 +34,7 @@ PHASES = {
     "choice": (lambda command: bool(command.processes("CandidateEvaluator")), 2.5),
     "ending": (lambda command: (command.folder / "architectures.parquet").exists(), 0.5),
 }
+CHOICE_PHASES = {name: PHASES[name] for name in ("start", "choice", "ending")}
 LATER_PHASES = {name: PHASES[name] for name in ("start", "rounds")}
 """How the phases of a command are known, and the longest time from there to the fault."""
 SHORT_LIVED = {
@@ -69,7 +70,8 @@ class Row:
 
     def befall(self, command: Command, kind: str) -> str | None:
         """Let a fault befall a command in a drawn phase. Returns the phase; None if the command ended before."""
-        phases = LATER_PHASES if isinstance(self.subject, Later) else PHASES
+        is_trained = (command.folder / "supernet.pt").exists()
+        phases = LATER_PHASES if isinstance(self.subject, Later) else CHOICE_PHASES if is_trained else PHASES
         phase = [*phases][int(self.rng.integers(len(phases)))]
         has_come, longest = phases[phase]
         if kind in SHORT_LIVED:
