@@ -106,6 +106,8 @@ class Row:
             flush=True,
         )
         self.check_told(status, output)
+        if self.own_ray is not None:
+            self.own_ray.mend()
         if self.rng.random() < 0.75:  # else the next start meets what is still running
             self.check_gone()
         return status == 0
@@ -135,8 +137,6 @@ class Row:
         self.fail_unless(status != 2 or num_errors == 1, f"{num_errors} errors are told")
 
     def check_gone(self) -> None:
-        if self.own_ray is not None:
-            self.own_ray.mend()
         left = left_behind(lambda each: self.own_ray is not None and is_of_cluster(each))
         self.fail_unless(not left, f"left behind: {left}")
 
