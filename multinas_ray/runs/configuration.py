@@ -43,6 +43,7 @@ class _Run:
     settings: Section | None = None
     space: Section | None = None
     data: Section | None = None
+    task: Section | None = None
     training: Section | None = None
     plan: Section | None = None
     extra_costs: tuple[Section, ...] | None = None
@@ -54,6 +55,7 @@ class _Run:
 @dataclass(frozen=True, kw_only=True)
 class _Optimizer:
     num_categories: tuple[int, ...] | None = None
+    num_values: tuple[int, ...] | None = None
     samples_per_update: int | None = None
     coefficients: tuple[float, ...] | None = None
     targets: tuple[float, ...] | None = None
@@ -67,6 +69,19 @@ class _Complexity:
     scale: float | None = None
     label: str | None = None
     scales: Mapping[str, float | None] | None = None
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    num_workers: int | None = None
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    primary: str | None = None
+    metrics: Mapping[str, Section] | None = None
 
 
 @checked
@@ -106,7 +121,13 @@ class _TuneSettings:
     targets: tuple[float, ...] | Mapping[str, tuple[float, ...]] | None
 
 
-_SECTIONS: dict[str | None, type] = {None: _Run, "optimizer": _Optimizer, "complexity": _Complexity}
+_SECTIONS: dict[str | None, type] = {
+    None: _Run,
+    "optimizer": _Optimizer,
+    "complexity": _Complexity,
+    "settings": _Settings,
+    "task": _Task,
+}
 _TUNE_SECTIONS: dict[str | None, type] = {
     None: _TuneRun,
     "optimizer": _TuneOptimizer,
