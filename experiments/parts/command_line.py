@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from multinas_ray.data import usable_cores
 from multinas_ray.errors import ConfigError
 
 
@@ -29,14 +30,9 @@ def images_folder(given: str | None, data: str | None) -> Path:
 
 def num_processes(given: int | None) -> int:
     """Return the number that was given, or that of the cores that this process may use."""
-    return given or num_cores()
+    return given or usable_cores()
 
 
 def threads_of_each(jobs: int) -> int:
     """Return the number of CPU threads of each of so many processes that share the cores."""
-    return max(1, num_cores() // jobs)
-
-
-def num_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, usable_cores() // jobs)

@@ -7,7 +7,7 @@ from .notices import NoticedCheckpoints
 from .probe import NodeFacts
 from .progress import counted_progress, standard_console
 from .ray_errors import ray_errors_told
-from .resources import check_room, room_for, wait_for_room, worker_resources
+from .resources import check_room, room_for, wait_for_room, worker_resources, workers_on_a_node
 from .session import is_cluster_there, ray_session, running_cluster
 from .side_callback import SideCallback
 from .side_matters import SideMatters, say, show
@@ -56,5 +56,6 @@ __all__ = [
     "standard_console",
     "wait_for_room",
     "worker_resources",
+    "workers_on_a_node",
     "would_come_again",
 ]

@@ -53,6 +53,13 @@ def room_for(cpus_per_worker: float, use_gpu: bool) -> int:
     return sum(min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in _node_resources())
 
 
+def workers_on_a_node(num_workers: int, *, cpus_per_worker: float, use_gpu: bool) -> int:
+    """How many of so many workers one of the cluster's nodes may get, at least 1. Ray must be running."""
+    wanted = worker_resources(cpus_per_worker, use_gpu)
+    rooms = [min(int(node.get(name, 0) / amount) for name, amount in wanted.items()) for node in _node_resources()]
+    return max(1, min(num_workers, max(rooms, default=1)))
+
+
 def _node_resources() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 

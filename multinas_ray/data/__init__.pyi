@@ -3,6 +3,7 @@ from .batch_plan import BatchPlan
 from .batch_stream import BatchStream
 from .batches import Batches, open_stream
 from .config import DataConfig
+from .cores import usable_cores
 from .counts_table import image_counts, image_table
 from .dataset_source import register_dataset
 from .decoding import read_square
@@ -61,5 +62,6 @@ __all__ = [
     "structure_of",
     "tensors_of",
     "total_by_reason",
+    "usable_cores",
     "write_image_shards",
 ]

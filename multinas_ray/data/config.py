@@ -1,12 +1,15 @@
 """Which images a run uses and how they are divided."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Annotated, Any
 
 from annotated_types import Ge
 
+from multinas_ray.data.cores import usable_cores
 from multinas_ray.data.sources import DataSource, source_class
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Flag, NonNegativeInt, checked
@@ -71,7 +74,8 @@ class DataConfig:
 
     decode_processes: NonNegativeInt | None = None
     """Number of processes that decode images for each stream of a worker, if the images are not in memory. 0: the
-    worker decodes them itself. None: the machine's cores are shared by the workers on it."""
+    worker decodes them itself. None: as many as cores that its container and its affinity leave it, shared by the
+    workers on its node."""
 
     exif_rotation: bool = True
     """Turn photos of a folder or of tar files upright, as cameras say in their EXIF data how they were held. False
@@ -129,6 +133,12 @@ class DataConfig:
                 "leave it out, and use the setting of DataConfig"
             )
         return kind(**given, **self.source_options)
+
+    def shared_by(self, workers: int) -> DataConfig:
+        """The settings for one of several workers of a node, which share its cores for decoding. Call it there."""
+        if self.decode_processes is not None or not hasattr(self.reader, "decode_processes"):
+            return self
+        return replace(self, decode_processes=max(1, usable_cores() // workers))
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which images there are and how they are divided, without those of reading them."""

@@ -2,7 +2,6 @@
 
 # n files, C channels
 
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 from multinas_ray.data.augmentation import Variation, photo_augmentation
 from multinas_ray.data.class_files import DAMAGED
 from multinas_ray.data.config import DataConfig
+from multinas_ray.data.cores import usable_cores
 from multinas_ray.data.decoding import GREY_MODES, Encoded, decode, open_image, read_square, tell_skipped
 from multinas_ray.data.images import SPLITS, DataSplits, ImageSet, channel_statistics
 from multinas_ray.data.left_out import LeftOut, count_by_class
@@ -278,4 +278,4 @@ def available_memory_bytes() -> int | None:
 
 
 def _num_threads() -> int:
-    return min(16, os.cpu_count() or 1)
+    return min(16, usable_cores())

@@ -4,7 +4,6 @@
 
 import logging
 import multiprocessing
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from multinas_ray.data.batch_plan import BatchPlan
+from multinas_ray.data.cores import usable_cores
 from multinas_ray.data.order import batches_per_epoch, epoch_order
 from multinas_ray.data.streamed_images import CHANNELS, Decoded, ImageDecoder, Request, ResizedCrop, StreamedImages
 from multinas_ray.errors import DataError
@@ -163,7 +163,7 @@ def _loader(
     """A loader whose processes live as long as it does; they do not inherit this process's threads and connections."""
     num_processes = images.num_processes
     if num_processes is None:
-        num_processes = max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        num_processes = usable_cores()
     options: dict[str, Any] = {}
     if num_processes > 0:
         context = multiprocessing.get_context("forkserver")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ import ray
 import torch
 
 from multinas_ray.cluster import worker_resources
-from multinas_ray.data import DataSplits, ImageSet, batch_of, load_splits
+from multinas_ray.data import DataSplits, ImageSet, batch_of, load_splits, usable_cores
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Round
@@ -70,8 +69,7 @@ def measure_here(config: OneShotSearchConfig) -> Rates:
     device = torch.device("cuda" if config.use_gpu else "cpu")
     threads_before = torch.get_num_threads()
     if device.type == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(config.threads_per_worker or max(1, cores // config.num_workers))
+        torch.set_num_threads(config.threads_per_worker or max(1, usable_cores() // config.num_workers))
     try:
         return _measured(config, device)
     finally:

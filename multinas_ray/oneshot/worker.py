@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import time
 import uuid
 from collections import deque
@@ -18,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from multinas_ray.cluster import SpotNotice, SpotWatch
-from multinas_ray.data import load_splits
+from multinas_ray.data import load_splits, usable_cores
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot.checkpoints import (
     CheckpointWriter,
@@ -49,9 +48,9 @@ def search_worker(config: dict[str, Any]) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)  # the device on which NCCL puts the objects that it broadcasts
     else:
-        cores = os.cpu_count() or 1
-        torch.set_num_threads(job.threads_per_worker or max(1, cores // context.get_local_world_size()))
-    worker = RoundWorker(job, load_splits(job.data), device, rank, world_size)
+        torch.set_num_threads(job.threads_per_worker or max(1, usable_cores() // context.get_local_world_size()))
+    splits = load_splits(job.data.shared_by(context.get_local_world_size()))
+    worker = RoundWorker(job, splits, device, rank, world_size)
     restored_round = _restore(worker)
     broker = ray.get_actor(job.broker, namespace=job.namespace)
     attempt = _agree(uuid.uuid4().hex, world_size)

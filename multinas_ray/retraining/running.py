@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -25,6 +25,7 @@ from multinas_ray.cluster import (
     ray_session,
     standard_console,
     worker_resources,
+    workers_on_a_node,
 )
 from multinas_ray.data import load_splits
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
@@ -221,6 +222,10 @@ class Retraining:
             costs = self.family.architectures.set_index("network")["complexity"]
             longest_first = sorted(jobs, key=lambda network: (-costs[network], network))  # so that none ends late
             own_errors = OwnErrors()
+            sharing = workers_on_a_node(
+                len(jobs) * config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu
+            )
+            jobs = {network: replace(job, workers_per_node=sharing) for network, job in jobs.items()}
             with RetrainingView(
                 self._descriptions(jobs),
                 config.epochs,

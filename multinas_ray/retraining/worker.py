@@ -66,6 +66,8 @@ class RetrainJob:
     """Folders of the networks with this architecture; the first holds the checkpoint."""
     work_path: str
     """Folder for the files of a worker group."""
+    workers_per_node: int = 1
+    """Most workers of all trainings on one node."""
     supernet_weights: str | None
     """File of the weights that the network had in the supernet, for init="supernet"."""
 
@@ -128,7 +130,7 @@ def start_training(job: RetrainJob, device: torch.device, rank: int = 0, world_s
     # Here, since the driver, which imports this module too, trains nothing and timm takes 5 seconds to load.
     from multinas_ray.retraining.network_training import NetworkTraining
 
-    splits = load_splits(job.data)
+    splits = load_splits(job.data.shared_by(job.workers_per_node))
     network = first_weights(job).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
     loss = job.config.training_loss.start(job.space, job.task, job.family_path, device)
     crops = standard_augmentation(job.data, splits.image_size)

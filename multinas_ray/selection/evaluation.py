@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,8 @@ import torch
 from ray.util import ActorPool
 from torch import nn
 
-from multinas_ray.cluster import cause_of, own_error
-from multinas_ray.data import Batches, DataConfig, load_splits, num_samples, open_stream
+from multinas_ray.cluster import cause_of, own_error, workers_on_a_node
+from multinas_ray.data import Batches, DataConfig, load_splits, num_samples, open_stream, usable_cores
 from multinas_ray.errors import RunError
 from multinas_ray.runs import WEIGHTS_FILE
 from multinas_ray.selection.halving import FEW_BATCHES, RECALIBRATION_IMAGES, Rung, plan_rungs
@@ -67,9 +66,11 @@ class CandidateJob:
     seed: int
     """Seed of the order of the training images, whose batches give the normalisation statistics."""
     num_threads: int | None
-    """CPU threads of torch; None: the cores of the node are shared by `num_workers` actors."""
+    """CPU threads of torch; None: the actors of a node share its cores."""
     num_workers: int
     """Number of actors that share the candidates."""
+    workers_per_node: int = 1
+    """Most of them on one node; `EvaluatorGroup` finds it."""
     use_gpu: bool = False
     """Whether each actor has one GPU."""
     images_per_pass: int = MOST_IN_A_PASS
@@ -84,8 +85,8 @@ class CandidateEvaluator:
     def __init__(self, job: CandidateJob) -> None:
         device = torch.device("cuda" if job.use_gpu else "cpu")
         if not job.use_gpu:
-            torch.set_num_threads(job.num_threads or max(1, (os.cpu_count() or 1) // job.num_workers))
-        self._device, self._splits = device, load_splits(job.data)
+            torch.set_num_threads(job.num_threads or max(1, usable_cores() // job.workers_per_node))
+        self._device, self._splits = device, load_splits(job.data.shared_by(job.workers_per_node))
         self._seed, self._scorer = job.seed, Scorer(job.task)
         supernet = load_supernet(job.run_path, job.space, job.training.norm_batch_size)
         self._supernet: Supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -216,6 +217,8 @@ class EvaluatorGroup:
             max_restarts=MAX_RETRIES,
             max_task_retries=MAX_RETRIES,
         )
+        sharing = workers_on_a_node(job.num_workers, cpus_per_worker=cpus_per_worker, use_gpu=job.use_gpu)
+        job = replace(job, workers_per_node=sharing)
         self._actors: list[Any] = [actor.remote(job) for _ in range(job.num_workers)]
         self._pool = ActorPool(self._actors)
 

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from multinas_ray.cluster import check_room, resources, room_for, wait_for_room
+from multinas_ray.cluster import check_room, resources, room_for, wait_for_room, workers_on_a_node
 from multinas_ray.errors import RunError
 
 
@@ -63,3 +63,19 @@ def test_a_cluster_that_has_too_little_is_told_what_it_has(cluster, num_workers,
     with pytest.raises(RunError) as caught:
         check_room(num_workers, cpus_per_worker=cpus_per_worker, use_gpu=use_gpu)
     assert str(caught.value) == text + REMEDY
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "cpus_per_worker", "use_gpu", "sharing"),
+    [
+        (64, 1.0, True, 8),
+        (4, 1.0, True, 4),
+        (1, 1.0, True, 1),
+        (64, 4.0, True, 8),
+        (64, 12.0, True, 4),
+        (64, 1.0, False, 48),
+    ],
+)
+def test_workers_that_share_a_node_are_those_that_fit_there(cluster, num_workers, cpus_per_worker, use_gpu, sharing):
+    cluster((2.0, 0.0), (48.0, 8.0), (48.0, 8.0))
+    assert workers_on_a_node(num_workers, cpus_per_worker=cpus_per_worker, use_gpu=use_gpu) == sharing

@@ -212,7 +212,18 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
     monkeypatch.setattr(
         "multinas_ray.selection.select_networks", lambda *path, **more: seen.update(path=path, **more) or family
     )
-    argv = ["select", "RUN", "--max", "params=2e6,4e6", "--max", "flops=3e8", "--label", "x", "--candidates", "4"]
+    argv = [
+        "select",
+        finished.run_path,
+        "--max",
+        "params=2e6,4e6",
+        "--max",
+        "flops=3e8",
+        "--label",
+        "x",
+        "--candidates",
+        "4",
+    ]
     argv += ["--slice-share", "0.2", "--prior", "depth", "--prior-weight", "0.5"]
     argv += ["--num-workers", "2", "--threads-per-worker", "3", "--use-gpu"]
     argv += ["--overwrite", "--data", "D", "--import", "M"]
@@ -220,7 +231,7 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
     del seen["console"]
     assert seen == {
         "path": (
-            "RUN",
+            finished.run_path,
             SelectConfig(
                 limits={"params": [2e6, 4e6], "flops": 3e8},
                 candidates_per_network=4,
