@@ -3,13 +3,14 @@
 First the quickstart's search runs through Ray as usual. Its wall time between the first and the last round is
 compared with the compute time that rank 0 measured; the difference is the overhead of broker, trials, Tune and record.
 Then rounds of that search (its subnets, its batches) run in this process, in turn through the supernet, which
-computes shared prefixes once, and through a bare loop over plain networks, one subnet after the other.
+computes shared prefixes once, and through a bare loop over plain networks, one subnet after the other. So do rounds of
+a PyTorch model with choices, `experiments/own_model.py`, whose supernet shares no computation.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,11 +20,13 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 
+from experiments.own_model import residual_space
 from experiments.quickstart import quickstart_config
 from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import load_splits
 from multinas_ray.oneshot import OneShotSearchConfig, Round, RoundWorker, WorkerJob
 from multinas_ray.runs import Run, load_run
+from multinas_ray.spaces import Space
 from multinas_ray.supernets import build_subnet
 
 
@@ -82,8 +85,34 @@ def seconds(action: Callable[[], object]) -> float:
 
 def compute_table(config: OneShotSearchConfig, run: Run, repeats: int) -> Table:
     """The supernet's time divided by the bare loop's, for rounds at the start, in the middle and at the end."""
+    numbers = run.evaluations["round"].unique()
+    phases = (
+        ("first", numbers[:repeats]),
+        ("middle", numbers[len(numbers) // 2 :][:repeats]),
+        ("last", numbers[-repeats:]),
+    )
+    worker = worker_of(config, config.space)
+    table = _table(f"Supernet / bare loop, {repeats} repeats")
+    for name, chosen in phases:
+        rows = [run.evaluations[run.evaluations["round"] == number]["architecture"].tolist() for number in chosen]
+        table.add_row(name, *_cells(worker, [np.array(each, dtype=np.int64) for each in rows]))
+    return table
+
+
+def model_table(config: OneShotSearchConfig, repeats: int) -> Table:
+    """The same for random networks of a model with choices."""
+    space, rng = residual_space((1, 8, 8), 10), np.random.default_rng(0)
+    number = config.optimizer_settings.update_size
+    table = _table(f"Supernet of a model with choices / bare loop, {repeats} repeats")
+    rounds = [space.search_space.random(number, rng) for _ in range(repeats)]
+    table.add_row("random", *_cells(worker_of(config, space), rounds))
+    return table
+
+
+def worker_of(config: OneShotSearchConfig, space: Space) -> RoundWorker:
+    """A worker with the data of a search, in this process."""
     job = WorkerJob(
-        space=config.space,
+        space=space,
         data=config.data,
         training=config.training,
         num_weight_steps=config.plan.num_weight_steps,
@@ -93,27 +122,26 @@ def compute_table(config: OneShotSearchConfig, run: Run, repeats: int) -> Table:
         namespace="",
         run_path="",
     )
-    worker = RoundWorker(job, load_splits(config.data), torch.device("cpu"))
-    table = Table(title=f"Supernet / bare loop, {repeats} repeats", title_justify="left")
+    return RoundWorker(job, load_splits(config.data), torch.device("cpu"))
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left")
     for name in ("rounds", "training step", "least", "most", "evaluation", "least", "most"):
         table.add_column(name, justify="right")
-    numbers = run.evaluations["round"].unique()
-    for name, chosen in (
-        ("first", numbers[:repeats]),
-        ("middle", numbers[len(numbers) // 2 :][:repeats]),
-        ("last", numbers[-repeats:]),
-    ):
-        cells = []
-        for kind in ("train", "evaluate"):
-            ratios = [_ratio(worker, run, number, kind) for number in chosen]
-            cells += [f"{value:.2f}" for value in (np.median(ratios), min(ratios), max(ratios))]
-        table.add_row(name, *cells)
     return table
 
 
-def _ratio(worker: RoundWorker, run: Run, number: int, kind: str) -> float:
-    rows = run.evaluations[run.evaluations["round"] == number]
-    architectures = np.array(rows["architecture"].tolist(), dtype=np.int64)
+def _cells(worker: RoundWorker, rounds: Sequence[NDArray[np.int64]]) -> list[str]:
+    """Median, least and most of the ratios of training steps, then of evaluations."""
+    cells = []
+    for kind in ("train", "evaluate"):
+        ratios = [_ratio(worker, architectures, kind) for architectures in rounds]
+        cells += [f"{value:.2f}" for value in (np.median(ratios), min(ratios), max(ratios))]
+    return cells
+
+
+def _ratio(worker: RoundWorker, architectures: NDArray[np.int64], kind: str) -> float:
     if kind == "train":
         architectures = architectures[::2]  # the default number of subnets in a weight step
         work = Round(number=0, train_architectures=architectures, architectures=None)
@@ -130,6 +158,7 @@ def show(config: OneShotSearchConfig, arguments: argparse.Namespace, console: Co
     run = load_run(config.run_path)
     console.print(orchestration_table(run))
     console.print(compute_table(config, run, arguments.repeats))
+    console.print(model_table(config, arguments.repeats))
 
 
 def main(argv: list[str] | None = None) -> int:
