@@ -212,18 +212,8 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
     monkeypatch.setattr(
         "multinas_ray.selection.select_networks", lambda *path, **more: seen.update(path=path, **more) or family
     )
-    argv = [
-        "select",
-        finished.run_path,
-        "--max",
-        "params=2e6,4e6",
-        "--max",
-        "flops=3e8",
-        "--label",
-        "x",
-        "--candidates",
-        "4",
-    ]
+    run = finished.run_path
+    argv = ["select", run, "--max", "params=2e6,4e6", "--max", "flops=3e8", "--label", "x", "--candidates", "4"]
     argv += ["--slice-share", "0.2", "--prior", "depth", "--prior-weight", "0.5"]
     argv += ["--num-workers", "2", "--threads-per-worker", "3", "--use-gpu"]
     argv += ["--overwrite", "--data", "D", "--import", "M"]
@@ -231,7 +221,7 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
     del seen["console"]
     assert seen == {
         "path": (
-            finished.run_path,
+            run,
             SelectConfig(
                 limits={"params": [2e6, 4e6], "flops": 3e8},
                 candidates_per_network=4,
@@ -249,7 +239,7 @@ def test_the_command_line_reaches_the_call(monkeypatch, finished, capsys):
         "imports": ["M"],
     }
     assert "3 networks, from small to large" in capsys.readouterr().out
-    assert main(["select", "RUN"]) == 0
-    assert seen["path"] == ("RUN", SelectConfig())
-    assert main(["select", "RUN", "--max", "params=1", "--max", "params=2"]) == 2
+    assert main(["select", run]) == 0
+    assert seen["path"] == (run, SelectConfig())
+    assert main(["select", run, "--max", "params=1", "--max", "params=2"]) == 2
     assert "--max takes each name once: give several values as NAME=VALUE,VALUE" in capsys.readouterr().err
