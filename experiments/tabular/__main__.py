@@ -4,7 +4,7 @@ Each search may evaluate a number of architectures. After each evaluation it is 
 front's hypervolume (reference point: the 90 % quantile of the error over the table, and the largest cost). Only
 DISTINCT architectures count: for every method, asking for a known one again is free. A search that repeats itself ends
 after asking for ten times its budget; Optuna's searches, which become slower with every request, end after twice
-(NSGA-II) and half of it (TPE). A search that has ended keeps its last value.
+(NSGA-II), half of it (TPE) and 15 % of it (GP). A search that has ended keeps its last value.
 
 It writes to --out: searches/ (a Parquet file per search, a row per evaluation), evaluations.parquet (all rows),
 summary.parquet (medians and 90 % intervals over the seeds), comparison.png, and answers.png, which compares the K
@@ -13,8 +13,8 @@ libraries on which they depend have changed. It needs pip install -e ".[compare]
 as python -m experiments.tabular.
 
 experiments/tabular/quick.yaml, given by --config, makes a comparison of a minute: 400 evaluations, 3 seeds, without
-Optuna's slow TPE. --tune makes one search of each kind through real Ray Tune runs instead, a trial for each evaluation,
-repeats included; its results are in tune/ below --out.
+Optuna's slow TPE and GP. --tune makes one search of each kind through real Ray Tune runs instead, a trial for each
+evaluation, repeats included; its results are in tune/ below --out.
 """
 
 from __future__ import annotations

@@ -176,6 +176,35 @@ class PymooNSGA2(WithoutDistributions):
         self._algorithm.tell(infills=self._asked)
 
 
+class GSEMO(WithoutDistributions):
+    """A random member of the front of all evaluations, each variable drawn anew with probability 1 / D.
+
+    The global simple evolutionary multi-objective optimiser (Giel, CEC 2003), for variables of any number of values.
+    """
+
+    def __init__(self, table: Table, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._counts_D = np.array(table.num_categories)
+        self._front: list[tuple[IntArray, float, float]] = []
+        self._asked: IntArray = self._rng.integers(0, self._counts_D)
+
+    def ask(self) -> IntArray:
+        """The next one."""
+        if self._front:
+            parent_D = self._front[int(self._rng.integers(len(self._front)))][0]
+            is_new_D = self._rng.random(len(parent_D)) < 1.0 / len(parent_D)
+            self._asked = np.where(is_new_D, self._rng.integers(0, self._counts_D), parent_D)
+        return self._asked[None]
+
+    def tell(self, losses: FloatArray, complexities: FloatArray) -> None:
+        """Takes it into the front, unless a member is better in one value and as good in the other."""
+        loss, cost = float(losses[0]), float(complexities[0])
+        if any(a <= loss and b <= cost and (a < loss or b < cost) for _, a, b in self._front):
+            return
+        kept = [member for member in self._front if not (loss <= member[1] and cost <= member[2])]
+        self._front = [*kept, (self._asked, loss, cost)]
+
+
 @dataclass(frozen=True)
 class Method:
     """A row of the comparison."""
@@ -244,5 +273,9 @@ METHODS = {
     "optuna-tpe": Method(
         "TPE (Optuna)", _optuna("TPESampler"), 40.0, "defaults", libraries=("optuna",), asks_per_evaluation=0.5
     ),
+    "optuna-gp": Method(
+        "GP (Optuna)", _optuna("GPSampler"), 900.0, "defaults", libraries=("optuna",), asks_per_evaluation=0.15
+    ),
+    "gsemo": Method("GSEMO", GSEMO, 0.3, "a member of the front, each variable anew with probability 1 / D"),
     "random": Method("random, no repeats", RandomSearch, 0.2, "without replacement"),
 }

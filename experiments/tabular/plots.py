@@ -27,6 +27,8 @@ LINES: dict[str, tuple[str, LineStyleType]] = {
     "pymoo-nsga2": (pictures.VERMILION, "-"),
     "optuna-nsga2": (pictures.ORANGE, "--"),
     "optuna-tpe": (pictures.GREEN, "-."),
+    "optuna-gp": (pictures.GREEN, ":"),
+    "gsemo": (pictures.VERMILION, ":"),
     "random": (pictures.GREY, ":"),
 }
 """Colour and style of each method's line."""

@@ -1,6 +1,7 @@
 import dataclasses
 from pathlib import Path
 
+import moocore
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,7 +55,7 @@ def test_a_search_ends_at_its_budget_or_when_it_asked_for_too_much(table: Table)
     assert run_searcher(Scripted(table, [[1], [1], [1], [2]]), table, 4, 3).rows_E.tolist() == [1]
 
 
-@pytest.mark.parametrize("name", [name for name in methods.METHODS if name != "multinas-screened"])
+@pytest.mark.parametrize("name", [name for name in methods.METHODS if name not in ("multinas-screened", "optuna-gp")])
 def test_every_method_searches_the_space_within_its_budget_and_again_alike(table: Table, name: str) -> None:
     method = methods.METHODS[name]
     first, again, other = (run_searcher(method.start(table, seed), table, 30, 120) for seed in (1, 1, 2))
@@ -70,13 +71,45 @@ def test_screened_method_searches_without_repeats(table: Table) -> None:
     assert len(trace.rows_E) == trace.num_asked == 24
 
 
+def test_a_gaussian_process_takes_over_after_ten_random_trials(table: Table) -> None:
+    trace = run_searcher(methods.METHODS["optuna-gp"].start(table, 1), table, 12, 14)
+    assert 10 < len(trace.rows_E) <= 12
+
+
+def test_gsemo_changes_one_variable_of_a_member_on_average() -> None:
+    """2,000 draws from a front of one member; a variable of 4 values changes with probability 1 / 6 * 3 / 4."""
+    all_of_them = np.stack(np.unravel_index(np.arange(4**6), (4,) * 6), axis=1)
+    table = Table("flat", "E", (4,) * 6, all_of_them, np.ones(4**6), np.ones(4**6))
+    searcher = methods.GSEMO(table, 0)
+    parent = searcher.ask()
+    searcher.tell(np.zeros(1), np.zeros(1))
+    changed = []
+    for _ in range(2000):
+        changed.append(searcher.ask()[0] != parent[0])
+        searcher.tell(np.ones(1), np.ones(1))  # it is beaten by the first
+    assert np.mean(changed) == pytest.approx(1 / 8, abs=4 * np.sqrt(1 / 8 * 7 / 8 / 12_000))
+
+
+def test_gsemo_keeps_the_front(table: Table) -> None:
+    searcher = methods.GSEMO(table, 0)
+    points: list[tuple[float, float]] = []
+    for _ in range(200):
+        row = table.rows(searcher.ask())
+        points.append((float(table.losses[row][0]), float(table.complexities[row][0])))
+        searcher.tell(table.losses[row], table.complexities[row])
+    front = {points[i] for i in np.flatnonzero(moocore.is_nondominated(np.array(points)))}
+    assert {(loss, cost) for _, loss, cost in searcher._front} == front
+
+
 def test_random_search_sees_every_architecture_once(table: Table) -> None:
     trace = run_searcher(methods.METHODS["random"].start(table, 0), table, 10_000, 10_000)
     assert sorted(trace.rows_E.tolist()) == list(range(len(table)))
     assert trace.num_asked == len(table)
 
 
-@pytest.mark.parametrize(("name", "num_rounds"), [("multinas", 40), ("separate-asng", 40), ("pymoo-nsga2", 5)])
+@pytest.mark.parametrize(
+    ("name", "num_rounds"), [("multinas", 40), ("separate-asng", 40), ("pymoo-nsga2", 5), ("gsemo", 200)]
+)
 def test_methods_learn_from_the_loss(name: str, num_rounds: int) -> None:
     """A loss that only the first variable decides: late rounds hold far more of its best value than a third."""
     architectures = np.stack(np.unravel_index(np.arange(3**6), (3,) * 6), axis=1)
@@ -185,7 +218,7 @@ def test_comments_docstrings_and_layout_are_not_the_code(tmp_path: Path) -> None
 def test_flags_override_the_file_of_a_quick_comparison(small_world: Table, tmp_path: Path) -> None:
     quick = str(Path(tabular.__file__).with_name("quick.yaml"))
     options = read_settings(tabular.TABULAR.parser().parse_args(["--config", quick]), options_module.TabularOptions)
-    assert options.methods == tuple(name for name in methods.METHODS if name != "optuna-tpe")
+    assert options.methods == tuple(name for name in methods.METHODS if name not in ("optuna-tpe", "optuna-gp"))
     assert (options.seeds, options.evaluations) == (3, 400)
     assert run_main(tmp_path, "--config", quick, "--methods", "random") == 0
     rows = pd.read_parquet(tmp_path / "evaluations.parquet")
