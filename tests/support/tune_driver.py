@@ -25,7 +25,7 @@ def main(folder: str, mode: str, num_samples: str) -> None:
     if mode == "resume":
         tuner = tune.Tuner.restore(f"{folder}/run", trainable=trial)
     else:
-        search = MultiNASSearch(complexity="size", num_distributions=2, seed=0, record_path=f"{folder}/record")
+        search = MultiNASSearch(complexity="size", num_distributions=2, seed=0)
         tuner = tune.Tuner(
             trial,
             param_space={"a": tune.choice([1, 2, 3]), "b": tune.randint(0, 5)},

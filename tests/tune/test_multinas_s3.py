@@ -80,7 +80,7 @@ def test_tune_and_the_record_share_a_bucket_and_failed_trials_are_run_again(buck
         tune.report(result_of(config))
 
     points = [{"a": a, "net": {"b": 0, "c": 2}} for a in (1, 2)]
-    search = MultiNASSearch(complexity="size", points_to_evaluate=points, record_path=bucket("record"))
+    search = MultiNASSearch(complexity="size", points_to_evaluate=points)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
         tuner = tune.Tuner(
@@ -90,7 +90,9 @@ def test_tune_and_the_record_share_a_bucket_and_failed_trials_are_run_again(buck
             run_config=tune.RunConfig(storage_path=bucket("tune"), name="run", verbose=0),
         )
         tuner.fit()
-        failed = load_run(bucket("record")).evaluations.query("loss == inf")
+        record = search.record_path
+        assert record.startswith(bucket("tune/run/multinas/").partition("?")[0])
+        failed = load_run(record).evaluations.query("loss == inf")
         assert failed["id"].tolist() == [-2]
         repaired.touch()
         uri = bucket("tune").replace("?", "/run?")
@@ -98,9 +100,9 @@ def test_tune_and_the_record_share_a_bucket_and_failed_trials_are_run_again(buck
     finally:
         ray.shutdown()
     assert results.num_errors == 0
-    rows = load_run(bucket("record")).evaluations
+    rows = load_run(record).evaluations
     assert rows["id"].tolist() == [-1, -2, -3]
     assert rows["architecture"].iloc[2] == rows["architecture"].iloc[1]
     assert rows["loss"].iloc[2] == loss_of(points[1])
     assert rows["trial_id"].is_unique
-    assert verify_run(bucket("record")).holds
+    assert verify_run(record).holds
