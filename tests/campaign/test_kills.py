@@ -31,7 +31,7 @@ PHASES = {
     "start": (lambda command: True, 12.0),
     "workers": (lambda command: bool(command.processes("RayTrainWorker")), 5.0),
     "rounds": (lambda command: command.grows("rounds", "evaluations", "families"), 4.0),
-    "choice": (lambda command: bool(command.processes("CandidateEvaluator")), 2.5),
+    "choice": (lambda command: bool(command.processes("CandidateEvaluator")), 1.5),
     "ending": (lambda command: (command.folder / "architectures.parquet").exists(), 0.5),
 }
 CHOICE_PHASES = {name: PHASES[name] for name in ("start", "choice", "ending")}
