@@ -4,9 +4,8 @@ The scripts are Ray's examples (`ray.tune.examples`), Hugging Face's `hyperparam
 a TorchTrainer within a function. Two lines come first, the import and `search = ...`; and `search_alg=search` goes into
 the TuneConfig. Where a script would download MNIST it finds the digits of scikit-learn, drawn larger, in the files that
 it looks for. It needs xgboost, lightgbm, lightning, tensorflow, transformers and accelerate. Each script is told with
-the number of trials that gave a result, or with its error and with what it raises without the searcher.
-
-`python -m experiments.shipped_scripts [NAME ...]`
+the number of trials that gave a result, or with its error and with what it raises without the searcher. Two examples were
+written for older Keras and Lightning and run with the changes that the new ones need (REPAIRS).
 """
 
 from __future__ import annotations
@@ -21,15 +20,22 @@ import sys
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import ray
 import ray.tune.examples
+from annotated_types import MinLen
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_digits
+
+from multinas_ray.commands.script import Script
+from multinas_ray.runs import has_record, load_run
+from multinas_ray.settings import Flag, OneOf, checked
 
 THREE_LINES = """from multinas_ray.tune import MultiNASSearch
 search = MultiNASSearch(complexity="time_total_s", record_path={record!r})
@@ -90,6 +96,15 @@ SCRIPTS: dict[str, str | list[str]] = {
     "torch_trainer": TORCH_TRAINER,
 }
 """Name -> flags of an example of Ray, or the script itself."""
+
+
+@checked
+@dataclass(frozen=True, kw_only=True)
+class ShippedOptions:
+    """The scripts that are run."""
+
+    scripts: Annotated[tuple[Annotated[str, OneOf(SCRIPTS)], ...], MinLen(1), Flag(metavar="NAME")] = tuple(SCRIPTS)
+    """Their names."""
 
 
 REPAIRS: dict[str, list[tuple[str, str]]] = {
@@ -186,22 +201,28 @@ def local_ray() -> Iterator[Path]:
             ray.shutdown()
 
 
-def main(names: Sequence[str]) -> None:
+def run(options: ShippedOptions, console: Console) -> None:
     """Run the scripts and print a table."""
-    from multinas_ray.runs import has_record, load_run
-
     warnings.simplefilter("ignore")
     table = Table("script", "trials with a result", "error", "the same without the searcher")
     with local_ray() as home:
-        for name in names or SCRIPTS:
+        for name in options.scripts:
             record = str(home / "records" / name)
             error = error_of(name, record)
             rows = load_run(record).evaluations if has_record(record) else None
             finished = "0" if rows is None else str(int(np.isfinite(rows["loss"]).sum()))
             plain = "" if error is None else repr(error_of(name, None))[:200]
             table.add_row(name, finished, "" if error is None else repr(error)[:200], plain)
-    Console(width=200).print(table)
+    console.print(table)
+
+
+SHIPPED = Script(description=str(__doc__), settings=ShippedOptions)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the scripts; returns the exit status."""
+    return SHIPPED.run(argv, run)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(main())
