@@ -3,12 +3,18 @@
 import os
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
 
-from multinas_ray.cluster.reaper import MARK, Reaper
+from multinas_ray.cluster.reaper import LOOK_SECONDS, MARK, Reaper
 
+CHILD = """
+import subprocess, sys, time
+print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], env={}).pid, flush=True)
+time.sleep(60)
+"""
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 DRIVER = f"""
 import subprocess, time
@@ -28,6 +34,18 @@ def test_what_a_killed_driver_has_started_is_ended() -> None:
         reaper = next(each for each in psutil.Process(driver.pid).children() if "reaper.py" in " ".join(each.cmdline()))
         driver.kill()
     assert psutil.wait_procs([left, reaper], timeout=10)[1] == []
+
+
+def test_what_came_from_a_marked_process_is_ended_after_it_though_it_hides_its_environment() -> None:
+    reaper = Reaper()
+    with reaper.marking(), subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        time.sleep(1.5 * LOOK_SECONDS)
+        parent.kill()
+    assert child.is_running()
+    reaper.end()
+    assert psutil.wait_procs([child], timeout=10)[1] == []
 
 
 def test_the_end_takes_what_was_started_within_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
