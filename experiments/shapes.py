@@ -18,7 +18,7 @@ class Shapes(Dataset[Any]):
         rng = torch.Generator().manual_seed(seed)
         rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
         self.classes = torch.zeros(number, SIZE, SIZE, dtype=torch.int64)
-        self.images = 0.4 * torch.randn(number, 1, SIZE, SIZE, generator=rng)
+        self.images = 0.7 * torch.randn(number, 1, SIZE, SIZE, generator=rng)
         for image, classes in zip(self.images, self.classes, strict=True):
             for _ in range(3):
                 kind, radius, row, column = torch.randint(0, SIZE, (4,), generator=rng).tolist()
