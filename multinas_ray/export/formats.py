@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from multinas_ray.data import call, map_tensors, num_samples, tensors_of
 from multinas_ray.errors import ConfigError, DataError, ExportError, first_line, require
 from multinas_ray.storage import write_atomic
+
+logger = logging.getLogger(__name__)
 
 PT2_FILE = "model.pt2"
 ONNX_FILE = "model.onnx"
@@ -115,7 +118,8 @@ def export_network(
     """Write a network as ``model.pt2``, ``model.onnx`` and ``weights.safetensors``, and check them.
 
     The programs take uint8 pixels of any number of images and return float32 logits. They hold the normalisation, the
-    weights and the network in mode `eval`, for the CPU, in float32. The weights file holds the state of the network
+    weights and the network in mode `eval`, for the CPU, in float32. Where ONNX lacks an operation, a warning tells it
+    and the other files are written. The weights file holds the state of the network
     unchanged. The check runs in this process: batches of 1, 7 and 64 images pass through the files and are compared
     with `network` on the images as they were normalised in training. The result is written to ``parity.json``.
     Without `mean` and `std` the programs are the network itself, with inputs and outputs of any structure.
@@ -149,8 +153,7 @@ def export_network(
     try:
         program = _trace(PixelNetwork(network, mean, std).eval() if mean else network, pixels)
         _write_pt2(program, folder / PT2_FILE, texts)
-        if onnx:
-            _write_onnx(program, folder / ONNX_FILE, texts, pixels)
+        onnx = onnx and _can_write_onnx(program, folder / ONNX_FILE, texts, pixels)
         _write_weights(network, folder / SAFETENSORS_FILE, texts)
         parities = _check_programs(network, folder, pixels, images, onnx)
     except BaseException:
@@ -212,6 +215,19 @@ def _write_pt2(program: Any, file: Path, texts: Mapping[str, str]) -> None:
     write_atomic(file, content.getvalue())
 
 
+def _can_write_onnx(program: Any, file: Path, texts: Mapping[str, str], inputs: Any) -> bool:
+    """Write a program as ONNX; False, with a warning, where ONNX lacks something that it needs."""
+    try:
+        _write_onnx(program, file, texts, inputs)
+        _load_onnx(file)
+    except ExportError as error:
+        logger.warning("%s; the other files are written", error)
+        for name in (file, file.with_name(f"{file.name}.data")):
+            name.unlink(missing_ok=True)
+        return False
+    return True
+
+
 def _write_onnx(program: Any, file: Path, texts: Mapping[str, str], inputs: Any) -> None:
     names = [*input_names(inputs)]
     outputs = [OUTPUT_NAME] if names == [INPUT_NAME] else None
@@ -227,8 +243,8 @@ def _write_onnx(program: Any, file: Path, texts: Mapping[str, str], inputs: Any)
         )
     except _TRACE_ERRORS as error:
         raise ExportError(
-            f"torch.onnx cannot write this network ({first_line(error)}), since a block uses an operation that ONNX "
-            "lacks: leave ONNX out (--no-onnx) and use model.pt2"
+            f"torch.onnx cannot write this network ({first_line(error)}): replace the operation that ONNX lacks, or "
+            "use model.pt2"
         ) from error
     assert converted is not None
     for node in converted.model.graph:
@@ -285,9 +301,7 @@ def _load_onnx(file: Path) -> Predict:
     try:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of classes that onnxruntime does not name
-        raise ExportError(
-            f"onnxruntime cannot load {file.name} ({first_line(error)}): leave ONNX out (--no-onnx) and use model.pt2"
-        ) from error
+        raise ExportError(f"onnxruntime cannot load {file.name} ({first_line(error)}): use model.pt2") from error
     taken = {each.name for each in session.get_inputs()}  # without those that nothing depends on
 
     def predict(*args: Any, **kwargs: Any) -> list[Tensor]:

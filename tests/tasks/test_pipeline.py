@@ -1,6 +1,7 @@
 """A task that is no classification, from rounds to files, in this process."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -109,6 +110,22 @@ def test_files_take_inputs_by_name(tmp_path) -> None:
     assert [each.top1_agreement for each in parities] == [None, None]
     program = torch.export.load(tmp_path / "model.pt2").module()
     torch.testing.assert_close(program(**inputs), network(**inputs))
+
+
+class Unwritable(torch.nn.Module):
+    """Takes what ONNX has no operation for."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.eigvals(values).real
+
+
+def test_what_onnx_lacks_is_told_and_the_other_files_are_kept(tmp_path, caplog) -> None:
+    values = torch.randn(9, 3, 3)
+    with caplog.at_level(logging.WARNING, logger="multinas_ray"):
+        (parity,) = export_network(Unwritable(), tmp_path, pixels=values + values.mT, images=values + values.mT)
+    assert parity.file == "model.pt2"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.pt2", "parity.json", "weights.safetensors"]
+    assert "torch.onnx cannot write this network" in caplog.text
 
 
 def search(**changes) -> OneShotSearchConfig:
