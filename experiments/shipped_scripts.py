@@ -4,8 +4,8 @@ The scripts are Ray's examples (`ray.tune.examples`), Hugging Face's `hyperparam
 a TorchTrainer within a function. Two lines come first, the import and `search = ...`; and `search_alg=search` goes into
 the TuneConfig. Where a script would download MNIST it finds the digits of scikit-learn, drawn larger, in the files that
 it looks for. It needs xgboost, lightgbm, lightning, tensorflow, transformers and accelerate. Each script is told with
-the number of trials that gave a result, or with its error and with what it raises without the searcher. Two examples were
-written for older Keras and Lightning and run with the changes that the new ones need (REPAIRS).
+the number of trials that gave a result, or with its error and with what it raises without the searcher. Two examples
+were written for older Keras and Lightning and run with the changes that the new ones need (REPAIRS).
 """
 
 from __future__ import annotations

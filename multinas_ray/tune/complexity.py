@@ -196,11 +196,15 @@ def _additive_cost(
 
 
 def _costs(complexity: Any) -> Mapping[str, Any]:
-    if isinstance(complexity, Mapping) and complexity:
-        return complexity
-    if isinstance(complexity, Sequence) and not isinstance(complexity, str) and complexity:
-        return _by_key(complexity, "complexity")
-    return {"raw_complexity" if callable(complexity) else complexity: complexity}
+    if callable(complexity):
+        return {"raw_complexity": complexity}
+    if isinstance(complexity, str):
+        return {complexity: complexity}
+    if not isinstance(complexity, Mapping | Sequence) or not complexity:
+        raise ConfigError(
+            f"complexity must be a key of the result or a function config -> float, or several, got {complexity!r}"
+        )
+    return complexity if isinstance(complexity, Mapping) else _by_key(complexity, "complexity")
 
 
 def _by_key(given: object, name: str) -> dict[str, Any]:
