@@ -57,12 +57,12 @@ cluster: $(VENV)/installed-all ## run the tests that start (and kill) a real loc
 clean: ## remove the virtual environment, caches and the built site; results in runs/ stay
 	rm -rf .venv site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-# A stamp tells which extras are installed; a change of pyproject.toml installs again. Python compiles what is used when
+# A stamp tells which extras are installed; a change of these files installs again. Python compiles what is used when
 # it is first imported; compiling all of it at once, as pip does otherwise, takes a minute or more.
 $(VENV)/installed-demo: EXTRAS = demo
 $(VENV)/installed-all: EXTRAS = demo,docs,tests
-$(VENV)/installed-demo $(VENV)/installed-all: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -e ".[$(EXTRAS)]"
+$(VENV)/installed-demo $(VENV)/installed-all: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -c constraints.txt -e ".[$(EXTRAS)]"
 	@touch $@
 
 $(BIN)/python:

@@ -37,7 +37,19 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", ".github/PULL_REQUEST_TEMPLATE.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-PROGRAMS_OF_OTHERS = {"cd", "git", "mypy", "pre-commit", "ruff", "lint-imports", "source", "tensorboard"}
+PROGRAMS_OF_OTHERS = {
+    "cd",
+    "docker",
+    "git",
+    "kubectl",
+    "lint-imports",
+    "mypy",
+    "pre-commit",
+    "python3",
+    "ruff",
+    "sbatch",
+}
+PROGRAMS_OF_OTHERS |= {"source", "tensorboard"}
 """Programs whose arguments are not looked at."""
 
 
@@ -248,6 +260,8 @@ def commands_of(page: Path) -> Iterator[str]:
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     lines += re.findall(rf"`({INLINE})`", text)
     for line in lines:
+        if line.startswith("--8<--"):  # a file that is shown
+            continue
         words = shlex.split(line, comments=True)
         if words:
             yield shlex.join(words[1:] if words[0] == "time" else words)
