@@ -172,7 +172,7 @@ class Experiment(Generic[Options]):
 
         forgive_terminal()
         console = standard_console()
-        command = [sys.executable, sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+        command = [sys.executable, *(_started() if argv is None else [sys.argv[0], *argv])]
         command = [each for each in command if each != "--resume"]
         begun: OneShotSearchConfig | None = None
         try:
@@ -389,3 +389,9 @@ def _show_finished(run: Run, config: OneShotSearchConfig, console: Console) -> N
 
 def _print(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+def _started() -> list[str]:
+    """The command line of this process after Python itself: a file, or a module where it was started by -m."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return [*(["-m", spec.name] if spec is not None else sys.argv[:1]), *sys.argv[1:]]

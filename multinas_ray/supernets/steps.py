@@ -79,7 +79,8 @@ def accumulate_sandwich_gradients(
     """Add the gradient of the sandwich rule to the parameters' ``grad``.
 
     The first architecture learns from the targets and each other one from the outputs of the first (Yu and Huang,
-    Universally Slimmable Networks, ICCV 2019). They are computed one after the other, and the mean over them is taken.
+    Universally Slimmable Networks, ICCV 2019). They are computed one after the other. The loss of the first and the
+    mean distance of the others are added, so that the targets count the same for any number of subnets. [ours]
 
     Args:
         supernet: the supernet.
@@ -102,11 +103,11 @@ def accumulate_sandwich_gradients(
     scorer = scorer or Scorer(Task())
     outputs = _outputs(supernet, inputs, rows_ND[:1], autocast_dtype)
     loss = scorer.training_loss(outputs, targets, label_smoothing)
-    torch.autograd.backward(loss / len(rows_ND))
+    torch.autograd.backward(loss)
     wanted = map_tensors(Tensor.detach, outputs)
     for row in rows_ND[1:]:
         distance = scorer.distance(_outputs(supernet, inputs, row[None], autocast_dtype), wanted)
-        torch.autograd.backward(distance / len(rows_ND))
+        torch.autograd.backward(distance / (len(rows_ND) - 1))
     return loss.detach()
 
 

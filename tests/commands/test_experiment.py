@@ -1,12 +1,14 @@
 import shlex
 import subprocess
 import sys
+import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from multinas_ray.commands.experiment import Experiment, ExperimentOptions
+from multinas_ray.commands.experiment import Experiment, ExperimentOptions, _started
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.runs import Run
 
@@ -279,3 +281,13 @@ def test_a_number_of_workers_that_is_none_is_told(make_config, capsys, given):
     with pytest.raises(SystemExit):
         config_of(make_config(), f"--num-workers={given}")
     assert f"give a number of workers, or MIN:MAX as 4:8, not '{given}'" in capsys.readouterr().err
+
+
+def test_a_module_is_told_as_it_was_started(monkeypatch):
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(sys, "argv", ["/there/own.py", "--seed", "1"])
+    main.__spec__ = None
+    assert _started() == ["/there/own.py", "--seed", "1"]
+    main.__spec__ = ModuleSpec("experiments.own", None)
+    assert _started() == ["-m", "experiments.own", "--seed", "1"]
