@@ -46,8 +46,9 @@ docs: $(VENV)/installed-all ## build the documentation site in site/
 docs-serve: $(VENV)/installed-all ## show the documentation site at http://127.0.0.1:8000 while you edit it
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
+# Three on two cores: one may wait for the disk or for processes that it has started.
 fast: $(VENV)/installed-all ## run the tests that start no Ray
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not cluster and not campaign" -n 2 --dist loadfile --durations=15
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not cluster and not campaign" -n 3 --dist loadfile --durations=15
 
 # The tests that lose whole nodes (marker `nodes`) need an idle machine and are run by hand: pytest -m nodes
 # Idle threads give their core away there, since two tests and all processes of their Rays share the cores.
