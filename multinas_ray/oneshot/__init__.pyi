@@ -9,13 +9,14 @@ from .rounds import RoundWorker, average_gradients
 from .running import run_search
 from .schedule import Plan, Schedule
 from .views import PLAIN_INTERVAL_SECONDS
-from .worker import DAMAGED_FOLDER
+from .worker import DAMAGED_FOLDER, Outbox
 
 __all__ = [
     "DAMAGED_FOLDER",
     "PARETO_FILE",
     "PLAIN_INTERVAL_SECONDS",
     "OneShotSearchConfig",
+    "Outbox",
     "Plan",
     "Round",
     "RoundFigures",

@@ -1,0 +1,1 @@
+"""A check of what only a GPU can show: options, the bench, the parts by theme and the loop over them."""
