@@ -8,14 +8,14 @@
   checkpoint   a state that is saved on the device and read on the CPU, and the round after it
   rounds       the operations for which the host waits in rounds, over the border of an epoch
   averaging    the cost of averaging gradients, with one rank, and its host waits
-  input        streamed JPEGs: images a second, host waits, and the decoder of the GPU
+  retraining   losses, a saved state and host waits of training steps, with each augmentation
+  choice       candidates in bfloat16, with passes that are halved since the memory is not enough
   training     a weight step against the same network in plain PyTorch: time, kernels, share of busy time
   evaluation   the losses of several subnets: the same figures
   graphs       what a CUDA graph would gain in training and in evaluation
   memory       the peak of a weight step against what the space says of its activations
+  input        streamed JPEGs: images a second, host waits, and the decoder of the GPU
   latency      a latency table against whole networks, and whether launches decide
-  retraining   losses, a saved state and host waits of training steps, with each augmentation
-  choice       candidates in bfloat16, with passes that are halved since the memory is not enough
 
 Each part prints one line of JSON: its outcome (ok, failed or skipped), why, its seconds and its figures. --out keeps
 the lines. The next part goes on whatever became of the one before; the exit status is 1 if a part failed. Each of

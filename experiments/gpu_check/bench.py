@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from multinas_ray.spaces import IntArray, NetworkSpace, imagenet_mobile_space, n
 from multinas_ray.supernets import Supernet, WeightTraining, make_supernet
 
 Precision = Literal["float32", "bfloat16"]
+Module = TypeVar("Module", bound=torch.nn.Module)
 SMALL_GROUP = 4
 """Images of a group of batch normalisation in the parts that compare values."""
 
@@ -147,9 +148,10 @@ class Bench:
         return RoundWorker(job, self.splits(space, images or 2 * batch_size), self.device)
 
 
-def placed(module: torch.nn.Module, device: torch.device) -> Any:
+def placed(module: Module, device: torch.device) -> Module:
     """A module on a device, in channels_last."""
-    return module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
+    moved: Module = module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
+    return moved
 
 
 def round_of(number: int, trained: IntArray | None = None, evaluated: IntArray | None = None) -> Round:

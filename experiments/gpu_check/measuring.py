@@ -51,7 +51,7 @@ def kernels(bench: Bench, action: Callable[[], object]) -> dict[str, Any]:
     sums: Counter[str] = Counter()
     number = 0
     for event in profiler.events():
-        if event.device_type == torch.autograd.DeviceType.CUDA:
+        if event.device_type.name == "CUDA" and not event.is_user_annotation:
             sums[event.name[:80]] += event.device_time_total / 1000
             number += 1
     return {"kernels": number, "busy_ms": sums.total(), "dearest_ms": dict(sums.most_common(DEAREST))}
@@ -83,7 +83,7 @@ class _ValuesNeeded(TorchDispatchMode):
     """Lists where operations are called whose result the host must know."""
 
     def __init__(self, places: list[str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types for it
         self._places = places
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from experiments.gpu_check.bench import Bench, round_of
+from experiments.gpu_check.bench import Bench, placed, round_of
 from experiments.gpu_check.findings import Finding
 from multinas_ray.spaces import IntArray
+from multinas_ray.supernets import build_subnet
 
 BFLOAT16_BYTES = 2
 ACTIVATION_SHARE = 0.6
@@ -15,9 +16,12 @@ ACTIVATION_SHARE = 0.6
 SUBNETS = 4
 """Subnets of a weight step whose limit holds two, so that it must work in groups."""
 
+IMAGES_OF_PASS = 512
+"""Images that the choice passes through the networks at a time, unless a user sets another number."""
+
 
 def memory(bench: Bench) -> Finding:
-    """Peaks of weight steps of the largest subnet, alone and several times with a limit for two."""
+    """Peaks of weight steps of the largest subnet, alone and several times with a limit for two, and of its choice."""
     found, space = Finding(), bench.space
     largest_ND = _largest(bench)
     sizes = (bench.sizes.batch,) if bench.tiny else (64, 128, 256)
@@ -34,7 +38,21 @@ def memory(bench: Bench) -> Finding:
                 found.figures[name] |= {"peak_bytes": peak, "peak / activations": peak / limit_bytes}
                 fits = peak <= limit_bytes / ACTIVATION_SHARE
                 found.check(fits, f"{name}: the peak is more than activations / {ACTIVATION_SHARE}")
+    found.figures["a pass of the choice, bytes"] = _peak_of_pass(bench, largest_ND)
     return found
+
+
+@torch.no_grad()
+def _peak_of_pass(bench: Bench, largest_ND: IntArray) -> int | None:
+    """Bytes that the largest network takes for the images of a pass of the choice; None without a GPU."""
+    network = placed(build_subnet(bench.space, largest_ND[0]), bench.device).eval()
+    images, _ = bench.batch(bench.space, bench.sizes.batch if bench.tiny else IMAGES_OF_PASS)
+    if bench.has_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    with torch.autocast(bench.device.type, torch.bfloat16):
+        network(images)
+    bench.wait()
+    return torch.cuda.max_memory_allocated() if bench.has_gpu else None
 
 
 def _largest(bench: Bench) -> IntArray:

@@ -51,7 +51,8 @@ def checkpoint(bench: Bench) -> Finding:
     saved.seek(0)
     restored = bench.worker(space, 4 * SMALL_GROUP)
     restored.load_state_dict(torch.load(saved, map_location="cpu", weights_only=True))
-    difference = float((restored.run(round_of(2, rows_ND, rows_ND)).cpu() - expected).abs().max())
+    result = restored.run(round_of(2, rows_ND, rows_ND)).cpu()
+    difference = float((result - expected).abs().max())
     momenta = [each for state in restored.sgd.state.values() for each in state.values() if torch.is_tensor(each)]
     devices = sorted({each.device.type for each in momenta})
     found.figures = {"difference": difference, "momentum on": devices, **_saving(bench)}

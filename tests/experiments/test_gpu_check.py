@@ -9,7 +9,7 @@ import torch
 
 from experiments.gpu_check import __main__ as gpu_check
 from experiments.gpu_check import choice, parity
-from experiments.gpu_check.bench import Bench
+from experiments.gpu_check.bench import SMALL_GROUP, Bench
 from experiments.gpu_check.findings import Finding
 from experiments.gpu_check.measuring import host_waits
 from experiments.gpu_check.options import PARTS
@@ -72,7 +72,7 @@ def test_a_part_without_its_package_is_skipped(check, monkeypatch):
 
 
 def test_passes_that_are_not_halved_are_a_fault(check, monkeypatch):
-    monkeypatch.setattr(choice, "LARGEST_PASS", choice.SMALL_GROUP)
+    monkeypatch.setattr(choice, "LARGEST_PASS", SMALL_GROUP)
     status, lines = check("choice")
     assert status == 1
     assert lines["choice"]["why"] == ["passes were refused 0 times, not 2"]
