@@ -10,13 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MOST_CPU_SECONDS = 1.0
 VERBS = ("verify", "select", "retrain", "export", "report", "profile", "plot")
-SCRIPTS = ("quickstart", "custom", "cifar10", "imagenet", "write_shards", "truth")
-COMPARISONS = ("compare", "large_space", "tabular")
+SCRIPTS = ("quickstart", "custom", "cifar10", "imagenet", "write_shards")
+MODULES = ("compare", "gpu_check", "large_space", "tabular", "truth")
 COMMANDS = [
     ["-m", "multinas_ray", "--help"],
     *(["-m", "multinas_ray", verb, "--help"] for verb in VERBS),
     *([f"experiments/{script}.py", "--help"] for script in SCRIPTS),
-    *(["-m", f"experiments.{name}", "--help"] for name in COMPARISONS),
+    *(["-m", f"experiments.{name}", "--help"] for name in MODULES),
 ]
 
 
