@@ -24,10 +24,11 @@
 set -euo pipefail
 export PATH="$HOME/multinas-ray-venv/bin:$PATH"
 export RAY_AUTH_MODE=token RAY_TRAIN_ENABLE_STATE_TRACKING=1
+export RAY_TMPDIR="/tmp/ray-$SLURM_JOB_ID" # Ray notes the address of its cluster there; a later job is not to find it
 
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export RAY_ADDRESS="$head:$((20000 + SLURM_JOB_ID % 10000))" # two jobs on a node need two ports
-trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$RAY_TMPDIR"' EXIT
 
 # A node's Ray, until the job ends: the head on the first node, where this script runs, then the others.
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \

@@ -111,6 +111,8 @@ def test_a_job_of_slurm_is_stopped_in_time_and_goes_on_when_it_is_requeued(tmp_p
         "SLURM_JOB_NUM_NODES": "1",
         "SLURM_CPUS_PER_TASK": "2",
     }
+    known = Path("/tmp/ray/ray_current_cluster")
+    before = known.read_text() if known.exists() else None
     subprocess.run(["ray", "get-auth-token", "--generate"], env=environment, check=True, capture_output=True)
     run_path = tmp_path / "runs" / "tiny"
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -131,3 +133,4 @@ def test_a_job_of_slurm_is_stopped_in_time_and_goes_on_when_it_is_requeued(tmp_p
     done = subprocess.run(command, env=again, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(load_run(run_path).evaluations) == 600 * 6
+    assert (known.read_text() if known.exists() else None) == before, "others would look for this cluster"
