@@ -88,22 +88,18 @@ STAND_INS = {
 }
 
 
-@pytest.mark.cluster
-@pytest.mark.nodes
-@pytest.mark.timeout(400)
-def test_a_job_of_slurm_is_stopped_in_time_and_goes_on_when_it_is_requeued(tmp_path: Path) -> None:
-    tools, calls = tmp_path / "tools", tmp_path / "calls"
+def environment_of_a_job(folder: Path, calls: Path) -> dict[str, str]:
+    """What Slurm sets for a job, and stand-ins for its programs, which note their calls."""
+    tools = folder / "tools"
     tools.mkdir()
     for name, body in STAND_INS.items():
         (tools / name).write_text(f"#!/usr/bin/env bash\n{body}")
         (tools / name).chmod(0o755)
-    command = [str(CLUSTERS / "slurm.sh"), sys.executable, str(ROOT / "tests/support/tiny_search.py")]
-    command += ["--storage", str(tmp_path / "runs"), "--search-rounds", "600"]
-    environment = {
+    return {
         **os.environ,
         "PATH": os.pathsep.join([str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": str(ROOT),
-        "HOME": str(tmp_path),
+        "HOME": str(folder),
         "HEAD": socket.gethostbyname(socket.gethostname()),
         "CALLS": str(calls),
         "SLURM_JOB_ID": str(os.getpid()),
@@ -111,6 +107,16 @@ def test_a_job_of_slurm_is_stopped_in_time_and_goes_on_when_it_is_requeued(tmp_p
         "SLURM_JOB_NUM_NODES": "1",
         "SLURM_CPUS_PER_TASK": "2",
     }
+
+
+@pytest.mark.cluster
+@pytest.mark.nodes
+@pytest.mark.timeout(400)
+def test_a_job_of_slurm_is_stopped_in_time_and_goes_on_when_it_is_requeued(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    command = [str(CLUSTERS / "slurm.sh"), sys.executable, str(ROOT / "tests/support/tiny_search.py")]
+    command += ["--storage", str(tmp_path / "runs"), "--search-rounds", "600"]
+    environment = environment_of_a_job(tmp_path, calls)
     known = Path("/tmp/ray/ray_current_cluster")
     before = known.read_text() if known.exists() else None
     subprocess.run(["ray", "get-auth-token", "--generate"], env=environment, check=True, capture_output=True)
