@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# docs/cluster-local.yaml for real, on this one machine: ray up, a small search by ray submit, its folder fetched and
+# docs/clusters/local.yaml for real, on this one machine: ray up, a small search by ray submit, its folder fetched and
 # reported, ray down.
 #
 #   sudo --preserve-env=PATH tests/deployment/local_up.sh
@@ -52,7 +52,7 @@ END
 ln -s "$environment" "$HOME/multinas-ray-venv"
 echo "export PYTHONPATH=$HOME/multinas-ray OMP_NUM_THREADS=1 TERM=dumb" > "$HOME/.bashrc"
 cluster=$place/cluster-local.yaml
-"$environment/bin/python" - "$repository/docs/cluster-local.yaml" "$cluster" "$place/key" << 'END'
+"$environment/bin/python" - "$repository/docs/clusters/local.yaml" "$cluster" "$place/key" << 'END'
 import sys
 
 import yaml

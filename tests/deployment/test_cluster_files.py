@@ -18,7 +18,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_commands
 
 ROOT = Path(__file__).parents[2]
-FILES = ["cluster.yaml", "docs/cluster-local.yaml"]
+FILES = ["cluster.yaml", "docs/clusters/local.yaml"]
 PLACEHOLDER = "sg-00000000000000000"
 
 
@@ -104,7 +104,7 @@ def test_documented_commands_are_rays_own_and_name_files_and_flags_that_exist(co
 def test_the_commands_of_the_cluster_files_are_found() -> None:
     commands = documented_commands()
     assert "ray down cluster.yaml" in commands
-    assert "ray submit docs/cluster-local.yaml experiments/quickstart.py -- --help" in commands
+    assert "ray submit docs/clusters/local.yaml experiments/quickstart.py -- --help" in commands
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def pins() -> dict[str, str]:
 def test_every_way_to_make_a_node_installs_the_same_versions() -> None:
     assert set(pins()) >= {"ray", "torch", "torchvision", "numpy"}
     assert all(re.fullmatch(r"[\d.]+", version) for version in pins().values())
-    for name in ("Makefile", "cluster.yaml", "docs/cluster-local.yaml", "docs/clusters/Dockerfile"):
+    for name in ("Makefile", "cluster.yaml", "docs/clusters/local.yaml", "docs/clusters/Dockerfile"):
         installs = [line for line in (ROOT / name).read_text().splitlines() if re.search(r"pip install.* -e", line)]
         assert installs, name
         assert all(re.search(r"-c \S*constraints\.txt", line) for line in installs), name
