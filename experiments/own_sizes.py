@@ -25,7 +25,7 @@ from multinas_ray.retraining import NetworkTraining, RetrainConfig
 from multinas_ray.runs import format_count
 from multinas_ray.settings import OneOf, PositiveFloat, PositiveInt, checked
 from multinas_ray.supernets import build_subnet
-from multinas_ray.tasks import Score
+from multinas_ray.tasks import MeanScore
 
 EXAMPLES: dict[str, Callable[[ExperimentOptions], OneShotSearchConfig]] = {
     "series": series_config,
@@ -63,7 +63,7 @@ def networks_of(config: OneShotSearchConfig) -> list[tuple[int, ...]]:
 
 def trained(
     config: OneShotSearchConfig, splits: DataSplits, architecture: tuple[int, ...], sizes: Sizes, seed: int
-) -> tuple[Score, float]:
+) -> tuple[MeanScore, float]:
     """Train a network; returns its score on the test samples and the primary metric."""
     recipe = RetrainConfig(
         epochs=sizes.epochs,

@@ -27,7 +27,7 @@ from multinas_ray.retraining.losses import BatchLoss
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.settings import checked_arguments
 from multinas_ray.supernets import at_least_float32, mean_score, summed_score
-from multinas_ray.tasks import Score, Scorer, Task
+from multinas_ray.tasks import MeanScore, Scorer, Task
 
 EpochRow = dict[str, float | int | None]
 """The results of one epoch, with the columns of `multinas_ray.runs.training_schema`."""
@@ -166,17 +166,17 @@ class NetworkTraining:
             self._ema.update(self.network, step + 1)
         return loss.detach()
 
-    def score(self, images: Images) -> Score:
+    def score(self, images: Images) -> MeanScore:
         """Return the mean loss and the metrics of the network to keep over all images, in float32."""
         return self._score(self._whole(images))
 
-    def primary_of(self, score: Score) -> float:
+    def primary_of(self, score: MeanScore) -> float:
         """The primary metric of the task, such as the accuracy."""
         (primary,) = self._scorer.primary
         return score.metrics[primary]
 
     @torch.no_grad()
-    def _score(self, batches: Batches) -> Score:
+    def _score(self, batches: Batches) -> MeanScore:
         trained = self.trained.eval()
         if self._world_size > 1:  # each rank has statistics of its own images: those of rank 0 are kept
             for buffer in trained.buffers():

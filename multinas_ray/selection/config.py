@@ -12,6 +12,8 @@ from multinas_ray.settings import Flag, NonNegativeFloat, PositiveFloat, Positiv
 
 CANDIDATES_PER_NETWORK = 300
 """The default. [ours]"""
+IMAGES_PER_PASS = 512
+"""The default. More make a GPU hardly faster, and a choice is to fit where its search did. [ours]"""
 SLICE_SHARE = 0.1
 """The default: networks that use more than 90 % of a budget. [ours]"""
 PRIOR = ("early_depth", "naswot")
@@ -51,7 +53,7 @@ class SelectConfig:
     """Workers that share the candidates."""
     use_gpu: bool = False
     """One GPU for each worker."""
-    images_per_pass: PositiveInt = 512
+    images_per_pass: PositiveInt = IMAGES_PER_PASS
     """Images that pass through the networks together, at most. Where a GPU has too little memory for them, fewer do."""
     cpus_per_worker: PositiveFloat = 1.0
     """Logical CPUs that each worker asks Ray for."""

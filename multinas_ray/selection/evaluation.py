@@ -23,9 +23,10 @@ from multinas_ray.cluster import cause_of, own_error, workers_on_a_node
 from multinas_ray.data import Batches, DataConfig, load_splits, num_samples, open_stream, usable_cores
 from multinas_ray.errors import RunError
 from multinas_ray.runs import WEIGHTS_FILE
+from multinas_ray.selection.config import IMAGES_PER_PASS
 from multinas_ray.selection.halving import FEW_BATCHES, RECALIBRATION_IMAGES, Rung, plan_rungs
 from multinas_ray.selection.outcome import Architecture
-from multinas_ray.selection.passes import MOST_IN_A_PASS, Passes
+from multinas_ray.selection.passes import Passes
 from multinas_ray.selection.prior import PriorPart, make_parts
 from multinas_ray.selection.scores import Score, part_means
 from multinas_ray.settings import checked
@@ -73,7 +74,7 @@ class CandidateJob:
     """Most of them on one node; `EvaluatorGroup` finds it."""
     use_gpu: bool = False
     """Whether each actor has one GPU."""
-    images_per_pass: int = MOST_IN_A_PASS
+    images_per_pass: int = IMAGES_PER_PASS
     """Samples that pass through the networks together, at most."""
     recalibration_images: int = RECALIBRATION_IMAGES
     """Number of training images, at most, for batch-normalisation statistics."""

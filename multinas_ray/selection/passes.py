@@ -15,9 +15,6 @@ from multinas_ray.errors import RunError
 
 T = TypeVar("T")
 
-MOST_IN_A_PASS = 512
-"""Samples of a pass at the start. More make a GPU hardly faster, and a choice is to fit where its search did. [ours]"""
-
 
 class Passes:
     """Cuts batches into passes, which become smaller when the memory of the device does not hold them.
@@ -27,7 +24,7 @@ class Passes:
         most: samples of a pass at the start.
     """
 
-    def __init__(self, group: int, most: int = MOST_IN_A_PASS) -> None:
+    def __init__(self, group: int, most: int) -> None:
         self._group, self.most = group, max(group, most)
 
     def of(self, batches: Iterable[Any], group: int = 1) -> Iterator[Any]:

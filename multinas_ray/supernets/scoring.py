@@ -17,7 +17,7 @@ from multinas_ray.data import call, map_tensors, tensors_of
 from multinas_ray.errors import ConfigError
 from multinas_ray.supernets.precision import at_least_float32, autocast_to
 from multinas_ray.supernets.separate import Separate
-from multinas_ray.tasks import Score, Scorer
+from multinas_ray.tasks import MeanScore, Scorer
 
 
 def recalibrate_batch_norm(
@@ -71,10 +71,10 @@ def summed_score(network: nn.Module, batches: Iterable[tuple[Any, Any]], scorer:
     return sums
 
 
-def mean_score(sums: Tensor, scorer: Scorer) -> Score:
+def mean_score(sums: Tensor, scorer: Scorer) -> MeanScore:
     """The mean loss and the metrics, from the sums of `summed_score`."""
     loss, number = sums[:2].tolist()
-    return Score(loss / number, {name: float(each) for name, each in scorer.values(sums[None, 2:]).items()})
+    return MeanScore(loss / number, {name: float(each) for name, each in scorer.values(sums[None, 2:]).items()})
 
 
 @torch.no_grad()

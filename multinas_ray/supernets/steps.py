@@ -12,6 +12,7 @@ from torch import Tensor
 
 from multinas_ray.data import map_tensors, num_samples, tensors_of
 from multinas_ray.errors import ConfigError
+from multinas_ray.spaces import IntArray
 from multinas_ray.supernets.precision import at_least_float32, autocast_to
 from multinas_ray.supernets.supernet import Supernet
 from multinas_ray.tasks import Scorer, Task
@@ -51,9 +52,7 @@ def accumulate_gradients(
         ConfigError: There are no architectures, one is not of the space, the batch is not whole groups, or the loss is
             not one with a gradient.
     """
-    rows_ND = supernet.space.search_space.check(architectures)
-    if not len(rows_ND):
-        raise ConfigError("a training step must have at least one architecture, got none")
+    rows_ND = _rows(supernet, architectures)
     bytes_per_element = (autocast_dtype or next(supernet.parameters()).dtype).itemsize
     groups = supernet.groups(rows_ND, num_samples(inputs), limit_bytes, bytes_per_element)
     scorer, group_losses = scorer or Scorer(Task()), []
@@ -97,9 +96,7 @@ def accumulate_sandwich_gradients(
     Raises:
         ConfigError: There are no architectures, one is not of the space, or the batch is not whole groups.
     """
-    rows_ND = supernet.space.search_space.check(architectures)
-    if not len(rows_ND):
-        raise ConfigError("a training step must have at least one architecture, got none")
+    rows_ND = _rows(supernet, architectures)
     scorer = scorer or Scorer(Task())
     outputs = _outputs(supernet, inputs, rows_ND[:1], autocast_dtype)
     loss = scorer.training_loss(outputs, targets, label_smoothing)
@@ -144,6 +141,13 @@ def evaluate(
     scorer = scorer or Scorer(Task())
     outputs = _outputs(supernet, inputs, architectures, autocast_dtype)
     return scorer.losses(outputs, targets).mean(1), scorer.sums(outputs, targets, scorer.primary)
+
+
+def _rows(supernet: Supernet, architectures: npt.ArrayLike) -> IntArray:
+    rows_ND = supernet.space.search_space.check(architectures)
+    if not len(rows_ND):
+        raise ConfigError("a training step must have at least one architecture, got none")
+    return rows_ND
 
 
 def _outputs(supernet: Supernet, inputs: Any, architectures: npt.ArrayLike, autocast_dtype: torch.dtype | None) -> Any:

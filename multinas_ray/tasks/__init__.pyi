@@ -1,11 +1,11 @@
 from .checking import check_task
 from .named import register_metric, register_task_loss
-from .scoring import Score, Scorer
+from .scoring import MeanScore, Scorer
 from .task import Metric, Task, read_task
 
 __all__ = [
+    "MeanScore",
     "Metric",
-    "Score",
     "Scorer",
     "Task",
     "check_task",

@@ -21,7 +21,7 @@ from multinas_ray.tasks.named import TORCH_LOSSES, find_loss, find_metric
 from multinas_ray.tasks.task import Metric, Task
 
 
-class Score(NamedTuple):
+class MeanScore(NamedTuple):
     """How good a network is on some samples."""
 
     loss: float

@@ -6,7 +6,7 @@ from torch.nn import functional
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot import Round
 from multinas_ray.selection import Rung, make_parts
-from multinas_ray.selection.evaluation import CandidateEvaluator, CandidateJob
+from multinas_ray.selection.evaluation import CandidateEvaluator
 from multinas_ray.selection.scores import NUM_PARTS
 from multinas_ray.supernets import (
     SUPERNET_FILE,
@@ -15,6 +15,7 @@ from multinas_ray.supernets import (
     recalibrate_batch_norm,
     write_supernet,
 )
+from tests.support.worker_jobs import candidate_job
 
 ARCHITECTURE = (0, 1, 4, 2, 3, 0)
 
@@ -36,18 +37,7 @@ def worker(make_worker, run_path):
 
 @pytest.fixture
 def evaluator(worker, run_path):
-    job = worker.job
-    return CandidateEvaluator(
-        CandidateJob(
-            run_path=run_path,
-            space=job.space,
-            data=job.data,
-            training=job.training,
-            seed=job.seed,
-            num_threads=1,
-            num_workers=1,
-        )
-    )
+    return CandidateEvaluator(candidate_job(worker, run_path))
 
 
 def test_the_supernet_comes_back_with_all_its_weights(worker, run_path):

@@ -11,6 +11,7 @@ from multinas_ray.errors import RunError
 from multinas_ray.selection.evaluation import CandidateEvaluator, CandidateJob
 from multinas_ray.selection.passes import Passes
 from multinas_ray.supernets import evaluate, write_supernet
+from tests.support.worker_jobs import candidate_job
 
 
 @pytest.mark.parametrize(
@@ -58,16 +59,7 @@ def test_a_group_that_does_not_fit_is_told() -> None:
 def job(make_worker: Any, tmp_path: Any) -> CandidateJob:
     worker = make_worker()
     write_supernet(worker.supernet, str(tmp_path))
-    job = worker.job
-    return CandidateJob(
-        run_path=str(tmp_path),
-        space=job.space,
-        data=job.data,
-        training=job.training,
-        seed=job.seed,
-        num_threads=1,
-        num_workers=1,
-    )
+    return candidate_job(worker, tmp_path)
 
 
 def scores(job: CandidateJob) -> list[Any]:

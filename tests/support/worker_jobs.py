@@ -3,6 +3,7 @@ import torch
 
 from multinas_ray.data import DataConfig, load_splits
 from multinas_ray.oneshot import RoundWorker, WorkerJob
+from multinas_ray.selection import CandidateJob
 from multinas_ray.spaces import digits_space
 from multinas_ray.supernets import WeightTraining
 
@@ -46,3 +47,18 @@ def make_worker(make_job, splits):
         return RoundWorker(make_job(**changes), splits, torch.device("cpu"))
 
     return make
+
+
+def candidate_job(worker, run_path):
+    """The job of who chooses among the networks of a worker, whose supernet lies in a folder."""
+    job = worker.job
+    return CandidateJob(
+        run_path=str(run_path),
+        space=job.space,
+        data=job.data,
+        training=job.training,
+        task=job.task,
+        seed=job.seed,
+        num_threads=1,
+        num_workers=1,
+    )

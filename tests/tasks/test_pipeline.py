@@ -16,10 +16,11 @@ from multinas_ray.oneshot.preflight import check_data
 from multinas_ray.retraining import RetrainConfig
 from multinas_ray.retraining.worker import RetrainJob, train_network
 from multinas_ray.runs import load_retraining, primary_metric
-from multinas_ray.selection.evaluation import CandidateEvaluator, CandidateJob
+from multinas_ray.selection.evaluation import CandidateEvaluator
 from multinas_ray.supernets import WeightTraining, build_subnet, write_supernet
 from multinas_ray.tasks import Metric, Task
 from tests.support.narrow import present
+from tests.support.worker_jobs import candidate_job
 from tests.tasks.series import TASK, Series, series, space
 
 CPU = torch.device("cpu")
@@ -59,18 +60,7 @@ def test_rounds_learn_and_the_metric_is_told(worker) -> None:
 
 def test_candidates_are_scored_and_kept(worker, tmp_path) -> None:
     write_supernet(worker.supernet, str(tmp_path))
-    evaluator = CandidateEvaluator(
-        CandidateJob(
-            run_path=str(tmp_path),
-            space=space(),
-            data=DATA,
-            training=TRAINING,
-            task=TASK,
-            seed=1,
-            num_threads=1,
-            num_workers=1,
-        )
-    )
+    evaluator = CandidateEvaluator(candidate_job(worker, tmp_path))
     rows = [tuple(row) for row in ROWS.tolist()]
     (whole,) = evaluator.rungs(3)
     scores = evaluator.evaluate(whole, rows)

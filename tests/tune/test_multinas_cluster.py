@@ -1,7 +1,6 @@
 """MultiNASSearch in a real Tune on a real local Ray: every row of what a Searcher is told, and what it is not."""
 
 import contextlib
-import logging
 import math
 import os
 import signal
@@ -11,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import Repeater
@@ -24,20 +22,12 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.usefixtures("local_ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
 SPACE = {"a": tune.choice([1, 2, 3]), "net": {"b": tune.choice([0, 1]), "c": tune.randint(0, 3)}, "fixed": 7}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray():
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
-    del os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"]
 
 
 def quality(config):

@@ -6,15 +6,12 @@ is a part of the guide of Tune pipelines.
 
 import copy
 import functools
-import logging
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 from ray import cloudpickle, tune
 from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
@@ -26,6 +23,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "tune.md"
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.usefixtures("local_ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -34,15 +32,6 @@ pytestmark = [
 
 SPACE = {"a": tune.uniform(0.0, 5.0), "list": [1, 2, 3], "num": 4}
 RESULT = {METRIC: 1.0, "size": 1.0, "config/a": 1.0, "training_iteration": 1, "time_total_s": 1.0}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def local_ray():
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
-    del os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"]
 
 
 def report(value):
