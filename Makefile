@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
+# Packages are installed without compiling them ahead. Where this is set, every process would compile torch and Ray anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test check format lint types imports docs docs-serve fast cluster clean
@@ -47,13 +49,12 @@ docs-serve: $(VENV)/installed-all ## show the documentation site at http://127.0
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 # Three on two cores: one may wait for the disk or for processes that it has started.
-fast: $(VENV)/installed-all ## run the tests that start no Ray
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not cluster and not campaign" -n 3 --dist loadfile --durations=15
+fast: $(VENV)/installed-all ## run the tests that are quick and start no Ray
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not cluster and not slow and not by_hand and not campaign" -n 3 --dist loadfile --durations=15
 
-# The tests that lose whole nodes (marker `nodes`) need an idle machine and are run by hand: pytest -m nodes
 # Idle threads give their core away there, since two tests and all processes of their Rays share the cores.
-cluster: $(VENV)/installed-all ## run the tests that start (and kill) a real local Ray
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -m "cluster and not nodes and not campaign" -n 2 --dist loadfile --durations=15
+cluster: $(VENV)/installed-all ## run the slow tests, and those that start (and kill) a real local Ray
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -m "(cluster or slow) and not by_hand and not campaign" -n 2 --dist loadfile --durations=15
 
 clean: ## remove the virtual environment, caches and the built site; results in runs/ stay
 	rm -rf .venv site build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -181,6 +181,7 @@ def test_a_fresh_network_is_a_function_of_its_seed(small) -> None:
     assert not torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.slow
 def test_a_space_takes_its_function_along_to_a_process_that_does_not_know_it(tmp_path) -> None:
     file = tmp_path / "elsewhere.py"
     file.write_text(

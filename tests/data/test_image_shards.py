@@ -96,6 +96,7 @@ def test_batches_in_memory_are_those_of_the_files(tree, shards):
     assert {image.tobytes() for image in rows[0]} == {image.tobytes() for image in rows[1]}
 
 
+@pytest.mark.slow
 def test_ranks_and_processes_change_nothing(shards):
     found = scan_images(str(shards)).train
     whole = stream(StreamedImages(found, 8, num_processes=0))
@@ -190,6 +191,7 @@ def s3(tmp_path_factory):
         server.stop()
 
 
+@pytest.mark.slow
 def test_shards_in_an_object_store_are_those_on_a_disk(tree, shards, s3):
     address = f"s3://bucket/images?{s3}"
     assert write_image_shards(str(tree), address, images_per_file=32, images_per_group=5) == 66

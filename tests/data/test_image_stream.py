@@ -136,6 +136,7 @@ def test_all_batches_yield_every_image_once_in_order_and_never_varied(tree, worl
     assert equal(streams[0].batch(2), stream(images(tree), rank=0, world_size=world_size).batch(2))
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(tree):
     alone, two = stream(images(tree)), stream(images(tree, num_processes=2))
     for step in (0, 1, 2, 3, 4, 5, 20, 21, 2):  # ahead, beyond the epoch, with a jump and back
@@ -240,6 +241,7 @@ def test_images_that_are_none_are_told_before_anything_starts(tree, tmp_path):
         load_splits(DataConfig(source="folder", path=str(folder), in_memory=False))
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_grey_photos_are_streamed_as_rgb():
     found = scan_tree(str(Path(os.environ["MULTINAS_DATA"], "tiny_imagenet")))

@@ -133,6 +133,7 @@ def bootstrapped(group_id: str) -> dict[str, Any]:
     return validated
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:moto", "ignore::DeprecationWarning:botocore")
 def test_aws_takes_every_node_type(account: Any) -> None:
     """boto3 refuses unknown keys of node_config; the mock knows instance types and spot requests."""

@@ -110,7 +110,7 @@ def environment_of_a_job(folder: Path, calls: Path) -> dict[str, str]:
 
 
 @pytest.mark.cluster
-@pytest.mark.nodes
+@pytest.mark.by_hand
 @pytest.mark.timeout(400)
 def test_a_job_of_slurm_is_stopped_in_time_and_goes_on_when_it_is_requeued(tmp_path: Path) -> None:
     calls = tmp_path / "calls"

@@ -13,7 +13,7 @@ from multinas_ray.runs import load_run, verify_run
 
 pytestmark = [
     pytest.mark.cluster,
-    pytest.mark.nodes,
+    pytest.mark.by_hand,
     pytest.mark.data,
     pytest.mark.timeout(660),
 ]

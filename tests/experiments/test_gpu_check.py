@@ -31,6 +31,7 @@ def check(tmp_path) -> Check:
     return run
 
 
+@pytest.mark.slow
 def test_every_part_runs_on_a_cpu(check):
     status, lines = check()
     assert list(lines) == list(PARTS)

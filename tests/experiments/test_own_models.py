@@ -25,6 +25,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_learns_its_task(name) -> None:
     config = EXAMPLES[name](ExperimentOptions())
@@ -55,6 +56,7 @@ def test_an_example_learns_its_task(name) -> None:
     torch.testing.assert_close(call(network, inputs), worker.supernet(inputs, rows[:1])[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_model_of_timm_is_opened_and_keeps_its_checkpoint(tmp_path) -> None:
     fresh = mobilenet(3, 10)
     weights = {key.replace(".options.0", ""): value for key, value in fresh.state_dict().items()}

@@ -41,6 +41,7 @@ def test_trainings_differ_in_seed_and_order() -> None:
     assert [each.arch for each in first] != [each.arch for each in second]
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_trained(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

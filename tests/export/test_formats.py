@@ -92,6 +92,7 @@ def exported(tmp_path_factory):
     return folder, export_to(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 33])
 def test_programs_give_the_networks_logits_for_batches_of_any_size(exported, batch_size):
     folder, _ = exported
@@ -107,6 +108,7 @@ def test_programs_give_the_networks_logits_for_batches_of_any_size(exported, bat
     torch.testing.assert_close(onnx_logits, expected, atol=TOLERANCE, rtol=0)
 
 
+@pytest.mark.slow
 def test_every_file_loads_where_this_package_is_not(exported):
     folder, _ = exported
     answer = subprocess.run(

@@ -155,6 +155,7 @@ def small(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "space": {**settings["space"], "positions": positions}, "targets": [ONLY_PARAMS]}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_bad_value_in_a_file_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

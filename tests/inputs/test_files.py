@@ -40,6 +40,7 @@ def chosen(kind: str, record: Path) -> Iterator[DamagedFile]:
         yield every[place]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RECORDS)
 @pytest.mark.filterwarnings("ignore")
 def test_a_damaged_file_is_named_with_a_remedy_or_changes_nothing(kind: str, tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
 from multinas_ray.oneshot import rounds as rounds_module
@@ -18,6 +17,7 @@ from multinas_ray.oneshot.rounds import RoundWorker, Traffic, average_gradients
 from multinas_ray.spaces import Position, elastic_blocks
 from multinas_ray.supernets import BlockSupernet
 from tests.support.narrow import present
+from tests.support.ranks import run_ranks
 
 
 def round_of(number, space, *, trains=True, evaluates=True, num_samples=4):
@@ -273,7 +273,7 @@ def two_ranks(tmp_path_factory, splits):
     def run(job):
         if not results:
             folder = tmp_path_factory.mktemp("gloo")
-            spawn(run_rank, args=(2, job, splits, str(folder)), nprocs=2)
+            run_ranks(run_rank, 2, job, splits, str(folder))
             results.update({rank: torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)})
         return results
 
@@ -288,6 +288,7 @@ def job_of_two(make_job):
     return make_job(batch_size=96, validation_batch_size=128, norm_batch_size=32, num_weight_steps=800)
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_losses_of_one(make_job, two_ranks, splits):
     job = job_of_two(make_job)
     both = two_ranks(job)
@@ -301,6 +302,7 @@ def test_two_workers_give_the_losses_of_one(make_job, two_ranks, splits):
     assert traffic == [(0, 0)] * NUM_ROUNDS
 
 
+@pytest.mark.slow
 def test_the_bytes_of_a_round_are_those_of_what_its_subnets_touch(make_job, two_ranks):
     job = job_of_two(make_job)
     both, space = two_ranks(job), job.space.search_space
@@ -320,6 +322,7 @@ def test_a_round_without_a_weight_step_sends_no_gradients(make_worker, draw):
     assert worker.traffic == Traffic()
 
 
+@pytest.mark.slow
 def test_gradients_are_averaged_whatever_the_buckets(make_job, two_ranks):
     both = two_ranks(job_of_two(make_job))
     for rank in (0, 1):

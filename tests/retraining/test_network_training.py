@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.multiprocessing.spawn import spawn
 
 from multinas_ray.data import Augmentation
 from multinas_ray.errors import DataError, RunError
@@ -16,6 +15,7 @@ from multinas_ray.supernets import build_subnet
 from multinas_ray.tasks import Task
 from tests.retraining.two_ranks import NOTICED_STEP, scores, without_normalisation, work_on_a_rank
 from tests.support.narrow import present
+from tests.support.ranks import run_ranks
 from tests.support.tiny_search import tiny_space
 
 CROPS = Augmentation(crop_padding=1, horizontal_flip=False)
@@ -249,10 +249,11 @@ def test_a_batch_larger_than_the_set_is_told(make_training):
 def two_ranks(few, tmp_path_factory):
     """The folder of what two ranks have written."""
     folder = tmp_path_factory.mktemp("ranks")
-    spawn(work_on_a_rank, (2, few, folder), nprocs=2)
+    run_ranks(work_on_a_rank, 2, few, folder)
     return folder
 
 
+@pytest.mark.slow
 def test_two_ranks_train_as_one_on_the_joined_batch(few, two_ranks):
     two = torch.load(two_ranks / "trained.pt", weights_only=True)
     one = without_normalisation(few)
@@ -262,6 +263,7 @@ def test_two_ranks_train_as_one_on_the_joined_batch(few, two_ranks):
     assert two["row"] == pytest.approx((row["train_loss"], *scores(one, few.test)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_ranks_pause_after_the_same_step_whichever_has_the_notice(few, two_ranks):
     states = [torch.load(two_ranks / f"paused-{rank}.pt", weights_only=True) for rank in range(2)]
     assert [state["step"] for state in states] == [NOTICED_STEP] * 2

@@ -119,6 +119,7 @@ def test_a_killed_driver_and_a_killed_trial_lose_no_epoch(tmp_path: Path) -> Non
     assert list(Path(run_path, "retraining", "session-0001").glob("network-*/events.out.tfevents.*"))
 
 
+@pytest.mark.by_hand
 def test_a_group_of_two_whose_node_goes_after_its_notice_goes_on_within_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

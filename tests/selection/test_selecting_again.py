@@ -31,6 +31,7 @@ def by_size(self, rung, row):
     return Score(float(self.cost([row])[0]), 0.5, images=rung.images)
 
 
+@pytest.mark.slow
 def test_equal_choices_again_keep_what_was_retrained_and_others_are_refused(finished, retrained, monkeypatch):
     path = Path(finished.run_path)
     assert (select_networks(finished.run_path, console=quiet()).architectures["retrained_accuracy"] == 0.75).all()

@@ -131,6 +131,7 @@ def test_in_a_bucket_that_does_not_exist_nothing_is_found(moto_query):
         read_bytes(f"s3://bucket/nothing{moto_query}")
 
 
+@pytest.mark.slow
 def test_a_store_that_does_not_answer_is_told():
     """Nothing listens there; the client asks for some seconds."""
     with pytest.raises(StorageError, match=r"\(the store cannot be reached\): check the network, the region and the"):

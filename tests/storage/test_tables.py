@@ -322,6 +322,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_writer_loses_and_repeats_nothing(tmp_path):
     """SIGKILL at random moments, six times on the same folder (seed 0); readers look on all the while."""
     generator = random.Random(0)

@@ -45,6 +45,7 @@ class Stored(Pipeline):
         self.path = uri
 
 
+@pytest.mark.slow
 def test_every_result_is_in_the_bucket_at_once_and_a_restore_goes_on_there(bucket, tmp_path):
     uri = bucket("by-hand")
     pipeline = Stored(uri)

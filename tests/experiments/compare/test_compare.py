@@ -71,6 +71,7 @@ def test_random_draws_are_uniform_among_the_allowed():
     assert len(counts) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [Settings(), Settings(images=1500, epochs=3), Settings(epochs=1), Settings(networks=8)]
 )

@@ -180,6 +180,7 @@ def test_methods_that_train_nothing() -> None:
         assert figures["part"][architecture] == max(figures["part"][tuple(row)] for row in slice_of(SPACE, target))
 
 
+@pytest.mark.slow
 def test_a_fixed_supernet_is_searched_within_the_targets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.compare.finding.CANDIDATES", 14)
     settings = Settings(images=512, validation_images=256, epochs=3, recalibration_images=128)
