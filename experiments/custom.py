@@ -142,13 +142,6 @@ class CustomOptions(ExperimentOptions):
     cost_functions: Annotated[tuple[GivenCode, ...], Flag("cost", metavar="FILE.py:FUNCTION")] = ()
     """Costs of your own: functions of the space that return a Cost. The first is the complexity."""
 
-    @property
-    def code(self) -> tuple[str, ...]:
-        """Modules and files of your own that later commands need too."""
-        functions = (*([] if self.space_function is None else [self.space_function]), *self.cost_functions)
-        own = [name.rpartition(":")[0] for name in functions]
-        return tuple(dict.fromkeys([*self.imports, *(name for name in own if not name.startswith("multinas_ray"))]))
-
 
 def custom_config(options: CustomOptions) -> OneShotSearchConfig:
     """The search for the images at --data, with targets from small to the largest network of the space.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, ClassVar, Generic, TypeVar
 
 from multinas_ray.errors import ConfigError
 
@@ -19,7 +19,10 @@ class Registry(Generic[Class]):
         built_in: names of the package's own -> the modules that register them, imported when they are asked for.
     """
 
+    _all: ClassVar[list[Registry[Any]]] = []
+
     def __init__(self, what: str, built_in: Mapping[str, str] | None = None) -> None:
+        Registry._all.append(self)
         self._what = what
         self._built_in = dict(built_in or {})
         self._classes: dict[str, Class] = {}
@@ -66,3 +69,10 @@ class Registry(Generic[Class]):
         if known not in self._classes:
             importlib.import_module(self._built_in[known])
         return self._classes[known]
+
+    @staticmethod
+    def modules_of(names: Collection[str]) -> list[str]:
+        """The modules, outside of this package, that have registered any of the names."""
+        given = [each for registry in Registry._all for name, each in registry._classes.items() if name in names]
+        own = [each.__module__ for each in given if each.__module__.partition(".")[0] != __name__.partition(".")[0]]
+        return list(dict.fromkeys(own))

@@ -22,7 +22,8 @@ def load_module(name: str) -> ModuleType:
     Its definitions are sent to Ray's workers by value, since the file may be missing on their machines.
 
     Args:
-        name: A module's name ("my_package.blocks") or a path to a .py file ("my_blocks.py").
+        name: A module's name ("my_package.blocks"), which is sought in the current folder too, or a path to a .py
+            file ("my_blocks.py").
 
     Returns:
         The module.
@@ -55,6 +56,9 @@ def load_object(name: str) -> Any:
 
 
 def _import(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # where Python's own -m seeks it
     try:
         return importlib.import_module(name)
     except (ImportError, ValueError, TypeError) as error:  # the latter two of names that are none

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 from multinas_ray.cluster import Trackers
 from multinas_ray.commands.common import OneLineParser, forgive_terminal
 from multinas_ray.commands.flags import add_settings, errors_name, given_settings, read_file
-from multinas_ray.commands.next_steps import tell_next
+from multinas_ray.commands.next_steps import imports_of, tell_next
 from multinas_ray.commands.script import EXIT_ERROR, EXIT_INTERRUPTED, add_show_config, show_error, show_settings
 from multinas_ray.errors import ConfigError, MultiNASError, RunError, StorageError
 from multinas_ray.oneshot import OneShotSearchConfig
@@ -58,11 +58,6 @@ class ExperimentOptions:
     time_budget: Annotated[PositiveFloat | None, Flag(metavar="TIME", read=seconds_of)] = None
     """Wall time of the search, such as 30m or 1h30m; in a file, seconds. The speed is measured for some seconds, and
     the numbers of rounds become those that fit, in the same ratio. None: the rounds are as set."""
-
-    @property
-    def code(self) -> tuple[str, ...]:
-        """Modules and files of the user's own that later commands need too."""
-        return self.imports
 
     @property
     def has_images(self) -> bool:
@@ -276,7 +271,8 @@ def _search(
         return EXIT_INTERRUPTED
     _show_finished(run, config, console)
     if complete is None:
-        tell_next(console, ("retrain", "export", "report"), config.run_path, imports=options.code)
+        imports = imports_of(config.to_dict(), options.imports)
+        tell_next(console, ("retrain", "export", "report"), config.run_path, imports=imports)
     else:
         complete(config, arguments, console)
     return 0

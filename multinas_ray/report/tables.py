@@ -76,7 +76,7 @@ def networks_table(run: Run, family: ReportedFamily) -> Table | None:
         ]
         for place, row in enumerate(networks.to_dict("records"))
     ]
-    return Table(_network_columns(costs, metric.name), rows).known()
+    return Table(_network_columns(costs, metric), rows).known()
 
 
 def _told(metric: PrimaryMetric, value: Any) -> str:
@@ -84,16 +84,18 @@ def _told(metric: PrimaryMetric, value: Any) -> str:
     return percent(value) if metric.is_share else fixed(value)
 
 
-def _network_columns(costs: Sequence[str], metric: str) -> list[Column]:
+def _network_columns(costs: Sequence[str], metric: PrimaryMetric) -> list[Column]:
     return [
         Column("#"),
         Column("coefficient", hint="weight of the complexity in the objective"),
         Column("target", hint="the complexity near which the distribution searched"),
         Column("budget", is_number=False, hint="the limits that the network had to keep"),
         *(Column(cost_name(name)) for name in costs),
-        Column("validation", hint=f"{metric} on all validation images, with the supernet's weights"),
-        Column("test, inherited", hint=f"{metric} on the test images, with the supernet's weights"),
-        Column("test, retrained", hint=f"{metric} on the test images after the network was trained alone"),
+        Column("validation", hint=f"{metric.name} on all validation {metric.samples}, with the supernet's weights"),
+        Column("test, inherited", hint=f"{metric.name} on the test {metric.samples}, with the supernet's weights"),
+        Column(
+            "test, retrained", hint=f"{metric.name} on the test {metric.samples} after the network was trained alone"
+        ),
         Column(
             "origin",
             is_number=False,
@@ -135,7 +137,7 @@ def candidate_groups(
     """
     frame = family.candidates
     costs = cost_columns(frame, candidates_schema(()).names)
-    columns = _candidate_columns(costs, metric.name)
+    columns = _candidate_columns(costs, metric)
     groups = []
     for network, rows in frame.groupby("network", sort=True):
         finalists = rows[rows["rung"] == frame["rung"].max()]
@@ -159,31 +161,36 @@ def candidate_groups(
         is_met = bool(rows["chosen"].any())
         title = f"Network #{network}" if is_met else f"Goal {network}, met by no candidate"
         groups.append(
-            CandidateGroup(title, _number_text(rows, finalists), Table(columns, cells).known(), 0 if is_met else None)
+            CandidateGroup(
+                title, _number_text(rows, finalists, metric), Table(columns, cells).known(), 0 if is_met else None
+            )
         )
     return groups
 
 
-def _candidate_columns(costs: Sequence[str], metric: str) -> list[Column]:
+def _candidate_columns(costs: Sequence[str], metric: PrimaryMetric) -> list[Column]:
+    hint = f"with the supernet's weights, on all validation {metric.samples}"
     return [
         Column("candidate", is_number=False, wraps=True),
         Column("origin", is_number=False),
         *(Column(cost_name(name)) for name in costs),
         Column("search loss", hint="mean of its losses during the search"),
-        Column("loss", hint="with the supernet's weights, on all validation images"),
-        Column(metric, hint="with the supernet's weights, on all validation images"),
+        Column("loss", hint=hint),
+        Column(metric.name, hint=hint),
         Column("objective", hint="loss + coefficient * complexity, or the loss alone within a budget"),
         Column("rank", hint="combined rank by objective and prior among those that may be chosen; the least is chosen"),
         Column("reason", is_number=False, wraps=True),
     ]
 
 
-def _number_text(rows: pd.DataFrame, finalists: pd.DataFrame) -> str:
-    """Candidates of a network and their origins; how many of them were evaluated on all images."""
+def _number_text(rows: pd.DataFrame, finalists: pd.DataFrame, metric: PrimaryMetric) -> str:
+    """Candidates of a network and their origins; how many of them were evaluated on all samples."""
     counts = rows["origin"].map(lambda origin: _ORIGINS.get(origin, str(origin))).value_counts()
     origins = ", ".join(f"{count} {origin}" for origin, count in counts.items())
     text = f"{plural(len(rows), 'candidate')} ({origins})"
-    return text if len(finalists) == len(rows) else f"{text}, of which {len(finalists)} were evaluated on all images"
+    if len(finalists) < len(rows):
+        text += f", of which {len(finalists)} were evaluated on all {metric.samples}"
+    return text
 
 
 def _candidate_text(row: Mapping[Any, Any], reference: Sequence[int], positions: Sequence[Position]) -> str:

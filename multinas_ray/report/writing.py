@@ -82,7 +82,7 @@ def render_report(path: str, *, label: str | None = None) -> str:
 
 
 def _content(run: Run, path: str, family: ReportedFamily) -> dict[str, Any]:
-    positions = positions_of(run)
+    positions, metric = positions_of(run), primary_metric(run.config)
     configs = tables.chosen_configs(run)
     chosen = configs if run.kind == "tune" else family.networks
     validation, unreadable = _latency_validation(path)
@@ -105,8 +105,9 @@ def _content(run: Run, path: str, family: ReportedFamily) -> dict[str, Any]:
         "is_targeted": bool(run.distributions["target"].notna().any()),
         "maps": heat_maps(run, family.networks, positions),
         "accounting": accounting_of(run),
-        "candidates": tables.candidate_groups(family, positions, primary_metric(run.config)),
-        "spent": "" if family.candidates.empty else spent_text(family.candidates),
+        "candidates": tables.candidate_groups(family, positions, metric),
+        "metric": metric,
+        "spent": "" if family.candidates.empty else spent_text(family.candidates, metric),
         "latency": None if validation is None else drawings.latency_drawing(validation.to_arrow().to_pandas()),
         "latency_text": "" if validation is None else validation.summary(),
         "training": drawings.training_drawing(family),

@@ -106,7 +106,7 @@ class RetrainingView(tune.Callback):
         if "validation_accuracy" in result:
             name = "val. acc." if self._metric.name == "accuracy" else f"val. {self._metric.name}"
             return f"loss {result['train_loss']:.3f}, {name} {self._metric.text(result['validation_accuracy'])}"
-        return f"loss {result['train_loss']:.3f}, {format_count(result['images_per_second'])} images/s"
+        return f"loss {result['train_loss']:.3f}, {format_count(result['images_per_second'])} {self._metric.samples}/s"
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing is pickled: Tune pickles callbacks into tuner.pkl, but this one serves its own process only."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from multinas_ray.settings import checked, checked_arguments
+
+_IMAGE = re.compile(r"float32\[\d+, \d+, \d+\]")
+"""(channels, height, width)."""
 
 
 @checked
@@ -18,6 +22,8 @@ class PrimaryMetric:
     """Its name for people."""
     is_share: bool = True
     """Whether it is a share of the samples, which is told in percent."""
+    samples: str = "images"
+    """What it is measured on: images, or other samples."""
 
     def text(self, value: float, missing: str = "-") -> str:
         """A figure as text."""
@@ -31,7 +37,9 @@ def primary_metric(config: Mapping[str, Any]) -> PrimaryMetric:
     task = config.get("task") or {}
     name = task.get("primary") or "accuracy"
     described = (task.get("metrics") or {}).get(name) or {}
-    return PrimaryMetric(str(name), described.get("function", "accuracy") == "accuracy")
+    inputs = (config.get("space") or {}).get("inputs")  # of a model, for one sample
+    samples = "images" if inputs is None or _IMAGE.fullmatch(str(inputs)) else "samples"
+    return PrimaryMetric(str(name), described.get("function", "accuracy") == "accuracy", samples)
 
 
 @checked_arguments

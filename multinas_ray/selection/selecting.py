@@ -152,9 +152,10 @@ class Selection:
             writer.write(self._finish(evaluators, path, family.networks))
         kept.remove()
         written = load_family(self.run_path, self.label)
-        self.console.print(spent_text(written.candidates), soft_wrap=True, highlight=False, markup=False)
+        metric = primary_metric(self.opened.run.config)
+        self.console.print(spent_text(written.candidates, metric), soft_wrap=True, highlight=False, markup=False)
         if self.explain:
-            self.console.print(candidate_tables(written, primary_metric(self.opened.run.config)))
+            self.console.print(candidate_tables(written, metric))
         for message in family.unmet:
             self.console.print(f"No network: {message}.", soft_wrap=True, highlight=False, markup=False)
         return written

@@ -62,12 +62,18 @@ def rung_counts(candidates: pd.DataFrame) -> list[tuple[int, int]]:
 
 
 @checked_arguments
-def spent_text(candidates: pd.DataFrame) -> str:
-    """What the choice has cost, in words."""
+def spent_text(candidates: pd.DataFrame, metric: PrimaryMetric | None = None) -> str:
+    """What the choice has cost, in words.
+
+    Args:
+        candidates: those of a family, with the columns of `candidates_schema`.
+        metric: the primary metric of the run's task; None: the accuracy.
+    """
+    samples = (metric or PrimaryMetric()).samples
     counts = rung_counts(candidates)
-    parts = [f"{networks:,} networks on {images:,} validation images" for networks, images in counts]
+    parts = [f"{networks:,} networks on {images:,} validation {samples}" for networks, images in counts]
     total = format_count(sum(networks * images for networks, images in counts))
-    return f"Evaluated for the choice: {', '.join(parts)}; {total} images in all."
+    return f"Evaluated for the choice: {', '.join(parts)}; {total} {samples} in all."
 
 
 def candidate_tables(family: Family, metric: PrimaryMetric) -> Group:

@@ -160,6 +160,18 @@ def test_validation_and_test_never_share_a_panel(finished_run, tmp_path, drawn):
     assert network_labels(drawn[1].axes[1]) == ["#1: 10.0 %", "#3: 5.0 %"]
 
 
+def test_a_metric_that_is_no_share_is_drawn_as_it_is(finished_run, tmp_path, drawn):
+    run = load_run(finished_run)
+    space = {"inputs": "float32[1, 64]"}
+    task = {"metrics": {"R2": {"function": "torchmetrics.R2Score"}}, "primary": "R2"}
+    run = dataclasses.replace(run, config={**run.config, "space": space, "task": task})
+    plots.plot_pareto(run, tmp_path / "p.png")
+    search, test = drawn[0].axes
+    assert (search.get_ylabel(), test.get_ylabel()) == ("Loss on validation samples", "R2 on test samples")
+    places = marker_places(test, INHERITED)
+    assert places[:, 1] == pytest.approx(run.architectures["supernet_test_accuracy"].to_numpy())
+
+
 def test_late_evaluations_stand_out_and_the_line_is_their_lowest(finished_run, tmp_path, drawn):
     run = load_run(finished_run)
     plots.plot_pareto(run, tmp_path / "p.png")

@@ -14,7 +14,14 @@ from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.latency import LatencyValidation
 from multinas_ray.report import drawings, write_report
 from multinas_ray.report.writing import render_report
-from multinas_ray.runs import architectures_schema, candidates_schema, format_count, load_run, write_training
+from multinas_ray.runs import (
+    architectures_schema,
+    candidates_schema,
+    format_count,
+    load_run,
+    primary_metric,
+    write_training,
+)
 from multinas_ray.storage import make_table, write_parquet
 from tests.report.pages import checked
 from tests.support.narrow import present
@@ -193,6 +200,24 @@ def candidates_of(networks):
     another = {**row, "architecture": other, "architecture_readable": "another"}
     rows = [another, chosen, unmet, early, {**early, "origin": "slice"}]
     return {name: [each[name] for each in rows] for name in row}
+
+
+@pytest.mark.parametrize(("inputs", "samples"), [("float32[3, 8, 8]", "images"), ("float32[1, 64]", "samples")])
+def test_another_metric_and_other_samples_are_told_by_their_names(run, undrawn, inputs, samples):
+    task = {"metrics": {"IoU": {"function": "torchmetrics.JaccardIndex"}}, "primary": "IoU"}
+    metric = primary_metric({"task": task, "space": {"inputs": inputs}})
+    assert (metric.name, metric.is_share, metric.samples) == ("IoU", False, samples)
+    columns = candidates_of(load_run(run).architectures)
+    write_parquet(run / "candidates.parquet", make_table(candidates_schema(["params", "flops"]), columns))
+    change_config(run, task=task, space={**space_of(NUM_CATEGORIES), "inputs": inputs})
+    page = checked(render_report(str(run)))
+    text = f"{page.text} {' '.join(page.attributes('title'))}"
+    assert f"IoU on all validation {samples}" in text
+    assert f"The test {samples} were not used" in text
+    assert f" {samples} in all." in page.section("choice")
+    assert ("images" in text) == (samples == "images")
+    assert "accurac" not in text
+    assert "%" not in page.section("networks")
 
 
 def test_candidates_say_why(run, undrawn):

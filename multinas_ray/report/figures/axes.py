@@ -18,7 +18,7 @@ from multinas_ray.runs import Run, primary_metric
 _COSTS = {
     # column: (its name, whether it is a count, whose unit depends on its size)
     "params": ("Parameters", True),
-    "flops": ("Multiply-adds for one image", True),
+    "flops": ("Multiply-adds for one sample", True),
     "latency": ("Latency (ms)", False),
     "latency_ms": ("Latency (ms)", False),
     "complexity": ("Complexity (share of the largest network's)", False),

@@ -16,7 +16,7 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.report.figures.axes import Scale, error_percent, number_ticks, scale_of
 from multinas_ray.report.figures.labels import Points, place_labels
 from multinas_ray.report.figures.look import Look, dress, legend_below, new_figure, panel_title, picture_title
-from multinas_ray.runs import Run, nondominated, primary_metric
+from multinas_ray.runs import PrimaryMetric, Run, nondominated, primary_metric
 
 CLOUD = "cloud"
 """Id of the cloud of small points in a drawing; a page draws it as one path."""
@@ -47,8 +47,9 @@ def pareto_figure(run: Run, networks: pd.DataFrame, look: Look, *, cost: str | N
     what the same subnets reach on all images. In a Tune search the evaluations are trials, and the line is the front
     of all of them.
 
-    The right panel is drawn only if a test error is known. It shows the networks on the test images, with the
-    supernet's weights (circles) and trained alone (diamonds). The test images were not used for any choice.
+    The right panel is drawn only if a test figure is known. It shows the networks on the test images or samples, with
+    the supernet's weights (circles) and trained alone (diamonds), by the error, or by the primary metric where that is
+    no share of the samples. The test samples were not used for any choice.
 
     Args:
         run: The run.
@@ -65,23 +66,24 @@ def pareto_figure(run: Run, networks: pd.DataFrame, look: Look, *, cost: str | N
     if not len(points):
         raise ConfigError(f"{run.path} has no successful evaluation to draw yet: wait for the first round")
     networks = networks if scale.cost in networks else networks.iloc[:0]
-    tests = _test_errors(networks) if primary_metric(run.config).is_share else {}
+    metric = primary_metric(run.config)
+    tests = _test_figures(networks, metric)
     figure = new_figure(look, 1 + bool(tests), height=_height(look, 1 + bool(tests)))
     panels = figure.subplots(*_grid(look, 1 + bool(tests)), squeeze=False, width_ratios=_ratios(look, bool(tests)))
     panel = panels.flat[0]
     hidden = _draw_search(panel, run, networks, scale, points, look)
     if tests:
-        _draw_tests(panels.flat[1], networks, scale, tests, look)
+        _draw_tests(panels.flat[1], networks, scale, tests, look, metric)
     for one in panels.flat:
         _cost_axis(one, scale, look)
     if tests:
-        panel_title(panel, look, "Search: validation images")
+        panel_title(panel, look, f"Search: validation {metric.samples}")
     if look.is_picture:
         picture_title(figure, look, _headline(run, networks), _subtitle(run, len(points), hidden))
     legend_below(figure, list(panels.flat), look)
     _label_search(panel, run, networks, scale, points, look)
     if tests:
-        _label_tests(panels.flat[1], networks, scale, tests, look)
+        _label_tests(panels.flat[1], networks, scale, tests, look, metric)
     return figure
 
 
@@ -100,11 +102,13 @@ def _ratios(look: Look, has_tests: bool) -> list[int]:
     return [3, 2] if has_tests and look.num_columns > 1 else [1]
 
 
-def _test_errors(networks: pd.DataFrame) -> dict[str, npt.NDArray[np.float64]]:
-    """The (K,) errors in percent on the test images, for each kind of weights that was tested."""
+def _test_figures(networks: pd.DataFrame, metric: PrimaryMetric) -> dict[str, npt.NDArray[np.float64]]:
+    """The (K,) errors in percent, or other metrics, on the test samples, for each kind of weights that was tested."""
     columns = {_INHERITED: "supernet_test_accuracy", _ALONE: "retrained_accuracy"}
-    errors = {name: error_percent(networks, column) for name, column in columns.items()}
-    return {name: error for name, error in errors.items() if np.isfinite(error).any()}
+    figures = {name: error_percent(networks, column) for name, column in columns.items()}
+    if not metric.is_share:
+        figures = {name: 1 - error / 100 for name, error in figures.items()}
+    return {name: figure for name, figure in figures.items() if np.isfinite(figure).any()}
 
 
 def _draw_search(axes: Axes, run: Run, networks: pd.DataFrame, scale: Scale, points: Points, look: Look) -> int:
@@ -118,7 +122,8 @@ def _draw_search(axes: Axes, run: Run, networks: pd.DataFrame, scale: Scale, poi
     _draw_evaluations(axes, points[: len(points) - len(late)], late, look)
     low, high = _limits(scale, late[:, 1], drawn)
     axes.set_ylim((low, high) if scale.sign > 0 else (high, low))  # better is below, or above where more is better
-    quality = "Error on validation images (%)" if scale.is_error else _metric_label(scale, run)
+    samples = primary_metric(run.config).samples
+    quality = f"Error on validation {samples} (%)" if scale.is_error else _metric_label(scale, run)
     axes.set_ylabel(quality)
     number_ticks(axes.yaxis, sign=scale.sign)
     return int((points[:, 1] > high).sum())
@@ -126,7 +131,7 @@ def _draw_search(axes: Axes, run: Run, networks: pd.DataFrame, scale: Scale, poi
 
 def _metric_label(scale: Scale, run: Run) -> str:
     if run.kind != "tune":
-        return "Loss on validation images"
+        return f"Loss on validation {primary_metric(run.config).samples}"
     return f"{scale.metric} ({'higher' if scale.sign < 0 else 'lower'} is better)"
 
 
@@ -204,11 +209,16 @@ def _draw_networks(axes: Axes, networks: pd.DataFrame, scale: Scale, look: Look,
 
 
 def _draw_tests(
-    axes: Axes, networks: pd.DataFrame, scale: Scale, tests: dict[str, npt.NDArray[np.float64]], look: Look
+    axes: Axes,
+    networks: pd.DataFrame,
+    scale: Scale,
+    tests: dict[str, npt.NDArray[np.float64]],
+    look: Look,
+    metric: PrimaryMetric,
 ) -> None:
-    """Draw the errors of each network on the test images, with one mark for each kind of weights."""
+    """Draw the figures of each network on the test samples, with one mark for each kind of weights."""
     dress(axes, look)
-    panel_title(axes, look, "Test images")
+    panel_title(axes, look, f"Test {metric.samples}")
     costs = scale.cost_of(networks)
     if len(tests) == 2:
         for cost, start, end, colour in zip(costs, *tests.values(), look.network_colours(len(networks)), strict=True):
@@ -220,10 +230,11 @@ def _draw_tests(
     axes.plot(costs[known], final[known], color=look.palette.ink, linewidth=1.6, zorder=4)
     values = np.concatenate(list(tests.values()))
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    margin = 0.2 * (high - low) or 0.5
-    axes.set_ylim(max(0.0, low - 1.5 * margin), high + margin)
+    margin = 0.2 * (high - low) or (0.5 if metric.is_share else 0.1 * abs(high) or 0.5)
+    least = low - 1.5 * margin
+    axes.set_ylim(max(0.0, least) if metric.is_share else least, high + margin)
     axes.margins(x=0.12)
-    axes.set_ylabel("Error on test images (%)")
+    axes.set_ylabel(f"{'Error' if metric.is_share else metric.name} on test {metric.samples}{' (%)' * metric.is_share}")
     number_ticks(axes.yaxis)
 
 
@@ -276,7 +287,12 @@ def _label_search(axes: Axes, run: Run, networks: pd.DataFrame, scale: Scale, po
 
 
 def _label_tests(
-    axes: Axes, networks: pd.DataFrame, scale: Scale, tests: dict[str, npt.NDArray[np.float64]], look: Look
+    axes: Axes,
+    networks: pd.DataFrame,
+    scale: Scale,
+    tests: dict[str, npt.NDArray[np.float64]],
+    look: Look,
+    metric: PrimaryMetric,
 ) -> None:
     costs = scale.cost_of(networks)
     places = {name: np.stack([costs, errors], axis=1) for name, errors in tests.items()}
@@ -284,13 +300,17 @@ def _label_tests(
     rows, texts = [], []
     for row, names in _groups(networks):
         rows.append(row)
-        texts.append(names if look.num_columns == 1 else f"{names}: {final[row, 1]:.1f} %")
+        texts.append(names if look.num_columns == 1 else f"{names}: {_told(final[row, 1], metric)}")
     bars = [np.stack(pair) for pair in zip(*places.values(), strict=True)] if len(places) == 2 else []
     bars = [bar for bar in bars if np.isfinite(bar).all()]
     marks = np.concatenate(list(places.values()))
     marks = marks[np.isfinite(marks).all(axis=1)]
     lines = [final[np.isfinite(final).all(axis=1)], *bars]
     place_labels(axes, final[rows], texts, look=look, marks=marks, lines=lines)
+
+
+def _told(figure: float, metric: PrimaryMetric) -> str:
+    return f"{figure:.1f} %" if metric.is_share else f"{figure:.3g}"
 
 
 def _groups(networks: pd.DataFrame) -> list[tuple[int, str]]:
