@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from multinas_ray.data.config import DataConfig
 from multinas_ray.data.images import DataSplits
@@ -69,9 +69,9 @@ def register_dataset(make: MakeDatasets) -> MakeDatasets:
 
     `DataConfig(source="signals", source_options={"length": 64})` then calls it. It must give the same samples on every
     machine. A sample is a pair of inputs and target, each a tensor, an array or a number, or these in dictionaries and
-    tuples. Where only training and test samples are returned, the validation samples are drawn from the former by
-    `validation_fraction` and `split_seed`. Arguments that DataConfig has as settings, such as `path`, are given by
-    these.
+    tuples. A dataset has numbers or is iterable; a `DataLoader` stands for its dataset and its `collate_fn`. Where only
+    training and test samples are returned, the validation samples are drawn from the former by `validation_fraction`
+    and `split_seed`. Arguments that DataConfig has as settings, such as `path`, are given by these.
 
     Returns:
         The function, unchanged.
@@ -105,7 +105,7 @@ def _field(argument: inspect.Parameter) -> Any:
 
 
 def _is_dataset(value: Any) -> bool:
-    return isinstance(value, Dataset) or (hasattr(value, "__len__") and hasattr(value, "__getitem__"))
+    return isinstance(value, (Dataset, DataLoader)) or (hasattr(value, "__len__") and hasattr(value, "__getitem__"))
 
 
 def _divided(samples: SampleSet, config: DataConfig) -> tuple[SampleSet, SampleSet]:

@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, default_collate
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, default_collate
 
 from multinas_ray.data.batch_plan import BatchPlan
+from multinas_ray.data.iterated import Iterated, windows_of
 from multinas_ray.data.structures import map_tensors, num_samples, structure_of
 from multinas_ray.errors import DataError, MultiNASError, first_line
 from multinas_ray.spaces import Structure
@@ -22,25 +23,35 @@ _EPOCHS_KEPT = 2  # so that a caller who looks one batch ahead does not draw an 
 
 
 class SampleSet:
-    """Samples of a PyTorch dataset with numbers, each a pair of inputs and target.
+    """Samples of a PyTorch dataset, each a pair of inputs and target.
 
     Args:
-        dataset: with `__len__` and `__getitem__`. It may vary its samples by torch's global generator, which is seeded
-            for each sample.
+        dataset: with `__len__` and `__getitem__`; it may vary its samples by torch's global generator, which is seeded
+            for each sample. Or an iterable one, see `Iterated`. Or a `DataLoader` of one of both, of which only the
+            dataset and `collate_fn` are used.
+        collate: makes a batch of a list of samples.
 
     Raises:
-        DataError: the dataset has no samples, its samples have no numbers, or they are no pairs of tensors.
+        DataError: the dataset has no samples, has neither numbers nor an order, or is a loader of whole batches.
     """
 
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        if isinstance(dataset, IterableDataset) or not (
-            hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
-        ):
-            raise DataError(
-                f"a dataset must give samples by their numbers, {type(dataset).__name__} does not: write one with "
-                "__len__ and __getitem__, for example around a list of its samples"
-            )
-        self.dataset = dataset
+    def __init__(self, dataset: Any, collate: Callable[[list[Any]], Any] = default_collate) -> None:
+        if isinstance(dataset, DataLoader):
+            if dataset.batch_size is None and dataset.batch_sampler is None:
+                raise DataError(
+                    "a DataLoader must make its batches of samples, one with batch_size=None gets whole batches: give "
+                    "a dataset of samples"
+                )
+            dataset, collate = dataset.dataset, dataset.collate_fn
+        is_numbered = hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")
+        if isinstance(dataset, IterableDataset) or not is_numbered:
+            if not hasattr(dataset, "__iter__"):
+                raise DataError(
+                    f"a dataset must give samples by their numbers or in an order, {type(dataset).__name__} does not: "
+                    "write one with __len__ and __getitem__, or with __iter__"
+                )
+            dataset = Iterated(dataset)
+        self.dataset, self._collate = dataset, collate
         if not len(self):
             raise DataError("a dataset must have samples, got an empty one")
 
@@ -49,11 +60,16 @@ class SampleSet:
 
     def select(self, index: npt.NDArray[np.int64]) -> SampleSet:
         """The samples at `index`, in its order."""
-        return SampleSet(Subset(self.dataset, index.tolist()))
+        return SampleSet(Subset(self.dataset, index.tolist()), self._collate)
 
     def join(self, other: SampleSet) -> SampleSet:
         """These samples, then the others."""
-        return SampleSet(ConcatDataset([self.dataset, other.dataset]))
+        return SampleSet(ConcatDataset([self.dataset, other.dataset]), self._collate)
+
+    def order(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """A random order of the samples; of an iterable dataset, one in which its windows follow each other."""
+        order = rng.permutation(len(self))
+        return order[np.argsort(windows_of(self.dataset, len(self))[order], kind="stable")]
 
     def batch(self, index: npt.NDArray[np.int64], seeds: npt.NDArray[np.int64]) -> tuple[Any, Any]:
         """Inputs and targets of the samples at `index`, each read with its own seed; numbers have 32 bits at most.
@@ -67,13 +83,13 @@ class SampleSet:
                 torch.default_generator.manual_seed(seed)
                 samples.append(self._read(number))
         try:
-            inputs, targets = default_collate(samples)
+            inputs, targets = self._collate(samples)
+            return map_tensors(_narrow, inputs), map_tensors(_narrow, targets)
         except Exception as error:  # torch raises what the samples happen to cause
             raise DataError(
                 f"samples must be pairs (inputs, target) of tensors, arrays and numbers, all of one structure, samples "
                 f"{index[:3].tolist()} are not ({first_line(error)}): correct the dataset"
             ) from error
-        return map_tensors(_narrow, inputs), map_tensors(_narrow, targets)
 
     def _read(self, number: int) -> Any:
         try:
@@ -148,7 +164,7 @@ class SampleStream:
                 del self._epochs[next(iter(self._epochs))]
             order = np.arange(len(self._samples))
             if self._plan.shuffle:
-                order = np.random.default_rng((self._plan.seed, epoch)).permutation(len(self._samples))
+                order = self._samples.order(np.random.default_rng((self._plan.seed, epoch)))
             self._epochs[epoch] = order, self._seeds(epoch)
         return self._epochs[epoch]
 
