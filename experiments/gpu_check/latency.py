@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,6 +41,16 @@ def latency(bench: Bench) -> Finding:
             "measured_ms": [float(measured_N.min()), float(measured_N.max())],
         }
     )
+    if bench.has_gpu:
+        graphed = dataclasses.replace(settings, backend="cuda_graphs")
+        by_graphs = validate_table(profile_space(bench.space, graphed), bench.space, graphed, num_networks=20)
+        found.figures["by CUDA graphs"] = {
+            "kendall's tau": by_graphs.kendall_tau,
+            "bias": by_graphs.bias,
+            "verdict": by_graphs.verdict,
+            "gain": float(np.median(measured_N)) / float(np.median(by_graphs.measured_ms)),
+        }
+        found.check(by_graphs.verdict != "poor", "the table of CUDA graphs predicts networks poorly")
     found.check(bench.tiny or checked.verdict != "poor", "the table predicts networks poorly")
     return found
 

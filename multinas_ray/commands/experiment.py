@@ -333,13 +333,14 @@ def keep_latency_table(table: str, run_path: str) -> None:
         table: the file of the table.
         run_path: the folder of the run, whose report shows the comparison.
     """
-    from multinas_ray.latency import TABLE_FILE, validation_file
+    from multinas_ray.latency import TABLE_FILE, read_latency_table, validation_file
     from multinas_ray.storage import exists, read_bytes, resolve, write_atomic
 
     target = resolve(run_path).join(TABLE_FILE)
-    for source, copy in ((table, target), (validation_file(table), validation_file(target))):
-        if exists(source):
-            write_atomic(copy, read_bytes(source))
+    if exists(table):
+        read_latency_table(table).write(target)
+    if exists(validation_file(table)):
+        write_atomic(validation_file(target), read_bytes(validation_file(table)))
 
 
 def _of(owner: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,12 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="file of the table (default: latency.parquet, with --run in the folder of the run)",
     )
+    parser.add_argument(
+        "--make-kit",
+        metavar="DIR",
+        help="measure nothing here, but write a folder of ONNX blocks with the script measure.py, which needs "
+        "onnxruntime and numpy alone: run it on the device, and give its latency.json to --latency-table",
+    )
     add_settings(parser, {"how it is measured": ProfileSettings})
 
 
@@ -65,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     from multinas_ray.report import plot_latency
     from multinas_ray.storage import make_folder
 
+    if arguments.make_kit is not None:
+        return _make_kit(arguments)
     space, output = _space(arguments), _output(arguments)
     settings = read_settings(arguments, ProfileSettings).sized_for(space)
     make_folder(output.parent)  # so that a missing right is reported before minutes of measuring
@@ -81,6 +89,29 @@ def run(arguments: argparse.Namespace) -> int:
     for what, where in (("Table", output), ("Comparison", comparison), ("Picture", picture)):
         console.print(f"{what}: {where}", soft_wrap=True, highlight=False, markup=False)
     return EXIT_STATUS[validation.verdict]
+
+
+def _make_kit(arguments: argparse.Namespace) -> int:
+    """Write the folder that is measured elsewhere."""
+    from multinas_ray.cluster import counted_progress, standard_console
+    from multinas_ray.commands.flags import read_settings
+    from multinas_ray.latency import ProfileSettings, make_kit
+    from multinas_ray.storage import resolve
+
+    if arguments.output is not None:
+        raise ConfigError("--output must be left out with --make-kit: measure.py --output names the table")
+    console, folder = standard_console(), resolve(arguments.make_kit)
+    with counted_progress(console) as progress:
+        task = progress.add_task("writing ONNX models", total=None)
+        make_kit(
+            _space(arguments),
+            read_settings(arguments, ProfileSettings),
+            str(folder),
+            on_model=lambda done, of: progress.update(task, completed=done, total=of),
+        )
+    told = f"Copy {folder} to the device, and run there: pip install onnxruntime numpy; python measure.py"
+    console.print(told, soft_wrap=True, highlight=False, markup=False)
+    return 0
 
 
 def _space(arguments: argparse.Namespace) -> NetworkSpace:

@@ -188,9 +188,10 @@ def _about_costs(description: Mapping[str, Any]) -> str:
     latency = description["latency"]
     if latency is None:
         return f"{told} The latency on a device is not known: measure it there."
+    runtime = "" if latency["runtime"] is None else f" by {latency['runtime']}"
     threads = "" if latency["threads"] is None else f", {latency['threads']} threads"
     return (
-        f"{told} The latency is the sum of its blocks, which were measured in PyTorch on {latency['device']}{threads}, "
+        f"{told} The latency is the sum of its blocks, which were measured on {latency['device']}{threads}{runtime}, "
         f"for a batch of {latency['batch_size']} in {latency['precision']}. Other runtimes differ."
     )
 

@@ -28,7 +28,7 @@ from multinas_ray.export.formats import (
     check_packages,
     export_network,
 )
-from multinas_ray.latency import LatencyTable
+from multinas_ray.latency import LatencyTable, read_latency_table
 from multinas_ray.runs import EXPORT_FOLDER, Retrained, RetrainingRecord, format_count, load_retraining, network_path
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
 from multinas_ray.settings import checked_arguments
@@ -93,7 +93,7 @@ def export_networks(
     family = load_family(run_path, label)
     rows = _chosen_rows(family, networks)
     kinds = [_weights_of(row, config.weights, run_path) for row in rows]
-    table = None if config.latency_table is None else LatencyTable.read(config.latency_table)
+    table = None if config.latency_table is None else read_latency_table(config.latency_table)
     exporter = _Exporter(opened, family, load_splits(opened.data), label, config.output, config.onnx, table)
     exported = []
     with counted_progress(console) as progress:

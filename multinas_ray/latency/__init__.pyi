@@ -1,11 +1,13 @@
 from .config import ProfileSettings
 from .foreign_tables import read_latency_table, read_proxyless_table
+from .kit import KIT_NETWORKS, make_kit
 from .profiling import profile_space, validate_table
 from .table import TABLE_FILE, BlockLatency, LatencyConditions, LatencyTable, blocks_of, describe_block
 from .timing import OnPass
 from .validation import LatencyValidation, validation_file
 
 __all__ = [
+    "KIT_NETWORKS",
     "TABLE_FILE",
     "BlockLatency",
     "LatencyConditions",
@@ -15,6 +17,7 @@ __all__ = [
     "ProfileSettings",
     "blocks_of",
     "describe_block",
+    "make_kit",
     "profile_space",
     "read_latency_table",
     "read_proxyless_table",

@@ -33,6 +33,10 @@ class ProfileSettings:
     multiply-adds: with fewer, the calls take longer than the computation, and networks of one depth tie. [ours]"""
     device: Literal["cpu", "cuda"] = "cpu"
     """Device on which the blocks run."""
+    backend: Literal["torch", "cuda_graphs", "onnxruntime", "tensorrt"] = "torch"
+    """What runs the blocks: "torch"; "cuda_graphs", torch with each block replayed as a CUDA graph, so that calling
+    kernels takes no time; "onnxruntime"; or "tensorrt", ONNX Runtime through TensorRT. Choose what will run the
+    networks."""
     threads: PositiveInt = 1
     """CPU threads. With 1, the CPU time of that thread is measured, so that waiting for other processes does not
     count; with more, wall time is measured."""
@@ -56,6 +60,18 @@ class ProfileSettings:
                 f"least_passes must be at most most_passes={self.most_passes}, got {self.least_passes}; raise "
                 "most_passes too"
             )
+        if self.backend in ("cuda_graphs", "tensorrt") and self.device != "cuda":
+            raise ConfigError(f"backend={self.backend!r} must have a GPU, got device={self.device!r}: use 'cuda'")
+        if self.is_onnx and self.precision != "float32":
+            raise ConfigError(
+                f"backend={self.backend!r} must have precision='float32', got {self.precision!r}: ONNX files are "
+                "written in float32"
+            )
+
+    @property
+    def is_onnx(self) -> bool:
+        """Whether ONNX Runtime runs the blocks."""
+        return self.backend in ("onnxruntime", "tensorrt")
 
     @property
     def images(self) -> int:
@@ -75,6 +91,6 @@ class ProfileSettings:
     def clock(self) -> str:
         """The clock that is read: "cuda" events, "cpu" time of the one computing thread, or "wall" time."""
         if self.device == "cuda":
-            return "cuda"
+            return "wall" if self.is_onnx else "cuda"
         is_fine = time.get_clock_info("thread_time").resolution <= _FINE_CLOCK_SECONDS
         return "cpu" if self.threads == 1 and is_fine else "wall"

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.latency.kit import read_kit_result
 from multinas_ray.latency.table import BlockLatency, LatencyConditions, LatencyTable, describe_block
 from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import Block, BlockDescription, ConvLayer, Head, Shape, mbconv, skip
@@ -20,14 +21,16 @@ _CONDITIONS = LatencyConditions(device="Pixel 1 (ProxylessNAS)", batch_size=1, p
 
 @checked_arguments
 def read_latency_table(path: AnyPath) -> LatencyTable:
-    """Read a latency table, either of `multinas-ray profile` or of ProxylessNAS's form.
+    """Read a latency table: of `multinas-ray profile`, of the script of a kit (.json), or of ProxylessNAS's form.
 
     Args:
         path: local path or URI.
 
     Raises:
-        StateError: There is no such file, or it has neither form.
+        StateError: There is no such file, or it has none of these forms.
     """
+    if str(path).endswith(".json"):
+        return read_kit_result(path)
     table = read_parquet(path)
     if set(_COLUMNS) <= set(table.column_names):
         return _proxyless_table(table, str(path))

@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from multinas_ray.errors import ConfigError
@@ -30,6 +29,7 @@ from multinas_ray.latency.timing import (
     random_images,
     repeat_until_steady,
     robust_spread,
+    runtime_name,
     timer_of,
 )
 from multinas_ray.latency.validation import LatencyValidation
@@ -115,7 +115,10 @@ def validate_table(
     rng = np.random.default_rng([settings.seed, 1])
     architectures_ND = distinct_architectures(network_space, num_networks, rng)
     predicted_N = table.cost(network_space)(architectures_ND)
-    networks = [place(build_subnet(network_space, architecture), settings) for architecture in architectures_ND]
+    networks = [
+        place(build_subnet(network_space, architecture), settings, network_space.input_shape)
+        for architecture in architectures_ND
+    ]
     images = random_images(settings, network_space.input_shape)
     times_PN = _MS * _measure_whole(networks, images, settings, rng, timer or timer_of(settings), on_pass)
     half = len(times_PN) // 2
@@ -185,7 +188,7 @@ class _Bench:
         self._named = {(describe_block(block), shape): block.name for _, block, shape in blocks_of(network_space)}
 
     def _step(self, block: BlockDescription, shape: Shape) -> tuple[tuple[str, Shape], nn.Module]:
-        return (describe_block(block), shape), place(build_block(block, nn.BatchNorm2d), self._settings)
+        return (describe_block(block), shape), place(build_block(block, nn.BatchNorm2d), self._settings, shape)
 
     def run(self, architectures_ND: IntArray, timer: LapTimer) -> FloatArray:
         """(B,) seconds of each distinct block: the median over all its places in the given networks."""
@@ -224,7 +227,7 @@ def _conditions(network_space: NetworkSpace, settings: ProfileSettings) -> Laten
         precision=settings.precision,
         threads=settings.threads,
         clock=settings.clock,
-        torch_version=torch.__version__,
+        runtime=runtime_name(settings),
         measured_on=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         space_name=network_space.name,
         space_fingerprint=network_space.fingerprint,

@@ -17,7 +17,7 @@ from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.spaces import AdditiveCost, BlockDescription, NetworkSpace, Shape, Space
 from multinas_ray.storage import TABLE_KEY, VERSION_KEY, AnyPath, check_form, read_parquet, write_parquet
 
-LATENCY_VERSION = 1
+LATENCY_VERSION = 2
 """Version of the file format; files of other versions cannot be read."""
 
 LATENCY_UNIT = "ms"
@@ -56,8 +56,8 @@ class LatencyConditions:
     """CPU threads that computed; None if they are not known, or if a GPU was measured."""
     clock: str = "wall"
     """The clock that was read: "wall" time, "cpu" time of the one computing thread, or "cuda" events."""
-    torch_version: str | None = None
-    """Version of torch; None if the blocks were not measured with torch."""
+    runtime: str | None = None
+    """What ran the blocks, with its version, such as "torch 2.6.0"; None if it is not known."""
     measured_on: str | None = None
     """ISO date and time; None if it is not known."""
     space_name: str | None = None

@@ -7,6 +7,8 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,8 +18,11 @@ from torch import Tensor, nn
 
 from multinas_ray.errors import ConfigError
 from multinas_ray.latency.config import ProfileSettings
+from multinas_ray.latency.onnx_blocks import GraphedModule, OnnxModule, providers_of
 from multinas_ray.spaces import FloatArray, Shape
 
+_HEAD_START_CYCLES = 5_000_000
+"""Some 3 ms of a GPU's clock, in which some hundred graphs are launched."""
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NORMAL_SPREAD = 1.4826
 """Standard deviation of a normal distribution, divided by its median absolute deviation."""
@@ -39,26 +44,41 @@ def check_device(settings: ProfileSettings) -> None:
     """
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device='cuda' must have a GPU that this torch can use, found none: use device='cpu'")
+    if settings.is_onnx:
+        providers_of(settings)
+
+
+def runtime_name(settings: ProfileSettings) -> str:
+    """What runs the blocks, with its version."""
+    if settings.is_onnx:
+        return f"onnxruntime {version('onnxruntime')}, {providers_of(settings)[0]}"
+    return f"torch {torch.__version__}{', CUDA graphs' if settings.backend == 'cuda_graphs' else ''}"
 
 
 def timer_of(settings: ProfileSettings) -> LapTimer:
     """The timer for these settings."""
-    if settings.device == "cuda":
-        return _time_by_events
+    if settings.clock == "cuda":
+        return partial(_time_by_events, head_start=_HEAD_START_CYCLES if settings.backend == "cuda_graphs" else 0)
     return clock_timer(time.thread_time if settings.clock == "cpu" else time.perf_counter)
 
 
-def place(module: nn.Module, settings: ProfileSettings) -> nn.Module:
-    """The module as it is measured: in eval mode, on the device, channels_last."""
+def place(module: nn.Module, settings: ProfileSettings, input_shape: Shape) -> nn.Module:
+    """The module as it is measured: in eval mode, on the device, run by the backend; in torch channels_last."""
+    if settings.is_onnx:
+        return OnnxModule(module.eval(), input_shape, settings)
     dtype = PRECISIONS[settings.precision]
-    return module.eval().to(settings.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch has no type of memory_format alone
+    placed = module.eval().to(settings.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
+    if settings.backend == "cuda_graphs":
+        return GraphedModule(placed, random_images(settings, input_shape))
+    return placed  # type: ignore[no-any-return]  # for the same reason
 
 
 def random_images(settings: ProfileSettings, shape: Shape) -> Tensor:
     """A batch of random images."""
     generator = torch.Generator().manual_seed(settings.seed)
     images = torch.randn(settings.images, *shape, generator=generator)
-    return images.to(settings.device, PRECISIONS[settings.precision], memory_format=torch.channels_last)
+    layout = torch.contiguous_format if settings.is_onnx else torch.channels_last
+    return images.to(settings.device, PRECISIONS[settings.precision], memory_format=layout)
 
 
 @contextmanager
@@ -99,9 +119,15 @@ def clock_timer(clock: Callable[[], float]) -> LapTimer:
     return time_laps
 
 
-def _time_by_events(modules: Sequence[nn.Module], images: Tensor) -> list[float]:
-    """Time on the GPU's stream. The stream is idle at the start, so that launch delays count as in a network."""
+def _time_by_events(modules: Sequence[nn.Module], images: Tensor, head_start: int = 0) -> list[float]:
+    """Time on the GPU's stream.
+
+    The stream is idle at the start, so that launch delays count as in a network. With a head start, in cycles, the GPU
+    waits until all is launched, so that they do not count, as in one graph of a whole network.
+    """
     torch.cuda.synchronize()
+    if head_start:
+        torch.cuda._sleep(head_start)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(len(modules) + 1)]
     events[0].record()
     for module, event in zip(modules, events[1:], strict=True):

@@ -1,3 +1,4 @@
+import json
 import sys
 
 import numpy as np
@@ -121,3 +122,12 @@ def test_what_cannot_be_measured_is_one_line(profile, capsys, argv, text):
     assert err.startswith("multinas-ray: error: ")
     assert text in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_kit_is_written_in_place_of_a_measurement(profile, tmp_path, capsys):
+    assert profile("--space", "my_profiled_space.py:small", "--make-kit", "kit", "--batch-size", "3") == 0
+    assert json.loads((tmp_path / "kit" / "kit.json").read_text())["input_shape"] == [3, 1, 6, 6]
+    assert not (tmp_path / "latency.parquet").exists()
+    assert f"Copy {tmp_path}/kit to the device" in capsys.readouterr().out
+    assert profile("--space", "digits", "--make-kit", "kit", "--output", "x.parquet") == 2
+    assert "--output must be left out with --make-kit" in capsys.readouterr().err

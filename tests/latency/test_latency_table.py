@@ -138,7 +138,7 @@ def with_metadata(table, key, value):
     [
         (lambda t: t.replace_schema_metadata(None), "is not a table of latency .it says it is 'nothing'"),
         (lambda t: with_metadata(t, "table", b"evaluations"), "it says it is 'evaluations'"),
-        (lambda t: with_metadata(t, "schema_version", b"2"), "has version 2 .* reads version 1"),
+        (lambda t: with_metadata(t, "schema_version", b"1"), "has version 1 .* reads version 2"),
         (lambda t: with_metadata(t, "conditions", b"{}"), "is damaged"),
         (lambda t: with_metadata(t, "conditions", b"{"), "is damaged"),
         (lambda t: t.drop_columns(["repeats"]), "these differ: .*repeats: int64"),

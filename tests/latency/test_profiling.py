@@ -72,7 +72,7 @@ def test_each_distinct_block_and_input_is_measured_once_stem_and_head_included()
 def test_conditions_are_recorded():
     conditions = profile_space(SPACE, SETTINGS, timer=FakeTimer()).conditions
     assert (conditions.batch_size, conditions.precision, conditions.threads) == (2, "float32", 1)
-    assert (conditions.clock, conditions.torch_version) == ("cpu", torch.__version__)
+    assert (conditions.clock, conditions.runtime) == ("cpu", f"torch {torch.__version__}")
     assert (conditions.space_name, conditions.space_fingerprint) == ("tiny", SPACE.fingerprint)
     assert conditions.device
     assert conditions.measured_on is not None
