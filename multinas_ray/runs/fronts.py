@@ -60,6 +60,8 @@ def best_subset(
     Raises:
         ConfigError: The arrays have different lengths.
     """
+    if complexities.ndim != 1:
+        raise ConfigError(f"complexities must have the shape (n,), got {complexities.shape}: give one cost")
     front: npt.NDArray[np.int64] = nondominated(losses, complexities)
     front = front[(losses[front] < reference[0]) & (complexities[front] < reference[1])]
     if not len(front):

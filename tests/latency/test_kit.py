@@ -168,3 +168,11 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     with pytest.raises(ConfigError, match="holds other files: name a new one"):
         make_kit(SPACE, SETTINGS, tmp_path)
     assert (tmp_path / "mine.txt").exists()
+
+
+def test_whole_networks_tell_their_blocks(kit):
+    content = json.loads((kit / "kit.json").read_text())
+    for network in content["networks"]:
+        names = [content["rows"][number]["block"] for number in network["blocks"]]
+        chosen = [each.blocks[choice].name for each, choice in zip(SPACE.positions, network["architecture"], strict=True)]
+        assert names == ["stem", *chosen, "head"]
