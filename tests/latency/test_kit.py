@@ -174,5 +174,7 @@ def test_whole_networks_tell_their_blocks(kit):
     content = json.loads((kit / "kit.json").read_text())
     for network in content["networks"]:
         names = [content["rows"][number]["block"] for number in network["blocks"]]
-        chosen = [each.blocks[choice].name for each, choice in zip(SPACE.positions, network["architecture"], strict=True)]
+        chosen = [
+            each.blocks[choice].name for each, choice in zip(SPACE.positions, network["architecture"], strict=True)
+        ]
         assert names == ["stem", *chosen, "head"]
