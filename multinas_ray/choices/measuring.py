@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from multinas_ray.choices.models import Places, parts_used
 from multinas_ray.choices.networks import MakeModel
 from multinas_ray.choices.places import Place
 from multinas_ray.choices.width import Elastic
-from multinas_ray.data import batch_of, call
+from multinas_ray.data import batch_of, call, tensors_of
 from multinas_ray.errors import ConfigError, first_line
 from multinas_ray.spaces import Structure
 
@@ -79,22 +79,62 @@ class ModelMeter:
         return Measured(params, counter.get_total_flops() // 2)
 
     def _run(self, architecture: Sequence[int], counter: FlopCounterMode) -> None:
-        self.places.activate(architecture)
+        before = self._versions()
         try:
-            with self._mode, torch.no_grad(), counter:
-                call(self.model, self._example)
+            with counter:
+                self._call(architecture)
         except Exception as error:  # the model is the user's and may raise anything
             raise ConfigError(
-                f"every network of a model must run on its example, the one with {self._chosen(architecture)} does "
-                f"not ({_text(error)}): let the options of a choice give what the next modules take, and let no value "
-                "of a tensor decide what is computed"
+                f"every network of a model must run on its example, {self.blamed(architecture, self._fails)} does not "
+                f"({_text(error)}): let the options of a choice give what the next modules take, let forward take the "
+                "inputs as they are, and let no value of a tensor decide what is computed"
             ) from error
+        if self._versions() != before:
+            raise ConfigError(
+                f"a model must not change its inputs in place, {self.blamed(architecture, self._changes_inputs)} "
+                "does: set inplace=False in its first module, or let it compute on a copy"
+            )
 
-    def output(self, architecture: Sequence[int]) -> Any:
-        """What one network, which was measured, gives for the example: fake tensors of the true shapes."""
+    def _call(self, architecture: Sequence[int]) -> Any:
         self.places.activate(architecture)
         with self._mode, torch.no_grad():
             return call(self.model, self._example)
+
+    def _versions(self) -> list[int]:
+        """How often each tensor of the example has been changed in place."""
+        return [each._version for each in tensors_of(self._example)]
+
+    def _fails(self, architecture: Sequence[int]) -> bool:
+        try:
+            self._call(architecture)
+        except Exception:  # as above
+            return True
+        return False
+
+    def _changes_inputs(self, architecture: Sequence[int]) -> bool:
+        before = self._versions()
+        return self._fails(architecture) or self._versions() != before
+
+    def blamed(self, architecture: Sequence[int], is_faulty: Callable[[Sequence[int]], bool]) -> str:
+        """The option of one choice with which a network becomes faulty; all its options if it is not one alone."""
+        sound = [0] * len(architecture)
+        if is_faulty(sound):
+            return f"the one with {self._chosen(sound)}"
+        for d, place in enumerate(self.places.by_name.values()):
+            other = [*sound[:d], architecture[d], *sound[d + 1 :]]
+            if other != sound and is_faulty(other):
+                return f"the one with the option {place.labels[int(architecture[d])]!r} of the choice {place.name!r}"
+        return f"the one with {self._chosen(architecture)}"
+
+    def output(self, architecture: Sequence[int]) -> Any:
+        """What one network, which was measured, gives for the example: fake tensors of the true shapes."""
+        return self._call(architecture)
+
+    def has_gradient(self, architecture: Sequence[int]) -> bool:
+        """Whether the output of one network, which was measured, depends on weights in a way that can be trained."""
+        self.places.activate(architecture)
+        with self._mode, torch.enable_grad():
+            return any(each.requires_grad for each in tensors_of(call(self.model, self._example)))
 
     @property
     def total_params(self) -> int:

@@ -94,7 +94,8 @@ def _outputs(meter: ModelMeter) -> Structure:
     """
     counts = meter.places.search_space.num_categories
     found: dict[str, Structure] = {}
-    for row in ([0] * len(counts), [count - 1 for count in counts]):
+    ends = ([0] * len(counts), [count - 1 for count in counts])
+    for row in ends:
         try:
             output = meter.output(row)
             if num_samples(output) != 1:
@@ -104,11 +105,20 @@ def _outputs(meter: ModelMeter) -> Structure:
             raise ConfigError(
                 f"the model must give one output for each sample, for one it does not: {error}"
             ) from error
+
+    def differs(row: Sequence[int]) -> bool:
+        return json.dumps(structure_of(meter.output(row))) != next(iter(found))
+
     if len(found) > 1:
         raise ConfigError(
-            f"all networks of a model must give the same shapes, the first options of all choices give "
-            f"{' and the last '.join(found)}: let the options of each choice give the same shape, or let the model end "
-            "with a layer that does"
+            f"all networks of a model must give the same shapes, {meter.blamed(ends[1], differs)} gives "
+            f"{' in place of '.join(reversed(found))}: let the options of each choice give the same shape, or let the "
+            "model end with a layer that does"
+        )
+    if not any(map(meter.has_gradient, ends)):
+        raise ConfigError(
+            "the outputs of a model must depend on its weights in a way that can be trained, they have no gradient: "
+            "leave detach, argmax and no_grad out of forward"
         )
     return next(iter(found.values()))
 

@@ -216,13 +216,19 @@ class Fails(nn.Module):
     def forward(self, images):
         if self.fault == "values" and images.sum() > 0:
             return images
+        if self.fault == "in place" and self.a.active:
+            images.mul_(2)
         features = images[:, :4] if self.fault == "left out" else self.b(self.a(images))
         return self.after(features) if self.fault == "shapes" else features
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
-    [("shapes", "the one with a=y, b=x does not"), ("values", "let no value of a tensor decide")],
+    [
+        ("shapes", "the one with the option 'y' of the choice 'a' does not"),
+        ("values", "the one with a=x, b=x does not .* let no value of a tensor decide"),
+        ("in place", "change its inputs in place, the one with the option 'y' of the choice 'a' does: set inplace=F"),
+    ],
 )
 def test_a_network_that_cannot_run_is_told_by_its_options(fault, message) -> None:
     meter = ModelMeter(lambda: Fails(fault), INPUTS)

@@ -151,6 +151,22 @@ def unregistered() -> nn.Module:
     return chosen_blocks()
 
 
+@register_model
+class WithoutGradient(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = Choice("a", {"x": nn.Conv2d(1, 2, 1), "y": nn.Conv2d(1, 2, 3, padding=1)})
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        labels: torch.Tensor = self.layer(images).argmax(1)
+        return labels.float()
+
+
+@register_model
+def shapes_differ() -> nn.Module:
+    return Choice("a", {"x": nn.Conv2d(1, 2, 1), "y": nn.Conv2d(1, 3, 1)})
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -158,6 +174,9 @@ def unregistered() -> nn.Module:
         ({"make": chosen_blocks, "inputs": "text"}, "a shape such as"),
         ({"make": chosen_blocks, "arguments": {"classes": {1}}}, "plain JSON data"),
         ({"make": chosen_blocks, "arguments": {"colour": 3}}, "cannot be made"),
+        ({"make": chosen_blocks, "inputs": {"pixels": torch.zeros(1, 8, 8)}}, "keyword.* let forward take the inputs"),
+        ({"make": WithoutGradient}, "they have no gradient"),
+        ({"make": shapes_differ}, "give the same shapes, the one with the option 'y' of the choice 'a' gives"),
     ],
 )
 def test_what_is_no_space_is_refused(arguments, message) -> None:
