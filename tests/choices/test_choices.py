@@ -209,6 +209,7 @@ class Fails(nn.Module):
     def __init__(self, fault: str) -> None:
         super().__init__()
         self.fault = fault
+        self.start = Choice("start", {"x": nn.Identity(), "y": nn.Identity()})
         self.a = Choice("a", {"x": nn.Conv2d(3, 4, 1), "y": nn.Conv2d(3, 5, 1)})
         self.b = Choice("b", {"x": nn.Identity()})
         self.after = nn.Conv2d(4, 2, 1)
@@ -218,6 +219,7 @@ class Fails(nn.Module):
             return images
         if self.fault == "in place" and self.a.active:
             images.mul_(2)
+        images = self.start(images)
         features = images[:, :4] if self.fault == "left out" else self.b(self.a(images))
         return self.after(features) if self.fault == "shapes" else features
 
@@ -226,19 +228,19 @@ class Fails(nn.Module):
     ("fault", "message"),
     [
         ("shapes", "the one with the option 'y' of the choice 'a' does not"),
-        ("values", "the one with a=x, b=x does not .* let no value of a tensor decide"),
+        ("values", "the one with start=x, a=x, b=x does not .* let no value of a tensor decide"),
         ("in place", "change its inputs in place, the one with the option 'y' of the choice 'a' does: set inplace=F"),
     ],
 )
 def test_a_network_that_cannot_run_is_told_by_its_options(fault, message) -> None:
     meter = ModelMeter(lambda: Fails(fault), INPUTS)
     with pytest.raises(ConfigError, match=message):
-        meter.measure([1, 0])
+        meter.measure([1, 1, 0])
 
 
 def test_a_place_that_is_not_called_and_a_model_that_cannot_be_made_are_told() -> None:
     meter = ModelMeter(lambda: Fails("left out"), INPUTS)
-    meter.measure([0, 0])
+    meter.measure([0, 0, 0])
     with pytest.raises(ConfigError, match="every choice must be used when the model is called, 'a', 'b' is not"):
         meter.check_calls()
     with pytest.raises(ConfigError, match="cannot be made"):
