@@ -1,4 +1,4 @@
-from .costs import MeasuredCost
+from .costs import MeasuredCost, peak_memory
 from .measuring import Measured, ModelMeter
 from .models import Places, active_modules, parts_used, plain
 from .networks import build_network, extract_network
@@ -39,5 +39,6 @@ __all__ = [
     "model_space",
     "open_model",
     "parts_used",
+    "peak_memory",
     "plain",
 ]

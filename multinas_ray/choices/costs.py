@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,9 +17,20 @@ import numpy.typing as npt
 from multinas_ray.choices.measuring import Measured, ModelMeter
 from multinas_ray.choices.models import Places
 from multinas_ray.choices.terms import Part, parts_of_modules, parts_of_weights
-from multinas_ray.settings import checked
-from multinas_ray.spaces import Cost, FloatArray, IntArray, Structure, descend, find_model, register_cost, sum_of_terms
+from multinas_ray.settings import checked, checked_arguments
+from multinas_ray.spaces import (
+    Cost,
+    FloatArray,
+    IntArray,
+    ModelSpace,
+    Structure,
+    descend,
+    find_model,
+    register_cost,
+    sum_of_terms,
+)
 
+PEAK_MEMORY = "peak_memory"
 CHECKED_NETWORKS = 30
 """Random networks on which a sum over the choices is compared with what the networks cost themselves. [ours]"""
 
@@ -34,6 +45,11 @@ def _measure(model: str, arguments: str, inputs: str, architecture: tuple[int, .
     return _meter(model, arguments, inputs).measure(architecture)
 
 
+@functools.lru_cache(maxsize=100_000)
+def _measure_memory(model: str, arguments: str, inputs: str, architecture: tuple[int, ...]) -> int:
+    return _meter(model, arguments, inputs).peak_memory(architecture)
+
+
 @register_cost
 @checked
 @dataclass(frozen=True)
@@ -43,7 +59,7 @@ class MeasuredCost(Cost):
     kind: ClassVar[str] = "measured"
 
     name: str
-    """"params" or "flops"."""
+    """"params", "flops" or "peak_memory"."""
     model: str
     """Name of the function that makes the model."""
     arguments: str
@@ -60,8 +76,11 @@ class MeasuredCost(Cost):
 
     def __call__(self, architectures: npt.ArrayLike) -> FloatArray:
         """Costs of (N, D) architectures, (N,) float64."""
-        rows = self.checked(architectures).tolist()
-        measured = [_measure(self.model, self.arguments, self.inputs, tuple(row)) for row in rows]
+        rows = [tuple(row) for row in self.checked(architectures).tolist()]
+        if self.name == PEAK_MEMORY:
+            found = [_measure_memory(self.model, self.arguments, self.inputs, row) for row in rows]
+            return np.array(found, dtype=np.float64)
+        measured = [_measure(self.model, self.arguments, self.inputs, row) for row in rows]
         return np.array([getattr(each, self.name) for each in measured], dtype=np.float64)
 
     @property
@@ -85,12 +104,44 @@ class MeasuredCost(Cost):
             "num_categories": list(self.num_categories),
             "least": self.least,
             "most": self.most,
+            **({"unit": self.unit} if self.unit else {}),
         }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> MeasuredCost:
         """The cost with the fields of `to_dict`."""
         return cls(**{**fields, "num_categories": tuple(fields["num_categories"])})
+
+
+@checked_arguments
+def peak_memory(space: ModelSpace) -> MeasuredCost:
+    """Bytes of activations that are alive at once while a network of a model computes one sample, without the weights.
+
+    PyTorch runs the network without a gradient, on tensors without memory; the inputs stay alive, and what an operation
+    needs within itself does not count. It is a cost for `OneShotSearchConfig.extra_costs`. Spaces of blocks have
+    `spaces.peak_memory`.
+
+    Returns:
+        The cost ``peak_memory``, in bytes, measured network by network.
+
+    Raises:
+        ConfigError: the function that makes the model is not registered.
+    """
+    counts = space.search_space.num_categories
+    random_ND = space.search_space.random(CHECKED_NETWORKS, np.random.default_rng(0))
+    ends = [row for cost in space.measured for row in _ends(cost)]
+    cost = MeasuredCost(
+        name=PEAK_MEMORY,
+        model=space.model,
+        arguments=json.dumps(dict(space.arguments), sort_keys=True),
+        inputs=json.dumps(space.inputs),
+        num_categories=counts,
+        least=0.0,
+        most=0.0,
+        unit="bytes",
+    )
+    found = cost(np.array([[0] * len(counts), [count - 1 for count in counts], *ends, *random_ND]))
+    return replace(cost, least=float(found.min()), most=float(found.max()))
 
 
 def costs_of(model: str, arguments: Mapping[str, Any], inputs: Structure, meter: ModelMeter) -> tuple[Cost, ...]:

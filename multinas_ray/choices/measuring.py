@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from multinas_ray.choices.memory import PeakMemory
 from multinas_ray.choices.models import Places, parts_used
 from multinas_ray.choices.networks import MakeModel
 from multinas_ray.choices.places import Place
@@ -78,7 +80,18 @@ class ModelMeter:
         params = sum(_size(part, each) for each, part in parts_used(self.model).items() if each.requires_grad)
         return Measured(params, counter.get_total_flops() // 2)
 
-    def _run(self, architecture: Sequence[int], counter: FlopCounterMode) -> None:
+    def peak_memory(self, architecture: Sequence[int]) -> int:
+        """Bytes of activations that are alive at once while one network computes one sample, with its inputs.
+
+        Raises:
+            ConfigError: as `measure`.
+        """
+        weights = [*self.model.parameters(), *self.model.buffers()]
+        memory = PeakMemory(weights, tensors_of(self._example))
+        self._run(architecture, memory)
+        return memory.bytes
+
+    def _run(self, architecture: Sequence[int], counter: TorchDispatchMode | FlopCounterMode) -> None:
         before = self._versions()
         try:
             with counter:
