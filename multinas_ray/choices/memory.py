@@ -23,8 +23,8 @@ class PeakMemory(TorchDispatchMode):
     """
 
     def __init__(self, weights: Iterable[Tensor], inputs: Iterable[Tensor]) -> None:
-        super().__init__()
-        self._weights = {StorageWeakRef(each.untyped_storage()).cdata for each in weights}
+        super().__init__()  # type: ignore[no-untyped-call]  # torch has no types of it
+        self._weights = {_reference_to(each).cdata for each in weights}
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
         self.bytes = 0
         """The most bytes that were alive at once."""
@@ -45,8 +45,11 @@ class PeakMemory(TorchDispatchMode):
     def _note(self, tensors: Iterable[Tensor]) -> None:
         self._alive = {key: held for key, held in self._alive.items() if not held[0].expired()}
         for each in tensors:
-            storage = each.untyped_storage()
-            reference = StorageWeakRef(storage)
+            reference = _reference_to(each)
             if reference.cdata not in self._weights:
-                self._alive[reference.cdata] = reference, storage.nbytes()
+                self._alive[reference.cdata] = reference, each.untyped_storage().nbytes()
         self.bytes = max(self.bytes, sum(number for _, number in self._alive.values()))
+
+
+def _reference_to(tensor: Tensor) -> StorageWeakRef:
+    return StorageWeakRef(tensor.untyped_storage())

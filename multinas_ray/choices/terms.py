@@ -23,6 +23,9 @@ MOST_VALUES = 100_000
 MOST_RUNS = 300
 """Combinations of widths, at most, in which a module is measured that has none of its own. [ours]"""
 
+MOST_TIMED = 12
+"""The same for time. Others are timed at widths drawn at random. [ours]"""
+
 Combination = tuple[int, ...]
 """Options of the widths of a part, in the order of its widths."""
 
@@ -159,3 +162,17 @@ def covering_architectures(places: Places, parts: Sequence[Part], rng: np.random
 def _widths_of(module: nn.Module) -> tuple[WidthChoice, ...]:
     """The chosen widths of a layer, or of all layers within a module."""
     return tuple(each for each in module.modules() if isinstance(each, WidthChoice))
+
+
+def parts_to_time(model: nn.Module) -> dict[nn.Module, Part]:
+    """Each module of a model, to be timed at the widths of its own, or of all within it where these are few.
+
+    Returns:
+        The parts, without costs.
+    """
+    parts = {}
+    for module, ways in ways_to_modules(model).items():
+        widths = () if isinstance(module, WidthChoice) else _widths_of(module)
+        is_few = isinstance(module, Elastic) or prod(len(width.labels) for width in widths) <= MOST_TIMED
+        parts[module] = Part(ways, widths if is_few else ())
+    return {module: part for module, part in parts.items() if not isinstance(module, WidthChoice)}

@@ -122,7 +122,10 @@ def _space(arguments: argparse.Namespace) -> NetworkSpace:
     if arguments.run is not None:
         found = open_run(arguments.run, imports=arguments.imports).space
         if not isinstance(found, spaces.NetworkSpace):
-            raise ConfigError(f"latencies are measured block by block, the networks of {arguments.run} have no blocks")
+            raise ConfigError(
+                f"latencies are measured block by block, the networks of {arguments.run} have no blocks: call "
+                "latency.profile_model in Python"
+            )
         return found
     if arguments.imports:
         raise ConfigError("--import needs --run: with --space, name the function as FILE.py:FUNCTION")

@@ -1,6 +1,7 @@
 from .config import ProfileSettings
 from .foreign_tables import read_latency_table, read_proxyless_table
 from .kit import KIT_NETWORKS, make_kit
+from .models import ModelLatency, profile_model
 from .profiling import profile_space, validate_table
 from .table import TABLE_FILE, BlockLatency, LatencyConditions, LatencyTable, blocks_of, describe_block
 from .timing import OnPass
@@ -13,11 +14,13 @@ __all__ = [
     "LatencyConditions",
     "LatencyTable",
     "LatencyValidation",
+    "ModelLatency",
     "OnPass",
     "ProfileSettings",
     "blocks_of",
     "describe_block",
     "make_kit",
+    "profile_model",
     "profile_space",
     "read_latency_table",
     "read_proxyless_table",

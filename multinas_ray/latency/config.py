@@ -13,7 +13,7 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.settings import NonNegativeFloat, NonNegativeInt, PositiveInt, checked
 
 if TYPE_CHECKING:
-    from multinas_ray.spaces import NetworkSpace
+    from multinas_ray.spaces import Space
 
 _FINE_CLOCK_SECONDS = 1e-6
 _LEAST_FLOPS, _MOST_IMAGES = 30e6, 256
@@ -78,7 +78,7 @@ class ProfileSettings:
         """Images in one forward pass; 1 as long as the space is not known."""
         return self.batch_size or 1
 
-    def sized_for(self, space: NetworkSpace) -> ProfileSettings:
+    def sized_for(self, space: Space) -> ProfileSettings:
         """The settings with the batch size that they have for a space."""
         if self.batch_size is not None:
             return self

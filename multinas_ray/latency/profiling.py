@@ -34,7 +34,7 @@ from multinas_ray.latency.timing import (
 )
 from multinas_ray.latency.validation import LatencyValidation
 from multinas_ray.settings import PositiveInt, checked_arguments
-from multinas_ray.spaces import BlockDescription, FloatArray, IntArray, NetworkSpace, Shape
+from multinas_ray.spaces import BlockDescription, FloatArray, IntArray, NetworkSpace, Shape, Space
 from multinas_ray.supernets import build_block, build_subnet
 
 NUM_VALIDATION_NETWORKS = 30
@@ -161,7 +161,7 @@ def covering_architectures(network_space: NetworkSpace, rng: np.random.Generator
     return np.stack(columns, axis=1).astype(np.int64)
 
 
-def distinct_architectures(network_space: NetworkSpace, count: int, rng: np.random.Generator) -> IntArray:
+def distinct_architectures(network_space: Space, count: int, rng: np.random.Generator) -> IntArray:
     """(N, D) uniformly drawn distinct architectures; the whole space where it has no more than `count`."""
     space = network_space.search_space
     if space.num_architectures <= count:
