@@ -5,7 +5,7 @@ from .networks import build_network, extract_network
 from .opening import open_model
 from .places import Choice, DepthChoice, Option, Place
 from .space import model_space
-from .terms import Part, covering_architectures, parts_to_time
+from .terms import TimedParts
 from .width import (
     Channels,
     Elastic,
@@ -30,18 +30,16 @@ __all__ = [
     "MeasuredCost",
     "ModelMeter",
     "Option",
-    "Part",
     "Place",
     "Places",
+    "TimedParts",
     "Width",
     "WidthChoice",
     "active_modules",
     "build_network",
-    "covering_architectures",
     "extract_network",
     "model_space",
     "open_model",
-    "parts_to_time",
     "parts_used",
     "peak_memory",
     "plain",

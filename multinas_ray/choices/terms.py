@@ -6,7 +6,7 @@ Notation: D variables.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -164,15 +164,24 @@ def _widths_of(module: nn.Module) -> tuple[WidthChoice, ...]:
     return tuple(each for each in module.modules() if isinstance(each, WidthChoice))
 
 
-def parts_to_time(model: nn.Module) -> dict[nn.Module, Part]:
-    """Each module of a model, to be timed at the widths of its own, or of all within it where these are few.
+@dataclass(frozen=True)
+class TimedParts:
+    """The modules of a model, each to be timed where a network uses it."""
 
-    Returns:
-        The parts, without costs.
-    """
-    parts = {}
-    for module, ways in ways_to_modules(model).items():
-        widths = () if isinstance(module, WidthChoice) else _widths_of(module)
-        is_few = isinstance(module, Elastic) or prod(len(width.labels) for width in widths) <= MOST_TIMED
-        parts[module] = Part(ways, widths if is_few else ())
-    return {module: part for module, part in parts.items() if not isinstance(module, WidthChoice)}
+    by_module: Mapping[nn.Module, Part]
+    """Each at the widths of its own, or of all within it where these are few; without costs."""
+
+    @classmethod
+    def of(cls, model: nn.Module) -> TimedParts:
+        """The modules of a model."""
+        parts = {}
+        for module, ways in ways_to_modules(model).items():
+            if not isinstance(module, WidthChoice):
+                widths = _widths_of(module)
+                is_few = isinstance(module, Elastic) or prod(len(width.labels) for width in widths) <= MOST_TIMED
+                parts[module] = Part(ways, widths if is_few else ())
+        return cls(parts)
+
+    def covering_architectures(self, places: Places, rng: np.random.Generator) -> Iterator[list[int]]:
+        """Architectures that together use every module at each of its widths."""
+        return covering_architectures(places, list(self.by_module.values()), rng)

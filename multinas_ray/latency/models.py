@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from multinas_ray.choices import Part, Places, covering_architectures, parts_to_time
+from multinas_ray.choices import Places, TimedParts
 from multinas_ray.data import batch_of, call, map_tensors
 from multinas_ray.errors import ConfigError
 from multinas_ray.latency.config import ProfileSettings
@@ -32,7 +32,7 @@ from multinas_ray.latency.timing import (
     robust_spread,
 )
 from multinas_ray.latency.validation import LatencyValidation
-from multinas_ray.settings import checked_arguments
+from multinas_ray.settings import checked, checked_arguments
 from multinas_ray.spaces import Cost, FloatArray, IntArray, ModelSpace, sum_of_terms
 from multinas_ray.supernets import build_subnet
 
@@ -40,6 +40,7 @@ Clock = Callable[[], float]
 _MS = 1000.0
 
 
+@checked
 @dataclass(frozen=True)
 class ModelLatency:
     """What was measured of a model's networks."""
@@ -110,7 +111,8 @@ class _ModelBench:
         self._space, self._settings, self._clock = space, settings, clock
         self._model = self._placed(space.make())
         self._places = Places.of(self._model)
-        self._parts: dict[nn.Module, Part] = parts_to_time(self._model)
+        self._timed = TimedParts.of(self._model)
+        self._parts = self._timed.by_module
         generator = torch.Generator().manual_seed(settings.seed)
 
         def made(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
@@ -129,11 +131,11 @@ class _ModelBench:
 
     def measure(self, on_pass: OnPass) -> Cost:
         """The latency as a sum over the modules, in milliseconds."""
-        rng, keys = np.random.default_rng(self._settings.seed), list[tuple[Part, tuple[int, ...]]]()
+        rng, keys = np.random.default_rng(self._settings.seed), list[tuple[Any, tuple[int, ...]]]()
 
         def one_pass() -> FloatArray:
-            samples: defaultdict[tuple[Part, tuple[int, ...]], list[float]] = defaultdict(list)
-            for row in covering_architectures(self._places, list(self._parts.values()), rng):
+            samples: defaultdict[tuple[Any, tuple[int, ...]], list[float]] = defaultdict(list)
+            for row in self._timed.covering_architectures(self._places, rng):
                 self._places.activate(row)
                 call(self._model, self._inputs)
                 for module, seconds in self._own_seconds().items():
@@ -161,21 +163,23 @@ class _ModelBench:
         own: defaultdict[nn.Module, float] = defaultdict(float)
         began: list[tuple[float, float]] = []  # when a module began, and what was within it so far
 
-        def enter(*_: object) -> None:
-            began.append((self._clock(), 0.0))
-
-        def leave(module: nn.Module, *_: object) -> None:
-            start, within = began.pop()
-            whole = self._clock() - start
-            if module in self._parts:
+        def timed(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*args: Any, **kwargs: Any) -> Any:
+                began.append((self._clock(), 0.0))
+                output = forward(*args, **kwargs)
+                start, within = began.pop()
+                whole = self._clock() - start
                 own[module] += whole - within
-            if began:
-                began[-1] = (began[-1][0], began[-1][1] + whole)
+                if began:
+                    began[-1] = (began[-1][0], began[-1][1] + whole)
+                return output
 
-        with ExitStack() as hooks:
-            for module in self._model.modules():
-                hooks.callback(module.register_forward_pre_hook(enter).remove)
-                hooks.callback(module.register_forward_hook(leave).remove)
+            return run
+
+        with ExitStack() as restored:
+            for module in self._parts:  # hooks would take longer than many modules
+                restored.callback(vars(module).pop, "forward")
+                vars(module)["forward"] = timed(module, module.forward)
             call(self._model, self._inputs)
         return own
 

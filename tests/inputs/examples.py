@@ -248,6 +248,7 @@ WITHOUT_CHECKS = {
     **dict.fromkeys(("choices.Choice", "choices.DepthChoice", "choices.WidthChoice", "choices.Width"), CHOICES),
     **dict.fromkeys(("choices.ElasticBatchNorm2d", "choices.ElasticConv2d", "choices.ElasticLayerNorm"), CHOICES),
     **dict.fromkeys(("choices.ElasticLinear", "choices.Measured", "choices.ModelMeter", "choices.Places"), CHOICES),
+    "choices.TimedParts": CHOICES,
     **dict.fromkeys(("cluster.GroupTrainer", "cluster.LastingErrorsEnd", "cluster.SearchMetrics"), RAY),
     "cluster.SpotWatch": "it starts a thread",
     **dict.fromkeys(("cluster.ControllerNote", "cluster.HeadWatch", "cluster.Interrupts"), RAY),
