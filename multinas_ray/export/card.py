@@ -125,8 +125,8 @@ def model_card(description: Mapping[str, Any], sizes: Mapping[str, int], paritie
         "## Figures\n\n" + _figures(description, sizes),
         "## Input and output\n\n" + _contract(description, with_onnx),
         "## How to load it\n\n" + _loading(description, with_onnx),
-        "## Parity\n\n" + _parity(parities),
-        "## Images\n\n" + _images(description),
+        "## Parity\n\n" + _parity(parities, samples_of(description)),
+        f"## {samples_of(description).capitalize()}\n\n" + _images(description),
         "## Training\n\n" + _training(description),
         "## Architecture\n\n" + _architecture(description),
         "## Limits\n\n" + _limits(description),
@@ -161,7 +161,7 @@ def _told_weights(description: Mapping[str, Any]) -> str:
 
 def _figures(description: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
     results, number = description["results"], description["data"]["num_images"]
-    what = "samples" if is_of_samples(description) else "images"
+    what = samples_of(description)
     validation, test = f"of {number['validation']:,} validation {what}", f"of {number['test']:,} test {what}"
     metric = primary_metric(description)
     rows = [(name, f"{_amount(cost['value'])} {cost['unit']}".strip()) for name, cost in description["costs"].items()]
@@ -225,8 +225,9 @@ def _loading(description: Mapping[str, Any], with_onnx: bool) -> str:
     own = own_block_types(description)
     parts = loading(description, with_onnx) if is_of_samples(description) else _loading_images(description, with_onnx)
     if own:
+        what = "the model" if "model" in description["network"] else "the block types"
         parts.append(
-            f"`{SAFETENSORS_FILE}` needs the code of the block types {', '.join(own)}, which is not part of "
+            f"`{SAFETENSORS_FILE}` needs the code of {what} {', '.join(own)}, which is not part of "
             f"multinas-ray. With that code imported, and with multinas-ray:\n\n{_code(_WITH_PACKAGE)}"
         )
     else:
@@ -255,16 +256,21 @@ def _loading_images(description: Mapping[str, Any], with_onnx: bool) -> list[str
     return parts
 
 
-def _parity(parities: Sequence[FileParity]) -> str:
+def samples_of(description: Mapping[str, Any]) -> str:
+    """What the network takes, in the plural: images, or other samples."""
+    return "samples" if is_of_samples(description) else "images"
+
+
+def _parity(parities: Sequence[FileParity], samples: str) -> str:
     rows = "\n".join(
         f"| `{parity.file}` | {parity.runtime} | {parity.max_abs_difference:.2g} | {_agreement(parity)} |"
         for parity in parities
     )
     sizes = ", ".join(parities[0].difference_by_batch_size)
     return (
-        f"The files were compared with the network on validation images in batches of {sizes}. A difference above "
+        f"The files were compared with the network on validation {samples} in batches of {sizes}. A difference above "
         f"{TOLERANCE:g} makes the export fail. `parity.json` has the details.\n\n| file | runtime | largest difference "
-        f"of a logit | same top class |\n|---|---|---|---|\n{rows}"
+        f"of an output | same top class |\n|---|---|---|---|\n{rows}"
     )
 
 
@@ -303,6 +309,8 @@ def _training(description: Mapping[str, Any]) -> str:
 
 def _architecture(description: Mapping[str, Any]) -> str:
     rows = "\n".join(f"| {name} | {block} |" for name, block in description["blocks"].items())
+    if "model" in description["network"]:
+        return f"| choice | option |\n|---|---|\n{rows}\n\n`{ARCHITECTURE_FILE}` has the arguments of the model too."
     return f"| position | block |\n|---|---|\n{rows}\n\n`{ARCHITECTURE_FILE}` lists all layers."
 
 

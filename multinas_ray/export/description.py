@@ -18,7 +18,7 @@ from multinas_ray.selection import OpenedRun
 from multinas_ray.spaces import ModelSpace, NetworkSpace, Space
 
 FORMAT_VERSION = 1
-UNITS = {"params": "trainable parameters", "flops": "multiply-adds for one image"}
+UNITS = {"params": "trainable parameters", "flops": "multiply-adds for one sample"}
 
 _RESULTS = (
     "supernet_loss",

@@ -222,7 +222,7 @@ def _weights_of(row: Mapping[str, Any], wanted: str, run_path: str) -> Literal["
 
 
 def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence[Mapping[str, Any]]) -> None:
-    title = "exported networks: size of each file, ± largest difference of a logit from the network"
+    title = "exported networks: size of each file, ± largest difference of an output from the network"
     table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("weights")

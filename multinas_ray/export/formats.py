@@ -31,7 +31,7 @@ ONNX_FILE = "model.onnx"
 SAFETENSORS_FILE = "weights.safetensors"
 PARITY_FILE = "parity.json"
 TOLERANCE = 1e-4
-"""The largest allowed difference between a logit of a file and the same logit of the network."""
+"""The largest allowed difference between an output of a file and the same output of the network."""
 BATCH_SIZES = (1, 7, 64)
 """Batches of the check: one image, an odd number and a common size. None of them is the size that was traced."""
 INPUT_NAME, OUTPUT_NAME = "pixels", "logits"

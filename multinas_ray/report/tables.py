@@ -105,7 +105,9 @@ def _network_columns(costs: Sequence[str], metric: PrimaryMetric) -> list[Column
             "of the space",
         ),
         Column(
-            "export", is_number=False, hint="largest difference between a logit of the exported file and of the network"
+            "export",
+            is_number=False,
+            hint="largest difference between an output of the exported file and of the network",
         ),
     ]
 

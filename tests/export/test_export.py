@@ -137,7 +137,7 @@ def test_the_card_tells_the_figures(exported):
     splits = load_splits(DATA)
     told = [
         f"| params | {params:,} trainable parameters |",
-        f"| flops | {flops:,} multiply-adds for one image |",
+        f"| flops | {flops:,} multiply-adds for one sample |",
         f"81.23% of {len(splits.validation)} validation images",
         f"80.00% of {len(splits.test)} test images",
         f"95.67% of {len(splits.test)} test images",

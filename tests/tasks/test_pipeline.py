@@ -1,22 +1,30 @@
 """A task that is no classification, from rounds to files, in this process."""
 
+import io
 import json
 import logging
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from multinas_ray.data import DataConfig, image_counts, load_splits
 from multinas_ray.errors import ConfigError, DataError
+from multinas_ray.export import ExportConfig, export_networks
 from multinas_ray.export.formats import export_network
 from multinas_ray.oneshot import OneShotSearchConfig, RoundWorker, WorkerJob
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.oneshot.preflight import check_data
+from multinas_ray.report.writing import render_report
 from multinas_ray.retraining import RetrainConfig
 from multinas_ray.retraining.worker import RetrainJob, train_network
-from multinas_ray.runs import load_retraining, primary_metric
+from multinas_ray.runs import architectures_schema, load_retraining, load_run, primary_metric, write_config
+from multinas_ray.selection import networks_table
 from multinas_ray.selection.evaluation import CandidateEvaluator
+from multinas_ray.storage import make_table, write_parquet
 from multinas_ray.supernets import WeightTraining, build_subnet, write_supernet
 from multinas_ray.tasks import Metric, Task
 from tests.support.narrow import present
@@ -139,3 +147,50 @@ def test_what_does_not_fit_the_task_is_told_before_anything_starts() -> None:
         check_data(search(task=Task(loss="torch.nn.functional.mse_loss", metrics={"a": Metric("absolute_error")})))
     with pytest.raises(DataError, match="the space takes images of shape"):
         check_data(search(data=DataConfig(source="digits")))
+
+
+def written_run(folder: Path) -> str:
+    """A run of one network as a search and a training leave it, with random weights."""
+    config, row = search(storage_path=str(folder)), (1, 1)
+    place = folder / "a" / "networks" / "0"
+    place.mkdir(parents=True)
+    torch.save(build_subnet(config.space, row).state_dict(), place / "weights.pt")
+    write_config(config.run_path, config.to_dict())
+    known = {
+        "network": [0],
+        "origin": ["mode"],
+        "architecture": [row],
+        "architecture_readable": [config.space.search_space.describe(row)],
+        "weights_path": ["networks/0/weights.pt"],
+        "supernet_accuracy": [1.25],
+        "supernet_test_accuracy": [1.5],
+        "supernet_loss": [2.0],
+        "complexity": [1.0],
+        "coefficient": [0.0],
+        **{name: cost([row]) for name, cost in config.space.costs.items()},
+    }
+    schema = architectures_schema(list(config.space.costs))
+    columns = {name: known.get(name, [None]) for name in schema.names}
+    write_parquet(folder / "a" / "architectures.parquet", make_table(schema, columns))
+    return config.run_path
+
+
+def test_card_tables_and_report_tell_the_metric_and_the_samples(tmp_path) -> None:
+    run_path, console = written_run(tmp_path), Console(record=True, width=200, file=io.StringIO())
+    (exported,) = export_networks(run_path, ExportConfig(onnx=False), console=console)
+    card = (Path(exported.path) / "README.md").read_text()
+    for text in (
+        "mae, supernet's weights | 1.25",
+        "mae, supernet's weights | 1.5",
+        "compared with the network on validation samples",
+    ):
+        assert text in card
+    run = load_run(run_path)
+    console.print(networks_table(run.architectures, primary_metric(run.config)))
+    report = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", render_report(run_path), flags=re.DOTALL)
+    assert "mae on all validation samples" in report
+    table = console.export_text()
+    assert "1.25" in table
+    assert "1.25" in report
+    for text in (card, table, report):
+        assert not re.search(r"accurac|\bimages?\b|logit|1\d\d\.\d+ ?%", text, re.IGNORECASE)
