@@ -23,7 +23,7 @@ _SECTIONS = {
     "optimizer": "Distributions",
     "complexity": "Complexity",
     "training": "Training of the shared weights",
-    "data": "Images",
+    "data": "Data",
     "versions": "Versions",
 }
 

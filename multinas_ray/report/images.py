@@ -35,7 +35,8 @@ def images_of(path: storage.AnyPath) -> tuple[Table | None, tuple[str, ...]]:
         rows.append(_row(name, used, [each for each in left_out if each["class_name"] == name]))
     if of_none := [each for each in left_out if not each["class_name"]]:
         rows.append(_row("of no class", [0] * len(splits), of_none))
-    rows.append(_row(f"all {len(names):,} classes", [sum(counts["used"][split]) for split in splits], left_out))
+    everything = f"all {len(names):,} classes" if names else "all"
+    rows.append(_row(everything, [sum(counts["used"][split]) for split in splits], left_out))
     return Table(columns, rows, " ".join(f"{note[0].upper()}{note[1:]}." for note in counts["notes"])), ()
 
 
