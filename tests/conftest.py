@@ -1,12 +1,13 @@
 """For all tests: a Ray that notices sooner and starts less, fixtures of several rooms, a skip without shared data."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
 pytest_plugins = [
     f"tests.support.{name}"
-    for name in ("made_up_nodes", "made_up_search", "small_search", "synthetic_run", "worker_jobs")
+    for name in ("made_up_nodes", "made_up_search", "small_search", "stores", "synthetic_run", "worker_jobs")
 ]
 
 os.environ |= {
@@ -15,6 +16,14 @@ os.environ |= {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # of 15, with which a busy machine leaves them no time
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _folder_of_the_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What outlives a process lies in a folder of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("machine")))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

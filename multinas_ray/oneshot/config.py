@@ -172,6 +172,9 @@ class OneShotSearchConfig:
     """Number of Tune trials at the same time."""
     checkpoint_interval_seconds: PositiveFloat = 120.0
     """Least time between two checkpoints of the supernet. A crash loses the weight steps since the last one."""
+    upload_seconds: PositiveFloat = 5.0
+    """Time between two uploads of the record where storage_path is in an object store. Rounds are safe on the driver's
+    disk at once; only the loss of this machine, or of its disk, loses those since the last upload."""
 
     def __post_init__(self) -> None:
         check_extra_costs(self.space, self.extra_costs)

@@ -151,11 +151,12 @@ class Driver:
         actor = ray.remote(Broker).options(**options)
         self._broker = actor.remote(self._first_round, num_trials, config.checkpoint_interval_seconds)
         self._notes, self._controller = NoteReader(self._broker), self._broker.next_controller.remote()
+        cost, scale = config.cost, config.complexity_scale
         self._schedule = Schedule(
             plan=config.plan,
             warmup_draws=config.new_warmup_draws,
             optimizer=self._optimizer,
-            complexity=lambda architectures: config.cost(architectures) / config.complexity_scale,
+            complexity=lambda architectures: cost(architectures) / scale,
             record=self._record.append,
             observe=self._on_round,
             next_round=self._first_round,
@@ -230,9 +231,9 @@ class Driver:
         self._figures.note(finished)
         if (setback := self._setbacks.check(finished.result.train_loss)) is not None:
             self._side.say(setback)
-        diagnostics = self._optimizer.diagnostics()
-        self._side.do(CURVES, lambda: self._curves.show(finished, diagnostics))
-        self._side.do(VIEW, lambda: self._view.show(finished, diagnostics))
+        diagnose = self._optimizer.diagnostics
+        self._side.do(CURVES, lambda: self._curves.show(finished, diagnose))
+        self._side.do(VIEW, lambda: self._view.show(finished, diagnose))
 
     def _watch(self) -> None:
         """Stop early if there is a reason; called in every step of Tune's loop."""
@@ -299,7 +300,7 @@ class Driver:
             lambda: self._side.close(VIEW, self._view.close),
         ]
         if self._broker is None:
-            return views
+            return [*views, self._record.close]
         dismiss = [lambda: self._dismiss_workers(ending, patience_seconds)] if patience_seconds else []
         return [
             *dismiss,
@@ -308,6 +309,7 @@ class Driver:
             lambda: ray.kill(self._broker),
             self._write_metrics,
             *views,
+            self._record.close,
         ]
 
     def _dismiss_workers(self, ending: Ending, patience_seconds: float) -> None:

@@ -39,7 +39,7 @@ class RoundRecord:
     def __init__(
         self, config: OneShotSearchConfig, record: RunRecord, optimizer: Optimizer, earlier_losses: Sequence[float] = ()
     ) -> None:
-        self._config, self._record, self._optimizer = config, record, optimizer
+        self._costs, self._record, self._optimizer = config.costs, record, optimizer
         self.earlier_losses = earlier_losses
 
     @property
@@ -69,22 +69,26 @@ class RoundRecord:
         """Record the distributions after a round, and save a snapshot at intervals."""
         self._record.note_update(self._optimizer, finished.result.round)
         if self._record.seconds_since_save > SNAPSHOT_INTERVAL_SECONDS:
-            self.save(finished.result.round + 1)
+            self._record.save_soon(self._optimizer, next_round=finished.result.round + 1)
 
     def save(self, next_round: int) -> None:
         """Write everything, and a snapshot from which the search goes on at `next_round`."""
         self._record.save(self._optimizer, next_round=next_round)
 
+    def close(self) -> None:
+        """Bring what is left on this machine into an object store; see `RunRecord.close`."""
+        self._record.close()
+
     def _results(self, finished: FinishedRound, proposals: Proposals, complexities: NDArray[np.float64]) -> Results:
         architectures = proposals.architectures
-        return Results(
+        return Results.of_checked(
             ids=proposals.ids.tolist(),
             architectures=architectures.tolist(),
             draws=proposals,
             trial_id=finished.trial_id,
             losses=finished.result.losses,
             complexities=complexities.tolist(),
-            costs={name: cost(architectures).tolist() for name, cost in self._config.costs.items()},
+            costs={name: cost(architectures).tolist() for name, cost in self._costs.items()},
             accuracies=finished.result.accuracies,
             round=finished.result.round,
             block=finished.block,
@@ -104,12 +108,13 @@ def open_record(config: OneShotSearchConfig, session: RunSession) -> tuple[Round
     if session.number == 0:
         description = load_config(config.run_path)
         optimizer = make_recorded_optimizer(config.run_path, description)
-        return RoundRecord(config, RunRecord(session, description), optimizer), optimizer, 0
-    resumed = resume_run(session)
+        record = RunRecord(session, description, config.upload_seconds)
+        return RoundRecord(config, record, optimizer), optimizer, 0
+    resumed = resume_run(session, upload_seconds=config.upload_seconds)
     losses = resumed.run.rounds["train_loss"].astype(float).tolist()
-    record, next_round = RoundRecord(config, resumed.record, resumed.optimizer, losses), _next_round(resumed)
-    record.save(next_round)
-    return record, resumed.optimizer, next_round
+    rounds, next_round = RoundRecord(config, resumed.record, resumed.optimizer, losses), _next_round(resumed)
+    rounds.save(next_round)
+    return rounds, resumed.optimizer, next_round
 
 
 def _next_round(resumed: ResumedRun) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from multinas_ray.storage import make_folder, resolve
 
 PLAIN_INTERVAL_SECONDS = 30.0
 """Time between two tables if the output is not a terminal."""
+LIVE_INTERVAL_SECONDS = 0.25
+"""Time between two tables in a terminal; a round may take less than the making of a table."""
 SPEED_PERIOD_SECONDS = 60.0
 """Time over which the speed is averaged, to estimate the remaining time."""
 MAX_CURVE_POINTS = 2000
@@ -36,6 +39,8 @@ NO_CURVES = {"coefficient", "target", "mode"}
 """Diagnostics that never change or are not numbers."""
 
 Diagnostics = dict[str, NDArray[Any]]
+Diagnose = Callable[[], Diagnostics]
+"""The diagnostics of the distributions at present, computed when they are needed."""
 
 
 def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexity_scale: float) -> Table:
@@ -98,9 +103,13 @@ class ProgressView:
             speed_estimate_period=SPEED_PERIOD_SECONDS,
         )
         self._task = self._progress.add_task("starting workers", total=plan.num_rounds, completed=first_round)
-        self._live = Live(self._progress, console=console, refresh_per_second=4) if console.is_terminal else None
-        self._printed_seconds = -math.inf
-        self._unprinted: Group | None = None
+        self._live = (
+            Live(self._progress, console=console, refresh_per_second=1 / LIVE_INTERVAL_SECONDS)
+            if console.is_terminal
+            else None
+        )
+        self._shown_seconds = -math.inf
+        self._unshown: tuple[FinishedRound, Diagnose] | None = None
 
     def open(self) -> None:
         """Begin to show progress."""
@@ -111,24 +120,28 @@ class ProgressView:
 
     def close(self) -> None:
         """Show the last state."""
+        if self._unshown is not None:
+            self._show(*self._unshown)
         if self._live:
             self._live.stop()
-        elif self._unprinted:
-            show(self._console, self._unprinted)
 
-    def show(self, finished: FinishedRound, diagnostics: Diagnostics) -> None:
-        """Show the state after a round."""
+    def show(self, finished: FinishedRound, diagnose: Diagnose) -> None:
+        """Show the state after a round, unless another one was shown just now."""
         phase = "warm-up" if finished.proposals is None else "search"
         self._progress.update(self._task, description=phase, completed=finished.round.number + 1)
-        table = Group() if finished.proposals is None else distribution_table(diagnostics, *self._complexity)
+        self._unshown = finished, diagnose
+        interval_seconds = LIVE_INTERVAL_SECONDS if self._live else PLAIN_INTERVAL_SECONDS
+        if (now := time.monotonic()) - self._shown_seconds >= interval_seconds:
+            self._shown_seconds = now
+            self._show(finished, diagnose)
+
+    def _show(self, finished: FinishedRound, diagnose: Diagnose) -> None:
+        table = Group() if finished.proposals is None else distribution_table(diagnose(), *self._complexity)
         if self._live:
             self._live.update(Group(self._progress, table))
-            return
-        self._unprinted = Group(self._progress.get_renderable(), table)
-        if (now := time.monotonic()) - self._printed_seconds >= PLAIN_INTERVAL_SECONDS:
-            self._printed_seconds = now
-            show(self._console, self._unprinted)
-            self._unprinted = None
+        else:
+            show(self._console, Group(self._progress.get_renderable(), table))
+        self._unshown = None
 
 
 class Curves:
@@ -160,12 +173,12 @@ class Curves:
         assert self._writer is not None
         self._writer.write_event(Event(wall_time=time.time(), step=number, summary=scalar(name, value)))
 
-    def show(self, finished: FinishedRound, diagnostics: Diagnostics) -> None:
+    def show(self, finished: FinishedRound, diagnose: Diagnose) -> None:
         """Add the points of a round."""
         number = finished.round.number
         if number % self._stride:
             return
-        self._add_points(finished, diagnostics, number)
+        self._add_points(finished, diagnose(), number)
         if (now := time.monotonic()) - self._flushed_seconds >= FLUSH_SECONDS:
             self._flushed_seconds = now
             self._flush()

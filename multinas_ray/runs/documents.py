@@ -36,12 +36,16 @@ def write_document(
         FileTakenError: `overwrite` is False and the file exists.
         StorageError: The file system refused.
     """
-    for name in (VERSION_NAME, CHECKSUM_NAME):
-        if name in content:
-            raise StateError(f"the key {name!r} of {resolve(file).name} is written by this package: remove it")
+    write_atomic(file, encode_document(resolve(file).name, content, indent=indent), overwrite=overwrite)
+
+
+def encode_document(name: str, content: Mapping[str, Any], *, indent: int | None) -> bytes:
+    """The content of a file of this name, as `write_document` writes it; arguments and StateError as there."""
+    for key in (VERSION_NAME, CHECKSUM_NAME):
+        if key in content:
+            raise StateError(f"the key {key!r} of {name} is written by this package: remove it")
     versioned = {VERSION_NAME: SCHEMA_VERSION, **content}
-    text = encode_plain({**versioned, CHECKSUM_NAME: _checksum(versioned)}, indent=indent)
-    write_atomic(file, text.encode(), overwrite=overwrite)
+    return encode_plain({**versioned, CHECKSUM_NAME: _checksum(versioned)}, indent=indent).encode()
 
 
 @checked_arguments

@@ -5,36 +5,29 @@ Notation: K distributions, N evaluations that are recorded together, D variables
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from multinas_ray import storage
 from multinas_ray.core import Optimizer, Proposals
-from multinas_ray.runs.config_space import ConfigSpace
 from multinas_ray.runs.configuration import write_config
-from multinas_ray.runs.layout import DISTRIBUTIONS, EVALUATIONS, ROUNDS
-from multinas_ray.runs.schema import (
-    config_metadata,
-    distributions_schema,
-    evaluations_schema,
-    has_numbers,
-    journal_header,
-    rounds_schema,
+from multinas_ray.runs.layout import EVALUATIONS, ROUNDS
+from multinas_ray.runs.recorded_tables import (
+    DistributionTable,
+    RoundRow,
+    RoundTable,
+    consuming_update,
+    describer,
+    evaluations_writer,
+    rounds_writer,
 )
+from multinas_ray.runs.schema import config_metadata, has_numbers
 from multinas_ray.runs.sessions import RunSession
-from multinas_ray.runs.snapshots import save_snapshot
-from multinas_ray.settings import Measured, checked, checked_arguments
-from multinas_ray.storage import JournaledWriter, TableWriter
-
-DISTRIBUTION_ROWS_PER_PART = 1024
-"""Distributions may change often; small parts keep the rewriting of the open part cheap."""
-
-RoundRow = Mapping[str, Any]
-"""Columns of one round except `wall_time_seconds`, see `rounds_schema`."""
+from multinas_ray.runs.snapshots import encode_snapshot, write_snapshot
+from multinas_ray.runs.unsent import unsent_folder
+from multinas_ray.runs.uploads import UPLOAD_SECONDS, Uploads
+from multinas_ray.settings import Measured, PositiveFloat, checked, checked_arguments
 
 
 @checked
@@ -94,9 +87,13 @@ class RunRecord:
     Distributions can be computed from the evaluations, so they are kept in memory until the next `flush`. Nothing is
     written once another driver has resumed the run.
 
+    For a run in an object store, rows are durable on a disk of this machine (see `unsent`). A thread brings them into
+    the store every few seconds, so that no call waits for a request except `flush`, `save` and `close`.
+
     Args:
         session: This start of the driver.
         config: The run's configuration, which is on disk already.
+        upload_seconds: Time between two uploads into an object store.
 
     Raises:
         StateError: The existing record cannot be read, or another driver is at work.
@@ -104,23 +101,23 @@ class RunRecord:
     """
 
     @checked_arguments
-    def __init__(self, session: RunSession, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, session: RunSession, config: Mapping[str, Any], upload_seconds: PositiveFloat = UPLOAD_SECONDS
+    ) -> None:
         self.session, self.config = session, dict(config)
-        place, costs, metadata = storage.resolve(session.run_path), list(config["costs"]), config_metadata(config)
+        place = storage.resolve(session.run_path)
         session.check_newest()
-        self._evaluations = JournaledWriter(
-            place.join(EVALUATIONS),
-            evaluations_schema(costs, has_numbers=has_numbers(config)),
-            journal_header(costs),
-            metadata,
-        )
+        self._unsent = None if place.is_local else unsent_folder(place, session.number)
+        self._evaluations = evaluations_writer(place, config, self._unsent)
         self._has_drawn = has_numbers(config)
         self._distributions = DistributionTable(place, config)
-        self._rounds = RoundTable(place, config) if config["kind"] == "oneshot" else None
+        self._rounds = RoundTable(place, config, self._unsent) if config["kind"] == "oneshot" else None
         self._samples_per_update = int(config["optimizer"]["samples_per_update"])
         self._describe = describer(config)
         self._num_ordered = 0
+        self._snapshot: bytes | None = None
         self._started_seconds = self._saved_seconds = time.monotonic()
+        self._uploads = None if place.is_local else Uploads(self._write, upload_seconds)
 
     @property
     def elapsed_seconds(self) -> float:
@@ -165,16 +162,17 @@ class RunRecord:
 
         Raises:
             StateError: Another driver has resumed the run.
-            StorageError: The file system refused; then none of the results is kept.
+            StorageError: The file system refused; then none of the results is kept. Or an object store has not taken
+                the rows of the last minute.
         """
-        self.session.check_newest()
+        self._check()
         self._evaluations.append(self._columns(results), sync=sync)
         self._num_ordered += 0 if results.draws is None else len(results.ids)
 
     def append_round(self, row: RoundRow) -> None:
         """Make the figures of a round durable, after its evaluations; errors as in `append`."""
         assert self._rounds is not None, "a search in a Tune pipeline has no rounds"
-        self.session.check_newest()
+        self._check()
         self._rounds.append({**row, "wall_time_seconds": self.elapsed_seconds})
 
     def note_update(self, optimizer: Optimizer, round_number: int) -> None:
@@ -188,11 +186,10 @@ class RunRecord:
 
     def flush(self) -> None:
         """Write everything as Parquet; errors as in `append`."""
-        self.session.check_newest()
-        self._evaluations.flush()
-        self._distributions.flush()
-        if self._rounds is not None:
-            self._rounds.flush()
+        if self._uploads is None:
+            self._write()
+        else:
+            self._uploads.now()
 
     def save(self, optimizer: Optimizer, **further: Any) -> None:
         """Write everything, then a snapshot that relies on it; errors as in `append`.
@@ -201,10 +198,59 @@ class RunRecord:
             optimizer: The distributions.
             further: Plain data that the search needs to resume.
         """
+        self._take_snapshot(optimizer, further)
         self.flush()
+
+    def save_soon(self, optimizer: Optimizer, **further: Any) -> None:
+        """The same, but in an object store with the next upload; arguments and errors as for `save`."""
+        self._take_snapshot(optimizer, further)
+        if self._uploads is None:
+            self._write()
+
+    def close(self) -> None:
+        """Bring what is left on this machine into an object store. Nothing can be recorded afterwards.
+
+        Raises:
+            StateError: Another driver has resumed the run.
+            StorageError: The store refused. The rows stay on this machine, and a resumed search here takes them up.
+        """
+        if self._uploads is None or self._unsent is None:
+            return
+        self._uploads.close()
+        self._uploads.now()
+        storage.delete_folder(self._unsent)
+
+    def _check(self) -> None:
+        """Check that rows may be recorded, without a request to an object store."""
+        if self._uploads is None:
+            self.session.check_newest()
+        else:
+            self.session.check_here()
+            self._uploads.check()
+
+    def _take_snapshot(self, optimizer: Optimizer, further: Mapping[str, Any]) -> None:
         state = {**further, "elapsed_seconds": self.elapsed_seconds, "optimizer": optimizer.state_dict()}
-        save_snapshot(self.session.run_path, state)
+        self._snapshot = encode_snapshot(state)
         self._saved_seconds = time.monotonic()
+
+    def _write(self) -> None:
+        """Write everything, each after what it relies on: distributions on evaluations, the snapshot on both.
+
+        The thread of the uploads calls it while the search goes on, so what relies on others is taken first.
+        """
+        snapshot, number = self._snapshot, self._distributions.num_noted
+        self.session.check_newest()
+        self._evaluations.flush()
+        self.session.check_newest()
+        self._distributions.flush(number)
+        if self._rounds is not None:
+            self.session.check_newest()
+            self._rounds.flush()
+        if snapshot is not None:
+            self.session.check_newest()
+            write_snapshot(self.session.run_path, snapshot)
+            if self._snapshot is snapshot:
+                self._snapshot = None
 
     def _columns(self, results: Results) -> dict[str, Sequence[Any]]:
         total = len(results.ids)
@@ -239,131 +285,32 @@ class RunRecord:
         return {**dict(zip(names, columns, strict=True)), "log_q": draws.log_q.tolist()}
 
 
-class DistributionTable:
-    """Writes the distributions after each update, many at once, which is far faster than one by one.
+def take_up_unsent(session: RunSession, config: Mapping[str, Any]) -> str | None:
+    """Bring rows that earlier sessions have left on this machine's disk into the object store of the run.
 
     Args:
-        place: The run's folder.
-        config: Its configuration.
+        session: The new start of the driver. Drivers that began before it no longer write.
+        config: The run's configuration.
+
+    Returns:
+        A sentence that says what was done; None if there was nothing to do.
+
+    Raises:
+        StateError: The rows do not fit those in the store, or another driver has resumed the run.
+        StorageError: The file system refused.
     """
-
-    def __init__(self, place: storage.Location, config: Mapping[str, Any]) -> None:
-        self._table = TableWriter(
-            place.join(DISTRIBUTIONS),
-            distributions_schema(has_numbers=has_numbers(config)),
-            config_metadata(config),
-            DISTRIBUTION_ROWS_PER_PART,
-        )
-        self._has_cells = has_numbers(config)
-        self._describe = describer(config)
-        self._updates: list[dict[str, Any]] = []
-        self.last_update = 0
-        """Newest update that was written or noted."""
-
-    def note(self, optimizer: Optimizer, round_number: int) -> None:
-        """Note the distributions if an update has changed them since the last call."""
-        if optimizer.num_updates <= self.last_update:
-            return
-        self.last_update = optimizer.num_updates
-        columns = distribution_columns(optimizer, round_number, self._describe)
-        if self._has_cells:
-            columns["cells"] = [_cells_of(optimizer)] * optimizer.num_distributions
-        self._updates.append(columns)
-        if len(self._updates) * optimizer.num_distributions >= DISTRIBUTION_ROWS_PER_PART // 2:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write everything that was noted."""
-        if self._updates:
-            self._table.append({name: _joined([each[name] for each in self._updates]) for name in self._updates[0]})
-            self._updates = []
-
-
-class RoundTable:
-    """Writes the figures of the rounds of a one-shot search; arguments as for `DistributionTable`.
-
-    On a disk a round is durable at once. In an object store, where each write is a request, rounds are kept in memory
-    until the next flush: those of the search can be rebuilt from their evaluations, and a resumed warm-up does the lost
-    ones again.
-    """
-
-    def __init__(self, place: storage.Location, config: Mapping[str, Any]) -> None:
-        folder, metadata = place.join(ROUNDS), config_metadata(config)
-        self._journal, self._table = None, None
-        if place.is_local:
-            self._journal = JournaledWriter(folder, rounds_schema(), journal_header(()), metadata)
-        else:
-            self._table = TableWriter(folder, rounds_schema(), metadata)
-        self.known: set[int] = set()
-        """Rounds that are recorded already; they are left out."""
-
-    def append(self, row: RoundRow) -> None:
-        """Record a round, unless it is on record."""
-        if int(row["round"]) in self.known:
-            return
-        columns = {name: [value] for name, value in row.items()}
-        if self._journal is not None:
-            self._journal.append(columns)
-        elif self._table is not None:
-            self._table.buffer(columns)
-
-    def flush(self) -> None:
-        """Write everything as Parquet."""
-        for writer in (self._journal, self._table):
-            if writer is not None:
-                writer.flush()
-
-
-def _cells_of(optimizer: Optimizer) -> list[list[float]]:
-    """The first value of each category, as a share of all values of its variable."""
-    layout = optimizer.layout
-    rows = zip(layout.starts_DC, layout.num_categories, layout.num_values, strict=True)
-    return [(starts_C[:count] / total).tolist() for starts_C, count, total in rows]
-
-
-def distribution_columns(
-    optimizer: Optimizer, round_number: int, describe: Callable[[Sequence[int]], str]
-) -> dict[str, Any]:
-    """Fill `distributions_schema` with the K distributions after an update.
-
-    Args:
-        optimizer: The optimiser after the update.
-        round_number: The newest round whose results it was told.
-        describe: Returns the text of an architecture.
-    """
-    diagnostics, probs_KDC, total = optimizer.diagnostics(), optimizer.probs, optimizer.num_distributions
-    names = ("expected_complexity", "expected_loss", "entropy", "step_size", "effective_sample_size")
-    return {
-        "update": np.full(total, optimizer.num_updates),
-        "round": np.full(total, round_number),
-        "distribution": np.arange(total),
-        **{name: _known(diagnostics[name]) for name in ("coefficient", "target")},
-        **{name: diagnostics[name] for name in (*names, "mode", "mode_probability")},
-        "mode_readable": [describe(mode) for mode in diagnostics["mode"].tolist()],
-        "probs": [[row[row > 0.0] for row in one] for one in probs_KDC],
-    }
-
-
-def describer(config: Mapping[str, Any]) -> Callable[[Sequence[int]], str]:
-    """A function that turns an architecture into the labels of its choices, separated by blanks."""
-    if has_numbers(config):
-        return ConfigSpace.from_plain(config["space"]).describe
-    labels = config["labels"]
-    return lambda architecture: " ".join([names[index] for names, index in zip(labels, architecture, strict=True)])
-
-
-def consuming_update(tell_order: int, samples_per_update: int) -> int:
-    """Return the number, from 1, of the update that uses the result at this place of the order of results."""
-    return tell_order // samples_per_update + 1
-
-
-def _known(values: npt.NDArray[np.float64]) -> list[float | None]:
-    """The values, with None in place of NaN."""
-    return [None if np.isnan(value) else float(value) for value in values]
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    """The rows of one column, part by part."""
-    if isinstance(parts[0], np.ndarray):
-        return np.concatenate(parts)
-    return [value for part in parts for value in part]
+    place, found = storage.resolve(session.run_path), False
+    if place.is_local:
+        return None
+    for number in session.unsent_sessions:
+        folder = unsent_folder(place, number)
+        for writer, name in ((evaluations_writer, EVALUATIONS), (rounds_writer, ROUNDS)):
+            if storage.list_files(folder.join(name), ".jsonl"):
+                session.check_newest()
+                writer(place, config, folder)
+                found = True
+    folder = unsent_folder(place)
+    for name in storage.list_folders(folder):
+        if name != unsent_folder(place, session.number).name:
+            storage.delete_folder(folder.join(name))
+    return f"Rows that were on the disk of this machine were brought into {place}." if found else None

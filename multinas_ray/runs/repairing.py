@@ -24,7 +24,7 @@ from multinas_ray.runs.layout import (
     STATE_FILE,
 )
 from multinas_ray.runs.reading import RecordReader, Run, write_finished
-from multinas_ray.runs.recording import DistributionTable, RoundTable
+from multinas_ray.runs.recorded_tables import DistributionTable, RoundTable
 from multinas_ray.runs.replaying import check_complete, tell_recorded
 from multinas_ray.runs.schema import (
     CONFIG_KEY,

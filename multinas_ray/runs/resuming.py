@@ -12,15 +12,16 @@ from typing import Any
 
 from multinas_ray.core import Optimizer, Proposals
 from multinas_ray.errors import StateError
-from multinas_ray.runs.configuration import make_recorded_optimizer
+from multinas_ray.runs.configuration import load_config, make_recorded_optimizer
 from multinas_ray.runs.layout import EVALUATIONS, STATE_FILE
 from multinas_ray.runs.reading import Run, load_run, proposals_of
-from multinas_ray.runs.recording import RunRecord
+from multinas_ray.runs.recording import RunRecord, take_up_unsent
 from multinas_ray.runs.repairing import repair_run
 from multinas_ray.runs.replaying import MISSING, check_complete, last_update, tell_recorded
 from multinas_ray.runs.sessions import RunSession
 from multinas_ray.runs.snapshots import load_snapshot
-from multinas_ray.settings import checked, checked_arguments
+from multinas_ray.runs.uploads import UPLOAD_SECONDS
+from multinas_ray.settings import PositiveFloat, checked, checked_arguments
 from multinas_ray.storage import resolve
 
 logger = logging.getLogger(__name__)
@@ -41,12 +42,18 @@ class ResumedRun:
 
 
 @checked_arguments
-def resume_run(session: RunSession, keep: Proposals | None = None) -> ResumedRun:
+def resume_run(
+    session: RunSession, keep: Proposals | None = None, upload_seconds: PositiveFloat = UPLOAD_SECONDS
+) -> ResumedRun:
     """Resume a search from its record. Damaged files that can be computed from the evaluations are rebuilt first.
+
+    If the record lies in an object store, rows that an earlier driver of this machine has left on its disk come into it
+    before, unless a driver of another machine has gone on in between.
 
     Args:
         session: The new start of its driver.
         keep: Draws whose results may still come; those that are recorded are left out.
+        upload_seconds: As for `RunRecord`.
 
     Returns:
         The search. Recorded draws that were not told yet may still be told.
@@ -55,12 +62,14 @@ def resume_run(session: RunSession, keep: Proposals | None = None) -> ResumedRun
         StateError: Evaluations are damaged or missing, or the configuration is damaged.
         StorageError: The file system refused.
     """
+    if (taken_up := take_up_unsent(session, load_config(session.run_path))) is not None:
+        logger.warning("%s", taken_up)
     for told in repair_run(session):
         logger.warning("%s", told)
     run = load_run(session.run_path)
     check_complete(run)
     optimizer, snapshot = _newest_state(run)
-    record = RunRecord(session, run.config)
+    record = RunRecord(session, run.config, upload_seconds)
     record.go_on(
         num_ordered=int((run.evaluations["tell_order"] >= 0).sum()),
         last_update=last_update(run),

@@ -3,7 +3,8 @@
 Only one driver may write into a record. Each start writes a new file with the next number, and from then on that
 session owns the run. Before a driver writes anything, it looks for the file of its successor; in an object store, where
 each look is a request, it does so once a second. A successor waits longer than a write takes before it reads the
-record. So everything that an earlier driver records is either read by its successor or never written.
+record. So everything that an earlier driver records is either read by its successor or never written. Rows that lie on
+a driver's own disk for a while (see `unsent`) are sent only as long as there is no successor.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import Any
 from multinas_ray.errors import FileTakenError, StateError
 from multinas_ray.runs.documents import read_document, write_document
 from multinas_ray.runs.layout import CHECKPOINTS, CONFIG_FILE, DISTRIBUTIONS, EVALUATIONS, ROUNDS, SESSIONS
+from multinas_ray.runs.unsent import TOKEN, claim, is_claimed, unsent_sessions
 from multinas_ray.settings import checked_arguments
-from multinas_ray.storage import AnyPath, delete_leftovers, exists, list_files, make_folder, resolve
+from multinas_ray.storage import AnyPath, Location, delete_leftovers, exists, list_files, make_folder, resolve
 
 STORE_CHECK_SECONDS = 1.0
 """Time between two looks for a successor in an object store."""
@@ -68,6 +70,8 @@ class RunSession:
         number = _newest_session(run_path) + 1
         now = datetime.datetime.now(datetime.timezone.utc).isoformat()
         facts = {"session": number, "started": now, "host": platform.node()}
+        if not folder.is_local:
+            facts[TOKEN] = claim(run_path, number)
         try:
             write_document(folder.join(_note_name(number)), facts, overwrite=False)
         except FileTakenError as error:
@@ -108,11 +112,33 @@ class RunSession:
         if not self._folder.is_local and now - self._checked_seconds < STORE_CHECK_SECONDS:
             return
         if self.is_over:
-            raise StateError(
-                f"another driver has resumed {self.run_path} (session {self.number + 1} or later, this one is "
-                f"{self.number}): this one stops, so that no evaluation is recorded twice"
-            )
+            raise self._resumed()
         self._checked_seconds = now
+
+    def check_here(self) -> None:
+        """Check, for a run in an object store, that no other driver of this machine has resumed it.
+
+        It takes no request. Call it before rows are written on this machine's disk.
+
+        Raises:
+            StateError: Another driver has resumed the run.
+        """
+        if is_claimed(self.run_path, self.number + 1):
+            raise self._resumed()
+
+    @property
+    def unsent_sessions(self) -> list[int]:
+        """Earlier sessions whose rows may lie on this machine's disk and not in the store, see `unsent`."""
+        return [] if self._folder.is_local else unsent_sessions(self.run_path, self.number, self._note_of)
+
+    def _note_of(self, number: int) -> Location:
+        return self._folder.join(_note_name(number))
+
+    def _resumed(self) -> StateError:
+        return StateError(
+            f"another driver has resumed {self.run_path} (session {self.number + 1} or later, this one is "
+            f"{self.number}): this one stops, so that no evaluation is recorded twice"
+        )
 
 
 def lost_steps(run_path: AnyPath) -> int:

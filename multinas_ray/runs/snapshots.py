@@ -5,24 +5,35 @@ from typing import Any
 
 from multinas_ray import storage
 from multinas_ray.errors import StateError
-from multinas_ray.runs.documents import read_document, write_document
+from multinas_ray.runs.documents import encode_document, read_document
 from multinas_ray.runs.layout import STATE_FILE
 
 SNAPSHOT_REMEDY = "delete it, and the search computes it again from the evaluations when it resumes"
 
 
-def save_snapshot(path: storage.AnyPath, state: Mapping[str, Any]) -> None:
-    """Write a state; durable on return, and the old one stays whole until then.
+def encode_snapshot(state: Mapping[str, Any]) -> bytes:
+    """Encode a state as the content of its file, so that later changes of it do not count.
 
     Args:
-        path: `<storage_path>/<run>`; the folder exists.
         state: Plain data with arrays: `optimizer` is the optimiser's state, `elapsed_seconds` the time so far.
 
     Raises:
         StateError: Something in it is not plain data.
+    """
+    return encode_document(STATE_FILE, state, indent=None)
+
+
+def write_snapshot(path: storage.AnyPath, content: bytes) -> None:
+    """Write an encoded state; durable on return, and the old one stays whole until then.
+
+    Args:
+        path: `<storage_path>/<run>`; the folder exists.
+        content: What `encode_snapshot` gave.
+
+    Raises:
         StorageError: The file system refused.
     """
-    write_document(storage.resolve(path).join(STATE_FILE), state, indent=None)
+    storage.write_atomic(storage.resolve(path).join(STATE_FILE), content)
 
 
 def load_snapshot(path: storage.AnyPath, remedy: str = SNAPSHOT_REMEDY) -> dict[str, Any] | None:

@@ -214,11 +214,25 @@ def _architectures(table: pa.Table, name: str, shape: Shape) -> list[str]:
 
 def _probs(table: pa.Table, shape: Shape) -> list[str]:
     counts_D = shape.num_categories
+    if counts_D is not None and _are_probs(table["probs"].combine_chunks(), counts_D):
+        return []
     rows = table["probs"].to_pylist()
     wanted = None if counts_D is None else counts_D.tolist()
     is_wrong = np.array([not _is_probs(row, wanted, shape.ordered) for row in rows])
     rule = "a list of probabilities for each variable" + ("" if wanted is None else f", of {wanted} numbers")
     return _told("probs", is_wrong, rows, rule)
+
+
+def _are_probs(column: pa.ListArray, counts_D: IntArray) -> bool:
+    """Whether all rows have these numbers of probabilities; rows with split cells are looked at one by one."""
+    inner = column.flatten()
+    values = inner.flatten()
+    if column.null_count or inner.null_count or values.null_count or len(inner) != len(column) * len(counts_D):
+        return False
+    lengths_ND = pc.list_value_length(inner).to_numpy().reshape(len(column), len(counts_D))
+    is_shaped = (pc.list_value_length(column).to_numpy() == len(counts_D)).all() and (lengths_ND == counts_D).all()
+    probs = values.to_numpy()
+    return bool(is_shaped and ((probs >= 0.0) & (probs <= 1.0 + MOST_LOG_DENSITY)).all())  # NaN is neither
 
 
 def _is_probs(

@@ -10,6 +10,7 @@ from .folders import (
 )
 from .given import GivenCode, GivenPath
 from .journals import JOURNAL_FOLDER, JournaledWriter, read_journals, salvaged_rows
+from .machine import machine_folder
 from .parquet import (
     TABLE_KEY,
     VERSION_KEY,
@@ -46,6 +47,7 @@ __all__ = [
     "exists",
     "list_files",
     "list_folders",
+    "machine_folder",
     "make_folder",
     "make_table",
     "open_atomic",

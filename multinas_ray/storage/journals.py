@@ -8,24 +8,22 @@ journal starts at row s and the parts hold n rows, the first n - s rows of the j
 """
 
 import json
-import os
 import re
-import weakref
+import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError, StorageError, first_line
 from multinas_ray.settings import checked_arguments
-from multinas_ray.storage.files import delete_file, read_bytes, sync_folder
+from multinas_ray.storage.files import delete_file, read_bytes
 from multinas_ray.storage.folders import list_files, make_folder
+from multinas_ray.storage.journal_files import JournalFile
 from multinas_ray.storage.parquet import count_rows, make_table
 from multinas_ray.storage.places import AnyPath, Location, resolve
-from multinas_ray.storage.system_errors import translated_errors
 from multinas_ray.storage.tables import TableWriter
 
 ROWS_PER_FLUSH = 256
@@ -44,15 +42,18 @@ Rows = Mapping[str, Sequence[Any]]
 class JournaledWriter:
     """Appends rows to a folder of Parquet parts, by way of a journal.
 
-    `append` writes one line and syncs it to the disk (0.15 ms on an SSD). In an object store, whose files cannot be
-    appended to, it rewrites the open Parquet part instead, which costs a request. Only one writer may be at work in a
-    folder. A writer is not thread-safe.
+    `append` writes one line and syncs it to the disk (0.15 ms on an SSD). An object store has no files that can be
+    appended to. For a table there, the journal lies in a folder of this machine, and `flush` brings its rows into the
+    store; without such a folder each `append` rewrites the open Parquet part, which costs a request.
+
+    Only one writer may be at work in a folder. One thread may append while another one flushes.
 
     Args:
         directory: The folder, created if needed. Journals that a killed writer left are gathered first.
         schema: Columns and types of the table.
         header: Plain data on a journal's first line; journals that begin with another are refused.
         metadata: As for `TableWriter`.
+        journal: Folder of the journal, on a disk of this machine, for a table in an object store.
 
     Raises:
         StateError: A file in the folder cannot be read, or another writer is at work.
@@ -61,23 +62,34 @@ class JournaledWriter:
 
     @checked_arguments
     def __init__(
-        self, directory: AnyPath, schema: pa.Schema, header: Mapping[str, Any], metadata: Mapping[str, str]
+        self,
+        directory: AnyPath,
+        schema: pa.Schema,
+        header: Mapping[str, Any],
+        metadata: Mapping[str, str],
+        journal: AnyPath | None = None,
     ) -> None:
         self._folder = resolve(directory)
+        self._journal_folder = self._folder.join(JOURNAL_FOLDER) if journal is None else resolve(journal)
         self._header = dict(header)
         self._table = TableWriter(self._folder, schema, metadata)
         self._names = self._table.column_names
         self._kept: list[Rows] = []
         self._num_kept = 0
-        self._journal: _JournalFile | None = None
-        self._can_append = self._folder.is_local
-        journals = read_journals(self._folder)
+        self._journal: JournalFile | None = None
+        self._changing, self._flushing = threading.Lock(), threading.Lock()
+        journals = _read_folder(self._journal_folder)
         self._num_written = sum(count_rows(self._folder.join(name)) for name in list_files(self._folder, ".parquet"))
         self._kept = journals.rows_from(self._num_written, self._header)
         self._num_kept = sum(map(_length, self._kept))
         with _misfits_as_damage(journals.newest):
             self.flush()
-        self._remove_journals()
+        self._remove_journals(self._num_written)
+
+    @property
+    def num_kept(self) -> int:
+        """Rows that are not in Parquet files yet."""
+        return self._num_kept
 
     def set_metadata(self, metadata: Mapping[str, str]) -> None:
         """Replace the text that is kept in each Parquet file from its next writing on."""
@@ -95,10 +107,11 @@ class JournaledWriter:
             StateError: Another writer is at work in the folder.
             StorageError: The file system refused; the rows are not kept then.
         """
-        if self._can_append:
-            self._write_line(rows, sync)
-            self._keep(rows)
-            if self._num_kept >= ROWS_PER_FLUSH:
+        if self._journal_folder.is_local:
+            with self._changing:
+                self._write_line(rows, sync)
+                self._keep(rows)
+            if self._folder.is_local and self._num_kept >= ROWS_PER_FLUSH:
                 with suppress(StorageError):  # the rows are safe in the journal; the next append tries again
                     self.flush()
             return
@@ -111,87 +124,44 @@ class JournaledWriter:
 
     def flush(self) -> None:
         """Write all rows as Parquet; raises as `append`. On an error they stay in the journal."""
-        if not self._kept:
-            return
-        self._table.append(_joined(self._kept, self._names))
-        self._num_written += self._num_kept
-        self._kept, self._num_kept = [], 0
-        if self._journal is not None:
-            self._journal.close()
-            self._journal = None
-            self._remove_journals()
+        with self._flushing:
+            with self._changing:
+                taken, number = list(self._kept), self._num_kept
+                if taken and not self._folder.is_local:
+                    self._end_journal()  # rows that are appended meanwhile go into the next one
+            if not taken:
+                return
+            self._table.append(_joined(taken, self._names))
+            with self._changing:
+                del self._kept[: len(taken)]
+                self._num_kept -= number
+                self._num_written += number
+                if self._folder.is_local:
+                    self._end_journal()
+            self._remove_journals(self._num_written - 1)
 
     def _keep(self, rows: Rows) -> None:
         self._kept.append(rows)
         self._num_kept += _length(rows)
 
-    def _remove_journals(self) -> None:
-        folder = self._folder.join(JOURNAL_FOLDER)
-        for name in list_files(folder, ".jsonl"):
-            delete_file(folder.join(name))
+    def _end_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def _remove_journals(self, last: int) -> None:
+        """Remove the journals that begin after at most `last` rows of the table."""
+        for name in list_files(self._journal_folder, ".jsonl") if self._journal_folder.is_local else ():
+            match = _JOURNAL.fullmatch(name)
+            if match and int(match[1]) <= last:
+                delete_file(self._journal_folder.join(name))
 
     def _write_line(self, rows: Rows, sync: bool) -> None:
         if self._journal is None:
-            make_folder(self._folder.join(JOURNAL_FOLDER))
-            place = self._folder.join(JOURNAL_FOLDER, f"{self._num_written:012d}.jsonl")
-            self._journal = _JournalFile(place, self._header)
+            make_folder(self._journal_folder)
+            place = self._journal_folder.join(f"{self._num_written + self._num_kept:012d}.jsonl")
+            self._journal = JournalFile(place, self._header)
         self._journal.write(rows, sync)
-
-
-class _JournalFile:
-    """A file to which lines are appended, each completely or not at all.
-
-    Raises:
-        StateError: The file exists: another writer is at work.
-        StorageError: The file system refused.
-    """
-
-    def __init__(self, place: Location, header: Mapping[str, Any]) -> None:
-        self._place, self._size_bytes = place, 0
-        with translated_errors(place, "written"):
-            try:
-                self._descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
-            except FileExistsError as error:
-                raise StateError(
-                    f"{place} appeared while this writer was at work: another search records into the same folder; "
-                    "give each its own record_path"
-                ) from error
-        self.close = weakref.finalize(self, os.close, self._descriptor)
-        try:
-            self.write(header)
-        except StorageError:
-            self.close()
-            delete_file(place)
-            raise
-        sync_folder(Path(place.path).parent)
-
-    def write(self, content: Mapping[str, Any], sync: bool = True) -> None:
-        """Append a line, and sync it and those before it to the disk if asked to.
-
-        Raises:
-            StorageError: The file system refused.
-        """
-        text = json.dumps(content, separators=(",", ":")).encode()
-        data = b"%08x %b\n" % (zlib.crc32(text), text)
-        with translated_errors(self._place, "written"):
-            self._cut_off()
-            try:
-                self._append(data)
-                if sync:
-                    os.fsync(self._descriptor)
-            except BaseException:
-                self._cut_off()
-                raise
-        self._size_bytes += len(data)
-
-    def _append(self, data: bytes) -> None:
-        while data:  # when the disk becomes full, the system first writes a part and then raises
-            data = data[os.write(self._descriptor, data) :]
-
-    def _cut_off(self) -> None:
-        """Remove what was written of a line that was not kept."""
-        if os.fstat(self._descriptor).st_size > self._size_bytes:
-            os.ftruncate(self._descriptor, self._size_bytes)
 
 
 class Journals:
@@ -259,7 +229,10 @@ def read_journals(folder: AnyPath) -> Journals:
     Raises:
         StateError: A journal is damaged.
     """
-    place = resolve(folder).join(JOURNAL_FOLDER)
+    return _read_folder(resolve(folder).join(JOURNAL_FOLDER))
+
+
+def _read_folder(place: Location) -> Journals:
     for attempt in range(_READ_ATTEMPTS):
         matches = [_JOURNAL.fullmatch(name) for name in list_files(place, ".jsonl")]
         try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from multinas_ray.errors import ConfigError, FileTakenError, StateError
+from multinas_ray.errors import ConfigError, FileTakenError, StateError, StorageError
 from multinas_ray.settings import checked_arguments
 from multinas_ray.storage.files import write_atomic
 from multinas_ray.storage.folders import list_files, make_folder
@@ -60,6 +60,7 @@ class TableWriter:
         self._part = max(numbers, default=-1) + 1
         self._written: list[pa.RecordBatch] = []
         self._buffered: list[pa.RecordBatch] = []
+        self._may_be_there = False
 
     def set_metadata(self, metadata: Mapping[str, str]) -> None:
         """Replace the text that is kept in each file from its next writing on."""
@@ -103,14 +104,18 @@ class TableWriter:
         table = pa.Table.from_batches(batches).replace_schema_metadata(self._metadata)
         is_full = table.num_rows >= self._rows_per_part
         file = self._folder.join(f"part-{self._part:05d}.parquet")
+        content, overwrite = encode_parquet(table, quickly=not is_full), bool(self._written) or self._may_be_there
         try:
-            write_atomic(file, encode_parquet(table, quickly=not is_full), overwrite=bool(self._written))
+            write_atomic(file, content, overwrite=overwrite)
         except FileTakenError as error:
             raise StateError(
                 f"{file} appeared while this writer was at work: another process writes into the same run; "
                 "stop one of them, or give each its own storage_path"
             ) from error
-        self._buffered = []
+        except StorageError:
+            self._may_be_there = not file.is_local  # a store may take a file, and its answer may be lost
+            raise
+        self._buffered, self._may_be_there = [], False
         self._written = [] if is_full else batches
         self._part += is_full
 

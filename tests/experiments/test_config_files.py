@@ -10,6 +10,7 @@ from experiments import (
     benchmark_cells,
     benchmark_core,
     benchmark_input,
+    benchmark_record,
     benchmark_reduce,
     benchmark_searcher,
     cifar10,
@@ -185,6 +186,7 @@ SCRIPTS: list[tuple[Script[Any], list[str], dict[str, Any]]] = [
     (benchmark_cells.BENCHMARK, ["--cells", "3"], {"cells": [3]}),
     (benchmark_core.BENCHMARK, ["--memory", "2"], {"memory": 2}),
     (benchmark_input.BENCHMARK, ["--seconds", "0.5", "--shards"], {"seconds": 0.5, "shards": True}),
+    (benchmark_record.BENCHMARK, ["--window", "5"], {"window": 5}),
     (benchmark_reduce.BENCHMARK, ["--spaces", "digits", "macro"], {"spaces": ["digits", "macro"]}),
     (benchmark_searcher.BENCHMARK, ["--after", "0", "10"], {"after": [0, 10]}),
 ]

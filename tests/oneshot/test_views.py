@@ -94,15 +94,15 @@ def test_without_a_terminal_tables_are_printed_now_and_then(make_plan, rounds, m
     console = plain_console()
     with opened_view(make_plan(), 0, "params", 2e6, console) as view:
         assert "starting workers" in printed(console)
-        view.show(rounds[0], diagnostics_of())
+        view.show(rounds[0], diagnostics_of)
         first = printed(console)
         assert "warm-up" in first
         assert "1/15" in first
         now[0] += 29.0
-        view.show(rounds[3], diagnostics_of())
+        view.show(rounds[3], diagnostics_of)
         assert printed(console) == first
         now[0] += 1.0
-        view.show(rounds[4], diagnostics_of())
+        view.show(rounds[4], diagnostics_of)
     second = printed(console).removeprefix(first)
     assert "5/15" in second
     assert "search" in second
@@ -117,30 +117,47 @@ def test_without_a_terminal_the_last_state_is_printed_once_at_the_end(make_plan,
     monkeypatch.setattr("multinas_ray.oneshot.views.time.monotonic", lambda: now[0])
     console = plain_console()
     with opened_view(make_plan(), 0, "params", 2e6, console) as view:
-        view.show(rounds[0], diagnostics_of())
-        view.show(rounds[4], diagnostics_of())
+        view.show(rounds[0], diagnostics_of)
+        view.show(rounds[4], diagnostics_of)
     assert printed(console).count("5/15") == 1
     with opened_view(make_plan(), 0, "params", 2e6, console) as view:
-        view.show(rounds[6], diagnostics_of())
+        view.show(rounds[6], diagnostics_of)
     assert printed(console).count("7/15") == 1
 
 
 def test_a_resumed_view_starts_where_the_session_does(make_plan, rounds):
     console = plain_console()
     with opened_view(make_plan(), 7, "params", 1.0, console) as view:
-        view.show(rounds[7], diagnostics_of())
+        view.show(rounds[7], diagnostics_of)
     assert "8/15" in printed(console)
 
 
 def test_a_terminal_shows_the_state_live(make_plan, rounds):
     console = Console(file=io.StringIO(), width=120, height=40, force_terminal=True)
     with opened_view(make_plan(), 0, "params", 2e6, console) as view:
-        view.show(rounds[3], diagnostics_of())
+        view.show(rounds[3], diagnostics_of)
         live = present(view._live)
         assert live.is_started
     assert not live.is_started
     assert "The K distributions" in printed(console)
     assert "4/15" in printed(console)
+
+
+def test_a_terminal_gets_no_table_for_every_short_round(make_plan, rounds, monkeypatch):
+    now, asked = [1000.0], []
+    monkeypatch.setattr("multinas_ray.oneshot.views.time.monotonic", lambda: now[0])
+
+    def diagnose():
+        asked.append(now[0])
+        return diagnostics_of()
+
+    console = Console(file=io.StringIO(), width=120, height=40, force_terminal=True)
+    with opened_view(make_plan(), 0, "params", 2e6, console) as view:
+        for finished in rounds[3:9]:
+            view.show(finished, diagnose)
+            now[0] += 0.1
+    assert asked == pytest.approx([1000.0, 1000.3, 1000.6])
+    assert "9/15" in printed(console)
 
 
 def curves_of(folder):
@@ -157,7 +174,7 @@ def show_all(make_plan, tmp_path):
         curves = Curves(str(tmp_path / "tensorboard"), plan or make_plan())
         curves.open()
         for finished in rounds:
-            curves.show(finished, diagnostics or diagnostics_of())
+            curves.show(finished, lambda: diagnostics or diagnostics_of())
         curves.close()
         return curves_of(tmp_path / "tensorboard")
 

@@ -11,9 +11,9 @@ import pytest
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs import load_run, write_config, write_document, write_finished
-from multinas_ray.runs.recording import consuming_update
+from multinas_ray.runs.recorded_tables import consuming_update
 from multinas_ray.runs.schema import SCHEMA_VERSION, architectures_schema, distributions_schema, evaluations_schema
-from multinas_ray.runs.snapshots import load_snapshot, save_snapshot
+from multinas_ray.runs.snapshots import encode_snapshot, load_snapshot, write_snapshot
 from multinas_ray.storage import make_folder, write_atomic
 from tests.support.narrow import present
 from tests.support.records import BARE_CONFIG
@@ -232,7 +232,8 @@ def test_snapshots_continue_an_optimiser_exactly(make_run, tmp_path):
     assert load_snapshot(tmp_path / "run") is None
     for number in range(5):
         recorder.step(number)
-    save_snapshot(tmp_path / "run", {"elapsed_seconds": 1.0, "optimizer": recorder.optimizer.state_dict()})
+    state = {"elapsed_seconds": 1.0, "optimizer": recorder.optimizer.state_dict()}
+    write_snapshot(tmp_path / "run", encode_snapshot(state))
     other = make_run(tmp_path / "other").optimizer
     other.load_state_dict(present(load_snapshot(tmp_path / "run"))["optimizer"])
     np.testing.assert_array_equal(other.probs, recorder.optimizer.probs)
@@ -292,7 +293,7 @@ def test_a_configuration_of_another_form_is_told(tmp_path, changes, text):
 
 def test_a_snapshot_that_cannot_be_written_leaves_the_old_one(tmp_path):
     state = {"elapsed_seconds": 1.0, "optimizer": {"a": 1}}
-    save_snapshot(tmp_path, state)
+    write_snapshot(tmp_path, encode_snapshot(state))
     with pytest.raises(StateError, match="not plain data"):
-        save_snapshot(tmp_path, {"a": object()})
+        write_snapshot(tmp_path, encode_snapshot({"a": object()}))
     assert load_snapshot(tmp_path) == state

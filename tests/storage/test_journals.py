@@ -12,7 +12,15 @@ import pyarrow as pa
 import pytest
 
 from multinas_ray.errors import StateError, StorageError
-from multinas_ray.storage import JournaledWriter, TableWriter, list_files, read_journals, read_parquet, resolve
+from multinas_ray.storage import (
+    JournaledWriter,
+    TableWriter,
+    list_files,
+    read_journals,
+    read_parquet,
+    resolve,
+    write_atomic,
+)
 from multinas_ray.storage import tables as tables_module
 from multinas_ray.storage.journals import ROWS_PER_FLUSH
 from tests.support.stores import place_in_memory
@@ -183,6 +191,35 @@ def test_an_object_store_is_written_without_a_journal() -> None:
     journal.append(rows(1, 2))
     assert list_files(stored, "") == ["part-00000.parquet"]
     assert ids(stored) == [0, 1, 2]
+
+
+def test_rows_for_an_object_store_wait_on_a_disk_also_those_that_come_during_an_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = place_in_memory("run")
+
+    def beside(journal: Path = tmp_path) -> JournaledWriter:
+        return JournaledWriter(stored, SCHEMA, HEADER, {}, journal)
+
+    journal = beside()
+    for number in range(ROWS_PER_FLUSH + 2):
+        journal.append(rows(number))
+    assert list_files(stored, "") == []
+    write = write_atomic
+
+    def append_meanwhile(*given: Any, **named: Any) -> None:
+        journal.append(rows(ROWS_PER_FLUSH + 2))
+        write(*given, **named)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(tables_module, "write_atomic", append_meanwhile)
+        journal.flush()
+    assert ids(stored) == list(range(ROWS_PER_FLUSH + 2))
+    assert [file.name for file in tmp_path.iterdir()] == [f"{ROWS_PER_FLUSH + 2:012d}.jsonl"]
+    journal.append(rows(ROWS_PER_FLUSH + 3))
+    beside()  # after a kill
+    assert ids(stored) == list(range(ROWS_PER_FLUSH + 4))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_row_that_an_object_store_refuses_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
