@@ -118,8 +118,8 @@ def time_rounds(options: RecordOptions, storage: str) -> list[tuple[int, float, 
         start = time.process_time(), time.perf_counter()
         for _ in range(options.window):
             rounds.one()
-        seconds = time.process_time() - start[0], time.perf_counter() - start[1]
-        found.append((after, *(1000 * each / options.window for each in seconds)))
+        processor_seconds, wall_seconds = time.process_time() - start[0], time.perf_counter() - start[1]
+        found.append((after, 1000 * processor_seconds / options.window, 1000 * wall_seconds / options.window))
         done = 10 + after + options.window
     rounds.close()
     return found
@@ -190,7 +190,7 @@ def _figures(number: int, size: int) -> dict[str, Any]:
 
 def _report(path: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        write_report(load_run(path), Path(folder, "report.html"))
+        write_report(path, output=Path(folder, "report.html"))
 
 
 READERS: dict[str, Callable[[str], object]] = {"load_run": load_run, "report": _report}

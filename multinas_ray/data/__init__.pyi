@@ -14,6 +14,7 @@ from .in_memory import splits_in_memory
 from .left_out import LeftOut, total_by_reason
 from .listing import ImageListing
 from .loading import inspect_data, load_splits, standard_augmentation
+from .normalisation import to_device
 from .samples import SampleSet
 from .shards import scan_images, write_image_shards
 from .sources import DataFacts, DataSource, register_source
@@ -61,6 +62,7 @@ __all__ = [
     "standard_augmentation",
     "structure_of",
     "tensors_of",
+    "to_device",
     "total_by_reason",
     "usable_cores",
     "write_image_shards",

@@ -10,12 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multinas_ray.data import to_device
 from multinas_ray.retraining.recipe import RetrainConfig
-
-RANDAUGMENT_GROUP = 4
-"""Images of a batch that share one draw of RandAugment [ours]. The draw of each image follows the published law, and a
-batch is a fresh random draw of images. torchvision draws once per call, and one call for each image would take longer
-than the training step of a small network."""
 
 _CUTOUT, _RANDAUGMENT = 2, 3
 """These keep the draws independent of each other and of those of the data (order and crops)."""
@@ -24,7 +20,7 @@ _CUTOUT, _RANDAUGMENT = 2, 3
 class ExtraAugmentation:
     """Cutout or RandAugment of a normalised batch, as a pure function of (seed, step, rank) and the batch.
 
-    Global random generators are neither read nor changed.
+    Global random generators are neither read nor changed, and the host never waits for the device.
 
     Args:
         config: which of them, and its strength.
@@ -35,24 +31,24 @@ class ExtraAugmentation:
 
     def __init__(self, config: RetrainConfig, mean: Sequence[float], std: Sequence[float], rank: int) -> None:
         self._config, self._rank = config, rank
-        self._mean = torch.tensor(mean).view(-1, 1, 1)
-        self._std = torch.tensor(std).view(-1, 1, 1)
+        self._scale = np.array([mean, std], dtype=np.float32)[:, :, None, None]
         if config.augmentation == "randaugment":
-            from torchvision.transforms import v2  # here, since the others do not need these 3 seconds of loading
+            # here, since the others do not need the 3 seconds in which torchvision loads
+            from multinas_ray.retraining.randaugment import RandAugment
 
-            self._randaugment = v2.RandAugment(
-                num_ops=config.randaugment_ops,
-                magnitude=config.randaugment_magnitude,
-                fill=[round(255 * value) for value in mean],  # uncovered areas get the mean colour, as in the crops
-            )
+            fill = [round(255 * value) for value in mean]  # uncovered areas get the mean colour, as in the crops
+            self._randaugment = RandAugment(config.randaugment_ops, config.randaugment_magnitude, fill)
 
     def __call__(self, images: Tensor, step: int) -> Tensor:
         """Return varied images, (B, C, H, W) float32 like the input; "none" and "standard" change nothing."""
         if self._config.augmentation == "cutout":
-            return self._cut_out(images, np.random.default_rng((self._config.seed, step, self._rank, _CUTOUT)))
+            return self._cut_out(images, self._rng(step, _CUTOUT))
         if self._config.augmentation == "randaugment":
-            return self._apply_randaugment(images, (self._config.seed, step, self._rank, _RANDAUGMENT))
+            return self._apply_randaugment(images, self._rng(step, _RANDAUGMENT))
         return images
+
+    def _rng(self, step: int, kind: int) -> np.random.Generator:
+        return np.random.default_rng((self._config.seed, step, self._rank, kind))
 
     def _cut_out(self, images: Tensor, rng: np.random.Generator) -> Tensor:
         """Set a square around a uniformly drawn pixel of each image to zero, clipped at the border (1708.04552).
@@ -61,7 +57,7 @@ class ExtraAugmentation:
         a global generator.
         """
         num_images, _, height, width = images.shape
-        centres = torch.from_numpy(rng.integers(0, (height, width), size=(num_images, 2))).to(images.device)
+        centres = to_device(rng.integers(0, (height, width), size=(num_images, 2)), images.device)
         covered = []
         for axis, size in enumerate((height, width)):
             side = max(1, round(self._config.cutout_fraction * size))
@@ -69,11 +65,9 @@ class ExtraAugmentation:
             covered.append((offset >= 0) & (offset < side))
         return images.masked_fill((covered[0][:, :, None] & covered[1][:, None, :])[:, None], 0.0)
 
-    def _apply_randaugment(self, images: Tensor, key: tuple[int, ...]) -> Tensor:
-        mean, std = self._mean.to(images.device), self._std.to(images.device)
+    def _apply_randaugment(self, images: Tensor, rng: np.random.Generator) -> Tensor:
+        mean, std = to_device(self._scale, images.device)
         pixels = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator on the CPU
-            torch.default_generator.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
-            varied = torch.cat([self._randaugment(group) for group in torch.split(pixels, RANDAUGMENT_GROUP)])
-        normalised = (varied.to(torch.float32) / 255 - mean) / std
+        varied = self._randaugment(pixels, rng)
+        normalised: Tensor = (varied.to(torch.float32) / 255 - mean) / std
         return normalised.contiguous(memory_format=torch.channels_last)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from multinas_ray.data import Batches, DataSplits, Images, Variation, call, map_
 from multinas_ray.errors import RunError
 from multinas_ray.retraining.extra_augmentation import ExtraAugmentation
 from multinas_ray.retraining.losses import BatchLoss
+from multinas_ray.retraining.mixing import Mixed, Mixing
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.settings import checked_arguments
 from multinas_ray.supernets import at_least_float32, mean_score, summed_score
@@ -71,6 +73,10 @@ class NetworkTraining:
         self._batches = self._stream(images, config.step_images, crops if config.augmentation != "none" else None)
         self._validation = self._whole(splits.validation)
         self._vary = None if crops is None else ExtraAugmentation(config, splits.mean, splits.std, rank)
+        self._mix = Mixing(config.mixup_alpha, config.cutmix_alpha, config.seed, rank)
+        config.check_task(task or Task())
+        self._format = number_format(config.precision, device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._format == torch.float16)
         self._sgd = sgd(network, config)
         self._schedule = schedule(self._sgd, config, self._batches.batches_per_epoch)
         self._ema = moving_average(network, config)
@@ -156,15 +162,35 @@ class NetworkTraining:
             inputs = self._vary(inputs, step)
         self._schedule.step_update(step)
         self._sgd.zero_grad(set_to_none=True)
-        with self._autocast():
-            outputs = call(self._parallel, inputs)
-        loss = self._loss(inputs, map_tensors(at_least_float32, outputs), targets)
-        torch.autograd.backward(loss)
+        loss = self._add_gradients(self._mix(inputs, step), targets)
+        self._scaler.unscale_(self._sgd)
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip_norm)
-        self._sgd.step()
+        self._scaler.step(self._sgd)
+        self._scaler.update()
         if self._ema is not None:
             self._ema.update(self.network, step + 1)
-        return loss.detach()
+        return loss
+
+    def _add_gradients(self, mixed: Mixed, targets: Any) -> Tensor:
+        """Compute the gradients of the mean loss, pass by pass; returns the loss."""
+        passes, total = self.config.accumulated_passes, torch.zeros((), device=self._device)
+        size = self.config.step_images // self._world_size // passes
+        others = mixed.others(targets)
+        for start in range(0, passes * size, size):
+            inputs, own, other = (_rows(each, start, size) for each in (mixed.inputs, targets, others))
+            with self._gradients_shared(start + size == passes * size):
+                with self._autocast():
+                    outputs = call(self._parallel, inputs)
+                loss_of = partial(self._loss, inputs, map_tensors(at_least_float32, outputs))
+                loss = mixed.loss(loss_of, own, other) / passes
+                torch.autograd.backward(self._scaler.scale(loss))
+            total = total + loss.detach()
+        return total
+
+    def _gradients_shared(self, is_last: bool) -> AbstractContextManager[Any]:
+        """In the last pass of a step the gradients are averaged over ranks, and before only summed."""
+        is_parallel = isinstance(self._parallel, DistributedDataParallel)
+        return self._parallel.no_sync() if is_parallel and not is_last else nullcontext()  # type: ignore[operator]  # mypy does not follow is_parallel
 
     def score(self, images: Images) -> MeanScore:
         """Return the mean loss and the metrics of the network to keep over all images, in float32."""
@@ -195,6 +221,7 @@ class NetworkTraining:
             "network": self.network.state_dict(),
             "average": None if self._ema is None else self._ema.module.state_dict(),
             "sgd": self._sgd.state_dict(),
+            "scaler": self._scaler.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -205,6 +232,7 @@ class NetworkTraining:
         if self._ema is not None:
             self._ema.module.load_state_dict(state["average"])
         self._sgd.load_state_dict(state["sgd"])
+        self._scaler.load_state_dict(state["scaler"])
 
     def _whole(self, images: Images) -> Batches:
         """Batches of a whole set, without augmentation."""
@@ -227,16 +255,29 @@ class NetworkTraining:
         )
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        precision = self.config.precision
-        if precision == "bfloat16" or (precision == "auto" and self._device.type == "cuda"):
-            return torch.autocast(self._device.type, torch.bfloat16)
-        return nullcontext()
+        if self._format == torch.float32:
+            return nullcontext()
+        return torch.autocast(self._device.type, self._format)
 
     def _summed(self, value: Tensor) -> Tensor:
         """The sum over ranks."""
         if self._world_size > 1:
             dist.all_reduce(value)
         return value
+
+
+def number_format(precision: str, device: torch.device) -> torch.dtype:
+    """The number format of a recipe's precision on a device."""
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def _rows(values: Any, start: int, size: int) -> Any:
+    """Rows of all tensors in a structure."""
+    return map_tensors(lambda each: each[start : start + size], values)
 
 
 def sgd(network: nn.Module, config: RetrainConfig) -> torch.optim.SGD:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
 
@@ -22,6 +22,9 @@ from multinas_ray.settings import (
     checked,
     to_plain,
 )
+
+if TYPE_CHECKING:
+    from multinas_ray.tasks import Task
 
 REFERENCE_BATCH_SIZE = 256
 """Number of images of the batch for which `learning_rate` is given."""
@@ -89,15 +92,27 @@ class RetrainConfig:
     """Number of operations that RandAugment applies to each image; the default is that of the paper for ImageNet."""
     randaugment_magnitude: Annotated[int, Ge(0), Le(30)] = 9
     """Strength of RandAugment's operations, 0 to 30; the default is that of the paper for ImageNet."""
+    mixup_alpha: NonNegativeFloat = 0.0
+    """Mixup (Zhang et al., arXiv 1710.09412): each image is mixed with another one of its batch, and so are their
+    losses, with shares from a Beta(alpha, alpha) distribution; 0.2 is customary for ImageNet. 0: no mixup. Of
+    classified images alone."""
+    cutmix_alpha: NonNegativeFloat = 0.0
+    """CutMix (Yun et al., arXiv 1905.04899): a rectangle of each image comes from another one, with a share of its area
+    from a Beta(alpha, alpha) distribution; 1 in the paper. 0: no CutMix. With both, each batch takes one of them at
+    random. Of classified images alone."""
+    accumulated_passes: PositiveInt = 1
+    """Passes in which a worker takes its share of a batch, one after the other, where it has too little memory for all
+    at once. Their gradients are summed before the weights change; batch normalisation sees the images of one pass."""
     ema_decay: Fraction = 0.9999
     """Decay of the moving average of the weights. The averaged weights are kept and tested; 0: no average, the last
     weights are kept. The default is that of Tan & Le, EfficientNet (ICML 2019)."""
     ema_warmup_power: PositiveFloat = 0.75
     """Power of the warm-up of the average. The decay at step t is min(ema_decay, 1 - t ** -power), so that short
     trainings average less. This is timm's warm-up, which recommends 0.75 below a million steps."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number format of the computation. "float32"; "bfloat16": by autocast; "auto": bfloat16 on GPUs, float32 on
-    CPUs."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the computation. "float32"; "bfloat16": by autocast; "float16": by autocast with losses scaled
+    so that small gradients are kept (Micikevicius et al., arXiv 1710.03740); "auto": float32 on CPUs, and on GPUs
+    bfloat16, or float16 where a GPU has no bfloat16."""
     gradient_clip_norm: Annotated[float, InfinityAllowed(), Gt(0)] = 5.0
     """Largest norm of the gradient; larger gradients are scaled down to it (5 as in DARTS, arXiv 1806.09055). inf: no
     clipping."""
@@ -147,6 +162,27 @@ class RetrainConfig:
                 f"batch_size must be at least 2 images for each of num_workers={self.num_workers}, since batch "
                 f"normalisation needs them, got {self.step_images}: use a larger batch_size"
             )
+        self._check_passes()
+
+    def check_task(self, task: Task) -> None:
+        """Check that the recipe suits a task.
+
+        Raises:
+            ConfigError: images are to be mixed, and the task is not their classification.
+        """
+        if (self.mixup_alpha or self.cutmix_alpha) and not task.is_classification:
+            raise ConfigError(
+                f"mixup_alpha and cutmix_alpha are for classified images, got {self.mixup_alpha} and "
+                f"{self.cutmix_alpha} with the loss {task.loss}: leave them out"
+            )
+
+    def _check_passes(self) -> None:
+        share, passes = self.step_images // self.num_workers, self.accumulated_passes
+        if self.batch_size is not None and (share % passes or share // passes < 2):
+            raise ConfigError(
+                f"accumulated_passes must cut the {share} images of a worker into equal passes of at least 2 images, "
+                f"got {passes}: choose a divisor of {share}"
+            )
 
     @cached_property
     def training_loss(self) -> TrainingLoss:
@@ -171,7 +207,8 @@ class RetrainConfig:
         return dataclasses.replace(self, batch_size=self._fitting(size))
 
     def _fitting(self, size: int) -> int:
-        return max(2, size // self.num_workers) * self.num_workers
+        passes = self.accumulated_passes
+        return max(2, size // self.num_workers // passes) * passes * self.num_workers
 
     @property
     def peak_learning_rate(self) -> float:

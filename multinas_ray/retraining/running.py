@@ -309,8 +309,10 @@ def check_images(opened: OpenedRun, config: RetrainConfig) -> RetrainConfig:
         The recipe with its batch size.
 
     Raises:
+        ConfigError: the recipe does not suit the task.
         DataError: they are missing or damaged, are not those of the search, or are fewer than one batch.
     """
+    config.check_task(opened.task)
     splits = load_splits(opened.data)
     found, wanted = (splits.inputs, splits.num_classes), (opened.space.inputs, opened.space.num_classes)
     if found[0] != wanted[0] or (splits.class_names and found != wanted):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from multinas_ray.spaces import Space
     from multinas_ray.tasks import Task
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 GROUP_REPORT_SECONDS = 5.0
 """Least time between reports of a worker group. A report may wait for the controller of Ray Train, which polls every
 2 s."""

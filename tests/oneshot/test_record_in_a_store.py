@@ -10,10 +10,11 @@ import pytest
 from multinas_ray import storage
 from multinas_ray.errors import StateError, StorageError
 from multinas_ray.oneshot import record as record_module
-from multinas_ray.runs import load_run, make_recorded_optimizer, proposals_of, uploads, verify_run
+from multinas_ray.runs import load_run, make_recorded_optimizer, proposals_of, verify_run
 from multinas_ray.runs.unsent import unsent_folder
 from multinas_ray.storage import tables
 from tests.oneshot.recorded_search import Crash, RecordedSearch
+from tests.support.narrow import present
 
 NEVER = 1e6
 STAGES = ("before append", "after append", "after tell", "after observe")
@@ -46,7 +47,7 @@ def crashed(config, number, uploaded, crash_at):
         if finished.round.number == uploaded:
             upload(search)
 
-    search.record.append = append_and_upload
+    vars(search.record)["append"] = append_and_upload
     with pytest.raises(Crash):
         search.run()
     assert load_run(config.run_path).evaluations["round"].max() == uploaded
@@ -162,7 +163,7 @@ def test_a_driver_whose_run_was_resumed_stops_and_sends_nothing(config, monkeypa
         with pytest.raises(StateError, match=text):
             search.record._record.append_round({})
     else:
-        search.record._record._uploads._try()
+        present(search.record._record._uploads)._try()
         with pytest.raises(StateError, match=text):
             search.record._record.append_round({})
         with pytest.raises(StateError, match=text):
@@ -174,12 +175,12 @@ def test_a_driver_whose_run_was_resumed_stops_and_sends_nothing(config, monkeypa
 
 def test_a_store_that_refuses_for_a_while_ends_nothing(config, bucket, monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(uploads.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     search = RecordedSearch(config, 0, ("before append", 9))
     bucket.refuses = True
     with pytest.raises(Crash):
         search.run()
-    sender = search.record._record._uploads
+    sender = present(search.record._record._uploads)
     for _ in range(3):
         sender._try()
         now[0] += 25.0

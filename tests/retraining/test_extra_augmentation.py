@@ -3,9 +3,10 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from multinas_ray.retraining import RetrainConfig
-from multinas_ray.retraining.extra_augmentation import RANDAUGMENT_GROUP, ExtraAugmentation
+from multinas_ray.retraining.extra_augmentation import ExtraAugmentation
 
 # H height, W width of the images here
 H, W = 8, 6
@@ -65,14 +66,42 @@ def test_cutout_is_one_rectangle_clipped_at_the_border():
         assert width <= W // 2
 
 
-def test_randaugment_gives_pixels_again_and_varies_group_by_group():
-    same = images_of(1).expand(16 * RANDAUGMENT_GROUP, -1, -1, -1)
+def test_randaugment_gives_pixels_again_and_varies_each_image():
+    same = images_of(1).expand(64, -1, -1, -1)
     varied = extra(augmentation="randaugment")(same, 0)
     mean, std = torch.tensor(MEAN).view(-1, 1, 1), torch.tensor(STD).view(-1, 1, 1)
     pixels = (varied * std + mean) * 255
     torch.testing.assert_close(pixels, pixels.round(), atol=1e-3, rtol=0)
     assert pixels.min() > -0.5
     assert pixels.max() < 255.5
-    groups = varied.view(16, RANDAUGMENT_GROUP, 3, H, W)
-    assert torch.equal(groups, groups[:, :1].expand_as(groups))
-    assert len({group[0].numpy().tobytes() for group in groups}) > 8
+    assert len({image.numpy().tobytes() for image in varied}) > 32
+
+
+class Operations(TorchDispatchMode):
+    """Counts the operations on tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::item", "aten::is_nonzero"}
+"""Operations in which the host waits for a device, since it needs a value or a number of values."""
+
+
+@pytest.mark.parametrize(("augmentation", "most"), [("cutout", 40), ("randaugment", 500)])
+def test_a_batch_takes_few_operations_whatever_its_size_and_the_host_waits_for_none(augmentation, most):
+    """RandAugment of 256 images took about 3,000."""
+    vary, counts = extra(augmentation=augmentation), []
+    for num_images in (128, 256):
+        with Operations() as operations:
+            vary(images_of(num_images), 0)
+        print(len(operations.names))
+        assert not WAITS & set(operations.names)
+        counts.append(len(operations.names))
+    assert counts[0] < most
+    assert counts[1] < counts[0] + 20

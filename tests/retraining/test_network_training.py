@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from multinas_ray.data import Augmentation
-from multinas_ray.errors import DataError, RunError
+from multinas_ray.errors import ConfigError, DataError, RunError
 from multinas_ray.retraining import RetrainConfig
-from multinas_ray.retraining.network_training import NetworkTraining, moving_average, schedule, sgd
+from multinas_ray.retraining.mixing import Mixing
+from multinas_ray.retraining.network_training import NetworkTraining, moving_average, number_format, schedule, sgd
 from multinas_ray.supernets import build_subnet
 from multinas_ray.tasks import Task
 from tests.retraining.two_ranks import NOTICED_STEP, scores, without_normalisation, work_on_a_rank
@@ -273,3 +274,111 @@ def test_ranks_pause_after_the_same_step_whichever_has_the_notice(few, two_ranks
     assert present(alone.run_epoch())["train_loss"] == pytest.approx(expected, rel=1e-5)
     for name, value in whole.network.state_dict().items():
         torch.testing.assert_close(alone.network.state_dict()[name], value, rtol=1e-4, atol=1e-6)
+
+
+def plain_network():
+    """A network for digits without batch normalisation, always with the same weights."""
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10))
+    rng = torch.Generator().manual_seed(0)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1, generator=rng)
+    return network
+
+
+@pytest.mark.parametrize("passes", [2, 4])
+def test_passes_give_the_gradients_of_the_whole_batch(make_training, few, passes):
+    """Without batch normalisation, which sees the images of one pass."""
+    settings = {"augmentation": "none", "warmup_epochs": 0, "gradient_clip_norm": math.inf}
+    trainings = [make_training(plain_network(), **settings, **more) for more in ({}, {"accumulated_passes": passes})]
+    losses = [training._train_on_batch(0) for training in trainings]
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=0)
+    for one, other in zip(*(training.network.parameters() for training in trainings), strict=True):
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_each_pass_takes_its_own_images(make_training):
+    training, seen = make_training(accumulated_passes=4, augmentation="none"), []
+    training.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    training._train_on_batch(0)
+    assert [len(each) for each in seen] == [8] * 4
+    assert torch.equal(torch.cat(seen), training._batches.batch(0)[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"accumulated_passes": 3}, "must cut the 32 images of a worker into equal passes of at least 2 images, got 3"),
+        ({"accumulated_passes": 32}, "choose a divisor of 32"),
+    ],
+)
+def test_passes_that_do_not_fit_the_batch_are_refused(settings, text):
+    with pytest.raises(ConfigError, match=text):
+        RetrainConfig(batch_size=32, **settings)
+
+
+def test_a_batch_of_no_given_size_is_cut_into_equal_passes():
+    assert RetrainConfig(accumulated_passes=3).sized_for(10_000).batch_size == 255
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_a_mixed_batch_has_the_loss_of_its_mixed_labels(make_training, kind, passes):
+    settings = {f"{kind}_alpha": 1.0, "augmentation": "none", "accumulated_passes": passes, "label_smoothing": 0.0}
+    training = make_training(plain_network(), **settings)
+    images, labels = training._batches.batch(0)
+    mixed = Mixing(*((1.0, 0.0) if kind == "mixup" else (0.0, 1.0)), 0, 0)(images, 0)
+    assert 0.0 < mixed.own_share < 1.0
+    one_hot = nn.functional.one_hot(labels, 10).float()
+    labels = mixed.own_share * one_hot + (1.0 - mixed.own_share) * one_hot.roll(1, 0)
+    with torch.no_grad():
+        expected = nn.functional.cross_entropy(training.network(mixed.inputs), labels)
+    torch.testing.assert_close(training._train_on_batch(0), expected, rtol=1e-5, atol=0)
+
+
+def test_mixing_is_refused_for_other_tasks(few):
+    config = RetrainConfig(epochs=1, batch_size=32, mixup_alpha=0.2)
+
+    def no_loss(inputs, outputs, targets):
+        raise AssertionError
+
+    with pytest.raises(ConfigError, match="mixup_alpha and cutmix_alpha are for classified images"):
+        NetworkTraining(
+            nn.Linear(2, 2), config, no_loss, few, CROPS, CPU, task=Task(loss="torch.nn.functional.mse_loss")
+        )
+
+
+def test_float16_scales_its_losses_and_goes_on_with_the_scale(make_training):
+    training = make_training(precision="float16", epochs=2)
+    training.run_epoch()
+    state = training.state_dict()
+    assert state["scaler"]["scale"] == 65536.0
+    assert state["scaler"]["_growth_tracker"] == 4
+    other = make_training(precision="float16", epochs=2)
+    other.load_state_dict(state)
+    for each in (training, other):
+        each.run_epoch()
+    assert_equal_states(training, other)
+
+
+def test_a_step_whose_scaled_gradients_overflow_changes_nothing_but_the_scale(make_training):
+    training = make_training(precision="float16", ema_decay=0)
+    before = {name: value.clone() for name, value in training.network.named_parameters()}
+    training._scaler.load_state_dict({**training._scaler.state_dict(), "scale": 2.0**120})
+    training._train_on_batch(0)
+    assert all(torch.equal(value, before[name]) for name, value in training.network.named_parameters())
+    assert training._scaler.get_scale() == 2.0**119
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "has_bfloat16", "expected"),
+    [
+        ("auto", "cpu", True, torch.float32),
+        ("auto", "cuda", True, torch.bfloat16),
+        ("auto", "cuda", False, torch.float16),
+        ("bfloat16", "cuda", False, torch.bfloat16),
+        ("float16", "cpu", True, torch.float16),
+    ],
+)
+def test_the_number_format_is_what_the_device_has(monkeypatch, precision, device, has_bfloat16, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bfloat16)
+    assert number_format(precision, torch.device(device)) == expected
