@@ -100,7 +100,6 @@ def test_a_batch_takes_few_operations_whatever_its_size_and_the_host_waits_for_n
     for num_images in (128, 256):
         with Operations() as operations:
             vary(images_of(num_images), 0)
-        print(len(operations.names))
         assert not WAITS & set(operations.names)
         counts.append(len(operations.names))
     assert counts[0] < most

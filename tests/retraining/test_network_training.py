@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import io
 import math
@@ -354,7 +355,7 @@ def test_float16_scales_its_losses_and_goes_on_with_the_scale(make_training):
     assert state["scaler"]["scale"] == 65536.0
     assert state["scaler"]["_growth_tracker"] == 4
     other = make_training(precision="float16", epochs=2)
-    other.load_state_dict(state)
+    other.load_state_dict(copy.deepcopy(state))
     for each in (training, other):
         each.run_epoch()
     assert_equal_states(training, other)
