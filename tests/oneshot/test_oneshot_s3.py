@@ -148,6 +148,7 @@ def test_a_killed_search_goes_on_from_the_bucket_and_its_networks_are_trained_an
 ) -> None:
     monkeypatch.chdir(tmp_path)
     flags = ["--storage", bucket.uri("deep"), "--search-rounds", "80", "--checkpoint-interval-seconds", "0.5"]
+    flags += ["--upload-seconds", "0.2"]
     run_path = bucket.uri("deep/tiny")
     printed = kill_after_a_checkpoint(bucket, flags, tmp_path)
     assert 0 < len(load_run(run_path).evaluations) < 6 * 80
