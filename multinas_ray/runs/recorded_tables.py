@@ -55,16 +55,17 @@ class DistributionTable:
     Args:
         place: The run's folder.
         config: Its configuration.
+        flushes_by_itself: Whether they are written as soon as there are many, and not only by `flush`.
     """
 
-    def __init__(self, place: storage.Location, config: Mapping[str, Any]) -> None:
+    def __init__(self, place: storage.Location, config: Mapping[str, Any], *, flushes_by_itself: bool = True) -> None:
         self._table = TableWriter(
             place.join(DISTRIBUTIONS),
             distributions_schema(has_numbers=has_numbers(config)),
             config_metadata(config),
             DISTRIBUTION_ROWS_PER_PART,
         )
-        self._is_local, self._has_cells = place.is_local, has_numbers(config)
+        self._flushes_by_itself, self._has_cells = flushes_by_itself, has_numbers(config)
         self._describe = describer(config)
         self._updates: list[dict[str, Any]] = []
         self.last_update = 0
@@ -84,7 +85,10 @@ class DistributionTable:
         if self._has_cells:
             columns["cells"] = [_cells_of(optimizer)] * optimizer.num_distributions
         self._updates.append(columns)
-        if self._is_local and len(self._updates) * optimizer.num_distributions >= DISTRIBUTION_ROWS_PER_PART // 2:
+        if (
+            self._flushes_by_itself
+            and len(self._updates) * optimizer.num_distributions >= DISTRIBUTION_ROWS_PER_PART // 2
+        ):
             self.flush()
 
     def flush(self, number: int | None = None) -> None:

@@ -26,7 +26,7 @@ from multinas_ray.runs.schema import config_metadata, has_numbers
 from multinas_ray.runs.sessions import RunSession
 from multinas_ray.runs.snapshots import encode_snapshot, write_snapshot
 from multinas_ray.runs.unsent import unsent_folder
-from multinas_ray.runs.uploads import UPLOAD_SECONDS, Uploads
+from multinas_ray.runs.uploads import Uploads
 from multinas_ray.settings import Measured, PositiveFloat, checked, checked_arguments
 
 
@@ -87,13 +87,14 @@ class RunRecord:
     Distributions can be computed from the evaluations, so they are kept in memory until the next `flush`. Nothing is
     written once another driver has resumed the run.
 
-    For a run in an object store, rows are durable on a disk of this machine (see `unsent`). A thread brings them into
-    the store every few seconds, so that no call waits for a request except `flush`, `save` and `close`.
+    For a run in an object store with `upload_seconds`, rows are durable on a disk of this machine (see `unsent`). A
+    thread brings them into the store every few seconds, so that no call waits for a request except `flush`, `save` and
+    `close`.
 
     Args:
         session: This start of the driver.
         config: The run's configuration, which is on disk already.
-        upload_seconds: Time between two uploads into an object store.
+        upload_seconds: Time between two uploads into an object store; None: rows are in the store when a call returns.
 
     Raises:
         StateError: The existing record cannot be read, or another driver is at work.
@@ -102,22 +103,23 @@ class RunRecord:
 
     @checked_arguments
     def __init__(
-        self, session: RunSession, config: Mapping[str, Any], upload_seconds: PositiveFloat = UPLOAD_SECONDS
+        self, session: RunSession, config: Mapping[str, Any], upload_seconds: PositiveFloat | None = None
     ) -> None:
         self.session, self.config = session, dict(config)
         place = storage.resolve(session.run_path)
         session.check_newest()
-        self._unsent = None if place.is_local else unsent_folder(place, session.number)
+        is_late = upload_seconds is not None and not place.is_local
+        self._unsent = unsent_folder(place, session.number) if is_late else None
         self._evaluations = evaluations_writer(place, config, self._unsent)
         self._has_drawn = has_numbers(config)
-        self._distributions = DistributionTable(place, config)
+        self._distributions = DistributionTable(place, config, flushes_by_itself=not is_late)
         self._rounds = RoundTable(place, config, self._unsent) if config["kind"] == "oneshot" else None
         self._samples_per_update = int(config["optimizer"]["samples_per_update"])
         self._describe = describer(config)
         self._num_ordered = 0
         self._snapshot: bytes | None = None
         self._started_seconds = self._saved_seconds = time.monotonic()
-        self._uploads = None if place.is_local else Uploads(self._write, upload_seconds)
+        self._uploads = Uploads(self._write, upload_seconds) if is_late and upload_seconds is not None else None
 
     @property
     def elapsed_seconds(self) -> float:
@@ -202,7 +204,7 @@ class RunRecord:
         self.flush()
 
     def save_soon(self, optimizer: Optimizer, **further: Any) -> None:
-        """The same, but in an object store with the next upload; arguments and errors as for `save`."""
+        """The same, but with the next upload where there are uploads; arguments and errors as for `save`."""
         self._take_snapshot(optimizer, further)
         if self._uploads is None:
             self._write()

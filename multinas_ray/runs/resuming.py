@@ -20,7 +20,6 @@ from multinas_ray.runs.repairing import repair_run
 from multinas_ray.runs.replaying import MISSING, check_complete, last_update, tell_recorded
 from multinas_ray.runs.sessions import RunSession
 from multinas_ray.runs.snapshots import load_snapshot
-from multinas_ray.runs.uploads import UPLOAD_SECONDS
 from multinas_ray.settings import PositiveFloat, checked, checked_arguments
 from multinas_ray.storage import resolve
 
@@ -43,7 +42,7 @@ class ResumedRun:
 
 @checked_arguments
 def resume_run(
-    session: RunSession, keep: Proposals | None = None, upload_seconds: PositiveFloat = UPLOAD_SECONDS
+    session: RunSession, keep: Proposals | None = None, upload_seconds: PositiveFloat | None = None
 ) -> ResumedRun:
     """Resume a search from its record. Damaged files that can be computed from the evaluations are rebuilt first.
 

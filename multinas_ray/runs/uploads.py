@@ -10,9 +10,6 @@ from contextlib import suppress
 
 from multinas_ray.errors import StorageError
 
-UPLOAD_SECONDS = 5.0
-"""Time between two uploads, where nothing else is said."""
-
 PATIENCE_SECONDS = 60.0
 """How long a store may refuse before the search ends with its error [ours]. All rows are on this machine's disk."""
 
