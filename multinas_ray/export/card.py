@@ -8,6 +8,7 @@ from typing import Any
 
 from multinas_ray.export.description import own_block_types
 from multinas_ray.export.formats import ONNX_FILE, OPSET, PT2_FILE, SAFETENSORS_FILE, TOLERANCE, FileParity
+from multinas_ray.export.quantisation import INT8_FILE
 from multinas_ray.export.sample_card import contract, is_of_samples, loading, samples, summary
 from multinas_ray.runs import PrimaryMetric, primary_metric
 
@@ -263,19 +264,22 @@ def samples_of(description: Mapping[str, Any]) -> str:
 
 def _parity(parities: Sequence[FileParity], samples: str) -> str:
     rows = "\n".join(
-        f"| `{parity.file}` | {parity.runtime} | {parity.max_abs_difference:.2g} | {_agreement(parity)} |"
+        f"| `{parity.file}` | {parity.runtime} | {parity.max_abs_difference:.2g} | {_share(parity.top1_agreement)} "
+        f"| {_share(parity.test_accuracy)} |"
         for parity in parities
     )
     sizes = ", ".join(parities[0].difference_by_batch_size)
+    has_int8 = any(parity.file == INT8_FILE for parity in parities)
+    quantised = f", except for `{INT8_FILE}`, whose weights and activations are 8-bit numbers" if has_int8 else ""
     return (
         f"The files were compared with the network on validation {samples} in batches of {sizes}. A difference above "
-        f"{TOLERANCE:g} makes the export fail. `parity.json` has the details.\n\n| file | runtime | largest difference "
-        f"of an output | same top class |\n|---|---|---|---|\n{rows}"
+        f"{TOLERANCE:g} makes the export fail{quantised}. `parity.json` has the details.\n\n| file | runtime | largest "
+        f"difference of an output | same top class | right on test images |\n|---|---|---|---|---|\n{rows}"
     )
 
 
-def _agreement(parity: FileParity) -> str:
-    return "-" if parity.top1_agreement is None else f"{parity.top1_agreement:.2%}"
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"
 
 
 def _images(description: Mapping[str, Any]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from multinas_ray.settings import Flag, checked
+from multinas_ray.errors import ConfigError
+from multinas_ray.settings import Flag, PositiveInt, checked
 from multinas_ray.storage import GivenPath
 
 
@@ -26,5 +27,14 @@ class ExportConfig:
     in the folder of the family."""
     onnx: bool = True
     """Whether ONNX files are written. Without them the onnx packages are not needed."""
+    quantise: bool = False
+    """Whether a file in 8-bit whole numbers, model_int8.onnx, is written beside model.onnx, with the accuracy of both
+    on the test images."""
+    calibration_images: PositiveInt = 256
+    """Training images that give the ranges of the quantised activations."""
     latency_table: Annotated[GivenPath | None, Flag(metavar="FILE")] = None
     """A latency table of `multinas-ray profile`. With it, the model card gives the latency that the table predicts."""
+
+    def __post_init__(self) -> None:
+        if self.quantise and not self.onnx:
+            raise ConfigError("quantise must have onnx, got onnx=False: the quantised file is made from model.onnx")

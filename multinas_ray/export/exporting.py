@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -28,6 +27,7 @@ from multinas_ray.export.formats import (
     check_packages,
     export_network,
 )
+from multinas_ray.export.quantisation import INT8_FILE, Quantiser, to_pixels
 from multinas_ray.latency import LatencyTable, read_latency_table
 from multinas_ray.runs import EXPORT_FOLDER, Retrained, RetrainingRecord, format_count, load_retraining, network_path
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
@@ -94,7 +94,7 @@ def export_networks(
     rows = _chosen_rows(family, networks)
     kinds = [_weights_of(row, config.weights, run_path) for row in rows]
     table = None if config.latency_table is None else read_latency_table(config.latency_table)
-    exporter = _Exporter(opened, family, load_splits(opened.data), label, config.output, config.onnx, table)
+    exporter = _Exporter(opened, family, load_splits(opened.data), label, config, table)
     exported = []
     with counted_progress(console) as progress:
         for row, kind in progress.track(list(zip(rows, kinds, strict=True)), description="exporting networks"):
@@ -131,13 +131,13 @@ class _Exporter:
         family: Family,
         splits: DataSplits,
         label: str | None,
-        output: str | None,
-        onnx: bool,
+        config: ExportConfig,
         latency_table: LatencyTable | None,
     ) -> None:
         self.opened, self.family, self.splits = opened, family, splits
-        self.label, self.output, self.onnx, self.latency_table = label, output, onnx, latency_table
+        self.label, self.output, self.onnx, self.latency_table = label, config.output, config.onnx, latency_table
         self.pixels, self.images = check_images(splits)
+        self.quantiser = Quantiser(splits, config.calibration_images) if config.quantise else None
 
     def export(self, row: Mapping[str, Any], kind: Literal["retrained", "supernet"]) -> ExportedNetwork:
         """Write the folder of a network."""
@@ -166,6 +166,8 @@ class _Exporter:
                 metadata=embedded_texts(description),
                 onnx=self.onnx,
             )
+            if self.quantiser is not None and (folder / ONNX_FILE).exists():
+                parities = self.quantiser.add(network, folder, parities, self.images)
             (folder / ARCHITECTURE_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
             sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
             (folder / CARD_FILE).write_text(model_card(description, sizes, parities), encoding="utf-8")
@@ -200,8 +202,7 @@ def check_images(splits: DataSplits) -> tuple[Any, Any]:
     images, _ = stream.batch(0)
     if splits.image_shape is None:
         return images, images
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (splits.mean, splits.std))
-    return ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8), images
+    return to_pixels(images, splits.mean, splits.std), images
 
 
 def _chosen_rows(family: Family, networks: Collection[int] | None) -> list[dict[str, Any]]:
@@ -221,19 +222,29 @@ def _weights_of(row: Mapping[str, Any], wanted: str, run_path: str) -> Literal["
     return "retrained" if retrained and wanted != "supernet" else "supernet"
 
 
+def _told_difference(parity: FileParity) -> str:
+    """The difference of a file from the network, and its accuracy where it is known."""
+    accuracy = "" if parity.test_accuracy is None else f", {parity.test_accuracy:.2%} right"
+    return f" ±{parity.max_abs_difference:.1g}{accuracy}"
+
+
 def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence[Mapping[str, Any]]) -> None:
     title = "exported networks: size of each file, ± largest difference of an output from the network"
     table = Table(title=title, title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("weights")
     table.add_column("params", justify="right")
-    for name in (PT2_FILE, ONNX_FILE, SAFETENSORS_FILE):
-        table.add_column(Path(name).suffix, justify="right", no_wrap=True)
+    names = [PT2_FILE, ONNX_FILE, SAFETENSORS_FILE]
+    if any(INT8_FILE in each.sizes for each in exported):
+        names.insert(2, INT8_FILE)
+    for name in names:
+        head = "int8 .onnx" if name == INT8_FILE else Path(name).suffix
+        table.add_column(head, justify="right", no_wrap=True)
     for each, row in zip(exported, rows, strict=True):
-        differences = {parity.file: f" ±{parity.max_abs_difference:.1g}" for parity in each.parities}
+        differences = {parity.file: _told_difference(parity) for parity in each.parities}
         told = [
             f"{format_count(each.sizes[name])}B{differences.get(name, '')}" if name in each.sizes else "left out"
-            for name in (PT2_FILE, ONNX_FILE, SAFETENSORS_FILE)
+            for name in names
         ]
         table.add_row(str(each.network), each.weights, format_count(row["params"]), *told)
     console.print(table)

@@ -64,6 +64,8 @@ class FileParity:
     of classes."""
     difference_by_batch_size: dict[str, float]
     """Largest absolute difference in each batch, by the number of its samples."""
+    test_accuracy: float | None = None
+    """Share of all test images that the file classifies as labelled, 0..1; None: it was not measured."""
 
 
 class PixelNetwork(nn.Module):
@@ -160,7 +162,7 @@ def export_network(
         for name in (PT2_FILE, ONNX_FILE, f"{ONNX_FILE}.data", SAFETENSORS_FILE, PARITY_FILE):
             (folder / name).unlink(missing_ok=True)
         raise
-    _write_parity(folder / PARITY_FILE, parities, num_samples(pixels))
+    write_parity(folder / PARITY_FILE, parities, num_samples(pixels))
     return parities
 
 
@@ -219,7 +221,7 @@ def _can_write_onnx(program: Any, file: Path, texts: Mapping[str, str], inputs: 
     """Write a program as ONNX; False, with a warning, where ONNX lacks something that it needs."""
     try:
         _write_onnx(program, file, texts, inputs)
-        _load_onnx(file)
+        load_onnx(file)
     except ExportError as error:
         logger.warning("%s; the other files are written", error)
         for name in (file, file.with_name(f"{file.name}.data")):
@@ -270,14 +272,14 @@ def _check_programs(network: nn.Module, folder: Path, pixels: Any, images: Any, 
     Raises:
         ExportError: a difference is above the tolerance.
     """
-    expected = _run_batches(network, images)
+    expected = run_batches(network, images)
     runs: list[tuple[str, str, Predict]] = [(PT2_FILE, f"torch {version('torch')}, CPU", _load_pt2(folder / PT2_FILE))]
     if onnx:
         runtime = f"onnxruntime {version('onnxruntime')}, CPU"
-        runs.append((ONNX_FILE, runtime, _load_onnx(folder / ONNX_FILE)))
+        runs.append((ONNX_FILE, runtime, load_onnx(folder / ONNX_FILE)))
     parities = []
     for name, runtime, predict in runs:
-        parity = _compare(folder / name, runtime, _run_batches(predict, pixels), expected)
+        parity = compare(folder / name, runtime, run_batches(predict, pixels), expected)
         # not (a <= b): a NaN does not pass
         if not parity.max_abs_difference <= TOLERANCE:
             raise ExportError(
@@ -294,7 +296,12 @@ def _load_pt2(file: Path) -> Predict:
     return module
 
 
-def _load_onnx(file: Path) -> Predict:
+def load_onnx(file: Path) -> Predict:
+    """An ONNX file as a function.
+
+    Raises:
+        ExportError: ONNX Runtime cannot load it.
+    """
     onnxruntime = require("onnxruntime", extra="export", purpose="ONNX files")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -313,7 +320,7 @@ def _load_onnx(file: Path) -> Predict:
 
 
 @torch.no_grad()
-def _run_batches(predict: Predict, images: Any) -> dict[int, list[Tensor]]:
+def run_batches(predict: Predict, images: Any) -> dict[int, list[Tensor]]:
     """The outputs of consecutive samples in batches of `BATCH_SIZES`; after the last sample comes the first."""
     outputs = {}
     start = 0
@@ -325,9 +332,10 @@ def _run_batches(predict: Predict, images: Any) -> dict[int, list[Tensor]]:
     return outputs
 
 
-def _compare(
+def compare(
     file: Path, runtime: str, actual: Mapping[int, list[Tensor]], expected: Mapping[int, list[Tensor]]
 ) -> FileParity:
+    """What two sets of outputs, by size of the batch, differ in."""
     pairs = {size: list(zip(actual[size], expected[size], strict=True)) for size in expected}
     differences = {
         str(size): float(torch.stack([_difference(*pair) for pair in each]).max()) for size, each in pairs.items()
@@ -349,7 +357,8 @@ def _difference(actual: Tensor, expected: Tensor) -> Tensor:
     return (actual.double() - expected.double()).abs().max()
 
 
-def _write_parity(file: Path, parities: Sequence[FileParity], num_images: int) -> None:
+def write_parity(file: Path, parities: Sequence[FileParity], num_images: int) -> None:
+    """Write ``parity.json``."""
     record = {
         "reference": "the network in torch, in mode eval and float32, on images normalised by its training pipeline",
         "tolerance": TOLERANCE,

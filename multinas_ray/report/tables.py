@@ -107,7 +107,8 @@ def _network_columns(costs: Sequence[str], metric: PrimaryMetric) -> list[Column
         Column(
             "export",
             is_number=False,
-            hint="largest difference between an output of the exported file and of the network",
+            hint="largest difference between an output of the exported file and of the network; with --quantise also "
+            "the share of the test images that the file has right",
         ),
     ]
 
@@ -126,8 +127,15 @@ def _parity_text(family: ReportedFamily, network: int) -> str:
     files = family.parity.get(network, {}).get("files")
     if not isinstance(files, dict) or not files:
         return UNKNOWN
-    worst = {str(name): each.get("max_abs_difference") for name, each in files.items()}
-    return "\n".join(f"{name.rpartition('.')[2]} {number(value, 2)}" for name, value in worst.items())
+    return "\n".join(_file_text(str(name), each) for name, each in files.items())
+
+
+def _file_text(name: str, parity: Mapping[str, Any]) -> str:
+    """The difference of an exported file from the network, and its accuracy on the test images where it is known."""
+    stem, _, kind = name.rpartition(".")
+    accuracy = parity.get("test_accuracy")
+    right = "" if accuracy is None else f", {accuracy:.2%} right"
+    return f"{'int8 ' if stem.endswith('_int8') else ''}{kind} {number(parity.get('max_abs_difference'), 2)}{right}"
 
 
 def candidate_groups(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -23,7 +24,7 @@ from multinas_ray.data import (
     load_splits,
     read_square,
 )
-from multinas_ray.export import description, export_networks
+from multinas_ray.export import ExportConfig, description, export_networks
 from multinas_ray.export.card import model_card
 from multinas_ray.export.exporting import check_images
 from multinas_ray.export.formats import TOLERANCE, FileParity
@@ -47,7 +48,8 @@ def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     run_path = write_run(folder)
     printed = io.StringIO()
-    networks = export_networks(run_path, console=Console(file=printed, width=200))
+    config = ExportConfig(quantise=True, calibration_images=64)
+    networks = export_networks(run_path, config, console=Console(file=printed, width=200))
     return run_path, networks, printed.getvalue()
 
 
@@ -56,9 +58,10 @@ def test_every_network_has_every_file_within_tolerance(exported):
     run_path, networks, _ = exported
     for number, network in enumerate(networks):
         assert network.network == number
-        assert sorted(file.name for file in folder_of(run_path, number).iterdir()) == EVERY_FILE
-        assert [parity.file for parity in network.parities] == ["model.pt2", "model.onnx"]
-        assert all(parity.max_abs_difference <= TOLERANCE for parity in network.parities)
+        files = sorted(file.name for file in folder_of(run_path, number).iterdir())
+        assert files == sorted([*EVERY_FILE, "model_int8.onnx"])
+        assert [parity.file for parity in network.parities] == ["model.pt2", "model.onnx", "model_int8.onnx"]
+        assert all(parity.max_abs_difference <= TOLERANCE for parity in network.parities[:2])
     assert not list(folder_of(run_path, 0).parent.glob(".export*"))
 
 
@@ -239,3 +242,34 @@ def test_blocks_of_ones_own_are_named_and_no_code_is_claimed_for_them(exported):
     card = model_card(described, {"model.pt2": 10}, [parity])
     assert "needs the code of the block types GatedBlock, which is not part of multinas-ray" in card
     assert "class Residual" not in card
+
+
+def test_the_quantised_file_is_judged_beside_the_float_one(exported):
+    """Accuracies are those of all test images; weights are 8-bit numbers."""
+    run_path, networks, printed = exported
+    splits = load_splits(DATA)
+    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (splits.mean, splits.std))
+    images = (torch.as_tensor(splits.test.pixels) / 255 - mean) / std
+    labels = torch.as_tensor(splits.test.labels)
+    for number, network in enumerate(networks):
+        _, whole, quantised = network.parities
+        with torch.no_grad():
+            logits = network_of(run_path, number, network.weights)(images)
+        assert whole.test_accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+        assert quantised.test_accuracy == pytest.approx(whole.test_accuracy, abs=0.05)
+        assert quantised.top1_agreement > 0.85
+        assert TOLERANCE < quantised.max_abs_difference < 0.15 * float(np.ptp(logits.numpy()))
+        model = onnx.load(folder_of(run_path, number) / "model_int8.onnx")
+        convs = [node for node in model.graph.node if node.op_type == "Conv"]
+        scales = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+        kinds = {each.name: each.data_type for each in model.graph.initializer}
+        assert {kinds[scales[conv.input[1]]] for conv in convs} == {onnx.TensorProto.INT8}
+        assert not any(node.op_type == "QuantizeLinear" and node.input[0] == "pixels" for node in model.graph.node)
+        record = json.loads((folder_of(run_path, number) / "parity.json").read_text())["files"]
+        assert record["model_int8.onnx"]["test_accuracy"] == quantised.test_accuracy
+        row = f"| {quantised.top1_agreement:.2%} | {quantised.test_accuracy:.2%} |"
+        card = (folder_of(run_path, number) / "README.md").read_text()
+        assert row in card
+        assert "except for `model_int8.onnx`" in card
+        assert f", {quantised.test_accuracy:.2%} right" in printed
+    assert "int8 .onnx" in printed

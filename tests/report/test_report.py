@@ -242,6 +242,7 @@ def write_files(run):
         folder = run / "networks" / str(network) / "export"
         folder.mkdir(parents=True)
         files = {"model.onnx": {"max_abs_difference": 3e-6}, "model.pt2": {"max_abs_difference": 0.0}}
+        files["model_int8.onnx"] = {"max_abs_difference": 0.25, "test_accuracy": 0.9375}
         (folder / "parity.json").write_text(json.dumps({"files": files}))
         unknown = dict.fromkeys(("validation_loss", "validation_accuracy"))
         same = {"images_per_second": 9.0, "seconds": 1.0, **unknown}
@@ -259,7 +260,7 @@ def test_exports_trainings_and_latencies_are_shown_where_there_are_any(run, fini
     for name in ("pareto_drawing", "convergence_drawing"):  # seen above
         monkeypatch.setattr(drawings, name, lambda run, networks: None)
     page = checked(render_report(str(run)))
-    assert page.section("networks").count("onnx 3e-06 pt2 0") == 2
+    assert page.section("networks").count("onnx 3e-06 pt2 0 int8 onnx 0.25, 93.75% right") == 2
     training = page.section("training")
     assert training.count("Training loss") == training.count("Learning rate") == 2  # wide and narrow
     assert "Validation loss" not in training
