@@ -167,6 +167,9 @@ def run(options: InputOptions, console: Console) -> None:
         if options.shards:
             write_image_shards(folder, f"{scratch}/shards")
             loaders["shards"] = _warmed(ours, f"{scratch}/shards", options)
+            side = round(options.image_size * 256 / 224)
+            write_image_shards(folder, f"{scratch}/smaller", resize=side)
+            loaders[f"shards, --resize {side}"] = _warmed(ours, f"{scratch}/smaller", options)
         rates = measure(loaders, options.repeats, options.seconds, clock)
     console.print(rates_table(rates, max(1, options.processes)))
 

@@ -17,7 +17,7 @@ from multinas_ray.errors import DataError
 logger = logging.getLogger(__name__)
 
 GREY_MODES = ("L", "1", "LA")
-_DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, Image.DecompressionBombError)
+DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, TypeError, IndexError, Image.DecompressionBombError)
 """Exceptions that Pillow raises for damaged files of its many formats."""
 _DRAFT_FACTOR = 2  # JPEGs are decoded at a half, quarter or eighth if that is still twice the wanted size [ours]
 _NAMES_SHOWN = 5
@@ -73,7 +73,7 @@ def open_image(images: Encoded, index: int) -> Image.Image:
         return Image.open(io.BytesIO(images.read(index)))
     except UnidentifiedImageError as error:
         raise DataError(f"{images.name(index)} cannot be read as an image (no known format): replace it") from error
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise DataError(f"{images.name(index)} cannot be read as an image ({error}): replace it") from error
 
 
@@ -98,7 +98,7 @@ def decode(image: Image.Image, channels: int, name: str, *, exif_rotation: bool)
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")  # Pillow warns about direct conversion
         return image.convert("L" if channels == 1 else "RGB")
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise DataError(f"{name} cannot be decoded ({error}): replace it") from error
 
 
@@ -106,7 +106,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     """What turns a loaded image upright; None if nothing does, or its EXIF data is damaged."""
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except (*_DECODE_ERRORS, KeyError, ArithmeticError, struct.error):
+    except (*DECODE_ERRORS, KeyError, ArithmeticError, struct.error):
         return None
 
 

@@ -27,9 +27,10 @@ from multinas_ray.data.decoding import Encoded
 from multinas_ray.data.left_out import LeftOut
 from multinas_ray.data.listing import ImageListing
 from multinas_ray.data.progress import image_progress
+from multinas_ray.data.resizing import made_smaller
 from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
-from multinas_ray.settings import checked_arguments
+from multinas_ray.settings import PositiveInt, checked_arguments
 from multinas_ray.storage import (
     Location,
     RowGroupReader,
@@ -240,7 +241,13 @@ def shard_name(file: int) -> str:
 
 @checked_arguments
 def write_image_shards(
-    folder: str, destination: str, *, images_per_file: int = 8192, images_per_group: int = 64, seed: int = 0
+    folder: str,
+    destination: str,
+    *,
+    images_per_file: int = 8192,
+    images_per_group: int = 64,
+    seed: int = 0,
+    resize: PositiveInt | None = None,
 ) -> int:
     """Write a tree of image files as Parquet files, without decoding them; the images of each split are mixed.
 
@@ -250,6 +257,9 @@ def write_image_shards(
         images_per_file: Largest number of images in one file; 8,192 images of ImageNet are about 900 MB.
         images_per_group: Images that are read in one piece [ours]; 64 images of ImageNet are about 7 MB.
         seed: Seed of the mixing.
+        resize: Pixels of the shorter side, to which larger images are made smaller once, as JPEGs of quality 95; None:
+            all images are copied unchanged. Trainings then read fewer bytes and decode fewer pixels, which are not
+            exactly those that they would have scaled themselves. 256 is usual for networks that take 224 pixels.
 
     Returns:
         Number of images written.
@@ -275,7 +285,7 @@ def write_image_shards(
             order = np.random.default_rng(seed).permutation(len(part))
             for start in range(0, len(part), images_per_file):
                 chosen = order[start : start + images_per_file]
-                for done in _write_file(place.join(shard_name(file)), part, chosen, images_per_group):
+                for done in _write_file(place.join(shard_name(file)), part, chosen, images_per_group, resize):
                     progress.update(bar, advance=done)
                 names = [_relative(part.name(number), folder) for number in chosen.tolist()]
                 rows.append(_index_rows(split, names, part.labels[chosen], file, images_per_group))
@@ -290,15 +300,18 @@ def write_image_shards(
     return total
 
 
-def _write_file(file: Location, images: Encoded, chosen: npt.NDArray[np.int64], images_per_group: int) -> Iterator[int]:
+def _write_file(
+    file: Location, images: Encoded, chosen: npt.NDArray[np.int64], images_per_group: int, resize: int | None
+) -> Iterator[int]:
     """Write one file group by group; yields the number of images of each row group when it is written."""
     schema = pa.schema([("image", pa.binary()), ("label", pa.int64())])
 
     def content(number: int) -> bytes:
         try:
-            return images.read(number)
+            found = images.read(number)
         except OSError as error:
             raise DataError(f"{images.name(number)} cannot be read ({error.strerror}): repair or remove it") from error
+        return found if resize is None else made_smaller(found, resize)
 
     with (
         write_row_groups(file, schema) as writer,

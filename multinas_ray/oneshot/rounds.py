@@ -63,6 +63,9 @@ class RoundWorker:
         self.supernet = make_supernet(job.space, training.norm_batch_size, job.seed)
         self.supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
         self.sgd = _sgd(self.supernet, job)
+        self._supernet_bytes = sum(parameter.nbytes for parameter in self.supernet.parameters())
+        self._touched: list[nn.Parameter] = []
+        """The parameters with gradients."""
         self.traffic = Traffic()
         """The traffic of the last round."""
         self.activation_bytes_limit = activation_limit(job.space, training, world_size, device)
@@ -141,22 +144,24 @@ class RoundWorker:
         assert work.train_architectures is not None
         training, rows_ND = self.job.training, work.train_architectures
         batch = self.training_batches.batch(work.number)
-        self.sgd.zero_grad(set_to_none=True)
         settings: dict[str, Any] = {
             "autocast_dtype": self.autocast_dtype,
             "label_smoothing": training.label_smoothing,
         }
+        for parameter in self._touched:
+            parameter.grad = None
         if training.rule == "sandwich":
             rows_ND = np.concatenate([self._ends_ND, rows_ND])
+        self._touched = touched = self.supernet.touched_parameters(rows_ND)
+        if training.rule == "sandwich":
             loss = accumulate_sandwich_gradients(self.supernet, *batch, rows_ND, self.scorer, **settings)
         else:
             settings["limit_bytes"] = self.activation_bytes_limit
             loss = accumulate_gradients(self.supernet, *batch, rows_ND, self.scorer, **settings)
-        touched = self.supernet.touched_parameters(rows_ND)
         if self.world_size > 1:
             reduced_bytes = average_gradients(touched, _share(self.training_batches))
-            all_bytes = sum(parameter.nbytes for parameter in self.supernet.parameters())
-            self.traffic = Traffic(reduced_bytes=reduced_bytes, saved_bytes=all_bytes - reduced_bytes)
+            saved_bytes = self._supernet_bytes - reduced_bytes
+            self.traffic = Traffic(reduced_bytes=reduced_bytes, saved_bytes=saved_bytes)
         nn.utils.clip_grad_norm_(touched, training.gradient_clip_norm)
         for group in self.sgd.param_groups:
             group["lr"] = training.learning_rate_at(work.number, self.job.num_weight_steps)

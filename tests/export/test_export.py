@@ -150,7 +150,7 @@ def test_the_card_tells_the_figures(exported):
         "The latency on a device is not known",
     ]
     told += [f"| `{name}` | {size:,} bytes |" for name, size in networks[0].sizes.items()]
-    told += [f"| {parity.max_abs_difference:.2g} | 100.00% |" for parity in networks[0].parities]
+    told += [f"| {parity.max_abs_difference:.2g} | 100.00% |" for parity in networks[0].parities[:2]]
     assert [text for text in told if text not in card] == []
     assert re.search(r"\b(None|nan|null)\b", card) is None
     assert "not retrained" in (folder_of(run_path, 1) / "README.md").read_text()

@@ -352,3 +352,21 @@ def test_gradients_go_in_as_few_buckets_as_fit(monkeypatch):
     assert average_gradients(parameters, 1 / 3) == 4 * 72
     assert sent == [20, 1, 30, 20, 1]
     assert all(torch.allclose(present(parameter.grad), torch.tensor(2.0)) for parameter in parameters)
+
+
+def test_a_round_like_an_earlier_one_walks_through_no_modules(make_worker, draw, monkeypatch):
+    """Gradients of subnets that the round does not train are gone; sizes are summed once."""
+    worker, first, other = make_worker(), draw(3), draw(4)
+    worker.run(first)
+    worker.run(replace(other, train_architectures=first.train_architectures))
+    worker.world_size = 2
+    total = sum(parameter.nbytes for parameter in worker.supernet.parameters())
+    monkeypatch.setattr(rounds_module, "average_gradients", lambda parameters, share: 7)
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor: None)
+    monkeypatch.setattr(nn.Module, "parameters", lambda self, recurse=True: pytest.fail("walked"))
+    worker.run(replace(other, architectures=None, train_architectures=first.train_architectures))
+    assert worker.traffic == Traffic(reduced_bytes=7, saved_bytes=total - 7)
+    monkeypatch.undo()
+    worker.run(other)
+    with_gradients = {each for each in worker.supernet.parameters() if each.grad is not None}
+    assert with_gradients == set(worker.supernet.touched_parameters(other.train_architectures))
