@@ -248,8 +248,9 @@ def test_the_quantised_file_is_judged_beside_the_float_one(exported):
     """Accuracies are those of all test images; weights are 8-bit numbers."""
     run_path, networks, printed = exported
     splits = load_splits(DATA)
+    assert isinstance(splits.test, ImageSet)
     mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (splits.mean, splits.std))
-    images = (torch.as_tensor(splits.test.pixels) / 255 - mean) / std
+    images = (torch.as_tensor(splits.test.images).permute(0, 3, 1, 2) / 255 - mean) / std
     labels = torch.as_tensor(splits.test.labels)
     for number, network in enumerate(networks):
         _, whole, quantised = network.parities
