@@ -20,7 +20,7 @@ from rich.console import Console
 from multinas_ray.__main__ import main
 from multinas_ray.errors import MultiNASError
 from multinas_ray.export.exporting import load_weights
-from multinas_ray.export.formats import PARITY_FILE, FileParity, _write_parity
+from multinas_ray.export.formats import PARITY_FILE, FileParity, write_parity
 from multinas_ray.oneshot import choose_and_finish
 from multinas_ray.oneshot import record as record_module
 from multinas_ray.report import write_report
@@ -103,7 +103,7 @@ def finished_record(folder: Path) -> Path:
     write_trained_network(path)
     export = path / network_path(0) / EXPORT_FOLDER
     export.mkdir()
-    _write_parity(export / PARITY_FILE, [FileParity("model.pt2", "torch", 9, 1e-6, 1.0, {"1": 1e-6})], 8)
+    write_parity(export / PARITY_FILE, [FileParity("model.pt2", "torch", 9, 1e-6, 1.0, {"1": 1e-6})], 8)
     return path
 
 
