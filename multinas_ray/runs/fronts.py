@@ -97,7 +97,14 @@ def spread_subset(
 
     Returns:
         Positions of at most `size` evaluations, in the order of the choice; fewer if the front has fewer.
+
+    Raises:
+        ConfigError: The arrays do not fit together.
     """
+    if points.ndim != 2 or points.shape[1] < 2 or reference.shape != points.shape[1:]:
+        raise ConfigError(
+            f"points must be (n, J + 1) and reference (J + 1,), J at least 1, got {points.shape} and {reference.shape}"
+        )
     front = nondominated(points[:, 0], points[:, 1:])
     front = front[(points[front] < reference).all(axis=1)]
     chosen: list[int] = []

@@ -205,7 +205,7 @@ def test_a_broken_onnx_file_is_refused_and_nothing_is_left(tmp_path, monkeypatch
 
     monkeypatch.setattr(export_module, "_write_pt2", write_both)
     monkeypatch.setattr(export_module, "_write_onnx", lambda *arguments: None)
-    monkeypatch.setattr(export_module, "_load_onnx", predict_wrongly)
+    monkeypatch.setattr(export_module, "load_onnx", predict_wrongly)
     with pytest.raises(ExportError, match=rf"an output of model\.onnx may differ .* it differs by {broken:.3g} \("):
         export_to(tmp_path)
     assert list(tmp_path.iterdir()) == []
