@@ -23,7 +23,7 @@ def nondominated(losses: npt.NDArray[np.float64], complexities: npt.NDArray[np.f
     Raises:
         ConfigError: The arrays have different lengths.
     """
-    if losses.shape != complexities.shape[:1] or complexities.ndim > 2:
+    if losses.ndim != 1 or losses.shape != complexities.shape[:1] or complexities.ndim > 2:
         raise ConfigError(
             f"losses and complexities must have the same shape (n,), got {losses.shape} and {complexities.shape}"
         )

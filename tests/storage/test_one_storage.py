@@ -7,6 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 STORAGE = ROOT / "multinas_ray" / "storage"
+ALONE = ROOT / "multinas_ray" / "latency" / "measure.py"
+"""It is copied to devices where this package is not."""
 _SYSTEM = {"os", "shutil"}
 _OF_THE_SYSTEM = {"replace", "rename", "renames", "link", "fsync", "fdatasync", "sync", "move"}
 _OF_A_PATH = {"rename", "hardlink_to", "replace"}
@@ -60,7 +62,7 @@ def _call(node):
 def test_only_the_storage_renames_syncs_and_opens_object_stores():
     found = []
     for path in [*(ROOT / "multinas_ray").rglob("*.py"), *(ROOT / "experiments").rglob("*.py")]:
-        if STORAGE not in path.parents:
+        if STORAGE not in path.parents and path != ALONE:
             found += [f"{path.relative_to(ROOT)}:{line}: {what}" for line, what in breaches(path.read_text())]
     assert found == []
 

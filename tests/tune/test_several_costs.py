@@ -145,3 +145,9 @@ def test_a_spread_subset_dominates_nearly_the_most():
     assert moocore.hypervolume(points[chosen], ref=reference) >= 0.98 * best
     assert len(spread_subset(points, 99, reference)) == moocore.is_nondominated(points).sum()
     assert spread_subset(points + 1, 5, reference).tolist() == []
+
+
+@pytest.mark.parametrize(("points", "reference"), [((0,), (2,)), ((4, 2), (3,)), ((4, 1), (1,)), ((4, 2, 1), (2, 1))])
+def test_a_spread_subset_needs_points_with_costs(points, reference):
+    with pytest.raises(ConfigError, match=r"points must be \(n, J \+ 1\)"):
+        spread_subset(np.ones(points), 2, np.ones(reference))
