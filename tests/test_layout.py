@@ -44,7 +44,7 @@ def test_functions_are_short():
 
 HEAVY = {"timm", "torchvision"}
 """Packages that take 3 to 5 seconds to load, in each process of a run."""
-USERS_OF_HEAVY = {"data/cifar.py", "retraining/network_training.py"}
+USERS_OF_HEAVY = {"data/cifar.py", "retraining/network_training.py", "retraining/randaugment.py"}
 """Modules that are themselves imported only where they are needed."""
 
 

@@ -274,7 +274,7 @@ def _parity(parities: Sequence[FileParity], samples: str) -> str:
     return (
         f"The files were compared with the network on validation {samples} in batches of {sizes}. A difference above "
         f"{TOLERANCE:g} makes the export fail{quantised}. `parity.json` has the details.\n\n| file | runtime | largest "
-        f"difference of an output | same top class | right on test images |\n|---|---|---|---|---|\n{rows}"
+        f"difference of an output | same top class | right on test {samples} |\n|---|---|---|---|---|\n{rows}"
     )
 
 

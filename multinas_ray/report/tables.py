@@ -108,7 +108,7 @@ def _network_columns(costs: Sequence[str], metric: PrimaryMetric) -> list[Column
             "export",
             is_number=False,
             hint="largest difference between an output of the exported file and of the network; with --quantise also "
-            "the share of the test images that the file has right",
+            f"the share of the test {metric.samples} that the file has right",
         ),
     ]
 

@@ -127,7 +127,7 @@ class JournaledWriter:
         with self._flushing:
             with self._changing:
                 taken, number = list(self._kept), self._num_kept
-                if taken and not self._folder.is_local:
+                if taken:
                     self._end_journal()  # rows that are appended meanwhile go into the next one
             if not taken:
                 return
@@ -136,8 +136,6 @@ class JournaledWriter:
                 del self._kept[: len(taken)]
                 self._num_kept -= number
                 self._num_written += number
-                if self._folder.is_local:
-                    self._end_journal()
             self._remove_journals(self._num_written - 1)
 
     def _keep(self, rows: Rows) -> None:

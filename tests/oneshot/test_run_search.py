@@ -127,6 +127,7 @@ class EndingDriver(WatchedDriver):
         self._curves = SimpleNamespace(close=lambda: self.note("curves"))
         self._view = SimpleNamespace(close=lambda: self.note("view"))
         self._metrics = SimpleNamespace(write=lambda: self.note("metrics"))
+        self._record = SimpleNamespace(close=lambda: self.note("record"))
         self._controller = ["controller"]
 
     def note(self, step):
@@ -152,7 +153,7 @@ class EndingDriver(WatchedDriver):
         return Driver._steps(watched, ending, patience_seconds)
 
 
-ALL_STEPS = ["dismiss", "notes", "workers", "broker", "metrics", "curves", "view"]
+ALL_STEPS = ["dismiss", "notes", "workers", "broker", "metrics", "curves", "view", "record"]
 
 
 @pytest.fixture

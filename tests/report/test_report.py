@@ -280,7 +280,7 @@ def test_what_cannot_be_read_is_told_and_left_out(run, undrawn):
     page = checked(render_report(str(run)))
     assert page.text.count("Left out: ") == 3
     assert "parity.json" in page.text
-    assert page.section("networks").count("onnx") == 1  # that of network 2, whose own file can be read
+    assert page.section("networks").count("int8 onnx") == 1  # that of network 2, whose own file can be read
 
 
 def test_a_running_search_is_told_as_far_as_it_came(make_run, tmp_path):

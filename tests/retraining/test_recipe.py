@@ -46,7 +46,7 @@ def test_the_warm_up_is_five_epochs_or_a_tenth_of_a_short_training(settings, ris
         ({"randaugment_magnitude": 31}, r"randaugment_magnitude must be in \[0, 30\], got 31"),
         ({"init": "imagenet"}, "init must be one of scratch, supernet"),
         ({"train_on": "test"}, "train_on must be one of all, train"),
-        ({"precision": "float16"}, "precision must be one of"),
+        ({"precision": "float64"}, "precision must be one of"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"threads_per_worker": 0}, "threads_per_worker must be at least 1 or None"),
         ({"cpus_per_worker": 0}, "cpus_per_worker must be positive"),

@@ -268,7 +268,7 @@ def test_inherited_weights_are_where_the_training_starts(make_job, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"half a file", "cannot be read"), ({"version": 9}, "must be of version 2")]
+    ("content", "told"), [(b"half a file", "cannot be read"), ({"version": 9}, "must be of version 3")]
 )
 def test_a_checkpoint_that_cannot_be_used_is_told(make_job, content, told):
     job = make_job()
