@@ -200,6 +200,7 @@ def tell(optimizer, updates):
         optimizer.tell(asked, losses, values[:, 1] / 10.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [MultiDistributionOptimizer, ScreenedOptimizer])
 def test_a_search_finds_the_best_and_goes_on_from_its_state(kind):
     optimizer = searched(kind, 60)

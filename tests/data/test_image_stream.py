@@ -156,6 +156,7 @@ def copied(tree, folder):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_processes", [0, 1])
 def test_a_damaged_image_is_named_once_and_the_next_of_its_class_stands_in(tree, tmp_path, caplog, num_processes):
     folder = copied(tree, tmp_path)
@@ -178,6 +179,7 @@ def test_a_damaged_image_is_named_once_and_the_next_of_its_class_stands_in(tree,
     assert [Path(text.split()[0]).name for text in a_stream.damaged_images] == ["00.png", "05.png", "19.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_processes", [0, 1])
 def test_a_damaged_image_stops_a_strict_stream(tree, tmp_path, num_processes):
     folder = copied(tree, tmp_path)

@@ -156,6 +156,7 @@ def test_aws_takes_every_node_type(account: Any) -> None:
     assert {group.group_name for group in groups} == {"default", "multinas-ray"}, "Ray made a group of its own"
 
 
+@pytest.mark.slow
 def test_the_file_as_it_comes_stops_before_anything_is_started(
     account: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,8 @@ from multinas_ray.supernets import build_subnet
 from tests.export.small_run import ARCHITECTURES, DATA, EVERY_FILE, SPACE, folder_of, network_of, write_run
 from tests.support.narrow import pixels_of
 
+pytestmark = pytest.mark.slow
+
 PREAMBLE = """
 import sys
 class Block:
@@ -53,7 +55,6 @@ def exported(tmp_path_factory):
     return run_path, networks, printed.getvalue()
 
 
-@pytest.mark.slow
 def test_every_network_has_every_file_within_tolerance(exported):
     run_path, networks, _ = exported
     for number, network in enumerate(networks):
@@ -80,7 +81,6 @@ def test_retrained_weights_are_taken_where_there_are_any_and_it_is_told(exported
     assert "**Its weights are the supernet's.**" in (folder_of(run_path, 1) / "README.md").read_text()
 
 
-@pytest.mark.slow
 def test_the_cards_own_code_runs_without_this_package_and_gives_the_networks_logits(exported):
     run_path, _, _ = exported
     folder = folder_of(run_path, 0)

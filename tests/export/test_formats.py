@@ -16,6 +16,8 @@ from multinas_ray.export.formats import TOLERANCE, export_network
 from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, SqueezeExcitation, mbconv, skip
 from multinas_ray.supernets import build_subnet, recalibrate_batch_norm
 
+pytestmark = pytest.mark.slow
+
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 METADATA = {"classes": json.dumps(["cat", "dog"])}
 
@@ -92,7 +94,6 @@ def exported(tmp_path_factory):
     return folder, export_to(folder)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 33])
 def test_programs_give_the_networks_logits_for_batches_of_any_size(exported, batch_size):
     folder, _ = exported
@@ -108,7 +109,6 @@ def test_programs_give_the_networks_logits_for_batches_of_any_size(exported, bat
     torch.testing.assert_close(onnx_logits, expected, atol=TOLERANCE, rtol=0)
 
 
-@pytest.mark.slow
 def test_every_file_loads_where_this_package_is_not(exported):
     folder, _ = exported
     answer = subprocess.run(

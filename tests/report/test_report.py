@@ -352,6 +352,7 @@ def test_the_command_writes_beside_the_run_or_where_it_is_told(run, undrawn, tmp
     assert "there is no run at" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_report_needs_neither_torch_nor_ray_and_no_pyplot(run, tmp_path):
     script = (
         "import sys; from multinas_ray.report import write_report; write_report(*sys.argv[1:2]); "

@@ -305,6 +305,7 @@ def test_config_and_finished_are_readable_json(finished_run):
     assert json.loads((finished_run / "finished.json").read_text())["num_evaluations"] == 320
 
 
+@pytest.mark.slow
 def test_a_long_record_is_verified_quickly(make_run, tmp_path):
     import time
 

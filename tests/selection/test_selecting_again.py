@@ -49,6 +49,7 @@ def test_equal_choices_again_keep_what_was_retrained_and_others_are_refused(fini
     assert [(path / f"networks/{network}/retrained.pt").exists() for network in retrained["network"]] == stays
 
 
+@pytest.mark.slow
 def test_a_selection_that_is_killed_while_it_writes_loses_no_training(finished, retrained, monkeypatch):
     def die(self, work):
         raise KeyboardInterrupt

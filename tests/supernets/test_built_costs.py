@@ -20,6 +20,8 @@ from multinas_ray.spaces import (
 )
 from multinas_ray.supernets import BlockSupernet, build_block, build_subnet
 
+pytestmark = pytest.mark.slow
+
 SMALL = [digits_space, nas_bench_macro_space, cifar10_mobile_space]
 IMAGENET: list[Callable[..., NetworkSpace]] = [
     imagenet_mobile_space,

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional
 
@@ -61,6 +62,7 @@ def trained(rule: Rule) -> RoundWorker:
     return worker
 
 
+@pytest.mark.slow
 def test_ends_are_trained_in_every_step_and_the_largest_is_better_with_its_own_weights() -> None:
     workers = {rule: trained(rule) for rule in RULES}
     told = Round(number=60, train_architectures=None, architectures=np.array([LARGEST, SMALLEST]))

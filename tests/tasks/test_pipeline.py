@@ -101,6 +101,7 @@ def test_a_network_is_trained_alone_by_the_task(tmp_path) -> None:
     assert result.accuracy < np.sqrt(result.loss)
 
 
+@pytest.mark.slow
 def test_files_take_inputs_by_name(tmp_path) -> None:
     network = build_subnet(space(), (1, 1)).eval()
     inputs = torch.utils.data.default_collate([Series(9, 2)[n][0] for n in range(9)])
