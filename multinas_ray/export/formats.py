@@ -121,9 +121,9 @@ def export_network(
 
     The programs take uint8 pixels of any number of images and return float32 logits. They hold the normalisation, the
     weights and the network in mode `eval`, for the CPU, in float32. Where ONNX lacks an operation, a warning tells it
-    and the other files are written. The weights file holds the state of the network
-    unchanged. The check runs in this process: batches of 1, 7 and 64 images pass through the files and are compared
-    with `network` on the images as they were normalised in training. The result is written to ``parity.json``.
+    and the other files are written. The weights file holds the state of the network unchanged. The check runs in this
+    process: batches of 1, 7 and 64 images pass through the files and are compared with `network` on the images as they
+    were normalised in training. The result is written to ``parity.json``.
     Without `mean` and `std` the programs are the network itself, with inputs and outputs of any structure.
 
     Args:
