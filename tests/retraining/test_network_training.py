@@ -359,6 +359,7 @@ def test_float16_scales_its_losses_and_goes_on_with_the_scale(make_training):
     for each in (training, other):
         each.run_epoch()
     assert_equal_states(training, other)
+    assert other.state_dict()["scaler"] == training.state_dict()["scaler"]
 
 
 def test_a_step_whose_scaled_gradients_overflow_changes_nothing_but_the_scale(make_training):
