@@ -13,13 +13,12 @@ from rich.table import Table
 from torch import nn
 
 from multinas_ray.cluster import counted_progress, standard_console
-from multinas_ray.data import DataSplits, load_splits, open_stream
+from multinas_ray.data import DataSplits, load_splits
 from multinas_ray.errors import StateError
 from multinas_ray.export.card import ARCHITECTURE_FILE, CARD_FILE, model_card
 from multinas_ray.export.config import ExportConfig
 from multinas_ray.export.description import describe_network, embedded_texts
 from multinas_ray.export.formats import (
-    BATCH_SIZES,
     ONNX_FILE,
     PT2_FILE,
     SAFETENSORS_FILE,
@@ -27,7 +26,8 @@ from multinas_ray.export.formats import (
     check_packages,
     export_network,
 )
-from multinas_ray.export.quantisation import INT8_FILE, Quantiser, to_pixels
+from multinas_ray.export.images import check_images
+from multinas_ray.export.quantisation import INT8_FILE, Quantiser
 from multinas_ray.latency import LatencyTable, read_latency_table
 from multinas_ray.runs import EXPORT_FOLDER, Retrained, RetrainingRecord, format_count, load_retraining, network_path
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
@@ -178,31 +178,6 @@ class _Exporter:
 
 def _result(record: RetrainingRecord | None) -> Retrained | None:
     return None if record is None else record.result
-
-
-def check_images(splits: DataSplits) -> tuple[Any, Any]:
-    """Validation images for the check, drawn from the whole set so that many classes occur.
-
-    Returns:
-        The (n, C, H, W) uint8 pixels, and the same images as the training pipeline normalises them; or the inputs of
-        other samples, twice.
-    """
-    stream = open_stream(
-        splits.validation,
-        batch_size=min(len(splits.validation), sum(BATCH_SIZES)),
-        seed=0,
-        shuffle=True,
-        augment=None,
-        mean=splits.mean,
-        std=splits.std,
-        device="cpu",
-        norm_batch_size=1,
-        channels_last=False,
-    )
-    images, _ = stream.batch(0)
-    if splits.image_shape is None:
-        return images, images
-    return to_pixels(images, splits.mean, splits.std), images
 
 
 def _chosen_rows(family: Family, networks: Collection[int] | None) -> list[dict[str, Any]]:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from multinas_ray.data import DataSplits, Images, open_stream
+from multinas_ray.data import DataSplits
 from multinas_ray.errors import ConfigError, ExportError, first_line, require
 from multinas_ray.export.formats import (
     INPUT_NAME,
@@ -30,6 +29,7 @@ from multinas_ray.export.formats import (
     run_batches,
     write_parity,
 )
+from multinas_ray.export.images import plain_stream, to_pixels
 
 INT8_FILE = "model_int8.onnx"
 QUANTISED = ("Conv", "Gemm", "MatMul")
@@ -55,7 +55,7 @@ class Quantiser:
             raise ConfigError("quantise must be off where networks do not take images: leave it out")
         self._splits = splits
         count = min(num_images, len(splits.train))
-        stream = _stream(splits, splits.train, count, shuffle=True)
+        stream = plain_stream(splits, splits.train, count, shuffle=True)
         self._calibration = to_pixels(stream.batch(0)[0], splits.mean, splits.std)
 
     def add(self, network: nn.Module, folder: Path, parities: Sequence[FileParity], images: Tensor) -> list[FileParity]:
@@ -106,7 +106,9 @@ class Quantiser:
     def _accuracy(self, file: Path) -> float:
         """Share of the test images that a file classifies as labelled."""
         predict, splits, right = load_onnx(file), self._splits, 0
-        for images, labels in _stream(splits, splits.test, min(_BATCH, len(splits.test)), shuffle=False).all_batches():
+        for images, labels in plain_stream(
+            splits, splits.test, min(_BATCH, len(splits.test)), shuffle=False
+        ).all_batches():
             (logits,) = predict(to_pixels(images, splits.mean, splits.std))
             right += int((logits.argmax(1) == labels).sum())
         return right / len(splits.test)
@@ -122,27 +124,6 @@ class _Calibration:
         """The next batch."""
         batch = next(self._batches, None)
         return None if batch is None else {INPUT_NAME: np.ascontiguousarray(batch.numpy())}
-
-
-def to_pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """The (B, C, H, W) uint8 pixels of normalised images."""
-    means, stds = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
-    return ((images * stds + means) * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-def _stream(splits: DataSplits, images: Images, batch_size: int, *, shuffle: bool) -> Any:
-    return open_stream(
-        images,
-        batch_size=batch_size,
-        seed=0,
-        shuffle=shuffle,
-        augment=None,
-        mean=splits.mean,
-        std=splits.std,
-        device="cpu",
-        norm_batch_size=1,
-        channels_last=False,
-    )
 
 
 @contextmanager

@@ -11,4 +11,6 @@ def test_the_benchmark_prints_the_cost_of_a_round_and_of_reading(
     assert benchmark_record.main(["--after", "0", "3", "--window", "2", "--evaluations", "64"]) == 0
     cells = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
     assert [row[0].strip() for row in cells] == ["0", "3", "load_run"]
-    assert all(float(cell) >= 0.0 for row in cells for cell in row[1:])
+    assert all(float(cell) > 0.0 for row in cells[:2] for cell in row[1:])
+    assert float(cells[2][1]) >= 0.0  # seconds with one place
+    assert float(cells[2][2]) > 0.0

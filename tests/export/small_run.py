@@ -10,7 +10,8 @@ from multinas_ray.data import (
     DataConfig,
     load_splits,
 )
-from multinas_ray.export.exporting import check_images, load_weights
+from multinas_ray.export.exporting import load_weights
+from multinas_ray.export.images import check_images
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import RetrainingRecord, architectures_schema, write_config, write_retraining
 from multinas_ray.selection import load_family, open_run
@@ -53,7 +54,8 @@ def write_weights(folder, retrained):
             paths[column].append(f"networks/{number}/{name}" if is_there else None)
             if is_there:
                 network = build_subnet(SPACE, architecture, seed=10 * seed + number)
-                torch.nn.init.normal_(network.get_parameter("head.classifier.weight"))
+                classifier = network.get_parameter("head.classifier.weight")
+                torch.nn.init.normal_(classifier, generator=torch.Generator().manual_seed(10 * seed + number))
                 recalibrate_batch_norm(network, [images])
                 torch.save(network.state_dict(), place / name)
         if number in retrained:

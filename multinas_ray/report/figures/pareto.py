@@ -3,7 +3,7 @@
 # n evaluations, K networks; points are (n, 2): cost, then error or loss
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,23 +67,24 @@ def pareto_figure(run: Run, networks: pd.DataFrame, look: Look, *, cost: str | N
         raise ConfigError(f"{run.path} has no successful evaluation to draw yet: wait for the first round")
     networks = networks if scale.cost in networks else networks.iloc[:0]
     metric = primary_metric(run.config)
-    tests = _test_figures(networks, metric)
-    figure = new_figure(look, 1 + bool(tests), height=_height(look, 1 + bool(tests)))
-    panels = figure.subplots(*_grid(look, 1 + bool(tests)), squeeze=False, width_ratios=_ratios(look, bool(tests)))
+    tests = _tests_of(networks, metric)
+    has_tests = bool(tests.figures)
+    figure = new_figure(look, 1 + has_tests, height=_height(look, 1 + has_tests))
+    panels = figure.subplots(*_grid(look, 1 + has_tests), squeeze=False, width_ratios=_ratios(look, has_tests))
     panel = panels.flat[0]
     hidden = _draw_search(panel, run, networks, scale, points, look)
-    if tests:
-        _draw_tests(panels.flat[1], networks, scale, tests, look, metric)
+    if has_tests:
+        _draw_tests(panels.flat[1], networks, scale, tests, look)
     for one in panels.flat:
         _cost_axis(one, scale, look)
-    if tests:
+    if has_tests:
         panel_title(panel, look, f"Search: validation {metric.samples}")
     if look.is_picture:
         picture_title(figure, look, _headline(run, networks), _subtitle(run, len(points), hidden))
     legend_below(figure, list(panels.flat), look)
     _label_search(panel, run, networks, scale, points, look)
-    if tests:
-        _label_tests(panels.flat[1], networks, scale, tests, look, metric)
+    if has_tests:
+        _label_tests(panels.flat[1], networks, scale, tests, look)
     return figure
 
 
@@ -102,13 +103,20 @@ def _ratios(look: Look, has_tests: bool) -> list[int]:
     return [3, 2] if has_tests and look.num_columns > 1 else [1]
 
 
-def _test_figures(networks: pd.DataFrame, metric: PrimaryMetric) -> dict[str, npt.NDArray[np.float64]]:
-    """The (K,) errors in percent, or other metrics, on the test samples, for each kind of weights that was tested."""
+class _Tests(NamedTuple):
+    """What the networks reach on the test samples."""
+
+    metric: PrimaryMetric
+    figures: dict[str, npt.NDArray[np.float64]]
+    """The (K,) errors in percent, or other metrics, for each kind of weights that was tested."""
+
+
+def _tests_of(networks: pd.DataFrame, metric: PrimaryMetric) -> _Tests:
     columns = {_INHERITED: "supernet_test_accuracy", _ALONE: "retrained_accuracy"}
     figures = {name: error_percent(networks, column) for name, column in columns.items()}
     if not metric.is_share:
         figures = {name: 1 - error / 100 for name, error in figures.items()}
-    return {name: figure for name, figure in figures.items() if np.isfinite(figure).any()}
+    return _Tests(metric, {name: figure for name, figure in figures.items() if np.isfinite(figure).any()})
 
 
 def _draw_search(axes: Axes, run: Run, networks: pd.DataFrame, scale: Scale, points: Points, look: Look) -> int:
@@ -208,27 +216,23 @@ def _draw_networks(axes: Axes, networks: pd.DataFrame, scale: Scale, look: Look,
     return points[:, 1]
 
 
-def _draw_tests(
-    axes: Axes,
-    networks: pd.DataFrame,
-    scale: Scale,
-    tests: dict[str, npt.NDArray[np.float64]],
-    look: Look,
-    metric: PrimaryMetric,
-) -> None:
+def _draw_tests(axes: Axes, networks: pd.DataFrame, scale: Scale, tests: _Tests, look: Look) -> None:
     """Draw the figures of each network on the test samples, with one mark for each kind of weights."""
+    metric = tests.metric
     dress(axes, look)
     panel_title(axes, look, f"Test {metric.samples}")
     costs = scale.cost_of(networks)
-    if len(tests) == 2:
-        for cost, start, end, colour in zip(costs, *tests.values(), look.network_colours(len(networks)), strict=True):
+    if len(tests.figures) == 2:
+        for cost, start, end, colour in zip(
+            costs, *tests.figures.values(), look.network_colours(len(networks)), strict=True
+        ):
             axes.plot([cost, cost], [start, end], color=colour, linewidth=1.4, linestyle=":", zorder=3)
-    for name, errors in tests.items():
+    for name, errors in tests.figures.items():
         _mark(axes, np.stack([costs, errors], axis=1), networks, look, label=name)
-    final = list(tests.values())[-1]
+    final = list(tests.figures.values())[-1]
     known = np.isfinite(final)
     axes.plot(costs[known], final[known], color=look.palette.ink, linewidth=1.6, zorder=4)
-    values = np.concatenate(list(tests.values()))
+    values = np.concatenate(list(tests.figures.values()))
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     margin = 0.2 * (high - low) or (0.5 if metric.is_share else 0.1 * abs(high) or 0.5)
     least = low - 1.5 * margin
@@ -286,21 +290,14 @@ def _label_search(axes: Axes, run: Run, networks: pd.DataFrame, scale: Scale, po
     place_labels(axes, places[rows], texts, look=look, lines=lines, cloud=_thinned(points))
 
 
-def _label_tests(
-    axes: Axes,
-    networks: pd.DataFrame,
-    scale: Scale,
-    tests: dict[str, npt.NDArray[np.float64]],
-    look: Look,
-    metric: PrimaryMetric,
-) -> None:
+def _label_tests(axes: Axes, networks: pd.DataFrame, scale: Scale, tests: _Tests, look: Look) -> None:
     costs = scale.cost_of(networks)
-    places = {name: np.stack([costs, errors], axis=1) for name, errors in tests.items()}
+    places = {name: np.stack([costs, errors], axis=1) for name, errors in tests.figures.items()}
     final = list(places.values())[-1]
     rows, texts = [], []
     for row, names in _groups(networks):
         rows.append(row)
-        texts.append(names if look.num_columns == 1 else f"{names}: {_told(final[row, 1], metric)}")
+        texts.append(names if look.num_columns == 1 else f"{names}: {_told(final[row, 1], tests.metric)}")
     bars = [np.stack(pair) for pair in zip(*places.values(), strict=True)] if len(places) == 2 else []
     bars = [bar for bar in bars if np.isfinite(bar).all()]
     marks = np.concatenate(list(places.values()))
