@@ -1,6 +1,7 @@
 """For all tests: a Ray that notices sooner and starts less, fixtures of several rooms, a skip without shared data."""
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -32,3 +33,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("data"):
                 item.add_marker(pytest.mark.skip(reason="MULTINAS_DATA is not set"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What a test or its fixtures draw without a seed of their own does not depend on the tests before."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
