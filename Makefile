@@ -70,4 +70,4 @@ $(VENV)/installed-demo $(VENV)/installed-all: pyproject.toml constraints.txt | $
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 		{ echo 'Python 3.10 or newer is needed; name one: make PYTHON=python3.12'; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --upgrade-deps $(VENV) # the newest pip: those of older Pythons take minutes to resolve

@@ -50,6 +50,7 @@ def ray_session() -> Iterator[HeadWatch]:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # and our own record that of Tune's files
     os.environ.setdefault("TUNE_FORCE_TRIAL_CLEANUP_S", "10")  # Tune would wait 10 minutes for a trial that hangs
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # the search ends itself in good order at Ctrl-C
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # each node watches for its notice itself
     leave_out_the_greeting()
     leave_out_what_is_told_in_a_line()
     shorten_what_ray_tells()
