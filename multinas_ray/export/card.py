@@ -9,7 +9,7 @@ from typing import Any
 from multinas_ray.export.description import own_block_types
 from multinas_ray.export.formats import ONNX_FILE, OPSET, PT2_FILE, SAFETENSORS_FILE, TOLERANCE, FileParity
 from multinas_ray.export.quantisation import INT8_FILE
-from multinas_ray.export.sample_card import contract, is_of_samples, loading, samples, summary
+from multinas_ray.export.sample_card import contract, is_of_samples, loading, maps, samples, summary
 from multinas_ray.runs import PrimaryMetric, primary_metric
 
 ARCHITECTURE_FILE = "architecture.json"
@@ -118,19 +118,19 @@ def model_card(description: Mapping[str, Any], sizes: Mapping[str, int], paritie
         sizes: the size of each file in bytes, by its name.
         parities: the differences of the programs from the network.
     """
-    with_onnx = ONNX_FILE in sizes
+    programs = [name for name in (PT2_FILE, ONNX_FILE) if name in sizes]
     front = "" if is_of_samples(description) else _FRONT
     parts = [
         front + f"# {description['name']}",
         _summary(description),
         "## Figures\n\n" + _figures(description, sizes),
-        "## Input and output\n\n" + _contract(description, with_onnx),
-        "## How to load it\n\n" + _loading(description, with_onnx),
+        "## Input and output\n\n" + _contract(description, programs),
+        "## How to load it\n\n" + _loading(description, programs),
         "## Parity\n\n" + _parity(parities, samples_of(description)),
         f"## {samples_of(description).capitalize()}\n\n" + _images(description),
         "## Training\n\n" + _training(description),
         "## Architecture\n\n" + _architecture(description),
-        "## Limits\n\n" + _limits(description),
+        "## Limits\n\n" + _limits(description, programs),
     ]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
@@ -185,32 +185,37 @@ def _figures(description: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
 
 def _about_costs(description: Mapping[str, Any]) -> str:
     own = [f"`{name}`" for name in description["costs"] if name not in ("params", "flops")]
-    told = f" {', '.join(own)}: computed from the blocks as in the search, not measured." if own else ""
+    parts = "modules" if "model" in description["network"] else "blocks"
+    told = f" {', '.join(own)}: computed from the {parts} as in the search, not measured." if own else ""
     latency = description["latency"]
     if latency is None:
         return f"{told} The latency on a device is not known: measure it there."
     runtime = "" if latency["runtime"] is None else f" by {latency['runtime']}"
     threads = "" if latency["threads"] is None else f", {latency['threads']} threads"
     return (
-        f"{told} The latency is the sum of its blocks, which were measured on {latency['device']}{threads}{runtime}, "
+        f"{told} The latency is the sum of its {parts}, which were measured on {latency['device']}{threads}{runtime}, "
         f"for a batch of {latency['batch_size']} in {latency['precision']}. Other runtimes differ."
     )
 
 
-def _contract(description: Mapping[str, Any], with_onnx: bool) -> str:
+def _contract(description: Mapping[str, Any], programs: Sequence[str]) -> str:
     if is_of_samples(description):
-        return contract(description, with_onnx)
+        return contract(description, programs)
     taken, given = description["input"], description["output"]
-    programs = f"`{PT2_FILE}` and `{ONNX_FILE}`" if with_onnx else f"`{PT2_FILE}`"
     shape, logits = _shape(taken["shape"]), _shape(given["shape"])
+    about = (
+        "The programs include the normalisation, so you need not know mean and scale, and they refuse float images. "
+        "They compute in float32 on the CPU, with fixed batch normalisation."
+        if programs
+        else "The normalisation comes first."
+    )
     return (
-        f"{programs} map **`{taken['name']}`**, {taken['dtype']} of shape {shape} ({taken['axes']}; "
+        f"{maps(programs)} **`{taken['name']}`**, {taken['dtype']} of shape {shape} ({taken['axes']}; "
         f"{taken['channels']}), to **`{given['name']}`**, {given['dtype']} of shape {logits}. The pixels are 0..255 as "
-        "decoded, of any number of images; a softmax of the logits gives probabilities. The programs include the "
-        "normalisation, so you need not know mean and scale, and they refuse float images. They compute in float32 on "
-        f"the CPU, with fixed batch normalisation.\n\n`{SAFETENSORS_FILE}` holds the weights of the network without "
-        f"the normalisation, which is `(pixels / 255 - mean) / std` with mean {_numbers(taken['mean'])} and std "
-        f"{_numbers(taken['std'])}.\n\n{_classes(description['classes'])}"
+        f"decoded, of any number of images; a softmax of the logits gives probabilities. {about}"
+        f"\n\n`{SAFETENSORS_FILE}` holds the weights of the network without the normalisation, which is "
+        f"`(pixels / 255 - mean) / std` with mean {_numbers(taken['mean'])} and std {_numbers(taken['std'])}.\n\n"
+        f"{_classes(description['classes'])}"
     )
 
 
@@ -222,9 +227,9 @@ def _classes(names: Sequence[str]) -> str:
     return f"The logits belong to {shown}{more}; `classes` in `{ARCHITECTURE_FILE}` has all of them."
 
 
-def _loading(description: Mapping[str, Any], with_onnx: bool) -> str:
+def _loading(description: Mapping[str, Any], programs: Sequence[str]) -> str:
     own = own_block_types(description)
-    parts = loading(description, with_onnx) if is_of_samples(description) else _loading_images(description, with_onnx)
+    parts = loading(description, programs) if is_of_samples(description) else _loading_images(description, programs)
     if own:
         what = "the model" if "model" in description["network"] else "the block types"
         parts.append(
@@ -242,7 +247,7 @@ def _loading(description: Mapping[str, Any], with_onnx: bool) -> str:
     return "\n\n".join(parts)
 
 
-def _loading_images(description: Mapping[str, Any], with_onnx: bool) -> list[str]:
+def _loading_images(description: Mapping[str, Any], programs: Sequence[str]) -> list[str]:
     channels, height, width = description["input"]["shape"][1:]
     mode = "L" if channels == 1 else "RGB"
     bleed = (1 - description["input"]["share_of_shorter_side"]) / 2
@@ -251,8 +256,9 @@ def _loading_images(description: Mapping[str, Any], with_onnx: bool) -> list[str
         opened = f"ImageOps.exif_transpose({opened})"
     read = _READ.format(opened=opened, mode=mode, width=width, height=height, channels=channels, bleed=bleed)
     parts = ["Nothing here needs multinas-ray, unless it says so. To read an image:", _code(read)]
-    parts += [f"To run `{PT2_FILE}` with PyTorch:", _code(_PT2)]
-    if with_onnx:
+    if PT2_FILE in programs:
+        parts += [f"To run `{PT2_FILE}` with PyTorch:", _code(_PT2)]
+    if ONNX_FILE in programs:
         parts += [f"To run `{ONNX_FILE}` (operator set {OPSET}) with ONNX Runtime:", _code(_ONNX)]
     return parts
 
@@ -263,6 +269,8 @@ def samples_of(description: Mapping[str, Any]) -> str:
 
 
 def _parity(parities: Sequence[FileParity], samples: str) -> str:
+    if not parities:
+        return "There is no program that could be compared with the network."
     rows = "\n".join(
         f"| `{parity.file}` | {parity.runtime} | {parity.max_abs_difference:.2g} | {_share(parity.top1_agreement)} "
         f"| {_share(parity.test_accuracy)} |"
@@ -318,15 +326,19 @@ def _architecture(description: Mapping[str, Any]) -> str:
     return f"| position | block |\n|---|---|\n{rows}\n\n`{ARCHITECTURE_FILE}` lists all layers."
 
 
-def _limits(description: Mapping[str, Any]) -> str:
+def _limits(description: Mapping[str, Any], programs: Sequence[str]) -> str:
     lines = [*_limits_of_images(description)] if not is_of_samples(description) else []
     lines += [
         f"The {primary_metric(description).name} holds for data like the training data. It was measured once, with one "
         "seed.",
-        f"`{PT2_FILE}` loads for certain only in a PyTorch that is not older than the one that wrote it "
-        f"({description['versions']['export']['torch']}), and runs on the CPU.",
         "The licence and the biases are those of the data on which it was trained.",
     ]
+    if PT2_FILE in programs:
+        lines.insert(
+            -1,
+            f"`{PT2_FILE}` loads for certain only in a PyTorch that is not older than the one that wrote it "
+            f"({description['versions']['export']['torch']}), and runs on the CPU.",
+        )
     if description["weights"] != "retrained":
         lines.insert(0, "It has the weights of the supernet: retrain it before you use it.")
     return "\n".join(f"- {line}" for line in lines)

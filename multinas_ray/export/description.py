@@ -13,7 +13,7 @@ import pandas as pd
 from multinas_ray import spaces
 from multinas_ray.data import DataSplits, StreamedImages, evaluation_transform, total_by_reason
 from multinas_ray.export.formats import INPUT_NAME, OUTPUT_NAME
-from multinas_ray.latency import LatencyTable
+from multinas_ray.latency import LatencyTable, ModelLatencyTable
 from multinas_ray.selection import OpenedRun
 from multinas_ray.spaces import ModelSpace, NetworkSpace, Space
 
@@ -40,7 +40,7 @@ def describe_network(
     label: str | None,
     weights: str,
     recipe: Mapping[str, Any] | None,
-    latency_table: LatencyTable | None,
+    latency_table: LatencyTable | ModelLatencyTable | None,
 ) -> dict[str, Any]:
     """Describe a network completely, for readers who do not have the run.
 
@@ -154,7 +154,7 @@ def _share_kept(splits: DataSplits) -> float:
 
 
 def _describe_latency(
-    opened: OpenedRun, row: Mapping[str, Any], latency_table: LatencyTable | None
+    opened: OpenedRun, row: Mapping[str, Any], latency_table: LatencyTable | ModelLatencyTable | None
 ) -> dict[str, Any] | None:
     """The predicted latency, which is the sum of the measured blocks, and how they were measured."""
     if latency_table is None:

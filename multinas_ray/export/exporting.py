@@ -28,7 +28,7 @@ from multinas_ray.export.formats import (
 )
 from multinas_ray.export.images import check_images
 from multinas_ray.export.quantisation import INT8_FILE, Quantiser
-from multinas_ray.latency import LatencyTable, read_latency_table
+from multinas_ray.latency import LatencyTable, ModelLatencyTable, read_latency_table
 from multinas_ray.runs import EXPORT_FOLDER, Retrained, RetrainingRecord, format_count, load_retraining, network_path
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
 from multinas_ray.settings import checked_arguments
@@ -65,8 +65,9 @@ def export_networks(
 ) -> list[ExportedNetwork]:
     """Write the networks of a family as .pt2, ONNX and safetensors, each with architecture.json and a model card.
 
-    Each file is compared with the network on validation images (see `export_network`). The folder of a network is
-    written completely or not at all, and replaces an existing one. Ray is not started.
+    A format that cannot hold a network is left out, with a warning that says why. Each program is compared with the
+    network on validation images (see `export_network`). The folder of a network is written completely or not at all,
+    and replaces an existing one. Ray is not started.
 
     Args:
         run_path: `<storage_path>/<run>`, local or a URI.
@@ -83,7 +84,7 @@ def export_networks(
     Raises:
         ConfigError, DataError: an argument or the images break a rule.
         StateError: there is no such family, or its weights are missing or damaged.
-        ExportError: a network cannot be traced, or the outputs of a file differ from it.
+        ExportError: the outputs of a file differ from its network.
         MissingPackageError: a package of the extra "export" is missing.
     """
     config = config or ExportConfig()
@@ -132,7 +133,7 @@ class _Exporter:
         splits: DataSplits,
         label: str | None,
         config: ExportConfig,
-        latency_table: LatencyTable | None,
+        latency_table: LatencyTable | ModelLatencyTable | None,
     ) -> None:
         self.opened, self.family, self.splits = opened, family, splits
         self.label, self.output, self.onnx, self.latency_table = label, config.output, config.onnx, latency_table

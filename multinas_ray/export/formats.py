@@ -40,7 +40,6 @@ OPSET = 18
 
 _TRACED_BATCH = 2  # torch.export would take a batch of 1 for a constant
 _PROTOBUF_LIMIT_BYTES = 2**31 - 2**20
-_TRACE_ERRORS = (RuntimeError, TypeError, ValueError)  # torch's own are RuntimeErrors
 _METADATA_FILE = "metadata.json"
 
 Predict = Callable[[Any], Any]
@@ -120,10 +119,10 @@ def export_network(
     """Write a network as ``model.pt2``, ``model.onnx`` and ``weights.safetensors``, and check them.
 
     The programs take uint8 pixels of any number of images and return float32 logits. They hold the normalisation, the
-    weights and the network in mode `eval`, for the CPU, in float32. Where ONNX lacks an operation, a warning tells it
-    and the other files are written. The weights file holds the state of the network unchanged. The check runs in this
-    process: batches of 1, 7 and 64 images pass through the files and are compared with `network` on the images as they
-    were normalised in training. The result is written to ``parity.json``.
+    weights and the network in mode `eval`, for the CPU, in float32. A format that cannot hold the network is left out,
+    with a warning that says why. The weights file, which is always written, holds the state of the network unchanged.
+    The check runs in this process: batches of 1, 7 and 64 images pass through the programs and are compared with
+    `network` on the images as they were normalised in training. The result is written to ``parity.json``.
     Without `mean` and `std` the programs are the network itself, with inputs and outputs of any structure.
 
     Args:
@@ -138,10 +137,10 @@ def export_network(
         onnx: whether ``model.onnx`` is written.
 
     Returns:
-        The parity of each program with the network.
+        The parity of each program with the network; none where torch.export cannot trace it.
 
     Raises:
-        ExportError: the network cannot be traced, or a file differs by more than 1e-4. Then no file is left.
+        ExportError: a file differs by more than 1e-4. Then no file is left.
         DataError: `pixels` and `images` do not match.
         MissingPackageError: a package of the extra "export" is missing.
     """
@@ -152,17 +151,17 @@ def export_network(
         raise ConfigError(f"folder must exist, got {folder}: create it first")
     network = copy.deepcopy(network).to("cpu", torch.float32, memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]  # torch has no type of memory_format alone
     texts = dict(metadata or {})
+    program = PixelNetwork(network, mean, std).eval() if mean else network
     try:
-        program = _trace(PixelNetwork(network, mean, std).eval() if mean else network, pixels)
-        _write_pt2(program, folder / PT2_FILE, texts)
-        onnx = onnx and _can_write_onnx(program, folder / ONNX_FILE, texts, pixels)
+        runs = _write_programs(program, folder, pixels, texts, onnx)
         _write_weights(network, folder / SAFETENSORS_FILE, texts)
-        parities = _check_programs(network, folder, pixels, images, onnx)
+        parities = _check_programs(network, folder, pixels, images, runs)
     except BaseException:
         for name in (PT2_FILE, ONNX_FILE, f"{ONNX_FILE}.data", SAFETENSORS_FILE, PARITY_FILE):
             (folder / name).unlink(missing_ok=True)
         raise
-    write_parity(folder / PARITY_FILE, parities, num_samples(pixels))
+    if parities:
+        write_parity(folder / PARITY_FILE, parities, num_samples(pixels))
     return parities
 
 
@@ -187,18 +186,48 @@ def input_names(inputs: Any) -> dict[str, Tensor]:
     return {f"input{number}": each for number, each in enumerate(tensors)}
 
 
+def _write_programs(
+    network: nn.Module, folder: Path, pixels: Any, texts: Mapping[str, str], onnx: bool
+) -> dict[str, Predict]:
+    """Write a network in each format that can hold it; a warning tells why another one cannot.
+
+    Returns:
+        What runs each file that was written, by its name.
+    """
+    names, runs = [PT2_FILE, *([ONNX_FILE] if onnx else [])], dict[str, Predict]()
+    try:
+        program = _trace(network, pixels)
+    except ExportError as error:
+        logger.warning("%s cannot be written: %s; %s is written", " and ".join(names), error, SAFETENSORS_FILE)
+        return runs
+    for name in names:
+        write, load = (_write_pt2, _load_pt2) if name == PT2_FILE else (_write_onnx, load_onnx)
+        try:
+            write(program, folder / name, texts, pixels)
+            runs[name] = load(folder / name)
+        except ExportError as error:
+            logger.warning("%s cannot be written: %s; the other files are written", name, error)
+            for each in (name, f"{name}.data"):
+                (folder / each).unlink(missing_ok=True)
+    return runs
+
+
 def _trace(network: nn.Module, pixels: Any) -> Any:
-    """Return the network as an exported program for any number of samples, without paths of this machine."""
+    """Return the network as an exported program for any number of samples, without paths of this machine.
+
+    Raises:
+        ExportError: it cannot be traced.
+    """
     example = map_tensors(lambda each: torch.cat([each[:1]] * _TRACED_BATCH).contiguous(), pixels)
     args = () if isinstance(example, Mapping) else tuple(example) if isinstance(example, (tuple, list)) else (example,)
     kwargs = dict(example) if isinstance(example, Mapping) else {}
     shapes = _first_axes(pixels, torch.export.Dim("batch", min=1))
     try:
         program = torch.export.export(network, args, kwargs, dynamic_shapes=shapes, strict=False)
-    except _TRACE_ERRORS as error:
+    except Exception as error:  # the network is the user's and may raise anything
         raise ExportError(
-            f"torch.export cannot trace this network ({first_line(error)}): let the forward of every block consist of "
-            "torch operations that accept any number of samples, without branches on values"
+            f"torch.export cannot trace this network ({first_line(error)}): let forward consist of torch operations "
+            "that accept any number of samples, without branches on values"
         ) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # it holds paths of this machine
@@ -211,23 +240,16 @@ def _first_axes(inputs: Any, size: Any) -> Any:
     return sizes if isinstance(inputs, Mapping) else tuple(sizes) if isinstance(inputs, (tuple, list)) else (sizes,)
 
 
-def _write_pt2(program: Any, file: Path, texts: Mapping[str, str]) -> None:
+def _write_pt2(program: Any, file: Path, texts: Mapping[str, str], inputs: Any) -> None:
     content = io.BytesIO()  # torch ends the process where the disk gets full while it writes a file
-    torch.export.save(program, content, extra_files={_METADATA_FILE: json.dumps(texts)})
-    write_atomic(file, content.getvalue())
-
-
-def _can_write_onnx(program: Any, file: Path, texts: Mapping[str, str], inputs: Any) -> bool:
-    """Write a program as ONNX; False, with a warning, where ONNX lacks something that it needs."""
     try:
-        _write_onnx(program, file, texts, inputs)
-        load_onnx(file)
-    except ExportError as error:
-        logger.warning("%s; the other files are written", error)
-        for name in (file, file.with_name(f"{file.name}.data")):
-            name.unlink(missing_ok=True)
-        return False
-    return True
+        torch.export.save(program, content, extra_files={_METADATA_FILE: json.dumps(texts)})
+    except Exception as error:  # of classes that torch does not name
+        raise ExportError(
+            f"torch.export cannot save this network ({first_line(error)}): replace the operation or the object of your "
+            "own that it holds, or use another file"
+        ) from error
+    write_atomic(file, content.getvalue())
 
 
 def _write_onnx(program: Any, file: Path, texts: Mapping[str, str], inputs: Any) -> None:
@@ -243,10 +265,10 @@ def _write_onnx(program: Any, file: Path, texts: Mapping[str, str], inputs: Any)
             opset_version=OPSET,
             verbose=False,
         )
-    except _TRACE_ERRORS as error:
+    except Exception as error:  # of classes that torch does not name
         raise ExportError(
             f"torch.onnx cannot write this network ({first_line(error)}): replace the operation that ONNX lacks, or "
-            "use model.pt2"
+            "use another file"
         ) from error
     assert converted is not None
     for node in converted.model.graph:
@@ -266,19 +288,18 @@ def _write_weights(network: nn.Module, file: Path, texts: Mapping[str, str]) -> 
         raise ExportError(f"{file} does not hold the weights that were written to it ({different}): check the disk")
 
 
-def _check_programs(network: nn.Module, folder: Path, pixels: Any, images: Any, onnx: bool) -> list[FileParity]:
-    """Load the files again and compare them with the network.
+def _check_programs(
+    network: nn.Module, folder: Path, pixels: Any, images: Any, runs: Mapping[str, Predict]
+) -> list[FileParity]:
+    """Compare what files compute with the network.
 
     Raises:
         ExportError: a difference is above the tolerance.
     """
-    expected = run_batches(network, images)
-    runs: list[tuple[str, str, Predict]] = [(PT2_FILE, f"torch {version('torch')}, CPU", _load_pt2(folder / PT2_FILE))]
-    if onnx:
-        runtime = f"onnxruntime {version('onnxruntime')}, CPU"
-        runs.append((ONNX_FILE, runtime, load_onnx(folder / ONNX_FILE)))
-    parities = []
-    for name, runtime, predict in runs:
+    expected, parities = run_batches(network, images), []
+    for name, predict in runs.items():
+        package = "torch" if name == PT2_FILE else "onnxruntime"
+        runtime = f"{package} {version(package)}, CPU"
         parity = compare(folder / name, runtime, run_batches(predict, pixels), expected)
         # not (a <= b): a NaN does not pass
         if not parity.max_abs_difference <= TOLERANCE:
@@ -292,7 +313,13 @@ def _check_programs(network: nn.Module, folder: Path, pixels: Any, images: Any, 
 
 
 def _load_pt2(file: Path) -> Predict:
-    module: Predict = torch.export.load(file).module()
+    try:
+        module: Predict = torch.export.load(file).module()
+    except Exception as error:  # of classes that torch does not name
+        raise ExportError(
+            f"torch.export cannot load {file.name} ({first_line(error)}): replace what only your own code knows, or "
+            "use another file"
+        ) from error
     return module
 
 
@@ -308,7 +335,7 @@ def load_onnx(file: Path) -> Predict:
     try:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of classes that onnxruntime does not name
-        raise ExportError(f"onnxruntime cannot load {file.name} ({first_line(error)}): use model.pt2") from error
+        raise ExportError(f"onnxruntime cannot load {file.name} ({first_line(error)}): use another file") from error
     taken = {each.name for each in session.get_inputs()}  # without those that nothing depends on
 
     def predict(*args: Any, **kwargs: Any) -> list[Tensor]:

@@ -22,6 +22,9 @@ outputs = session.run(None, {{{feed}}})
 """
 
 
+NO_PROGRAM = "There is no program, since torch.export cannot trace the network: its own code computes with the weights."
+
+
 def is_of_samples(description: Mapping[str, Any]) -> bool:
     """Whether the network takes something else than images."""
     return "structure" in description["input"]
@@ -38,25 +41,33 @@ def summary(description: Mapping[str, Any]) -> str:
     return f"This network takes samples {taken} and gives {given}; its loss is `{description['task']['loss']}`. It "
 
 
-def contract(description: Mapping[str, Any], with_onnx: bool) -> str:
+def maps(programs: Sequence[str]) -> str:
+    """Subject and verb of a sentence that says what the programs compute; where there are none, the network does."""
+    if not programs:
+        return f"{NO_PROGRAM} The network maps"
+    return f"{' and '.join(f'`{name}`' for name in programs)} {'map' if len(programs) > 1 else 'maps'}"
+
+
+def contract(description: Mapping[str, Any], programs: Sequence[str]) -> str:
     """What the files take and give."""
-    programs = f"`{PT2_FILE}` and `{ONNX_FILE}`" if with_onnx else f"`{PT2_FILE}`"
+    computes = " The programs compute in float32 on the CPU." if programs else ""
     return (
-        f"{programs} take a batch of samples {told_structure(description['input']['structure'])} and give a batch of "
+        f"{maps(programs)} a batch of samples {told_structure(description['input']['structure'])} to a batch of "
         f"{told_structure(description['output']['structure'])}; each tensor has the samples as a further first axis, "
         "any number of them. Inputs are given as the dataset of the training gave them, since no normalisation is part "
-        f"of the files. They compute in float32 on the CPU.\n\n`{SAFETENSORS_FILE}` holds the weights of the network."
+        f"of the files.{computes}\n\n`{SAFETENSORS_FILE}` holds the weights of the network."
     )
 
 
-def loading(description: Mapping[str, Any], with_onnx: bool) -> list[str]:
+def loading(description: Mapping[str, Any], programs: Sequence[str]) -> list[str]:
     """How to run the files without this package."""
     names = names_of(description["input"]["structure"])
     is_named = isinstance(description["input"]["structure"], Mapping)
     arguments = ", ".join(f"{name}={name}" if is_named else name for name in names)
     parts = ["Nothing here needs multinas-ray, unless it says so."]
-    parts += [f"To run `{PT2_FILE}` with PyTorch:", _code(_PT2.format(arguments=arguments))]
-    if with_onnx:
+    if PT2_FILE in programs:
+        parts += [f"To run `{PT2_FILE}` with PyTorch:", _code(_PT2.format(arguments=arguments))]
+    if ONNX_FILE in programs:
         feed = ", ".join(f'"{name}": {name}.numpy()' for name in names)
         parts += [
             f"To run `{ONNX_FILE}` (operator set {OPSET}) with ONNX Runtime:",

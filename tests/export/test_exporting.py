@@ -8,7 +8,7 @@ import torch
 
 from multinas_ray.__main__ import main
 from multinas_ray.errors import ConfigError, ExportError, StateError
-from multinas_ray.export import ExportConfig, export_networks
+from multinas_ray.export import ExportConfig, export_networks, formats
 from multinas_ray.export import exporting as export_module
 from multinas_ray.export.formats import export_network
 from multinas_ray.latency import BlockLatency, LatencyConditions, LatencyTable, blocks_of, describe_block
@@ -130,6 +130,15 @@ def test_weights_of_another_network_are_refused(run_path):
     torch.save(build_subnet(SPACE, ARCHITECTURES[1]).state_dict(), place / "retrained.pt")
     with pytest.raises(StateError, match="does not hold the weights of this network"):
         export_networks(run_path, ExportConfig(onnx=False), console=quiet())
+
+
+def test_the_card_of_images_names_no_program_where_there_is_none(run_path, monkeypatch):
+    monkeypatch.setattr(formats, "_write_programs", lambda *arguments: {})
+    (exported,) = export_networks(run_path, ExportConfig(onnx=False), networks=[0], console=quiet())
+    assert sorted(exported.sizes) == ["architecture.json", "weights.safetensors"]
+    card = (folder_of(run_path, 0) / "README.md").read_text()
+    assert "There is no program, since torch.export cannot trace the network" in card
+    assert "model.pt2" not in card
 
 
 def test_command_writes_where_it_is_told(run_path, tmp_path, capsys):

@@ -195,8 +195,8 @@ def test_another_normalisation_than_the_pipelines_is_refused_with_its_figure(tmp
 def test_a_broken_onnx_file_is_refused_and_nothing_is_left(tmp_path, monkeypatch, broken):
     write = export_module._write_pt2
 
-    def write_both(program, file, texts):
-        write(program, file, texts)
+    def write_both(program, file, texts, pixels):
+        write(program, file, texts, pixels)
         (tmp_path / "model.onnx").write_bytes(b"something")
 
     def predict_wrongly(file):
@@ -216,11 +216,24 @@ class BranchOnValues(nn.Module):
         return images if images.mean() > 0 else -images
 
 
-def test_a_network_that_cannot_be_traced_is_told_so(tmp_path):
+def test_of_a_network_that_cannot_be_traced_the_weights_are_kept(tmp_path, caplog):
     network = nn.Sequential(BranchOnValues(), make_network())
-    with pytest.raises(ExportError, match=r"torch\.export cannot trace this network .*branches on values"):
-        export_to(tmp_path, network)
-    assert list(tmp_path.iterdir()) == []
+    assert export_to(tmp_path, network) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
+    (told,) = [record.message for record in caplog.records if record.name.startswith("multinas_ray")]
+    assert told.startswith("model.pt2 and model.onnx cannot be written: torch.export cannot trace this network (")
+    assert "branches on values" in told
+
+
+def test_a_network_that_torch_cannot_save_has_the_other_files(tmp_path, caplog, monkeypatch):
+    def fail(*arguments, **settings):
+        raise AttributeError("no serialiser for Mine")
+
+    monkeypatch.setattr(torch.export, "save", fail)
+    (parity,) = export_to(tmp_path)
+    assert parity.file == "model.onnx"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.onnx", "parity.json", "weights.safetensors"]
+    assert "model.pt2 cannot be written: torch.export cannot save this network (no serialiser for Mine)" in caplog.text
 
 
 def test_weights_used_twice_are_written(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from multinas_ray.choices import model_space
 from multinas_ray.data import DataConfig, image_counts, load_splits
 from multinas_ray.errors import ConfigError, DataError
 from multinas_ray.export import ExportConfig, export_networks
@@ -24,12 +25,13 @@ from multinas_ray.retraining.worker import RetrainJob, train_network
 from multinas_ray.runs import architectures_schema, load_retraining, load_run, primary_metric, write_config
 from multinas_ray.selection import networks_table
 from multinas_ray.selection.evaluation import CandidateEvaluator
+from multinas_ray.spaces import register_model
 from multinas_ray.storage import make_table, write_parquet
 from multinas_ray.supernets import WeightTraining, build_subnet, write_supernet
 from multinas_ray.tasks import Metric, Task
 from tests.support.narrow import present
 from tests.support.worker_jobs import candidate_job
-from tests.tasks.series import TASK, Series, series, space
+from tests.tasks.series import TASK, Reader, Series, series, space
 
 CPU = torch.device("cpu")
 DATA = DataConfig(source=series.__name__, source_options={"num": 320})
@@ -127,6 +129,15 @@ def test_what_onnx_lacks_is_told_and_the_other_files_are_kept(tmp_path, caplog) 
     assert "torch.onnx cannot write this network" in caplog.text
 
 
+@register_model
+class OneByOne(Reader):
+    """Goes through the samples in a loop, which torch.export cannot do for any number of them."""
+
+    def forward(self, values: torch.Tensor, scale: torch.Tensor) -> dict[str, torch.Tensor]:
+        each = [super(OneByOne, self).forward(values[n : n + 1], scale[n : n + 1]) for n in range(len(values))]
+        return {name: torch.cat([one[name] for one in each]) for name in each[0]}
+
+
 def search(**changes) -> OneShotSearchConfig:
     settings = {"space": space(), "data": DATA, "task": TASK, "training": TRAINING, "coefficients": (0.0, 1.0)}
     return OneShotSearchConfig(**{**settings, "name": "a", "warmup_rounds": 1, "search_rounds": 1, **changes})
@@ -146,13 +157,18 @@ def test_what_does_not_fit_the_task_is_told_before_anything_starts() -> None:
         search(training=WeightTraining(label_smoothing=0.1))
     with pytest.raises(ConfigError, match=r"the loss torch\.nn\.functional\.mse_loss raised"):
         check_data(search(task=Task(loss="torch.nn.functional.mse_loss", metrics={"a": Metric("absolute_error")})))
+    other = model_space(OneByOne, {"values": torch.zeros(6), "scale": torch.tensor(1.0)}, arguments={"hidden": 4})
+    with pytest.raises(
+        DataError, match=r"the model takes .*float32\[\].*, the dataset gives .*int64\[\].*: make the space"
+    ):
+        check_data(search(space=other))
     with pytest.raises(DataError, match="the space takes images of shape"):
         check_data(search(data=DataConfig(source="digits")))
 
 
-def written_run(folder: Path) -> str:
+def written_run(folder: Path, **changes) -> str:
     """A run of one network as a search and a training leave it, with random weights."""
-    config, row = search(storage_path=str(folder)), (1, 1)
+    config, row = search(storage_path=str(folder), **changes), (1, 1)
     place = folder / "a" / "networks" / "0"
     place.mkdir(parents=True)
     torch.save(build_subnet(config.space, row).state_dict(), place / "weights.pt")
@@ -195,3 +211,16 @@ def test_card_tables_and_report_tell_the_metric_and_the_samples(tmp_path) -> Non
     assert "1.25" in report
     for text in (card, table, report):
         assert not re.search(r"accurac|\bimages?\b|logit|1\d\d\.\d+ ?%", text, re.IGNORECASE)
+
+
+def test_a_network_that_cannot_be_traced_keeps_its_weights_and_its_card(tmp_path, caplog) -> None:
+    looping = model_space(OneByOne, Series(1, 0)[0][0], arguments={"hidden": 4})
+    run_path = written_run(tmp_path, space=looping)
+    (exported,) = export_networks(run_path, ExportConfig(onnx=False), console=Console(quiet=True))
+    assert sorted(exported.sizes) == ["architecture.json", "weights.safetensors"]
+    assert "model.pt2 cannot be written: torch.export cannot trace this network" in caplog.text
+    card = (Path(exported.path) / "README.md").read_text()
+    assert "There is no program, since torch.export cannot trace the network" in card
+    assert "model.pt2" not in card
+    code = card.split("```python")[1].split("```")[0]
+    assert "build_subnet(space_from_dict" in code
