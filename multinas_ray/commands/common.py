@@ -98,7 +98,7 @@ def add_imports(parser: argparse.ArgumentParser) -> None:
         dest="imports",
         action="append",
         default=[],
-        help="module or .py file that defines your own blocks with @register_block; may be repeated",
+        help="module or .py file that registers blocks, models, datasets or costs of your own; may be repeated",
     )
 
 

@@ -1,6 +1,7 @@
 from .config import ProfileSettings
 from .foreign_tables import read_latency_table, read_proxyless_table
 from .kit import KIT_NETWORKS, make_kit
+from .model_table import ModelLatencyTable, TermLatency
 from .models import ModelLatency, profile_model
 from .profiling import profile_space, validate_table
 from .table import TABLE_FILE, BlockLatency, LatencyConditions, LatencyTable, blocks_of, describe_block
@@ -15,8 +16,10 @@ __all__ = [
     "LatencyTable",
     "LatencyValidation",
     "ModelLatency",
+    "ModelLatencyTable",
     "OnPass",
     "ProfileSettings",
+    "TermLatency",
     "blocks_of",
     "describe_block",
     "make_kit",

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.latency.kit import read_kit_result
+from multinas_ray.latency.model_table import MODEL_KIND, ModelLatencyTable
 from multinas_ray.latency.table import BlockLatency, LatencyConditions, LatencyTable, describe_block
 from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import Block, BlockDescription, ConvLayer, Head, Shape, mbconv, skip
-from multinas_ray.storage import AnyPath, read_parquet
+from multinas_ray.storage import TABLE_KEY, AnyPath, read_parquet
 
 _COLUMNS = ("key", "input", "output", "expand", "kernel", "stride", "mean_ms", "var", "count")
 _MBCONV = "expanded_conv"
@@ -20,8 +21,10 @@ _CONDITIONS = LatencyConditions(device="Pixel 1 (ProxylessNAS)", batch_size=1, p
 
 
 @checked_arguments
-def read_latency_table(path: AnyPath) -> LatencyTable:
+def read_latency_table(path: AnyPath) -> LatencyTable | ModelLatencyTable:
     """Read a latency table: of `multinas-ray profile`, of the script of a kit (.json), or of ProxylessNAS's form.
+
+    That of a model with choices has modules in place of blocks.
 
     Args:
         path: local path or URI.
@@ -32,6 +35,8 @@ def read_latency_table(path: AnyPath) -> LatencyTable:
     if str(path).endswith(".json"):
         return read_kit_result(path)
     table = read_parquet(path)
+    if (table.schema.metadata or {}).get(TABLE_KEY) == MODEL_KIND.encode():
+        return ModelLatencyTable.from_arrow(table, str(path))
     if set(_COLUMNS) <= set(table.column_names):
         return _proxyless_table(table, str(path))
     return LatencyTable.from_arrow(table, str(path))

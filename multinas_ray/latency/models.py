@@ -22,7 +22,8 @@ from multinas_ray.choices import Places, TimedParts
 from multinas_ray.data import batch_of, call, map_tensors
 from multinas_ray.errors import ConfigError
 from multinas_ray.latency.config import ProfileSettings
-from multinas_ray.latency.profiling import NUM_VALIDATION_NETWORKS, distinct_architectures
+from multinas_ray.latency.model_table import ModelLatencyTable
+from multinas_ray.latency.profiling import NUM_VALIDATION_NETWORKS, conditions_of, distinct_architectures
 from multinas_ray.latency.timing import (
     PRECISIONS,
     OnPass,
@@ -33,7 +34,7 @@ from multinas_ray.latency.timing import (
 )
 from multinas_ray.latency.validation import LatencyValidation
 from multinas_ray.settings import checked, checked_arguments
-from multinas_ray.spaces import Cost, FloatArray, IntArray, ModelSpace, sum_of_terms
+from multinas_ray.spaces import AdditiveCost, Cost, FactoredCost, FloatArray, IntArray, ModelSpace, sum_of_terms
 from multinas_ray.supernets import build_subnet
 
 Clock = Callable[[], float]
@@ -47,6 +48,8 @@ class ModelLatency:
 
     cost: Cost
     """The cost ``latency``, in milliseconds for a batch: for `OneShotSearchConfig.extra_costs`."""
+    table: ModelLatencyTable
+    """The same as a table that can be written and read again."""
     validation: LatencyValidation
     """Its predictions for whole networks, and what these took."""
 
@@ -58,6 +61,7 @@ def profile_model(
     *,
     clock: Clock | None = None,
     on_pass: OnPass = lambda passes, error: None,
+    on_whole_pass: OnPass = lambda passes, error: None,
 ) -> ModelLatency:
     """Measure the modules of a model on this machine, and whole networks to compare with their sum.
 
@@ -65,7 +69,8 @@ def profile_model(
         space: the networks.
         settings: device, batch and number of passes; the backend must be "torch".
         clock: for tests; by default the one that the settings ask for.
-        on_pass: called after each pass.
+        on_pass: called after each pass over the modules.
+        on_whole_pass: called after each pass over the whole networks.
 
     Raises:
         ConfigError: there is no such device, the backend is another, or an argument breaks its rule.
@@ -78,7 +83,7 @@ def profile_model(
     with in_force(settings):
         cost = bench.measure(on_pass)
         rows_ND = distinct_architectures(space, NUM_VALIDATION_NETWORKS, np.random.default_rng([settings.seed, 1]))
-        times_PN = _MS * bench.measure_whole(rows_ND, on_pass)
+        times_PN = _MS * bench.measure_whole(rows_ND, on_whole_pass)
     half = len(times_PN) // 2
     validation = LatencyValidation(
         architectures=rows_ND,
@@ -89,7 +94,7 @@ def profile_model(
         first_half_ms=np.median(times_PN[:half], axis=0),
         second_half_ms=np.median(times_PN[half:], axis=0),
     )
-    return ModelLatency(cost, validation)
+    return ModelLatency(cost, ModelLatencyTable.of(cost, space, conditions_of(space, settings)), validation)
 
 
 def _clock_of(settings: ProfileSettings) -> Clock:
@@ -129,7 +134,7 @@ class _ModelBench:
         module.eval().to(settings.device, PRECISIONS[settings.precision])
         return module.to(memory_format=torch.channels_last)
 
-    def measure(self, on_pass: OnPass) -> Cost:
+    def measure(self, on_pass: OnPass) -> AdditiveCost | FactoredCost:
         """The latency as a sum over the modules, in milliseconds."""
         rng, keys = np.random.default_rng(self._settings.seed), list[tuple[Any, tuple[int, ...]]]()
 
@@ -154,9 +159,7 @@ class _ModelBench:
         known = [term for term in terms if term is not None]
         if len(known) < len(terms):
             raise ConfigError("a module must depend on few choices for its latency, some depend on too many")
-        cost: Any = sum_of_terms("latency", known, self._space.search_space.num_categories, 0.0)
-        measured: Cost = replace(cost, unit="ms")
-        return measured
+        return replace(sum_of_terms("latency", known, self._space.search_space.num_categories, 0.0), unit="ms")
 
     def _own_seconds(self) -> dict[nn.Module, float]:
         """What each module of the active network takes without the modules within it."""

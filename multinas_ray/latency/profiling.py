@@ -80,7 +80,7 @@ def profile_space(
         times_PB = repeat_until_steady(
             lambda: bench.run(covering_architectures(network_space, rng), timer), settings, on_pass
         )
-    return LatencyTable(bench.rows(times_PB), _conditions(network_space, settings))
+    return LatencyTable(bench.rows(times_PB), conditions_of(network_space, settings))
 
 
 @checked_arguments
@@ -220,7 +220,8 @@ class _Bench:
         )
 
 
-def _conditions(network_space: NetworkSpace, settings: ProfileSettings) -> LatencyConditions:
+def conditions_of(network_space: Space, settings: ProfileSettings) -> LatencyConditions:
+    """Where and how a space is measured now."""
     return LatencyConditions(
         device=device_name(settings),
         batch_size=settings.images,

@@ -26,7 +26,7 @@ TABLE_FILE = "latency.parquet"
 """Default name of a table, and its name in the folder of a run."""
 
 _KIND = "latency"
-_CONDITIONS_KEY = b"multinas_ray.conditions"
+CONDITIONS_KEY = b"multinas_ray.conditions"
 _SCHEMA = pa.schema(
     [
         pa.field("block", pa.string(), nullable=False),
@@ -63,7 +63,7 @@ class LatencyConditions:
     space_name: str | None = None
     """Space whose blocks were measured; other spaces can use the table too if it has all their blocks."""
     space_fingerprint: str | None = None
-    """`NetworkSpace.fingerprint` of that space."""
+    """The fingerprint of that space."""
 
 
 @checked
@@ -177,7 +177,7 @@ class LatencyTable:
         metadata = {
             VERSION_KEY: str(LATENCY_VERSION),
             TABLE_KEY: _KIND,
-            _CONDITIONS_KEY: json.dumps(asdict(self.conditions)),
+            CONDITIONS_KEY: json.dumps(asdict(self.conditions)),
         }
         return pa.Table.from_pylist(columns, schema=_SCHEMA.with_metadata(metadata))
 
@@ -194,7 +194,7 @@ class LatencyTable:
         """
         check_form(table, _KIND, LATENCY_VERSION, _SCHEMA, where, "make one by multinas-ray profile")
         try:
-            conditions = LatencyConditions(**json.loads(table.schema.metadata[_CONDITIONS_KEY]))
+            conditions = LatencyConditions(**json.loads(table.schema.metadata[CONDITIONS_KEY]))
             rows = tuple(BlockLatency(**{**row, "input_shape": tuple(row["input_shape"])}) for row in table.to_pylist())
             return cls(rows, conditions)
         except (KeyError, TypeError, ValueError) as error:
@@ -230,8 +230,8 @@ def blocks_of(network_space: Space) -> Iterator[tuple[str, BlockDescription, Sha
     """
     if not isinstance(network_space, NetworkSpace):
         raise ConfigError(
-            f"latencies are measured block by block, the space {network_space.name!r} has no blocks: search it by "
-            "parameters, multiply-adds or a cost of your own"
+            f"a latency table of blocks must have a space of blocks, {network_space.name!r} has none: measure it by "
+            "multinas-ray profile --run RUN, of a run that has it"
         )
     yield "stem", network_space.stem, network_space.input_shape
     *shapes, head_shape = network_space.input_shapes

@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -7,12 +8,14 @@ import pytest
 from torch import nn
 
 from multinas_ray.__main__ import main
+from multinas_ray.commands.experiment import keep_latency_table, with_latency
 from multinas_ray.data import DataConfig
-from multinas_ray.latency import LatencyTable, profiling
+from multinas_ray.latency import LatencyTable, ModelLatencyTable, models, profiling
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import write_config
-from multinas_ray.spaces import digits_space
+from multinas_ray.spaces import Space, digits_space
 from multinas_ray.supernets import WeightTraining
+from tests.latency.test_models import NOW, known_space
 
 MINE = """
 from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
@@ -25,6 +28,19 @@ def small():
 def nothing():
     return 3
 """
+
+
+def search(space: Space, folder: Path) -> OneShotSearchConfig:
+    return OneShotSearchConfig(
+        space=space,
+        data=DataConfig(source="digits"),
+        coefficients=(0.0, 0.3),
+        storage_path=str(folder),
+        name="small",
+        warmup_rounds=2,
+        search_rounds=12,
+        training=WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32),
+    )
 
 
 @pytest.fixture
@@ -65,6 +81,24 @@ def test_a_space_of_ones_own_is_measured_compared_and_drawn(profile, tmp_path, c
     assert [cell.strip() for cell in row] == ["b", "8x6x6", "3", "skip", "1.000", "mb4_k5", slowest]
 
 
+def test_the_modules_of_a_model_are_measured_and_searched_by(profile, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setattr(models, "_clock_of", lambda settings: lambda: NOW[0])
+    limits = ("--least-passes", "2", "--most-passes", "2")
+    assert profile("--space", "tests.latency.test_models:known_space", *limits, "--output", "mine.parquet") == 0
+    checked = pq.read_table(tmp_path / "mine_validation.parquet").to_pandas()
+    assert checked["predicted_ms"].tolist() == pytest.approx(checked["measured_ms"].tolist())
+    assert (tmp_path / "mine_validation.png").exists()
+    out = capsys.readouterr().out
+    assert "The table predicts networks well: Kendall's tau 1.000" in out
+    (row,) = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│ depth")]
+    assert [cell.strip() for cell in row] == ["depth", "3", "0", "0.000", "2", "60000.000"]
+    config = with_latency(search(known_space(), tmp_path), "mine.parquet")
+    assert config.costs["latency"].maximum == pytest.approx(1000 * (9 + 60 + 5))
+    keep_latency_table("mine.parquet", str(tmp_path))
+    assert ModelLatencyTable.read(tmp_path / "latency.parquet").cost(config.space)
+
+
 def test_noise_is_not_laid_to_the_table(profile, capsys):
     assert (
         profile("--space", "my_profiled_space.py:small", "--least-passes", "2", "--max-seconds", "0", noise=30.0) == 3
@@ -73,16 +107,7 @@ def test_noise_is_not_laid_to_the_table(profile, capsys):
 
 
 def test_a_run_gets_the_table_of_its_space(profile, tmp_path):
-    config = OneShotSearchConfig(
-        space=digits_space(width_multiplier=0.5),
-        data=DataConfig(source="digits"),
-        coefficients=(0.0, 0.3),
-        storage_path=str(tmp_path),
-        name="small",
-        warmup_rounds=2,
-        search_rounds=12,
-        training=WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32),
-    )
+    config = search(digits_space(width_multiplier=0.5), tmp_path)
     write_config(config.run_path, config.to_dict())
     profile("--run", f"{tmp_path}/small/", "--least-passes", "2")
     assert LatencyTable.read(tmp_path / "small" / "latency.parquet").missing(config.space) == []
@@ -108,7 +133,7 @@ def test_an_impossible_file_is_told_before_minutes_of_measuring(profile, monkeyp
             ["--space", "imagenet"],
             "--space must be one of digits, cifar10_mobile, nas_bench_macro, imagenet_mobile, MODULE:",
         ),
-        (["--space", "my_profiled_space.py:nothing"], "must return a NetworkSpace, got int"),
+        (["--space", "my_profiled_space.py:nothing"], "must give a NetworkSpace or a ModelSpace, got int"),
         (["--space", "my_profiled_space.py:absent"], "defines no 'absent'"),
         (["--space", "digits", "--output", "x.csv"], "end in .parquet, got 'x.csv'"),
         (["--space", "digits", "--import", "x.py"], "--import needs --run"),
@@ -131,3 +156,5 @@ def test_a_kit_is_written_in_place_of_a_measurement(profile, tmp_path, capsys):
     assert f"Copy {tmp_path}/kit to the device" in capsys.readouterr().out
     assert profile("--space", "digits", "--make-kit", "kit", "--output", "x.parquet") == 2
     assert "--output must be left out with --make-kit" in capsys.readouterr().err
+    assert profile("--space", "tests.latency.test_models:known_space", "--make-kit", "other") == 2
+    assert "--make-kit must have a space of blocks, 'of_known_time' has none: run" in capsys.readouterr().err

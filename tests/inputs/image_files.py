@@ -135,7 +135,9 @@ def costs(path: Path) -> dict[str, Any]:
 
 
 def rows(path: Path) -> dict[str, Any]:
-    return {"rows": [row.median_ms for row in read_latency_table(str(path / "latency.parquet")).rows]}
+    table = read_latency_table(str(path / "latency.parquet"))
+    assert isinstance(table, LatencyTable)
+    return {"rows": [row.median_ms for row in table.rows]}
 
 
 RECORDS: dict[str, Callable[[Path], Path]] = {

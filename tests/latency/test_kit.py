@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.latency import ProfileSettings, make_kit, measure, profile_space, read_latency_table
+from multinas_ray.latency import LatencyTable, ProfileSettings, make_kit, measure, profile_space, read_latency_table
 from multinas_ray.latency.onnx_blocks import GraphedModule, OnnxModule, providers_of
 from multinas_ray.latency.table import blocks_of, describe_block
 from multinas_ray.spaces import Block, ConvLayer, Head, NetworkSpace, Position, mbconv, skip
@@ -47,6 +47,7 @@ def result(kit):
 
 def test_the_result_of_a_kit_is_a_table_of_its_space(result):
     table = read_latency_table(result)
+    assert isinstance(table, LatencyTable)
     assert table.missing(SPACE) == []
     expected = {(describe_block(block), shape) for _, block, shape in blocks_of(SPACE)}
     assert {(row.description, row.input_shape) for row in table.rows} == expected

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from multinas_ray.choices import Choice, DepthChoice, ElasticLinear, WidthChoice, model_space
-from multinas_ray.errors import ConfigError
-from multinas_ray.latency import ProfileSettings, profile_model
-from multinas_ray.spaces import cost_from_dict, register_model
+from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.latency import ModelLatency, ModelLatencyTable, ProfileSettings, profile_model, read_latency_table
+from multinas_ray.spaces import ModelSpace, cost_from_dict, register_model
+from multinas_ray.storage import read_parquet, write_parquet
 
 NOW = [0.0]
 SETTINGS = ProfileSettings(batch_size=2, least_passes=2, most_passes=3)
@@ -49,9 +50,21 @@ def of_known_time() -> nn.Module:
     return nn.Sequential(outer, DepthChoice("depth", [Takes(10), Takes(20)], [0, 1, 2]), Wide())
 
 
-def test_the_latency_is_the_sum_of_what_modules_take_where_they_are_used() -> None:
-    space = model_space(of_known_time, (3,))
-    measured = profile_model(space, SETTINGS, clock=lambda: NOW[0])
+def known_space() -> ModelSpace:
+    return model_space(of_known_time, (3,))
+
+
+@pytest.fixture(scope="module")
+def space() -> ModelSpace:
+    return known_space()
+
+
+@pytest.fixture(scope="module")
+def measured(space) -> ModelLatency:
+    return profile_model(space, SETTINGS, clock=lambda: NOW[0])
+
+
+def test_the_latency_is_the_sum_of_what_modules_take_where_they_are_used(space, measured) -> None:
     rows = space.search_space.enumerate()
     labels = [space.search_space.decode(row) for row in rows]
     expected = [
@@ -65,6 +78,36 @@ def test_the_latency_is_the_sum_of_what_modules_take_where_they_are_used() -> No
     assert cost_from_dict(measured.cost.to_dict())(rows) == pytest.approx(measured.cost(rows))
     assert measured.validation.measured_ms == pytest.approx(measured.validation.predicted_ms)
     assert len(measured.validation.readable) == len(rows)
+
+
+def test_a_table_that_was_written_gives_the_same_cost(space, measured, tmp_path) -> None:
+    measured.table.write(tmp_path / "latency.parquet")
+    table = read_latency_table(tmp_path / "latency.parquet")
+    assert isinstance(table, ModelLatencyTable)
+    assert table == measured.table
+    rows = space.search_space.enumerate()
+    cost = table.cost(space, "mine")
+    assert (cost.name, cost.unit) == ("mine", "ms")
+    assert cost(rows) == pytest.approx(measured.cost(rows))
+    assert (table.conditions.space_name, table.conditions.batch_size) == ("of_known_time", 2)
+    (both,) = (row for row in table.rows if row.options == ("with", "slow"))
+    assert both.choices == ("outer", "inner")
+    assert both.milliseconds == pytest.approx(8000)
+
+
+def test_a_table_of_another_model_or_a_damaged_one_is_told(space, measured, tmp_path) -> None:
+    other = model_space(of_known_time, (3,), name="other")
+    with pytest.raises(
+        ConfigError, match=r"measured for 'of_known_time' and not for 'other'.* by multinas-ray profile"
+    ):
+        measured.table.cost(other)
+    rows = measured.table.to_arrow()
+    unknown = [["x"] * len(options) for options in rows["options"].to_pylist()]
+    for column, changed, error in (("milliseconds", [-1.0] * len(rows), StateError), ("options", unknown, ConfigError)):
+        at, damaged = rows.column_names.index(column), tmp_path / f"{column}.parquet"
+        write_parquet(damaged, rows.set_column(at, rows.schema.field(at), [changed]))
+        with pytest.raises(error, match=r"damaged|has others"):
+            ModelLatencyTable.from_arrow(read_parquet(damaged), "it").cost(space)
 
 
 def test_a_machine_measures_any_inputs() -> None:
