@@ -143,11 +143,33 @@ class ModelMeter:
         """What one network, which was measured, gives for the example: fake tensors of the true shapes."""
         return self._call(architecture)
 
-    def has_gradient(self, architecture: Sequence[int]) -> bool:
-        """Whether the output of one network, which was measured, depends on weights in a way that can be trained."""
+    def check_gradient(self, architecture: Sequence[int]) -> None:
+        """Check that the outputs of one network, which runs, have a gradient for its weights.
+
+        Raises:
+            ConfigError: they have none; the message says what was chosen.
+        """
+        error = self._gradient_fault(architecture)
+        if error is not None:
+            raise ConfigError(
+                "the outputs of every network must depend on its weights in a way that can be trained, those of "
+                f"{self.blamed(architecture, lambda row: self._gradient_fault(row) is not None)} do not ({error}): "
+                "leave detach, argmax and no_grad out of forward, and set inplace=False in its modules"
+            )
+
+    def _gradient_fault(self, architecture: Sequence[int]) -> str | None:
+        """Why the outputs of a network have no gradient; None: they have."""
         self.places.activate(architecture)
+        weights = [each for each in self.model.parameters() if each.requires_grad]
         with self._mode, torch.enable_grad():
-            return any(each.requires_grad for each in tensors_of(call(self.model, self._example)))
+            outputs = [each for each in tensors_of(call(self.model, self._example)) if each.requires_grad]
+            if not outputs:
+                return "they have no gradient"
+            try:
+                torch.autograd.grad(outputs, weights, list(map(torch.ones_like, outputs)), allow_unused=True)
+            except RuntimeError as error:  # such as a value that was changed in place
+                return _text(error)
+        return None
 
     @property
     def total_params(self) -> int:

@@ -90,37 +90,40 @@ def _outputs(meter: ModelMeter) -> Structure:
     """What the networks give for one sample, the same for all.
 
     Raises:
-        ConfigError: they give no tensor for each sample, or some networks give other shapes than others.
+        ConfigError: they give no tensor for each sample, some networks give other shapes than others, or some cannot be
+            trained.
     """
     counts = meter.places.search_space.num_categories
-    found: dict[str, Structure] = {}
-    ends = ([0] * len(counts), [count - 1 for count in counts])
-    for row in ends:
-        try:
-            output = meter.output(row)
-            if num_samples(output) != 1:
-                raise ConfigError(f"its first tensor has the shape {tuple(tensors_of(output)[0].shape)}")
-            found.setdefault(json.dumps(structure_of(output)), structure_of(output))
-        except ConfigError as error:
-            raise ConfigError(
-                f"the model must give one output for each sample, for one it does not: {error}"
-            ) from error
+    rows = [[min(number, count - 1) for count in counts] for number in range(max(counts))]  # with every option
+    first = _output(meter, rows[0])
 
     def differs(row: Sequence[int]) -> bool:
-        return json.dumps(structure_of(meter.output(row))) != next(iter(found))
+        return _output(meter, row) != first
 
-    if len(found) > 1:
-        raise ConfigError(
-            f"all networks of a model must give the same shapes, {meter.blamed(ends[1], differs)} gives "
-            f"{' in place of '.join(reversed(found))}: let the options of each choice give the same shape, or let the "
-            "model end with a layer that does"
-        )
-    if not any(map(meter.has_gradient, ends)):
-        raise ConfigError(
-            "the outputs of a model must depend on its weights in a way that can be trained, they have no gradient: "
-            "leave detach, argmax and no_grad out of forward"
-        )
-    return next(iter(found.values()))
+    for row in rows:
+        if differs(row):
+            raise ConfigError(
+                f"all networks of a model must give the same shapes, {meter.blamed(row, differs)} gives "
+                f"{json.dumps(_output(meter, row))} in place of {json.dumps(first)}: let the options of each choice "
+                "give the same shape, or let the model end with a layer that does"
+            )
+        meter.check_gradient(row)
+    return first
+
+
+def _output(meter: ModelMeter, row: Sequence[int]) -> Structure:
+    """What one network gives for a sample.
+
+    Raises:
+        ConfigError: it gives no tensor for each sample.
+    """
+    try:
+        output = meter.output(row)
+        if num_samples(output) != 1:
+            raise ConfigError(f"its first tensor has the shape {tuple(tensors_of(output)[0].shape)}")
+        return structure_of(output)
+    except ConfigError as error:
+        raise ConfigError(f"the model must give one output for each sample, for one it does not: {error}") from error
 
 
 def _ways(places: Places) -> tuple[tuple[Way, ...], ...]:

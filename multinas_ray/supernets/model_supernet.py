@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from multinas_ray.choices import Places, extract_network, parts_used
-from multinas_ray.data import call
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import IntArray, ModelSpace
+from multinas_ray.supernets.chain import Chain
 from multinas_ray.supernets.norm import use_ghost_statistics
 from multinas_ray.supernets.separate import Separate, stacked
 from multinas_ray.supernets.supernet import Seed, Supernet
@@ -26,7 +26,7 @@ REMEMBERED = 64
 
 
 class ModelSupernet(Supernet):
-    """The model of a space; each architecture is a pass of its own through it.
+    """The model of a space; each architecture is a pass of its own through it, see `Chain` for what passes share.
 
     Batch normalisation, wherever it is in the model, uses the statistics of groups of the batch. Dropout and what else
     depends on the mode of a module is active where gradients are computed, and nowhere else.
@@ -56,18 +56,14 @@ class ModelSupernet(Supernet):
                 "the function with which the space was made"
             )
         use_ghost_statistics(self.model, norm_batch_size)
+        self._chain = Chain(self.model, self._places)
         self._parts = lru_cache(REMEMBERED)(self._find_parts)
 
     def forward(self, inputs: Any, architectures: npt.ArrayLike) -> Any:
-        """Outputs of all architectures for the same samples, (N, B, ...); equal ones are computed once."""
+        """Outputs of all architectures for the same samples, (N, B, ...); equal beginnings are computed once."""
         if self.model.training != torch.is_grad_enabled():
             self.model.train(torch.is_grad_enabled())
-        rows, outputs = self.rows(architectures), {}
-        for row in rows:
-            if row not in outputs:
-                self._places.activate(row)
-                outputs[row] = call(self.model, inputs)
-        return stacked([outputs[row] for row in rows])
+        return stacked(self._chain.outputs(inputs, self.rows(architectures)))
 
     def groups(
         self,
@@ -76,7 +72,7 @@ class ModelSupernet(Supernet):
         limit_bytes: int | None,
         bytes_per_element: int,
     ) -> list[IntArray]:
-        """One group for each different architecture, since they share no computation."""
+        """One group for each different architecture, since most models are no chains and share nothing."""
         rows = self.rows(architectures)
         return [np.flatnonzero([each == row for each in rows]) for row in dict.fromkeys(rows)]
 

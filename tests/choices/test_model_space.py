@@ -162,9 +162,39 @@ class WithoutGradient(nn.Module):
         return labels.float()
 
 
+class Doubled(nn.Module):
+    """Changes what it takes."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features.mul_(2)
+
+
+class Cut(nn.Module):
+    """Gives values that do not know where they come from."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features.detach()
+
+
+def with_option(option: nn.Module) -> nn.Module:
+    """A model in which an option between two others is at fault."""
+    first = Choice("first", {"x": nn.Conv2d(1, 2, 1), "y": nn.Conv2d(1, 2, 1)})
+    return nn.Sequential(first, nn.Sigmoid(), Choice("a", {"x": nn.Identity(), "y": option, "z": nn.ReLU()}))
+
+
+@register_model
+def changes_in_place() -> nn.Module:
+    return with_option(Doubled())
+
+
+@register_model
+def one_without_gradient() -> nn.Module:
+    return with_option(Cut())
+
+
 @register_model
 def shapes_differ() -> nn.Module:
-    return Choice("a", {"x": nn.Conv2d(1, 2, 1), "y": nn.Conv2d(1, 3, 1)})
+    return with_option(nn.Conv2d(2, 3, 1))
 
 
 @pytest.mark.parametrize(
@@ -175,8 +205,13 @@ def shapes_differ() -> nn.Module:
         ({"make": chosen_blocks, "arguments": {"classes": {1}}}, "plain JSON data"),
         ({"make": chosen_blocks, "arguments": {"colour": 3}}, "cannot be made"),
         ({"make": chosen_blocks, "inputs": {"pixels": torch.zeros(1, 8, 8)}}, "keyword.* let forward take the inputs"),
-        ({"make": WithoutGradient}, "they have no gradient"),
-        ({"make": shapes_differ}, "give the same shapes, the one with the option 'y' of the choice 'a' gives"),
+        ({"make": WithoutGradient}, r"the one with a=x do not \(they have no gradient\): leave detach, argmax"),
+        ({"make": one_without_gradient}, "those of the one with the option 'y' of the choice 'a' do not .they have no"),
+        ({"make": changes_in_place}, "option 'y' of the choice 'a' do not .*inplace operation.* set inplace=False"),
+        (
+            {"make": shapes_differ},
+            "the option 'y' of the choice 'a' gives .*3, 8, 8.* in place of .*2, 8, 8.*: let the",
+        ),
     ],
 )
 def test_what_is_no_space_is_refused(arguments, message) -> None:

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from multinas_ray.choices import model_space
+from multinas_ray.choices import Choice, ElasticBatchNorm2d, ElasticConv2d, WidthChoice, model_space
 from multinas_ray.errors import ConfigError
-from multinas_ray.spaces import ModelSpace
+from multinas_ray.spaces import ModelSpace, register_model
 from multinas_ray.supernets import (
     Separate,
     Supernet,
@@ -59,6 +59,41 @@ def test_each_architecture_is_its_network_with_the_statistics_of_groups(supernet
         with torch.no_grad():
             alone = torch.cat([network(group) for group in images.split(4)])
         torch.testing.assert_close(found, alone, rtol=1e-10, atol=1e-10)
+
+
+class Counted(nn.Conv2d):
+    """Counts how often it computes."""
+
+    calls = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        Counted.calls += 1
+        return super().forward(images)
+
+
+@register_model
+def chain() -> nn.Module:
+    """Modules in a row that change their input in place; a width that two of them have."""
+
+    def option() -> nn.Module:
+        return Counted(3, 3, 3, padding=1)
+
+    width = WidthChoice("width", [2, 3])
+    first = nn.Sequential(Choice("a", {"x": option(), "y": nn.Identity()}), nn.ReLU(inplace=True))
+    wide = nn.Sequential(ElasticConv2d(3, width, 1), ElasticBatchNorm2d(width), nn.ReLU(inplace=True))
+    last = nn.Sequential(ElasticConv2d(width, 3, 1), nn.Flatten(), nn.Linear(192, 10))
+    return nn.Sequential(Counted(1, 3, 1), first, Choice("b", {"x": option(), "y": nn.Tanh()}), wide, last)
+
+
+def test_what_networks_of_a_chain_have_alike_at_the_beginning_is_computed_once() -> None:
+    supernet = make_supernet(model_space(chain, (1, 8, 8)), norm_batch_size=4, seed=1).double()
+    rows, (images, _) = supernet.space.search_space.enumerate(), batch()
+    with torch.no_grad():
+        alone = torch.cat([supernet(images, row[None]) for row in rows])
+        assert torch.equal(supernet(images, rows), alone)
+        Counted.calls = 0
+        assert torch.equal(supernet(images, rows[::-1]), alone.flip(0))
+    assert Counted.calls == 1 + 1 + 2, "the stem, option x of the first choice, and that of the second after each"
 
 
 def test_gradients_are_those_of_the_mean_loss_and_of_what_is_touched(space) -> None:
