@@ -21,7 +21,7 @@ def trial(config: dict[str, Any]) -> None:
 
 
 def main(folder: str, mode: str, num_samples: str) -> None:
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     if mode == "resume":
         tuner = tune.Tuner.restore(f"{folder}/run", trainable=trial)
     else:

@@ -20,7 +20,7 @@ def pipeline(make):
 @pytest.fixture(scope="module")
 def local_ray():
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     yield
     ray.shutdown()
     del os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"]
