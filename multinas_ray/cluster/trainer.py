@@ -29,7 +29,7 @@ class GroupTrainer(TorchTrainer):
 
     def _initialize_and_run_controller(self, **settings: Any) -> Any:
         settings["failure_policy"] = LastingErrorsEnd(self.run_config.failure_config)  # type: ignore[arg-type]  # Ray names an older class
-        settings["scaling_policy"] = _FixedWithoutCoordinator(self.scaling_config)
+        settings["scaling_policy"] = _FixedWithoutCoordinator(self.scaling_config)  # type: ignore[arg-type]  # likewise
         return super()._initialize_and_run_controller(**settings)  # type: ignore[misc]
 
 

@@ -1,5 +1,6 @@
 """Searches on a real local Ray: the whole path, its repeatability, and deaths at any moment."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from multinas_ray.runs import Run, load_run, verify_run
 from multinas_ray.selection import SelectConfig, load_family, select_networks
 from multinas_ray.supernets import build_subnet
 from tests.campaign.disks import cut_newest
-from tests.support.search_process import SearchProcess
+from tests.support.search_process import SearchProcess, title_of
 from tests.support.tiny_search import TINY, tiny_space
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
@@ -132,6 +133,8 @@ def test_ten_faults_on_one_run_lose_nothing(tmp_path: Path) -> None:
     driver.processes("Trainable")[0].kill()  # its block comes again
     driver.wait_for_evaluations(driver.num_evaluations() + 30)
     family = driver.family()
+    titles = [title_of(each) for each in family]
+    assert not [each for each in titles if re.search("DatasetManager|AutoscalingCoordinator|PreemptionWatcher", each)]
     driver.process.kill()
     driver.process.communicate()
     assert psutil.wait_procs(family, timeout=30)[1] == []
