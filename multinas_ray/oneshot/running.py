@@ -16,6 +16,7 @@ from multinas_ray.oneshot.ending import choose_and_finish, make_picture
 from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder, tell_images
 from multinas_ray.oneshot.start import new_description
 from multinas_ray.runs import (
+    ARCHITECTURES_FILE,
     FINISHED_FILE,
     SETTINGS_FILE,
     Run,
@@ -26,6 +27,7 @@ from multinas_ray.runs import (
     write_config,
     write_images,
 )
+from multinas_ray.selection import drop_damaged_family
 from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import delete_file, exists, resolve, write_yaml
 from multinas_ray.supernets import SUPERNET_FILE, is_supernet_damaged
@@ -83,12 +85,25 @@ def run_search(
 
 
 def _finished_run(config: OneShotSearchConfig, console: Console) -> Run | None:
-    """Return the run if it is finished, after damaged files that can be made again have been made again."""
+    """Return the run if it is finished, after damaged files that can be made again have been made again.
+
+    Where its networks are damaged it is not finished: they are chosen again.
+    """
     if not exists(resolve(config.run_path).join(FINISHED_FILE)):
         return None
     _print_all(repair_damage(config.run_path), console)
+    if _is_family_dropped(config, console):
+        return None
     make_picture(config.run_path, console)
     return load_run(config.run_path)
+
+
+def _is_family_dropped(config: OneShotSearchConfig, console: Console) -> bool:
+    """Tell of a damaged file of the chosen networks, if there is one, and take them away."""
+    damage = drop_damaged_family(config.run_path, config.space)
+    if damage is not None:
+        say(console, f"The networks are chosen again, since they are not whole. {damage}")
+    return damage is not None
 
 
 def _print_all(lines: Sequence[str], console: Console) -> None:
@@ -107,6 +122,8 @@ def _search_and_choose(config: OneShotSearchConfig, trackers: Trackers, console:
         _print_all(repair_run(session), console)
     elif not Driver(config, session, trackers, console, head).run():
         return
+    if exists(resolve(config.run_path).join(ARCHITECTURES_FILE)):
+        _is_family_dropped(config, console)
     try:
         choose_and_finish(config, console, restarts=session.number)
     except KeyboardInterrupt:

@@ -12,9 +12,9 @@ import pandas as pd
 
 from multinas_ray import storage
 from multinas_ray.core import Optimizer, Proposals
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs.configuration import load_config, make_recorded_optimizer
-from multinas_ray.runs.reading import Run, examine_run, proposals_of
+from multinas_ray.runs.reading import SELECT_ANEW, Run, examine_run, proposals_of, read_candidates
 from multinas_ray.runs.sessions import lost_steps
 from multinas_ray.settings import Measured, checked, checked_arguments
 
@@ -103,7 +103,7 @@ def verify_run(path: storage.AnyPath) -> Verification:
     exactly. The density of each draw must agree too and, if there is a cost table, the complexity. Accuracies, times
     and sources are not used by the algorithm, so that changes of those cannot be detected. A run that was killed may
     lack its newest distribution rows; a finished run must have all. Evaluations without a known density must be there
-    once; no update uses them.
+    once; no update uses them. Networks that are chosen must be the chosen ones of their candidates.
 
     Args:
         path: `<storage_path>/<run>`, local or a URI. Its config.json has a section `optimizer` and may have
@@ -128,6 +128,7 @@ def verify_run(path: storage.AnyPath) -> Verification:
     num_updates = len(told) // optimizer.samples_per_update
     _check_updates(run, optimizer.num_distributions, num_updates, findings)
     _check_rounds(run, findings)
+    _check_candidates(run, findings)
     if (lost := lost_steps(path)) > 0:
         findings.notes.append(f"{lost} weight steps since the last checkpoint were lost by restarts")
     num_compared, difference = 0, 0.0
@@ -271,6 +272,20 @@ def _check_rounds(run: Run, findings: _Findings) -> None:
     gaps = np.setdiff1d(np.arange(recorded.max() + 1 if len(recorded) else 0), recorded.to_numpy())
     if len(gaps := np.setdiff1d(gaps, sizes.index.to_numpy())):
         findings.notes.append(f"rounds of the warm-up whose figures are lost: {_some(gaps)}")
+
+
+def _check_candidates(run: Run, findings: _Findings) -> None:
+    """The chosen networks, if there are any, are the chosen ones of their candidates."""
+    if run.architectures.empty:
+        return
+    try:
+        candidates = read_candidates(run.path, run.config)
+    except StateError as error:
+        findings.problems.append(str(error))
+        return
+    chosen = candidates[candidates["chosen"]]
+    same = all(chosen[name].tolist() == run.architectures[name].tolist() for name in ("network", "architecture"))
+    findings.require(same, f"the networks of {run.path} are not the chosen ones of its candidates: {SELECT_ANEW}")
 
 
 def _replay(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Findings) -> tuple[int, float]:

@@ -1,5 +1,6 @@
 from .choice import choose
 from .config import CANDIDATES_PER_NETWORK, PRIOR, SLICE_SHARE, SelectConfig
+from .damage import drop_damaged_family
 from .evaluation import CandidateEvaluator, CandidateJob
 from .families import Family, family_labels, family_path, load_family
 from .family_copying import copy_family
@@ -39,6 +40,7 @@ __all__ = [
     "choice_passes",
     "choose",
     "copy_family",
+    "drop_damaged_family",
     "family_labels",
     "family_path",
     "goals_of_run",

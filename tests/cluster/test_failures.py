@@ -9,7 +9,7 @@ from ray.train import WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.failure_handling import FailureDecision
 from ray.train.v2._internal.util import construct_user_exception_with_traceback
-from ray.train.v2.api.config import FailureConfig
+from ray.train.v2.api.config import FailureConfig, ScalingConfig
 
 from multinas_ray.cluster.failures import LOWER_MEMORY, LastingErrorsEnd, cause_of, own_error, would_come_again
 from multinas_ray.cluster.trainer import GroupTrainer
@@ -61,8 +61,11 @@ def test_a_group_of_workers_is_started_by_that_policy(monkeypatch):
     monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", lambda self, **settings: settings)
     trainer: Any = object.__new__(GroupTrainer)
     trainer.run_config = SimpleNamespace(failure_config=FailureConfig(max_failures=3))
+    trainer.scaling_config = ScalingConfig(num_workers=3)
     settings = trainer._initialize_and_run_controller(failure_policy="Ray's own", other=1)
     assert isinstance(settings["failure_policy"], LastingErrorsEnd)
+    decision = settings["scaling_policy"].make_decision_for_non_running_worker_group()
+    assert decision.num_workers == 3  # and no actor was asked: there is no Ray
     assert settings["other"] == 1
 
 

@@ -66,6 +66,7 @@ def experiment(make_config, monkeypatch, tmp_path):
             return search(config, resume)
 
         monkeypatch.setattr("multinas_ray.oneshot.run_search", run_search)
+        monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)  # not so under python -m pytest
         monkeypatch.setattr(sys, "argv", ["experiment.py", *(argv if as_program else ["--of-the-caller"])])
         return tested.run(None if as_program else argv, complete=complete)
 

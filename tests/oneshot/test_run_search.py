@@ -12,7 +12,8 @@ from multinas_ray.errors import RunError, StateError, StorageError, UnreadableEr
 from multinas_ray.oneshot import running as run_module
 from multinas_ray.oneshot.driver import Driver
 from multinas_ray.oneshot.messages import Ending, LostSteps
-from multinas_ray.runs import write_config
+from multinas_ray.runs import write_config, write_finished
+from multinas_ray.storage import make_folder
 from tests.support.narrow import printed
 
 
@@ -274,6 +275,21 @@ def test_an_interrupted_search_chooses_nothing(phases):
 
 def test_with_the_trained_supernet_there_only_the_choice_is_left(phases):
     assert phases(supernet=True)[:2] == ["choose, restarts 0", ""]
+
+
+@pytest.mark.parametrize("damage", [None, "candidates.parquet is damaged"])
+def test_a_finished_run_whose_networks_are_damaged_is_not_finished(make_config, monkeypatch, damage):
+    config, console = make_config(), Console(file=io.StringIO())
+    make_folder(config.run_path)
+    write_finished(config.run_path, {})
+    asked = []
+    monkeypatch.setattr(run_module, "repair_damage", lambda _: [])
+    monkeypatch.setattr(run_module, "make_picture", lambda *_: None)
+    monkeypatch.setattr(run_module, "load_run", lambda _: "the run")
+    monkeypatch.setattr(run_module, "drop_damaged_family", lambda *arguments: asked.append(arguments) or damage)
+    assert run_module._finished_run(config, console) == (None if damage else "the run")
+    assert asked == [(config.run_path, config.space)]
+    assert ("The networks are chosen again" in printed(console)) == (damage is not None)
 
 
 def test_an_interrupt_of_the_choice_ends_in_good_order(phases):

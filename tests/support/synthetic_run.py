@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from multinas_ray.core import DistributionSettings, make_optimizer
-from multinas_ray.runs import Results, RunRecord, RunSession, architectures_schema, write_config, write_finished
+from multinas_ray.runs import (
+    Results,
+    RunRecord,
+    RunSession,
+    architectures_schema,
+    candidates_schema,
+    write_config,
+    write_finished,
+)
 from multinas_ray.storage import make_table, resolve, write_parquet
 
 NUM_CATEGORIES = [3, 4, 2, 4, 3, 4]
@@ -125,6 +133,22 @@ class SyntheticRun:
         }
         table = make_table(architectures_schema(["params", "flops"]), columns)
         write_parquet(resolve(self.path).join("architectures.parquet"), table)
+        shared = ("network", "origin", "architecture", "architecture_readable", "params", "flops", "complexity")
+        candidates = {
+            **{name: columns[name] for name in (*shared, "evaluation_id")},
+            "recorded_loss": [None] * count,
+            "rung": [1] * count,
+            "images": [500] * count,
+            "loss": loss,
+            "accuracy": np.exp(-loss),
+            "objective": loss,
+            "combined_rank": [1.0] * count,
+            "within_budget": [True] * count,
+            "chosen": [True] * count,
+            "reason": ["chosen: the only one"] * count,
+        }
+        table = make_table(candidates_schema(["params", "flops"]), candidates)
+        write_parquet(resolve(self.path).join("candidates.parquet"), table)
         total = self.num_rounds * SAMPLES
         write_finished(self.path, {"num_evaluations": total, "num_restarts": 0, **totals})
 
