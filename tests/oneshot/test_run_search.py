@@ -283,11 +283,16 @@ def test_a_finished_run_whose_networks_are_damaged_is_not_finished(make_config, 
     make_folder(config.run_path)
     write_finished(config.run_path, {})
     asked = []
+
+    def drop(*arguments):
+        asked.append(arguments)
+        return damage
+
     monkeypatch.setattr(run_module, "repair_damage", lambda _: [])
     monkeypatch.setattr(run_module, "make_picture", lambda *_: None)
-    monkeypatch.setattr(run_module, "load_run", lambda _: "the run")
-    monkeypatch.setattr(run_module, "drop_damaged_family", lambda *arguments: asked.append(arguments) or damage)
-    assert run_module._finished_run(config, console) == (None if damage else "the run")
+    monkeypatch.setattr(run_module, "load_run", lambda _: SimpleNamespace())
+    monkeypatch.setattr(run_module, "drop_damaged_family", drop)
+    assert (run_module._finished_run(config, console) is None) == (damage is not None)
     assert asked == [(config.run_path, config.space)]
     assert ("The networks are chosen again" in printed(console)) == (damage is not None)
 
