@@ -79,10 +79,11 @@ class ProfileSettings:
         return self.batch_size or 1
 
     def sized_for(self, space: Space) -> ProfileSettings:
-        """The settings with the batch size that they have for a space."""
+        """The settings with the batch size that they have for a space; 1 where multiply-adds are no cost of it."""
         if self.batch_size is not None:
             return self
-        wanted, size = _LEAST_FLOPS / max(1.0, space.costs["flops"].maximum), 1
+        flops, size = space.costs.get("flops"), 1
+        wanted = 1.0 if flops is None else _LEAST_FLOPS / max(1.0, flops.maximum)
         while size < min(wanted, _MOST_IMAGES):
             size *= 2
         return dataclasses.replace(self, batch_size=size)
