@@ -27,8 +27,9 @@ from rich.table import Table
 from experiments.imagenet import ImageNetOptions, imagenet_config
 from multinas_ray.commands.script import Script
 from multinas_ray.core import Optimizer, Proposals
-from multinas_ray.oneshot import OneShotSearchConfig, RoundResult, Schedule
-from multinas_ray.oneshot.record import open_record
+from multinas_ray.oneshot import OneShotSearchConfig
+from multinas_ray.oneshot.made_up_rounds import MadeUpRounds
+from multinas_ray.oneshot.schedule import FinishedRound
 from multinas_ray.oneshot.start import new_description
 from multinas_ray.oneshot.views import Curves, ProgressView
 from multinas_ray.report import write_report
@@ -61,56 +62,18 @@ def search_config(storage: str, rounds: int) -> OneShotSearchConfig:
     return dataclasses.replace(config, storage_path=storage, warmup_rounds=10, search_rounds=rounds)
 
 
-class Rounds:
-    """The rounds of a search as its driver has them, with made-up losses."""
-
-    def __init__(self, config: OneShotSearchConfig) -> None:
-        write_config(config.run_path, new_description(config, QUIET))
-        self.record, self.optimizer, _ = open_record(config, RunSession.begin(config.run_path))
-        cost, scale = config.cost, config.complexity_scale
-        self._schedule = Schedule(
-            plan=config.plan,
-            warmup_draws=config.new_warmup_draws,
-            optimizer=self.optimizer,
-            complexity=lambda architectures: cost(architectures) / scale,
-            record=self.record.append,
-            observe=self._observe,
-        )
-        self._view = ProgressView(config.plan, 0, config.complexity, scale, QUIET)
-        self._curves = Curves(config.curves_path, config.plan)
-        self._curves.open()
-        self._rng = np.random.default_rng(0)
-        self._drawn = {each.number: each for each in self._schedule.draw()}
-
-    def _observe(self, finished: Any) -> None:
-        self.record.observe(finished)
-        self._curves.show(finished, self.optimizer.diagnostics)
-        self._view.show(finished, self.optimizer.diagnostics)
-
-    def close(self) -> None:
-        """End what was opened."""
-        self.record.close()
-        self._curves.close()
-
-    def one(self) -> None:
-        """The next round."""
-        number = self._schedule.next_round
-        architectures = self._drawn.pop(number).architectures
-        losses = [] if architectures is None else self._rng.normal(3.0 - 0.05 * architectures.mean(axis=1), 0.1)
-        result = RoundResult(
-            round=number,
-            train_loss=3.0,
-            losses=tuple(losses),
-            accuracies=tuple(0.5 for _ in losses),
-            compute_seconds=0.1,
-        )
-        self._schedule.take(result, number // 16, "trial")
-        self._drawn |= {each.number: each for each in self._schedule.draw()}
-
-
 def time_rounds(options: RecordOptions, storage: str) -> list[tuple[int, float, float]]:
     """Rounds before, processor ms and wall ms of a round; that of all threads of this process."""
-    rounds = Rounds(search_config(storage, max(options.after) + len(options.after) * options.window))
+    config = search_config(storage, max(options.after) + len(options.after) * options.window)
+    view = ProgressView(config.plan, 0, config.complexity, config.complexity_scale, QUIET)
+    curves = Curves(config.curves_path, config.plan)
+    curves.open()
+
+    def observe(finished: FinishedRound, optimizer: Optimizer) -> None:
+        curves.show(finished, optimizer.diagnostics)
+        view.show(finished, optimizer.diagnostics)
+
+    rounds = MadeUpRounds(config, observe)
     found, done = [], 0
     for after in options.after:
         for _ in track(range(10 + after - done), description=f"to {after:,} rounds", transient=True):
@@ -121,7 +84,8 @@ def time_rounds(options: RecordOptions, storage: str) -> list[tuple[int, float, 
         processor_seconds, wall_seconds = time.process_time() - start[0], time.perf_counter() - start[1]
         found.append((after, 1000 * processor_seconds / options.window, 1000 * wall_seconds / options.window))
         done = 10 + after + options.window
-    rounds.close()
+    rounds.record.close()
+    curves.close()
     return found
 
 

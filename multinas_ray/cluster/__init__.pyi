@@ -2,10 +2,12 @@ from .failures import LastingErrorsEnd, cause_of, own_error, would_come_again
 from .head_watch import ClusterGoneError, HeadWatch
 from .interrupts import EndedAtOnce, Interrupts, sigterm_as_interrupt
 from .metrics import Figures, SearchMetrics
-from .nodes import check_nodes, check_other_nodes, check_versions, describe_nodes
+from .needs import NodeNeeds, node_notes
+from .nodes import check_nodes, check_versions, check_workers, describe_nodes
 from .notices import NoticedCheckpoints
 from .probe import NodeFacts
 from .progress import counted_progress, standard_console
+from .ranks import check_ranks
 from .ray_errors import ray_errors_told
 from .resources import check_room, room_for, wait_for_room, worker_resources, workers_on_a_node
 from .session import is_cluster_there, ray_session, running_cluster
@@ -28,6 +30,7 @@ __all__ = [
     "Interrupts",
     "LastingErrorsEnd",
     "NodeFacts",
+    "NodeNeeds",
     "NoticedCheckpoints",
     "SearchMetrics",
     "SideCallback",
@@ -37,14 +40,16 @@ __all__ = [
     "Trackers",
     "cause_of",
     "check_nodes",
-    "check_other_nodes",
+    "check_ranks",
     "check_room",
     "check_versions",
+    "check_workers",
     "counted_progress",
     "describe_nodes",
     "is_cluster_there",
     "load_module",
     "load_object",
+    "node_notes",
     "own_error",
     "ray_errors_told",
     "ray_session",

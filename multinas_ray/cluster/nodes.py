@@ -1,16 +1,20 @@
-"""Checks of every node of the cluster before a search starts: versions, storage, images, GPUs."""
+"""Checks of every node of the cluster before a search starts: versions, storage, images and what workers need."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import ray
 from annotated_types import MinLen
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from rich.console import Console
 
+from multinas_ray.cluster.needs import NodeNeeds, node_notes, node_problems
 from multinas_ray.cluster.probe import NodeFacts, probe_node
+from multinas_ray.cluster.ranks import check_ranks, raise_first
+from multinas_ray.cluster.side_matters import say
 from multinas_ray.errors import RunError, last_line
 from multinas_ray.runs import gigabytes
 from multinas_ray.settings import checked_arguments
@@ -20,15 +24,17 @@ PROBE_SECONDS = 180.0
 """Longest time that nodes have for an answer; the first task on a node starts a process there."""
 
 
-def check_nodes(storage_path: str, data_path: str | None) -> list[NodeFacts]:
-    """Check on every node what a search needs. Ray must be running.
+def check_nodes(storage_path: str, data_path: str | None, needs: NodeNeeds) -> list[NodeFacts]:
+    """Check on every node what workers need. Ray must be running.
 
     Args:
         storage_path: the folder of all runs, which every node must be able to write to.
         data_path: place of the images, which every node must see; None if the images do not exist yet.
+        needs: what the workers need beside them.
 
     Raises:
-        RunError: Nodes have different versions, or a node cannot use the storage or does not see the images.
+        RunError: Nodes have different versions, or a node cannot use the storage, does not see the images or lacks what
+            workers need.
     """
     storage = resolve(storage_path)
     marker = storage.join(f".multinas-nodes-{uuid.uuid4().hex}")
@@ -51,31 +57,41 @@ def check_nodes(storage_path: str, data_path: str | None) -> list[NodeFacts]:
                 f"every node must see the images at {data_path}, but {each.address} does not: put them on a shared "
                 "disk or in a bucket, under the same path for every node"
             )
+    raise_first(node_problems(facts, needs))
     return facts
 
 
-def check_other_nodes(folder: str, data_path: str | None) -> None:
-    """Check as `check_nodes` does, if the cluster has more nodes than one. Ray must be running.
+def check_workers(folder: str, data_path: str | None, needs: NodeNeeds, console: Console) -> None:
+    """Check the nodes as `check_nodes` does, and as `check_ranks` if there are several or GPUs. Ray must be running.
 
     Args:
         folder: the folder that workers on every node read and write.
         data_path: place of the images.
+        needs: what the workers need beside them.
+        console: where it is told what makes workers slow.
 
     Raises:
-        RunError: as `check_nodes`.
+        RunError: as `check_nodes` and `check_ranks`.
     """
-    if sum(node["Alive"] for node in ray.nodes()) > 1:
-        check_nodes(folder, data_path)
+    for note in node_notes(check_nodes(folder, data_path, needs), needs):
+        say(console, note)
+    if needs.use_gpu or len(_alive_nodes()) > 1:
+        check_ranks(needs)
+
+
+def _alive_nodes() -> list[dict[str, Any]]:
+    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def _probe_all(storage: str, marker: str, data_path: str | None) -> list[NodeFacts]:
+    if len(alive := _alive_nodes()) == 1:  # which is this machine
+        return [probe_node(alive[0]["NodeManagerAddress"], marker, storage, data_path, alive[0]["Resources"])]
     probe = ray.remote(num_cpus=0)(probe_node)
     answers = {
         probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-            node["NodeManagerAddress"], marker, storage, data_path
+            node["NodeManagerAddress"], marker, storage, data_path, node["Resources"]
         ): node["NodeManagerAddress"]
-        for node in ray.nodes()
-        if node["Alive"]
+        for node in alive
     }
     done, waiting = ray.wait(list(answers), num_returns=len(answers), timeout=PROBE_SECONDS)
     if waiting:

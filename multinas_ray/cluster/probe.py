@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import platform
+import re
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
+from multinas_ray.data import usable_cores
 from multinas_ray.errors import MultiNASError
-from multinas_ray.settings import checked
+from multinas_ray.settings import NonNegativeFloat, NonNegativeInt, PositiveInt, checked
 from multinas_ray.storage import check_writable, exists, resolve
 
 SAME_EVERYWHERE = ("ray", "torch", "torchvision", "numpy", "multinas-ray")
 """Packages whose version must be the same on every node; so must Python's."""
+SHARED_MEMORY = Path("/dev/shm")
 
 
 @checked
@@ -30,16 +36,48 @@ class NodeFacts:
     """Whether the path of the images exists on the node."""
     gpu_bytes: Sequence[int]
     """Memory of each GPU."""
+    cores: PositiveInt
+    """Cores that its processes may use, by affinity and cgroup."""
+    ray_cpus: NonNegativeFloat
+    """CPUs that Ray counts there."""
+    ray_gpus: NonNegativeFloat
+    """GPUs that Ray counts there."""
+    shared_bytes: NonNegativeInt | None
+    """Free bytes of /dev/shm; None if there is none."""
+    driver: str | None
+    """Version of the NVIDIA driver; None if nvidia-smi does not tell it."""
+    driver_cuda: str | None
+    """Newest CUDA that the driver supports; None if nvidia-smi does not tell it."""
+    wheel_cuda: str | None
+    """CUDA for which torch is built; None if it is built for CPUs, or not there."""
 
 
-def probe_node(address: str, marker: str, storage: str, data_path: str | None) -> NodeFacts:
-    """Collect the facts about the node on which this runs."""
+def probe_node(
+    address: str, marker: str, storage: str, data_path: str | None, resources: Mapping[str, float]
+) -> NodeFacts:
+    """Collect the facts about the node on which this runs.
+
+    Args:
+        address: that of the node.
+        marker: a file that the driver has written into the storage.
+        storage: the folder of all runs.
+        data_path: place of the images; None if there are none.
+        resources: what Ray counts on the node.
+    """
+    memory, status = _gpu_bytes(), _answer_of("nvidia-smi")
     return NodeFacts(
         address=address,
         versions={"python": platform.python_version(), **{name: _version(name) for name in SAME_EVERYWHERE}},
         storage_problem=_storage_problem(marker, storage),
         sees_images=data_path is None or exists(resolve(data_path)),
-        gpu_bytes=_gpu_bytes(),
+        gpu_bytes=memory,
+        cores=usable_cores(),
+        ray_cpus=resources.get("CPU", 0.0),
+        ray_gpus=resources.get("GPU", 0.0),
+        shared_bytes=shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else None,
+        driver=_found(r"Driver Version:\s*([\d.]+)", status),
+        driver_cuda=_found(r"CUDA Version:\s*([\d.]+)", status),
+        wheel_cuda=_wheel_cuda(),
     )
 
 
@@ -62,9 +100,31 @@ def _storage_problem(marker: str, storage: str) -> str | None:
 
 def _gpu_bytes() -> list[int]:
     """Memory of all GPUs of the node, including those that this task may not use."""
-    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    answer = _answer_of("nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout
         return [int(line) * 2**20 for line in answer.split()]
-    except (OSError, subprocess.SubprocessError, ValueError):
+    except ValueError:
         return []
+
+
+def _answer_of(*command: str) -> str:
+    """What a command prints; nothing if it fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _found(pattern: str, text: str) -> str | None:
+    match = re.search(pattern, text)
+    return None if match is None else match.group(1)
+
+
+def _wheel_cuda() -> str | None:
+    """The CUDA of torch as its file version.py tells it, without loading torch."""
+    spec = importlib.util.find_spec("torch")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        file = Path(folder, "version.py")
+        if file.is_file():
+            return _found(r"(?m)^cuda\b[^=]*=\s*'([\d.]+)'", file.read_text())
+    return None

@@ -6,12 +6,13 @@ import argparse
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 from multinas_ray.cluster import Trackers
+from multinas_ray.commands.before_start import add_dry_run, fitted, show_plan
 from multinas_ray.commands.common import OneLineParser, forgive_terminal
 from multinas_ray.commands.flags import add_settings, errors_name, given_settings, read_file
 from multinas_ray.commands.next_steps import imports_of, tell_next
@@ -84,13 +85,15 @@ class Experiment(Generic[Options]):
     options: type[Options]
     """What `config_of` takes: fields that become flags and keys of the file beside those of the search's settings. A
     field that both have is given to `config_of` and set in what it makes."""
+    rules_of: Callable[[OneShotSearchConfig], Sequence[tuple[str, str]]] | None = None
+    """Tells for a dry run the settings that follow from others: the name of each, and its value with its rule."""
 
     def parser(self) -> argparse.ArgumentParser:
         """The command line; add flags of what follows the search to it."""
         parser = OneLineParser(description=self.description, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--resume", action="store_true", help="go on with the run of this name")
         add_show_config(parser)
-        _add_dry_run(parser)
+        add_dry_run(parser)
         owners = {"the experiment": self.options, "the search": OneShotSearchConfig}
         add_settings(parser, owners, tells_defaults=False)
         return parser
@@ -172,12 +175,13 @@ class Experiment(Generic[Options]):
         begun: OneShotSearchConfig | None = None
         try:
             options, config = self._settings(arguments)
-            config = _fitted(options, config, arguments, console)
+            config = fitted(options, config, arguments, console)
             if arguments.show_config:
                 show_settings(config.to_settings())
                 return 0
             if arguments.dry_run:
-                _show_plan(options, config, arguments, console)
+                rules = () if self.rules_of is None else self.rules_of(config)
+                show_plan(options, config, rules, arguments, console)
                 return 0
             begun = config
             return _search(options, config, arguments, command, complete, console)
@@ -199,57 +203,6 @@ def _is_recorded(begun: OneShotSearchConfig | None) -> bool:
     with suppress(MultiNASError):
         return begun is not None and has_record(begun.run_path)
     return False
-
-
-def _add_dry_run(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("before the start").add_argument
-    text = "print what the search will do, need, take and write; check all that can be checked; and stop"
-    group("--dry-run", action="store_true", help=text)
-    text = "images per second on which a worker trains an average subnet (default: measured for some seconds)"
-    group("--images-per-second", metavar="R", type=float, help=text)
-    group("--dollars-per-gpu-hour", metavar="PRICE", type=float, help="price of a worker, for the dry run")
-
-
-def _show_plan(
-    options: ExperimentOptions, config: OneShotSearchConfig, arguments: argparse.Namespace, console: Console
-) -> None:
-    from multinas_ray.oneshot import dry_run
-
-    dry_run(
-        config,
-        console,
-        images_per_second=arguments.images_per_second,
-        dollars_per_gpu_hour=arguments.dollars_per_gpu_hour,
-        has_images=options.has_images,
-    )
-
-
-def _fitted(
-    options: ExperimentOptions, config: OneShotSearchConfig, arguments: argparse.Namespace, console: Console
-) -> OneShotSearchConfig:
-    """The search with the rounds that fit the time budget; a resumed one keeps those that it was started with."""
-    if options.time_budget is None:
-        return config
-    if arguments.resume:
-        from multinas_ray.runs import load_config
-
-        plan = load_config(config.run_path)["plan"]
-        return replace(config, warmup_rounds=plan["warmup_rounds"], search_rounds=plan["search_rounds"])
-    from multinas_ray.data import inspect_data
-    from multinas_ray.oneshot import fitted_to, rates_of, told_seconds
-
-    rates = rates_of(config, arguments.images_per_second, console)
-    if rates is None:
-        raise ConfigError(
-            "time_budget must know the speed of a GPU, and neither a cluster is running nor has this machine a GPU: "
-            "give --images-per-second"
-        )
-    facts = inspect_data(config.data)
-    config = fitted_to(config, options.time_budget, rates, facts.num_train, facts.num_validation)
-    if not arguments.show_config:
-        rounds = f"{config.warmup_rounds:,} rounds to warm up and {config.search_rounds:,} to search"
-        _print(console, f"Into {told_seconds(options.time_budget)} fit {rounds} ({rates.source}).")
-    return config
 
 
 def _search(

@@ -2,7 +2,7 @@ from .augmentation import Augmentation, Variation, photo_augmentation
 from .batch_plan import BatchPlan
 from .batch_stream import BatchStream
 from .batches import Batches, open_stream
-from .config import DataConfig
+from .config import PREFETCHED_BATCHES, DataConfig
 from .cores import usable_cores
 from .counts_table import image_counts, image_table
 from .dataset_source import register_dataset
@@ -24,6 +24,7 @@ from .structures import batch_of, call, map_tensors, noise, num_samples, structu
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "PREFETCHED_BATCHES",
     "Augmentation",
     "BatchPlan",
     "BatchStream",

@@ -20,6 +20,9 @@ READING_SETTINGS = ("path", "strict", "in_memory", "decode_processes", "download
 MACHINE_SETTINGS = ("path", "strict", "decode_processes", "download")
 """Settings that may differ between machines although the images are the same."""
 
+PREFETCHED_BATCHES = 2
+"""Number of batches that each process decodes ahead."""
+
 
 @checked
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +142,16 @@ class DataConfig:
         if self.decode_processes is not None or not hasattr(self.reader, "decode_processes"):
             return self
         return replace(self, decode_processes=max(1, usable_cores() // workers))
+
+    def decoded_bytes(self, images: int, values: int) -> int:
+        """Bytes of images that a decoding process has in shared memory, at most; 0 if no process decodes.
+
+        Args:
+            images: images of a worker's shard, or of its shards of several streams.
+            values: numbers of an image, of a byte each.
+        """
+        streams = hasattr(self.reader, "decode_processes") and not self.in_memory and self.decode_processes != 0
+        return (PREFETCHED_BATCHES + 1) * images * values if streams else 0
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which images there are and how they are divided, without those of reading them."""

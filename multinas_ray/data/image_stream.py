@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from multinas_ray.data.batch_plan import BatchPlan
+from multinas_ray.data.config import PREFETCHED_BATCHES
 from multinas_ray.data.cores import usable_cores
 from multinas_ray.data.order import batches_per_epoch, epoch_order
 from multinas_ray.data.streamed_images import CHANNELS, Decoded, ImageDecoder, Request, ResizedCrop, StreamedImages
@@ -21,9 +22,6 @@ from multinas_ray.errors import DataError
 from multinas_ray.settings import checked_arguments
 
 logger = logging.getLogger(__name__)
-
-PREFETCHED_BATCHES = 2
-"""Number of batches that each process decodes ahead."""
 
 
 class ImageStream:

@@ -4,7 +4,7 @@ from .estimate import fitted_to, told_seconds
 from .figures import RoundFigures
 from .job import WorkerJob
 from .messages import Round, RoundResult
-from .rehearsal import dry_run, rates_of
+from .rehearsal import dry_run, rates_of, surroundings_of
 from .rounds import RoundWorker, average_gradients
 from .running import run_search
 from .schedule import Plan, Schedule
@@ -31,5 +31,6 @@ __all__ = [
     "latest_distributions_table",
     "rates_of",
     "run_search",
+    "surroundings_of",
     "told_seconds",
 ]

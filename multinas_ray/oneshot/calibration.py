@@ -1,38 +1,53 @@
-"""How fast a worker trains and evaluates subnets of a space: given, or measured for a few seconds."""
+"""How fast a worker trains and evaluates subnets of a space, and reads its images: given, or measured for seconds."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import ray
 import torch
 
-from multinas_ray.cluster import worker_resources
-from multinas_ray.data import DataSplits, ImageSet, batch_of, load_splits, usable_cores
+from multinas_ray.cluster import worker_resources, workers_on_a_node
+from multinas_ray.data import (
+    PREFETCHED_BATCHES,
+    DataSplits,
+    ImageSet,
+    StreamedImages,
+    batch_of,
+    load_splits,
+    open_stream,
+    standard_augmentation,
+    usable_cores,
+)
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.oneshot.rounds import RoundWorker
-from multinas_ray.spaces import Space
+from multinas_ray.spaces import IntArray, Space
 
 CALIBRATION_SECONDS = 3.0
-"""Duration of each of the two measurements of a calibration, which has at least one round after a warm-up round."""
+"""Duration of each of the measurements of a calibration, which has at least one round after a warm-up round."""
 CALIBRATION_SUBNETS = 4
-"""Number of uniformly drawn subnets in a measured round."""
+"""Number of uniformly drawn subnets in a round that is measured on a CPU, and of drawn rounds on a GPU."""
 CALIBRATION_FLOPS = 2e9
 """Multiply-adds of the largest subnets in a round that is measured on a CPU. Rounds of fewer measure the overhead of
 torch, and those of more take long. [ours]"""
 EVALUATION_SPEEDUP = 3.0
 """Images that are evaluated in the time of one that is trained, if only the rate of training is given: the backward
 pass costs as much as two forward passes. [ours]"""
+READ_AT_ONCE = 32
+"""Most images of a batch with which reading is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """The images that one worker passes through one average subnet in a second."""
+    """The images that one worker passes through one average subnet in a second, and those that it reads."""
 
     training: float
     """Rate of the forward and backward pass."""
@@ -40,6 +55,10 @@ class Rates:
     """Rate of the forward pass alone."""
     source: str
     """Where the rates come from, in words."""
+    reading: float | None = None
+    """Rate at which images are read, decoded and varied; None: not known."""
+    reads_beside: bool = False
+    """Whether they are read while the worker computes, by other processes beside a GPU."""
 
 
 def stated_rates(images_per_second: float) -> Rates:
@@ -56,55 +75,92 @@ def can_measure_here(config: OneShotSearchConfig) -> bool:
     return not config.use_gpu or torch.cuda.is_available()
 
 
-def measure_on_worker(config: OneShotSearchConfig) -> Rates:
-    """Measure rounds with random images, or samples of the data, on one worker of the cluster. Ray must be running."""
+def measure_on_worker(config: OneShotSearchConfig, stated: Rates | None = None, *, has_images: bool = True) -> Rates:
+    """Measure on one worker of the cluster, as `measure_here` does. Ray must be running."""
     wanted = worker_resources(config.cpus_per_worker, config.use_gpu)
-    task = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0))(measure_here)
-    rates: Rates = ray.get(task.remote(config))
+    sharing = workers_on_a_node(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
+    task: Any = ray.remote(num_cpus=wanted["CPU"], num_gpus=wanted.get("GPU", 0))(measure_here)
+    rates: Rates = ray.get(task.remote(config, stated, has_images=has_images, sharing=sharing))
     return rates
 
 
-def measure_here(config: OneShotSearchConfig) -> Rates:
-    """Measure rounds with random images, or samples of the data, in this process, with the threads of one worker."""
+def measure_here(
+    config: OneShotSearchConfig, stated: Rates | None = None, *, has_images: bool = True, sharing: int | None = None
+) -> Rates:
+    """Measure rounds with random images, or samples of the data, in this process, with the threads of one worker.
+
+    Args:
+        config: the search.
+        stated: the rates of computing if they are known; only reading is measured then.
+        has_images: whether there are images whose reading can be measured.
+        sharing: workers that share the cores of a node; None: all of them.
+    """
     device = torch.device("cuda" if config.use_gpu else "cpu")
+    sharing = sharing or (config.num_workers if not config.use_gpu else max(1, torch.cuda.device_count()))
     threads_before = torch.get_num_threads()
     if device.type == "cpu":
-        torch.set_num_threads(config.threads_per_worker or max(1, usable_cores() // config.num_workers))
+        torch.set_num_threads(config.threads_per_worker or max(1, usable_cores() // sharing))
     try:
-        return _measured(config, device)
+        rates = stated or _computing(config, device)
+        return _with_reading(rates, config, device, sharing) if has_images else rates
     finally:
         torch.set_num_threads(threads_before)
 
 
-def _measured(config: OneShotSearchConfig, device: torch.device) -> Rates:
-    num_images = _num_images(config, device)
-    worker = _calibration_worker(config, num_images, device)
-    rows = config.space.search_space.random(CALIBRATION_SUBNETS, np.random.default_rng(0))
-    passes = num_images * len(rows)
-    training = passes / _seconds(worker, Round(number=0, train_architectures=rows, architectures=None))
-    evaluation = passes / _seconds(worker, Round(number=0, train_architectures=None, architectures=rows))
+def _computing(config: OneShotSearchConfig, device: torch.device) -> Rates:
+    """The rates of a round's two parts, each on the largest shard that a worker has of its batch."""
+    trained, evaluated = (
+        _num_images(config, batch, device)
+        for batch in (config.training.batch_size, config.training.validation_batch_size)
+    )
+    worker = _calibration_worker(config, trained, evaluated, device)
+    training = trained / _seconds_of_subnet(
+        worker, [_trained(rows) for rows in _drawn(config, device, is_trained=True)]
+    )
+    evaluation = evaluated / _seconds_of_subnet(
+        worker, [_evaluated(rows) for rows in _drawn(config, device, is_trained=False)]
+    )
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU thread(s)"
-    return Rates(training=training, evaluation=evaluation, source=f"measured on {name}, {num_images} images at a time")
+    source = f"measured on {name}, {trained} images at a time trained and {evaluated} evaluated"
+    return Rates(training=training, evaluation=evaluation, source=source)
 
 
-def _num_images(config: OneShotSearchConfig, device: torch.device) -> int:
-    """Images of a measured round: the shard of a worker, or as many whole groups of it as a CPU soon computes."""
-    group = config.training.norm_batch_size
-    shard = max(group, config.training.batch_size // config.num_workers)
+def _num_images(config: OneShotSearchConfig, batch: int, device: torch.device) -> int:
+    """Images of a measured round: the largest shard, or as many whole groups of it as a CPU soon computes."""
+    group, shard = config.training.norm_batch_size, config.training.largest_shard(batch, config.num_workers)
     if device.type == "cuda":
         return shard
     soon = CALIBRATION_FLOPS / max(1.0, config.space.costs["flops"].maximum) / CALIBRATION_SUBNETS
     return min(shard, max(group, int(soon) // group * group))
 
 
-def _calibration_worker(config: OneShotSearchConfig, num_images: int, device: torch.device) -> RoundWorker:
-    splits = _made_up_images(config.space, num_images) if config.data.has_images else load_splits(config.data)
+def _drawn(config: OneShotSearchConfig, device: torch.device, *, is_trained: bool) -> list[IntArray]:
+    """Uniformly drawn subnets of each measured round; on a GPU as many as a round of the search has."""
+    space, rng = config.space.search_space, np.random.default_rng(0)
+    if device.type == "cpu":
+        return [space.random(CALIBRATION_SUBNETS, rng)]
+    number = config.plan.num_train_architectures if is_trained else config.optimizer_settings.update_size
+    return [space.random(number, rng) for _ in range(CALIBRATION_SUBNETS)]
+
+
+def _trained(rows_ND: IntArray) -> Round:
+    return Round(number=0, train_architectures=rows_ND, architectures=None)
+
+
+def _evaluated(rows_ND: IntArray) -> Round:
+    return Round(number=0, train_architectures=None, architectures=rows_ND)
+
+
+def _calibration_worker(config: OneShotSearchConfig, trained: int, evaluated: int, device: torch.device) -> RoundWorker:
+    splits = (
+        _made_up_images(config.space, max(trained, evaluated)) if config.data.has_images else load_splits(config.data)
+    )
     job = WorkerJob(
         space=config.space,
         data=config.data,
         task=config.task,
         training=dataclasses.replace(
-            config.training, batch_size=num_images, validation_batch_size=num_images, augment=False
+            config.training, batch_size=trained, validation_batch_size=evaluated, augment=False
         ),
         num_weight_steps=1,
         warmup_rounds=1,
@@ -127,11 +183,44 @@ def _made_up_images(space: Space, num_images: int) -> DataSplits:
     return DataSplits(images, images, images, half, half, names, (channels, height, width))
 
 
-def _seconds(worker: RoundWorker, work: Round) -> float:
-    """Return the mean time of a round, after a warm-up round."""
-    float(worker.run(work).sum())
-    started, rounds = time.perf_counter(), 0
-    while rounds == 0 or time.perf_counter() - started < CALIBRATION_SECONDS:
-        float(worker.run(work).sum())  # waits for the device
-        rounds += 1
-    return (time.perf_counter() - started) / rounds
+def _seconds_of_subnet(worker: RoundWorker, rounds: Sequence[Round]) -> float:
+    """Return the mean time of a subnet in rounds that are repeated in turn, after a warm-up of each."""
+    for each in rounds:
+        float(worker.run(each).sum())
+    started_seconds, subnets = time.perf_counter(), 0
+    for each in itertools.cycle(rounds):
+        float(worker.run(each).sum())  # waits for the device
+        rows_ND = each.architectures if each.train_architectures is None else each.train_architectures
+        assert rows_ND is not None
+        subnets += len(rows_ND)
+        if time.perf_counter() - started_seconds >= CALIBRATION_SECONDS:
+            break
+    return (time.perf_counter() - started_seconds) / subnets
+
+
+def _with_reading(rates: Rates, config: OneShotSearchConfig, device: torch.device, sharing: int) -> Rates:
+    """The rates with that of reading training images as one of the workers of a node reads them."""
+    splits = load_splits(config.data.shared_by(sharing))
+    stream = open_stream(
+        splits.train,
+        batch_size=max(1, min(READ_AT_ONCE, config.training.batch_size, len(splits.train))),
+        seed=0,
+        shuffle=True,
+        augment=standard_augmentation(config.data, splits.image_size) if config.training.augment else None,
+        mean=splits.mean,
+        std=splits.std,
+        device=device,
+        norm_batch_size=1,
+    )
+    processes = splits.train.num_processes or 0 if isinstance(splits.train, StreamedImages) else 0
+    step = 1 + PREFETCHED_BATCHES * processes  # as many have been decoded ahead
+    for number in range(step):
+        stream.batch(number)
+    started_seconds, count = time.perf_counter(), 0
+    while not count or time.perf_counter() - started_seconds < CALIBRATION_SECONDS:
+        stream.batch(step)
+        step, count = step + 1, count + stream.shard_size
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    reading = count / (time.perf_counter() - started_seconds)
+    return dataclasses.replace(rates, reading=reading, reads_beside=processes > 0 and device.type == "cuda")

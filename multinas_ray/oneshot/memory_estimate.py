@@ -61,9 +61,7 @@ class RoundMemory:
 def estimate_memory(space: Space, training: WeightTraining, num_workers: int) -> RoundMemory:
     """Estimate the memory of a round on each of `num_workers` workers."""
     weights = FLOAT32_BYTES * space.supernet_params
-    groups = -(-training.batch_size // (training.norm_batch_size * num_workers))  # in the largest shard
-    images = groups * training.norm_batch_size
-    elements = (space.most_activations or 0) * images
+    elements = (space.most_activations or 0) * training.largest_shard(training.batch_size, num_workers)
     return RoundMemory(weights, elements * BYTES_OF_PRECISION[training.precision])
 
 

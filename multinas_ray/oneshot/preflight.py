@@ -8,8 +8,17 @@ from typing import Any
 
 from rich.console import Console
 
-from multinas_ray.cluster import NodeFacts, check_nodes, check_room, wait_for_room
-from multinas_ray.data import DataSplits, image_table, load_splits, open_stream
+from multinas_ray.cluster import (
+    NodeFacts,
+    NodeNeeds,
+    check_nodes,
+    check_ranks,
+    check_room,
+    node_notes,
+    say,
+    wait_for_room,
+)
+from multinas_ray.data import DataSplits, batch_of, image_table, load_splits, open_stream
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.memory_estimate import estimate_memory
@@ -176,18 +185,43 @@ def check_gpus(config: OneShotSearchConfig, facts: Sequence[NodeFacts]) -> None:
                 )
 
 
-def check_cluster(config: OneShotSearchConfig, *, has_images: bool = True) -> list[NodeFacts]:
+def needs_of(config: OneShotSearchConfig) -> NodeNeeds:
+    """What the workers of a search need of their nodes."""
+    training = config.training
+    batches = training.batch_size, training.validation_batch_size
+    images = sum(training.largest_shard(each, config.num_workers) for each in batches)
+    values = batch_of(config.space.inputs, 1).numel() if config.data.has_images else 0
+    return NodeNeeds(
+        num_workers=config.num_workers,
+        cpus_per_worker=config.cpus_per_worker,
+        use_gpu=config.use_gpu,
+        bfloat16=training.precision == "bfloat16",
+        is_group=config.num_workers > 1,
+        decoded_bytes=config.data.decoded_bytes(images, values),
+        decode_processes=config.data.decode_processes,
+    )
+
+
+def check_cluster(
+    config: OneShotSearchConfig, console: Console, *, has_images: bool = True
+) -> tuple[list[NodeFacts], float | None]:
     """Ask every node for the facts that a search depends on, and check them. Ray must be running.
 
     Args:
         config: the search.
+        console: where it is told what makes workers slow.
         has_images: False if the images do not exist yet.
 
+    Returns:
+        The facts, and the bytes a second that a worker sends in an all-reduce; None if there is nothing to average.
+
     Raises:
-        RunError: nodes have different versions, or a node cannot see the storage or the images, or its GPUs are too
-            small.
+        RunError: a node cannot do what a worker there needs; the message names it.
     """
-    facts = check_nodes(config.storage_path, config.data.path if has_images else None)
+    needs = needs_of(config)
+    facts = check_nodes(config.storage_path, config.data.path if has_images else None, needs)
     if config.use_gpu:
         check_gpus(config, facts)
-    return facts
+    for note in node_notes(facts, needs):
+        say(console, note)
+    return facts, check_ranks(needs) if config.use_gpu or len(facts) > 1 else None

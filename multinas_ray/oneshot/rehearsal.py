@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
@@ -13,10 +14,14 @@ from multinas_ray.oneshot.calibration import Rates, can_measure_here, measure_he
 from multinas_ray.oneshot.checkpoints import CHECKPOINTS_KEPT
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.estimate import Duration, Estimate, told_seconds
+from multinas_ray.oneshot.made_up_rounds import measure_driver
 from multinas_ray.oneshot.memory_estimate import estimate_memory
 from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder, tell_images
+from multinas_ray.oneshot.round_time import RoundTime, Surroundings, gradient_bytes
 from multinas_ray.runs import format_count, gigabytes
 from multinas_ray.settings import NonNegativeFloat, PositiveFloat, checked_arguments
+
+BYTES_PER_GIGABIT = 1e9 / 8
 
 
 @checked_arguments
@@ -25,26 +30,33 @@ def dry_run(
     console: Console,
     *,
     images_per_second: PositiveFloat | None = None,
+    network_gigabits: PositiveFloat | None = None,
     dollars_per_gpu_hour: NonNegativeFloat | None = None,
     has_images: bool = True,
+    rules: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Print the plan of a search, its images, time, memory and files, and check all that can be checked before it.
 
-    Nothing is searched, and Ray is started only to ask a cluster that is running: its nodes are checked and the speed
-    is measured on one of its workers. Without a cluster the speed is measured here for some seconds.
+    Nothing is searched, and Ray is started only to ask a cluster that is running: its nodes are checked, and the speed
+    of computing and of reading images is measured on one of its workers. Without a cluster they are measured here for
+    some seconds.
 
     Args:
         config: the search.
         console: where it is printed.
         images_per_second: the rate of training, see `Rates.training`; None: it is measured.
+        network_gigabits: rate at which a worker sends gradients, in Gbit/s; None: it is measured between the nodes of a
+            cluster, or assumed.
         dollars_per_gpu_hour: price of one worker.
         has_images: False if the images do not exist yet; they are not checked then.
+        rules: settings that follow from others: the name of each, and its value with its rule.
 
     Raises:
         ConfigError, DataError, RunError: the error with which `run_search` would stop.
     """
     console.print(plan_table(config))
-    rates = None if images_per_second is None else stated_rates(images_per_second)
+    if rules:
+        console.print(_table(f"What follows from {config.num_workers} worker(s)", rules))
     check_run_folder(config, resume=False)
     splits = check_data(config) if has_images else None
     if splits is not None:
@@ -52,17 +64,20 @@ def dry_run(
         console.print(image_facts(config, splits))
     else:
         console.print(f"No images yet at {config.data.path}.", soft_wrap=True, highlight=False, markup=False)
+    rates, network = None if images_per_second is None else stated_rates(images_per_second), None
     if is_cluster_there():
         with ray_session():
             check_resources(config, console)
-            console.print(_table("The cluster", describe_nodes(check_cluster(config, has_images=has_images))))
-            rates = rates or _measured(config, console, is_here=False)
-    elif rates is None and can_measure_here(config):
-        rates = _measured(config, console, is_here=True)
+            facts, network = check_cluster(config, console, has_images=has_images)
+            console.print(_table("The cluster", describe_nodes(facts)))
+            rates = _measured(config, console, rates, has_images=has_images, is_here=False)
+    elif can_measure_here(config):
+        rates = _measured(config, console, rates, has_images=has_images, is_here=True)
     if rates is None:
         console.print(NO_RATES)
     else:
-        console.print(cost_table(config, rates, dollars_per_gpu_hour, splits))
+        beside = surroundings_of(config, network_gigabits, console, measured_network=network)
+        console.print(cost_table(config, rates, beside, dollars_per_gpu_hour, splits))
     console.print(files_table(config))
 
 
@@ -74,18 +89,46 @@ NO_RATES = (
 
 def rates_of(config: OneShotSearchConfig, images_per_second: float | None, console: Console) -> Rates | None:
     """The rates that were given, or that a worker or this machine shows; None if neither has the workers' device."""
-    if images_per_second is not None:
-        return stated_rates(images_per_second)
+    stated = None if images_per_second is None else stated_rates(images_per_second)
     if is_cluster_there():
         with ray_session():
             check_resources(config, console)
-            return _measured(config, console, is_here=False)
-    return _measured(config, console, is_here=True) if can_measure_here(config) else None
+            return _measured(config, console, stated, has_images=True, is_here=False)
+    return _measured(config, console, stated, has_images=True, is_here=True) if can_measure_here(config) else stated
 
 
-def _measured(config: OneShotSearchConfig, console: Console, *, is_here: bool) -> Rates:
+def surroundings_of(
+    config: OneShotSearchConfig,
+    network_gigabits: float | None,
+    console: Console,
+    *,
+    measured_network: float | None = None,
+) -> Surroundings:
+    """What is beside the workers: the driver as it is measured here, and the network.
+
+    Args:
+        config: the search.
+        network_gigabits: the rate of the network in Gbit/s; None: the measured one, or an assumed one.
+        console: where the measurement is shown.
+        measured_network: bytes a second that a worker sent in an all-reduce of the cluster; None: not measured.
+    """
+    with console.status("measuring the driver"):
+        beside = Surroundings(driver_seconds=measure_driver(config))
+    if network_gigabits is not None:
+        return replace(beside, network=network_gigabits * BYTES_PER_GIGABIT, network_source="given")
+    if measured_network is not None:
+        return replace(beside, network=measured_network, network_source="measured on the cluster")
+    return beside
+
+
+def _measured(
+    config: OneShotSearchConfig, console: Console, stated: Rates | None, *, has_images: bool, is_here: bool
+) -> Rates:
+    if stated is not None and not has_images:
+        return stated
     with console.status("measuring the speed"):
-        return measure_here(config) if is_here else measure_on_worker(config)
+        measure = measure_here if is_here else measure_on_worker
+        return measure(config, stated, has_images=has_images)
 
 
 def plan_table(config: OneShotSearchConfig) -> Table:
@@ -135,27 +178,71 @@ def image_facts(config: OneShotSearchConfig, splits: DataSplits) -> Table:
 
 
 def cost_table(
-    config: OneShotSearchConfig, rates: Rates, dollars_per_gpu_hour: float | None, splits: DataSplits | None = None
+    config: OneShotSearchConfig,
+    rates: Rates,
+    beside: Surroundings,
+    dollars_per_gpu_hour: float | None,
+    splits: DataSplits | None = None,
 ) -> Table:
     """The table of time and dollars of a search at given rates; with its images the choice is estimated too."""
+    duration = Duration.of(
+        config, rates, beside, None if splits is None else (len(splits.train), len(splits.validation))
+    )
+    step = RoundTime.of(config, rates, beside, evaluates=False)
+    search = RoundTime.of(config, rates, beside, trains=config.train_during_search, evaluates=True)
+    trained, evaluated = (
+        config.training.largest_shard(batch, config.num_workers)
+        for batch in (config.training.batch_size, config.training.validation_batch_size)
+    )
+    with_driver = ", beside the workers" if search.has_own_cores else ""
     rows = [
         ("images per second and worker", f"{rates.training:,.0f} trained, {rates.evaluation:,.0f} evaluated"),
         ("", rates.source),
+        ("a weight step", f"{_short(step.training)} on {trained} images of a worker"),
+        ("all-reduce", _all_reduce(config, step, beside)),
+        ("an evaluation", f"{_short(search.evaluation)} on {evaluated} images of a worker"),
+        ("reading images", _reading(rates, search)),
+        ("driver and record", f"{_short(search.driver)} a round{with_driver}"),
+        ("a round", f"{_short(step.total)} in the warm-up, {_short(search.total)} in the search"),
+        ("estimated time", f"{told_seconds(duration.total)} on {config.num_workers} worker(s)"),
+        ("", _told_parts(duration, search, knows_images=splits is not None)),
     ]
-    seconds = Estimate.of(config).compute_seconds(rates, config.num_workers)
-    if splits is not None:
-        duration = Duration.of(config, rates, len(splits.train), len(splits.validation))
-        seconds = duration.total
-        parts = f"{told_seconds(duration.rounds)} of rounds, {told_seconds(duration.choice)} of choosing the networks"
-        rows.append(("estimated time", f"{told_seconds(seconds)} on {config.num_workers} worker(s)"))
-        rows.append(("", f"{parts}; without waiting for images, other programs and restarts"))
-    else:
-        rows.append(("estimated time", f"{told_seconds(seconds)} on {config.num_workers} worker(s)"))
-        rows.append(("", "computation of the rounds only, without images, network, checkpoints, restarts and choice"))
     if dollars_per_gpu_hour is not None:
-        dollars = seconds / 3600 * config.num_workers * dollars_per_gpu_hour
+        dollars = duration.total / 3600 * config.num_workers * dollars_per_gpu_hour
         rows.append(("estimated cost", f"{dollars:,.0f} dollars at {dollars_per_gpu_hour:g} per GPU hour"))
     return _table("The cost", rows)
+
+
+def _all_reduce(config: OneShotSearchConfig, one: RoundTime, beside: Surroundings) -> str:
+    if config.num_workers == 1:
+        return "none, there is one worker"
+    rate = f"{beside.network / BYTES_PER_GIGABIT:.3g} Gbit/s, {beside.network_source}"
+    return f"{_short(one.all_reduce)} a weight step, for {gigabytes(gradient_bytes(config))} of gradients at {rate}"
+
+
+def _reading(rates: Rates, one: RoundTime) -> str:
+    if rates.reading is None or one.reading is None:
+        return "not measured"
+    way = ", while the worker computes" if rates.reads_beside else ""
+    return f"{_short(one.reading)} a round at {rates.reading:,.0f} images per second and worker{way}"
+
+
+def _told_parts(duration: Duration, one: RoundTime, *, knows_images: bool) -> str:
+    """What the estimate includes, and what it does not."""
+    parts = [f"{told_seconds(duration.start)} to start", f"{told_seconds(duration.rounds)} of rounds with all of these"]
+    without = ["checkpoints", "restarts", "other programs"]
+    if knows_images:
+        parts.append(f"{told_seconds(duration.choice)} of choosing the networks")
+    else:
+        without.insert(0, "the choice of the networks")
+    if one.reading is None:
+        without.insert(0, "reading images")
+    return f"{', '.join(parts)}; without {', '.join(without)}"
+
+
+def _short(seconds: float) -> str:
+    """A time of a round in words."""
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.{0 if seconds >= 0.01 else 1}f} ms"
 
 
 def files_table(config: OneShotSearchConfig) -> Table:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import ray
 from rich.console import Console
 
 from multinas_ray.cluster import HeadWatch, Trackers, ray_errors_told, ray_session, say, standard_console
@@ -78,8 +77,7 @@ def run_search(
     tell_images(splits, console)
     with ray_errors_told(GO_ON), ray_session() as head:
         check_resources(config, console)
-        if config.use_gpu or len(ray.nodes()) > 1:
-            check_cluster(config)
+        check_cluster(config, console)
         _search_and_choose(config, trackers, console, head)
     return load_run(config.run_path)
 

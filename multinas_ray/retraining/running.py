@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from multinas_ray.cluster import (
+    NodeNeeds,
     SideCallback,
     SideMatters,
     Trackers,
     cause_of,
-    check_other_nodes,
     check_room,
+    check_workers,
     ray_errors_told,
     ray_session,
     standard_console,
@@ -214,11 +215,22 @@ class Retraining:
                 _check_same_recipe(folder, record.recipe, job.record.recipe)
         return adopt_retrained(job.folders, job.architecture)
 
+    def _needs(self, trainings: int) -> NodeNeeds:
+        """What so many trainings need of their nodes."""
+        config = self.config
+        return NodeNeeds(
+            num_workers=trainings * config.num_workers,
+            cpus_per_worker=config.cpus_per_worker,
+            use_gpu=config.use_gpu,
+            bfloat16=config.precision == "bfloat16",
+            is_group=config.num_workers > 1,
+        )
+
     def _train(self, jobs: dict[int, RetrainJob], callbacks: list[tune.Callback]) -> None:
         config = self.config
         with ray_errors_told("give the same command again to go on"), ray_session():
             check_room(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
-            check_other_nodes(self.family.path, self.opened.data.path)
+            check_workers(self.family.path, self.opened.data.path, self._needs(len(jobs)), self.console)
             costs = self.family.architectures.set_index("network")["complexity"]
             longest_first = sorted(jobs, key=lambda network: (-costs[network], network))  # so that none ends late
             own_errors = OwnErrors()

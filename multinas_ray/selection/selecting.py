@@ -12,8 +12,9 @@ import numpy as np
 from rich.console import Console
 
 from multinas_ray.cluster import (
-    check_other_nodes,
+    NodeNeeds,
     check_room,
+    check_workers,
     counted_progress,
     ray_errors_told,
     ray_session,
@@ -102,8 +103,18 @@ def select_networks(
     )
     with ray_errors_told("give the same command again to go on"), ray_session():
         check_room(config.num_workers, cpus_per_worker=config.cpus_per_worker, use_gpu=config.use_gpu)
-        check_other_nodes(run_path, opened.data.path)
+        check_workers(run_path, opened.data.path, _needs_of(config, opened), selection.console)
         return selection.run()
+
+
+def _needs_of(config: SelectConfig, opened: OpenedRun) -> NodeNeeds:
+    """What the actors need of their nodes, which evaluate without each other."""
+    return NodeNeeds(
+        num_workers=config.num_workers,
+        cpus_per_worker=config.cpus_per_worker,
+        use_gpu=config.use_gpu,
+        bfloat16=opened.training.precision == "bfloat16",
+    )
 
 
 @checked

@@ -67,6 +67,10 @@ class WeightTraining:
         """Subnets that a weight step trains beside those that are drawn: the ends of the sandwich."""
         return 2 if self.rule == "sandwich" else 0
 
+    def largest_shard(self, batch_size: int, num_workers: int) -> int:
+        """Images of the largest shard of a batch, which workers share by whole normalisation groups."""
+        return -(-batch_size // (self.norm_batch_size * num_workers)) * self.norm_batch_size
+
     def check_num_workers(self, num_workers: int) -> None:
         """Raise ConfigError unless every worker's shard of both batches has at least one norm group."""
         for name in ("batch_size", "validation_batch_size"):

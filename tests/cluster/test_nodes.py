@@ -1,12 +1,22 @@
 """What is asked of every node, and what is said when nodes do not fit together. No Ray."""
 
+import io
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from multinas_ray.cluster import NodeFacts, check_nodes, check_other_nodes, check_versions, describe_nodes, nodes
+from multinas_ray.cluster import (
+    NodeFacts,
+    NodeNeeds,
+    check_nodes,
+    check_versions,
+    check_workers,
+    describe_nodes,
+    nodes,
+)
 from multinas_ray.errors import RunError
 
 FINE = NodeFacts(
@@ -15,7 +25,15 @@ FINE = NodeFacts(
     storage_problem=None,
     sees_images=True,
     gpu_bytes=[],
+    cores=2,
+    ray_cpus=2.0,
+    ray_gpus=0.0,
+    shared_bytes=10**9,
+    driver=None,
+    driver_cuda=None,
+    wheel_cuda=None,
 )
+NEEDS = NodeNeeds()
 
 
 @pytest.fixture
@@ -37,7 +55,7 @@ def answers(monkeypatch):
 
 def test_nodes_that_fit_together(tmp_path, answers):
     asked = answers(FINE, replace(FINE, address="10.0.0.2"))
-    assert len(check_nodes(str(tmp_path / "runs"), "images")) == 2
+    assert len(check_nodes(str(tmp_path / "runs"), "images", NEEDS)) == 2
     ((storage, marker, data_path),) = asked
     assert storage == str(tmp_path / "runs")
     assert data_path == "images"
@@ -63,15 +81,33 @@ def test_nodes_that_fit_together(tmp_path, answers):
 def test_a_node_that_does_not_fit_is_named(tmp_path, answers, changes, text):
     answers(FINE, replace(FINE, address="10.0.0.2", **changes))
     with pytest.raises(RunError, match=re.escape(text)):
-        check_nodes(str(tmp_path), None)
+        check_nodes(str(tmp_path), None, NEEDS)
 
 
-@pytest.mark.parametrize(("alive", "is_asked"), [((True,), False), ((True, False), False), ((True, True), True)])
-def test_other_nodes_are_asked_where_there_are_any(tmp_path, answers, monkeypatch, alive, is_asked):
-    asked = answers(FINE)
+def test_a_node_that_lacks_what_workers_need_is_named_and_further_problems_are_told(tmp_path, answers, caplog):
+    answers(FINE, replace(FINE, address="10.0.0.2", ray_gpus=1.0, shared_bytes=0))
+    with pytest.raises(RunError, match=r"on 10\.0\.0\.2 it is built for CPUs"):
+        check_nodes(str(tmp_path), None, NodeNeeds(use_gpu=True, decoded_bytes=1))
+    assert "/dev/shm must have room" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("alive", "use_gpu", "starts_processes"),
+    [((True,), False, False), ((True, False), False, False), ((True, True), False, True), ((True,), True, True)],
+)
+def test_processes_start_where_there_are_other_nodes_or_gpus(
+    tmp_path, answers, monkeypatch, alive, use_gpu, starts_processes
+):
+    crowded = replace(FINE, cores=1, ray_gpus=2.0, wheel_cuda="13.0")
+    printed, started = io.StringIO(), list[NodeNeeds]()
+    asked, console = answers(crowded), Console(file=printed, width=300)
     monkeypatch.setattr("ray.nodes", lambda: [{"Alive": each} for each in alive])
-    check_other_nodes(str(tmp_path), "/photos")
-    assert [data_path for _, _, data_path in asked] == ["/photos"] * is_asked
+    monkeypatch.setattr(nodes, "check_ranks", started.append)
+    needs = NodeNeeds(num_workers=2, use_gpu=use_gpu)
+    check_workers(str(tmp_path), "/photos", needs, console)
+    assert [data_path for _, _, data_path in asked] == ["/photos"]
+    assert started == [needs] * starts_processes
+    assert "The node 10.0.0.1 may use 1 core(s)" in printed.getvalue()
 
 
 def test_one_node_fits_itself():

@@ -23,8 +23,49 @@ def test_the_defaults_are_those_of_the_sources() -> None:
     training = config.training
     assert training.learning_rate == pytest.approx(0.1)
     assert (training.weight_decay, training.label_smoothing, training.precision) == (4e-5, 0.1, "bfloat16")
+    assert (training.batch_size, training.validation_batch_size, training.norm_batch_size) == (1024, 256, 32)
+    assert training.learning_rate_rise == pytest.approx(5 / 160)
     assert config.plan.num_train_architectures == 1
     assert config.optimizer_settings.update_size == 16
+
+
+@pytest.mark.parametrize(
+    ("workers", "batch", "validation"),
+    [
+        (1, 1024, 256),
+        (2, 1024, 256),
+        (3, 960, 192),
+        (4, 1024, 256),
+        (5, 960, 160),
+        (6, 960, 192),
+        (7, 896, 224),
+        (8, 1024, 256),
+        (16, 2048, 512),
+        (64, 8192, 2048),
+        (96, 6144, 3072),
+        (300, 9600, 9600),
+    ],
+)
+def test_batches_rate_and_rounds_follow_from_the_workers(workers: int, batch: int, validation: int) -> None:
+    options = imagenet.ImageNetOptions(num_workers=workers)
+    assert imagenet.default_batches(options) == (batch, validation)
+    for size in (batch, validation):  # every worker has the same
+        assert size % (32 * workers) == 0
+
+
+def test_the_rate_grows_with_the_batch_up_to_its_bound() -> None:
+    config = config_of("--num-workers", "64")
+    assert (config.num_workers, config.training.learning_rate) == (64, pytest.approx(0.8))
+    assert config.search_rounds == 120 * ((1_281_167 - 50_000) // 8192)
+    told = dict(imagenet.told_rules(config))
+    assert told["batch_size"].startswith("8,192: ")
+    assert told["learning_rate"].startswith("0.8: ")
+    assert config_of("--batch-size", "16384").training.learning_rate == pytest.approx(0.8)
+
+
+def test_an_elastic_search_has_the_batches_of_its_most_workers() -> None:
+    config = config_of("--num-workers", "8:16")
+    assert (config.min_workers, config.num_workers, config.training.batch_size) == (8, 16, 2048)
 
 
 def test_flags_change_what_they_say() -> None:

@@ -201,7 +201,7 @@ def weights(path: Path) -> dict[str, Any]:
 def selected(path: Path) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patches:
         replace_ray(patches).cost = config_of(path.parent).cost
-        patches.setattr(selecting_module, "check_other_nodes", lambda *_: None)
+        patches.setattr(selecting_module, "check_workers", lambda *_: None)
         found = select_networks(
             str(path), SelectConfig(limits={"params": 2e4}, prior=(), candidates_per_network=10), console=quiet()
         )
@@ -213,7 +213,7 @@ def retrained(path: Path) -> dict[str, Any]:
     jobs: list[int] = []
     with pytest.MonkeyPatch.context() as patches:
         patches.setattr(retraining_module, "ray_session", contextlib.nullcontext)
-        patches.setattr(retraining_module, "check_other_nodes", lambda *_: None)
+        patches.setattr(retraining_module, "check_workers", lambda *_: None)
         patches.setattr(Retraining, "_train", lambda self, wanted, callbacks: jobs.extend(sorted(wanted)))
         retrain_networks(str(path), RECIPE, console=quiet())
     return {"jobs": jobs}

@@ -17,6 +17,7 @@ from multinas_ray.oneshot.preflight import (
     check_gpus,
     check_resources,
     check_run_folder,
+    needs_of,
     tell_images,
 )
 from multinas_ray.runs import RunSession, gigabytes, write_config
@@ -211,7 +212,20 @@ def test_nodes_that_are_waited_for_count(make_config, cluster, monkeypatch):
 
 def node_with(*gpu_bytes):
     """What a node with GPUs of these sizes tells of itself."""
-    return NodeFacts(address="10.0.0.1", versions={}, storage_problem=None, sees_images=True, gpu_bytes=list(gpu_bytes))
+    return NodeFacts(
+        address="10.0.0.1",
+        versions={},
+        storage_problem=None,
+        sees_images=True,
+        gpu_bytes=list(gpu_bytes),
+        cores=2,
+        ray_cpus=4.0,
+        ray_gpus=2.0,
+        shared_bytes=None,
+        driver=None,
+        driver_cuda=None,
+        wheel_cuda="13.0",
+    )
 
 
 def test_a_gpu_too_small_for_one_subnet_is_told_what_it_needs(make_config, monkeypatch):
@@ -221,4 +235,31 @@ def test_a_gpu_too_small_for_one_subnet_is_told_what_it_needs(make_config, monke
     check_gpus(config, [large])
     monkeypatch.setattr(preflight, "check_nodes", lambda *paths: [large, replace(small, address="10.0.0.2")])
     with pytest.raises(RunError, match=re.escape(f"1 worker(s) need {gigabytes(needed)} each, a GPU of")):
-        check_cluster(config)
+        check_cluster(config, Console())
+
+
+def test_what_workers_need_follows_from_the_search(make_config, tmp_path):
+    needs = needs_of(make_config(num_workers=2, cpus_per_worker=3.0))
+    assert (needs.num_workers, needs.cpus_per_worker, needs.is_group) == (2, 3.0, True)
+    assert (needs.use_gpu, needs.bfloat16, needs.decoded_bytes) == (False, False, 0)
+    training = WeightTraining(batch_size=96, validation_batch_size=64, norm_batch_size=32, precision="bfloat16")
+    data = DataConfig(source="folder", path=str(tmp_path), in_memory=False, decode_processes=5)
+    needs = needs_of(make_config(training=training, data=data, num_workers=2, use_gpu=True))
+    assert needs.bfloat16
+    assert needs.use_gpu
+    assert needs.decoded_bytes == 3 * (64 + 32) * 64  # three batches of both shards, of 8 x 8 pixels
+    assert needs.decode_processes == 5
+    in_process = replace(data, decode_processes=0)
+    assert needs_of(make_config(training=training, data=in_process)).decoded_bytes == 0
+
+
+def test_a_cluster_averages_where_there_are_other_nodes_and_tells_what_is_slow(make_config, monkeypatch):
+    printed = io.StringIO()
+    console = Console(file=printed, width=300)
+    facts = [replace(node_with(), cores=1)]
+    monkeypatch.setattr(preflight, "check_nodes", lambda *given: facts)
+    monkeypatch.setattr(preflight, "check_ranks", lambda needs: 1e9)
+    assert check_cluster(make_config(num_workers=2), console) == (facts, None)
+    assert "may start 2 workers there" in printed.getvalue()
+    facts.append(replace(node_with(), address="10.0.0.2"))
+    assert check_cluster(make_config(num_workers=2), console)[1] == 1e9

@@ -73,7 +73,7 @@ def replace_ray(monkeypatch):
     monkeypatch.setattr(select_module, "EvaluatorGroup", Fresh)
     monkeypatch.setattr(select_module, "ray_session", contextlib.nullcontext)
     monkeypatch.setattr(select_module, "check_room", lambda *room, **more: None)
-    monkeypatch.setattr(select_module, "check_other_nodes", lambda *places: None)
+    monkeypatch.setattr(select_module, "check_workers", lambda *places: None)
     monkeypatch.setattr(ending, "room_for", lambda *wanted: 1)
     return Fresh
 
