@@ -110,6 +110,15 @@ def test_processes_start_where_there_are_other_nodes_or_gpus(
     assert "The node 10.0.0.1 may use 1 core(s)" in printed.getvalue()
 
 
+def test_a_single_node_is_this_machine_and_is_asked_without_a_task(tmp_path, monkeypatch):
+    alone = {"Alive": True, "NodeManagerAddress": "10.0.0.7", "Resources": {"CPU": 4.0}, "NodeID": "7"}
+    monkeypatch.setattr("ray.nodes", lambda: [alone, {**alone, "Alive": False}])
+    (facts,) = check_nodes(str(tmp_path / "runs"), str(tmp_path), NEEDS)
+    assert (facts.address, facts.ray_cpus) == ("10.0.0.7", 4.0)
+    with pytest.raises(RunError, match=r"but 10\.0\.0\.7 does not"):
+        check_nodes(str(tmp_path / "runs"), str(tmp_path / "none"), NEEDS)
+
+
 def test_one_node_fits_itself():
     check_versions([FINE])
 
