@@ -14,12 +14,15 @@ import ray.cloudpickle
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import checked_arguments
 
+PACKAGE = __name__.partition(".")[0]
+
 
 @checked_arguments
 def load_module(name: str) -> ModuleType:
     """Import a module, or a file that is not on Python's path.
 
-    Its definitions are sent to Ray's workers by value, since the file may be missing on their machines.
+    Its definitions are sent to Ray's workers by value, since the file may be missing on their machines; those of this
+    package are there.
 
     Args:
         name: A module's name ("my_package.blocks"), which is sought in the current folder too, or a path to a .py
@@ -32,7 +35,8 @@ def load_module(name: str) -> ModuleType:
         ConfigError: The module does not exist or cannot be imported; the message says why.
     """
     module = _import_file(Path(name)) if name.endswith(".py") else _import(name)
-    ray.cloudpickle.register_pickle_by_value(module)
+    if module.__name__.partition(".")[0] != PACKAGE:
+        ray.cloudpickle.register_pickle_by_value(module)
     return module
 
 

@@ -1,4 +1,5 @@
 import pytest
+import ray.cloudpickle
 
 from multinas_ray.cluster import load_module, load_object
 from multinas_ray.errors import ConfigError
@@ -10,6 +11,11 @@ def test_code_by_name(tmp_path):
     assert load_object(f"{file}:mine")() == 3
     assert load_module(str(file)) is load_module(str(file))
     assert load_object("json:dumps")([]) == "[]"
+
+
+def test_code_of_this_package_is_not_sent_to_workers_who_have_it():
+    cost = load_object("multinas_ray.choices:peak_memory")
+    assert ray.cloudpickle.loads(ray.cloudpickle.dumps(cost)) is cost
 
 
 @pytest.mark.parametrize(

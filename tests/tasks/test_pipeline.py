@@ -16,6 +16,7 @@ from multinas_ray.data import DataConfig, image_counts, load_splits
 from multinas_ray.errors import ConfigError, DataError
 from multinas_ray.export import ExportConfig, export_networks
 from multinas_ray.export.formats import export_network
+from multinas_ray.latency import ProfileSettings, profile_model
 from multinas_ray.oneshot import OneShotSearchConfig, RoundWorker, WorkerJob
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.oneshot.preflight import check_data
@@ -215,12 +216,16 @@ def test_card_tables_and_report_tell_the_metric_and_the_samples(tmp_path) -> Non
 
 def test_a_network_that_cannot_be_traced_keeps_its_weights_and_its_card(tmp_path, caplog) -> None:
     looping = model_space(OneByOne, Series(1, 0)[0][0], arguments={"hidden": 4})
-    run_path = written_run(tmp_path, space=looping)
-    (exported,) = export_networks(run_path, ExportConfig(onnx=False), console=Console(quiet=True))
+    run_path, latency = written_run(tmp_path, space=looping), str(tmp_path / "latency.parquet")
+    profile_model(looping, ProfileSettings(batch_size=2, least_passes=2, most_passes=2)).table.write(latency)
+    (exported,) = export_networks(
+        run_path, ExportConfig(onnx=False, latency_table=latency), console=Console(quiet=True)
+    )
     assert sorted(exported.sizes) == ["architecture.json", "weights.safetensors"]
     assert "model.pt2 cannot be written: torch.export cannot trace this network" in caplog.text
     card = (Path(exported.path) / "README.md").read_text()
     assert "There is no program, since torch.export cannot trace the network" in card
     assert "model.pt2" not in card
+    assert "The latency is the sum of its modules, which were measured on" in card
     code = card.split("```python")[1].split("```")[0]
     assert "build_subnet(space_from_dict" in code
