@@ -1,29 +1,34 @@
 """Whether larger networks of the examples are better: the cheapest, a middle and the largest one are trained alone.
 
-Each is trained with several seeds, in this process with one thread; the table has loss and metric on the test samples.
+Each is trained with several seeds, in this process with one thread; the table has the metric on the test samples. Each
+training is kept as it ends: the same command goes on where it was ended.
 
 python -m experiments.own_sizes --examples series unet
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import t
 
 from experiments.own_series import series_config
 from experiments.own_transformer import transformer_config
 from experiments.own_unet import unet_config
+from experiments.parts.rows import KeptRows
 from multinas_ray.commands.experiment import ExperimentOptions
 from multinas_ray.commands.script import Script
 from multinas_ray.data import DataSplits, load_splits, standard_augmentation
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.retraining import NetworkTraining, RetrainConfig
 from multinas_ray.runs import format_count
-from multinas_ray.settings import OneOf, PositiveFloat, PositiveInt, checked
+from multinas_ray.settings import Flag, NonNegativeInt, OneOf, PositiveFloat, PositiveInt, checked
+from multinas_ray.storage import GivenPath
 from multinas_ray.supernets import build_subnet
 from multinas_ray.tasks import MeanScore
 
@@ -32,8 +37,12 @@ EXAMPLES: dict[str, Callable[[ExperimentOptions], OneShotSearchConfig]] = {
     "transformer": transformer_config,
     "unet": unet_config,
 }
+EPOCHS = {"series": 6, "transformer": 60, "unet": 15}
+"""Epochs of each training."""
 DRAWS = 500
 """Networks among which the middle one is sought."""
+CONFIDENCE = 0.95
+"""Of the intervals."""
 
 
 @checked
@@ -45,10 +54,14 @@ class Sizes:
     """The examples."""
     seeds: PositiveInt = 3
     """Number of seeds of each network."""
-    epochs: PositiveInt = 20
-    """Epochs of each training."""
+    first_seed: NonNegativeInt = 0
+    """The first of them."""
+    epochs: PositiveInt | None = None
+    """Epochs of each training; None: as many as the example needs."""
     learning_rate: PositiveFloat = 0.1
     """Peak learning rate for a batch of 256 samples."""
+    out: Annotated[GivenPath, Flag(metavar="FILE")] = "runs/own-sizes.parquet"
+    """File of the trainings."""
 
 
 def networks_of(config: OneShotSearchConfig) -> list[tuple[int, ...]]:
@@ -62,13 +75,18 @@ def networks_of(config: OneShotSearchConfig) -> list[tuple[int, ...]]:
 
 
 def trained(
-    config: OneShotSearchConfig, splits: DataSplits, architecture: tuple[int, ...], sizes: Sizes, seed: int
+    config: OneShotSearchConfig,
+    splits: DataSplits,
+    architecture: tuple[int, ...],
+    epochs: int,
+    learning_rate: float,
+    seed: int,
 ) -> tuple[MeanScore, float]:
     """Train a network; returns its score on the test samples and the primary metric."""
     recipe = RetrainConfig(
-        epochs=sizes.epochs,
+        epochs=epochs,
         batch_size=config.training.batch_size,
-        learning_rate=sizes.learning_rate,
+        learning_rate=learning_rate,
         augmentation="standard",
         label_smoothing=0.0,
         ema_decay=0.0,
@@ -84,21 +102,61 @@ def trained(
     return score, training.primary_of(score)
 
 
+def trained_alone(
+    config: OneShotSearchConfig, splits: DataSplits, epochs: int, learning_rate: float, seed: int, kept: KeptRows
+) -> list[dict[str, Any]]:
+    """Train the networks of an example with a seed; returns a row for each, with its cost, loss and metric."""
+    rows: list[dict[str, Any]] = []
+    for place, architecture in enumerate(networks_of(config)):
+
+        def train(architecture: tuple[int, ...] = architecture) -> list[dict[str, Any]]:
+            score, metric = trained(config, splits, architecture, epochs, learning_rate, seed)
+            (cost,) = config.cost(np.array([architecture])).tolist()
+            return [{"cost": cost, "loss": score.loss, "metric": metric}]
+
+        what = {"example": config.name, "place": place, "epochs": epochs, "learning_rate": learning_rate, "seed": seed}
+        rows += kept.of(what, train)
+    return rows
+
+
+def told_mean(values: Sequence[float]) -> str:
+    """The mean over seeds and half the width of its interval, by Student's t."""
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{np.mean(values):.4f} ± {t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * error:.4f}"
+
+
+def told_difference(more: Sequence[float], less: Sequence[float]) -> str:
+    """How much higher the mean over seeds is than that of others, and half the width of the difference's interval."""
+    if min(len(more), len(less)) < 2:
+        return f"{np.mean(more) - np.mean(less):.4f}"
+    freedom = len(more) + len(less) - 2
+    variance = (np.var(more) * len(more) + np.var(less) * len(less)) / freedom
+    error = np.sqrt(variance * (1 / len(more) + 1 / len(less)))
+    return f"{np.mean(more) - np.mean(less):.4f} ± {t.ppf((1 + CONFIDENCE) / 2, freedom) * error:.4f}"
+
+
 def measure(sizes: Sizes, console: Console) -> None:
     """Train the networks and print a table for each example."""
     torch.set_num_threads(1)
+    kept = KeptRows(Path(sizes.out))
     for name in sizes.examples:
         config = EXAMPLES[name](ExperimentOptions())
         splits = load_splits(config.data)
-        title = f"{name}, {sizes.epochs} epochs, {sizes.seeds} seeds: mean ± standard deviation on test samples"
+        seeds = range(sizes.first_seed, sizes.first_seed + sizes.seeds)
+        epochs = sizes.epochs or EPOCHS[name]
+        rows = [trained_alone(config, splits, epochs, sizes.learning_rate, seed, kept) for seed in seeds]
+        title = (
+            f"{name}, {epochs} epochs, {sizes.seeds} seeds: mean on test samples ± half its {CONFIDENCE:.0%} interval"
+        )
         table = Table(title=title, title_justify="left")
-        for column in (config.complexity, "loss", str(config.task.primary)):
+        for column in (config.complexity, "loss", str(config.task.primary), "more than the one before"):
             table.add_column(column, justify="right")
-        for architecture in networks_of(config):
-            found = [trained(config, splits, architecture, sizes, seed) for seed in range(sizes.seeds)]
-            losses, metrics = [score.loss for score, _ in found], [metric for _, metric in found]
-            cost = format_count(float(config.cost(np.array([architecture]))[0]))
-            table.add_row(cost, *(f"{np.mean(each):.4f} ± {np.std(each, ddof=1):.4f}" for each in (losses, metrics)))
+        before: list[float] | None = None
+        for of_network in zip(*rows, strict=True):
+            losses, metrics = ([row[column] for row in of_network] for column in ("loss", "metric"))
+            difference = "" if before is None else told_difference(metrics, before)
+            table.add_row(format_count(of_network[0]["cost"]), told_mean(losses), told_mean(metrics), difference)
+            before = metrics
         console.print(table)
 
 

@@ -1,6 +1,8 @@
 """Finished rows on disk, in a Parquet file that is written completely or not at all."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -30,3 +32,31 @@ def load_rows(path: Path, made_with: str = "") -> pd.DataFrame | None:
         return None
     frame: pd.DataFrame = rows.to_pandas()
     return frame
+
+
+class KeptRows:
+    """Rows by what gave them, in a file that is written whenever some are added: a command goes on where it was ended.
+
+    Args:
+        file: the Parquet file.
+    """
+
+    def __init__(self, file: Path) -> None:
+        found = load_rows(file)
+        self._file = file
+        records = [] if found is None else found.to_dict("records")
+        self._rows: list[dict[str, Any]] = [{str(name): value for name, value in row.items()} for row in records]
+
+    def of(self, what: Mapping[str, Any], work: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """The rows of something, computed if they are not there.
+
+        Args:
+            what: columns that tell what gave the rows; the same names at each call.
+            work: computes the other columns of the rows.
+        """
+        found = [row for row in self._rows if all(row[name] == value for name, value in what.items())]
+        if not found:
+            found = [{**what, **row} for row in work()]
+            self._rows += found
+            save_rows(pd.DataFrame(self._rows), self._file)
+        return found

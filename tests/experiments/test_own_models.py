@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import nn
 
+from experiments import own_sandwich, own_sizes
 from experiments.own_mobilenet import mobilenet, mobilenet_space
-from experiments.own_sizes import EXAMPLES, networks_of
+from experiments.own_sizes import EXAMPLES, networks_of, told_difference, told_mean
+from experiments.parts.rows import KeptRows
 from multinas_ray.choices import open_model
 from multinas_ray.commands.experiment import ExperimentOptions
 from multinas_ray.data import call
@@ -73,6 +75,41 @@ def test_a_model_of_timm_is_opened_and_keeps_its_checkpoint(tmp_path) -> None:
     torch.testing.assert_close(supernet.extract(largest)(images), supernet(images, [largest])[0], rtol=1e-3, atol=1e-4)
     assert len(list(build_subnet(space, smallest).parameters())) < len(list(build_subnet(space, largest).parameters()))
     assert math.isclose(space.costs["params"]([largest])[0], sum(p.numel() for p in mobilenet(3, 4).parameters()))
+
+
+def test_what_is_kept_is_not_computed_again(tmp_path) -> None:
+    def work() -> list[dict[str, float]]:
+        computed.append(1)
+        return [{"metric": 0.5}, {"metric": 0.25}]
+
+    computed: list[int] = []
+    file = tmp_path / "new" / "rows.parquet"
+    for _ in range(2):
+        kept = KeptRows(file)
+        assert [row["metric"] for row in kept.of({"rule": "drawn", "seed": 1}, work)] == [0.5, 0.25]
+        assert len(computed) == 1
+    assert KeptRows(file).of({"rule": "drawn", "seed": 2}, lambda: [{"metric": 1.0}])[0]["seed"] == 2
+    assert len(KeptRows(file).of({"rule": "drawn", "seed": 1}, work)) == 2
+
+
+def test_a_mean_is_told_with_half_its_interval() -> None:
+    assert told_mean([1.0, 2.0, 3.0]) == "2.0000 ± 2.4841", "4.3027 standard errors of 3 seeds"
+    assert told_mean([2.0]) == "2.0000 ± nan"
+    difference = "3.0000 ± 2.2670", "2.7764 standard errors, with 4 degrees of freedom"
+    assert told_difference([4.0, 5.0, 6.0], [1.0, 2.0, 3.0]) == difference[0], difference[1]
+    assert told_difference([4.0], [3.0]) == "1.0000"
+
+
+@pytest.mark.slow
+def test_the_gap_of_inherited_weights_is_measured_and_kept(tmp_path, capsys, monkeypatch) -> None:
+    flags = ["--seeds", "1", "--steps", "2", "--epochs", "1", "--out", str(tmp_path)]
+    assert own_sandwich.main(flags) == 0
+    monkeypatch.setattr(own_sandwich, "inherited", None)
+    monkeypatch.setattr(own_sizes, "trained", None)
+    told = capsys.readouterr().out
+    assert own_sandwich.main(flags) == 0
+    assert capsys.readouterr().out == told
+    assert "sandwich" in told
 
 
 def test_a_model_that_gets_no_choice_is_told() -> None:
