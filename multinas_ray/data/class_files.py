@@ -4,6 +4,7 @@
 
 import errno
 import os
+import stat
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,10 +25,11 @@ SYSTEM_NAMES = frozenset(
 )
 """Names, in lower case, of the folders and files that storage boxes, systems and tools leave."""
 
-HIDDEN, REACHED_TWICE, LEADS_BACK, NO_FILE, BESIDE, DAMAGED, OVER_LIMIT = (
+HIDDEN, REACHED_TWICE, LEADS_BACK, LEADS_NOWHERE, NO_FILE, BESIDE, DAMAGED, OVER_LIMIT = (
     "hidden or left by a system",
     "reached twice by links",
     "links that lead back",
+    "links that lead nowhere",
     "neither a file nor a folder",
     "beside the class folders",
     "damaged",
@@ -111,10 +113,8 @@ def _enter(walk: _Walk, where: str, *, linked: bool) -> None:
                 walk.waiting.append((entry.path, True))
             else:
                 walk.waiting.appendleft((entry.path, linked))
-        elif is_link and _is_ring(entry):
-            walk.left_out[LEADS_BACK] += 1
-        elif not is_link and not entry.is_file():
-            walk.left_out[NO_FILE] += 1
+        elif (reason := _no_file(entry)) is not None:
+            walk.left_out[reason] += 1
         elif not entry.name.lower().endswith(IMAGE_EXTENSIONS):
             walk.left_out[_kind(entry.name)] += 1
         else:
@@ -134,12 +134,16 @@ def count_images(folder: Path) -> int:
 
 
 def count_beside(folder: Path) -> Counter[str]:
-    """Number of image files and of hidden files in a folder of class folders, by reason."""
+    """Number of image files, of hidden files and of links to nothing in a folder of class folders, by reason."""
     counts: Counter[str] = Counter()
     for entry in entries(str(folder)):
         if is_hidden(entry.name):
             counts[HIDDEN] += _count_hidden(entry)
-        elif entry.name.lower().endswith(IMAGE_EXTENSIONS) and not is_folder(entry):
+        elif is_folder(entry):
+            continue
+        elif (reason := _no_file(entry)) is not None:
+            counts[reason] += 1
+        elif entry.name.lower().endswith(IMAGE_EXTENSIONS):
             counts[BESIDE] += 1
     return counts
 
@@ -174,13 +178,19 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_ring(link: os.DirEntry[str]) -> bool:
-    """Whether a link leads to itself, also by way of others."""
+def _no_file(entry: os.DirEntry[str]) -> str | None:
+    """Why an entry that is no folder is no file either, such as a pipe, or a link to a device; None for a file.
+
+    An image to which a link leads in vain counts as a damaged one, which a strict run names.
+    """
+    if not entry.is_symlink():  # its kind is known without asking the disk again
+        return None if entry.is_file() else NO_FILE
     try:
-        link.stat()
+        return None if stat.S_ISREG(entry.stat().st_mode) else NO_FILE
     except OSError as error:
-        return error.errno == errno.ELOOP
-    return False
+        if error.errno == errno.ELOOP:
+            return LEADS_BACK
+        return None if entry.name.lower().endswith(IMAGE_EXTENSIONS) else LEADS_NOWHERE
 
 
 def _leads_back(link: str, where: str, top: str) -> bool:

@@ -208,6 +208,21 @@ def test_links_are_followed_once(tmp_path):
     assert found["reached twice by links"] == 1 + 7 + 2  # a folder, b's files by way of a, and the twins in b
 
 
+def test_links_to_no_file_are_counted_and_never_opened(tmp_path):
+    """A pipe would be waited for, and a device be read without an end."""
+    write_tree(tmp_path, {"a": 4, "b": 5})
+    os.mkfifo(tmp_path / "a" / "pipe")
+    (tmp_path / "a" / "pipe.png").symlink_to("pipe")
+    (tmp_path / "a" / "zeros.png").symlink_to("/dev/zero")
+    (tmp_path / "b" / "gone").symlink_to("/nowhere/gone")
+    (tmp_path / "c").symlink_to("/nowhere/c")  # a class on a disk that is not there
+    (tmp_path / "zeros.png").symlink_to("/dev/zero")
+    for splits in both(tmp_path):
+        assert len(splits.train) + len(splits.validation) + len(splits.test) == 9
+        assert reasons(splits.left_out) == {"neither a file nor a folder": 4, "links that lead nowhere": 2}
+        assert "1 links that lead nowhere" in table(splits)
+
+
 def test_a_split_that_is_a_link_to_another_is_refused(tmp_path):
     write_tree(tmp_path / "train", {"a": 3, "b": 3})
     (tmp_path / "val").symlink_to(tmp_path / "train")
