@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from multinas_ray.data import usable_cores
+from multinas_ray.data import available_memory_bytes, usable_cores
 from multinas_ray.errors import MultiNASError
 from multinas_ray.settings import NonNegativeFloat, NonNegativeInt, PositiveInt, checked
 from multinas_ray.storage import check_writable, exists, resolve
@@ -36,6 +36,8 @@ class NodeFacts:
     """Whether the path of the images exists on the node."""
     gpu_bytes: Sequence[int]
     """Memory of each GPU."""
+    free_bytes: int | None
+    """Memory of the node, or of its container, that is free; None if it is unknown."""
     cores: PositiveInt
     """Cores that its processes may use, by affinity and cgroup."""
     ray_cpus: NonNegativeFloat
@@ -71,6 +73,7 @@ def probe_node(
         storage_problem=_storage_problem(marker, storage),
         sees_images=data_path is None or exists(resolve(data_path)),
         gpu_bytes=memory,
+        free_bytes=available_memory_bytes(),
         cores=usable_cores(),
         ray_cpus=resources.get("CPU", 0.0),
         ray_gpus=resources.get("GPU", 0.0),

@@ -3,7 +3,6 @@ from .batch_plan import BatchPlan
 from .batch_stream import BatchStream
 from .batches import Batches, open_stream
 from .config import PREFETCHED_BATCHES, DataConfig
-from .cores import usable_cores
 from .counts_table import image_counts, image_table
 from .dataset_source import register_dataset
 from .decoding import read_square
@@ -14,6 +13,7 @@ from .in_memory import splits_in_memory
 from .left_out import LeftOut, total_by_reason
 from .listing import ImageListing
 from .loading import inspect_data, load_splits, standard_augmentation
+from .machine import available_memory_bytes, usable_cores
 from .normalisation import to_device
 from .samples import SampleSet
 from .shards import scan_images, write_image_shards
@@ -43,6 +43,7 @@ __all__ = [
     "SampleSet",
     "StreamedImages",
     "Variation",
+    "available_memory_bytes",
     "batch_of",
     "call",
     "evaluation_transform",

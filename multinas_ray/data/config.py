@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from multinas_ray.data.cores import usable_cores
+from multinas_ray.data.machine import usable_cores
 from multinas_ray.data.sources import DataSource, source_class
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Flag, NonNegativeInt, checked

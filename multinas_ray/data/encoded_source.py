@@ -6,18 +6,17 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from multinas_ray.data.augmentation import Variation, photo_augmentation
 from multinas_ray.data.class_files import DAMAGED
 from multinas_ray.data.config import DataConfig
-from multinas_ray.data.cores import usable_cores
 from multinas_ray.data.decoding import GREY_MODES, Encoded, decode, open_image, read_square, tell_skipped
 from multinas_ray.data.images import SPLITS, DataSplits, ImageSet, channel_statistics
 from multinas_ray.data.left_out import LeftOut, count_by_class
 from multinas_ray.data.listing import ImageListing, over_limit, split_listing
+from multinas_ray.data.machine import available_memory_bytes, usable_cores
 from multinas_ray.data.progress import image_progress
 from multinas_ray.data.sources import DataFacts, DataSource
 from multinas_ray.data.streamed_images import CHANNELS, ResizedCrop, StreamedImages
@@ -262,19 +261,6 @@ def _check_memory(num_images: int, size: int, channels: int) -> None:
             f"{num_images} images of {size}x{size} take {needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are "
             f"available: set image_size={fitting} or less, or max_train_images, or in_memory=False"
         )
-
-
-def available_memory_bytes() -> int | None:
-    """Memory that this process may still use, of the machine or its container; None if unknown (other than Linux)."""
-    found = []
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        lines = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-        found.append(1024 * int(lines["MemAvailable"].split()[0]))
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
-        found.append(int(limit.read_text()) - int(used.read_text()))
-    return min(found, default=None)
 
 
 def _num_threads() -> int:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from multinas_ray.data.batch_plan import BatchPlan
 from multinas_ray.data.config import PREFETCHED_BATCHES
-from multinas_ray.data.cores import usable_cores
+from multinas_ray.data.machine import usable_cores
 from multinas_ray.data.order import batches_per_epoch, epoch_order
 from multinas_ray.data.streamed_images import CHANNELS, Decoded, ImageDecoder, Request, ResizedCrop, StreamedImages
 from multinas_ray.errors import DataError

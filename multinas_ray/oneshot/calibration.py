@@ -38,6 +38,8 @@ CALIBRATION_SUBNETS = 4
 CALIBRATION_FLOPS = 2e9
 """Multiply-adds of the largest subnets in a round that is measured on a CPU. Rounds of fewer measure the overhead of
 torch, and those of more take long. [ours]"""
+LEAST_GROUP = 4
+"""Images of a normalisation group that a CPU computes for a measurement, if those of the search take long. [ours]"""
 EVALUATION_SPEEDUP = 3.0
 """Images that are evaluated in the time of one that is trained, if only the rate of training is given: the backward
 pass costs as much as two forward passes. [ours]"""
@@ -109,6 +111,8 @@ def measure_here(
 
 def _computing(config: OneShotSearchConfig, device: torch.device) -> Rates:
     """The rates of a round's two parts, each on the largest shard that a worker has of its batch."""
+    if device.type == "cpu":
+        config = _with_small_groups(config)
     trained, evaluated = (
         _num_images(config, batch, device)
         for batch in (config.training.batch_size, config.training.validation_batch_size)
@@ -130,8 +134,19 @@ def _num_images(config: OneShotSearchConfig, batch: int, device: torch.device) -
     group, shard = config.training.norm_batch_size, config.training.largest_shard(batch, config.num_workers)
     if device.type == "cuda":
         return shard
-    soon = CALIBRATION_FLOPS / max(1.0, config.space.costs["flops"].maximum) / CALIBRATION_SUBNETS
-    return min(shard, max(group, int(soon) // group * group))
+    return min(shard, max(group, _soon_computed(config) // group * group))
+
+
+def _soon_computed(config: OneShotSearchConfig) -> int:
+    """Images of a round that a CPU soon computes; 0 for large networks."""
+    return int(CALIBRATION_FLOPS / max(1.0, config.space.costs["flops"].maximum) / CALIBRATION_SUBNETS)
+
+
+def _with_small_groups(config: OneShotSearchConfig) -> OneShotSearchConfig:
+    """The search with groups of images that a CPU soon computes, since a measured round has at least one."""
+    most, group = max(LEAST_GROUP, _soon_computed(config)), config.training.norm_batch_size
+    size = max(each for each in range(1, min(group, most) + 1) if group % each == 0)
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, norm_batch_size=size))
 
 
 def _drawn(config: OneShotSearchConfig, device: torch.device, *, is_trained: bool) -> list[IntArray]:

@@ -58,6 +58,25 @@ class RoundMemory:
         return limit
 
 
+def check_memory(memory: RoundMemory, free: int | None, where: str) -> None:
+    """Check that a machine without a GPU holds the weights of the supernet while they are trained.
+
+    Args:
+        memory: the memory of a worker.
+        free: bytes that are free there; None if that is unknown.
+        where: the machine, in words.
+
+    Raises:
+        RunError: the weights do not fit.
+    """
+    needed = memory.weights + memory.optimizer
+    if free is not None and needed > free:
+        raise RunError(
+            f"a worker must hold the weights of the supernet and their optimiser, which take {gigabytes(needed)}; "
+            f"{where} has {gigabytes(free)} free: use a smaller or narrower space, or larger machines"
+        )
+
+
 def estimate_memory(space: Space, training: WeightTraining, num_workers: int) -> RoundMemory:
     """Estimate the memory of a round on each of `num_workers` workers."""
     weights = FLOAT32_BYTES * space.supernet_params

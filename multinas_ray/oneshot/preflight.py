@@ -21,7 +21,7 @@ from multinas_ray.cluster import (
 from multinas_ray.data import DataSplits, batch_of, image_table, load_splits, open_stream
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.oneshot.config import OneShotSearchConfig
-from multinas_ray.oneshot.memory_estimate import estimate_memory
+from multinas_ray.oneshot.memory_estimate import check_memory, estimate_memory
 from multinas_ray.runs import gigabytes, has_record, load_config, repair_config, was_started
 from multinas_ray.storage import check_writable
 from multinas_ray.tasks import check_task
@@ -222,6 +222,10 @@ def check_cluster(
     facts = check_nodes(config.storage_path, config.data.path if has_images else None, needs)
     if config.use_gpu:
         check_gpus(config, facts)
+    else:
+        memory = estimate_memory(config.space, config.training, config.fewest_workers)
+        for each in facts:
+            check_memory(memory, each.free_bytes, each.address)
     for note in node_notes(facts, needs):
         say(console, note)
     return facts, check_ranks(needs) if config.use_gpu or len(facts) > 1 else None

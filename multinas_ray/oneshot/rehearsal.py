@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from multinas_ray.cluster import describe_nodes, is_cluster_there, ray_session
-from multinas_ray.data import DataSplits
+from multinas_ray.data import DataSplits, available_memory_bytes
 from multinas_ray.oneshot.calibration import Rates, can_measure_here, measure_here, measure_on_worker, stated_rates
 from multinas_ray.oneshot.checkpoints import CHECKPOINTS_KEPT
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.estimate import Duration, Estimate, told_seconds
 from multinas_ray.oneshot.made_up_rounds import measure_driver
-from multinas_ray.oneshot.memory_estimate import estimate_memory
+from multinas_ray.oneshot.memory_estimate import check_memory, estimate_memory
 from multinas_ray.oneshot.preflight import check_cluster, check_data, check_resources, check_run_folder, tell_images
 from multinas_ray.oneshot.round_time import RoundTime, Surroundings, gradient_bytes
 from multinas_ray.runs import format_count, gigabytes
@@ -126,6 +126,9 @@ def _measured(
 ) -> Rates:
     if stated is not None and not has_images:
         return stated
+    if is_here and not config.use_gpu:
+        memory = estimate_memory(config.space, config.training, config.fewest_workers)
+        check_memory(memory, available_memory_bytes(), "this machine")
     with console.status("measuring the speed"):
         measure = measure_here if is_here else measure_on_worker
         return measure(config, stated, has_images=has_images)

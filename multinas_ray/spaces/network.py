@@ -5,6 +5,7 @@ Notation: D positions (the variables), C_d candidate blocks of position d.
 
 import itertools
 import numbers
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -218,7 +219,13 @@ def _told_measure(
                 f"the cost {name!r} must be a number for each block, the block {block.name!r} on {shape} has "
                 f"{value!r}: correct the measure"
             )
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ConfigError(
+                f"the cost {name!r} must be at most {sys.float_info.max:.1e} for each block, the block {block.name!r} "
+                f"on {shape} costs more: use fewer channels or smaller images"
+            ) from error
 
     return told
 

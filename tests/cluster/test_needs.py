@@ -13,6 +13,7 @@ GPU_NODE = NodeFacts(
     storage_problem=None,
     sees_images=True,
     gpu_bytes=[80 * 10**9] * 4,
+    free_bytes=None,
     cores=16,
     ray_cpus=16.0,
     ray_gpus=4.0,

@@ -25,6 +25,7 @@ FINE = NodeFacts(
     storage_problem=None,
     sees_images=True,
     gpu_bytes=[],
+    free_bytes=None,
     cores=2,
     ray_cpus=2.0,
     ray_gpus=0.0,

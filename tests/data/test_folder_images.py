@@ -9,7 +9,6 @@ from PIL import Image
 
 from multinas_ray.data import Augmentation, DataConfig, encoded_source, inspect_data, load_splits, standard_augmentation
 from multinas_ray.data.decoding import read_square
-from multinas_ray.data.encoded_source import available_memory_bytes
 from multinas_ray.data.tree import ImageFiles
 from multinas_ray.errors import ConfigError, DataError
 from tests.support.image_trees import picture, write_class, write_tree
@@ -177,12 +176,6 @@ def test_too_little_memory_is_told_before_anything_is_decoded(tmp_path, monkeypa
     monkeypatch.setattr(encoded_source.EncodedSource, "_decode_all", lambda *_, **__: pytest.fail("decoded"))
     with pytest.raises(ConfigError, match=r"20 images of 8x8 take 0.0 GiB.* set image_size=7 or less"):
         load_splits(config(tmp_path))
-
-
-def test_the_memory_available_is_the_machines_or_less():
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    available = available_memory_bytes()
-    assert available is None or 0 < available <= total
 
 
 @pytest.mark.parametrize(("size", "padding"), [(64, 8), (32, 4)])

@@ -145,6 +145,15 @@ def test_a_calibration_measures_this_machine(config) -> None:
     assert not rates.reads_beside
 
 
+@pytest.mark.usefixtures("soon")
+def test_a_calibration_of_large_networks_takes_few_images(config, monkeypatch) -> None:
+    """A group of 32 photos takes a CPU a minute."""
+    monkeypatch.setattr(calibration, "CALIBRATION_FLOPS", 9 * 4 * config.space.costs["flops"].maximum)
+    assert measure_here(config).source.endswith(" 8 images at a time trained and 8 evaluated")
+    monkeypatch.setattr(calibration, "CALIBRATION_FLOPS", 1.0)
+    assert measure_here(config).source.endswith(" 4 images at a time trained and 4 evaluated")
+
+
 @pytest.mark.parametrize("workers", [*range(1, 9), 16, 64])
 def test_any_number_of_workers_can_be_calibrated(make_config, monkeypatch, workers) -> None:
     seen: list[tuple[int, int]] = []
@@ -253,3 +262,11 @@ def test_a_cluster_that_has_too_little_is_told_after_the_plan(config, monkeypatc
         dry_run(config, console, images_per_second=50.0)
     assert "The plan" in capture.get()
     assert "The cluster" not in capture.get()
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_supernet_that_does_not_fit_into_memory_is_told_before_it_is_built(config, monkeypatch) -> None:
+    needed = 3 * 4 * config.space.supernet_params
+    monkeypatch.setattr("multinas_ray.oneshot.rehearsal.available_memory_bytes", lambda: needed - 1)
+    with pytest.raises(RunError, match=r"this machine has .* free: use a smaller or narrower space"):
+        shown_by_dry_run(config)

@@ -210,7 +210,7 @@ def test_nodes_that_are_waited_for_count(make_config, cluster, monkeypatch):
     check_resources(make_config(num_workers=2, node_wait_seconds=30.0), Console())
 
 
-def node_with(*gpu_bytes):
+def node_with(*gpu_bytes, free_bytes=None):
     """What a node with GPUs of these sizes tells of itself."""
     return NodeFacts(
         address="10.0.0.1",
@@ -218,6 +218,7 @@ def node_with(*gpu_bytes):
         storage_problem=None,
         sees_images=True,
         gpu_bytes=list(gpu_bytes),
+        free_bytes=free_bytes,
         cores=2,
         ray_cpus=4.0,
         ray_gpus=2.0,
@@ -263,3 +264,14 @@ def test_a_cluster_averages_where_there_are_other_nodes_and_tells_what_is_slow(m
     assert "may start 2 workers there" in printed.getvalue()
     facts.append(replace(node_with(), address="10.0.0.2"))
     assert check_cluster(make_config(num_workers=2), console)[1] == 1e9
+
+
+def test_a_node_whose_memory_does_not_hold_the_supernet_is_told_what_it_needs(make_config, monkeypatch):
+    config = make_config(num_workers=2, min_workers=1)
+    needed = 3 * 4 * config.space.supernet_params
+    monkeypatch.setattr(preflight, "check_ranks", lambda needs: None)
+    monkeypatch.setattr(preflight, "check_nodes", lambda *paths: [node_with(free_bytes=needed), node_with()])
+    assert len(check_cluster(config, Console())[0]) == 2
+    monkeypatch.setattr(preflight, "check_nodes", lambda *paths: [node_with(), node_with(free_bytes=needed - 1)])
+    with pytest.raises(RunError, match=r"optimiser, which take .*; 10\.0\.0\.1 has .* free: use a smaller"):
+        check_cluster(config, Console())

@@ -279,3 +279,8 @@ def test_fingerprint_is_equal_in_another_process_and_no_torch_is_loaded() -> Non
 def test_errors_name_position_block_and_shapes(make, text) -> None:
     with pytest.raises(ConfigError, match=re.escape(text)):
         make()
+
+
+def test_a_measure_beyond_what_a_float_holds_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"the cost 'size' must be at most 1\.8e\+308 for each block"):
+        digits_space().additive_cost("size", lambda block, shape: 10**400)
