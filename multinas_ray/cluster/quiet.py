@@ -15,6 +15,7 @@ still told."""
 
 TOLD_IN_A_LINE = {
     "ray.tune.execution.tune_controller": logging.CRITICAL + 1,  # a trace of each trial that failed
+    "ray.tune.execution.experiment_state": logging.CRITICAL + 1,  # a trace where the disk of its own state refuses
     "ray.tune.analysis.experiment_analysis": logging.ERROR,  # it warns that Tune's files are missing
 }
 """Loggers, and the level below which they are silent: a search tells its end and the cause itself."""

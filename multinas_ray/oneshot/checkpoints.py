@@ -134,7 +134,8 @@ class CheckpointWriter:
             except StorageError as error:
                 if attempt == TRIES:
                     raise
-                self._tell(f"The weights could not be saved ({error}). It is tried again.")
+                if attempt == 1:
+                    self._tell(f"The weights could not be saved ({error}). It is tried again.")
                 time.sleep(WAIT_SECONDS)
 
     def write_last(self, next_round: int, content: bytes) -> None:

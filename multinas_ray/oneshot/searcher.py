@@ -80,7 +80,7 @@ class OneShotSearch(Searcher):
             self._schedule.take(RoundResult.from_report(result), block.number, trial_id)
             self._submit()
         except Exception as error:  # Tune would fail one trial after the other with it; it ends the search instead
-            logger.exception("The search stops, because round %s could not be recorded.", result["round"])
+            logger.error("The search stops, because round %s could not be recorded.", result["round"])
             self.error = error
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

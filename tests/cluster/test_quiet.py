@@ -6,7 +6,7 @@ import pytest
 from ray._private import worker as ray_worker
 from ray._private.authentication import authentication_token_setup as setup
 from ray.tune.analysis import experiment_analysis
-from ray.tune.execution import tune_controller
+from ray.tune.execution import experiment_state, tune_controller
 
 from multinas_ray.cluster.quiet import (
     TOKEN_LOGGER,
@@ -37,11 +37,12 @@ def test_the_token_does_not_greet_every_start_but_its_lack_is_told(
 
 
 def test_traces_of_trials_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    loggers = {each.logger.name: each.logger for each in (experiment_analysis, tune_controller)}
+    loggers = {each.logger.name: each.logger for each in (experiment_analysis, experiment_state, tune_controller)}
     assert {*loggers} == {*TOLD_IN_A_LINE}, "these are the names that Ray gives them"
     before = {name: each.level for name, each in loggers.items()}
     leave_out_what_is_told_in_a_line()
     tune_controller.logger.error("Trial task failed")
+    experiment_state.logger.error("Saving experiment state failed")
     experiment_analysis.logger.warning("Failed to fetch metrics")
     for name, each in loggers.items():
         each.setLevel(before[name])
