@@ -9,6 +9,7 @@ import time
 
 import ray
 
+from multinas_ray.cluster.raylet import has_ended, listening_process
 from multinas_ray.errors import RunError
 
 ASK_SECONDS, SILENCE_SECONDS = 5.0, 30.0
@@ -33,9 +34,12 @@ class HeadWatch:
     def __init__(self) -> None:
         self._silence_seconds = 0.0
         self._is_over = threading.Event()
+        self._raylet: int | None = None
 
     def __enter__(self) -> HeadWatch:
         self._silence_seconds = 0.0
+        if (node := ray._private.worker._global_node) is not None:
+            self._raylet = listening_process(node.raylet_socket_name)
         for name, work in (("head-asking", self._ask), ("head-watch", self._look)):
             threading.Thread(target=work, name=name, daemon=True).start()
         return self
@@ -55,7 +59,9 @@ class HeadWatch:
     def problem(self) -> str | None:
         """What is gone, and what to do; None if all is there."""
         node = ray._private.worker._global_node
-        dead: list[str] = [] if node is None else [name for name, _ in node.dead_processes()]
+        dead: list[str] = [] if node is None else [name for name, _ in node.dead_processes()]  # of those it has started
+        if self._raylet is not None and has_ended(self._raylet):
+            dead.append("raylet")
         for name in ("gcs_server", "raylet"):
             if name in dead:
                 return (

@@ -24,7 +24,10 @@ def ray_errors_told(remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ray.exceptions.RayError, TuneError, ConnectionError) as error:
+    except (ray.exceptions.RayError, TuneError, ConnectionError, RuntimeError) as error:
+        # Tune raises a RuntimeError from what it does not expect, such as a trial that was ended for lack of memory
+        if type(error) is RuntimeError and not isinstance(error.__cause__, ray.exceptions.RayError):
+            raise
         if (own := own_error(error)) is not None:
             raise own from error
         raise RunError(f"the search could not go on ({cause_of(error)}): {remedy}") from error

@@ -135,6 +135,8 @@ class Row:
         self.fail_unless(status in (0, 2, 130, *by_signals), f"exit status {status}")
         num_errors = len(re.findall("^(multinas-ray: )?error: ", output, re.MULTILINE))
         self.fail_unless(status != 2 or num_errors == 1, f"{num_errors} errors are told")
+        if file := re.search(r"error: (/\S+) is .*: delete it, and ", output):
+            Path(file.group(1)).unlink()  # as a user does who is told so; what is left must lead to the end
 
     def check_gone(self) -> None:
         left = left_behind(lambda each: self.own_ray is not None and is_of_cluster(each))

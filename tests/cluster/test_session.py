@@ -1,5 +1,7 @@
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -112,7 +114,7 @@ def test_tune_passes_no_secrets_to_trials(monkeypatch):
 @pytest.fixture
 def dead(monkeypatch):
     dead: list[str] = []
-    node = SimpleNamespace(dead_processes=lambda: [(name, None) for name in dead])
+    node = SimpleNamespace(dead_processes=lambda: [(name, None) for name in dead], raylet_socket_name="nowhere")
     monkeypatch.setattr(ray._private.worker, "_global_node", node)
     return dead
 
@@ -126,6 +128,30 @@ def test_a_dead_process_of_ray_is_told(dead, name):
     dead.append(name)
     with pytest.raises(ClusterGoneError, match=f"a process of Ray, {name}, was ended from outside"):
         watch.check()
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="the system does not tell who listens")
+def test_the_dead_raylet_of_a_cluster_that_was_joined_is_told(dead, monkeypatch, tmp_path):
+    """This driver has not started it, so Ray's own list of dead processes does not have it."""
+    path = str(tmp_path / "raylet")
+    code = (
+        "import socket, sys, time; listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[1]); "
+        "listener.listen(); print('ready', flush=True); time.sleep(60.0)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE) as raylet:
+        assert raylet.stdout is not None
+        assert raylet.stdout.readline() == b"ready\n"
+        monkeypatch.setattr(ray._private.worker._global_node, "raylet_socket_name", path)
+        monkeypatch.setattr(ray, "nodes", list)
+        with HeadWatch() as watch:
+            watch.check()
+            raylet.kill()
+            deadline = time.monotonic() + 10.0
+            while watch.problem() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            with pytest.raises(ClusterGoneError, match="a process of Ray, raylet, was ended"):
+                watch.check()
+    assert dead == []
 
 
 @pytest.fixture
@@ -200,6 +226,19 @@ def test_errors_of_ray_become_a_line(error, text):
     with pytest.raises(RunError, match=text) as caught, ray_errors_told("go on"):
         raise error
     assert "\n" not in str(caught.value)
+
+
+def unexpected_by_tune(cause):
+    error = RuntimeError(f"Caught unexpected exception: {cause}")
+    error.__cause__ = cause
+    return error
+
+
+def test_what_tune_does_not_expect_of_ray_is_told_by_its_cause():
+    with pytest.raises(RunError, match=r"for lack of memory \(.*\)\): go on"), ray_errors_told("go on"):
+        raise unexpected_by_tune(ray.exceptions.OutOfMemoryError("6 workers were killed"))
+    with pytest.raises(RuntimeError, match="no memory"), ray_errors_told("go on"):
+        raise unexpected_by_tune(ValueError("no memory"))
 
 
 def test_an_error_of_ours_within_one_of_rays_comes_out_itself():
