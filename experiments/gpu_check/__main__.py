@@ -3,6 +3,8 @@
   environment  versions, the GPU, cores, shared memory, and which optional packages there are
   parity       losses and gradients on the device against those on the CPU, in one group and in several
   shards       losses of the parts of a batch against those of the whole, and of the same batch again
+  float32      that losses, gradients, scores and trainings in float32 do not depend on TensorFloat-32
+  deterministic  rounds and a training twice, which must be equal where that is asked for
   bfloat16     losses and the order of subnets in bfloat16 against float32
   layout       whether all feature maps of a weight step stay in channels_last
   checkpoint   a state that is saved on the device and read on the CPU, and the round after it

@@ -12,6 +12,8 @@ PARTS = {
     "environment": "parity",
     "parity": "parity",
     "shards": "parity",
+    "float32": "exactness",
+    "deterministic": "exactness",
     "bfloat16": "parity",
     "layout": "states",
     "checkpoint": "states",

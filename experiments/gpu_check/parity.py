@@ -55,9 +55,8 @@ def parity(bench: Bench) -> Finding:
     """Losses and gradients on the device against the CPU, in float32."""
     found, cpu = Finding(), torch.device("cpu")
     expected = _values(bench, cpu, None)
-    ways = {"device": (False, None), "in groups": (False, 1), "with tf32": (True, None)}
-    for name, (is_fast, limit_bytes) in ways.items():
-        with tensor_float(is_fast):
+    for name, limit_bytes in {"device": None, "in groups": 1}.items():
+        with tensor_float(False):
             loss, losses, gradient = _values(bench, bench.device, limit_bytes)
         differences = {
             "training loss": float((loss - expected[0]).abs()),
@@ -65,16 +64,15 @@ def parity(bench: Bench) -> Finding:
             "gradient": float((gradient - expected[2]).norm() / expected[2].norm()),
         }
         found.figures[name] = differences
-        if not is_fast:
-            limit = LARGEST_LOSS_DIFFERENCE
-            found.check(
-                max(differences["training loss"], differences["losses"]) <= limit,
-                f"{name}: losses differ from the CPU's by more than {limit}",
-            )
-            found.check(
-                differences["gradient"] <= LARGEST_GRADIENT_DIFFERENCE,
-                f"{name}: gradients differ from the CPU's by more than a share of {LARGEST_GRADIENT_DIFFERENCE}",
-            )
+        limit = LARGEST_LOSS_DIFFERENCE
+        found.check(
+            max(differences["training loss"], differences["losses"]) <= limit,
+            f"{name}: losses differ from the CPU's by more than {limit}",
+        )
+        found.check(
+            differences["gradient"] <= LARGEST_GRADIENT_DIFFERENCE,
+            f"{name}: gradients differ from the CPU's by more than a share of {LARGEST_GRADIENT_DIFFERENCE}",
+        )
     found.faults += _gradient_faults(bench)
     return found
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from multinas_ray.data import call, map_tensors, num_samples, tensors_of
 from multinas_ray.errors import ConfigError, DataError, ExportError, first_line, require
 from multinas_ray.storage import write_atomic
+from multinas_ray.supernets import whole_float32
 
 logger = logging.getLogger(__name__)
 
@@ -153,9 +154,10 @@ def export_network(
     texts = dict(metadata or {})
     program = PixelNetwork(network, mean, std).eval() if mean else network
     try:
-        runs = _write_programs(program, folder, pixels, texts, onnx)
-        _write_weights(network, folder / SAFETENSORS_FILE, texts)
-        parities = _check_programs(network, folder, pixels, images, runs)
+        with whole_float32():
+            runs = _write_programs(program, folder, pixels, texts, onnx)
+            _write_weights(network, folder / SAFETENSORS_FILE, texts)
+            parities = _check_programs(network, folder, pixels, images, runs)
     except BaseException:
         for name in (PT2_FILE, ONNX_FILE, f"{ONNX_FILE}.data", SAFETENSORS_FILE, PARITY_FILE):
             (folder / name).unlink(missing_ok=True)

@@ -156,6 +156,9 @@ class OneShotSearchConfig:
     """Longest wait at the start for nodes that the autoscaler is asked for. 0: the nodes must be there already."""
     use_gpu: bool = False
     """Whether each worker has one GPU."""
+    deterministic: bool = False
+    """Compute the same from the same on a GPU too, by slower algorithms. An operation that has none, such as one of
+    your own model, ends the run with an error that names it."""
     cpus_per_worker: PositiveFloat = 1.0
     """Logical CPUs that each worker asks Ray for."""
     threads_per_worker: PositiveInt | None = None

@@ -185,6 +185,7 @@ class Driver:
             broker="broker",
             namespace=self._namespace,
             run_path=config.run_path,
+            deterministic=config.deterministic,
             threads_per_worker=config.threads_per_worker,
         )
         return WorkerGroup(

@@ -53,6 +53,7 @@ def choose_and_finish(config: OneShotSearchConfig, console: Console, restarts: i
             prior_weight=config.prior_weight,
             num_workers=min(config.num_workers, max(1, room_for(config.cpus_per_worker, config.use_gpu))),
             use_gpu=config.use_gpu,
+            deterministic=config.deterministic,
             threads_per_worker=config.threads_per_worker,
             cpus_per_worker=config.cpus_per_worker,
         ),

@@ -34,5 +34,7 @@ class WorkerJob:
     """Ray namespace of the broker actor."""
     run_path: str
     """Folder of the run, into which the trained supernet is written."""
+    deterministic: bool = False
+    """Whether the same is computed from the same on a GPU too."""
     threads_per_worker: int | None = None
     """CPU threads of torch; None: the workers of a node share its cores."""

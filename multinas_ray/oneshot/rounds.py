@@ -143,6 +143,8 @@ class RoundWorker:
     def _weight_step(self, work: Round) -> torch.Tensor:
         assert work.train_architectures is not None
         training, rows_ND = self.job.training, work.train_architectures
+        seed = np.random.SeedSequence((self.job.seed, work.number, self.rank)).generate_state(1, np.uint64)[0]
+        torch.manual_seed(int(seed))  # for blocks that draw random numbers, such as dropout
         batch = self.training_batches.batch(work.number)
         settings: dict[str, Any] = {
             "autocast_dtype": self.autocast_dtype,

@@ -30,7 +30,7 @@ from multinas_ray.oneshot.messages import Ending, LostSteps, Round, RoundResult
 from multinas_ray.oneshot.rounds import RoundWorker, Traffic
 from multinas_ray.runs import CHECKPOINTS
 from multinas_ray.storage import make_folder, resolve, write_atomic
-from multinas_ray.supernets import write_supernet
+from multinas_ray.supernets import compute_deterministically, write_supernet
 
 CHECKPOINT_VERSION = 1
 DAMAGED_FOLDER = "damaged_images"
@@ -42,6 +42,8 @@ Shared = TypeVar("Shared")
 def search_worker(config: dict[str, Any]) -> None:
     """The entry point of Ray Train; `config["job"]` is a WorkerJob."""
     job: WorkerJob = config["job"]
+    if job.deterministic:
+        compute_deterministically()
     context = ray.train.get_context()
     rank, world_size = context.get_world_rank(), context.get_world_size()
     device = ray.train.torch.get_device()

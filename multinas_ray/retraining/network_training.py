@@ -28,7 +28,7 @@ from multinas_ray.retraining.losses import BatchLoss
 from multinas_ray.retraining.mixing import Mixed, Mixing
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.settings import checked_arguments
-from multinas_ray.supernets import at_least_float32, mean_score, summed_score
+from multinas_ray.supernets import at_least_float32, autocast_to, mean_score, summed_score, whole_float32
 from multinas_ray.tasks import MeanScore, Scorer, Task
 
 EpochRow = dict[str, float | int | None]
@@ -183,7 +183,8 @@ class NetworkTraining:
                     outputs = call(self._parallel, inputs)
                 loss_of = partial(self._loss, inputs, map_tensors(at_least_float32, outputs))
                 loss = mixed.loss(loss_of, own, other) / passes
-                torch.autograd.backward(self._scaler.scale(loss))
+                with whole_float32():
+                    torch.autograd.backward(self._scaler.scale(loss))
             total = total + loss.detach()
         return total
 
@@ -255,9 +256,7 @@ class NetworkTraining:
         )
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self._format == torch.float32:
-            return nullcontext()
-        return torch.autocast(self._device.type, self._format)
+        return autocast_to(None if self._format == torch.float32 else self._format, self._device)
 
     def _summed(self, value: Tensor) -> Tensor:
         """The sum over ranks."""

@@ -35,6 +35,7 @@ LEAST_STEPS_OF_EPOCH = 8
 MACHINE_FIELDS = (
     "num_workers",
     "use_gpu",
+    "deterministic",
     "cpus_per_worker",
     "threads_per_worker",
     "max_failures",
@@ -129,6 +130,9 @@ class RetrainConfig:
     """Number of workers of each network; they share its batches."""
     use_gpu: bool = False
     """Whether each worker has one GPU."""
+    deterministic: bool = False
+    """Compute the same from the same on a GPU too, by slower algorithms. An operation that has none, such as one of
+    your own model, ends the run with an error that names it."""
     cpus_per_worker: PositiveFloat = 1.0
     """Logical CPUs that each worker asks Ray for."""
     threads_per_worker: PositiveInt | None = None

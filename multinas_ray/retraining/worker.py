@@ -35,7 +35,7 @@ from multinas_ray.runs import (
     write_training,
 )
 from multinas_ray.storage import Location, delete_file, exists, read_bytes, resolve, write_atomic
-from multinas_ray.supernets import build_subnet, load_subnet
+from multinas_ray.supernets import build_subnet, compute_deterministically, load_subnet
 
 if TYPE_CHECKING:
     from multinas_ray.data import DataConfig
@@ -130,6 +130,8 @@ def start_training(job: RetrainJob, device: torch.device, rank: int = 0, world_s
     # Here, since the driver, which imports this module too, trains nothing and timm takes 5 seconds to load.
     from multinas_ray.retraining.network_training import NetworkTraining
 
+    if job.config.deterministic:
+        compute_deterministically()
     splits = load_splits(job.data.shared_by(job.workers_per_node))
     network = first_weights(job).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has no type of memory_format alone
     loss = job.config.training_loss.start(job.space, job.task, job.family_path, device)

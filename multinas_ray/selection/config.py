@@ -53,6 +53,9 @@ class SelectConfig:
     """Workers that share the candidates."""
     use_gpu: bool = False
     """One GPU for each worker."""
+    deterministic: bool = False
+    """Compute the same from the same on a GPU too, by slower algorithms. An operation that has none, such as one of
+    your own model, ends the run with an error that names it."""
     images_per_pass: PositiveInt = IMAGES_PER_PASS
     """Images that pass through the networks together, at most. Where a GPU has too little memory for them, fewer do."""
     cpus_per_worker: PositiveFloat = 1.0

@@ -37,6 +37,7 @@ from multinas_ray.supernets import (
     Separate,
     Supernet,
     WeightTraining,
+    compute_deterministically,
     evaluate,
     load_supernet,
     recalibrate_batch_norm,
@@ -74,6 +75,8 @@ class CandidateJob:
     """Most of them on one node; `EvaluatorGroup` finds it."""
     use_gpu: bool = False
     """Whether each actor has one GPU."""
+    deterministic: bool = False
+    """Whether the same is computed from the same on a GPU too."""
     images_per_pass: int = IMAGES_PER_PASS
     """Samples that pass through the networks together, at most."""
     recalibration_images: int = RECALIBRATION_IMAGES
@@ -84,6 +87,8 @@ class CandidateEvaluator:
     """Holds the supernet and the images, and evaluates one architecture after the other; it runs as a Ray actor."""
 
     def __init__(self, job: CandidateJob) -> None:
+        if job.deterministic:
+            compute_deterministically()
         device = torch.device("cuda" if job.use_gpu else "cpu")
         if not job.use_gpu:
             torch.set_num_threads(job.num_threads or max(1, usable_cores() // job.workers_per_node))

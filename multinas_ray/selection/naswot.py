@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from multinas_ray.data import batch_of, map_tensors, noise
 from multinas_ray.selection.prior import PriorPart, register_prior
 from multinas_ray.spaces import FloatArray, IntArray, Space
-from multinas_ray.supernets import BlockSupernet, make_supernet
+from multinas_ray.supernets import BlockSupernet, make_supernet, whole_float32
 
 NUM_IMAGES = 32
 """Images of noise, as standard normal as normalised images are on average. [ours]"""
@@ -72,8 +72,9 @@ class Naswot(PriorPart):
     def __call__(self, architectures_ND: IntArray) -> FloatArray:
         """(N,) logarithms of determinants."""
         kernels = torch.empty((len(architectures_ND), NUM_IMAGES, NUM_IMAGES), dtype=torch.float64)
-        for n, kernel in self._kernels(architectures_ND):
-            kernels[n] = kernel
+        with whole_float32():
+            for n, kernel in self._kernels(architectures_ND):
+                kernels[n] = kernel
         signs_N, logarithms_N = np.linalg.slogdet(kernels.numpy())
         figures_N: FloatArray = np.where(signs_N > 0, logarithms_N, -np.inf)
         return figures_N

@@ -182,6 +182,7 @@ class Selection:
             num_threads=self.config.threads_per_worker,
             num_workers=min(self.config.num_workers, len({each.architecture for each in candidates})),
             use_gpu=self.config.use_gpu,
+            deterministic=self.config.deterministic,
             images_per_pass=self.config.images_per_pass,
         )
 

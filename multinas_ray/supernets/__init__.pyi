@@ -4,7 +4,7 @@ from .grouping import group_by_memory
 from .kinds import build_subnet, make_supernet
 from .model_supernet import ModelSupernet
 from .norm import GhostBatchNorm2d
-from .precision import AUTOCAST_DTYPES, at_least_float32, autocast_to
+from .precision import AUTOCAST_DTYPES, at_least_float32, autocast_to, compute_deterministically, whole_float32
 from .saved import (
     SUPERNET_FILE,
     check_supernet,
@@ -36,6 +36,7 @@ __all__ = [
     "build_block",
     "build_subnet",
     "check_supernet",
+    "compute_deterministically",
     "evaluate",
     "group_by_memory",
     "is_supernet_damaged",
@@ -47,5 +48,6 @@ __all__ = [
     "sample_scores",
     "step_touched",
     "summed_score",
+    "whole_float32",
     "write_supernet",
 ]

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import update_bn
 
 from multinas_ray.data import call, map_tensors, tensors_of
 from multinas_ray.errors import ConfigError
-from multinas_ray.supernets.precision import at_least_float32, autocast_to
+from multinas_ray.supernets.precision import at_least_float32, autocast_to, whole_float32
 from multinas_ray.supernets.separate import Separate
 from multinas_ray.tasks import MeanScore, Scorer
 
@@ -60,7 +60,8 @@ def summed_score(network: nn.Module, batches: Iterable[tuple[Any, Any]], scorer:
     """
     alone, sums = Separate([network]), None
     for inputs, targets in batches:
-        outputs = call(alone, inputs)
+        with whole_float32():
+            outputs = call(alone, inputs)
         losses_B = scorer.losses(outputs, targets)[0].double()
         own = torch.cat(
             [torch.stack([losses_B.sum(), losses_B.new_tensor(len(losses_B))]), scorer.sums(outputs, targets)[0]]

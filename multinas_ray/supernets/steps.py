@@ -13,7 +13,7 @@ from torch import Tensor
 from multinas_ray.data import map_tensors, num_samples, tensors_of
 from multinas_ray.errors import ConfigError
 from multinas_ray.spaces import IntArray
-from multinas_ray.supernets.precision import at_least_float32, autocast_to
+from multinas_ray.supernets.precision import at_least_float32, autocast_to, whole_float32
 from multinas_ray.supernets.supernet import Supernet
 from multinas_ray.tasks import Scorer, Task
 
@@ -60,7 +60,8 @@ def accumulate_gradients(
         outputs = _outputs(supernet, inputs, rows_ND[group], autocast_dtype)
         mean_of_group = scorer.training_loss(outputs, targets, label_smoothing)
         loss = mean_of_group * (len(group) / len(rows_ND))
-        torch.autograd.backward(loss)
+        with whole_float32():
+            torch.autograd.backward(loss)
         group_losses.append(loss.detach())
     return torch.stack(group_losses).sum()
 
@@ -100,11 +101,13 @@ def accumulate_sandwich_gradients(
     scorer = scorer or Scorer(Task())
     outputs = _outputs(supernet, inputs, rows_ND[:1], autocast_dtype)
     loss = scorer.training_loss(outputs, targets, label_smoothing)
-    torch.autograd.backward(loss)
+    with whole_float32():
+        torch.autograd.backward(loss)
     wanted = map_tensors(Tensor.detach, outputs)
     for row in rows_ND[1:]:
         distance = scorer.distance(_outputs(supernet, inputs, row[None], autocast_dtype), wanted)
-        torch.autograd.backward(distance / (len(rows_ND) - 1))
+        with whole_float32():
+            torch.autograd.backward(distance / (len(rows_ND) - 1))
     return loss.detach()
 
 

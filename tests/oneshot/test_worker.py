@@ -12,6 +12,7 @@ from multinas_ray.oneshot import worker as worker_module
 from multinas_ray.oneshot.messages import Ending, LostSteps
 from multinas_ray.oneshot.worker import Outbox, WorkerLoop, search_worker
 from tests.oneshot.fakes import FakeBroker, FakeWorker, SlowOutbox, rounds_of
+from tests.support.numerics import settings_kept
 
 INTERRUPTED = Ending()
 
@@ -215,6 +216,13 @@ def test_a_worker_restores_begins_an_attempt_and_works_from_its_first_round(run_
         ("take", 8),
         ("save", 8, "last"),
     ]
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_worker_computes_deterministically_where_that_is_asked_for(run_worker, deterministic):
+    with settings_kept():
+        run_worker(FakeBroker([INTERRUPTED]), restored_round=0, deterministic=deterministic)
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
 
 
 def test_one_worker_of_a_node_watches_for_its_notice(run_worker):

@@ -17,6 +17,7 @@ from multinas_ray.supernets import build_subnet
 from multinas_ray.tasks import Task
 from tests.retraining.two_ranks import NOTICED_STEP, scores, without_normalisation, work_on_a_rank
 from tests.support.narrow import present
+from tests.support.numerics import WHOLE, Seen, tensor_float_asked_for
 from tests.support.ranks import run_ranks
 from tests.support.tiny_search import tiny_space
 
@@ -44,6 +45,20 @@ def make_training(few):
         return NetworkTraining(network, config, loss, splits, CROPS, CPU)
 
     return make
+
+
+def test_a_training_in_float32_computes_in_whole_float32(make_training):
+    with tensor_float_asked_for():
+        for precision in ("float32", "bfloat16"):
+            training, seen = make_training(epochs=1, precision=precision), Seen()
+            seen.look_at(training.network)
+            training.run_epoch()
+            assert set(seen.backward_passes) == {WHOLE}
+            assert (set(seen.forward_passes) == {WHOLE}) == (precision == "float32")
+            seen.forward_passes.clear()
+            seen.look_at(training.trained)
+            training.score(training.splits.test)
+            assert set(seen.forward_passes) == {WHOLE}
 
 
 def states_of(training):

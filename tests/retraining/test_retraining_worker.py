@@ -31,6 +31,7 @@ from multinas_ray.tasks import Task
 from tests.retraining.two_ranks import scores
 from tests.support.metadata import FakeMetadata, aws_notice_of
 from tests.support.narrow import present
+from tests.support.numerics import settings_kept
 from tests.support.tiny_search import tiny_space
 
 CPU = torch.device("cpu")
@@ -289,3 +290,10 @@ def test_the_record_is_plain_json(make_job):
     assert content["recipe"]["epochs"] == 4
     assert set(content["result"]) == {"loss", "accuracy", "epochs", "seconds"}
     assert present(load_retraining(job.folders[0])).recipe == job.config.identity()
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_training_computes_deterministically_where_that_is_asked_for(make_job, deterministic):
+    with settings_kept():
+        start_training(make_job(deterministic=deterministic), CPU)
+        assert torch.are_deterministic_algorithms_enabled() == deterministic

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from multinas_ray.supernets import (
     recalibrate_batch_norm,
     write_supernet,
 )
+from tests.support.numerics import settings_kept
 from tests.support.worker_jobs import candidate_job
 
 ARCHITECTURE = (0, 1, 4, 2, 3, 0)
@@ -164,3 +167,10 @@ def test_networks_that_are_evaluated_together_have_the_scores_that_they_have_alo
         if rung.recalibration_images:
             assert together == [evaluator.evaluate(rung, [row])[0] for row in rows]
         assert len({score.loss for score in together}) == len(rows)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_an_evaluator_computes_deterministically_where_that_is_asked_for(worker, run_path, deterministic):
+    with settings_kept():
+        CandidateEvaluator(replace(candidate_job(worker, run_path), deterministic=deterministic))
+        assert torch.are_deterministic_algorithms_enabled() == deterministic

@@ -22,7 +22,9 @@ def splits():
 def make_job():
     """The quickstart's job at half its width."""
 
-    def make(*, num_weight_steps=40, weights_first=False, warmup_rounds=5, run_path="", **training):
+    def make(
+        *, num_weight_steps=40, weights_first=False, warmup_rounds=5, run_path="", deterministic=False, **training
+    ):
         settings = {"batch_size": 64, "validation_batch_size": 64, "norm_batch_size": 32, "weight_decay": 1e-4}
         return WorkerJob(
             space=digits_space(width_multiplier=0.5),
@@ -35,6 +37,7 @@ def make_job():
             broker="broker",
             namespace="tests",
             run_path=run_path,
+            deterministic=deterministic,
             threads_per_worker=1,
         )
 
