@@ -13,6 +13,7 @@ from multinas_ray.data.machine import usable_cores
 from multinas_ray.data.sources import DataSource, source_class
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import Flag, NonNegativeInt, checked
+from multinas_ray.spaces import Structure
 from multinas_ray.storage import GivenPath
 
 READING_SETTINGS = ("path", "strict", "in_memory", "decode_processes", "download", "exif_rotation")
@@ -143,15 +144,18 @@ class DataConfig:
             return self
         return replace(self, decode_processes=max(1, usable_cores() // workers))
 
-    def decoded_bytes(self, images: int, values: int) -> int:
+    def decoded_bytes(self, images: int, inputs: Structure) -> int:
         """Bytes of images that a decoding process has in shared memory, at most; 0 if no process decodes.
 
         Args:
             images: images of a worker's shard, or of its shards of several streams.
-            values: numbers of an image, of a byte each.
+            inputs: the structure of an image, such as "float32[3, 224, 224]"; a decoded number takes a byte.
         """
-        streams = hasattr(self.reader, "decode_processes") and not self.in_memory and self.decode_processes != 0
-        return (PREFETCHED_BATCHES + 1) * images * values if streams else 0
+        if not hasattr(self.reader, "decode_processes") or self.in_memory or self.decode_processes == 0:
+            return 0
+        from multinas_ray.data.structures import batch_of  # here, since settings load no torch
+
+        return (PREFETCHED_BATCHES + 1) * images * int(batch_of(inputs, 1).numel())
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide which images there are and how they are divided, without those of reading them."""

@@ -18,7 +18,7 @@ from multinas_ray.cluster import (
     say,
     wait_for_room,
 )
-from multinas_ray.data import DataSplits, batch_of, image_table, load_splits, open_stream
+from multinas_ray.data import DataSplits, image_table, load_splits, open_stream
 from multinas_ray.errors import ConfigError, DataError, RunError, StateError
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.memory_estimate import check_memory, estimate_memory
@@ -190,14 +190,13 @@ def needs_of(config: OneShotSearchConfig) -> NodeNeeds:
     training = config.training
     batches = training.batch_size, training.validation_batch_size
     images = sum(training.largest_shard(each, config.num_workers) for each in batches)
-    values = batch_of(config.space.inputs, 1).numel() if config.data.has_images else 0
     return NodeNeeds(
         num_workers=config.num_workers,
         cpus_per_worker=config.cpus_per_worker,
         use_gpu=config.use_gpu,
         bfloat16=training.precision == "bfloat16",
         is_group=config.num_workers > 1,
-        decoded_bytes=config.data.decoded_bytes(images, values),
+        decoded_bytes=config.data.decoded_bytes(images, config.space.inputs),
         decode_processes=config.data.decode_processes,
     )
 

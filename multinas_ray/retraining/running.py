@@ -217,13 +217,16 @@ class Retraining:
 
     def _needs(self, trainings: int) -> NodeNeeds:
         """What so many trainings need of their nodes."""
-        config = self.config
+        config, data = self.config, self.opened.data
+        images = 2 * config.step_images // config.num_workers  # of a training's stream and of its tests
         return NodeNeeds(
             num_workers=trainings * config.num_workers,
             cpus_per_worker=config.cpus_per_worker,
             use_gpu=config.use_gpu,
             bfloat16=config.precision == "bfloat16",
             is_group=config.num_workers > 1,
+            decoded_bytes=data.decoded_bytes(images, self.opened.space.inputs),
+            decode_processes=data.decode_processes,
         )
 
     def _train(self, jobs: dict[int, RetrainJob], callbacks: list[tune.Callback]) -> None:

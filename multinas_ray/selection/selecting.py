@@ -109,11 +109,15 @@ def select_networks(
 
 def _needs_of(config: SelectConfig, opened: OpenedRun) -> NodeNeeds:
     """What the actors need of their nodes, which evaluate without each other."""
+    training, data = opened.training, opened.data
+    images = 2 * training.batch_size + training.validation_batch_size  # of the three streams of an actor
     return NodeNeeds(
         num_workers=config.num_workers,
         cpus_per_worker=config.cpus_per_worker,
         use_gpu=config.use_gpu,
-        bfloat16=opened.training.precision == "bfloat16",
+        bfloat16=training.precision == "bfloat16",
+        decoded_bytes=data.decoded_bytes(images, opened.space.inputs),
+        decode_processes=data.decode_processes,
     )
 
 

@@ -48,17 +48,16 @@ def make_training(few):
 
 
 def test_a_training_in_float32_computes_in_whole_float32(make_training):
-    with tensor_float_asked_for():
-        for precision in ("float32", "bfloat16"):
-            training, seen = make_training(epochs=1, precision=precision), Seen()
-            seen.look_at(training.network)
+    for precision in ("float32", "bfloat16"):
+        training, seen = make_training(epochs=1, precision=precision), Seen()
+        with tensor_float_asked_for():
+            seen.look_at(nn.ModuleList([training.network, training.trained]))
             training.run_epoch()
             assert set(seen.backward_passes) == {WHOLE}
             assert (set(seen.forward_passes) == {WHOLE}) == (precision == "float32")
             seen.forward_passes.clear()
-            seen.look_at(training.trained)
             training.score(training.splits.test)
-            assert set(seen.forward_passes) == {WHOLE}
+        assert set(seen.forward_passes) == {WHOLE}
 
 
 def states_of(training):
