@@ -37,7 +37,8 @@ def marks_of(hint: typing.Any) -> list[typing.Any]:
     """All marks of a type, to any depth."""
     found = list(getattr(hint, "__metadata__", ()))
     for part in (getattr(hint, "__origin__", None), *typing.get_args(hint)):
-        if part is not None and part is not hint and not isinstance(part, type):
+        is_plain = isinstance(part, type) and not typing.get_args(part)  # Python 3.10 says that tuple[int] is a type
+        if part is not None and part is not hint and not is_plain:
             found += marks_of(part)
     return found
 

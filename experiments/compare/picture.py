@@ -81,7 +81,9 @@ def _draw_rankings(axes: Axes, rankings: pd.DataFrame) -> None:
     """A dot for each seed at its mean tau, and a line at the median."""
     names = list(dict.fromkeys(rankings["ranking"]))
     for place, name in enumerate(names):
-        taus = rankings.loc[rankings["ranking"] == name, "tau"].map(np.mean)
+        taus = rankings.loc[rankings["ranking"] == name, "tau"].map(np.mean).dropna()
+        if taus.empty:
+            continue
         axes.plot(taus, [place] * len(taus), "o", color=pictures.BLUE, alpha=0.6)
         axes.plot([taus.median()] * 2, [place - 0.25, place + 0.25], color=pictures.BLUE, linewidth=2)
     axes.set(title="Ranking within the slices", xlabel="Kendall's tau with the true errors, mean of the slices")

@@ -133,15 +133,22 @@ class SyntheticRun:
         }
         table = make_table(architectures_schema(["params", "flops"]), columns)
         write_parquet(resolve(self.path).join("architectures.parquet"), table)
+        self._write_candidates(columns)
+        total = self.num_rounds * SAMPLES
+        write_finished(self.path, {"num_evaluations": total, "num_restarts": 0, **totals})
+
+    def _write_candidates(self, columns):
+        """Each network as its only candidate."""
+        count = len(columns["network"])
         shared = ("network", "origin", "architecture", "architecture_readable", "params", "flops", "complexity")
         candidates = {
             **{name: columns[name] for name in (*shared, "evaluation_id")},
             "recorded_loss": [None] * count,
             "rung": [1] * count,
             "images": [500] * count,
-            "loss": loss,
-            "accuracy": np.exp(-loss),
-            "objective": loss,
+            "loss": columns["supernet_loss"],
+            "accuracy": columns["supernet_accuracy"],
+            "objective": columns["supernet_loss"],
             "combined_rank": [1.0] * count,
             "within_budget": [True] * count,
             "chosen": [True] * count,
@@ -149,8 +156,6 @@ class SyntheticRun:
         }
         table = make_table(candidates_schema(["params", "flops"]), candidates)
         write_parquet(resolve(self.path).join("candidates.parquet"), table)
-        total = self.num_rounds * SAMPLES
-        write_finished(self.path, {"num_evaluations": total, "num_restarts": 0, **totals})
 
     def write(self):
         self.start()
