@@ -45,6 +45,8 @@ class Cost(ABC):
 
     kind: ClassVar[str]
     """Name of the kind in records."""
+    num_draws: ClassVar[int] = NUM_DRAWS
+    """Architectures that are drawn where there is no formula."""
     name: str
     """Name of the cost, e.g. ``params``, and of its column in the records."""
     unit: str
@@ -81,13 +83,13 @@ class Cost(ABC):
         return None
 
     def argmin(self) -> IntArray:
-        """A cheap architecture, (D,), found by local search from the cheapest of NUM_DRAWS random ones."""
-        shape = (NUM_DRAWS, len(self.num_categories))
+        """A cheap architecture, (D,), found by local search from the cheapest of `num_draws` random ones."""
+        shape = (self.num_draws, len(self.num_categories))
         rows_ND = np.random.default_rng(0).integers(0, np.asarray(self.num_categories), size=shape)
         return descend(rows_ND[self(rows_ND).argmin()], self.num_categories, self)
 
     def expectation(self, probs: npt.ArrayLike) -> FloatArray:
-        """Expected cost under each of K independent categorical distributions, (K,): the mean of NUM_DRAWS draws.
+        """Expected cost under each of K independent categorical distributions, (K,): the mean of `num_draws` draws.
 
         Args:
             probs: (K, D, C), zero in the padded places.
@@ -97,7 +99,9 @@ class Cost(ABC):
         """
         probs_KDC = self.checked_probs(probs)
         layout, rng = CategoryLayout.from_num_categories(self.num_categories), np.random.default_rng(0)
-        draws_KND = [sample_architectures(probs_KDC, np.full(NUM_DRAWS, k), layout, rng) for k in range(len(probs_KDC))]
+        draws_KND = [
+            sample_architectures(probs_KDC, np.full(self.num_draws, k), layout, rng) for k in range(len(probs_KDC))
+        ]
         return np.array([self(draws_ND).mean() for draws_ND in draws_KND])
 
     def checked(self, architectures: npt.ArrayLike) -> IntArray:

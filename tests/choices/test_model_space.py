@@ -78,6 +78,20 @@ def test_products_of_features_and_changing_sizes_are_counted_right(make, kind) -
     assert again(space.search_space.enumerate()).tolist() == expected
 
 
+def test_an_expected_cost_measures_few_networks(monkeypatch) -> None:
+    cost, measured = model_space(strided, (1, 8, 8)).costs["flops"], list[int]()
+    exact = cost([[0, 0], [0, 1], [1, 0], [1, 1]]).mean()
+    assert cost.expectation(np.full((1, 2, 2), 0.5)) == pytest.approx(exact, rel=0.1)
+
+    def count(self: MeasuredCost, rows: np.ndarray) -> np.ndarray:
+        measured.append(len(rows))
+        return np.ones(len(rows))
+
+    monkeypatch.setattr(MeasuredCost, "__call__", count)
+    cost.expectation(np.full((2, 2, 2), 0.5))
+    assert measured == [100, 100]
+
+
 @register_model
 def rarely_strided() -> nn.Module:
     """One of 729 networks has smaller feature maps; it is neither cheap nor expensive."""
