@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import ray.cloudpickle
 
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import ConfigError, first_line
 from multinas_ray.settings import checked_arguments
 
 PACKAGE = __name__.partition(".")[0]
@@ -65,8 +66,8 @@ def _import(name: str) -> ModuleType:
         sys.path.append(here)  # where Python's own -m seeks it
     try:
         return importlib.import_module(name)
-    except (ImportError, ValueError, TypeError) as error:  # the latter two of names that are none
-        raise ConfigError(f"the module {name!r} cannot be imported ({error}): give its file, FILE.py") from error
+    except (Exception, SystemExit) as error:  # the module is the user's and may raise anything
+        raise _not_imported(f"the module {name!r}", error) from error
 
 
 def _import_file(file: Path) -> ModuleType:
@@ -74,7 +75,8 @@ def _import_file(file: Path) -> ModuleType:
         raise ConfigError(f"there is no file {file}: give the name of a module or a .py file that exists")
     known = sys.modules.get(file.stem)
     if known is not None:
-        if known.__file__ is not None and Path(known.__file__).resolve() == file.resolve():
+        place = vars(known).get("__file__")  # Python's own may have none
+        if place is not None and Path(place).resolve() == file.resolve():
             return known
         raise ConfigError(f"another module named {file.stem!r} is imported already: give {file} another name")
     spec = importlib.util.spec_from_file_location(file.stem, file)
@@ -84,7 +86,25 @@ def _import_file(file: Path) -> ModuleType:
     sys.modules[file.stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the module is the user's and may raise anything
+    except (Exception, SystemExit) as error:  # the module is the user's and may raise anything
         del sys.modules[file.stem]
-        raise ConfigError(f"{file} cannot be imported ({type(error).__name__}: {error}): correct it") from error
+        raise _not_imported(str(file), error) from error
     return module
+
+
+def _not_imported(what: str, error: BaseException) -> ConfigError:
+    """The error of a module that cannot be imported, with the place in it that raised."""
+    importers = (__file__, importlib.__file__)
+    frames = [
+        each
+        for each in traceback.extract_tb(error.__traceback__)
+        if each.filename not in importers and not each.filename.startswith("<frozen")
+    ]
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    if isinstance(error, SystemExit):
+        remedy = 'put what it does as a program under `if __name__ == "__main__":`'
+    elif place or isinstance(error, SyntaxError):
+        remedy = "correct it"
+    else:
+        remedy = "give its file, FILE.py"  # nothing of it was run: there is no such module
+    return ConfigError(f"{what} cannot be imported ({type(error).__name__}: {first_line(error)}{place}): {remedy}")

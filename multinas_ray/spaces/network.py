@@ -4,6 +4,7 @@ Notation: D positions (the variables), C_d candidate blocks of position d.
 """
 
 import itertools
+import math
 import numbers
 import sys
 from collections.abc import Callable, Sequence
@@ -220,7 +221,13 @@ def _told_measure(
                 f"{value!r}: correct the measure"
             )
         try:
-            return float(value)
+            number = float(value)
+            if math.isfinite(number):
+                return number
+            raise ConfigError(
+                f"the cost {name!r} must be finite for each block, the block {block.name!r} on {shape} has {number}: "
+                "correct the measure"
+            )
         except OverflowError as error:
             raise ConfigError(
                 f"the cost {name!r} must be at most {sys.float_info.max:.1e} for each block, the block {block.name!r} "

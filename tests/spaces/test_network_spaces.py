@@ -281,6 +281,13 @@ def test_errors_name_position_block_and_shapes(make, text) -> None:
         make()
 
 
-def test_a_measure_beyond_what_a_float_holds_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"the cost 'size' must be at most 1\.8e\+308 for each block"):
-        digits_space().additive_cost("size", lambda block, shape: 10**400)
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (10**400, r"the cost 'size' must be at most 1\.8e\+308 for each block"),
+        (float("nan"), "the cost 'size' must be finite for each block, the block 'stem' on .* has nan"),
+    ],
+)
+def test_a_measure_that_is_no_finite_number_is_told_with_its_block(value, text) -> None:
+    with pytest.raises(ConfigError, match=text):
+        digits_space().additive_cost("size", lambda block, shape: value)
