@@ -192,8 +192,8 @@ class OneShotSearchConfig:
         check_prior(self.prior)
         if self.start == "prior" and not self.prior:
             raise ConfigError("start='prior' needs a prior, got an empty one: name its parts, or choose another start")
-        if not self.name or "/" in self.name or self.name.startswith("."):
-            raise ConfigError(f"name must be a plain folder name, got {self.name!r}")
+        if not self.name or "/" in self.name or self.name.startswith(".") or not self.name.isprintable():
+            raise ConfigError(f"name must be a plain folder name, which can be printed, got {self.name!r}")
         if not 1 <= self.fewest_workers <= self.num_workers:
             raise ConfigError(f"min_workers must be from 1 to num_workers={self.num_workers}, got {self.min_workers}")
         self.training.check_num_workers(self.num_workers)
