@@ -104,10 +104,12 @@ def read_bytes(path: AnyPath) -> bytes:
     """Read a whole file.
 
     Raises:
-        UnreadableError: It is missing or cannot be read.
+        UnreadableError: It is missing, cannot be read, or is a device or a pipe, which may have no end.
     """
     place = resolve(path)
     with translated_errors(place, "read", UnreadableError):
+        if place.is_local:
+            _check_has_end(Path(place.path))
         file_system, inner = place.open()
         with file_system.open_input_stream(inner) as stream:
             return bytes(stream.read())
@@ -224,6 +226,17 @@ def _check_kind(file: Path, mode: int, *allowed: int) -> None:
         raise StorageError(
             f"{file} is a {_OTHER_KINDS.get(kind, 'special file')}, and only regular files are replaced or deleted: "
             "give another name"
+        )
+
+
+def _check_has_end(file: Path) -> None:
+    try:
+        kind = stat.S_IFMT(file.stat().st_mode)
+    except OSError:  # told by who opens it
+        return
+    if kind not in (stat.S_IFREG, stat.S_IFDIR):
+        raise UnreadableError(
+            f"{file} is a {_OTHER_KINDS.get(kind, 'special file')}, and only regular files are read: give another name"
         )
 
 

@@ -163,6 +163,18 @@ def test_what_is_no_regular_file_is_never_replaced_nor_deleted(tmp_path, make, k
     assert names_in(tmp_path) == sorted({"thing", path.name})
 
 
+@pytest.mark.parametrize(("make", "kind"), KINDS[:3])
+def test_what_may_have_no_end_is_not_read(tmp_path, make, kind):
+    try:
+        make(tmp_path / "thing")
+    except PermissionError:
+        pytest.skip("this container makes no devices")
+    (tmp_path / "link").symlink_to("thing")
+    for name in ("thing", "link"):
+        with pytest.raises(UnreadableError, match=f"{name} is a {kind}, and only regular files are read"):
+            read_bytes(tmp_path / name)
+
+
 @pytest.mark.parametrize("is_dangling", [False, True])
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_link_stays_and_its_target_is_written(tmp_path, is_dangling, overwrite):
