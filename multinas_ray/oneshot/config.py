@@ -23,7 +23,7 @@ from multinas_ray.core import (
 from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot.schedule import Plan
-from multinas_ray.oneshot.warmup_draws import WarmupDraws, WarmupKind
+from multinas_ray.oneshot.warmup_draws import WarmupKind
 from multinas_ray.selection import CANDIDATES_PER_NETWORK, PRIOR, SLICE_SHARE, check_prior
 from multinas_ray.settings import (
     Flag,
@@ -302,13 +302,6 @@ class OneShotSearchConfig:
             cost_table=None if additive is None else additive.table / scale,
             base_cost=0.0 if additive is None else additive.base / scale,
             start=self.start or ("targets" if near else "uniform"),
-        )
-
-    @property
-    def new_warmup_draws(self) -> WarmupDraws:
-        """The subnets that the warm-up trains."""
-        return WarmupDraws(
-            num_categories=self.space.search_space.num_categories, seed=self.seed, kind=self.warmup_draws
         )
 
     def identity(self) -> dict[str, Any]:

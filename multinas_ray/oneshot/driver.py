@@ -32,7 +32,7 @@ from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Ending, LostSteps
 from multinas_ray.oneshot.record import open_record
 from multinas_ray.oneshot.round_blocks import cut_rounds
-from multinas_ray.oneshot.schedule import DivergenceCheck, FinishedRound, Schedule
+from multinas_ray.oneshot.schedule import DivergenceCheck, FinishedRound, schedule_of
 from multinas_ray.oneshot.searcher import OneShotSearch
 from multinas_ray.oneshot.setbacks import SetbackCheck
 from multinas_ray.oneshot.trial import OneShotTrial
@@ -151,16 +151,7 @@ class Driver:
         actor = ray.remote(Broker).options(**options)
         self._broker = actor.remote(self._first_round, num_trials, config.checkpoint_interval_seconds)
         self._notes, self._controller = NoteReader(self._broker), self._broker.next_controller.remote()
-        cost, scale = config.cost, config.complexity_scale
-        self._schedule = Schedule(
-            plan=config.plan,
-            warmup_draws=config.new_warmup_draws,
-            optimizer=self._optimizer,
-            complexity=lambda architectures: cost(architectures) / scale,
-            record=self._record.append,
-            observe=self._on_round,
-            next_round=self._first_round,
-        )
+        self._schedule = schedule_of(config, self._optimizer, self._record.append, self._on_round, self._first_round)
         names = {"broker": "broker", "namespace": self._namespace}
         self._search = OneShotSearch(self._schedule, self._blocks, self._broker, names)
         self._figures = RoundFigures(self._schedule, config.complexity_scale)

@@ -16,7 +16,7 @@ from multinas_ray.core import Optimizer
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.messages import RoundResult
 from multinas_ray.oneshot.record import open_record
-from multinas_ray.oneshot.schedule import FinishedRound, Schedule
+from multinas_ray.oneshot.schedule import FinishedRound, schedule_of
 from multinas_ray.oneshot.start import new_description
 from multinas_ray.runs import RunSession, write_config
 from multinas_ray.storage import check_writable, resolve
@@ -40,16 +40,8 @@ class MadeUpRounds:
     ) -> None:
         write_config(config.run_path, new_description(config, Console(file=io.StringIO())))
         self.record, self.optimizer, _ = open_record(config, RunSession.begin(config.run_path))
-        cost, scale = config.cost, config.complexity_scale
         self._observe_too = observe
-        self._schedule = Schedule(
-            plan=config.plan,
-            warmup_draws=config.new_warmup_draws,
-            optimizer=self.optimizer,
-            complexity=lambda architectures: cost(architectures) / scale,
-            record=self.record.append,
-            observe=self._observe,
-        )
+        self._schedule = schedule_of(config, self.optimizer, self.record.append, self._observe)
         self._rng = np.random.default_rng(0)
         self._drawn = {each.number: each for each in self._schedule.draw()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from multinas_ray.errors import ConfigError, RunError
 from multinas_ray.oneshot.messages import Round, RoundResult
 from multinas_ray.oneshot.warmup_draws import WarmupDraws, WarmupKind
 from multinas_ray.settings import NonNegativeInt, PositiveInt, checked, checked_arguments
+
+if TYPE_CHECKING:
+    from multinas_ray.oneshot.config import OneShotSearchConfig
 
 DIVERGED_ROUNDS = 5
 """Number of consecutive rounds without a finite loss after which a search stops with an error."""
@@ -213,3 +217,25 @@ class Schedule:
         self.next_round = result.round + 1
         self._draw_ahead()
         self._observe(finished)
+
+
+def schedule_of(
+    config: OneShotSearchConfig,
+    optimizer: Optimizer,
+    record: Callable[[FinishedRound], None],
+    observe: Callable[[FinishedRound], None],
+    next_round: int = 0,
+) -> Schedule:
+    """Make the schedule of a search; see `Schedule` for the arguments."""
+    cost, scale = config.cost, config.complexity_scale
+    return Schedule(
+        plan=config.plan,
+        warmup_draws=WarmupDraws(
+            num_categories=config.space.search_space.num_categories, seed=config.seed, kind=config.warmup_draws
+        ),
+        optimizer=optimizer,
+        complexity=lambda architectures: cost(architectures) / scale,
+        record=record,
+        observe=observe,
+        next_round=next_round,
+    )

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from multinas_ray.oneshot import OneShotSearchConfig, Round, RoundResult, Schedule
+from multinas_ray.oneshot import OneShotSearchConfig, Round, RoundResult
 from multinas_ray.oneshot.preflight import check_run_folder
 from multinas_ray.oneshot.record import open_record
-from multinas_ray.oneshot.schedule import FinishedRound
+from multinas_ray.oneshot.schedule import FinishedRound, schedule_of
 from multinas_ray.oneshot.start import new_description
 from multinas_ray.runs import RunSession, write_config, write_finished
 
@@ -30,15 +30,7 @@ class RecordedSearch:
         session = RunSession.begin(config.run_path)
         assert session.number == number
         self.record, self.optimizer, self.first_round = open_record(config, session)
-        self.schedule = Schedule(
-            plan=config.plan,
-            warmup_draws=config.new_warmup_draws,
-            optimizer=self.optimizer,
-            complexity=lambda rows: config.cost(rows) / config.complexity_scale,
-            record=self.append,
-            observe=self.observe,
-            next_round=self.first_round,
-        )
+        self.schedule = schedule_of(config, self.optimizer, self.append, self.observe, self.first_round)
         self.drawn: dict[int, Round] = {}
 
     def maybe_crash(self, stage: str, number: int) -> None:
