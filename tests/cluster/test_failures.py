@@ -9,6 +9,7 @@ from ray.train import WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.failure_handling import FailureDecision
 from ray.train.v2._internal.util import construct_user_exception_with_traceback
+from ray.train.v2.api import data_parallel_trainer
 from ray.train.v2.api.config import FailureConfig, ScalingConfig
 
 from multinas_ray.cluster.failures import LOWER_MEMORY, LastingErrorsEnd, cause_of, own_error, would_come_again
@@ -67,6 +68,15 @@ def test_a_group_of_workers_is_started_by_that_policy(monkeypatch):
     decision = settings["scaling_policy"].make_decision_for_non_running_worker_group()
     assert decision.num_workers == 3  # and no actor was asked: there is no Ray
     assert settings["other"] == 1
+
+
+def test_actors_that_a_group_does_not_need_are_left_out(monkeypatch):
+    kinds = ("PlacementGroupCleanerCallback", "DatasetsCallback", "BackendSetupCallback")
+    callbacks = [type(name, (), {})() for name in kinds]
+    monkeypatch.setattr(TorchTrainer, "_create_default_callbacks", lambda self: callbacks)
+    trainer: Any = object.__new__(GroupTrainer)
+    assert trainer._create_default_callbacks() == callbacks[2:]
+    assert all(hasattr(data_parallel_trainer, name) for name in kinds), "these are the names that Ray gives them"
 
 
 def test_its_text_is_the_whole_line():

@@ -1,5 +1,7 @@
 """The latency of a model's networks, by modules that say how long they take."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -118,3 +120,9 @@ def test_a_machine_measures_any_inputs() -> None:
 def test_a_backend_that_runs_no_modules_is_told() -> None:
     with pytest.raises(ConfigError, match="backend must be 'torch' for a model with choices"):
         profile_model(model_space(of_known_time, (3,)), ProfileSettings(backend="onnxruntime"))
+
+
+def test_the_batch_of_a_space_without_multiply_adds_is_one_sample(space) -> None:
+    without = dataclasses.replace(space, costs={name: cost for name, cost in space.costs.items() if name != "flops"})
+    assert ProfileSettings().sized_for(without).batch_size == 1
+    assert ProfileSettings().sized_for(space).batch_size != 1

@@ -238,11 +238,13 @@ def phases(monkeypatch, make_config):
     """Runs the two phases with stand-ins; returns what was done. `search_ends`: what the search's session tells."""
     done = []
 
-    def run(*, supernet, search_ends=True, choosing=None, finished=False):
+    def run(*, supernet, search_ends=True, choosing=None, finished=False, chosen=False):
         config = make_config()
         write_config(config.run_path, config.to_dict())
         if supernet:
             (Path(config.run_path) / "supernet.pt").touch()
+        if chosen:
+            (Path(config.run_path) / "architectures.parquet").touch()
 
         def choose(config, console, restarts):
             done.append(f"choose, restarts {restarts}")
@@ -256,6 +258,8 @@ def phases(monkeypatch, make_config):
             return search_ends
 
         monkeypatch.setattr(run_module, "is_supernet_damaged", lambda _: False)
+        monkeypatch.setattr(run_module, "repair_run", lambda _: [])
+        monkeypatch.setattr(run_module, "drop_damaged_family", lambda *_: done.append("look at the networks"))
         monkeypatch.setattr(run_module, "Driver", lambda *arguments: SimpleNamespace(run=search))
         monkeypatch.setattr(run_module, "choose_and_finish", choose)
         console = Console(file=io.StringIO())
@@ -275,6 +279,10 @@ def test_an_interrupted_search_chooses_nothing(phases):
 
 def test_with_the_trained_supernet_there_only_the_choice_is_left(phases):
     assert phases(supernet=True)[:2] == ["choose, restarts 0", ""]
+
+
+def test_networks_of_a_choice_that_was_cut_off_are_looked_at_before_the_next(phases):
+    assert phases(supernet=True, chosen=True)[:2] == ["look at the networks", "choose, restarts 0"]
 
 
 @pytest.mark.parametrize("damage", [None, "candidates.parquet is damaged"])
