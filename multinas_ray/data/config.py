@@ -138,6 +138,20 @@ class DataConfig:
             )
         return kind(**given, **self.source_options)
 
+    def following(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """What another source changes beside itself: settings that it does not have, and those that it sets itself.
+
+        So each source can be asked for where another one was set. A flip that was turned off stays off.
+        """
+        source = changes.get("source", self.source)
+        if source == self.source:
+            return {}
+        kind = source_class(source)
+        takes = {each.name for each in fields(kind)}  # type: ignore[arg-type]  # sources are dataclasses
+        lost = {each.name: each.default for each in fields(self) if each.name in set(READING_SETTINGS) - takes}
+        is_off = self.horizontal_flip is False and source_class(self.source).may_flip
+        return {**lost, "source_options": {}, "horizontal_flip": False if is_off else None}
+
     def shared_by(self, workers: int) -> DataConfig:
         """The settings for one of several workers of a node, which share its cores for decoding. Call it there."""
         if self.decode_processes is not None or not hasattr(self.reader, "decode_processes"):

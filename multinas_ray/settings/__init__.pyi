@@ -14,11 +14,12 @@ from .marks import (
     Unchecked,
     hints_of,
 )
-from .plain import changed, is_settings, made, nested_settings, to_plain
+from .plain import Following, changed, is_settings, made, nested_settings, to_plain
 
 __all__ = [
     "AsGiven",
     "Flag",
+    "Following",
     "Fraction",
     "InfinityAllowed",
     "Measured",

@@ -5,11 +5,19 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from multinas_ray.settings.marks import ReadBy, hints_of
 
 Settings = TypeVar("Settings")
+
+
+@runtime_checkable
+class Following(Protocol):
+    """Settings of which some belong to the value of another, as a path belongs to the kind of data that lies there."""
+
+    def following(self, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """New values of fields that lose their meaning by the changes; `changed` sets those that are not given."""
 
 
 def plain(value: Any) -> Any:
@@ -55,11 +63,14 @@ def changed(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
     Args:
         settings: an object of a checked class.
-        changes: new values by field, as plain data; a mapping changes the fields of nested settings.
+        changes: new values by field, as plain data; a mapping changes the fields of nested settings. See `Following`
+            for what else they change.
 
     Raises:
         ConfigError: a field is unknown, or its value breaks its rule.
     """
+    if isinstance(settings, Following):
+        changes = {**settings.following(changes), **changes}
     values = {name: _changed_value(settings, name, value) for name, value in changes.items()}
     return dataclasses.replace(settings, **values)  # type: ignore[type-var]  # settings are dataclasses
 

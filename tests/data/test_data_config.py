@@ -2,6 +2,7 @@ import pytest
 
 from multinas_ray.data import Augmentation, DataConfig, standard_augmentation
 from multinas_ray.errors import ConfigError
+from multinas_ray.settings import changed
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,40 @@ def test_the_border_shrinks_with_the_image(size, padding):
 def test_negative_padding_is_refused():
     with pytest.raises(ConfigError, match="crop_padding must be at least 0, got -1; 0 means no crop"):
         Augmentation(crop_padding=-1)
+
+
+PHOTOS = DataConfig(source="folder", path="photos", strict=True, in_memory=False, validation_fraction=0.5)
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "after"),
+    [
+        (PHOTOS, {"source": "digits"}, DataConfig(source="digits", validation_fraction=0.5)),
+        (
+            PHOTOS,
+            {"source": "cifar10", "path": "cifar", "download": True},
+            DataConfig(source="cifar10", path="cifar", download=True, validation_fraction=0.5),
+        ),
+        (DataConfig(), {"source": "folder", "path": "photos"}, DataConfig(source="folder", path="photos")),
+        (
+            DataConfig(source="folder", path="photos", horizontal_flip=False),
+            {"source": "cifar10"},
+            DataConfig(source="cifar10", path="photos", horizontal_flip=False),
+        ),
+        (
+            DataConfig(source="webdataset", path="tars", source_options={"label_extension": "txt"}),
+            {"source": "folder"},
+            DataConfig(source="folder", path="tars"),
+        ),
+        (PHOTOS, {"source": "folder"}, PHOTOS),
+    ],
+)
+def test_another_source_takes_what_it_has_and_no_more(before, changes, after):
+    assert changed(before, changes) == after
+
+
+def test_what_is_given_beside_another_source_is_never_left_out():
+    with pytest.raises(ConfigError, match=r"the source 'digits' has no setting path, got '.*given'"):
+        changed(PHOTOS, {"source": "digits", "path": "given"})
+    with pytest.raises(ConfigError, match="are never mirrored"):
+        changed(PHOTOS, {"source": "digits", "horizontal_flip": True})

@@ -214,3 +214,11 @@ def test_settings_of_a_script_come_from_flags_files_and_what_it_wrote(
     (tmp_path / "my.yaml").write_text("seedz: 3")
     assert script.run(["--config", file], lambda settings, console: pytest.fail("it must not start")) == 2
     assert capsys.readouterr().err.startswith(f"error: {file}: {script.settings.__name__}: seedz is unknown; ")
+
+
+@pytest.mark.parametrize("experiment", [cifar10.CIFAR10, custom.CUSTOM, quickstart.QUICKSTART])
+def test_every_experiment_takes_another_source(experiment: Experiment[Any], tree: str) -> None:
+    for source, flags in (("digits", []), ("folder", ["--data", tree])):
+        data = experiment.config(experiment.parser().parse_args(["--source", source, *flags])).data
+        assert (data.source, data.path) == (source, None if source == "digits" else tree)
+        assert data.horizontal_flip == (source == "folder")
