@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 from pyarrow import fs as pafs
 
 from multinas_ray.errors import ConfigError, first_line
+from multinas_ray.storage.contact import check_contact
 
 AnyPath = str | os.PathLike[str]
 """A local path (`~` is the home folder) or a URI such as `s3://bucket/folder`, as text, `Path` or `Location`."""
@@ -38,11 +39,11 @@ class ObjectStore:
     """Options of the connection, such as `?region=eu-north-1`; empty for the defaults."""
 
     def open(self) -> tuple[pafs.FileSystem, str]:
-        """The file system of pyarrow, and the bucket's path on it; opened once in a process.
+        """The file system of pyarrow, and the bucket's path on it; opened once in a process, at its first answer.
 
         Raises:
             ConfigError: Pyarrow does not understand the address.
-            OSError: The store does not answer.
+            OSError: The store does not answer; that is told within seconds.
         """
         return _open_store(self.root, self.query)
 
@@ -204,6 +205,7 @@ def _open_store(root: str, query: str) -> tuple[pafs.FileSystem, str]:
     if root.startswith(("gs:", "gcs:")) and "retry_limit_seconds" not in query:
         query = f"{query or '?'}{'&' if query else ''}retry_limit_seconds={_GCS_RETRY_SECONDS}"
     try:
+        check_contact(root + query)
         file_system, bucket = pafs.FileSystem.from_uri(root + query)
     except ValueError as error:  # its text may repeat the whole query
         what = first_line(error).replace(root + query, root)

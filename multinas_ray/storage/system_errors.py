@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from multinas_ray.errors import StorageError, first_line
+from multinas_ray.storage.contact import ANSWER_SECONDS, NO_ANSWER, OUT_OF_REACH
 from multinas_ray.storage.places import Location
 
 _DENIED = ("permission denied", "change the rights of the file and its folders, or choose another place")
@@ -30,6 +31,11 @@ _BY_NUMBER: dict[int | None, tuple[str, str]] = {
 """Error number -> the reason and the remedy."""
 
 _BY_TEXT: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        (NO_ANSWER,),
+        f"the store gave no answer within {ANSWER_SECONDS:g} seconds",
+        "check the network, the credentials in the environment, the region and the endpoint",
+    ),
     (("NO_SUCH_BUCKET", "Bucket '"), "the bucket does not exist", "create it, or check its name and region"),
     (
         ("ACCESS_DENIED", "INVALID_ACCESS_KEY", "INVALID_CLIENT_TOKEN", "SIGNATURE", "HTTP status 403", "PERMISSION"),
@@ -42,7 +48,7 @@ _BY_TEXT: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "put the store's credentials into the environment",
     ),
     (
-        ("NETWORK_CONNECTION", "curlCode", "CURL error", "UNAVAILABLE"),
+        OUT_OF_REACH,
         "the store cannot be reached",
         "check the network, the region and the endpoint",
     ),

@@ -1,20 +1,25 @@
 """A real S3 client against moto's server, and against servers that refuse."""
 
 import http.server
+import socket
 import threading
+from types import SimpleNamespace
 
 import boto3
 import pytest
 
 from multinas_ray.errors import MultiNASError, StorageError
 from multinas_ray.storage import (
+    RowGroupReader,
     check_writable,
+    contact,
     delete_file,
     delete_folder,
     exists,
     list_files,
     make_folder,
     open_atomic,
+    places,
     read_bytes,
     replace_folder,
     resolve,
@@ -129,6 +134,36 @@ def test_in_a_bucket_that_does_not_exist_nothing_is_found(moto_query):
         read_bytes(place)
     with pytest.raises(StorageError, match=r"cannot be read \(it is missing\): check the path"):
         read_bytes(f"s3://bucket/nothing{moto_query}")
+
+
+@pytest.fixture
+def silent_query():
+    """A server that takes connections and never answers, as behind a firewall."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"?scheme=http&endpoint_override=127.0.0.1:{server.getsockname()[1]}&region=us-east-1"
+
+
+@pytest.mark.parametrize("use", [exists, RowGroupReader, check_writable])
+def test_a_store_that_is_silent_is_told_soon_and_nothing_goes_on(silent_query, monkeypatch, use):
+    opened = []
+    monkeypatch.setattr(contact, "ANSWER_SECONDS", 0.5)
+    client = SimpleNamespace(from_uri=opened.append)
+    monkeypatch.setattr(places, "pafs", SimpleNamespace(FileSystem=client))
+    what = r"\(the store gave no answer within 10 seconds\): check the network, the credentials"
+    for _ in range(2):  # who tells of it may ask again
+        with pytest.raises(StorageError, match=what):
+            use(resolve(f"s3://bucket/folder{silent_query}"))
+        monkeypatch.setattr(contact.subprocess, "run", None)
+    assert not opened, "a client in this process would try for minutes, and keep the process from ending"
+
+
+def test_a_bucket_is_asked_once(moto_query, monkeypatch):
+    asked = []
+    monkeypatch.setattr(places, "check_contact", asked.append)
+    place = resolve(f"s3://bucket/asked{moto_query}&tls_ca_file_path=")
+    for _ in range(3):
+        exists(place)
+    assert asked == [f"s3://bucket{place.store.query}"]
 
 
 @pytest.mark.slow
