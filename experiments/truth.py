@@ -28,6 +28,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from experiments.parts.alone import accuracy_alone
 from experiments.parts.command_line import images_folder, num_processes, threads_of_each
 from experiments.parts.networks import networks_of
 from experiments.parts.processes import fresh_processes
@@ -158,10 +159,7 @@ def train(training: Training, settings: Settings, images: Path, num_threads: int
     """Train a network and write its test error in percent, and the seconds that it took."""
     import torch
 
-    from multinas_ray.data import standard_augmentation
-    from multinas_ray.retraining import NetworkTraining, RetrainConfig
-    from multinas_ray.supernets import build_subnet
-    from multinas_ray.tasks import Task
+    from multinas_ray.retraining import RetrainConfig
 
     torch.set_num_threads(num_threads)
     config, splits = _images(images, settings.images)
@@ -178,14 +176,7 @@ def train(training: Training, settings: Settings, images: Path, num_threads: int
         train_on="all",
         seed=training.seed,
     )
-    torch.manual_seed(training.seed)
-    network = build_subnet(settings.space, training.architecture).to(memory_format=torch.channels_last)
-    device = torch.device("cpu")
-    loss = recipe.training_loss.start(settings.space, Task(), "", device)
-    run = NetworkTraining(network, recipe, loss, splits, standard_augmentation(config, IMAGE_SIZE), device)
-    while not run.is_finished:
-        run.run_epoch()
-    accuracy = run.primary_of(run.score(splits.test))
+    accuracy = accuracy_alone(settings.space, training.architecture, recipe, config, splits)
     write_plain(file, {"error": 100.0 * (1.0 - accuracy), "seconds": time.perf_counter() - started_seconds})
 
 

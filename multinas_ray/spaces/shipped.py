@@ -43,23 +43,45 @@ def nas_bench_macro_space(
 
 @checked_arguments
 def cifar10_mobile_space(
-    width_multiplier: PositiveFloat = 1.0, num_classes: PositiveInt = 10, image_size: PositiveInt = 32
+    width_multiplier: PositiveFloat = 1.0,
+    num_classes: PositiveInt = 10,
+    image_size: PositiveInt = 32,
+    *,
+    stem_stride: PositiveInt = 1,
+    expansions: tuple[PositiveInt, ...] = (3, 6),
+    kernel_sizes: tuple[PositiveInt, ...] = (3, 5, 7),
+    divisor: PositiveInt = 8,
 ) -> NetworkSpace:
     """A mobile space for images of 32x32: 16 MBConv blocks, kernel 3/5/7 x expansion 3/6, and skips.
 
     Stages and widths are those of MobileNetV2 (Sandler et al., CVPR 2018), and the choices are those of ProxylessNAS
     (Cai et al., ICLR 2019). The strides of the stem and of the first stage are 1 here, so that the last feature map is
     4x4. Every block except the first of a stage can be skipped, whatever the widths. There are 106 choices in all.
+    With one kernel size of 3 and one expansion of 6, and no block skipped, a network is MobileNetV2 at this width.
 
     Args:
         width_multiplier: scales every width, rounded by `scale_width`. It scales the head too, which MobileNetV2
             never shrinks, so that small networks stay small.
         num_classes: number of logits.
         image_size: height and width of the RGB images.
+        stem_stride: stride of the first convolution. 2 makes every feature map half as large, and a network of the same
+            width nearly four times as cheap.
+        expansions: how many times as many channels a block has within it as at its ends; one choice for each.
+        kernel_sizes: of the depthwise convolutions, each with each of the expansions.
+        divisor: every width is a multiple of it.
     """
     stages = [(24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1)]
-    shape = (3, image_size, image_size)
-    return _mobile_space("cifar10_mobile", shape, num_classes, width_multiplier, stages, stem_stride=1)
+    return _mobile_space(
+        "cifar10_mobile",
+        (3, image_size, image_size),
+        num_classes,
+        width_multiplier,
+        stages,
+        stem_stride,
+        expansions=expansions,
+        kernel_sizes=kernel_sizes,
+        divisor=divisor,
+    )
 
 
 @checked_arguments
@@ -123,23 +145,28 @@ def _mobile_space(
     width_multiplier: float,
     stages: list[tuple[int, int, int]],
     stem_stride: int,
+    expansions: tuple[int, ...] = (3, 6),
+    kernel_sizes: tuple[int, ...] = (3, 5, 7),
     squeeze_excitation: bool = False,
+    divisor: int = 8,
 ) -> NetworkSpace:
     """MobileNetV2's frame: a stem of 32 channels with an MBConv of 16, the stages, and a head of 1280 channels."""
-    channels = scale_width(32, width_multiplier)
-    first_width = scale_width(16, width_multiplier)
+
+    def scaled(width: int) -> int:
+        return scale_width(width, width_multiplier, divisor)
+
+    channels, first_width = scaled(32), scaled(16)
     first = mbconv(channels, first_width, kernel_size=3, expansion=1, squeeze_excitation=squeeze_excitation)
     stem = Block("stem", (ConvLayer(3, channels, 3, stem_stride, activation="relu6"), *first.layers))
-    scaled = [(scale_width(width, width_multiplier), depth, stride) for width, depth, stride in stages]
     positions = _mobile_positions(
         first_width,
-        scaled,
-        expansions=(3, 6),
-        kernel_sizes=(3, 5, 7),
+        [(scaled(width), depth, stride) for width, depth, stride in stages],
+        expansions=expansions,
+        kernel_sizes=kernel_sizes,
         activation="relu6",
         squeeze_excitation=squeeze_excitation,
     )
-    last = ConvLayer(scaled[-1][0], scale_width(1280, width_multiplier), activation="relu6")
+    last = ConvLayer(scaled(stages[-1][0]), scaled(1280), activation="relu6")
     head = Head(last.out_channels, num_classes, Block("features", (last,)))
     return NetworkSpace(name, input_shape, stem, positions, head)
 

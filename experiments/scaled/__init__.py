@@ -1,0 +1,1 @@
+"""A searched family against one network that is scaled in width."""
