@@ -34,6 +34,11 @@ def load_rows(path: Path, made_with: str = "") -> pd.DataFrame | None:
     return frame
 
 
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows, each by the names of its columns."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
 class KeptRows:
     """Rows by what gave them, in a file that is written whenever some are added: a command goes on where it was ended.
 
@@ -44,8 +49,7 @@ class KeptRows:
     def __init__(self, file: Path) -> None:
         found = load_rows(file)
         self._file = file
-        records = [] if found is None else found.to_dict("records")
-        self._rows: list[dict[str, Any]] = [{str(name): value for name, value in row.items()} for row in records]
+        self._rows = [] if found is None else rows_of(found)
 
     def of(self, what: Mapping[str, Any], work: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """The rows of something, computed if they are not there.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.cifar10 import LAPTOP_STEM_STRIDE
-from experiments.parts.rows import load_rows, save_rows
+from experiments.parts.rows import load_rows, rows_of, save_rows
 from multinas_ray.errors import ConfigError
 from multinas_ray.runs import load_config
 from multinas_ray.selection import PRIOR, SLICE_SHARE, load_family, make_parts, promising_networks
@@ -26,7 +26,7 @@ SPACE_FILE = "space.json"
 """The space of the search."""
 MADE_WITH = "scaled 1"
 COST = "flops"
-WIDTHS = np.arange(20, 401) / 400
+WIDTHS = np.arange(10, 201) / 200
 """Widths of MobileNetV2 that are tried, from a twentieth to the whole."""
 FINEST_DIVISOR = 2
 """Its channels are multiples of it, so that it comes near to every limit."""
@@ -74,7 +74,7 @@ def networks_of(run: str | None, methods: Sequence[str], out: Path) -> pd.DataFr
         StateError: the run cannot be read.
     """
     kept = load_rows(out / NETWORKS_FILE, MADE_WITH)
-    rows = [] if kept is None else kept.to_dict("records")
+    rows: list[dict[str, Any]] = [] if kept is None else rows_of(kept)
     missing = [method for method in methods if all(row["method"] != method for row in rows)]
     if run is not None:
         space, limits, searched = _found(run)
@@ -114,7 +114,7 @@ def _found(run: str) -> tuple[NetworkSpace, list[float], list[tuple[int, ...]]]:
 
 def _compared(
     method: str, space: NetworkSpace, limits: list[float], searched: list[tuple[int, ...]]
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """The networks of a method, one for each limit."""
     if method == "scaled":
         widths = [widest_mobilenet(limit) for limit in limits]
@@ -130,7 +130,7 @@ def _by_prior(space: NetworkSpace, limits: list[float]) -> list[tuple[int, ...]]
     return [tuple(rows[0].tolist()) for rows in found]
 
 
-def _row(limit: float, method: str, network: Network, width: float | None) -> dict[str, object]:
+def _row(limit: float, method: str, network: Network, width: float | None) -> dict[str, Any]:
     costs = {name: network.cost(name) for name in ("flops", "params")}
     return {"limit": limit, "method": method, **costs, "width": width, "architecture": _as_text(network.architecture)}
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from experiments.parts.alone import accuracy_alone
-from experiments.parts.rows import load_rows, save_rows
+from experiments.parts.rows import load_rows, rows_of, save_rows
 from experiments.scaled.networks import network_of
 from experiments.scaled.options import Recipe
 
@@ -91,15 +91,15 @@ def carry_out(
     show: Callable[[int, int, Mapping[str, Any] | None], None],
 ) -> None:
     """Do what is not done, seed by seed; `show` is told how many are done, of how many, and the last row."""
-    out, rows = surroundings.out, done_so_far(surroundings.out).to_dict("records")
+    out, rows = surroundings.out, rows_of(done_so_far(surroundings.out))
     known = {tuple(row[name] for name in KEY) for row in rows}
-    wanted = [(row, seed) for seed in seeds for row in networks.to_dict("records")]
+    wanted = [(row, seed) for seed in seeds for row in rows_of(networks)]
     waiting = [(row, seed) for row, seed in wanted if (row["method"], row["limit"], seed) not in known]
     num_done = len(wanted) - len(waiting)
     show(num_done, len(wanted), None)
     futures = [pool.submit(train, row, seed, surroundings) for row, seed in waiting]
     for future in as_completed(futures):
-        rows.append({str(name): value for name, value in future.result().items()})
+        rows.append(future.result())
         save_rows(pd.DataFrame(rows), out / TRAININGS_FILE, MADE_WITH)
         num_done += 1
         show(num_done, len(wanted), rows[-1])

@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.stats import t
 
 from experiments.parts import pictures
+from experiments.parts.rows import rows_of
 from experiments.scaled.options import METHODS
 from multinas_ray.runs import format_count
-from multinas_ray.spaces import FloatArray
+
+Floats = npt.NDArray[np.floating[Any]]
 
 CONFIDENCE = 0.95
 REFERENCE = "scaled"
@@ -19,7 +23,7 @@ COLORS = {"searched": pictures.BLUE, "scaled": pictures.VERMILION, "untrained": 
 MARKERS = {"searched": "o", "scaled": "s", "untrained": "^"}
 
 
-def half_interval(values_S: FloatArray) -> float:
+def half_interval(values_S: Floats) -> float:
     """Half the width of the interval of the mean over seeds, by Student's t; NaN for a single seed."""
     if len(values_S) < 2:
         return np.nan
@@ -37,7 +41,7 @@ def accuracies(trainings: pd.DataFrame, method: str, limit: float, seeds: Sequen
 def table(networks: pd.DataFrame, trainings: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
     """A line for each network that was trained, as text; the last column has paired differences over the seeds."""
     lines = []
-    for row in networks.to_dict("records"):
+    for row in rows_of(networks):
         found = accuracies(trainings, row["method"], row["limit"], seeds)
         if found.empty:
             continue
@@ -47,15 +51,15 @@ def table(networks: pd.DataFrame, trainings: pd.DataFrame, seeds: Sequence[int])
             "flops": format_count(row["flops"]),
             "params": format_count(row["params"]),
             "seeds": str(len(found)),
-            "accuracy, %": _text(found.to_numpy(), "{:.2f}"),
+            "accuracy, %": _text(found.to_numpy(dtype=np.float64), "{:.2f}"),
         }
-        paired = (found - accuracies(trainings, REFERENCE, row["limit"], seeds)).dropna().to_numpy()
+        paired = (found - accuracies(trainings, REFERENCE, row["limit"], seeds)).dropna().to_numpy(dtype=np.float64)
         compared = row["method"] != REFERENCE and len(paired)
         lines.append({**line, f"minus {METHODS[REFERENCE]}": _text(paired, "{:+.2f}") if compared else ""})
     return pd.DataFrame(lines)
 
 
-def _text(values_S: FloatArray, form: str) -> str:
+def _text(values_S: Floats, form: str) -> str:
     mean, half = form.format(np.mean(values_S)), half_interval(values_S)
     return mean if np.isnan(half) else f"{mean} ± {half:.2f}"
 
@@ -66,15 +70,15 @@ def draw(networks: pd.DataFrame, trainings: pd.DataFrame, seeds: Sequence[int], 
     axes = figure.subplots()
     for method in METHODS:
         points = []
-        for row in networks[networks["method"] == method].sort_values("flops").to_dict("records"):
-            found = accuracies(trainings, method, row["limit"], seeds).to_numpy()
+        for row in rows_of(networks[networks["method"] == method].sort_values("flops")):
+            found = accuracies(trainings, method, row["limit"], seeds).to_numpy(dtype=np.float64)
             if len(found):
                 points.append((row["flops"] / 1e6, found.mean(), half_interval(found)))
         if points:
             flops, means, halves = np.array(points).T
             errors = np.nan_to_num(halves)
-            style = {"color": COLORS[method], "marker": MARKERS[method], "label": METHODS[method], "capsize": 3}
-            axes.errorbar(flops, means, errors, **style)
+            color, marker = COLORS[method], MARKERS[method]
+            axes.errorbar(flops, means, errors, color=color, marker=marker, label=METHODS[method], capsize=3)
     axes.set(xscale="log", title=title, xlabel="million multiply-adds of an image", ylabel="accuracy on test images, %")
     axes.legend(edgecolor="none", framealpha=1.0)
     pictures.plain_frame(axes)

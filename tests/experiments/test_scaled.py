@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from experiments.compare.images import write_images
+from experiments.parts.rows import rows_of
 from experiments.scaled.__main__ import main
 from experiments.scaled.networks import NETWORKS_FILE, WIDTHS, mobilenet, network_of, networks_of, widest_mobilenet
 from experiments.scaled.options import METHODS
@@ -89,7 +90,7 @@ def test_each_method_has_a_network_within_each_limit(tmp_path: Path, monkeypatch
     rows = networks_of(write_run(tmp_path), tuple(METHODS), tmp_path / "out")
     assert (rows["flops"] <= rows["limit"]).all()
     assert sorted(zip(rows["limit"], rows["method"], strict=True)) == sorted((t, m) for t in TARGETS for m in METHODS)
-    for row in rows.to_dict("records"):
+    for row in rows_of(rows):
         network = network_of(row, tmp_path / "out")
         assert network.cost("flops") == row["flops"]
     found = rows.loc[rows["method"] == "searched", "architecture"].map(json.loads).map(tuple).tolist()

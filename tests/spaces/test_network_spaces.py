@@ -68,6 +68,17 @@ def test_mobile_space_has_106_blocks(width_multiplier: float) -> None:
     assert space.input_shapes[-1][1:] == (4, 4)
 
 
+def test_mobile_space_of_one_choice_is_mobilenet() -> None:
+    space = cifar10_mobile_space(stem_stride=2, expansions=(6,), kernel_sizes=(3,), divisor=2)
+    assert {block.name for position in space.positions for block in position.blocks} == {"mb6_k3", "skip"}
+    assert [shape[1:] for shape in (space.input_shapes[0], space.input_shapes[-1])] == [(16, 16), (2, 2)]
+    # By hand, against torchvision's mobilenet_v2(num_classes=10): 2,236,682 parameters
+    assert space.costs["params"]([[0] * 16])[0] == 2_236_682
+    narrow = cifar10_mobile_space(0.35, divisor=2)
+    assert narrow.input_shapes[1][0] == 8  # 24 * 0.35 = 8.4; divisor 8 gives 8 too
+    assert narrow.input_shapes[3][0] == 12  # 32 * 0.35 = 11.2, 10 would be more than a tenth below
+
+
 def test_largest_mobile_network_takes_expansion_6_and_kernel_7_everywhere() -> None:
     space = cifar10_mobile_space()
     for cost in space.costs.values():
