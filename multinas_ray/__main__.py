@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from multinas_ray.commands import export, plot, profile, report, retrain, select, verify
 from multinas_ray.commands.common import OneLineParser, VerbParser, forgive_terminal
-from multinas_ray.errors import MultiNASError
+from multinas_ray.errors import MultiNASError, exits_told
 
 VERBS = (verify, select, retrain, export, report, profile, plot)
 
@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     forgive_terminal()
     try:
-        status: int = arguments.command(arguments)
+        with exits_told():
+            status: int = arguments.command(arguments)
     except (MultiNASError, OSError) as error:
         print(f"multinas-ray: error: {error}", file=sys.stderr)
         return 2

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
+FAILURES = (Exception, SystemExit)
+"""What code that a person has written may raise; after SystemExit Python would end without a word."""
+
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _LONG_WORD = re.compile(r"\S{1000,}")
 
@@ -107,16 +110,37 @@ def raised_by(what: str) -> Iterator[None]:
         what: what the code is for, such as "the cost 'energy'".
 
     Raises:
-        ConfigError: The code within raised an error that is not one of this package.
+        ConfigError: The code within raised an error that is not one of this package, or SystemExit.
     """
     try:
         yield
     except MultiNASError:
         raise
-    except Exception as error:
+    except FAILURES as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         raise ConfigError(
             f"{what} raised {type(error).__name__} ({first_line(error)}) at {last.filename}:{last.lineno}: correct it"
+        ) from error
+
+
+@contextmanager
+def exits_told() -> Iterator[None]:
+    """Tell where code that a person has written ends Python, as by sys.exit(), in a place that nothing else names.
+
+    Use it around what is an entry of a process, also as a decorator.
+
+    Raises:
+        ConfigError: The code within raised SystemExit. That of Ray, with which it ends a process, is left to it.
+    """
+    try:
+        yield
+    except SystemExit as error:
+        frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+        if frame.f_globals.get("__name__", "").partition(".")[0] == "ray":
+            raise
+        raise ConfigError(
+            f"{frame.f_code.co_name} in {frame.f_code.co_filename}:{line} ended Python (SystemExit: "
+            f"{first_line(error)}): let it raise an error that says what is wrong, or return"
         ) from error
 
 

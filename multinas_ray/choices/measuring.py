@@ -24,7 +24,7 @@ from multinas_ray.choices.networks import MakeModel
 from multinas_ray.choices.places import Place
 from multinas_ray.choices.width import Elastic
 from multinas_ray.data import batch_of, call, tensors_of
-from multinas_ray.errors import ConfigError, first_line
+from multinas_ray.errors import FAILURES, ConfigError, first_line
 from multinas_ray.spaces import Structure
 
 
@@ -55,7 +55,7 @@ class ModelMeter:
                 self.model, self._example = make(), batch_of(inputs, 1)
         except ConfigError:
             raise
-        except Exception as error:  # the model is the user's and may raise anything
+        except FAILURES as error:  # the model is the user's and may raise anything
             raise ConfigError(
                 f"the model cannot be made ({_text(error)}): correct the function that makes it"
             ) from error
@@ -96,7 +96,7 @@ class ModelMeter:
         try:
             with counter:
                 self._call(architecture)
-        except Exception as error:  # the model is the user's and may raise anything
+        except FAILURES as error:  # the model is the user's and may raise anything
             raise ConfigError(
                 f"every network of a model must run on its example, {self.blamed(architecture, self._fails)} does not "
                 f"({_text(error)}): let the options of a choice give what the next modules take, let forward take the "
@@ -120,7 +120,7 @@ class ModelMeter:
     def _fails(self, architecture: Sequence[int]) -> bool:
         try:
             self._call(architecture)
-        except Exception:  # as above
+        except FAILURES:  # as above
             return True
         return False
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from rich.console import Console, RenderableType
 
-from multinas_ray.errors import first_line
+from multinas_ray.errors import FAILURES, first_line
 
 GONE = (OSError, ValueError, LookupError, SystemExit)
 """What printing raises where a terminal is closed, full, or of an encoding that Python does not know. Rich raises
@@ -36,7 +36,7 @@ class SideMatters:
             return False
         try:
             action()
-        except (Exception, SystemExit) as error:  # a side matter may raise anything, and none is worth the search
+        except FAILURES as error:  # a side matter may raise anything, and none is worth the search
             self._failed.add(name)
             self.say(f"{name[0].upper()}{name[1:]} failed ({first_line(error)}). All else goes on.")
             return False
@@ -49,7 +49,7 @@ class SideMatters:
         if not was_failed:
             self.do(name, action)
             return
-        with suppress(Exception, SystemExit):
+        with suppress(*FAILURES):
             action()
 
     def say(self, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import ray.cloudpickle
 
-from multinas_ray.errors import ConfigError, first_line
+from multinas_ray.errors import FAILURES, ConfigError, first_line
 from multinas_ray.settings import checked_arguments
 
 PACKAGE = __name__.partition(".")[0]
@@ -66,7 +66,7 @@ def _import(name: str) -> ModuleType:
         sys.path.append(here)  # where Python's own -m seeks it
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # the module is the user's and may raise anything
+    except FAILURES as error:  # the module is the user's and may raise anything
         raise _not_imported(f"the module {name!r}", error) from error
 
 
@@ -86,7 +86,7 @@ def _import_file(file: Path) -> ModuleType:
     sys.modules[file.stem] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # the module is the user's and may raise anything
+    except FAILURES as error:  # the module is the user's and may raise anything
         del sys.modules[file.stem]
         raise _not_imported(str(file), error) from error
     return module

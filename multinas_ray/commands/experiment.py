@@ -17,7 +17,7 @@ from multinas_ray.commands.common import OneLineParser, forgive_terminal
 from multinas_ray.commands.flags import add_settings, errors_name, given_settings, read_file
 from multinas_ray.commands.next_steps import imports_of, tell_next
 from multinas_ray.commands.script import EXIT_ERROR, EXIT_INTERRUPTED, add_show_config, show_error, show_settings
-from multinas_ray.errors import ConfigError, MultiNASError, RunError, StorageError
+from multinas_ray.errors import ConfigError, MultiNASError, RunError, StorageError, exits_told
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.settings import Flag, PositiveFloat, changed, checked, made
 from multinas_ray.storage import GivenCode, GivenPath
@@ -174,17 +174,18 @@ class Experiment(Generic[Options]):
         command = [each for each in command if each != "--resume"]
         begun: OneShotSearchConfig | None = None
         try:
-            options, config = self._settings(arguments)
-            config = fitted(options, config, arguments, console)
-            if arguments.show_config:
-                show_settings(config.to_settings())
-                return 0
-            if arguments.dry_run:
-                rules = () if self.rules_of is None else self.rules_of(config)
-                show_plan(options, config, rules, arguments, console)
-                return 0
-            begun = config
-            return _search(options, config, arguments, command, complete, console)
+            with exits_told():
+                options, config = self._settings(arguments)
+                config = fitted(options, config, arguments, console)
+                if arguments.show_config:
+                    show_settings(config.to_settings())
+                    return 0
+                if arguments.dry_run:
+                    rules = () if self.rules_of is None else self.rules_of(config)
+                    show_plan(options, config, rules, arguments, console)
+                    return 0
+                begun = config
+                return _search(options, config, arguments, command, complete, console)
         except MultiNASError as error:
             show_error(error)
             if isinstance(error, RunError | StorageError) and _is_recorded(begun):

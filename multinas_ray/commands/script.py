@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from multinas_ray.commands.common import OneLineParser, forgive_terminal
 from multinas_ray.commands.flags import add_settings, read_settings
-from multinas_ray.errors import MultiNASError
+from multinas_ray.errors import MultiNASError, exits_told
 from multinas_ray.settings import to_plain
 
 if TYPE_CHECKING:
@@ -59,11 +59,12 @@ class Script(Generic[Settings]):
         forgive_terminal()
         console = standard_console()
         try:
-            settings = read_settings(arguments, self.settings)
-            if arguments.show_config:
-                show_settings(to_plain(settings))
-            else:
-                work(settings, console)
+            with exits_told():
+                settings = read_settings(arguments, self.settings)
+                if arguments.show_config:
+                    show_settings(to_plain(settings))
+                else:
+                    work(settings, console)
         except (MultiNASError, OSError, ImportError) as error:
             show_error(error)
             return EXIT_ERROR

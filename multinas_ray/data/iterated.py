@@ -12,7 +12,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 from torch.utils.data import ConcatDataset, Dataset, Subset
 
-from multinas_ray.errors import DataError, MultiNASError, first_line
+from multinas_ray.errors import FAILURES, DataError, MultiNASError, first_line
 
 WINDOW_SAMPLES, WINDOW_BYTES = 4096, 2**28
 """Most samples and bytes of a window, which is held in memory. [ours]"""
@@ -91,7 +91,7 @@ class Iterated(Dataset[Any]):
                     return
                 except MultiNASError:
                     raise
-                except Exception as error:  # the dataset is the user's and may raise anything
+                except FAILURES as error:  # the dataset is the user's and may raise anything
                     raise DataError(
                         f"sample {number} must be readable, {self._name} raised {type(error).__name__} "
                         f"({first_line(error)})"

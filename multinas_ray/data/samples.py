@@ -15,7 +15,7 @@ from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset,
 from multinas_ray.data.batch_plan import BatchPlan
 from multinas_ray.data.iterated import Iterated, windows_of
 from multinas_ray.data.structures import map_tensors, num_samples, structure_of
-from multinas_ray.errors import DataError, MultiNASError, first_line
+from multinas_ray.errors import FAILURES, DataError, MultiNASError, first_line
 from multinas_ray.spaces import Structure
 
 _NO_EPOCH = 2**32  # of the seeds of samples that are read in order
@@ -85,7 +85,7 @@ class SampleSet:
         try:
             inputs, targets = self._collate(samples)
             return map_tensors(_narrow, inputs), map_tensors(_narrow, targets)
-        except Exception as error:  # torch raises what the samples happen to cause
+        except FAILURES as error:  # torch raises what the samples happen to cause
             raise DataError(
                 f"samples must be pairs (inputs, target) of tensors, arrays and numbers, all of one structure, samples "
                 f"{index[:3].tolist()} are not ({first_line(error)}): correct the dataset"
@@ -96,7 +96,7 @@ class SampleSet:
             sample = self.dataset[number]
         except MultiNASError:
             raise
-        except Exception as error:  # the dataset is the user's and may raise anything
+        except FAILURES as error:  # the dataset is the user's and may raise anything
             raise DataError(
                 f"sample {number} must be readable, the dataset raised {type(error).__name__} ({first_line(error)})"
             ) from error

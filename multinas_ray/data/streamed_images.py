@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from multinas_ray.data.decoding import Encoded, decode, open_image
-from multinas_ray.errors import DataError
+from multinas_ray.errors import DataError, exits_told
 from multinas_ray.settings import checked, checked_arguments
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ class ImageDecoder(Dataset[Decoded]):
         self._evaluate = evaluation_transform(images.image_size)
         self._vary = None if augment is None else augment.transform(images.image_size)
 
+    @exits_told()
     def __getitem__(self, request: Request) -> Decoded:
         """Decode a batch."""
         size, damaged = self._images.image_size, dict[int, str]()

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from multinas_ray.data import call, map_tensors, num_samples, tensors_of
-from multinas_ray.errors import ConfigError, DataError, ExportError, first_line, require
+from multinas_ray.errors import FAILURES, ConfigError, DataError, ExportError, first_line, require
 from multinas_ray.storage import write_atomic
 from multinas_ray.supernets import whole_float32
 
@@ -226,7 +226,7 @@ def _trace(network: nn.Module, pixels: Any) -> Any:
     shapes = _first_axes(pixels, torch.export.Dim("batch", min=1))
     try:
         program = torch.export.export(network, args, kwargs, dynamic_shapes=shapes, strict=False)
-    except Exception as error:  # the network is the user's and may raise anything
+    except FAILURES as error:  # the network is the user's and may raise anything
         raise ExportError(
             f"torch.export cannot trace this network ({first_line(error)}): let forward consist of torch operations "
             "that accept any number of samples, without branches on values"

@@ -25,6 +25,7 @@ from multinas_ray.data import (
     standard_augmentation,
     usable_cores,
 )
+from multinas_ray.errors import exits_told
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Round
@@ -86,6 +87,7 @@ def measure_on_worker(config: OneShotSearchConfig, stated: Rates | None = None, 
     return rates
 
 
+@exits_told()
 def measure_here(
     config: OneShotSearchConfig, stated: Rates | None = None, *, has_images: bool = True, sharing: int | None = None
 ) -> Rates:

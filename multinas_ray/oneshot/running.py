@@ -8,6 +8,7 @@ from rich.console import Console
 
 from multinas_ray.cluster import HeadWatch, Trackers, ray_errors_told, ray_session, say, standard_console
 from multinas_ray.data import image_counts
+from multinas_ray.errors import exits_told
 from multinas_ray.oneshot.checkpoints import newest_weights
 from multinas_ray.oneshot.config import OneShotSearchConfig
 from multinas_ray.oneshot.driver import Driver
@@ -37,6 +38,7 @@ Give the file to the same experiment by --config, whole or with lines left out; 
 GO_ON = "resume the run to go on with what is recorded"
 
 
+@exits_told()
 @checked_arguments
 def run_search(
     config: OneShotSearchConfig,

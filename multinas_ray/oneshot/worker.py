@@ -18,7 +18,7 @@ import torch.distributed as dist
 
 from multinas_ray.cluster import SpotNotice, SpotWatch
 from multinas_ray.data import load_splits, usable_cores
-from multinas_ray.errors import StateError
+from multinas_ray.errors import StateError, exits_told
 from multinas_ray.oneshot.checkpoints import (
     CheckpointWriter,
     check_trained,
@@ -39,6 +39,7 @@ When = Literal["beside", "first", "last"]
 Shared = TypeVar("Shared")
 
 
+@exits_told()
 def search_worker(config: dict[str, Any]) -> None:
     """The entry point of Ray Train; `config["job"]` is a WorkerJob."""
     job: WorkerJob = config["job"]

@@ -29,7 +29,7 @@ from multinas_ray.cluster import (
     workers_on_a_node,
 )
 from multinas_ray.data import load_splits
-from multinas_ray.errors import ConfigError, DataError, RunError, StateError
+from multinas_ray.errors import ConfigError, DataError, RunError, StateError, exits_told
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.retraining.trial import OwnErrors, retrain_trial, trial_resources
 from multinas_ray.retraining.view import RetrainingView
@@ -56,6 +56,7 @@ SYNC_SECONDS = 20
 """Seconds between two copies of the curves into the folder of the run."""
 
 
+@exits_told()
 @checked_arguments
 def retrain_networks(
     run_path: GivenPath,

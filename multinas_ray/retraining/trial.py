@@ -13,7 +13,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from multinas_ray import errors
 from multinas_ray.cluster import GroupTrainer, own_error, worker_resources, would_come_again
-from multinas_ray.errors import MultiNASError, RunError
+from multinas_ray.errors import MultiNASError, RunError, exits_told
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.retraining.worker import RetrainJob, noticed_checkpoints, retraining_worker, train_network
 
@@ -68,6 +68,7 @@ def retrain_trial(config: dict[str, Any], jobs: Mapping[int, RetrainJob]) -> Non
         tune.report({OWN_ERROR: f"{type(own).__name__}: {own}"})
 
 
+@exits_told()
 def _train(job: RetrainJob, network: int) -> None:
     if job.config.num_workers > 1:
         _train_in_group(job, network)

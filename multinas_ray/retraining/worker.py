@@ -23,7 +23,7 @@ from torch import nn
 
 from multinas_ray.cluster import NoticedCheckpoints, SpotNotice, SpotWatch
 from multinas_ray.data import load_splits, standard_augmentation
-from multinas_ray.errors import StateError
+from multinas_ray.errors import StateError, exits_told
 from multinas_ray.retraining.recipe import RetrainConfig
 from multinas_ray.runs import (
     CHECKPOINT_FILE,
@@ -213,6 +213,7 @@ def noticed_checkpoints(device: torch.device, world_size: int = 1, local_rank: i
         yield checkpoints.is_due
 
 
+@exits_told()
 def retraining_worker(config: dict[str, Any]) -> None:
     """The entry point on every rank of a Ray Train worker group; `config["job"]` is the RetrainJob."""
     job: RetrainJob = config["job"]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from multinas_ray.core import INACTIVE, CategoryLayout, Condition
-from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.errors import FAILURES, ConfigError, StateError
 from multinas_ray.runs.config_nodes import ConfigPath, Drawn, Slot, from_plain, to_plain
 from multinas_ray.runs.config_template import (
     NOTHING,
@@ -121,13 +121,13 @@ class ConfigSpace:
         active = {leaf.name for leaf in leaves(self.template, architecture, self.variables)}
         waiting = [name for name in self.functions if name in active]
         while waiting:
-            errors: dict[str, Exception] = {}
+            errors: dict[str, BaseException] = {}
             for name in waiting:
                 function = self.functions[name]
                 assert function is not None
                 try:
                     drawn[name] = function(self.decode(architecture, drawn))
-                except Exception as error:  # the function is the user's and may raise anything
+                except FAILURES as error:  # the function is the user's and may raise anything
                     errors[name] = error
             if len(errors) == len(waiting):
                 name, first = next(iter(errors.items()))

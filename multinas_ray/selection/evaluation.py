@@ -21,7 +21,7 @@ from torch import nn
 
 from multinas_ray.cluster import cause_of, own_error, workers_on_a_node
 from multinas_ray.data import Batches, DataConfig, load_splits, num_samples, open_stream, usable_cores
-from multinas_ray.errors import RunError
+from multinas_ray.errors import RunError, exits_told
 from multinas_ray.runs import WEIGHTS_FILE
 from multinas_ray.selection.config import IMAGES_PER_PASS
 from multinas_ray.selection.halving import FEW_BATCHES, RECALIBRATION_IMAGES, Rung, plan_rungs
@@ -86,6 +86,7 @@ class CandidateJob:
 class CandidateEvaluator:
     """Holds the supernet and the images, and evaluates one architecture after the other; it runs as a Ray actor."""
 
+    @exits_told()
     def __init__(self, job: CandidateJob) -> None:
         if job.deterministic:
             compute_deterministically()
@@ -108,6 +109,7 @@ class CandidateEvaluator:
         self._norm_batch_size, self._autocast_dtype = norm_batch_size, AUTOCAST_DTYPES[job.training.precision]
         self._passes = Passes(norm_batch_size, job.images_per_pass)
 
+    @exits_told()
     def rungs(self, candidates: int) -> list[Rung]:
         """Plan the rungs of successive halving for so many candidates of a goal, see `plan_rungs`."""
         return plan_rungs(
@@ -118,6 +120,7 @@ class CandidateEvaluator:
             few_recalibration_images=FEW_BATCHES * self._training.batch_size,
         )
 
+    @exits_told()
     def evaluate(self, rung: Rung, architectures: Sequence[Architecture]) -> list[Score]:
         """Return the score of each architecture on the images of a rung, which are the same for all."""
         evaluate = self._evaluate_on_batch if rung.recalibration_images == 0 else self._evaluate_alone
@@ -153,6 +156,7 @@ class CandidateEvaluator:
             for losses, metrics in zip(*self._sample_scores(subnets, batches), strict=True)
         ]
 
+    @exits_told()
     def prior(self, names: Sequence[str], architectures: Sequence[Architecture]) -> list[list[float]]:
         """Return what each part of a prior gives each architecture, (P, N)."""
         missing = [name for name in names if name not in self._parts]

@@ -20,7 +20,7 @@ from multinas_ray.cluster import (
     ray_session,
     standard_console,
 )
-from multinas_ray.errors import StateError
+from multinas_ray.errors import StateError, exits_told
 from multinas_ray.runs import load_trainings, network_path, primary_metric
 from multinas_ray.selection.choice import Choice, choose
 from multinas_ray.selection.config import SelectConfig
@@ -45,6 +45,7 @@ SELECTION_STREAM = 7
 """Keeps the draws of a selection independent of those of the search, which has the same seed."""
 
 
+@exits_told()
 @checked_arguments
 def select_networks(
     run_path: GivenPath,

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import FAILURES, ConfigError
 from multinas_ray.runs import Choice, ConfigSpace, evaluations_schema
 from multinas_ray.spaces import AdditiveCost
 
@@ -163,7 +163,7 @@ def checked_value(measure: Callable[[dict[str, Any]], float], config: dict[str, 
     """
     try:
         value = float(measure(config))
-    except Exception as error:  # the function is the user's and may raise anything
+    except FAILURES as error:  # the function is the user's and may raise anything
         raise ConfigError(f"complexity must take every configuration, it raised {error!r} for {config}") from error
     if not (math.isfinite(value) and value >= 0.0):
         raise ConfigError(f"complexity must return a finite number of at least 0, got {value} for {config}")

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from multinas_ray.errors import ConfigError
+from multinas_ray.errors import FAILURES, ConfigError
 from multinas_ray.runs import ConfigSpace
 from multinas_ray.tune.complexity import Complexities
 
@@ -60,7 +60,7 @@ class ResultReader:
         """
         try:
             costs = self._complexities.of_result(config, result or {})
-        except Exception as error:  # the function is the user's and may raise anything
+        except FAILURES as error:  # the function is the user's and may raise anything
             self._warn(
                 "function", "A complexity function raised %r for %s: such trials count as failed.", error, config
             )
