@@ -4,6 +4,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,7 @@ from tests.choices.every_place import INPUTS, EveryPlace
 PACKAGE = Path(command_line.__file__).parent
 
 
-def ends(*_: object, **__: object) -> None:
+def ends(*_: Any, **__: Any) -> Any:
     sys.exit("no more")
 
 
@@ -43,11 +44,11 @@ class EndingNetwork(torch.nn.Module):
         ends()
 
 
-class Samples(list):
+class Samples(list[Any]):
     __getitem__ = ends
 
 
-class EndingJob(dict):
+class EndingJob(dict[str, Any]):
     """What an entry of a process is given; whatever it looks up first ends."""
 
     __getitem__ = __getattr__ = ends
@@ -85,7 +86,7 @@ def test_it_is_told_by_what_it_is_for(told):
         USES[told]()
 
 
-ENTRIES = {
+ENTRIES: dict[str, Any] = {
     "search": search_worker,
     "retraining": retraining_worker,
     "a trial of retraining": lambda job: trial._train(job, 0),
@@ -99,7 +100,7 @@ TOLD = r"^ends in .*test_own_code_that_ends\.py:\d+ ended Python \(SystemExit: n
 
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_it_is_told_by_its_place_in_each_process(entry, monkeypatch, capsys):
-    monkeypatch.setattr(command_line.verify, "run", ends)
+    monkeypatch.setattr("multinas_ray.commands.verify.run", ends)
     if entry == "a command":
         assert command_line.main(["verify", "x"]) == 2
         assert re.match(TOLD, capsys.readouterr().err.removeprefix("multinas-ray: error: "))
@@ -118,7 +119,7 @@ def test_a_script_that_ends_tells_it(capsys):
 
 
 def test_rays_own_way_to_end_a_process_is_left_to_it():
-    own = {"__name__": "ray._private.worker", "sys": sys}
+    own: dict[str, Any] = {"__name__": "ray._private.worker", "sys": sys}
     exec("def sigterm_handler():\n    sys.exit(15)", own)
     with pytest.raises(SystemExit), exits_told():
         own["sigterm_handler"]()

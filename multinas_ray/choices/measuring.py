@@ -232,5 +232,5 @@ def _size(part: tuple[slice, ...], parameter: nn.Parameter) -> int:
     return prod(len(range(*each.indices(size))) for each, size in zip(part, parameter.shape, strict=True))
 
 
-def _text(error: Exception) -> str:
+def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}"

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from multinas_ray.data.warnings_left_out import leave_out_warnings
 from multinas_ray.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -69,12 +70,31 @@ def open_image(images: Encoded, index: int) -> Image.Image:
     Raises:
         DataError: The file cannot be read or is not an image.
     """
+    leave_out_warnings()
     try:
         return Image.open(io.BytesIO(images.read(index)))
     except UnidentifiedImageError as error:
         raise DataError(f"{images.name(index)} cannot be read as an image (no known format): replace it") from error
     except DECODE_ERRORS as error:
         raise DataError(f"{images.name(index)} cannot be read as an image ({error}): replace it") from error
+
+
+def is_huge(image: Image.Image) -> bool:
+    """Whether an image has so many pixels that Pillow warns of it, as of one that is made to fill the memory."""
+    return Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS
+
+
+def huge_note(number: int, name: str) -> str:
+    """What a person should know of images that are huge.
+
+    Args:
+        number: How many there are.
+        name: One of them.
+    """
+    return (
+        f"{number:,} image(s) have more than {(Image.MAX_IMAGE_PIXELS or 0) // 10**6} million pixels, such as {name}: "
+        "they are used, but take seconds and much memory each; make them smaller"
+    )
 
 
 def decode(image: Image.Image, channels: int, name: str, *, exif_rotation: bool) -> Image.Image:
@@ -129,9 +149,14 @@ def read_square(
         DataError: The image cannot be decoded; the message names it.
     """
     with open_image(images, index) as image:
-        image.draft(None, (_DRAFT_FACTOR * size, _DRAFT_FACTOR * size))
-        decoded = decode(image, channels, images.name(index), exif_rotation=exif_rotation)
-        square = ImageOps.fit(decoded, (size, size), Image.Resampling.BILINEAR)
+        return square_of(image, size, channels, images.name(index), exif_rotation=exif_rotation)
+
+
+def square_of(image: Image.Image, size: int, channels: int, name: str, *, exif_rotation: bool) -> npt.NDArray[np.uint8]:
+    """The same of an image that is open and has this name in messages."""
+    image.draft(None, (_DRAFT_FACTOR * size, _DRAFT_FACTOR * size))
+    decoded = decode(image, channels, name, exif_rotation=exif_rotation)
+    square = ImageOps.fit(decoded, (size, size), Image.Resampling.BILINEAR)
     return np.asarray(square).reshape(size, size, channels)
 
 

@@ -12,7 +12,16 @@ import numpy as np
 from multinas_ray.data.augmentation import Variation, photo_augmentation
 from multinas_ray.data.class_files import DAMAGED
 from multinas_ray.data.config import DataConfig
-from multinas_ray.data.decoding import GREY_MODES, Encoded, decode, open_image, read_square, tell_skipped
+from multinas_ray.data.decoding import (
+    GREY_MODES,
+    Encoded,
+    decode,
+    huge_note,
+    is_huge,
+    open_image,
+    square_of,
+    tell_skipped,
+)
 from multinas_ray.data.images import SPLITS, DataSplits, ImageSet, channel_statistics
 from multinas_ray.data.left_out import LeftOut, count_by_class
 from multinas_ray.data.listing import ImageListing, over_limit, split_listing
@@ -127,8 +136,10 @@ class EncodedSource(DataSource):
         sets: list[ImageSet] = []
         errors: list[tuple[str, DataError]] = []
         damaged: list[LeftOut] = []
+        huge: list[str] = []
         for split, part in zip(SPLITS, parts, strict=True):
-            image_set, skipped = self._decode_all(part, size, channels, title=f"Reading {_TITLES[split]} images")
+            title = f"Reading {_TITLES[split]} images"
+            image_set, skipped = self._decode_all(part, size, channels, huge, title=title)
             _check_left(image_set, part, _TITLES[split], listing.class_names, list(skipped.values()))
             sets.append(image_set)
             errors += skipped.values()
@@ -146,7 +157,7 @@ class EncodedSource(DataSource):
             (channels, size, size),
             skipped_files=tuple(path for path, _ in errors),
             left_out=(*left_out, *damaged),
-            notes=self._notes(),
+            notes=(*self._notes(), *([huge_note(len(huge), min(huge))] if huge else [])),
         )
 
     def _notes(self) -> tuple[str, ...]:
@@ -154,9 +165,9 @@ class EncodedSource(DataSource):
         return (f"photos {told} by their EXIF data (exif_rotation={self.exif_rotation})",)
 
     def _decode_all(
-        self, files: Encoded, size: int, channels: int, *, title: str
+        self, files: Encoded, size: int, channels: int, huge: list[str], *, title: str
     ) -> tuple[ImageSet, dict[int, tuple[str, DataError]]]:
-        """Decode the files in several threads, since Pillow releases Python's lock.
+        """Decode the files in several threads, since Pillow releases Python's lock; `huge` gets the names of huge ones.
 
         Returns:
             The images, and by its number the name of each damaged file and what is wrong with it.
@@ -165,7 +176,10 @@ class EncodedSource(DataSource):
 
         def decode_into(index: int) -> DataError | None:
             try:
-                images[index] = read_square(files, index, size, channels, exif_rotation=self.exif_rotation)
+                with open_image(files, index) as image:
+                    name = files.name(index)
+                    huge.extend([name] if is_huge(image) else [])
+                    images[index] = square_of(image, size, channels, name, exif_rotation=self.exif_rotation)
             except DataError as error:
                 return error
             return None

@@ -15,9 +15,11 @@ from torch.utils.data import DataLoader
 
 from multinas_ray.data.batch_plan import BatchPlan
 from multinas_ray.data.config import PREFETCHED_BATCHES
+from multinas_ray.data.decoding import huge_note
 from multinas_ray.data.machine import usable_cores
 from multinas_ray.data.order import batches_per_epoch, epoch_order
 from multinas_ray.data.streamed_images import CHANNELS, Decoded, ImageDecoder, Request, ResizedCrop, StreamedImages
+from multinas_ray.data.warnings_left_out import leave_out_warnings
 from multinas_ray.errors import DataError
 from multinas_ray.settings import checked_arguments
 
@@ -53,6 +55,7 @@ class ImageStream:
         self._running: Iterator[Decoded] | None = None
         self._next_step = 0
         self._damaged: dict[int, str] = {}
+        self._huge_told = False
 
     def batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return this rank's shard of the global batch of a step.
@@ -91,6 +94,7 @@ class ImageStream:
 
     def _start(self, requests: Iterator[Request]) -> Iterator[Decoded]:
         self._requests.waiting = requests
+        leave_out_warnings()
         return iter(self._loader)
 
     def _finish(self, decoded: Decoded) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,6 +107,9 @@ class ImageStream:
                 decoded.damaged[number],
                 len(self._damaged),
             )
+        if decoded.huge and not self._huge_told:
+            self._huge_told = True
+            logger.warning("%s. Further ones are not told", huge_note(1, decoded.huge[0]))
         pixels = decoded.pixels.to(self._device, non_blocking=True)
         return self._normalise(pixels), decoded.labels.to(self._device, non_blocking=True)
 
@@ -162,6 +169,13 @@ def _loader(
     num_processes = images.num_processes
     if num_processes is None:
         num_processes = usable_cores()
+    elif num_processes > usable_cores():
+        logger.warning(
+            "decode_processes=%d is more than the %d core(s) that this process may use, which slows decoding down: "
+            "leave it out for one on each core",
+            num_processes,
+            usable_cores(),
+        )
     options: dict[str, Any] = {}
     if num_processes > 0:
         context = multiprocessing.get_context("forkserver")
@@ -171,6 +185,7 @@ def _loader(
             "persistent_workers": True,
             "prefetch_factor": PREFETCHED_BATCHES,
         }
+    leave_out_warnings()
     return DataLoader(
         decoder,
         batch_size=None,

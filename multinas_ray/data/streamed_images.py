@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from multinas_ray.data.decoding import Encoded, decode, open_image
+from multinas_ray.data.decoding import Encoded, decode, is_huge, open_image
 from multinas_ray.errors import DataError, exits_told
 from multinas_ray.settings import checked, checked_arguments
 
@@ -117,6 +117,8 @@ class Decoded(NamedTuple):
     """Images that cannot be decoded and what is wrong with each."""
     failure: str | None
     """Why the batch could not be made; None if it was made."""
+    huge: tuple[str, ...] = ()
+    """Names of images that are huge, see `decoding.is_huge`."""
 
 
 class ImageDecoder(Dataset[Decoded]):
@@ -139,20 +141,21 @@ class ImageDecoder(Dataset[Decoded]):
         size, damaged = self._images.image_size, dict[int, str]()
         pixels = np.empty((len(request.numbers), size, size, CHANNELS), dtype=np.uint8)
         labels = torch.from_numpy(self._images.labels[request.numbers])
-        failure = None
+        failure, huge = None, list[str]()
         for place, index in enumerate(request.numbers.tolist()):
             try:
-                pixels[place] = self._pixels(index, request.epoch, damaged)
+                pixels[place] = self._pixels(index, request.epoch, damaged, huge)
             except DataError as error:
                 failure = str(error)
                 break
-        return Decoded(torch.from_numpy(pixels), labels, damaged, failure)
+        return Decoded(torch.from_numpy(pixels), labels, damaged, failure, tuple(huge))
 
-    def _pixels(self, index: int, epoch: int | None, damaged: dict[int, str]) -> npt.NDArray[np.uint8]:
+    def _pixels(self, index: int, epoch: int | None, damaged: dict[int, str], huge: list[str]) -> npt.NDArray[np.uint8]:
         for number in self._stand_ins(index):
             try:
                 with open_image(self._images.encoded, number) as image:
                     name, upright = self._images.encoded.name(number), self._images.exif_rotation
+                    huge.extend([name] if is_huge(image) else [])
                     decoded = decode(image, CHANNELS, name, exif_rotation=upright)
             except DataError as error:
                 if self._images.strict:
