@@ -5,6 +5,7 @@
 import errno
 import os
 import stat
+import unicodedata
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +26,10 @@ SYSTEM_NAMES = frozenset(
 )
 """Names, in lower case, of the folders and files that storage boxes, systems and tools leave."""
 
-HIDDEN, REACHED_TWICE, LEADS_BACK, LEADS_NOWHERE, NO_FILE, BESIDE, DAMAGED, OVER_LIMIT = (
+HIDDEN, REACHED_TWICE, SAME_NAME, LEADS_BACK, LEADS_NOWHERE, NO_FILE, BESIDE, DAMAGED, OVER_LIMIT = (
     "hidden or left by a system",
     "reached twice by links",
+    "of another's name in another Unicode form",
     "links that lead back",
     "links that lead nowhere",
     "neither a file nor a folder",
@@ -41,6 +43,14 @@ HIDDEN, REACHED_TWICE, LEADS_BACK, LEADS_NOWHERE, NO_FILE, BESIDE, DAMAGED, OVER
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is hidden, or left by a system and not by the user."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def composed(name: str) -> str:
+    """A name in the Unicode form in which names of classes and files are compared and recorded, NFC.
+
+    Systems write an accented letter as one character (NFC) or as a letter and its accent (NFD, macOS); both look alike.
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def shown(name: str) -> str:
@@ -89,9 +99,24 @@ def list_class(root: Path, folder: Path) -> ClassFiles:
         where, linked = walk.waiting.popleft()
         _enter(walk, where, linked=linked)
     walk.found.sort()
+    _leave_out_same_names(walk)
     keys = np.array([(device, inode) for _, device, inode, _ in walk.found], dtype=np.uint64).reshape(-1, 2)
     links = np.array([is_linked for *_, is_linked in walk.found], dtype=bool)
     return ClassFiles([name for name, *_ in walk.found], keys, links, walk.left_out)
+
+
+def _leave_out_same_names(walk: _Walk) -> None:
+    """Keep the first of files whose paths differ in their Unicode form only, as copies made on another system do."""
+    kept, known = [], set[str]()
+    for file in walk.found:
+        if not file[0].isascii():
+            name = composed(os.fsdecode(file[0]))
+            if name in known:
+                walk.left_out[SAME_NAME] += 1
+                continue
+            known.add(name)
+        kept.append(file)
+    walk.found = kept
 
 
 def _enter(walk: _Walk, where: str, *, linked: bool) -> None:
@@ -124,8 +149,6 @@ def _enter(walk: _Walk, where: str, *, linked: bool) -> None:
 
 def count_images(folder: Path) -> int:
     """Number of image files below a folder that is not used; no link is followed, and unreadable folders have none."""
-    if folder.is_symlink():
-        return 0
     count = 0
     for _, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not is_hidden(name)]

@@ -12,6 +12,7 @@ import numpy as np
 from multinas_ray.data.augmentation import Variation, photo_augmentation
 from multinas_ray.data.class_files import DAMAGED
 from multinas_ray.data.config import DataConfig
+from multinas_ray.data.copies import copy_notes
 from multinas_ray.data.decoding import (
     GREY_MODES,
     Encoded,
@@ -125,7 +126,11 @@ class EncodedSource(DataSource):
             listing.class_names,
             (CHANNELS, size, size),
             left_out=tuple(left_out),
-            notes=(*self._notes(), "damaged images are found when they are needed, and others take their places"),
+            notes=(
+                *self._notes(),
+                "damaged images are found when they are needed, and others take their places",
+                *copy_notes(listing),
+            ),
         )
 
     def _decoded(
@@ -157,7 +162,7 @@ class EncodedSource(DataSource):
             (channels, size, size),
             skipped_files=tuple(path for path, _ in errors),
             left_out=(*left_out, *damaged),
-            notes=(*self._notes(), *([huge_note(len(huge), min(huge))] if huge else [])),
+            notes=(*self._notes(), *([huge_note(len(huge), min(huge))] if huge else []), *copy_notes(listing)),
         )
 
     def _notes(self) -> tuple[str, ...]:

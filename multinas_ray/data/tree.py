@@ -16,6 +16,7 @@ from multinas_ray.data.class_files import (
     IMAGE_EXTENSIONS,
     REACHED_TWICE,
     ClassFiles,
+    composed,
     count_beside,
     count_images,
     list_class,
@@ -95,16 +96,14 @@ def scan_tree(path: str) -> ImageListing:
         raise DataError(f"{shown(path)} is not a folder: give the folder that holds a folder for each class")
     layout = find_layout(root)
     splits = layout.splits or {"": root}
-    first = next(iter(splits.values()))
-    class_names = _class_names(first)
-    for folder in splits.values():
-        _check_classes(folder, class_names, first)
+    class_folders = {split: _class_folders(folder) for split, folder in splits.items()}
+    class_names = _class_names(splits, class_folders)
     keys = [(split, name) for split in splits for name in class_names]
     with ThreadPoolExecutor(_SCAN_THREADS) as pool:
-        listed = list(pool.map(lambda key: list_class(root, splits[key[0]] / key[1]), keys))
+        listed = list(pool.map(lambda key: list_class(root, class_folders[key[0]][key[1]]), keys))
     listed = _without_twice(root, listed)
     for (split, name), files in zip(keys, listed, strict=True):
-        _check_count(splits[split] / name, files, least=2 if split in ("", "train") else 1)
+        _check_count(class_folders[split][name], files, least=2 if split in ("", "train") else 1)
     parts = [_joined(root, listed[i : i + len(class_names)]) for i in range(0, len(keys), len(class_names))]
     of_split = dict(zip(splits, parts, strict=True))
     left_out = (*_left_out(keys, listed), *_beside(root, splits, layout.beside))
@@ -115,33 +114,46 @@ def scan_tree(path: str) -> ImageListing:
     return ImageListing(of_split["train"], of_split.get("validation"), of_split["test"], class_names, left_out)
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
-    names = tuple(each.name for each in subfolders(folder))
-    if len(names) < 2:
-        raise DataError(
-            f"{shown(str(folder))} must have a folder for each of at least two classes, it has {len(names)} folder(s): "
-            "put the images of each class into a folder with its name"
-        )
-    for name in names:
+def _class_folders(folder: Path) -> dict[str, Path]:
+    """The folder of each class in a split's folder, by the class's name.
+
+    Raises:
+        DataError: Names cannot be told apart when they are read.
+    """
+    found: dict[str, Path] = {}
+    for each in subfolders(folder):
+        name = composed(each.name)
         if shown(name) != name:
             raise DataError(
                 f"the name of a class folder must be printable text in UTF-8, '{shown(name)}' in {shown(str(folder))} "
                 "is not: rename the folder"
             )
-    return names
-
-
-def _check_classes(folder: Path, class_names: tuple[str, ...], train_folder: Path) -> None:
-    others = {each.name for each in subfolders(folder)}
-    for where, names in (
-        (folder, sorted(set(class_names) - others)),
-        (train_folder, sorted(others - set(class_names))),
-    ):
-        if names:
+        if name in found:
             raise DataError(
-                f"{shown(str(train_folder))} and {shown(str(folder))} must have the same classes, {shown(str(where))} "
-                f"lacks {some(names)}: add the folders, or move the others away"
+                f"each class must have one folder, {shown(str(folder))} has two named '{name}' in two Unicode forms "
+                f"({found[name].name!a} and {each.name!a}): put their images into one of them"
             )
+        found[name] = each
+    return found
+
+
+def _class_names(splits: Mapping[str, Path], class_folders: Mapping[str, Mapping[str, Path]]) -> tuple[str, ...]:
+    """The names of the classes, which are those of the first split and the same in all, sorted."""
+    (first, names), *others = class_folders.items()
+    if len(names) < 2:
+        raise DataError(
+            f"{shown(str(splits[first]))} must have a folder for each of at least two classes, it has {len(names)} "
+            "folder(s): put the images of each class into a folder with its name"
+        )
+    for other, own in others:
+        for where, lacking in ((other, names.keys() - own.keys()), (first, own.keys() - names.keys())):
+            if lacking:
+                names_shown = some(sorted(lacking))
+                raise DataError(
+                    f"{shown(str(splits[first]))} and {shown(str(splits[other]))} must have the same classes, "
+                    f"{shown(str(splits[where]))} lacks {names_shown}: add the folders, or move the others away"
+                )
+    return tuple(sorted(names))
 
 
 def _check_count(folder: Path, files: ClassFiles, *, least: int) -> None:
@@ -213,7 +225,11 @@ def _beside(root: Path, splits: Mapping[str, Path], folders: Sequence[Path]) -> 
         for split, folder in places.items()
         for reason, count in count_beside(folder).most_common()
     ]
-    others = [
-        LeftOut("", "", f"in the folder '{shown(each.name)}' beside the splits", count_images(each)) for each in folders
-    ]
-    return strays + others
+    return strays + [_folder_beside(each) for each in folders]
+
+
+def _folder_beside(folder: Path) -> LeftOut:
+    """What a folder beside the splits is, with the number of its images; of a link, which is not followed, one link."""
+    if folder.is_symlink():
+        return LeftOut("", "", f"link '{shown(folder.name)}' to another folder, beside the splits", 1)
+    return LeftOut("", "", f"in the folder '{shown(folder.name)}' beside the splits", count_images(folder))

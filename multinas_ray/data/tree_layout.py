@@ -1,12 +1,11 @@
 """Which folders of a tree are splits, which are classes, and which are neither."""
 
-import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from multinas_ray.data.class_files import BESIDE, count_beside, shown, subfolders
+from multinas_ray.data.class_files import BESIDE, composed, count_beside, shown, subfolders
 from multinas_ray.data.split_names import KNOWN_SPLIT_NAMES, read_split_name
 from multinas_ray.errors import DataError
 
@@ -151,4 +150,4 @@ def _is_shared(same: Collection[str], names: Collection[str]) -> bool:
 
 def _spelling(name: str) -> str:
     """A name in which case and the form of accents make no difference."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return composed(name).casefold()

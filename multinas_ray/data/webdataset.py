@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from multinas_ray.data.class_files import IMAGE_EXTENSIONS, shown
+from multinas_ray.data.class_files import IMAGE_EXTENSIONS, composed, shown
 from multinas_ray.data.encoded_source import EncodedSource
 from multinas_ray.data.listing import ImageListing
 from multinas_ray.data.sources import register_source
@@ -186,7 +186,8 @@ def _read_members(file: Path, label_extension: str) -> tuple[dict[str, tarfile.T
                     images.setdefault(key, member)
                 elif member.isfile() and extension == label_extension.lower():
                     content = archive.extractfile(member)
-                    labels[key] = "" if content is None else content.read().decode("utf-8", "replace").strip()
+                    text = b"" if content is None else content.read()
+                    labels[key] = composed(text.decode("utf-8", "replace").strip())
             end = archive.offset
         _check_end(file, end)
     except (tarfile.TarError, OSError, EOFError) as error:

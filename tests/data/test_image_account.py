@@ -99,7 +99,7 @@ def test_a_folder_with_the_same_classes_and_an_unknown_name_is_told_beside_the_s
     assert reasons(listing.left_out) == {
         "in the folder 'chest' beside the splits": 2,
         "in the folder 'holdout' beside the splits": 3,
-        "in the folder 'link' beside the splits": 0,
+        "link 'link' to another folder, beside the splits": 1,
     }
 
 
