@@ -1,11 +1,10 @@
-"""Validation and test images that are training images too are told, in memory and streamed, in trees, tars and shards."""
+"""Validation and test images that are training images too are told, in memory and streamed, whatever the source."""
 
 import shutil
 
 import pytest
 
-from multinas_ray.data import DataConfig, load_splits, write_image_shards
-from multinas_ray.data.copies import copy_notes
+from multinas_ray.data import DataConfig, copies, load_splits, write_image_shards
 from multinas_ray.data.tree import scan_tree
 from tests.data.test_image_account import both, table
 from tests.data.test_webdataset import config, samples, write_tar
@@ -57,12 +56,14 @@ def test_copies_in_tar_files_are_told(tmp_path):
 
 
 def test_as_few_images_are_read_of_many_as_of_few(tmp_path, monkeypatch):
-    write_tree(tmp_path, {"train/a": 700, "train/b": 900, "val/a": 2, "val/b": 2})
+    write_tree(tmp_path, {"train/a": 12, "train/b": 20, "val/a": 2, "val/b": 2})
     shutil.copy(tmp_path / "train" / "a" / "00.png", tmp_path / "val" / "a" / "c.png")
-    write_class(tmp_path / "val" / "a", 60, first_seed=5)
+    write_class(tmp_path / "val" / "a", 6, first_seed=5)
+    monkeypatch.setattr(copies, "_SAMPLED", 4)
+    monkeypatch.setattr(copies, "_TRAINING_SAMPLED", 9)
     listing = scan_tree(str(tmp_path))
-    read = []
+    read: list[int] = []
     original = type(listing.train).read
     monkeypatch.setattr(type(listing.train), "read", lambda self, n: (read.append(n), original(self, n))[1])
-    copy_notes(listing)
-    assert len(read) == 500 + 32
+    copies.copy_notes(listing)
+    assert len(read) == 9 + 4
