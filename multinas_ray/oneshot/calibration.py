@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,9 +33,11 @@ from multinas_ray.oneshot.rounds import RoundWorker
 from multinas_ray.spaces import IntArray, Space
 
 CALIBRATION_SECONDS = 3.0
-"""Duration of each of the measurements of a calibration, which has at least one round after a warm-up round."""
+"""Duration of each of the measurements of a calibration, which has at least one round. A warm-up round comes before it;
+one that takes so long is the measurement itself."""
 CALIBRATION_SUBNETS = 4
-"""Number of uniformly drawn subnets in a round that is measured on a CPU, and of drawn rounds on a GPU."""
+"""Number of uniformly drawn subnets in a round that is measured on a CPU, fewer of large ones, and of drawn rounds on a
+GPU."""
 CALIBRATION_FLOPS = 2e9
 """Multiply-adds of the largest subnets in a round that is measured on a CPU. Rounds of fewer measure the overhead of
 torch, and those of more take long. [ours]"""
@@ -141,7 +143,12 @@ def _num_images(config: OneShotSearchConfig, batch: int, device: torch.device) -
 
 def _soon_computed(config: OneShotSearchConfig) -> int:
     """Images of a round that a CPU soon computes; 0 for large networks."""
-    return int(CALIBRATION_FLOPS / max(1.0, config.space.costs["flops"].maximum) / CALIBRATION_SUBNETS)
+    return int(_computed(config) / CALIBRATION_SUBNETS)
+
+
+def _computed(config: OneShotSearchConfig) -> float:
+    """Images that pass through the largest subnet while a CPU measures."""
+    return CALIBRATION_FLOPS / max(1.0, config.space.costs["flops"].maximum)
 
 
 def _with_small_groups(config: OneShotSearchConfig) -> OneShotSearchConfig:
@@ -155,7 +162,7 @@ def _drawn(config: OneShotSearchConfig, device: torch.device, *, is_trained: boo
     """Uniformly drawn subnets of each measured round; on a GPU as many as a round of the search has."""
     space, rng = config.space.search_space, np.random.default_rng(0)
     if device.type == "cpu":
-        return [space.random(CALIBRATION_SUBNETS, rng)]
+        return [space.random(max(1, min(CALIBRATION_SUBNETS, int(_computed(config) / LEAST_GROUP))), rng)]
     number = config.plan.num_train_architectures if is_trained else config.optimizer_settings.update_size
     return [space.random(number, rng) for _ in range(CALIBRATION_SUBNETS)]
 
@@ -202,17 +209,26 @@ def _made_up_images(space: Space, num_images: int) -> DataSplits:
 
 def _seconds_of_subnet(worker: RoundWorker, rounds: Sequence[Round]) -> float:
     """Return the mean time of a subnet in rounds that are repeated in turn, after a warm-up of each."""
-    for each in rounds:
-        float(worker.run(each).sum())
+    seconds, subnets = _run_until(worker, rounds, lambda _, number: number == len(rounds))
+    if seconds < CALIBRATION_SECONDS:
+        cycle = itertools.cycle(rounds)
+        seconds, subnets = _run_until(worker, cycle, lambda passed, _: passed >= CALIBRATION_SECONDS)
+    return seconds / subnets
+
+
+def _run_until(
+    worker: RoundWorker, rounds: Iterable[Round], is_enough: Callable[[float, int], bool]
+) -> tuple[float, int]:
+    """Run rounds until their time and their number are enough; returns the time and the number of subnets."""
     started_seconds, subnets = time.perf_counter(), 0
-    for each in itertools.cycle(rounds):
+    for number, each in enumerate(rounds, start=1):
         float(worker.run(each).sum())  # waits for the device
         rows_ND = each.architectures if each.train_architectures is None else each.train_architectures
         assert rows_ND is not None
         subnets += len(rows_ND)
-        if time.perf_counter() - started_seconds >= CALIBRATION_SECONDS:
+        if is_enough(time.perf_counter() - started_seconds, number):
             break
-    return (time.perf_counter() - started_seconds) / subnets
+    return time.perf_counter() - started_seconds, subnets
 
 
 def _with_reading(rates: Rates, config: OneShotSearchConfig, device: torch.device, sharing: int) -> Rates:

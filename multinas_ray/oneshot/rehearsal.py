@@ -199,7 +199,7 @@ def cost_table(
     )
     with_driver = ", beside the workers" if search.has_own_cores else ""
     rows = [
-        ("images per second and worker", f"{rates.training:,.0f} trained, {rates.evaluation:,.0f} evaluated"),
+        ("images per second and worker", f"{_rate(rates.training)} trained, {_rate(rates.evaluation)} evaluated"),
         ("", rates.source),
         ("a weight step", f"{_short(step.training)} on {trained} images of a worker"),
         ("all-reduce", _all_reduce(config, step, beside)),
@@ -241,6 +241,11 @@ def _told_parts(duration: Duration, one: RoundTime, *, knows_images: bool) -> st
     if one.reading is None:
         without.insert(0, "reading images")
     return f"{', '.join(parts)}; without {', '.join(without)}"
+
+
+def _rate(rate: float) -> str:
+    """A rate in words; a slow one is not told as none."""
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _short(seconds: float) -> str:

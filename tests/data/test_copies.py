@@ -64,6 +64,11 @@ def test_as_few_images_are_read_of_many_as_of_few(tmp_path, monkeypatch):
     listing = scan_tree(str(tmp_path))
     read: list[int] = []
     original = type(listing.train).read
-    monkeypatch.setattr(type(listing.train), "read", lambda self, n: (read.append(n), original(self, n))[1])
+
+    def counted(self, number):
+        read.append(number)
+        return original(self, number)
+
+    monkeypatch.setattr(type(listing.train), "read", counted)
     copies.copy_notes(listing)
     assert len(read) == 9 + 4

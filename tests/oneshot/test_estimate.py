@@ -154,6 +154,27 @@ def test_a_calibration_of_large_networks_takes_few_images(config, monkeypatch) -
     assert measure_here(config).source.endswith(" 4 images at a time trained and 4 evaluated")
 
 
+def test_a_calibration_of_large_networks_computes_each_part_once(config, monkeypatch) -> None:
+    """One subnet for each part, whose first run is slow enough to be the measurement."""
+    computed: list[int] = []
+    run = calibration.RoundWorker.run
+
+    def counted(worker, work):
+        rows_ND = work.architectures if work.train_architectures is None else work.train_architectures
+        computed.append(len(rows_ND))
+        return run(worker, work)
+
+    monkeypatch.setattr(calibration.RoundWorker, "run", counted)
+    monkeypatch.setattr(calibration, "CALIBRATION_SECONDS", 0.0)
+    monkeypatch.setattr(calibration, "CALIBRATION_FLOPS", 1.0)
+    measure_here(config, has_images=False)
+    assert computed == [1, 1]
+    monkeypatch.setattr(calibration, "CALIBRATION_SECONDS", 1e-9)
+    monkeypatch.setattr(calibration, "CALIBRATION_FLOPS", 2.5 * 4 * config.space.costs["flops"].maximum)
+    measure_here(config, has_images=False)
+    assert computed[2:] == [2, 2]
+
+
 @pytest.mark.parametrize("workers", [*range(1, 9), 16, 64])
 def test_any_number_of_workers_can_be_calibrated(make_config, monkeypatch, workers) -> None:
     seen: list[tuple[int, int]] = []
