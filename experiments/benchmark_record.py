@@ -2,7 +2,7 @@
 
 First the rounds of the ImageNet search run without Ray and with made-up losses: draws, updates, record, curves and
 progress. The processor time of a round is printed after so many rounds; in an object store (`--storage
-s3://bucket/folder`) it includes the uploads. Then a record of many evaluations is made, and each of its readers runs in
+s3://bucket/folder`) it includes the uploads. Then rows are appended to a single table. Then a record of many evaluations is made, and each of its readers runs in
 a process of its own. Its evaluations are drawn uniformly, so that nearly all architectures differ, and its
 distributions stay as they are at the start.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -35,7 +36,7 @@ from multinas_ray.oneshot.views import Curves, ProgressView
 from multinas_ray.report import write_report
 from multinas_ray.runs import Results, RunRecord, RunSession, load_run, make_recorded_optimizer, write_config
 from multinas_ray.settings import NonNegativeInt, PositiveInt, checked
-from multinas_ray.storage import GivenPath
+from multinas_ray.storage import GivenPath, TableWriter
 
 ROWS_AT_ONCE = 4096
 QUIET = Console(file=io.StringIO())
@@ -86,6 +87,18 @@ def time_rounds(options: RecordOptions, storage: str) -> list[tuple[int, float, 
         done = 10 + after + options.window
     rounds.record.close()
     curves.close()
+    return found
+
+
+def time_appends(options: RecordOptions, folder: str) -> list[float]:
+    """Wall ms of each of as many appends of 16 rows to a table as rounds are timed."""
+    schema = pa.schema([("id", pa.int32()), ("value", pa.float64()), ("choices", pa.list_(pa.int16()))])
+    writer, found = TableWriter(folder, schema, {}), []
+    for turn in range(options.window):
+        columns = {"id": np.arange(16), "value": np.full(16, float(turn)), "choices": np.zeros((16, 21), np.int16)}
+        start = time.perf_counter()
+        writer.append(columns)
+        found.append(1000 * (time.perf_counter() - start))
     return found
 
 
@@ -183,6 +196,8 @@ def run(options: RecordOptions, console: Console) -> None:
         for after, processor_ms, wall_ms in time_rounds(options, f"{storage}/rounds"):
             table.add_row(f"{after:,}", f"{processor_ms:.2f}", f"{wall_ms:.2f}")
         console.print(table)
+        median_ms, most_ms = np.quantile(time_appends(options, f"{storage}/appends"), [0.5, 0.9])
+        console.print(f"An append of 16 rows to a table: {median_ms:.2f} ms, nine of ten within {most_ms:.2f} ms")
         if not options.evaluations:
             return
         config = search_config(f"{storage}/large", options.evaluations)

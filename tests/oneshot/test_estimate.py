@@ -16,6 +16,7 @@ from multinas_ray.oneshot.estimate import START_SECONDS, Duration, Estimate
 from multinas_ray.oneshot.made_up_rounds import measure_driver
 from multinas_ray.oneshot.rehearsal import cost_table, plan_table
 from multinas_ray.oneshot.round_time import ROUND_SECONDS, RoundTime, Surroundings, gradient_bytes
+from multinas_ray.oneshot.rounds import RoundWorker
 from multinas_ray.supernets import BlockSupernet, WeightTraining
 
 TRAINING = WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32)
@@ -157,14 +158,14 @@ def test_a_calibration_of_large_networks_takes_few_images(config, monkeypatch) -
 def test_a_calibration_of_large_networks_computes_each_part_once(config, monkeypatch) -> None:
     """One subnet for each part, whose first run is slow enough to be the measurement."""
     computed: list[int] = []
-    run = calibration.RoundWorker.run
+    run = RoundWorker.run
 
     def counted(worker, work):
         rows_ND = work.architectures if work.train_architectures is None else work.train_architectures
         computed.append(len(rows_ND))
         return run(worker, work)
 
-    monkeypatch.setattr(calibration.RoundWorker, "run", counted)
+    monkeypatch.setattr(RoundWorker, "run", counted)
     monkeypatch.setattr(calibration, "CALIBRATION_SECONDS", 0.0)
     monkeypatch.setattr(calibration, "CALIBRATION_FLOPS", 1.0)
     measure_here(config, has_images=False)

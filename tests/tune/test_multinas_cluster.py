@@ -211,14 +211,13 @@ def test_an_early_end_tells_nothing_of_what_runs(bench, how):
     assert len(search._search.live) > 0
 
 
+@pytest.mark.timeout(120)  # Tune's driver would hang for minutes
 def test_trials_lost_by_a_refused_reset_stop_nobody(bench):
     search = bench.search()
-    started = time.monotonic()
     results = bench.fit(Stubborn, search, num_samples=4, max_concurrent_trials=1, reuse_actors=True)
     assert len(results) == 4
     assert len(search._search.live) > 0  # Tune has lost some
     assert len(bench.rows) + len(search._search.live) == 4
-    assert time.monotonic() - started < 60
 
 
 def test_a_missing_metric_fails_the_trial(bench, monkeypatch):
