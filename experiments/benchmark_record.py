@@ -2,9 +2,9 @@
 
 First the rounds of the ImageNet search run without Ray and with made-up losses: draws, updates, record, curves and
 progress. The processor time of a round is printed after so many rounds; in an object store (`--storage
-s3://bucket/folder`) it includes the uploads. Then rows are appended to a single table. Then a record of many evaluations is made, and each of its readers runs in
-a process of its own. Its evaluations are drawn uniformly, so that nearly all architectures differ, and its
-distributions stay as they are at the start.
+s3://bucket/folder`) it includes the uploads. Then rows are appended to a single table. Then a record of many
+evaluations is made, and each of its readers runs in a process of its own. Its evaluations are drawn uniformly, so that
+nearly all architectures differ, and its distributions stay as they are at the start.
 """
 
 import dataclasses

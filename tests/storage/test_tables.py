@@ -30,7 +30,7 @@ from multinas_ray.storage import (
     write_parquet,
     write_row_groups,
 )
-from multinas_ray.storage.parquet import count_rows
+from multinas_ray.storage.parquet import count_rows, encode_parquet
 from tests.storage.conftest import limited
 from tests.support.calls import calls_of
 from tests.support.stores import place_in_memory
@@ -358,11 +358,10 @@ def test_an_append_writes_one_file_of_few_pieces_however_many_came_before(tmp_pa
     writer, written = TableWriter(tmp_path, SCHEMA, {}), list[tuple[int, bool]]()
     monkeypatch.setattr(tables, "list_files", lambda *_: pytest.fail("the folder was listed"))
     monkeypatch.setattr(tables, "write_atomic", lambda *_, **__: None)
-    encode = tables.encode_parquet
 
     def noted(table, *, quickly):
         written.append((len(table.to_batches()), quickly))
-        return encode(table, quickly=quickly)
+        return encode_parquet(table, quickly=quickly)
 
     monkeypatch.setattr(tables, "encode_parquet", noted)
     for turn in range(300):
