@@ -30,6 +30,17 @@ class PeakMemory(TorchDispatchMode):
         """The most bytes that were alive at once."""
         self._note(inputs)
 
+    @property
+    def alive(self) -> int:
+        """The bytes that are alive now."""
+        self._note(())
+        return sum(number for _, number in self._alive.values())
+
+    @property
+    def known(self) -> set[int]:
+        """The memory that is alive now and that of the weights, by its keys."""
+        return {*self._weights, *self._alive}
+
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],
@@ -41,6 +52,11 @@ class PeakMemory(TorchDispatchMode):
         output = func(*args, **(kwargs or {}))
         self._note(each for each in tree_leaves(output) if isinstance(each, Tensor))
         return output
+
+    @staticmethod
+    def keys(tensors: Iterable[Tensor]) -> list[int]:
+        """The keys of the memory of tensors."""
+        return [_reference_to(each).cdata for each in tensors]
 
     def _note(self, tensors: Iterable[Tensor]) -> None:
         self._alive = {key: held for key, held in self._alive.items() if not held[0].expired()}

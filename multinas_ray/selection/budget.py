@@ -10,6 +10,9 @@ import numpy as np
 
 from multinas_ray.spaces import BoolArray, Cost, FloatArray, IntArray
 
+PART = 128
+"""Architectures whose costs are asked for at once where the first of many are sought. [ours]"""
+
 
 @dataclass(frozen=True, eq=False)
 class Budget:
@@ -41,3 +44,19 @@ class Budget:
         """(N,) whether each keeps every limit and lies in the last part of one; all that keep them if `share` is 1."""
         keeps_N = self.keeps(rows_ND)
         return keeps_N if share >= 1 else keeps_N & (self.excess(rows_ND) > -share)
+
+    def first_of(self, rows_ND: IntArray, share: float, number: int) -> IntArray:
+        """The first (at most `number`) of (N, D) architectures that `uses` finds; costs of later ones are not asked."""
+        found, missing = [rows_ND[:0]], number
+        for start in range(0, len(rows_ND), PART):
+            if missing <= 0:
+                break
+            part_ND = rows_ND[start : start + PART]
+            found.append(part_ND[self.uses(part_ND, share)][:missing])
+            missing -= len(found[-1])
+        return np.concatenate(found)
+
+    def num_draws(self, most: int) -> int:
+        """Architectures that are drawn at once: `most`, or as many as the slowest of the limited costs allows."""
+        slow = [self.costs[name].num_draws for name in self.limits]
+        return min([most, *(each for each in slow if each < Cost.num_draws)])

@@ -11,8 +11,8 @@ Notation: N architectures, D positions, B images, U units of an activation.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,16 @@ from torch import Tensor, nn
 from multinas_ray.data import batch_of, map_tensors, noise
 from multinas_ray.selection.prior import PriorPart, register_prior
 from multinas_ray.spaces import FloatArray, IntArray, Space
-from multinas_ray.supernets import BlockSupernet, make_supernet, whole_float32
+from multinas_ray.supernets import BlockSupernet, ModelSupernet, make_supernet, whole_float32
 
 NUM_IMAGES = 32
 """Images of noise, as standard normal as normalised images are on average. [ours]"""
 SEED = 0
+SMALL_PASS = 100e6
+"""Multiply-adds of a pass below which one thread computes it. Several gain nothing there, and where other work has the
+cores they wait for each other in every layer. [ours]"""
+PART = 64
+"""Networks of a model that take one walk, whose outputs are held together. [ours]"""
 ACTIVATIONS = (
     nn.ReLU,
     nn.ReLU6,
@@ -50,8 +55,8 @@ class Naswot(PriorPart):
 
     The networks are paths through one untrained supernet, so that equal blocks have equal weights in all of them. The
     kernel of a path is the sum of the kernels of its blocks, and paths that begin alike share what they begin with: the
-    figures of all networks take one walk through them in lexicographic order. A model with choices runs once for each
-    network. A network without any activation module has -inf. [ours]
+    figures of all networks take one walk through them in lexicographic order. So do those of a model with choices that
+    is a chain; another one runs once for each network. A network without any activation module has -inf. [ours]
     """
 
     name = "naswot"
@@ -63,6 +68,7 @@ class Naswot(PriorPart):
         generator = torch.Generator().manual_seed(SEED)
         inputs = batch_of(space.inputs, NUM_IMAGES, noise(generator))
         self._inputs = map_tensors(lambda each: each.to(device, **_layout(each)), inputs)
+        self._is_small = NUM_IMAGES * space.costs["flops"].maximum < SMALL_PASS
         self._kernel: Tensor = self._no_kernel()
         for module in self._supernet.modules():
             if isinstance(module, ACTIVATIONS):
@@ -72,7 +78,7 @@ class Naswot(PriorPart):
     def __call__(self, architectures_ND: IntArray) -> FloatArray:
         """(N,) logarithms of determinants."""
         kernels = torch.empty((len(architectures_ND), NUM_IMAGES, NUM_IMAGES), dtype=torch.float64)
-        with whole_float32():
+        with whole_float32(), _threads(1 if self._is_small else torch.get_num_threads()):
             for n, kernel in self._kernels(architectures_ND):
                 kernels[n] = kernel
         signs_N, logarithms_N = np.linalg.slogdet(kernels.numpy())
@@ -81,21 +87,32 @@ class Naswot(PriorPart):
 
     def _kernels(self, architectures_ND: IntArray) -> Iterator[tuple[int, Tensor]]:
         """The number and the kernel of each network."""
-        if not isinstance(self._supernet, BlockSupernet):
-            for n, row_D in enumerate(architectures_ND):
-                yield n, self._apply(functools.partial(self._supernet, architectures=row_D[None]), self._inputs)[1]
-            return
-        states = [self._apply(self._supernet.stem, self._inputs)]
+        order = np.lexsort(architectures_ND.T[::-1]).tolist()
+        if isinstance(self._supernet, ModelSupernet):
+            for start in range(0, len(order), PART):
+                part, first = order[start : start + PART], (self._inputs, self._no_kernel())
+                states = self._supernet.walk(
+                    first, architectures_ND[part], lambda link, state: self._apply(link, *state)
+                )
+                yield from zip(part, (kernel for _, kernel in states), strict=True)
+        elif isinstance(self._supernet, BlockSupernet):
+            yield from self._kernels_of_blocks(self._supernet, order, architectures_ND)
+
+    def _kernels_of_blocks(
+        self, supernet: BlockSupernet, order: Sequence[int], architectures_ND: IntArray
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The same for networks of blocks, in an order in which neighbours begin alike."""
+        states = [self._apply(supernet.stem, self._inputs)]
         before: list[int] = []
-        for n in np.lexsort(architectures_ND.T[::-1]).tolist():
+        for n in order:
             row: list[int] = architectures_ND[n].tolist()
             common = next(
                 (d for d, pair in enumerate(zip(row, before, strict=False)) if pair[0] != pair[1]), len(before)
             )
             del states[common + 1 :]
             for d in range(common, len(row)):
-                states.append(self._apply(self._supernet.block(d, row[d]), *states[-1]))
-            yield n, self._apply(self._supernet.head, *states[-1])[1]
+                states.append(self._apply(supernet.block(d, row[d]), *states[-1]))
+            yield n, self._apply(supernet.head, *states[-1])[1]
             before = row
 
     def _apply(
@@ -104,6 +121,10 @@ class Naswot(PriorPart):
         """The output of a module, and the kernel up to there; None: nothing came before."""
         self._kernel = self._no_kernel() if kernel is None else kernel
         return module(features), self._kernel
+
+    def _apply_to(self, link: Callable[[Tensor], Tensor], state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """The same for features and kernel together."""
+        return self._apply(link, *state)
 
     def _no_kernel(self) -> Tensor:
         return torch.zeros((NUM_IMAGES, NUM_IMAGES), dtype=torch.float64, device=self.device)
@@ -114,6 +135,16 @@ class Naswot(PriorPart):
         both_BB = (codes_BU @ codes_BU.T).double()
         ones_B = both_BB.diagonal()
         self._kernel = self._kernel + 2 * both_BB - ones_B - ones_B[:, None] + codes_BU.shape[1]
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _layout(inputs: Tensor) -> dict[str, Any]:

@@ -7,7 +7,7 @@ in the last part of the budget finds more than any ten. How many of each kind ar
 Notation: D variables, N architectures, P parents.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from multinas_ray.selection.mutation import mutations
 from multinas_ray.selection.outcome import Architecture, SearchOutcome
 from multinas_ray.selection.slice_draws import SliceDraws
 from multinas_ray.settings import Measured, checked, checked_arguments
-from multinas_ray.spaces import BoolArray, IntArray
+from multinas_ray.spaces import IntArray
 
 NUM_PARENTS = 16
 """Best networks of a pool whose mutations join it. [ours]"""
@@ -139,7 +139,7 @@ def _within_limits(
         at_most -= before - pool.missing
         if at_most <= 0:
             break
-    _add_mutations(pool, pool.part(2), outcome, lambda rows_ND: budget.uses(rows_ND, share), rng)
+    _add_mutations(pool, pool.part(2), outcome, budget, share, rng)
     while pool.missing:
         pool.add("slice", draws.draw(budget, number, share, rng), pool.missing)
         if share >= 1:
@@ -161,29 +161,25 @@ def _around_the_front(
     pool.add("evaluated", outcome.best_evaluated(goal)[:number], pool.part(3))
     probs_DC = outcome.tempered_probs(outcome.distributions_for(goal)[0])
     pool.add("drawn", draws.draw(everything, number, 1.0, rng, probs_DC), pool.part(2))
-    _add_mutations(pool, pool.missing, outcome, everything.keeps, rng)
+    _add_mutations(pool, pool.missing, outcome, everything, 1.0, rng)
     pool.add("drawn", draws.draw(everything, number, 1.0, rng, probs_DC), pool.missing)
     return pool.origins
 
 
 def _add_mutations(
-    pool: _Pool,
-    at_most: int,
-    outcome: SearchOutcome,
-    belongs: Callable[[IntArray], BoolArray],
-    rng: np.random.Generator,
+    pool: _Pool, at_most: int, outcome: SearchOutcome, budget: Budget, share: float, rng: np.random.Generator
 ) -> None:
     """Add mutations of the pool's first networks, which are its modes and its best evaluated ones."""
     if not pool.origins:
         return
-    parents_PD = np.array(list(pool.origins)[:NUM_PARENTS], dtype=np.int64)
+    parents_PD, number = np.array(list(pool.origins)[:NUM_PARENTS], dtype=np.int64), budget.num_draws(MUTATIONS)
     for _ in range(MOST_MUTATIONS):
         if at_most <= 0:
             return
         before = pool.missing
-        mutated_ND = mutations(parents_PD, outcome.search_space.num_categories, MUTATIONS, rng)
+        mutated_ND = mutations(parents_PD, outcome.search_space.num_categories, number, rng)
         mutated_ND = outcome.equivalence.canonical(mutated_ND)
-        pool.add("mutated", mutated_ND[belongs(mutated_ND)], at_most)
+        pool.add("mutated", mutated_ND[budget.uses(mutated_ND, share)], at_most)
         at_most -= before - pool.missing
 
 

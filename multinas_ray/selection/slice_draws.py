@@ -64,14 +64,14 @@ class SliceDraws:
             (N, D) canonical architectures in random order; fewer than `number` where no more are found.
         """
         if self._listed_ND is not None and probs_DC is None:
-            inside_ND = self._listed_ND[budget.uses(self._listed_ND, share)]
-            return rng.permutation(inside_ND)[:number]
+            return budget.first_of(rng.permutation(self._listed_ND), share, number)
         found: dict[tuple[int, ...], None] = {}
         sources, without_new = list(self._sources(budget, share, probs_DC)), 0
+        batch = budget.num_draws(max(2 * number, BATCH))
         for _ in range(MOST_BATCHES):
             before = len(found)
             for source in sources:
-                rows_ND = self._equivalence.canonical(source(max(2 * number, BATCH), rng))
+                rows_ND = self._equivalence.canonical(source(batch, rng))
                 found.update(dict.fromkeys(map(tuple, rows_ND[budget.uses(rows_ND, share)].tolist())))
             without_new = 0 if len(found) > before else without_new + 1
             if len(found) >= number or without_new == PATIENCE:

@@ -5,13 +5,22 @@ Notation: N architectures, D variables, L links.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from multinas_ray.choices import Place, Places
 from multinas_ray.data import call, map_tensors
+
+Apply = Callable[[Callable[[Any], Any], Any], Any]
+"""Gives what a link makes of features; what it returns is given to the next link."""
+
+
+def call_plainly(link: Callable[[Any], Any], features: Any) -> Any:
+    """What a link makes of features."""
+    return link(features)
 
 
 class Chain:
@@ -30,7 +39,7 @@ class Chain:
         ]
         """Variables on which each link depends, (L, ...)."""
 
-    def outputs(self, inputs: Any, rows: Sequence[tuple[int, ...]]) -> list[Any]:
+    def outputs(self, inputs: Any, rows: Sequence[tuple[int, ...]], apply: Apply = call_plainly) -> list[Any]:
         """What networks give for the same samples; those that begin alike share the beginning.
 
         The links are gone through depth first, so that without gradients features live only until the last network
@@ -40,6 +49,7 @@ class Chain:
         Args:
             inputs: the samples, which no link changes.
             rows: N architectures of D options.
+            apply: calls the links; it may carry tensors of its own beside the features.
 
         Returns:
             N outputs, in the order of the architectures.
@@ -50,11 +60,10 @@ class Chain:
             features, depth, members, is_last = pending.pop()
             self._places.activate(rows[members[0]])
             link = self._links[depth]
-            outputs = (
-                call(link, features)
-                if depth == 0
-                else link(features if is_last else map_tensors(Tensor.clone, features))
-            )
+            if depth == 0:
+                outputs = apply(partial(call, link), features)
+            else:
+                outputs = apply(link, features if is_last else map_tensors(Tensor.clone, features))
             if depth + 1 < len(self._links):
                 pending += self._branches(outputs, depth + 1, members, rows)
             else:

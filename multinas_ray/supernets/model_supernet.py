@@ -16,7 +16,7 @@ from multinas_ray.choices import Places, extract_network, parts_used
 from multinas_ray.errors import ConfigError
 from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import IntArray, ModelSpace
-from multinas_ray.supernets.chain import Chain
+from multinas_ray.supernets.chain import Apply, Chain, call_plainly
 from multinas_ray.supernets.norm import use_ghost_statistics
 from multinas_ray.supernets.separate import Separate, stacked
 from multinas_ray.supernets.supernet import Seed, Supernet
@@ -61,9 +61,13 @@ class ModelSupernet(Supernet):
 
     def forward(self, inputs: Any, architectures: npt.ArrayLike) -> Any:
         """Outputs of all architectures for the same samples, (N, B, ...); equal beginnings are computed once."""
+        return stacked(self.walk(inputs, architectures))
+
+    def walk(self, inputs: Any, architectures: npt.ArrayLike, apply: Apply = call_plainly) -> list[Any]:
+        """The same one by one, through links that are called by `apply`, see `Chain.outputs`."""
         if self.model.training != torch.is_grad_enabled():
             self.model.train(torch.is_grad_enabled())
-        return stacked(self._chain.outputs(inputs, self.rows(architectures)))
+        return self._chain.outputs(inputs, self.rows(architectures), apply)
 
     def groups(
         self,

@@ -97,3 +97,24 @@ def test_weighted_draws_have_the_law_of_independent_choices_given_the_slice():
 def test_an_empty_slice_gives_nothing(way):
     assert draw({"flops": FLOPS.minimum - 1}, 5, 1.0) == []
     assert draw({"unevenness": -1.0}, 5, 0.5) == []
+
+
+class Counted(Unevenness):
+    """Counts what it is asked, and says that it is slow."""
+
+    num_draws = 50
+    asked = 0
+
+    def __call__(self, architectures):
+        type(self).asked += len(architectures)
+        return super().__call__(architectures)
+
+
+def test_a_slow_cost_is_asked_for_few_networks(way, monkeypatch):
+    cost = Counted("unevenness", SPACE.num_categories)
+    budget = Budget({"unevenness": 1.0}, {"unevenness": cost})
+    monkeypatch.setattr(Counted, "asked", 0)
+    rows_ND = SliceDraws(SPACE, EQUIVALENCE).draw(budget, 20, 1.0, np.random.default_rng(0))
+    assert len(rows_ND) == 20
+    assert (cost(rows_ND) <= 1.0).all()
+    assert Counted.asked <= 600
