@@ -213,22 +213,44 @@ def check_variables(
                 f"{name} must have {len(num_categories)} entries, one for each variable, got {len(given)}"
             )
     values = num_categories if num_values is None else num_values
-    for d, (count, total) in enumerate(zip(num_categories, values, strict=True)):
+    _check_cells(num_categories, values)
+    _check_conditions(num_categories, values, conditions or ())
+    _check_prior(num_categories, values, prior or ())
+
+
+def _check_cells(num_categories: Sequence[int], num_values: Sequence[int]) -> None:
+    """Checks that a variable has as many categories as values, or is a number with several cells."""
+    for d, (count, total) in enumerate(zip(num_categories, num_values, strict=True)):
         if not (total == count or (count > 1 and count < total <= MOST_VALUES)):
             raise ConfigError(
                 f"num_values[{d}] must be the number of categories, {count}, or, for at least 2 cells, more than that "
                 f"and at most {MOST_VALUES}, got {total}"
             )
-    for d, condition in enumerate(conditions or ()):
-        if condition is not None:
-            parent, value = condition
-            if not (0 <= parent < d and values[parent] == num_categories[parent] and 0 <= value < values[parent]):
-                raise ConfigError(
-                    f"conditions[{d}] must be an earlier categorical variable and one of its values, got {condition}"
-                )
-    for d, weights in enumerate(prior or ()):
-        is_categorical = values[d] == num_categories[d]
-        if weights is not None and not (is_categorical and len(weights) == values[d] and min(weights) > 0.0):
+
+
+def _check_conditions(
+    num_categories: Sequence[int], num_values: Sequence[int], conditions: Sequence[Condition | None]
+) -> None:
+    """Checks that a condition is a value of an earlier variable without cells."""
+    for d, condition in enumerate(conditions):
+        if condition is None:
+            continue
+        parent, value = condition
+        if not (0 <= parent < d and num_values[parent] == num_categories[parent] and 0 <= value < num_values[parent]):
+            raise ConfigError(
+                f"conditions[{d}] must be an earlier categorical variable and one of its values, got {condition}"
+            )
+
+
+def _check_prior(
+    num_categories: Sequence[int], num_values: Sequence[int], prior: Sequence[Sequence[float] | None]
+) -> None:
+    """Checks that a variable without cells has a positive weight for each category, where it has weights."""
+    for d, weights in enumerate(prior):
+        if weights is None:
+            continue
+        is_categorical = num_values[d] == num_categories[d]
+        if not (is_categorical and len(weights) == num_values[d] and min(weights) > 0.0):
             raise ConfigError(
                 f"prior[{d}] must be a positive weight for each of {num_categories[d]} categories, and None for a "
                 f"variable with cells, got {weights}"

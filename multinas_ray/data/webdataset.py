@@ -4,7 +4,7 @@
 
 import os
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -232,26 +232,35 @@ def _classes(folder: Path, training: Iterable[_Headers]) -> tuple[tuple[str, ...
     if not all(label.isdecimal() for label in labels):
         return tuple(labels), {label: number for number, label in enumerate(labels)}
     number_of = {label: int(label) for label in labels}
-    numbers = set(number_of.values())
+    _check_numbers(folder, set(number_of.values()))
+    return _names_of_numbers(folder, len(set(number_of.values()))), number_of
+
+
+def _check_numbers(folder: Path, numbers: Set[int]) -> None:
+    """Check that labels that are numbers count the classes from 0."""
     gap = next((number for number in range(len(numbers)) if number not in numbers), None)
     if gap is not None:
         raise DataError(
             f"labels that are numbers must be 0, 1, 2, ... without a gap, no training image in {folder} has {gap}, the "
             f"largest is {max(numbers)}: number the classes anew, or write names as labels"
         )
-    names = tuple(str(number) for number in range(len(numbers)))
+
+
+def _names_of_numbers(folder: Path, count: int) -> tuple[str, ...]:
+    """The names of classes whose labels are numbers: the lines of `CLASSES_FILE`, or else the numbers themselves."""
     told = folder / CLASSES_FILE
-    if told.is_file():
-        lines = tuple(told.read_bytes().decode("utf-8", "replace").splitlines())
-        if len(lines) != len(names):
-            raise DataError(
-                f"{told} must have a line for each of the {len(names)} labels, got {len(lines)}: name each class on "
-                "one line"
-            )
-        if unclear := [each for each in lines if not each.strip() or not each.isprintable()]:
-            raise DataError(f"a line of {told} must be a name of printable characters, got {unclear[0]!r}: correct it")
-        names = lines
-    return names, number_of
+    if not told.is_file():
+        return tuple(str(number) for number in range(count))
+    lines = tuple(composed(told.read_bytes().decode("utf-8", "replace")).splitlines())
+    if len(lines) != count:
+        raise DataError(
+            f"{told} must have a line for each of the {count} labels, got {len(lines)}: name each class on one line"
+        )
+    if unclear := [each for each in lines if not each.strip() or not each.isprintable()]:
+        raise DataError(f"a line of {told} must be a name of printable characters, got {unclear[0]!r}: correct it")
+    if twice := [each for number, each in enumerate(lines) if each in lines[:number]]:
+        raise DataError(f"{told} must name each class once, {twice[0]!r} is there again: correct it")
+    return lines
 
 
 def _images(

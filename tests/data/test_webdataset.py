@@ -171,6 +171,8 @@ def damaged(tmp_path: Path, kind: str) -> None:
         path.rename(tmp_path / "val.tar")
     if kind == "classes":
         (tmp_path / "classes.txt").write_text("ant\n")
+    if kind == "twice":
+        (tmp_path / "classes.txt").write_text("ant\nant\n")
     if kind == "nothing":
         path.unlink()
 
@@ -179,6 +181,7 @@ def damaged(tmp_path: Path, kind: str) -> None:
     ("kind", "text"),
     [
         ("cut", r"train\.tar (cannot be read as a tar file|ends within part/\d+\.png).*: copy it again"),
+        ("twice", r"classes\.txt must name each class once, 'ant' is there again"),
         ("gzip", r"train\.tar cannot be read as a tar file .*unpack it if it is compressed"),
         ("text", r"train\.tar cannot be read as a tar file"),
         ("no label", r"part/7777\.jpg in .*train\.tar has no label: put it into part/7777\.cls"),
