@@ -5,6 +5,7 @@ from .metrics import Figures, SearchMetrics
 from .needs import NodeNeeds, node_notes
 from .nodes import check_nodes, check_versions, check_workers, describe_nodes
 from .notices import NoticedCheckpoints
+from .plain_table import PlainTable
 from .probe import NodeFacts
 from .progress import counted_progress, standard_console
 from .ranks import check_ranks
@@ -32,6 +33,7 @@ __all__ = [
     "NodeFacts",
     "NodeNeeds",
     "NoticedCheckpoints",
+    "PlainTable",
     "SearchMetrics",
     "SideCallback",
     "SideMatters",

@@ -246,24 +246,22 @@ def _view(table: LatencyTable, space: NetworkSpace) -> Table:
 
 def _view_of_model(table: ModelLatencyTable) -> Table:
     """The fastest and the slowest options of choices on whose modules they decide."""
-    from rich.markup import escape
-
     terms: dict[tuple[str, ...], list[tuple[float, str]]] = {}
     for row in table.rows:
-        terms.setdefault(row.choices, []).append((row.milliseconds, escape(", ".join(row.options))))
+        terms.setdefault(row.choices, []).append((row.milliseconds, ", ".join(row.options)))
     view = _empty_view(table.conditions, "choices", "combinations", "fastest", "ms", "slowest", "ms")
     for choices, rows in terms.items():
         (least, fastest), (most, slowest) = min(rows), max(rows)
-        named = escape(", ".join(choices)) or "in every network"
+        named = ", ".join(choices) or "in every network"
         view.add_row(named, str(len(rows)), fastest, f"{least:.3f}", slowest, f"{most:.3f}")
     return view
 
 
 def _empty_view(conditions: LatencyConditions, *columns: str) -> Table:
-    from rich.table import Table
+    from multinas_ray.cluster import PlainTable
 
     title = f"{conditions.space_name} on {conditions.device}, batches of {conditions.batch_size}"
-    view = Table(title=title, title_justify="left")
+    view = PlainTable(title=title, title_justify="left")
     for name in columns:
         is_number = name in ("blocks", "combinations", "ms")
         view.add_column(name, justify="right" if is_number else "left", no_wrap="choices" not in columns)

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.table import Table
 from torch import nn
 
-from multinas_ray.cluster import counted_progress, standard_console
+from multinas_ray.cluster import PlainTable, counted_progress, standard_console
 from multinas_ray.data import DataSplits, load_splits
 from multinas_ray.errors import StateError
 from multinas_ray.export.card import ARCHITECTURE_FILE, CARD_FILE, model_card
@@ -206,7 +205,7 @@ def _told_difference(parity: FileParity) -> str:
 
 def _print(console: Console, exported: Sequence[ExportedNetwork], rows: Sequence[Mapping[str, Any]]) -> None:
     title = "exported networks: size of each file, ± largest difference of an output from the network"
-    table = Table(title=title, title_justify="left")
+    table = PlainTable(title=title, title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("weights")
     table.add_column("params", justify="right")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from rich.console import Console
 from rich.table import Table
 
-from multinas_ray.cluster import describe_nodes, is_cluster_there, ray_session
+from multinas_ray.cluster import PlainTable, describe_nodes, is_cluster_there, ray_session
 from multinas_ray.data import DataSplits, available_memory_bytes
 from multinas_ray.oneshot.calibration import Rates, can_measure_here, measure_here, measure_on_worker, stated_rates
 from multinas_ray.oneshot.checkpoints import CHECKPOINTS_KEPT
@@ -284,7 +284,7 @@ def _range(config: OneShotSearchConfig, name: str) -> str:
 
 
 def _table(title: str, rows: Sequence[tuple[str, str]]) -> Table:
-    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table = PlainTable(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for row in rows:

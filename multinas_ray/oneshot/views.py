@@ -17,7 +17,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.summary import scalar
 
-from multinas_ray.cluster import show
+from multinas_ray.cluster import PlainTable, show
 from multinas_ray.core import small_to_large
 from multinas_ray.oneshot.schedule import FinishedRound, Plan
 from multinas_ray.runs import format_count
@@ -49,7 +49,7 @@ def distribution_table(diagnostics: Diagnostics, complexity_name: str, complexit
     The number of a row is that of the network which the distribution is to find.
     """
     is_targeted = not np.isnan(diagnostics["target"]).any()
-    table = Table(title="The K distributions, from small to large networks", title_justify="left", expand=False)
+    table = PlainTable(title="The K distributions, from small to large networks", title_justify="left", expand=False)
     for name in (
         "#",
         "target" if is_targeted else "coefficient",

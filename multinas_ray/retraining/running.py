@@ -16,6 +16,7 @@ from rich.table import Table
 
 from multinas_ray.cluster import (
     NodeNeeds,
+    PlainTable,
     SideCallback,
     SideMatters,
     Trackers,
@@ -360,7 +361,9 @@ def _check_same_recipe(folder: str, recorded: Mapping[str, Any], wanted: Mapping
 def retrained_table(family: Family, costs: Collection[str], metric: PrimaryMetric) -> Table:
     """The networks before and after retraining, for the terminal."""
     costs = [name for name in costs if name in family.architectures]
-    table = Table(title=f"{len(family.architectures)} networks, {metric.name} on the test images", title_justify="left")
+    table = PlainTable(
+        title=f"{len(family.architectures)} networks, {metric.name} on the test images", title_justify="left"
+    )
     for name in ("#", *costs, "supernet", "retrained", "epochs"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in family.architectures.to_dict("records"):

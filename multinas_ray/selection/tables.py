@@ -9,6 +9,7 @@ import pandas as pd
 from rich.console import Group
 from rich.table import Table
 
+from multinas_ray.cluster import PlainTable
 from multinas_ray.runs import PrimaryMetric, format_count
 from multinas_ray.selection.families import Family
 from multinas_ray.settings import checked_arguments
@@ -22,12 +23,12 @@ def networks_table(architectures: pd.DataFrame, metric: PrimaryMetric | None = N
         metric: the primary metric of the run's task; None: the accuracy.
     """
     metric, costs = metric or PrimaryMetric(), _costs_of(architectures)
-    table = Table(title=f"{len(architectures)} networks, from small to large", title_justify="left")
+    table = PlainTable(title=f"{len(architectures)} networks, from small to large", title_justify="left")
     for name in ("#", *costs, "val. loss", f"val. {_short(metric)}", f"test {_short(metric)}"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("origin")
     first: dict[Any, int] = {}
-    described = Table.grid(padding=(0, 1))
+    described = PlainTable.grid(padding=(0, 1))
     for row in architectures.to_dict("records"):
         same = first.setdefault(row["architecture"], row["network"])
         table.add_row(
@@ -94,7 +95,7 @@ def candidate_tables(family: Family, metric: PrimaryMetric) -> Group:
 def _candidate_table(rows: pd.DataFrame, title: str, metric: PrimaryMetric) -> Table:
     """A table without lines, so that the reasons fit into 80 columns."""
     costs = _costs_of(rows)
-    table = Table(title=title, title_justify="left", box=None, collapse_padding=True, pad_edge=False)
+    table = PlainTable(title=title, title_justify="left", box=None, collapse_padding=True, pad_edge=False)
     for name in (*costs, "search loss", "loss", _short(metric)):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("origin", no_wrap=True)
