@@ -4,7 +4,7 @@ First the quickstart's search runs through Ray as usual. Its wall time between t
 compared with the compute time that rank 0 measured; the difference is the overhead of broker, trials, Tune and record.
 Then rounds of that search (its subnets, its batches) run in this process, in turn through the supernet, which
 computes shared prefixes once, and through a bare loop over plain networks, one subnet after the other. So do rounds of
-a PyTorch model with choices, `experiments/own_model.py`, whose supernet shares no computation.
+random networks of PyTorch models with choices: `experiments/own_model.py` and the other worked examples.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from rich.table import Table
 from torch.nn import functional
 
 from experiments.own_model import residual_space
+from experiments.own_sizes import EXAMPLES
 from experiments.quickstart import quickstart_config
 from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import load_splits
@@ -56,24 +57,26 @@ class Bare:
         self._subnets = [build_subnet(space, row).to(memory_format=torch.channels_last) for row in architectures]
         parameters = [parameter for subnet in self._subnets for parameter in subnet.parameters()]
         self._sgd = torch.optim.SGD(parameters, lr=0.01, momentum=0.9, nesterov=True)
+        self._loss = getattr(functional, str(worker.job.task.loss).rpartition(".")[2])
 
     def train(self) -> None:
         """One training step of the mean loss."""
-        images, labels = self._worker.training_batches.batch(0)
+        inputs, targets = self._worker.training_batches.batch(0)
         self._sgd.zero_grad(set_to_none=True)
         for subnet in self._subnets:
-            loss = functional.cross_entropy(subnet(images), labels) / len(self._subnets)
+            loss = self._loss(subnet(inputs), targets) / len(self._subnets)
             loss.backward()
         self._sgd.step()
 
     @torch.no_grad()
     def evaluate(self) -> None:
-        """Losses and accuracies on one validation batch."""
-        images, labels = self._worker.validation_batches.batch(0)
+        """Losses on one validation batch, and accuracies of classes."""
+        inputs, targets = self._worker.validation_batches.batch(0)
         for subnet in self._subnets:
-            logits = subnet(images)
-            functional.cross_entropy(logits, labels)
-            (logits.argmax(1) == labels).float().mean()
+            outputs = subnet(inputs)
+            self._loss(outputs, targets)
+            if not targets.is_floating_point():
+                (outputs.argmax(1) == targets).float().mean()
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -100,12 +103,14 @@ def compute_table(config: OneShotSearchConfig, run: Run, repeats: int) -> Table:
 
 
 def model_table(config: OneShotSearchConfig, repeats: int) -> Table:
-    """The same for random networks of a model with choices."""
-    space, rng = residual_space((1, 8, 8), 10), np.random.default_rng(0)
-    number = config.optimizer_settings.update_size
-    table = _table(f"Supernet of a model with choices / bare loop, {repeats} repeats")
-    rounds = [space.search_space.random(number, rng) for _ in range(repeats)]
-    table.add_row("random", *_cells(worker_of(config, space), rounds))
+    """The same for random networks of models with choices."""
+    searches: list[tuple[OneShotSearchConfig, Space]] = [(config, residual_space((1, 8, 8), 10))]
+    searches += [(each, each.space) for each in (make(ExperimentOptions()) for make in EXAMPLES.values())]
+    table = _table(f"Supernet of a model with choices / bare loop, random networks, {repeats} repeats")
+    for search, space in searches:
+        rng, number = np.random.default_rng(0), search.optimizer_settings.update_size
+        rounds = [space.search_space.random(number, rng) for _ in range(repeats)]
+        table.add_row(space.name, *_cells(worker_of(search, space), rounds))
     return table
 
 
@@ -114,6 +119,7 @@ def worker_of(config: OneShotSearchConfig, space: Space) -> RoundWorker:
     job = WorkerJob(
         space=space,
         data=config.data,
+        task=config.task,
         training=config.training,
         num_weight_steps=config.plan.num_weight_steps,
         warmup_rounds=0,

@@ -1,13 +1,14 @@
 """Whether larger networks of the examples are better: the cheapest, a middle and the largest one are trained alone.
 
 Each is trained with several seeds, in this process with one thread; the table has the metric on the test samples. Each
-training is kept as it ends: the same command goes on where it was ended.
+training is kept as it ends: the same command goes on where it was ended. The MobileNet is trained on CIFAR-10, at
+--data.
 
 python -m experiments.own_sizes --examples series unet
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,13 +18,14 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import t
 
+from experiments.custom import CustomOptions, custom_config
 from experiments.own_series import series_config
 from experiments.own_transformer import transformer_config
 from experiments.own_unet import unet_config
 from experiments.parts.rows import KeptRows
 from multinas_ray.commands.experiment import ExperimentOptions
 from multinas_ray.commands.script import Script
-from multinas_ray.data import DataSplits, load_splits, standard_augmentation
+from multinas_ray.data import DataConfig, DataSplits, load_splits, standard_augmentation
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.retraining import NetworkTraining, RetrainConfig
 from multinas_ray.runs import format_count
@@ -37,8 +39,13 @@ EXAMPLES: dict[str, Callable[[ExperimentOptions], OneShotSearchConfig]] = {
     "transformer": transformer_config,
     "unet": unet_config,
 }
-EPOCHS = {"series": 6, "transformer": 60, "unet": 15}
+MOBILENET = "mobilenet"
+IMAGES = 10_000
+"""Photos of CIFAR-10 for the training and the validation of the MobileNet."""
+EPOCHS = {MOBILENET: 6, "series": 6, "transformer": 10, "unet": 12}
 """Epochs of each training."""
+LEARNING_RATES = {MOBILENET: 0.1, "series": 0.1, "transformer": 1.0, "unet": 0.1}
+"""Peak learning rates for a batch of 256 samples."""
 DRAWS = 500
 """Networks among which the middle one is sought."""
 CONFIDENCE = 0.95
@@ -50,18 +57,28 @@ CONFIDENCE = 0.95
 class Sizes:
     """What is trained, and for how long."""
 
-    examples: tuple[Annotated[str, OneOf(tuple(EXAMPLES))], ...] = tuple(EXAMPLES)
+    examples: tuple[Annotated[str, OneOf((*EXAMPLES, MOBILENET))], ...] = tuple(EXAMPLES)
     """The examples."""
+    data: GivenPath = "data"
+    """Folder of CIFAR-10, for the MobileNet."""
     seeds: PositiveInt = 3
     """Number of seeds of each network."""
     first_seed: NonNegativeInt = 0
     """The first of them."""
     epochs: PositiveInt | None = None
     """Epochs of each training; None: as many as the example needs."""
-    learning_rate: PositiveFloat = 0.1
-    """Peak learning rate for a batch of 256 samples."""
-    out: Annotated[GivenPath, Flag(metavar="FILE")] = "runs/own-sizes.parquet"
+    learning_rate: PositiveFloat | None = None
+    """Peak learning rate for a batch of 256 samples; None: that of the example."""
+    out: Annotated[GivenPath, Flag(metavar="FILE")] = "experiments/results/own-sizes/trainings.parquet"
     """File of the trainings."""
+
+
+def mobilenet_config(data: str) -> OneShotSearchConfig:
+    """The search for a MobileNet for CIFAR-10."""
+    images = DataConfig(source="cifar10", path=data, max_train_images=IMAGES)
+    space = str(Path(__file__).with_name("own_mobilenet.py"))
+    config = custom_config(CustomOptions(data=images, space_function=f"{space}:mobilenet_space"))
+    return replace(config, name=MOBILENET)
 
 
 def networks_of(config: OneShotSearchConfig) -> list[tuple[int, ...]]:
@@ -140,23 +157,29 @@ def measure(sizes: Sizes, console: Console) -> None:
     torch.set_num_threads(1)
     kept = KeptRows(Path(sizes.out))
     for name in sizes.examples:
-        config = EXAMPLES[name](ExperimentOptions())
+        config = mobilenet_config(sizes.data) if name == MOBILENET else EXAMPLES[name](ExperimentOptions())
         splits = load_splits(config.data)
         seeds = range(sizes.first_seed, sizes.first_seed + sizes.seeds)
-        epochs = sizes.epochs or EPOCHS[name]
-        rows = [trained_alone(config, splits, epochs, sizes.learning_rate, seed, kept) for seed in seeds]
+        epochs, learning_rate = sizes.epochs or EPOCHS[name], sizes.learning_rate or LEARNING_RATES[name]
+        rows = [trained_alone(config, splits, epochs, learning_rate, seed, kept) for seed in seeds]
         title = (
             f"{name}, {epochs} epochs, {sizes.seeds} seeds: mean on test samples ± half its {CONFIDENCE:.0%} interval"
         )
         table = Table(title=title, title_justify="left")
-        for column in (config.complexity, "loss", str(config.task.primary), "more than the one before"):
+        for column in (
+            config.complexity,
+            "loss",
+            str(config.task.primary),
+            "more than the one before",
+            "than the first",
+        ):
             table.add_column(column, justify="right")
-        before: list[float] | None = None
+        told: list[list[float]] = []
         for of_network in zip(*rows, strict=True):
             losses, metrics = ([row[column] for row in of_network] for column in ("loss", "metric"))
-            difference = "" if before is None else told_difference(metrics, before)
-            table.add_row(format_count(of_network[0]["cost"]), told_mean(losses), told_mean(metrics), difference)
-            before = metrics
+            more = [told_difference(metrics, other) for other in (told[-1], told[0])] if told else []
+            table.add_row(format_count(of_network[0]["cost"]), told_mean(losses), told_mean(metrics), *more)
+            told.append(metrics)
         console.print(table)
 
 

@@ -1,4 +1,4 @@
-"""A small vision transformer: its depth, and heads and hidden features of each block.
+"""A transformer foretells characters of `experiments/manual.py`: its depth, and heads and features of each block.
 
 python -m experiments.own_transformer
 """
@@ -7,8 +7,8 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from experiments.manual import CHARACTERS, WINDOW, manual
 from multinas_ray.choices import DepthChoice, ElasticLinear, WidthChoice, model_space
 from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import DataConfig
@@ -16,7 +16,7 @@ from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.spaces import register_model
 from multinas_ray.supernets import WeightTraining
 
-DIM, HEAD, PATCH = 32, 8, 2
+DIM, HEAD = 32, 8
 
 
 class Block(nn.Module):
@@ -34,43 +34,42 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Tokens with what attention and perceptron add."""
-        layers = (self.query, self.key, self.value)
-        query, key, value = (layer(self.norm(tokens)).unflatten(2, (-1, HEAD)).transpose(1, 2) for layer in layers)
-        attended = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        tokens = tokens + self.join(attended)
-        output: Tensor = tokens + self.perceptron(tokens)
-        return output
+        normed, layers = self.norm(tokens), (self.query, self.key, self.value)
+        query, key, value = (layer(normed).unflatten(2, (-1, HEAD)).transpose(1, 2) for layer in layers)
+        attended = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        tokens = tokens + self.join(attended.transpose(1, 2).flatten(2))
+        return torch.add(tokens, self.perceptron(tokens))
 
 
 @register_model
 class Transformer(nn.Module):
-    """Images (B, channels, size, size) to logits (B, classes)."""
+    """Characters (B, T) to logits of those that follow (B, CHARACTERS, T)."""
 
-    def __init__(self, channels: int, size: int, classes: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.patches = nn.Conv2d(channels, DIM, PATCH, PATCH)
-        self.places = nn.Parameter(0.02 * torch.randn((size // PATCH) ** 2, DIM))
+        self.characters = nn.Embedding(CHARACTERS, DIM)
+        self.places = nn.Parameter(0.02 * torch.randn(WINDOW, DIM))
         self.blocks = DepthChoice("depth", [partial(Block, f"block{n}") for n in range(1, 5)], [1, 2, 4])
-        self.head = nn.Sequential(nn.LayerNorm(DIM), nn.Linear(DIM, classes))
+        self.head = nn.Sequential(nn.LayerNorm(DIM), nn.Linear(DIM, CHARACTERS))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """The logits of the mean of the tokens."""
-        tokens = self.patches(images).flatten(2).transpose(1, 2) + self.places
-        logits: Tensor = self.head(self.blocks(tokens).mean(1))
-        return logits
+    def forward(self, codes: Tensor) -> Tensor:
+        """Each token sees those before it."""
+        logits: Tensor = self.head(self.blocks(self.characters(codes) + self.places))
+        return logits.transpose(1, 2)
 
 
 def transformer_config(options: ExperimentOptions) -> OneShotSearchConfig:
-    """The search for three networks for the digits of scikit-learn."""
-    space = model_space(Transformer, (1, 8, 8), arguments={"channels": 1, "size": 8, "classes": 10})
+    """The search for three networks."""
+    space = model_space(Transformer, torch.zeros(WINDOW, dtype=torch.int64))
     return OneShotSearchConfig(
         space=space,
-        data=DataConfig(source="digits"),
+        data=DataConfig(source=manual.__name__),
         name="transformer",
-        targets=[8_000, 20_000, space.costs["params"].maximum],
+        complexity="flops",
+        targets=[1e6, 2e6, space.costs["flops"].maximum],
         warmup_rounds=600,
         search_rounds=150,
-        training=WeightTraining(batch_size=128, validation_batch_size=256, norm_batch_size=64, learning_rate=0.05),
+        training=WeightTraining(batch_size=128, validation_batch_size=256, norm_batch_size=64, learning_rate=0.5),
     )
 
 

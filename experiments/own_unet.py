@@ -1,6 +1,6 @@
 """A U-Net for segmentation: its widths and the number of blocks at its bottom are chosen; the metric is the mean IoU.
 
-The images are made, see `experiments/shapes.py`.
+The images are made, see `experiments/stripes.py`.
 
 python -m experiments.own_unet
 """
@@ -8,7 +8,7 @@ python -m experiments.own_unet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from experiments.shapes import CLASSES, SIZE, shapes
+from experiments.stripes import CLASSES, SIZE, stripes
 from multinas_ray.choices import Channels, DepthChoice, ElasticBatchNorm2d, ElasticConv2d, WidthChoice, model_space
 from multinas_ray.commands.experiment import Experiment, ExperimentOptions
 from multinas_ray.data import DataConfig
@@ -32,7 +32,7 @@ class UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         high, middle, low = (
-            WidthChoice(name, [n, 2 * n, 4 * n]) for name, n in (("high", 4), ("middle", 6), ("low", 8))
+            WidthChoice(name, [n, 2 * n, 8 * n]) for name, n in (("high", 2), ("middle", 3), ("low", 4))
         )
         self.down = nn.ModuleList([block(1, high), block(high, middle), block(middle, low)])
         self.bottom = DepthChoice("bottom", [lambda: block(low, low) for _ in range(3)], [0, 1, 3])
@@ -55,7 +55,7 @@ def unet_config(options: ExperimentOptions) -> OneShotSearchConfig:
     iou = Metric("torchmetrics.JaccardIndex", {"task": "multiclass", "num_classes": CLASSES})
     return OneShotSearchConfig(
         space=space,
-        data=DataConfig(source=shapes.__name__),
+        data=DataConfig(source=stripes.__name__),
         task=Task(metrics={"IoU": iou, "pixel accuracy": "accuracy"}),
         name="unet",
         complexity="flops",
