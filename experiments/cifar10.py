@@ -64,12 +64,13 @@ def laptop_config() -> OneShotSearchConfig:
         name="cifar10",
         targets=(1.6e6, 2.7e6, 4.6e6, 7.6e6),
         complexity="flops",
-        warmup_rounds=3_000,
+        warmup_rounds=4_000,
         search_rounds=250,
+        num_train_architectures=2,
         train_during_search=False,
         optimizer="screened",
         start="prior",
-        training=WeightTraining(batch_size=128, validation_batch_size=1_024, norm_batch_size=64, weight_decay=4e-5),
+        training=WeightTraining(batch_size=64, validation_batch_size=1_024, norm_batch_size=64),
         checkpoint_interval_seconds=120,
     )
 
