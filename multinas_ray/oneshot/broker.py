@@ -154,8 +154,8 @@ class Broker:
     async def take(self, next_round: int) -> list[Round] | Ending:
         """Wait for work, and return all waiting rounds from `next_round` on, or the ending if none is left.
 
-        `next_round` is never below the first round that is not done, since a round is done only after a collective of
-        all ranks.
+        Rank 0 calls it for all. `next_round` is never below the first round that is not done, since a round is done
+        only after a collective of all ranks.
         """
 
         def something() -> bool:
@@ -164,7 +164,7 @@ class Broker:
         await self._wait(something)
         rounds: list[Round] = []
         while (number := next_round + len(rounds)) in self._rounds:
-            if number >= self._handed_out:  # later ranks get the same as the first one
+            if number >= self._handed_out:  # a group that was started again gets the same as the one before
                 self._rounds[number] = self._stamp(self._rounds[number])
             rounds.append(self._rounds[number])
         if not rounds:

@@ -25,6 +25,7 @@ from multinas_ray.oneshot.checkpoints import (
     newest_weights,
     read_weights,
 )
+from multinas_ray.oneshot.handover import Handover, join_store, open_store
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.messages import Ending, LostSteps, Round, RoundResult
 from multinas_ray.oneshot.rounds import RoundWorker, Traffic
@@ -62,8 +63,17 @@ def search_worker(config: dict[str, Any]) -> None:
         broker.tell.remote(lost)
     if context.get_local_rank() == 0:
         watch_for_notices(broker)
-    WorkerLoop(worker, broker, attempt).run(first_round)
+    WorkerLoop(worker, broker, attempt, handover(rank, world_size)).run(first_round)
     write_damaged_images(job.run_path, rank, worker.damaged_images)
+
+
+def handover(rank: int, world_size: int) -> Handover:
+    """Open what hands the work of rank 0 to the other ranks; all ranks call it."""
+    if world_size == 1:
+        return Handover()
+    store = open_store(ray.util.get_node_ip_address()) if rank == 0 else None
+    host, port = _agree(("", 0) if store is None else (store.host, store.port), world_size)
+    return Handover(join_store(host, port) if store is None else store)
 
 
 def watch_for_notices(broker: Any) -> None:
@@ -91,17 +101,18 @@ def _agree(value: Shared, world_size: int) -> Shared:
 class WorkerLoop:
     """Computes the rounds that the broker hands out, until it hands out the ending.
 
-    Each rank pulls by itself and may get more or fewer rounds at once than others. But all ranks get the same rounds in
-    the same order, so their collectives match. Only rank 0 posts results.
+    Rank 0 takes them and hands them to the others, so all ranks get the same rounds in the same order and their
+    collectives match. Rank 0 posts the results.
 
     Args:
         worker: the supernet of this rank.
         broker: the actor handle of the broker.
         attempt: id of this start of the worker group.
+        handover: hands the work from rank 0 to the others.
     """
 
-    def __init__(self, worker: RoundWorker, broker: Any, attempt: str) -> None:
-        self._worker, self._broker, self._attempt = worker, broker, attempt
+    def __init__(self, worker: RoundWorker, broker: Any, attempt: str, handover: Handover) -> None:
+        self._worker, self._broker, self._attempt, self._handover = worker, broker, attempt, handover
         self._outbox = Outbox()
         self._is_first = worker.rank == 0
         self._writer = CheckpointWriter(worker.job.run_path, broker.tell.remote)
@@ -120,13 +131,19 @@ class WorkerLoop:
             write_supernet(self._worker.supernet, self._worker.job.run_path)
 
     def _take(self, next_round: int) -> list[Round] | Ending:
-        """Return the next rounds; meanwhile results are posted one by one as the device finishes them."""
+        """Return the next rounds, or the ending once all results are there."""
+        work = self._take_for_all(next_round) if self._is_first else self._handover.receive(next_round)
+        if isinstance(work, Ending):
+            self._post(self._outbox.drain())
+        return work
+
+    def _take_for_all(self, next_round: int) -> list[Round] | Ending:
+        """On rank 0: meanwhile results are posted one by one as the device finishes them."""
         taken = self._broker.take.remote(next_round)
         while len(self._outbox) and not ray.wait([taken], timeout=0)[0]:
             self._post([self._outbox.wait_for_one()])
         work: list[Round] | Ending = ray.get(taken)
-        if isinstance(work, Ending):
-            self._post(self._outbox.drain())
+        self._handover.give(next_round, work)
         return work
 
     def _carry_out(self, work: Round) -> None:
@@ -144,6 +161,7 @@ class WorkerLoop:
     def _post(self, results: list[RoundResult]) -> None:
         if results and self._is_first:
             self._broker.post.remote(self._attempt, results)
+            self._handover.forget_before(results[-1].round)
 
 
 class Underway(NamedTuple):

@@ -1,8 +1,10 @@
 """Stand-ins for the device, the broker and the worker, for tests of the worker loop without Ray."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from multinas_ray.oneshot.messages import Round
 from multinas_ray.oneshot.rounds import Traffic
@@ -58,6 +60,11 @@ def rounds_of(*numbers, checkpoint=()):
 
 def call(function):
     return SimpleNamespace(remote=function)
+
+
+def made_up_store() -> Any:
+    """A store of torch within this process."""
+    return dist.HashStore()  # type: ignore[attr-defined]  # exported without a word
 
 
 class FakeBroker:

@@ -80,7 +80,7 @@ def test_a_stop_withdraws_what_no_worker_has_and_lets_the_rest_finish(play):
     play(scenario)
 
 
-def test_after_a_stop_a_slower_rank_still_gets_what_a_faster_one_has(play):
+def test_after_a_stop_a_group_that_is_started_again_still_gets_what_the_one_before_had(play):
     async def scenario(broker):
         await broker.submit(rounds_of(0, 4), 0)
         await broker.begin_attempt("a", alive())
@@ -154,28 +154,28 @@ def test_a_stamp_of_the_schedule_stays_and_begins_the_interval_anew(play, clock)
     play(scenario, checkpoint_interval_seconds=10.0)
 
 
-def test_rounds_handed_out_together_have_one_stamp_and_every_rank_sees_it(play, clock):
+def test_rounds_handed_out_together_have_one_stamp_and_a_later_group_sees_it(play, clock):
     async def scenario(broker):
         await broker.submit(rounds_of(0, 4), 0)
         clock.now += 100.0
         assert stamps(await soon(broker.take(0))) == [0]
         clock.now += 100.0
         await broker.submit(rounds_of(4, 6), 0)
-        assert stamps(await soon(broker.take(0))) == [0, 4]  # a slow rank, first to get what waits since
+        assert stamps(await soon(broker.take(0))) == [0, 4]  # a group started again, first to get what waits since
         assert stamps(await soon(broker.take(4))) == [4]
 
     play(scenario, checkpoint_interval_seconds=10.0)
 
 
-def test_a_spot_notice_has_a_checkpoint_follow_the_next_round_on_every_rank(play, clock):
+def test_a_spot_notice_has_a_checkpoint_follow_the_next_round_whichever_group_takes_it(play, clock):
     async def scenario(broker):
         await broker.submit(rounds_of(0, 2), 0)
-        fast = await soon(broker.take(0))
+        first = await soon(broker.take(0))
         await broker.submit(rounds_of(2, 4), 0)
         await broker.spot_notice(SpotNotice("10.0.0.7", 2 * LAST_CHECKPOINT_SECONDS - 1))
-        fast += await soon(broker.take(2))
-        slow = await soon(broker.take(0))
-        assert stamps(fast) == stamps(slow) == [2]  # rounds 0 and 1 were under way without
+        first += await soon(broker.take(2))
+        again = await soon(broker.take(0))
+        assert stamps(first) == stamps(again) == [2]  # rounds 0 and 1 were under way without
         await broker.submit(rounds_of(4, 6), 0)
         clock.now += 2 * LAST_CHECKPOINT_SECONDS - 2
         assert stamps(await soon(broker.take(4))) == []

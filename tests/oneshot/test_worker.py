@@ -9,9 +9,10 @@ import torch
 from multinas_ray.cluster import SpotNotice
 from multinas_ray.errors import StateError
 from multinas_ray.oneshot import worker as worker_module
+from multinas_ray.oneshot.handover import Handover
 from multinas_ray.oneshot.messages import Ending, LostSteps
 from multinas_ray.oneshot.worker import Outbox, WorkerLoop, search_worker
-from tests.oneshot.fakes import FakeBroker, FakeWorker, SlowOutbox, rounds_of
+from tests.oneshot.fakes import FakeBroker, FakeWorker, SlowOutbox, made_up_store, rounds_of
 from tests.support.numerics import settings_kept
 
 INTERRUPTED = Ending()
@@ -45,14 +46,24 @@ def run_loop(ray_of, make_job, monkeypatch):
     """
 
     def run(work, start=0, rank=0, world_size=1, next_rounds_are_there=(), **job):
-        broker = FakeBroker(work)
+        broker = FakeBroker(work if rank == 0 else ())
+        handover = Handover(made_up_store()) if world_size > 1 else Handover()
+        if rank > 0:
+            give_all(handover, work, start)
         worker: Any = FakeWorker(broker, make_job(**{"num_weight_steps": 40, **job}), rank, world_size)
         ray_of(broker, next_rounds_are_there)
         monkeypatch.setattr(worker_module, "write_supernet", lambda *what: broker.note("supernet", *what))
-        WorkerLoop(worker, broker, "attempt").run(start)
+        WorkerLoop(worker, broker, "attempt", handover).run(start)
         return broker
 
     return run
+
+
+def give_all(handover, work, next_round):
+    """Hand out what rank 0 would have taken."""
+    for each in work:
+        handover.give(next_round, each)
+        next_round = next_round if isinstance(each, Ending) else each[-1].number + 1
 
 
 def test_the_loop_carries_out_all_rounds_and_posts_each_once(run_loop):
@@ -86,6 +97,15 @@ def test_only_the_first_rank_posts(run_loop):
     broker = run_loop([rounds_of(0, 1), INTERRUPTED], rank=1, world_size=2)
     assert broker.notes("run") == [(0,), (1,)]
     assert broker.posted() == []
+
+
+def test_only_the_first_rank_asks_the_broker(run_loop):
+    work = [rounds_of(3, 4), rounds_of(5), INTERRUPTED]
+    of_first = run_loop(work, start=3, world_size=64)
+    of_last = run_loop(work, start=3, rank=63, world_size=64)
+    assert of_first.notes("take") == [(3,), (5,), (6,)]
+    assert of_last.notes("take") == []
+    assert of_first.notes("run") == of_last.notes("run") == [(3,), (4,), (5,)]
 
 
 def test_a_checkpoint_follows_a_stamped_round_and_comes_at_the_end(run_loop):
