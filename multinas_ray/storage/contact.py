@@ -21,6 +21,7 @@ _QUESTION = """
 import sys
 sys.path = [folder for folder in sys.path if folder]
 from pyarrow import fs
+print(flush=True)
 store, bucket = fs.FileSystem.from_uri(sys.stdin.read())
 store.get_file_info(bucket)
 """
@@ -53,11 +54,14 @@ def _why_no_answer(uri: str) -> str:
     if not sys.executable:  # of a program that has Python in it
         return ""
     command = [sys.executable, "-c", _QUESTION]  # the options are none of the arguments, which everybody can read
-    try:
-        answer = subprocess.run(
-            command, input=uri, capture_output=True, text=True, errors="replace", timeout=ANSWER_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"{NO_ANSWER} within {ANSWER_SECONDS:g} seconds"
-    is_silent = answer.returncode and any(word in answer.stderr for word in OUT_OF_REACH)
-    return answer.stderr.strip().rpartition("\n")[2] if is_silent else ""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace") as asking:
+        assert asking.stdout is not None
+        asking.stdout.readline()  # it has loaded pyarrow, which takes long on a busy machine
+        try:
+            _, errors = asking.communicate(uri, timeout=ANSWER_SECONDS)
+        except subprocess.TimeoutExpired:
+            asking.kill()
+            return f"{NO_ANSWER} within {ANSWER_SECONDS:g} seconds"
+    is_silent = asking.returncode and any(word in errors for word in OUT_OF_REACH)
+    return errors.strip().rpartition("\n")[2] if is_silent else ""

@@ -153,7 +153,7 @@ def test_a_store_that_is_silent_is_told_soon_and_nothing_goes_on(silent_query, m
     for _ in range(2):  # who tells of it may ask again
         with pytest.raises(StorageError, match=what):
             use(resolve(f"s3://bucket/folder{silent_query}"))
-        monkeypatch.setattr("subprocess.run", None)
+        monkeypatch.setattr("subprocess.Popen", None)
     assert not opened, "a client in this process would try for minutes, and keep the process from ending"
 
 
@@ -164,6 +164,13 @@ def test_a_bucket_is_asked_once(moto_query, monkeypatch):
     for _ in range(3):
         exists(place)
     assert asked == [f"s3://bucket{moto_query}&tls_ca_file_path="]
+
+
+def test_a_busy_machine_is_not_taken_for_a_silent_store(moto_query, monkeypatch):
+    slow = contact._QUESTION.replace("from pyarrow", "import time\ntime.sleep(2.2)\nfrom pyarrow")
+    monkeypatch.setattr(contact, "_QUESTION", slow)
+    monkeypatch.setattr(contact, "ANSWER_SECONDS", 2.0)
+    contact.check_contact(f"s3://bucket{moto_query}&allow_bucket_creation=false")
 
 
 @pytest.mark.slow
