@@ -18,17 +18,23 @@ REFERENCES = ("evolution", "evolution-small", "evolution-prior", "evolution-smal
 """The methods that all others are compared with."""
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
-COLORS = (
-    pictures.GREY,
-    pictures.VERMILION,
-    pictures.SKY_BLUE,
-    pictures.GREEN,
-    pictures.ORANGE,
-    pictures.BLUE,
-    pictures.PURPLE,
-    pictures.BLACK,
-)
-STYLES = ("-", "--", "-.", ":")
+COLORS = {
+    "random": pictures.GREY,
+    "evolution": pictures.VERMILION,
+    "evolution-small": pictures.ORANGE,
+    "ours-reuse": pictures.GREEN,
+    "ours": pictures.BLUE,
+    "ours-plain": pictures.PURPLE,
+}
+"""Of each method; its variants have the same."""
+STYLES = {"": "-", "-prior": "--", "-start": ":"}
+"""Of the line: what the method's variant adds to its name."""
+
+
+def look_of(method: str) -> tuple[str, str]:
+    """Colour and style of a method's line."""
+    variant = next(each for each in STYLES if each and method.endswith(each)) if method not in COLORS else ""
+    return COLORS[method.removesuffix(variant)], STYLES[variant]
 
 
 def collect(evaluator: str, methods: Sequence[str], seeds: Sequence[int], out: Path) -> pd.DataFrame:
@@ -114,8 +120,8 @@ def draw(rows: pd.DataFrame, methods: Sequence[str], title: str, path: Path) -> 
     """Write the picture: loss above the best against evaluations, median over the seeds and its interval."""
     figure = pictures.new_figure(7.5, 4.8)
     axes = figure.subplots()
-    for place, method in enumerate(methods):
-        _draw_curve(axes, rows[rows["method"] == method], place, METHODS[method].title)
+    for method in methods:
+        _draw_curve(axes, rows[rows["method"] == method], *look_of(method), METHODS[method].title)
     axes.set(xscale="log", yscale="log", title=title, xlabel="evaluated networks, for all targets together")
     axes.set_ylabel("loss above the best, % (mean of the targets)")
     axes.legend(edgecolor="none", framealpha=1.0, fontsize=8)
@@ -123,10 +129,9 @@ def draw(rows: pd.DataFrame, methods: Sequence[str], title: str, path: Path) -> 
     pictures.save_figure(figure, path)
 
 
-def _draw_curve(axes: Axes, rows: pd.DataFrame, place: int, label: str) -> None:
+def _draw_curve(axes: Axes, rows: pd.DataFrame, color: str, style: str, label: str) -> None:
     at = rows.pivot_table(index="evaluations", columns="seed", values="above").replace(np.inf, np.nan).dropna()
     ends = np.array([median_interval(values) for values in at.to_numpy()])
-    color = COLORS[place % len(COLORS)]
-    axes.plot(at.index, ends[:, 0], STYLES[place % len(STYLES)], color=color, label=label)
+    axes.plot(at.index, ends[:, 0], style, color=color, label=label)
     if at.shape[1] > 1:
-        axes.fill_between(at.index, ends[:, 1], ends[:, 2], color=color, alpha=0.15, linewidth=0)
+        axes.fill_between(at.index, ends[:, 1], ends[:, 2], color=color, alpha=0.12, linewidth=0)

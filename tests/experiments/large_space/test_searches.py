@@ -13,7 +13,7 @@ from experiments.large_space.methods import DEFAULTS, METHODS, SLICE, drawn_in_s
 from experiments.large_space.pieces import Piece, carry_out, pieces_of
 from experiments.large_space.problem import Problem, targets_of
 from experiments.large_space.record import BudgetSpentError, Record, best_so_far, interleaved
-from experiments.large_space.report import REFERENCES, collect, median_interval
+from experiments.large_space.report import REFERENCES, collect, look_of, median_interval
 from multinas_ray.spaces import nas_bench_macro_space
 
 
@@ -142,3 +142,7 @@ def test_pieces_are_done_once_and_reported(problem, tmp_path, monkeypatch, capsy
     assert "| after 20 | after 40 | after 80 |" in text
     assert "40 against 80" in text
     assert (tmp_path / "made-up" / "large_space.png").stat().st_size > 10_000
+
+
+def test_no_two_methods_look_alike_in_the_picture() -> None:
+    assert len({look_of(method) for method in METHODS}) == len(METHODS)
