@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.summary import scalar
+from tensorboardX.proto.summary_pb2 import Summary
 
 from multinas_ray.cluster import PlainTable, show
 from multinas_ray.core import small_to_large
@@ -169,16 +169,14 @@ class Curves:
             make_folder(self._folder)
         self._writer = EventsWriter(f"{self._folder}/events")
 
-    def _add(self, name: str, value: float, number: int) -> None:
-        assert self._writer is not None
-        self._writer.write_event(Event(wall_time=time.time(), step=number, summary=scalar(name, value)))
-
     def show(self, finished: FinishedRound, diagnose: Diagnose) -> None:
         """Add the points of a round."""
         number = finished.round.number
         if number % self._stride:
             return
-        self._add_points(finished, diagnose(), number)
+        assert self._writer is not None
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in _points(finished, diagnose)]
+        self._writer.write_event(Event(wall_time=time.time(), step=number, summary=Summary(value=values)))
         if (now := time.monotonic()) - self._flushed_seconds >= FLUSH_SECONDS:
             self._flushed_seconds = now
             self._flush()
@@ -187,22 +185,26 @@ class Curves:
         assert self._writer is not None
         self._writer.flush()
 
-    def _add_points(self, finished: FinishedRound, diagnostics: Diagnostics, number: int) -> None:
-        if math.isfinite(finished.result.train_loss):
-            self._add("round/train_loss", finished.result.train_loss, number)
-        self._add("round/compute_seconds", finished.result.compute_seconds, number)
-        if finished.result.reduced_bytes:
-            self._add("round/reduced_bytes", finished.result.reduced_bytes, number)
-            self._add("round/saved_bytes", finished.result.saved_bytes, number)
-        if finished.proposals is None:
-            return
-        self._add("round/median_validation_loss", float(np.median(finished.result.losses)), number)
-        order = small_to_large(diagnostics["coefficient"], diagnostics["target"])
-        for name in diagnostics.keys() - NO_CURVES:
-            for network, k in enumerate(order):
-                self._add(f"{name}/{network}", float(diagnostics[name][k]), number)
-
     def close(self) -> None:
         """Write the points that are left."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _points(finished: FinishedRound, diagnose: Diagnose) -> Iterator[tuple[str, float]]:
+    """The name of each curve and its point at a round."""
+    result = finished.result
+    if math.isfinite(result.train_loss):
+        yield "round/train_loss", result.train_loss
+    yield "round/compute_seconds", result.compute_seconds
+    if result.reduced_bytes:
+        yield "round/reduced_bytes", result.reduced_bytes
+        yield "round/saved_bytes", result.saved_bytes
+    if finished.proposals is None:
+        return
+    diagnostics = diagnose()
+    yield "round/median_validation_loss", float(np.median(result.losses))
+    order = small_to_large(diagnostics["coefficient"], diagnostics["target"])
+    for name in diagnostics.keys() - NO_CURVES:
+        for network, k in enumerate(order):
+            yield f"{name}/{network}", float(diagnostics[name][k])
