@@ -17,6 +17,8 @@ RETRAINED_FILE, TRAINING_FILE, RETRAINING_FILE = "retrained.pt", "training.parqu
 CHECKPOINT_FILE = "checkpoint.pt"
 EXPORT_FOLDER = "export"
 """Folder of a network's exported files, below its own. A training removes the files of earlier weights."""
+FAMILIES_FOLDER = "families"
+"""Folder of a run in which its further families have a folder each, named by its label."""
 NETWORKS_FOLDER = "networks"
 """Folder of a family in which each network has a folder, named by its number."""
 RETRAINING_FOLDER = "retraining"

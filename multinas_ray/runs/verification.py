@@ -16,6 +16,7 @@ from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.runs.configuration import load_config, make_recorded_optimizer
 from multinas_ray.runs.reading import SELECT_ANEW, Run, examine_run, proposals_of, read_candidates
 from multinas_ray.runs.sessions import lost_steps
+from multinas_ray.runs.weights import damaged_weights
 from multinas_ray.settings import Measured, checked, checked_arguments
 
 _RTOL = 1e-9
@@ -103,7 +104,8 @@ def verify_run(path: storage.AnyPath) -> Verification:
     exactly. The density of each draw must agree too and, if there is a cost table, the complexity. Accuracies, times
     and sources are not used by the algorithm, so that changes of those cannot be detected. A run that was killed may
     lack its newest distribution rows; a finished run must have all. Evaluations without a known density must be there
-    once; no update uses them. Networks that are chosen must be the chosen ones of their candidates.
+    once; no update uses them. Networks that are chosen must be the chosen ones of their candidates, and those files of
+    weights that are there must be whole.
 
     Args:
         path: `<storage_path>/<run>`, local or a URI. Its config.json has a section `optimizer` and may have
@@ -129,6 +131,7 @@ def verify_run(path: storage.AnyPath) -> Verification:
     _check_updates(run, optimizer.num_distributions, num_updates, findings)
     _check_rounds(run, findings)
     _check_candidates(run, findings)
+    findings.problems += damaged_weights(run.path)
     if (lost := lost_steps(path)) > 0:
         findings.notes.append(f"{lost} weight steps since the last checkpoint were lost by restarts")
     num_compared, difference = 0, 0.0

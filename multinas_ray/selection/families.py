@@ -12,10 +12,8 @@ import pandas as pd
 
 from multinas_ray import storage
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import ARCHITECTURES_FILE, load_config, read_architectures, read_candidates
+from multinas_ray.runs import ARCHITECTURES_FILE, FAMILIES_FOLDER, load_config, read_architectures, read_candidates
 from multinas_ray.settings import checked, checked_arguments
-
-FAMILIES = "families"
 
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -65,7 +63,7 @@ def family_path(run_path: str, label: str | None = None) -> str:
             "the label of a family names a folder, so it must be 1 to 100 letters, digits, '.', '_' or '-' of which "
             f"the first is a letter or digit, got {label!r}: choose another label"
         )
-    return str(storage.resolve(run_path).join(FAMILIES, label))
+    return str(storage.resolve(run_path).join(FAMILIES_FOLDER, label))
 
 
 @checked_arguments
@@ -90,7 +88,7 @@ def load_family(run_path: str, label: str | None = None) -> Family:
 @checked_arguments
 def family_labels(run_path: str) -> list[str]:
     """The labels of the families of a run, without its own family."""
-    folder = storage.resolve(run_path).join(FAMILIES)
+    folder = storage.resolve(run_path).join(FAMILIES_FOLDER)
     return [name for name in storage.list_folders(folder) if storage.exists(folder.join(name, ARCHITECTURES_FILE))]
 
 

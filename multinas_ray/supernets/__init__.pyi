@@ -1,12 +1,12 @@
 from .block_supernet import BlockSupernet
 from .blocks import NormBuilder, build_block
+from .file_names import SUPERNET_FILE
 from .grouping import group_by_memory
 from .kinds import build_subnet, make_supernet
 from .model_supernet import ModelSupernet
 from .norm import GhostBatchNorm2d
 from .precision import AUTOCAST_DTYPES, at_least_float32, autocast_to, compute_deterministically, whole_float32
 from .saved import (
-    SUPERNET_FILE,
     check_supernet,
     is_supernet_damaged,
     load_subnet,

@@ -13,10 +13,10 @@ from multinas_ray.errors import StateError, StorageError, first_line
 from multinas_ray.settings import checked_arguments
 from multinas_ray.spaces import Space
 from multinas_ray.storage import AnyPath, Location, exists, read_bytes, resolve, write_atomic
+from multinas_ray.supernets.file_names import SUPERNET_FILE
 from multinas_ray.supernets.kinds import build_subnet, make_supernet
 from multinas_ray.supernets.supernet import Supernet
 
-SUPERNET_FILE = "supernet.pt"
 SUPERNET_VERSION = 1
 
 
