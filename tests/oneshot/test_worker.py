@@ -45,9 +45,9 @@ def run_loop(ray_of, make_job, monkeypatch):
     `next_rounds_are_there`: the answers to whether the broker has handed out the next rounds, in turn.
     """
 
-    def run(work, start=0, rank=0, world_size=1, next_rounds_are_there=(), **job):
+    def run(work, start=0, rank=0, world_size=1, next_rounds_are_there=(), store=None, **job):
         broker = FakeBroker(work if rank == 0 else ())
-        handover = Handover(made_up_store()) if world_size > 1 else Handover()
+        handover = Handover(store or made_up_store()) if world_size > 1 else Handover()
         if rank > 0:
             give_all(handover, work, start)
         worker: Any = FakeWorker(broker, make_job(**{"num_weight_steps": 40, **job}), rank, world_size)
@@ -97,6 +97,14 @@ def test_only_the_first_rank_posts(run_loop):
     broker = run_loop([rounds_of(0, 1), INTERRUPTED], rank=1, world_size=2)
     assert broker.notes("run") == [(0,), (1,)]
     assert broker.posted() == []
+
+
+def test_the_first_rank_hands_on_what_it_takes_and_drops_what_is_done(run_loop):
+    store = made_up_store()
+    run_loop([rounds_of(0, 1), rounds_of(2), INTERRUPTED], world_size=2, store=store)
+    assert [store.check([str(number)]) for number in (0, 2, 3)] == [False, False, True]  # the ending stays
+    broker = run_loop([], start=3, rank=1, world_size=2, store=store)
+    assert broker.notes("run") == []
 
 
 def test_only_the_first_rank_asks_the_broker(run_loop):
