@@ -15,6 +15,8 @@ from multinas_ray.spaces import ModelSpace, register_model
 
 CHECKPOINT: str | None = None
 """A file of weights for the model, such as "mobilenetv3_small_050.pt"."""
+SMALL = 64
+"""Images of at most so many pixels a side keep their size in the first two layers, which otherwise halve it."""
 
 
 def may_be_left_out(path: str, module: nn.Module) -> dict[str, Option] | None:
@@ -23,9 +25,11 @@ def may_be_left_out(path: str, module: nn.Module) -> dict[str, Option] | None:
 
 
 @register_model
-def mobilenet(image_channels: int, classes: int, checkpoint: str | None = None) -> nn.Module:
+def mobilenet(image_channels: int, classes: int, is_small: bool, checkpoint: str | None = None) -> nn.Module:
     """MobileNetV3 small at half its width; images (B, image_channels, H, W) to logits (B, classes)."""
     model = timm.create_model("mobilenetv3_small_050", in_chans=image_channels, num_classes=classes)
+    if is_small:  # a 32nd of the size of such images is a single pixel, in which depth is of no use
+        model.conv_stem.stride = model.blocks[0][0].conv_dw.stride = (1, 1)
     if checkpoint is not None:
         weights = torch.load(checkpoint, weights_only=True)
         fitting = {key: value for key, value in weights.items() if value.shape == model.state_dict()[key].shape}
@@ -35,5 +39,6 @@ def mobilenet(image_channels: int, classes: int, checkpoint: str | None = None) 
 
 def mobilenet_space(image_shape: tuple[int, int, int], num_classes: int) -> ModelSpace:
     """The networks for images of a size."""
-    arguments = {"image_channels": image_shape[0], "classes": num_classes, "checkpoint": CHECKPOINT}
+    arguments = {"image_channels": image_shape[0], "classes": num_classes, "is_small": image_shape[1] <= SMALL}
+    arguments["checkpoint"] = CHECKPOINT
     return model_space(mobilenet, image_shape, arguments=arguments)

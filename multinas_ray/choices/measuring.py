@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any, NamedTuple
 
@@ -39,6 +40,18 @@ class Measured(NamedTuple):
     """Trainable values; those that are used twice count once."""
     flops: int
     """Multiply-adds for one sample, by torch's own counter: those of convolutions, products and attention."""
+
+
+@contextlib.contextmanager
+def _without_traces() -> Iterator[None]:
+    """Keep torch from printing a trace for each operation that fails; the error that is raised tells all."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 class ModelMeter:
@@ -134,7 +147,7 @@ class ModelMeter:
 
     def _call(self, architecture: Sequence[int]) -> Any:
         self.places.activate(architecture)
-        with self._mode, torch.no_grad():
+        with self._mode, torch.no_grad(), _without_traces():
             return call(self.model, self._example)
 
     def _versions(self) -> list[int]:

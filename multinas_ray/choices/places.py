@@ -32,12 +32,13 @@ class Place(nn.Module, ABC):
 
     def __init__(self, name: str, labels: Sequence[str]) -> None:
         super().__init__()
-        if not isinstance(name, str) or not name:
-            raise ConfigError(f"the name of a choice must be a text that is not empty, got {name!r}")
-        faulty = [label for label in labels if not isinstance(label, str) or not label]
+        if not _is_name(name):
+            raise ConfigError(f"the name of a choice must be a text that is not empty and can be printed, got {name!a}")
+        faulty = [label for label in labels if not _is_name(label)]
         if faulty or not labels or len(set(labels)) != len(labels):
             raise ConfigError(
-                f"the options of the choice {name!r} must be one or more different names, got {list(labels)}"
+                f"the options of the choice {name!r} must be one or more different names that can be printed, got "
+                f"{list(labels)!a}"
             )
         self.name = name
         self.labels = tuple(labels)
@@ -133,6 +134,10 @@ class DepthChoice(Place):
     def options_with(self, child: str) -> frozenset[int]:
         """The depths that reach the module."""
         return frozenset(index for index, depth in enumerate(self.depths) if depth > int(child))
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name) and name.isprintable()
 
 
 def _module(name: str, option: Option) -> nn.Module:

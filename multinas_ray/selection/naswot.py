@@ -122,10 +122,6 @@ class Naswot(PriorPart):
         self._kernel = self._no_kernel() if kernel is None else kernel
         return module(features), self._kernel
 
-    def _apply_to(self, link: Callable[[Tensor], Tensor], state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The same for features and kernel together."""
-        return self._apply(link, *state)
-
     def _no_kernel(self) -> Tensor:
         return torch.zeros((NUM_IMAGES, NUM_IMAGES), dtype=torch.float64, device=self.device)
 

@@ -1,4 +1,5 @@
 import itertools
+import logging
 from typing import Any
 
 import pytest
@@ -180,7 +181,9 @@ def test_depth_within_a_place_of_depth_is_used_where_it_is_reached() -> None:
     ("make", "message"),
     [
         (lambda: Choice("", {"x": nn.Identity()}), "name of a choice"),
+        (lambda: Choice("a\n", {"x": nn.Identity()}), "can be printed, got 'a.n'"),
         (lambda: Choice("a", {}), "choice 'a' must be one or more"),
+        (lambda: Choice("a", {"x\x1b[2J": nn.Identity()}), r"that can be printed, got \['x.x1b\[2J'\]"),
         (lambda: Choice("a", {"": nn.Identity()}), "choice 'a' must be one or more"),
         (lambda: Choice("a", {"x": wrong(3)}), "option of the choice 'a' must be a module"),
         (lambda: Choice("a", {"x": lambda: wrong(3)}), "option of the choice 'a' must be a module"),
@@ -236,6 +239,21 @@ def test_a_network_that_cannot_run_is_told_by_its_options(fault, message) -> Non
     meter = ModelMeter(lambda: Fails(fault), INPUTS)
     with pytest.raises(ConfigError, match=message):
         meter.measure([1, 1, 0])
+
+
+def test_only_the_error_tells_that_layers_do_not_fit(caplog: pytest.LogCaptureFixture) -> None:
+    def linear() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), Choice("a", {"x": nn.Linear(3, 4)}), nn.Linear(5, 6))
+
+    logger = logging.getLogger("torch")
+    logger.addHandler(caplog.handler)
+    try:
+        meter = ModelMeter(linear, INPUTS)
+        with pytest.raises(ConfigError, match="the one with a=x does not"):
+            meter.measure([0])
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert not caplog.records
 
 
 def test_a_place_that_is_not_called_and_a_model_that_cannot_be_made_are_told() -> None:

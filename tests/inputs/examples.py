@@ -250,6 +250,7 @@ WITHOUT_CHECKS = {
     **dict.fromkeys(("choices.ElasticLinear", "choices.Measured", "choices.ModelMeter", "choices.Places"), CHOICES),
     "choices.TimedParts": CHOICES,
     **dict.fromkeys(("cluster.GroupTrainer", "cluster.LastingErrorsEnd", "cluster.SearchMetrics"), RAY),
+    "cluster.PlainTable": "it takes what a table of rich takes",
     "cluster.SpotWatch": "it starts a thread",
     **dict.fromkeys(("cluster.ControllerNote", "cluster.HeadWatch", "cluster.Interrupts"), RAY),
     "selection.CandidateEvaluator": RAY,

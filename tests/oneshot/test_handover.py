@@ -1,6 +1,6 @@
 """Work that rank 0 takes reaches the other ranks, over a real connection."""
 
-import time
+import threading
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ import pytest
 from multinas_ray.oneshot.handover import Handover, join_store, open_store
 from multinas_ray.oneshot.messages import Ending, Round
 from tests.oneshot.fakes import made_up_store
-from tests.support.ranks import run_ranks
 
 ROUNDS = [
     Round(number=3, train_architectures=np.array([[0, 1], [2, 0]]), architectures=None, checkpoint=True),
@@ -67,22 +66,18 @@ def test_memory_does_not_grow_with_the_rounds() -> None:
     assert store.num_keys() - before == 4
 
 
-def wait_for_work(rank: int, host: str, port: int) -> None:
-    """A rank that waits before there is anything."""
-    assert Handover(join_store(host, port)).receive(0) == ENDING
-
-
-def test_ranks_wait_until_there_is_work() -> None:
-    import threading
-
-    store = open_store("127.0.0.1")
-    first = Handover(store)
-    later = threading.Timer(1.0, lambda: first.give(0, ENDING))
-    later.start()
-    started_seconds = time.monotonic()
-    run_ranks(wait_for_work, store.host, store.port, num_ranks=2)
-    assert time.monotonic() - started_seconds >= 1.0
-    later.join()
+def test_ranks_wait_until_there_is_work(ranks: list[Handover]) -> None:
+    first, *others = ranks
+    found: list[object] = []
+    waiting = [threading.Thread(target=lambda other=other: found.append(other.receive(0))) for other in others]
+    for each in waiting:
+        each.start()
+    waiting[0].join(0.5)
+    assert not found
+    first.give(0, ENDING)
+    for each in waiting:
+        each.join(30.0)
+    assert found == [ENDING, ENDING]
 
 
 def test_a_single_worker_needs_no_store() -> None:
