@@ -6,6 +6,8 @@ The weights of a checkpoint stay where one is given: download it once, by timm's
 python experiments/custom.py --data DIR --space experiments/own_mobilenet.py:mobilenet_space
 """
 
+from typing import Any
+
 import timm
 import torch
 from torch import nn
@@ -25,9 +27,9 @@ def may_be_left_out(path: str, module: nn.Module) -> dict[str, Option] | None:
 
 
 @register_model
-def mobilenet(image_channels: int, classes: int, is_small: bool, checkpoint: str | None = None) -> nn.Module:
+def mobilenet(image_channels: int, classes: int, checkpoint: str | None = None, is_small: bool = False) -> nn.Module:
     """MobileNetV3 small at half its width; images (B, image_channels, H, W) to logits (B, classes)."""
-    model = timm.create_model("mobilenetv3_small_050", in_chans=image_channels, num_classes=classes)
+    model: Any = timm.create_model("mobilenetv3_small_050", in_chans=image_channels, num_classes=classes)
     if is_small:  # a 32nd of the size of such images is a single pixel, in which depth is of no use
         model.conv_stem.stride = model.blocks[0][0].conv_dw.stride = (1, 1)
     if checkpoint is not None:
@@ -39,6 +41,11 @@ def mobilenet(image_channels: int, classes: int, is_small: bool, checkpoint: str
 
 def mobilenet_space(image_shape: tuple[int, int, int], num_classes: int) -> ModelSpace:
     """The networks for images of a size."""
-    arguments = {"image_channels": image_shape[0], "classes": num_classes, "is_small": image_shape[1] <= SMALL}
-    arguments["checkpoint"] = CHECKPOINT
+    is_small = max(image_shape[1:]) <= SMALL
+    arguments = {
+        "image_channels": image_shape[0],
+        "classes": num_classes,
+        "checkpoint": CHECKPOINT,
+        "is_small": is_small,
+    }
     return model_space(mobilenet, image_shape, arguments=arguments)
