@@ -1,7 +1,10 @@
 """A family against one network scaled in width: which networks, and what is trained."""
 
 import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,10 +12,11 @@ import pytest
 
 from experiments.compare.images import write_images
 from experiments.parts.rows import rows_of
+from experiments.scaled import pieces
 from experiments.scaled.__main__ import main
 from experiments.scaled.networks import NETWORKS_FILE, WIDTHS, mobilenet, network_of, networks_of, widest_mobilenet
-from experiments.scaled.options import METHODS
-from experiments.scaled.pieces import KEY, TRAININGS_FILE
+from experiments.scaled.options import METHODS, Recipe
+from experiments.scaled.pieces import TRAININGS_FILE, Surroundings, carry_out, done_so_far
 from experiments.scaled.report import table
 from multinas_ray.commands.script import EXIT_ERROR
 from multinas_ray.data import DataConfig, ImageSet
@@ -136,8 +140,26 @@ def test_differences_are_paired_over_the_seeds_that_both_have(tmp_path: Path) ->
     assert lines.iloc[1, -1] == ""
 
 
+def test_only_what_is_missing_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = networks_of(write_run(tmp_path), ("searched",), tmp_path)
+    trained, shown = [], []
+
+    def train(row: Mapping[str, Any], seed: int, _: Surroundings) -> dict[str, Any]:
+        trained.append((row["limit"], seed))
+        return {"method": row["method"], "limit": row["limit"], "seed": seed, "accuracy": 0.5, "seconds": 1.0}
+
+    monkeypatch.setattr(pieces, "train", train)
+    surroundings = Surroundings(tmp_path, tmp_path, Recipe(), use_gpu=False, num_threads=1)
+    for seeds in (range(1), range(2), range(2)):
+        with ThreadPoolExecutor(1) as pool:
+            carry_out(networks, seeds, surroundings, pool, lambda done, wanted, _: shown.append((done, wanted)))
+    assert trained == [(limit, seed) for seed in (0, 1) for limit in TARGETS]
+    assert shown == [(0, 2), (1, 2), (2, 2), (2, 4), (3, 4), (4, 4), (4, 4)]
+    assert len(done_so_far(tmp_path)) == 4
+
+
 @pytest.mark.slow
-def test_only_what_is_missing_is_trained(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_networks_are_trained_and_reported(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     given = ["--images-folder", str(images), "--out", str(out), "--methods", "searched", "--seeds", "1"]
     given += ["--jobs", "1", "--epochs", "1", "--batch-size", "32"]
@@ -146,14 +168,5 @@ def test_only_what_is_missing_is_trained(images: Path, tmp_path: Path, capsys: p
     assert len(rows) == 2
     assert rows["accuracy"].between(0, 1).all()
     assert {"scaled.png", "scaled.csv", NETWORKS_FILE} <= {file.name for file in out.iterdir()}
-
-    rows.iloc[1:].to_parquet(out / TRAININGS_FILE)  # without the metadata: rows of another version are done again
-    capsys.readouterr()
-    assert main(given) == 0
-    assert "0 of 2 trainings done" in capsys.readouterr().out
-    again = pd.read_parquet(out / TRAININGS_FILE)
-    assert again.set_index(KEY)["accuracy"].sort_index().equals(rows.set_index(KEY)["accuracy"].sort_index())
-    assert main(given) == 0
-    assert "2 of 2 trainings done" in capsys.readouterr().out
     assert main([*given, "--epochs", "2"]) == EXIT_ERROR
     assert "other settings" in capsys.readouterr().err
