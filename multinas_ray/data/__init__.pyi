@@ -13,7 +13,7 @@ from .in_memory import splits_in_memory
 from .left_out import LeftOut, total_by_reason
 from .listing import ImageListing
 from .loading import inspect_data, load_splits, standard_augmentation
-from .machine import available_memory_bytes, usable_cores
+from .machine import available_memory_bytes, cpu_threads, usable_cores
 from .normalisation import to_device
 from .samples import SampleSet
 from .shards import scan_images, write_image_shards
@@ -46,6 +46,7 @@ __all__ = [
     "available_memory_bytes",
     "batch_of",
     "call",
+    "cpu_threads",
     "evaluation_transform",
     "image_counts",
     "image_table",

@@ -4,12 +4,21 @@ from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 
+SMALL_PASS = 100e6
+"""Multiply-adds of a pass of images through a network below which one thread computes it. Several gain little there,
+and where other programs have the cores they wait for each other in every layer. [ours]"""
+
 
 def usable_cores() -> int:
     """Number of cores that this process may use, of the machine, its container and its affinity."""
     from joblib import cpu_count  # here, since --help of a command has no need of it
 
     return int(cpu_count())
+
+
+def cpu_threads(multiply_adds: float, sharing: int = 1) -> int:
+    """CPU threads for passes of so many multiply-adds, in one of so many processes that share the cores."""
+    return 1 if multiply_adds < SMALL_PASS else max(1, usable_cores() // sharing)
 
 
 def available_memory_bytes() -> int | None:

@@ -20,10 +20,10 @@ from multinas_ray.data import (
     ImageSet,
     StreamedImages,
     batch_of,
+    cpu_threads,
     load_splits,
     open_stream,
     standard_augmentation,
-    usable_cores,
 )
 from multinas_ray.errors import exits_told
 from multinas_ray.oneshot.config import OneShotSearchConfig
@@ -105,7 +105,8 @@ def measure_here(
     sharing = sharing or (config.num_workers if not config.use_gpu else max(1, torch.cuda.device_count()))
     threads_before = torch.get_num_threads()
     if device.type == "cpu":
-        torch.set_num_threads(config.threads_per_worker or max(1, usable_cores() // sharing))
+        most = config.training.largest_pass(config.space.costs["flops"].maximum, config.num_workers)
+        torch.set_num_threads(config.threads_per_worker or cpu_threads(most, sharing))
     try:
         rates = stated or _computing(config, device)
         return _with_reading(rates, config, device, sharing) if has_images else rates

@@ -162,7 +162,8 @@ class OneShotSearchConfig:
     cpus_per_worker: PositiveFloat = 1.0
     """Logical CPUs that each worker asks Ray for."""
     threads_per_worker: PositiveInt | None = None
-    """CPU threads of torch in each worker; None: the workers of a node share its cores."""
+    """CPU threads of torch in each worker; None: the workers of a node share its cores, but have one where a pass
+    through the largest network takes less than 100 million multiply-adds."""
     max_worker_failures: Annotated[int, Ge(-1)] = 3
     """How often the worker group may be restarted before the search stops with an error; -1: without limit."""
     rounds_ahead: PositiveInt = 4

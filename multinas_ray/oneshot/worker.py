@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from multinas_ray.cluster import SpotNotice, SpotWatch
-from multinas_ray.data import load_splits, usable_cores
+from multinas_ray.data import cpu_threads, load_splits
 from multinas_ray.errors import StateError, exits_told
 from multinas_ray.oneshot.checkpoints import (
     CheckpointWriter,
@@ -52,7 +52,8 @@ def search_worker(config: dict[str, Any]) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)  # the device on which NCCL puts the objects that it broadcasts
     else:
-        torch.set_num_threads(job.threads_per_worker or max(1, usable_cores() // context.get_local_world_size()))
+        most = job.training.largest_pass(job.space.costs["flops"].maximum, world_size)
+        torch.set_num_threads(job.threads_per_worker or cpu_threads(most, context.get_local_world_size()))
     splits = load_splits(job.data.shared_by(context.get_local_world_size()))
     worker = RoundWorker(job, splits, device, rank, world_size)
     restored_round = _restore(worker)

@@ -61,4 +61,5 @@ class SelectConfig:
     cpus_per_worker: PositiveFloat = 1.0
     """Logical CPUs that each worker asks Ray for."""
     threads_per_worker: PositiveInt | None = None
-    """CPU threads of each worker; None: its node's cores shared by its workers. Set 1 where other work runs there."""
+    """CPU threads of each worker; None: its node's cores shared by its workers, but one where a pass through the
+    largest network takes less than 100 million multiply-adds. Set 1 where other work runs there."""

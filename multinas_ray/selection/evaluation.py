@@ -20,7 +20,7 @@ from ray.util import ActorPool
 from torch import nn
 
 from multinas_ray.cluster import cause_of, own_error, workers_on_a_node
-from multinas_ray.data import Batches, DataConfig, load_splits, num_samples, open_stream, usable_cores
+from multinas_ray.data import Batches, DataConfig, cpu_threads, load_splits, num_samples, open_stream
 from multinas_ray.errors import RunError, exits_told
 from multinas_ray.runs import WEIGHTS_FILE
 from multinas_ray.selection.config import IMAGES_PER_PASS
@@ -92,7 +92,8 @@ class CandidateEvaluator:
             compute_deterministically()
         device = torch.device("cuda" if job.use_gpu else "cpu")
         if not job.use_gpu:
-            torch.set_num_threads(job.num_threads or max(1, usable_cores() // job.workers_per_node))
+            most = job.training.largest_pass(job.space.costs["flops"].maximum, num_workers=1)
+            torch.set_num_threads(job.num_threads or cpu_threads(most, job.workers_per_node))
         self._device, self._splits = device, load_splits(job.data.shared_by(job.workers_per_node))
         self._seed, self._scorer = job.seed, Scorer(job.task)
         supernet = load_supernet(job.run_path, job.space, job.training.norm_batch_size)

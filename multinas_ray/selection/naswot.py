@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from multinas_ray.data import batch_of, map_tensors, noise
+from multinas_ray.data import batch_of, cpu_threads, map_tensors, noise
 from multinas_ray.selection.prior import PriorPart, register_prior
 from multinas_ray.spaces import FloatArray, IntArray, Space
 from multinas_ray.supernets import BlockSupernet, ModelSupernet, make_supernet, whole_float32
@@ -27,9 +27,6 @@ from multinas_ray.supernets import BlockSupernet, ModelSupernet, make_supernet, 
 NUM_IMAGES = 32
 """Images of noise, as standard normal as normalised images are on average. [ours]"""
 SEED = 0
-SMALL_PASS = 100e6
-"""Multiply-adds of a pass below which one thread computes it. Several gain nothing there, and where other work has the
-cores they wait for each other in every layer. [ours]"""
 PART = 64
 """Networks of a model that take one walk, whose outputs are held together. [ours]"""
 ACTIVATIONS = (
@@ -68,7 +65,7 @@ class Naswot(PriorPart):
         generator = torch.Generator().manual_seed(SEED)
         inputs = batch_of(space.inputs, NUM_IMAGES, noise(generator))
         self._inputs = map_tensors(lambda each: each.to(device, **_layout(each)), inputs)
-        self._is_small = NUM_IMAGES * space.costs["flops"].maximum < SMALL_PASS
+        self._threads = min(torch.get_num_threads(), cpu_threads(NUM_IMAGES * space.costs["flops"].maximum))
         self._kernel: Tensor = self._no_kernel()
         for module in self._supernet.modules():
             if isinstance(module, ACTIVATIONS):
@@ -78,7 +75,7 @@ class Naswot(PriorPart):
     def __call__(self, architectures_ND: IntArray) -> FloatArray:
         """(N,) logarithms of determinants."""
         kernels = torch.empty((len(architectures_ND), NUM_IMAGES, NUM_IMAGES), dtype=torch.float64)
-        with whole_float32(), _threads(1 if self._is_small else torch.get_num_threads()):
+        with whole_float32(), _with_threads(self._threads):
             for n, kernel in self._kernels(architectures_ND):
                 kernels[n] = kernel
         signs_N, logarithms_N = np.linalg.slogdet(kernels.numpy())
@@ -134,7 +131,7 @@ class Naswot(PriorPart):
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def _with_threads(number: int) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

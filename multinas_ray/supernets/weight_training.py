@@ -71,6 +71,10 @@ class WeightTraining:
         """Images of the largest shard of a batch, which workers share by whole normalisation groups."""
         return -(-batch_size // (self.norm_batch_size * num_workers)) * self.norm_batch_size
 
+    def largest_pass(self, flops: float, num_workers: int) -> float:
+        """Multiply-adds of the largest pass of a worker, of networks of at most `flops` multiply-adds an image."""
+        return flops * self.largest_shard(max(self.batch_size, self.validation_batch_size), num_workers)
+
     def check_num_workers(self, num_workers: int) -> None:
         """Raise ConfigError unless every worker's shard of both batches has at least one norm group."""
         for name in ("batch_size", "validation_batch_size"):
