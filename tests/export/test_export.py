@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -244,6 +245,15 @@ def test_blocks_of_ones_own_are_named_and_no_code_is_claimed_for_them(exported):
     assert "class Residual" not in card
 
 
+def int8_logits(file: Path, pixels: np.ndarray, level: str) -> np.ndarray:
+    """What a file gives: with all optimisations in whole numbers, without any in floats, as it is meant."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    session = onnxruntime.InferenceSession(str(file), options)
+    (logits,) = session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(pixels)})
+    return np.asarray(logits)
+
+
 def test_the_quantised_file_is_judged_beside_the_float_one(exported):
     """Accuracies are those of all test images; weights are 8-bit numbers."""
     run_path, networks, printed = exported
@@ -258,7 +268,10 @@ def test_the_quantised_file_is_judged_beside_the_float_one(exported):
             logits = network_of(run_path, number, network.weights)(images)
         assert whole.test_accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
         assert quantised.test_accuracy == pytest.approx(whole.test_accuracy, abs=0.05)
-        assert quantised.top1_agreement > 0.7  # with random weights the best two logits are often close
+        file, pixels = folder_of(run_path, number) / "model_int8.onnx", splits.test.images.transpose(0, 3, 1, 2)
+        as_run, as_meant = (int8_logits(file, pixels, level) for level in ("ORT_ENABLE_ALL", "ORT_DISABLE_ALL"))
+        assert np.mean(as_run.argmax(1) == logits.numpy().argmax(1)) > 0.8
+        assert np.mean(as_run.argmax(1) == as_meant.argmax(1)) > 0.99, "sums of 8 bits saturate on some processors"
         assert TOLERANCE < quantised.max_abs_difference < 0.15 * float(np.ptp(logits.numpy()))
         model = onnx.load(folder_of(run_path, number) / "model_int8.onnx")
         convs = [node for node in model.graph.node if node.op_type == "Conv"]
