@@ -6,11 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.compare.images import write_images
 from experiments.parts.rows import rows_of
 from experiments.scaled import pieces
 from experiments.scaled.__main__ import main
@@ -19,7 +17,7 @@ from experiments.scaled.options import METHODS, Recipe
 from experiments.scaled.pieces import TRAININGS_FILE, Surroundings, carry_out, done_so_far
 from experiments.scaled.report import table
 from multinas_ray.commands.script import EXIT_ERROR
-from multinas_ray.data import DataConfig, ImageSet
+from multinas_ray.data import DataConfig
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.runs import ARCHITECTURES_FILE, architectures_schema, write_config
@@ -56,17 +54,6 @@ def write_run(folder: Path, architectures: tuple[tuple[int, ...], ...] = (SMALL,
     }
     write_parquet(resolve(config.run_path).join(ARCHITECTURES_FILE), make_table(schema, columns))
     return config.run_path
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """A CIFAR-10 of random images."""
-    folder, rng = tmp_path / "images", np.random.default_rng(0)
-    folder.mkdir()
-    for split, number in (("train", 60), ("test", 20)):
-        pixels = rng.integers(0, 256, (number, 32, 32, 3), dtype=np.uint8)
-        write_images([ImageSet(pixels, np.arange(number) % 10)], folder / f"{split}.parquet")
-    return folder
 
 
 @pytest.mark.parametrize("limit", [1.6e6, 7.6e6])

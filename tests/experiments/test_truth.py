@@ -3,27 +3,13 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.compare.images import write_images
 from experiments.parts.networks import networks_of
 from experiments.truth import CHOSEN_BLOCKS, STAGES, Settings, Training, main, name_of, trainings_of
-from multinas_ray.data import ImageSet
 
 SPACE = Settings().space
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """A CIFAR-10 of random images."""
-    folder, rng = tmp_path / "images", np.random.default_rng(0)
-    folder.mkdir()
-    for split, number in (("train", 300), ("test", 50)):
-        pixels = rng.integers(0, 256, (number, 32, 32, 3), dtype=np.uint8)
-        write_images([ImageSet(pixels, np.arange(number) % 10)], folder / f"{split}.parquet")
-    return folder
 
 
 def test_each_network_comes_once() -> None:
