@@ -94,6 +94,8 @@ WRONG = [
     ({"targets": [1, "2"]}, "targets[1] must be a number, got '2'"),
     ({"targets": [1, math.nan]}, "targets[1] must be finite, got nan"),
     ({"complexity": 3}, "complexity must be text or must be a function, got 3"),
+    ({"complexity": lambda: 1.0}, "complexity must be a function of 1 argument(s), got one of ()"),
+    ({"complexity": lambda a, b: 1.0}, "complexity must be a function of 1 argument(s), got one of (a, b)"),
     ({"epoch": 3}, "epoch is unknown; is epochs meant?"),
     ({"zzz": 3}, "zzz is unknown; known are epochs, rate, decay"),
     ({"epochs": 13}, "epochs must not be 13, got 13; set it to 14"),

@@ -15,10 +15,10 @@ def add_parser(commands: Subparsers) -> None:
         command=run,
         help="write the networks as .pt2, ONNX and safetensors files, with a parity check and a model card",
         description="Write a folder for each network: model.pt2 (torch.export), model.onnx, weights.safetensors, "
-        "architecture.json, parity.json and README.md, which is a model card that says how to load each file without "
-        "multinas-ray. The programs take uint8 pixels of any number of images and include the normalisation. Each is "
-        "compared with the network on validation images; if an output differs by more than 1e-4, nothing is written. A "
-        "format that cannot hold a network is left out, with a line that says why.",
+        "architecture.json, parity.json, SHA256SUMS and README.md, which is a model card that says how to load each "
+        "file without multinas-ray. The programs take uint8 pixels of any number of images and include the "
+        "normalisation. Each is compared with the network on validation images; if an output differs by more than "
+        "1e-4, nothing is written. A format that cannot hold a network is left out, with a line that says why.",
         epilog="example: multinas-ray export runs/quickstart --output exported",
     )
 

@@ -28,7 +28,16 @@ from multinas_ray.export.formats import (
 from multinas_ray.export.images import check_images
 from multinas_ray.export.quantisation import INT8_FILE, Quantiser
 from multinas_ray.latency import LatencyTable, ModelLatencyTable, read_latency_table
-from multinas_ray.runs import EXPORT_FOLDER, Retrained, RetrainingRecord, format_count, load_retraining, network_path
+from multinas_ray.runs import (
+    CHECKSUMS_FILE,
+    EXPORT_FOLDER,
+    Retrained,
+    RetrainingRecord,
+    format_count,
+    list_checksums,
+    load_retraining,
+    network_path,
+)
 from multinas_ray.selection import Family, OpenedRun, load_family, open_run
 from multinas_ray.settings import checked_arguments
 from multinas_ray.storage import GivenCode, GivenPath, replace_folder, resolve
@@ -155,7 +164,7 @@ class _Exporter:
             latency_table=self.latency_table,
         )
         target = place.join(EXPORT_FOLDER) if self.output is None else resolve(self.output).join(str(number))
-        with replace_folder(target, last=CARD_FILE) as folder:
+        with replace_folder(target, last=CHECKSUMS_FILE) as folder:
             parities = export_network(
                 network,
                 folder,
@@ -171,6 +180,8 @@ class _Exporter:
             (folder / ARCHITECTURE_FILE).write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
             sizes = {file.name: file.stat().st_size for file in sorted(folder.iterdir())}
             (folder / CARD_FILE).write_text(model_card(description, sizes, parities), encoding="utf-8")
+            contents = {file.name: file.read_bytes() for file in folder.iterdir()}
+            (folder / CHECKSUMS_FILE).write_bytes(list_checksums(contents))
             if _result(load_retraining(place)) != _result(retraining):
                 raise StateError(f"the weights of network {number} changed while it was exported: export it again")
         return ExportedNetwork(number, str(target), kind, sizes, parities)

@@ -3,6 +3,7 @@ from .config_space import ConfigSpace
 from .config_variables import STEPS, Choice, ConfigVariable, Number, label, without_repeats
 from .configuration import Kind, load_config, make_recorded_optimizer, write_config
 from .documents import read_document, write_document
+from .family_files import list_checksums
 from .fronts import best_subset, nondominated, spread_subset
 from .images import read_images, write_images
 from .layout import (
@@ -11,6 +12,7 @@ from .layout import (
     CANDIDATES_FILE,
     CHECKPOINT_FILE,
     CHECKPOINTS,
+    CHECKSUMS_FILE,
     CONFIG_FILE,
     EXPORT_FOLDER,
     FAMILIES_FOLDER,
@@ -53,6 +55,7 @@ __all__ = [
     "CANDIDATES_FILE",
     "CHECKPOINTS",
     "CHECKPOINT_FILE",
+    "CHECKSUMS_FILE",
     "CONFIG_FILE",
     "EXPORT_FOLDER",
     "FAMILIES_FOLDER",
@@ -93,6 +96,7 @@ __all__ = [
     "gigabytes",
     "has_record",
     "label",
+    "list_checksums",
     "load_config",
     "load_retraining",
     "load_run",

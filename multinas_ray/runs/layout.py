@@ -17,6 +17,8 @@ RETRAINED_FILE, TRAINING_FILE, RETRAINING_FILE = "retrained.pt", "training.parqu
 CHECKPOINT_FILE = "checkpoint.pt"
 EXPORT_FOLDER = "export"
 """Folder of a network's exported files, below its own. A training removes the files of earlier weights."""
+CHECKSUMS_FILE = "SHA256SUMS"
+"""In the folder of exported files: the checksum of each other file, for `sha256sum --check` and for `verify_run`."""
 FAMILIES_FOLDER = "families"
 """Folder of a run in which its further families have a folder each, named by its label."""
 NETWORKS_FOLDER = "networks"

@@ -12,11 +12,12 @@ import pandas as pd
 
 from multinas_ray import storage
 from multinas_ray.core import Optimizer, Proposals
-from multinas_ray.errors import ConfigError, StateError
+from multinas_ray.errors import ConfigError
 from multinas_ray.runs.configuration import load_config, make_recorded_optimizer
-from multinas_ray.runs.reading import SELECT_ANEW, Run, examine_run, proposals_of, read_candidates
+from multinas_ray.runs.family_files import family_problems
+from multinas_ray.runs.layout import ARCHITECTURES_FILE
+from multinas_ray.runs.reading import Run, examine_run, proposals_of
 from multinas_ray.runs.sessions import lost_steps
-from multinas_ray.runs.weights import damaged_weights
 from multinas_ray.settings import Measured, checked, checked_arguments
 
 _RTOL = 1e-9
@@ -104,8 +105,9 @@ def verify_run(path: storage.AnyPath) -> Verification:
     exactly. The density of each draw must agree too and, if there is a cost table, the complexity. Accuracies, times
     and sources are not used by the algorithm, so that changes of those cannot be detected. A run that was killed may
     lack its newest distribution rows; a finished run must have all. Evaluations without a known density must be there
-    once; no update uses them. Networks that are chosen must be the chosen ones of their candidates, and those files of
-    weights that are there must be whole.
+    once; no update uses them. A search that has ended must have its networks; those of each family must be the chosen
+    ones of its candidates. Of the files beside them (weights, trainings, exported files) those that are there must be
+    whole.
 
     Args:
         path: `<storage_path>/<run>`, local or a URI. Its config.json has a section `optimizer` and may have
@@ -130,8 +132,7 @@ def verify_run(path: storage.AnyPath) -> Verification:
     num_updates = len(told) // optimizer.samples_per_update
     _check_updates(run, optimizer.num_distributions, num_updates, findings)
     _check_rounds(run, findings)
-    _check_candidates(run, findings)
-    findings.problems += damaged_weights(run.path)
+    _check_networks(run, findings)
     if (lost := lost_steps(path)) > 0:
         findings.notes.append(f"{lost} weight steps since the last checkpoint were lost by restarts")
     num_compared, difference = 0, 0.0
@@ -277,18 +278,15 @@ def _check_rounds(run: Run, findings: _Findings) -> None:
         findings.notes.append(f"rounds of the warm-up whose figures are lost: {_some(gaps)}")
 
 
-def _check_candidates(run: Run, findings: _Findings) -> None:
-    """The chosen networks, if there are any, are the chosen ones of their candidates."""
-    if run.architectures.empty:
-        return
-    try:
-        candidates = read_candidates(run.path, run.config)
-    except StateError as error:
-        findings.problems.append(str(error))
-        return
-    chosen = candidates[candidates["chosen"]]
-    same = all(chosen[name].tolist() == run.architectures[name].tolist() for name in ("network", "architecture"))
-    findings.require(same, f"the networks of {run.path} are not the chosen ones of its candidates: {SELECT_ANEW}")
+def _check_networks(run: Run, findings: _Findings) -> None:
+    """The networks of a search that has ended are there, and those of all families are whole."""
+    is_without = run.kind == "oneshot" and run.is_finished and run.architectures.empty
+    findings.require(
+        not is_without,
+        f"the search has ended, but {storage.resolve(run.path).join(ARCHITECTURES_FILE)} is missing: the search's "
+        "command with --resume chooses the networks again",
+    )
+    findings.problems += family_problems(run.path, run.config)
 
 
 def _replay(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Findings) -> tuple[int, float]:

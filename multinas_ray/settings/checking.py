@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import itertools
 import sys
 import types
@@ -71,7 +72,7 @@ def checked(settings: Class) -> Class:
         from pydantic_core import ArgsKwargs, ValidationError
 
         unchecked = _unchecked(settings)
-        _check_arrays(settings, dict(zip(names, row, strict=False)) | named)
+        _check_kinds(settings, dict(zip(names, row, strict=False)) | named)
         arguments = ArgsKwargs(_plain_row(row, names, unchecked), _plain_named(named, unchecked))
         try:
             _adapter(settings).validator.validate_python(arguments, self_instance=self)
@@ -100,7 +101,7 @@ def checked_arguments(function: Callable[Parameters, Returned]) -> Callable[Para
         from pydantic_core import ValidationError
 
         unchecked = _unchecked(function)
-        _check_arrays(function, dict(zip(names, row, strict=False)) | named)
+        _check_kinds(function, dict(zip(names, row, strict=False)) | named)
         given = {name: value if name in unchecked else argument(value) for name, value in named.items()}
         first = [
             value if name in unchecked else argument(value)
@@ -151,17 +152,48 @@ def _without_return(function: Callable[..., Returned]) -> Callable[..., Returned
     return same
 
 
-def _check_arrays(owner: Any, given: Mapping[str, Any]) -> None:
-    """Check that arrays hold the kind of numbers that their types name.
+def _check_kinds(owner: Any, given: Mapping[str, Any]) -> None:
+    """Check what pydantic does not: that arrays hold the numbers and functions take the arguments that types name.
 
     Raises:
         ConfigError: One does not.
     """
+    where = owner.__qualname__.removesuffix(".__init__").rpartition(".")[2]
     for name, (wanted, kinds) in _array_kinds(owner).items():
         found = getattr(given.get(name), "dtype", None)
         if found is not None and found.kind not in kinds and given[name].size:
-            where = owner.__qualname__.removesuffix(".__init__").rpartition(".")[2]
             raise ConfigError(f"{where}: {name} must be an array of {wanted}, got one of {found}")
+    for name, number in _argument_counts(owner).items():
+        signature = _signature_of(given[name]) if callable(given.get(name)) else None
+        if signature is not None and not _takes(signature, number):
+            raise ConfigError(f"{where}: {name} must be a function of {number} argument(s), got one of {signature}")
+
+
+def _signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):  # it is written in C and does not tell
+        return None
+
+
+def _takes(signature: inspect.Signature, number: int) -> bool:
+    try:
+        signature.bind(*[None] * number)
+    except TypeError:
+        return False
+    return True
+
+
+@functools.cache
+def _argument_counts(owner: Any) -> dict[str, int]:
+    """The number of arguments that a function must take, by field or argument."""
+    counts = {}
+    for name, hint in hints_of(owner).items():
+        for each in (hint, *typing.get_args(hint)):
+            arguments = typing.get_args(each)[:1] if typing.get_origin(each) is Callable else ()
+            if arguments and isinstance(arguments[0], list):
+                counts[name] = len(arguments[0])
+    return counts
 
 
 @functools.cache

@@ -22,7 +22,15 @@ from multinas_ray.supernets import build_subnet, recalibrate_batch_norm
 SPACE = digits_space(width_multiplier=0.5)
 DATA = DataConfig(source="digits", validation_fraction=0.25)
 ARCHITECTURES = [(4, 0, 4, 4, 1, 4), (1, 3, 2, 4, 2, 3)]  # with skips, without
-EVERY_FILE = ["README.md", "architecture.json", "model.onnx", "model.pt2", "parity.json", "weights.safetensors"]
+EVERY_FILE = [
+    "README.md",
+    "SHA256SUMS",
+    "architecture.json",
+    "model.onnx",
+    "model.pt2",
+    "parity.json",
+    "weights.safetensors",
+]
 
 
 def write_run(folder, retrained=(0,)):

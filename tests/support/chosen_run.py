@@ -7,7 +7,13 @@ import torch
 
 from multinas_ray.data import DataConfig
 from multinas_ray.oneshot import OneShotSearchConfig
-from multinas_ray.runs import ARCHITECTURES_FILE, architectures_schema, write_config
+from multinas_ray.runs import (
+    ARCHITECTURES_FILE,
+    CANDIDATES_FILE,
+    architectures_schema,
+    candidates_schema,
+    write_config,
+)
 from multinas_ray.storage import make_table, resolve, write_parquet
 from multinas_ray.supernets import WeightTraining, build_subnet
 from tests.support.tiny_search import tiny_space
@@ -53,3 +59,27 @@ def write_family(path: str, architectures: Sequence[tuple[int, ...]]) -> None:
         (Path(path) / "networks" / str(network)).mkdir(parents=True, exist_ok=True)
         weights = build_subnet(space, architecture, seed=7).state_dict()
         torch.save(weights, Path(path) / "networks" / str(network) / "weights.pt")
+
+
+def write_candidates(path: str, chosen: Sequence[tuple[int, ...]]) -> None:
+    """Write candidates.parquet of a family, with the chosen networks alone."""
+    space, number = tiny_space(), len(chosen)
+    schema = candidates_schema(list(space.costs))
+    columns: dict[str, object] = {name: [None] * number for name in schema.names}
+    columns |= {name: [float(cost([each])[0]) for each in chosen] for name, cost in space.costs.items()}
+    columns |= {
+        "network": list(range(number)),
+        "origin": ["mode"] * number,
+        "architecture": [list(each) for each in chosen],
+        "architecture_readable": [space.search_space.describe(each) for each in chosen],
+        "complexity": [value / space.costs["params"].maximum for value in columns["params"]],  # type: ignore[attr-defined]
+        "rung": [1] * number,
+        "images": [100] * number,
+        "loss": [1.0] * number,
+        "accuracy": [0.5] * number,
+        "objective": [1.0] * number,
+        "within_budget": [True] * number,
+        "chosen": [True] * number,
+        "reason": ["the best"] * number,
+    }
+    write_parquet(resolve(path).join(CANDIDATES_FILE), make_table(schema, columns))
