@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test check format lint types imports docs docs-serve fast cluster clean
+.PHONY: help install quickstart test check format lint types imports docs docs-serve found fast cluster clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,9 +22,12 @@ quickstart: $(VENV)/installed-demo ## find, train, export and report 4 networks 
 	$(BIN)/python experiments/quickstart.py
 
 test: $(VENV)/installed-all ## run every check and test, as the continuous integration does
-	$(MAKE) -j 2 check docs
-	$(MAKE) fast
-	$(MAKE) cluster
+	$(MAKE) -j 2 check docs found
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/pytest -m "not by_hand and not campaign" -n 3 --dist loadfile --durations=30
+
+# What they import is compiled then, once: the processes of the tests would all do it at the same time.
+found: $(VENV)/installed-all ## find all tests, without running them
+	$(BIN)/pytest --collect-only -qq
 
 check: lint format types imports ## run the checks that need no test: ruff, mypy and import-linter
 

@@ -1,10 +1,16 @@
-"""For all tests: a Ray that notices sooner and starts less, fixtures of several rooms, a skip without shared data."""
+"""For all tests: a Ray that notices sooner and starts less, shared fixtures, an order, a skip without data."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+
+from tests.support.sharing import FromBothEnds, longest_first
+
+gc.disable()  # until all tests are found: it would look at some 600,000 objects again and again, for ten seconds
 
 pytest_plugins = [
     f"tests.support.{name}"
@@ -27,12 +33,26 @@ def _folder_of_the_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield
 
 
+@pytest.hookimpl(trylast=True)  # after those that are not wanted have been left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked `data` if nothing names the folder."""
+    """Begin with the files that take long; skip what is marked `data` if nothing names the folder."""
+    items[:] = longest_first(items)
     if not os.environ.get("MULTINAS_DATA"):
         for item in items:
             if item.get_closest_marker("data"):
                 item.add_marker(pytest.mark.skip(reason="MULTINAS_DATA is not set"))
+
+
+def pytest_collection_finish() -> None:
+    """What is there stays; the garbage collector need not look at it."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FromBothEnds | None:
+    """`--dist loadfile` hands the files out so that few Rays run at once."""
+    return FromBothEnds(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(tryfirst=True)
