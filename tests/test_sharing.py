@@ -42,8 +42,13 @@ def test_two_processes_begin_with_the_long_files_and_the_others_with_the_quick_o
 
 
 def test_files_with_a_ray_come_first_and_stay_whole():
-    def item(file, *marks):
-        return SimpleNamespace(path=Path(file), name=f"{file} {marks}", get_closest_marker=lambda mark: mark in marks)
+    def item(file, *marks, timeout=None):
+        marked: dict[str, object] = dict.fromkeys(marks, True)
+        if timeout is not None:
+            marked["timeout"] = SimpleNamespace(args=(timeout,))
+        return SimpleNamespace(path=Path(file), get_closest_marker=marked.get)
 
     items = [item("a"), item("b"), item("b", "slow"), item("c"), item("c", "cluster"), item("d", "slow")]
-    assert [each.path.name for each in longest_first(items)] == ["c", "c", "b", "b", "d", "a"]
+    items += [item("e", "slow", timeout=60), item("f", "cluster", timeout=500), item("f")]
+    items += [item("g", "cluster", timeout=600)]
+    assert "".join(each.path.name for each in longest_first(items)) == "gffccebbda"

@@ -12,11 +12,17 @@ RAYS_AT_ONCE = 2
 
 
 def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:
-    """Tests in the order in which their files begin: those that start a Ray, then other slow ones, then the rest."""
-    ranks: dict[Path, int] = {}
+    """Tests in the order in which their files begin.
+
+    Those that start a Ray are first, then other slow ones, then the rest; among equal ones, those whose own timeout is
+    the longest.
+    """
+    ranks: dict[Path, tuple[int, float]] = {}
     for item in items:
         rank = 0 if item.get_closest_marker("cluster") else 1 if item.get_closest_marker("slow") else 2
-        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+        mark = item.get_closest_marker("timeout")
+        known = ranks.get(item.path, (rank, 0.0))
+        ranks[item.path] = min(rank, known[0]), min(-float(mark.args[0]) if mark else 0.0, known[1])
     return sorted(items, key=lambda item: ranks[item.path])
 
 
