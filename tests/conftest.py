@@ -20,6 +20,7 @@ pytest_plugins = [
 os.environ |= {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # of 2: also how often Ray Train takes a report and looks for the end
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process for each worker group, which looks for Ray's own notices
+    "RAY_prestart_worker_first_driver": "0",  # two processes that are seldom of use: trials have variables of their own
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # of 15, with which a busy machine leaves them no time
 }

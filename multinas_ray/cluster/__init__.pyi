@@ -11,7 +11,7 @@ from .progress import counted_progress, standard_console
 from .ranks import check_ranks
 from .ray_errors import ray_errors_told
 from .resources import check_room, room_for, wait_for_room, worker_resources, workers_on_a_node
-from .session import is_cluster_there, ray_session, running_cluster
+from .session import end_log_monitor, is_cluster_there, ray_session, running_cluster
 from .side_callback import SideCallback
 from .side_matters import SideMatters, say, show
 from .spot import LAST_CHECKPOINT_SECONDS, SpotNotice, SpotWatch
@@ -48,6 +48,7 @@ __all__ = [
     "check_workers",
     "counted_progress",
     "describe_nodes",
+    "end_log_monitor",
     "is_cluster_there",
     "load_module",
     "load_object",

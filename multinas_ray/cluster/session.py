@@ -88,6 +88,8 @@ def _start() -> Reaper | None:
     try:
         with nullcontext() if reaper is None else reaper.marking():
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING)
+        if reaper is not None:
+            end_log_monitor()
     except (SystemExit, KeyboardInterrupt) as error:  # the former is Ray's own answer to SIGTERM while it starts
         _end(False, reaper)
         raise KeyboardInterrupt from error
@@ -106,6 +108,15 @@ def _start() -> Reaper | None:
         )
         raise RunError(f"{where} ({last_line(error)}): {remedy}, then try again") from error
     return reaper
+
+
+def end_log_monitor() -> None:
+    """End the process that hands what workers print to drivers; it costs two percent of a core.
+
+    Ray has to be started by this process, with log_to_driver=False. What workers print stays in Ray's own log files.
+    """
+    if (node := ray._private.worker._global_node) is not None:
+        node.kill_log_monitor(check_alive=False)
 
 
 def is_cluster_there() -> bool:

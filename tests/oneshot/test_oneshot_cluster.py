@@ -1,49 +1,27 @@
-"""Searches on a real local Ray: the whole path, its repeatability, and deaths at any moment."""
+"""Searches on a real local Ray: the whole path and its repeatability."""
 
-import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
-import ray
 import torch
 
 from multinas_ray.errors import RunError
 from multinas_ray.oneshot import run_search, running
-from multinas_ray.runs import Run, load_run, verify_run
+from multinas_ray.runs import Run
 from multinas_ray.selection import SelectConfig, load_family, select_networks
-from multinas_ray.supernets import build_subnet
-from tests.campaign.disks import cut_newest
-from tests.support.search_process import SearchProcess, title_of
+from multinas_ray.supernets import SUPERNET_FILE, build_subnet
+from tests.support.local_ray import local_ray
 from tests.support.tiny_search import TINY, tiny_space
+from tests.support.whole_run import check_whole
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
 
 OF_THE_SEARCH = ["id", "round", "source", "architecture", "loss", "accuracy", "log_q", "tell_order", "update"]
-
-
-def check_whole(run: Run, warmup_rounds: int = 5, search_rounds: int = 30) -> None:
-    """Every planned evaluation once, the distributions that replaying them gives, and K networks whose weights load."""
-    assert run.is_finished
-    rows = run.evaluations
-    assert rows["tell_order"].tolist() == list(range(6 * search_rounds))
-    assert rows["id"].is_unique
-    assert sorted(set(rows["round"])) == list(range(warmup_rounds, warmup_rounds + search_rounds))
-    assert verify_run(run.path).holds
-    assert len(run.architectures) == 3
-    assert run.architectures["params"].is_monotonic_increasing
-    for network in run.architectures.to_dict("records"):
-        weights = torch.load(Path(run.path) / network["weights_path"], weights_only=True)
-        build_subnet(tiny_space(), network["architecture"]).load_state_dict(weights)
-    candidates = load_family(run.path).candidates
-    assert candidates[candidates["chosen"]]["architecture"].tolist() == run.architectures["architecture"].tolist()
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +33,8 @@ def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., R
         arguments = TINY.parser().parse_args(["--storage", str(storage), "--rounds-ahead", "1", *flags])
         return run_search(TINY.config(arguments), resume=arguments.resume)
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield run
-    ray.shutdown()
+    with local_ray():
+        yield run
 
 
 @pytest.fixture(scope="module")
@@ -73,21 +50,32 @@ def test_a_search_leaves_k_networks_and_a_whole_record(one_worker: Run) -> None:
     assert len(pd.read_parquet(Path(one_worker.path) / "evaluations")) == len(one_worker.evaluations)
 
 
-def test_equal_seeds_give_equal_searches_and_one_cut_before_the_choice_goes_on_with_that_alone(
-    one_worker: Run, search: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def cut(*arguments: object, **named: object) -> None:
+@pytest.fixture
+def cut(search: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """Searches that are interrupted before the networks are chosen."""
+
+    def interrupt(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(running, "choose_and_finish", cut)
-        again = search("--name", "again")
-    assert not again.is_finished
+    def run(*flags: str) -> Run:
+        with monkeypatch.context() as patch:
+            patch.setattr(running, "choose_and_finish", interrupt)
+            found = search(*flags)
+        assert not found.is_finished
+        return found
+
+    return run
+
+
+def test_equal_seeds_give_equal_searches(one_worker: Run, cut: Callable[..., Run]) -> None:
+    again = cut("--name", "again")
     pd.testing.assert_frame_equal(again.evaluations[OF_THE_SEARCH], one_worker.evaluations[OF_THE_SEARCH])
-    again = search("--name", "again", "--resume")
-    check_whole(again)
-    pd.testing.assert_frame_equal(again.architectures, one_worker.architectures)
-    assert not (Path(again.path) / "tune" / "session-0001").exists()  # neither trials nor workers were started
+    weights, expected = (
+        torch.load(Path(run.path) / SUPERNET_FILE, weights_only=True)["weights"] for run in (again, one_worker)
+    )
+    assert weights.keys() == expected.keys()
+    for name in weights:
+        assert torch.equal(weights[name], expected[name]), name
 
 
 def test_a_finished_run_answers_other_budgets(one_worker: Run) -> None:
@@ -105,12 +93,18 @@ def test_a_finished_run_answers_other_budgets(one_worker: Run) -> None:
         assert again[network_and_images] == pytest.approx(own[network_and_images])
 
 
-def test_two_workers_give_the_losses_of_one(one_worker: Run, search: Callable[..., Run]) -> None:
-    two = search("--name", "two", "--num-workers", "2")
+def test_two_workers_give_the_losses_of_one_and_a_search_cut_before_the_choice_goes_on_with_that_alone(
+    one_worker: Run, search: Callable[..., Run], cut: Callable[..., Run]
+) -> None:
+    flags = ("--name", "two", "--num-workers", "2")
+    evaluations = cut(*flags).evaluations
+    two = search(*flags, "--resume")
     check_whole(two)
+    assert not (Path(two.path) / "tune" / "session-0001").exists()  # neither trials nor workers were started
+    pd.testing.assert_frame_equal(two.evaluations, evaluations)
     first = 6 * 10
-    assert two.evaluations["architecture"][:first].tolist() == one_worker.evaluations["architecture"][:first].tolist()
-    np.testing.assert_allclose(two.evaluations["loss"][:first], one_worker.evaluations["loss"][:first], rtol=1e-4)
+    assert evaluations["architecture"][:first].tolist() == one_worker.evaluations["architecture"][:first].tolist()
+    np.testing.assert_allclose(evaluations["loss"][:first], one_worker.evaluations["loss"][:first], rtol=1e-4)
 
 
 def test_a_finished_run_is_returned_as_it_is(one_worker: Run, search: Callable[..., Run]) -> None:
@@ -123,59 +117,6 @@ def test_more_workers_than_the_cluster_has_is_told_at_once(search: Callable[...,
         RunError, match=r"the cluster has 1 node\(s\) with 2 CPU and 0 GPU, room for 0; lower num_workers"
     ):
         search("--name", "gpu", "--use-gpu")
-
-
-def test_ten_faults_on_one_run_lose_nothing(tmp_path: Path) -> None:
-    """The campaign in short: each kind once; tests/campaign draws kinds and moments at random."""
-    flags, run_path = ("--search-rounds", "250"), tmp_path / "tiny"
-    driver = SearchProcess(tmp_path, *flags)
-    driver.wait_for_evaluations(20)
-    driver.processes("Trainable")[0].kill()  # its block comes again
-    driver.wait_for_evaluations(driver.num_evaluations() + 30)
-    family = driver.family()
-    titles = [title_of(each) for each in family]
-    assert not [each for each in titles if re.search("DatasetManager|AutoscalingCoordinator|PreemptionWatcher", each)]
-    driver.process.kill()
-    driver.process.communicate()
-    assert psutil.wait_procs(family, timeout=30)[1] == []
-    recorded = load_run(run_path).evaluations
-    for kind in ("evaluations", "rounds", "checkpoints", "state.json"):
-        assert cut_newest(run_path, kind, num_bytes=100)
-
-    driver = SearchProcess(tmp_path, *flags, "--resume")
-    driver.wait_until((run_path / "sessions" / "0001.json").exists)
-    driver.wait_for_evaluations(len(recorded) + 30)
-    driver.processes("RayTrainWorker")[0].kill()  # Ray Train starts it again
-    driver.wait_for_evaluations(driver.num_evaluations() + 60)
-    driver.process.send_signal(signal.SIGINT)
-    saved = check_interrupted(driver.finish(exit_status=130), run_path)
-    assert saved < 6 * 250
-    assert cut_newest(run_path, "state.json", num_bytes=100)
-
-    driver = SearchProcess(tmp_path, *flags, "--resume")
-    driver.wait_for_evaluations(saved + 10)
-    worker = driver.processes("RayTrainWorker")[0]
-    worker.suspend()
-    time.sleep(3.0)
-    worker.resume()
-    driver.finish()
-    run = load_run(run_path)
-    check_whole(run, search_rounds=250)
-    assert run.finished is not None
-    assert run.finished["num_restarts"] == 2
-    before = len(recorded) - 6  # the last line was cut
-    pd.testing.assert_frame_equal(run.evaluations[:before], recorded[:before])
-
-
-def check_interrupted(output: str, run_path: Path) -> int:
-    """All is saved, and the last line tells how to go on; returns the number of evaluations."""
-    assert "the rounds in flight are finished and saved" in output
-    assert "The K distributions" in output
-    assert "--resume" in output.splitlines()[-1]
-    assert verify_run(run_path).holds
-    run = load_run(run_path)
-    assert run.distributions["update"].max() == len(run.evaluations) // 6
-    return len(run.evaluations)
 
 
 def test_trials_and_broker_hold_no_torch() -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,6 +25,8 @@ class SearchProcess:
 
     def __init__(self, storage: Path, *flags: str) -> None:
         self.run_path = storage / "tiny"
+        self._seen: dict[Path, int] = {}
+        self._num_seen = 0
         environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[2]), "RAY_AUTH_MODE": "disabled"}
         self.process = subprocess.Popen(
             [sys.executable, str(SCRIPT), "--storage", str(storage), *flags],
@@ -41,8 +44,13 @@ class SearchProcess:
         return output
 
     def num_evaluations(self) -> int:
-        """Evaluations on record."""
-        return len(load_run(self.run_path).evaluations) if (self.run_path / "config.json").exists() else 0
+        """Evaluations on record, which is read again where its files have changed."""
+        files = {}
+        with suppress(FileNotFoundError):  # a file of the journal may go meanwhile
+            files = {each: each.stat().st_size for each in (self.run_path / "evaluations").rglob("*.*")}
+        if files != self._seen:
+            self._seen, self._num_seen = files, len(load_run(self.run_path).evaluations)
+        return self._num_seen
 
     def wait_for_evaluations(self, number: int) -> None:
         """Wait until so many evaluations are on record."""
