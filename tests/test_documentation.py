@@ -1,6 +1,6 @@
 """README and guides: their Python runs as written, and their commands exist with the flags that they are given.
 
-Only what takes long is shortened: a search itself, the number of trials, the epochs of a training.
+`test_documented_runs.py` has what starts a Ray.
 """
 
 import argparse
@@ -8,8 +8,6 @@ import ast
 import importlib
 import importlib.util
 import inspect
-import json
-import os
 import re
 import shlex
 import shutil
@@ -25,10 +23,8 @@ import pandas as pd
 import pytest
 
 from multinas_ray.__main__ import main
-from multinas_ray.cluster import ray_session
 from multinas_ray.oneshot import OneShotSearchConfig
 from multinas_ray.oneshot.preflight import check_data
-from multinas_ray.runs import verify_run
 from multinas_ray.spaces import ModelSpace, PartialBlock, Position
 from multinas_ray.supernets import build_subnet
 
@@ -77,20 +73,8 @@ def run_python(block: str, page: str) -> dict[str, object]:
     return names
 
 
-def run_notebook(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the cells of a notebook in order, as in a kernel without ipywidgets."""
-    monkeypatch.setenv("MULTINAS_TUTORIAL", "short")
-    names: dict[str, object] = {"__name__": "__main__"}
-    with monkeypatch.context() as patch:
-        patch.setattr("rich.console._is_jupyter", lambda: True)
-        for number, cell in enumerate(json.loads((ROOT / path).read_text())["cells"]):
-            if cell["cell_type"] == "code":
-                assert cell["outputs"] == [], "a notebook is kept without outputs"
-                exec(compile("".join(cell["source"]), f"{path}, cell {number}", "exec"), names)
-
-
 def test_every_python_block_is_run_by_one_of_these_tests() -> None:
-    """A new block needs a place in this file."""
+    """A new block needs a place in this file, or in `test_documented_runs.py`."""
     kinds = (
         "run_search(config)",
         "MultiDistributionOptimizer(",
@@ -184,43 +168,6 @@ def test_a_latency_table_becomes_a_cost(
     least, _, most, unit = capsys.readouterr().out.split()
     assert 0 < float(least) < float(most)
     assert unit == "ms"
-
-
-@pytest.mark.cluster
-@pytest.mark.parametrize(("page", "cost"), [("README.md", "params"), ("docs/guides/tune.md", "latency_ms")])
-def test_the_tune_pipeline_gives_a_row_for_each_answer(page: str, cost: str, tmp_path: Path) -> None:
-    script = tmp_path / "pipeline.py"
-    short = python_with("tune.Tuner(", page).replace("num_samples=64", "num_samples=5")
-    script.write_text(short.replace("range(60)", "range(6)"))
-    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONWARNINGS": "default", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, env=environment)
-    assert done.returncode == 0, done.stderr
-    table = done.stdout[done.stdout.rindex(f" {cost} ") :].splitlines()
-    assert [line.split()[0] for line in table[1:5]] == ["0", "1", "2", "3"]
-    (record,) = tmp_path.glob("ray_results/*/multinas/*")
-    assert verify_run(record).num_evaluations == 5
-
-
-@pytest.mark.cluster
-def test_a_finished_run_is_read_chosen_trained_exported_and_reported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)  # first: settings take their paths from where they are made
-    with ray_session():  # one for all
-        run_notebook("experiments/tutorial.ipynb", monkeypatch)
-        shutil.copytree("runs/tutorial", "runs/quickstart")  # the same space and images; another search takes long
-        page = "docs/guides/quickstart.md"
-        run_python(python_with("load_run(", page), page)
-        page = "docs/guides/after.md"
-        code = python_with("retrain_networks(", page).replace("epochs=25", "epochs=1")
-        budgets = 'SelectConfig(limits={"params": [3e3, 6e3]}'
-        assert budgets in code
-        run_python(code.replace(budgets, f"{budgets}, candidates_per_network=3"), page)
-    assert (tmp_path / "runs/tutorial/networks/0/export/model.onnx").is_file()
-    assert "report.html" in capsys.readouterr().out
-    folder = tmp_path / "runs/quickstart/families/phones/networks"
-    for network in range(2):
-        assert (folder / str(network) / "export/model.onnx").is_file()
 
 
 class Parsed(BaseException):
