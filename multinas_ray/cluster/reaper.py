@@ -67,18 +67,26 @@ class Kin:
     def __init__(self, mark: str) -> None:
         self._line = f"{MARK}={mark}".encode()
         self._known: set[tuple[int, int]] = set()
+        self._others: set[tuple[int, int]] = set()
+        self._others_twice: set[tuple[int, int]] = set()  # one that has just been forked has its variables soon
 
     def look(self) -> set[int]:
         """Note who is there; returns all that are left, but for this process."""
         table = running_processes()
-        found = {each for each, (_, start) in table.items() if (each, start) in self._known or self._is_marked(each)}
+        found = {each for each, (_, start) in table.items() if self._is_kin(each, start)}
         new = found
         while new:
             new = {each for each, (parent, _) in table.items() if parent in new and each not in found}
             found = found | new
         found.discard(os.getpid())
         self._known |= {(each, table[each][1]) for each in found}
+        others = {(each, start) for each, (_, start) in table.items()} - self._known
+        self._others, self._others_twice = others, others & self._others
         return found
+
+    def _is_kin(self, process: int, start: int) -> bool:
+        key = process, start
+        return key in self._known or (key not in self._others_twice and self._is_marked(process))
 
     def _is_marked(self, process: int) -> bool:
         try:

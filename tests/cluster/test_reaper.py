@@ -4,11 +4,12 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import psutil
 import pytest
 
-from multinas_ray.cluster.reaper import LOOK_SECONDS, MARK, Reaper
+from multinas_ray.cluster.reaper import LOOK_SECONDS, MARK, Kin, Reaper
 
 CHILD = """
 import subprocess, sys, time
@@ -62,3 +63,14 @@ def test_the_end_takes_what_was_started_within_and_nothing_else(monkeypatch: pyt
         assert each.poll() is None
         each.kill()
         each.wait()
+
+
+def test_the_variables_of_a_process_of_others_are_read_twice_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once might be between its fork and its start; always would take a percent of a core."""
+    kin, read = Kin("of nobody"), Counter[int]()
+    monkeypatch.setattr(kin, "_is_marked", lambda process: read.update([process]))
+    with subprocess.Popen(SLEEP) as other:
+        for _ in range(4):
+            kin.look()
+        other.kill()
+    assert read[other.pid] == 2

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import boto3
@@ -23,6 +23,7 @@ from multinas_ray.oneshot.trial import OneShotTrial
 from multinas_ray.runs import load_run, verify_run
 from multinas_ray.selection import load_family
 from tests.support import tiny_search
+from tests.support.local_ray import local_ray
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -79,10 +80,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
 @pytest.fixture
 def ray_folder(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A local Ray, which drivers of other processes join; its logs are in the folder."""
-    with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # a short path: it holds sockets
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, _temp_dir=folder)
+    # a short path: it holds sockets
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder, local_ray(_temp_dir=folder):
         yield Path(folder)
-        ray.shutdown()
 
 
 def leaks(contents: Mapping[str, bytes]) -> list[str]:
@@ -113,6 +113,10 @@ def test_trials_are_not_handed_the_credentials_which_ray_would_log(monkeypatch: 
     assert not set(SECRETS) & set(trial._default_options["runtime_env"]["env_vars"])
 
 
+def are_in(parts: Sequence[str], texts: Sequence[str]) -> bool:
+    return all(any(part in text for text in texts) for part in parts)
+
+
 def kill_after_a_checkpoint(bucket: Bucket, flags: list[str], folder: Path) -> bytes:
     """A search in a process of its own that is killed with a checkpoint and evaluations stored; what it printed."""
     environment = {
@@ -128,9 +132,8 @@ def kill_after_a_checkpoint(bucket: Bucket, flags: list[str], folder: Path) -> b
         stderr=subprocess.STDOUT,
     ) as process:
         deadline = time.monotonic() + 180
-        while not all(
-            any(part in name for name in bucket.names()) for part in ("tiny/checkpoints/round-", "tiny/evaluations/p")
-        ):
+        wanted = ("tiny/checkpoints/round-", "tiny/evaluations/p")
+        while not (are_in(wanted, bucket.requests) and are_in(wanted, bucket.names())):
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline, "waited in vain"
             time.sleep(0.3)
