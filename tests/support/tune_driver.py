@@ -4,15 +4,14 @@
 own snapshot. The last line printed is `ENDED` with the number of results.
 """
 
-import logging
 import sys
 import time
 from typing import Any
 
-import ray
 from ray import tune
 
 from multinas_ray.tune import MultiNASSearch
+from tests.support.local_ray import local_ray
 
 
 def trial(config: dict[str, Any]) -> None:
@@ -21,7 +20,11 @@ def trial(config: dict[str, Any]) -> None:
 
 
 def main(folder: str, mode: str, num_samples: str) -> None:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    with local_ray():
+        run(folder, mode, num_samples)
+
+
+def run(folder: str, mode: str, num_samples: str) -> None:
     if mode == "resume":
         tuner = tune.Tuner.restore(f"{folder}/run", trainable=trial)
     else:

@@ -1,9 +1,8 @@
-import logging
 import os
 
 import pytest
-import ray
 
+from tests.support.local_ray import local_ray as small_ray
 from tests.support.pipeline import Pipeline
 
 
@@ -20,7 +19,6 @@ def pipeline(make):
 @pytest.fixture(scope="module")
 def local_ray():
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
+    with small_ray():
+        yield
     del os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"]

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.timeout(300),
     pytest.mark.usefixtures("local_ray"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -85,7 +86,8 @@ class Bench:
         return MultiNASSearch(record_path=str(self.path / "record"), **arguments)
 
     def fit(self, trainable, search, *, num_samples=10, space=SPACE, run=None, wrapped=None, **changes):
-        options = {"metric": "loss", "mode": "min", "max_concurrent_trials": 2, "reuse_actors": True, **changes}
+        # One trial at a time where that is enough: another process takes some four seconds of a core.
+        options = {"metric": "loss", "mode": "min", "max_concurrent_trials": 1, "reuse_actors": True, **changes}
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": 1}),
             param_space=space,
@@ -114,7 +116,7 @@ def is_failed(rows):
 
 def test_a_function_with_one_result_in_a_nested_space(bench):
     search = bench.search()
-    results = bench.fit(report, search, num_samples=12)
+    results = bench.fit(report, search, num_samples=12, max_concurrent_trials=2)
     assert len(results) == 12
     rows = bench.rows
     assert len(rows) == 12
@@ -136,7 +138,7 @@ def test_a_function_with_many_results_counts_with_its_last(bench):
 
 
 def test_a_class_with_many_results_and_reused_actors(bench):
-    results = bench.fit(Trainable, bench.search(), num_samples=8, reuse_actors=True)
+    results = bench.fit(Trainable, bench.search(), num_samples=8, max_concurrent_trials=2)
     assert not results.errors
     assert len(bench.rows) == len(results) == 8
     assert not any(is_failed(bench.rows))
@@ -214,7 +216,7 @@ def test_an_early_end_tells_nothing_of_what_runs(bench, how):
 @pytest.mark.timeout(120)  # Tune's driver would hang for minutes
 def test_trials_lost_by_a_refused_reset_stop_nobody(bench):
     search = bench.search()
-    results = bench.fit(Stubborn, search, num_samples=4, max_concurrent_trials=1, reuse_actors=True)
+    results = bench.fit(Stubborn, search, num_samples=4)
     assert len(results) == 4
     assert len(search._search.live) > 0  # Tune has lost some
     assert len(bench.rows) + len(search._search.live) == 4
@@ -260,7 +262,8 @@ def test_a_trial_stopped_by_asha_counts_with_its_last_result(bench):
             tune.report({**result_of(config), "step": step, "progress": float(step)})
 
     scheduler = ASHAScheduler(time_attr="step", max_t=8, grace_period=1, reduction_factor=2)
-    results = bench.fit(slow, bench.search(recorded_complexities=["progress"]), num_samples=12, scheduler=scheduler)
+    search = bench.search(recorded_complexities=["progress"])
+    results = bench.fit(slow, search, num_samples=12, scheduler=scheduler, max_concurrent_trials=2)
     last = {result.metrics["trial_id"]: result.metrics["progress"] for result in results}
     rows = bench.rows
     assert len(rows) == 12
@@ -293,7 +296,7 @@ def report_shipped(config):
 
 def test_numbers_conditional_parts_grids_and_drawn_values(bench):
     search = bench.search()
-    results = bench.fit(report_shipped, search, num_samples=12, space=SHIPPED)
+    results = bench.fit(report_shipped, search, num_samples=12, space=SHIPPED, max_concurrent_trials=2)
     assert not results.errors
     rows = bench.rows.set_index("trial_id")
     assert len(rows) == 12
@@ -317,13 +320,13 @@ def test_an_error_of_the_searcher_reaches_fit(bench, monkeypatch):
     assert len(bench.rows) == 3
     last = Bench(bench.path / "last")
     with pytest.raises(AssertionError):  # the searcher's error, which the bench looks for
-        last.fit(report, last.search(), num_samples=4, max_concurrent_trials=1)
+        last.fit(report, last.search(), num_samples=4)
     grid = tune.Tuner.restore(str(last.path / "run"), report).get_results()
     assert [("no space left" in str(error)) for error in grid.errors] == [True]
 
 
 def test_known_configs_end_the_run(bench):
-    results = bench.fit(report, bench.search(reuse_results=True), num_samples=100)
+    results = bench.fit(report, bench.search(reuse_results=True), num_samples=100, max_concurrent_trials=2)
     assert len(results) == 18
     assert (bench.rows["reused_id"].isna()).sum() == 18
 

@@ -1,17 +1,16 @@
 """A MultiNASSearch whose record lies in an object store: a real S3 client against moto's server."""
 
-import logging
 import os
 import pickle
 
 import boto3
 import pytest
-import ray
 from moto.server import ThreadedMotoServer
 from ray import tune
 
 from multinas_ray.runs import load_run, verify_run
 from multinas_ray.tune import MultiNASSearch
+from tests.support.local_ray import local_ray
 from tests.support.pipeline import SPACE, Pipeline, loss_of, result_of
 
 CREDENTIALS = {
@@ -82,8 +81,7 @@ def test_tune_and_the_record_share_a_bucket_and_failed_trials_are_run_again(buck
 
     points = [{"a": a, "net": {"b": 0, "c": 2}} for a in (1, 2)]
     search = MultiNASSearch(complexity="size", points_to_evaluate=points)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    try:
+    with local_ray():
         tuner = tune.Tuner(
             train,
             param_space=SPACE,
@@ -98,8 +96,6 @@ def test_tune_and_the_record_share_a_bucket_and_failed_trials_are_run_again(buck
         repaired.touch()
         uri = bucket("tune").replace("?", "/run?")
         results = tune.Tuner.restore(uri, trainable=train, restart_errored=True).fit()
-    finally:
-        ray.shutdown()
     assert results.num_errors == 0
     rows = load_run(record).evaluations
     assert rows["id"].tolist() == [-1, -2, -3]

@@ -40,7 +40,7 @@ def report(value):
 
 def fit(searcher, trainable, folder, num_samples=4, space=SPACE, **options):
     tuner = tune.Tuner(
-        tune.with_resources(trainable, {"cpu": 1}),
+        tune.with_resources(trainable, {"cpu": 2}),  # one at a time: another process takes four seconds of a core
         param_space=space,
         tune_config=tune.TuneConfig(
             search_alg=searcher, metric=METRIC, mode="max", num_samples=num_samples, reuse_actors=True, **options
