@@ -4,7 +4,8 @@ First the quickstart's search runs through Ray as usual. Its wall time between t
 compared with the compute time that rank 0 measured; the difference is the overhead of broker, trials, Tune and record.
 Then rounds of that search (its subnets, its batches) run in this process, in turn through the supernet, which
 computes shared prefixes once, and through a bare loop over plain networks, one subnet after the other. So do rounds of
-random networks of PyTorch models with choices: `experiments/own_model.py` and the other worked examples.
+random networks of PyTorch models with choices: `experiments/own_model.py`, `experiments/own_resnet.py` and the other
+worked examples.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from rich.table import Table
 from torch.nn import functional
 
 from experiments.own_model import residual_space
+from experiments.own_resnet import resnet_space
 from experiments.own_sizes import EXAMPLES
 from experiments.quickstart import quickstart_config
 from multinas_ray.commands.experiment import Experiment, ExperimentOptions
@@ -104,7 +106,9 @@ def compute_table(config: OneShotSearchConfig, run: Run, repeats: int) -> Table:
 
 def model_table(config: OneShotSearchConfig, repeats: int) -> Table:
     """The same for random networks of models with choices."""
-    searches: list[tuple[OneShotSearchConfig, Space]] = [(config, residual_space((1, 8, 8), 10))]
+    digits = (1, 8, 8), 10
+    searches: list[tuple[OneShotSearchConfig, Space]] = [(config, residual_space(*digits))]
+    searches += [(config, resnet_space(*digits))]
     searches += [(each, each.space) for each in (make(ExperimentOptions()) for make in EXAMPLES.values())]
     table = _table(f"Supernet of a model with choices / bare loop, random networks, {repeats} repeats")
     for search, space in searches:

@@ -1,7 +1,7 @@
 """Whether larger networks of the examples are better: the cheapest, a middle and the largest one are trained alone.
 
 Each is trained with several seeds, in this process with one thread; the table has the metric on the test samples. Each
-training is kept as it ends: the same command goes on where it was ended. The MobileNet is trained on CIFAR-10, at
+training is kept as it ends: the same command goes on where it was ended. The ResNet is trained on CIFAR-10, at
 --data.
 
 python -m experiments.own_sizes --examples series unet
@@ -39,12 +39,12 @@ EXAMPLES: dict[str, Callable[[ExperimentOptions], OneShotSearchConfig]] = {
     "transformer": transformer_config,
     "unet": unet_config,
 }
-MOBILENET = "mobilenet"
-IMAGES = 10_000
-"""Photos of CIFAR-10 for the training and the validation of the MobileNet."""
-EPOCHS = {MOBILENET: 6, "series": 6, "transformer": 10, "unet": 12}
+RESNET = "resnet"
+IMAGE_SIZE = 16
+"""Pixels a side to which they are made smaller, so that a training takes minutes."""
+EPOCHS = {RESNET: 10, "series": 6, "transformer": 10, "unet": 12}
 """Epochs of each training."""
-LEARNING_RATES = {MOBILENET: 0.1, "series": 0.1, "transformer": 1.0, "unet": 0.1}
+LEARNING_RATES = {RESNET: 0.2, "series": 0.1, "transformer": 1.0, "unet": 0.1}
 """Peak learning rates for a batch of 256 samples."""
 DRAWS = 500
 """Networks among which the middle one is sought."""
@@ -57,10 +57,10 @@ CONFIDENCE = 0.95
 class Sizes:
     """What is trained, and for how long."""
 
-    examples: tuple[Annotated[str, OneOf((*EXAMPLES, MOBILENET))], ...] = tuple(EXAMPLES)
+    examples: tuple[Annotated[str, OneOf((*EXAMPLES, RESNET))], ...] = tuple(EXAMPLES)
     """The examples."""
     data: GivenPath = "data"
-    """Folder of CIFAR-10, for the MobileNet."""
+    """Folder of CIFAR-10, for the ResNet."""
     seeds: PositiveInt = 3
     """Number of seeds of each network."""
     first_seed: NonNegativeInt = 0
@@ -73,12 +73,12 @@ class Sizes:
     """File of the trainings."""
 
 
-def mobilenet_config(data: str) -> OneShotSearchConfig:
-    """The search for a MobileNet for CIFAR-10."""
-    images = DataConfig(source="cifar10", path=data, max_train_images=IMAGES)
-    space = str(Path(__file__).with_name("own_mobilenet.py"))
-    config = custom_config(CustomOptions(data=images, space_function=f"{space}:mobilenet_space"))
-    return replace(config, name=MOBILENET)
+def resnet_config(data: str) -> OneShotSearchConfig:
+    """The search for a ResNet for CIFAR-10."""
+    images = DataConfig(source="cifar10", path=data, image_size=IMAGE_SIZE)
+    space = str(Path(__file__).with_name("own_resnet.py"))
+    config = custom_config(CustomOptions(data=images, space_function=f"{space}:resnet_space"))
+    return replace(config, name=RESNET, training=replace(config.training, batch_size=64))
 
 
 def networks_of(config: OneShotSearchConfig) -> list[tuple[int, ...]]:
@@ -131,7 +131,14 @@ def trained_alone(
             (cost,) = config.cost(np.array([architecture])).tolist()
             return [{"cost": cost, "loss": score.loss, "metric": metric}]
 
-        what = {"example": config.name, "place": place, "epochs": epochs, "learning_rate": learning_rate, "seed": seed}
+        what = {
+            "example": config.name,
+            "place": place,
+            "architecture": " ".join(map(str, architecture)),
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "seed": seed,
+        }
         rows += kept.of(what, train)
     return rows
 
@@ -157,7 +164,7 @@ def measure(sizes: Sizes, console: Console) -> None:
     torch.set_num_threads(1)
     kept = KeptRows(Path(sizes.out))
     for name in sizes.examples:
-        config = mobilenet_config(sizes.data) if name == MOBILENET else EXAMPLES[name](ExperimentOptions())
+        config = resnet_config(sizes.data) if name == RESNET else EXAMPLES[name](ExperimentOptions())
         splits = load_splits(config.data)
         seeds = range(sizes.first_seed, sizes.first_seed + sizes.seeds)
         epochs, learning_rate = sizes.epochs or EPOCHS[name], sizes.learning_rate or LEARNING_RATES[name]

@@ -14,8 +14,10 @@ from math import prod
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -54,6 +56,34 @@ def _without_traces() -> Iterator[None]:
         logger.setLevel(before)
 
 
+@contextlib.contextmanager
+def _in_countable_operations() -> Iterator[None]:
+    """Keep torch from computing whole layers in one operation, whose multiply-adds its counter does not know."""
+    before = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # torch's own layers of transformers
+    torch._C._set_mkldnn_enabled(False)  # LSTM; torch.backends.mkldnn.flags sets more, and warns
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # attention on a CPU
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before[0])
+        torch._C._set_mkldnn_enabled(before[1])
+
+
+class _Copies(TorchFunctionMode):
+    """Lets modules with fake tensors be copied, as many models do while they are made; torch itself cannot."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            copy = tensor.detach().clone()
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(copy, tensor.requires_grad) if is_parameter else copy
+        return memo[id(tensor)]
+
+
 class ModelMeter:
     """Measures the networks of a model. Its tensors are fake, so that a model of any size takes no memory.
 
@@ -68,7 +98,7 @@ class ModelMeter:
     def __init__(self, make: MakeModel, inputs: Structure) -> None:
         self._mode = FakeTensorMode()
         try:
-            with self._mode:
+            with self._mode, _Copies():
                 self.model, self._example = make(), batch_of(inputs, 1)
         except ConfigError:
             raise
@@ -147,7 +177,7 @@ class ModelMeter:
 
     def _call(self, architecture: Sequence[int]) -> Any:
         self.places.activate(architecture)
-        with self._mode, torch.no_grad(), _without_traces():
+        with self._mode, torch.no_grad(), _without_traces(), _in_countable_operations():
             return call(self.model, self._example)
 
     def _versions(self) -> list[int]:

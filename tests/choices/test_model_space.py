@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from multinas_ray.choices import Choice, ElasticLinear, MeasuredCost, WidthChoic
 from multinas_ray.cluster import load_object
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.spaces import AdditiveCost, FactoredCost, ModelSpace, register_model, space_from_dict
-from multinas_ray.supernets import build_subnet
+from multinas_ray.supernets import build_subnet, make_supernet
 from tests.choices.small_net import SmallNet, chosen_blocks
 
 
@@ -57,6 +58,33 @@ def attention() -> nn.Module:
 
 
 @register_model
+def copying() -> nn.Module:
+    """A model whose making copies modules, buffers included, as those of torch and of others do."""
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    norm = nn.BatchNorm1d(8)
+    ends = {"one": nn.Linear(64, 3), "two": nn.Sequential(nn.Linear(64, 4), nn.Linear(4, 3))}
+    encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    return nn.Sequential(nn.Flatten(1, 2), encoder, deepcopy(norm), norm, nn.Flatten(1), Choice("end", ends))
+
+
+class Recurrent(nn.Module):
+    """The last output of a layer that reads the rows of an image."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.layer = getattr(nn, kind)(8, 16, batch_first=True)
+        self.end = Choice("end", {"one": nn.Linear(16, 3), "two": nn.Sequential(nn.Linear(16, 4), nn.Linear(4, 3))})
+
+    def forward(self, images):
+        return self.end(self.layer(images[:, 0])[0][:, -1])
+
+
+@register_model
+def recurrent(kind: str) -> nn.Module:
+    return Recurrent(kind)
+
+
+@register_model
 def strided() -> nn.Module:
     """An option that changes the size of what comes after it."""
     choice = Choice("stride", {"one": nn.Conv2d(1, 4, 3, padding=1), "two": nn.Conv2d(1, 4, 3, 2, padding=1)})
@@ -76,6 +104,24 @@ def test_products_of_features_and_changing_sizes_are_counted_right(make, kind) -
     assert cost(space.search_space.enumerate()).tolist() == expected
     again = space_from_dict(json.loads(json.dumps(space.to_dict()))).costs["flops"]
     assert again(space.search_space.enumerate()).tolist() == expected
+
+
+def test_a_model_may_copy_its_modules() -> None:
+    space = model_space(copying, (1, 8, 8))
+    rows = space.search_space.enumerate()
+    counted = [sum(each.numel() for each in build_subnet(space, row).parameters()) for row in rows]
+    assert space.costs["params"](rows).tolist() == counted
+    # 8 tokens of 8 features: projections to queries, keys and values, scores, their sums, projection, hidden features
+    encoder = 2 * (8 * 8 * 24 + 8 * 8 * 8 + 8 * 8 * 8 + 8 * 8 * 8 + 2 * 8 * 8 * 16)
+    assert space.costs["flops"](rows).tolist() == [encoder + 64 * 3, encoder + 64 * 4 + 4 * 3]
+    assert make_supernet(space, norm_batch_size=2, seed=0)(torch.randn(2, 1, 8, 8), rows).shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+def test_recurrent_layers_are_counted_whole(kind: str, gates: int) -> None:
+    space = model_space(recurrent, (1, 8, 8), arguments={"kind": kind})
+    layer = 8 * gates * 16 * (8 + 16)  # for each of 8 rows, of inputs and of what is remembered
+    assert space.costs["flops"](space.search_space.enumerate()).tolist() == [layer + 48, layer + 64 + 12]
 
 
 def test_an_expected_cost_measures_few_networks(monkeypatch) -> None:

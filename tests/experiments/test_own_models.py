@@ -4,11 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
 from experiments import own_sandwich, own_sizes
-from experiments.own_mobilenet import mobilenet, mobilenet_space
+from experiments.own_resnet import resnet, resnet_space
 from experiments.own_sizes import EXAMPLES, networks_of, told_difference, told_mean
 from experiments.parts.rows import KeptRows
 from multinas_ray.choices import open_model
@@ -60,21 +61,23 @@ def test_an_example_learns_its_task(name) -> None:
 
 @pytest.mark.slow
 def test_a_model_of_timm_is_opened_and_keeps_its_checkpoint(tmp_path) -> None:
-    fresh = mobilenet(3, 10)
-    weights = {key.replace(".options.0", ""): value for key, value in fresh.state_dict().items()}
+    fresh = resnet(3, 10, is_small=True)
+    of_timm = {key: value for key, value in fresh.state_dict().items() if ".options.1" not in key}
+    weights = {key.replace(".options.0", ""): value for key, value in of_timm.items()}
     torch.save(weights, tmp_path / "weights.pt")
-    again = mobilenet(3, 4, str(tmp_path / "weights.pt"))
-    for name, value in again.state_dict().items():
-        if "classifier" not in name:
-            torch.testing.assert_close(value, fresh.state_dict()[name], rtol=0, atol=0)
-    space = mobilenet_space((3, 32, 32), 4)
-    assert space.search_space.num_architectures == 2**7
-    largest, smallest = [0] * 7, [1] * 7
+    again = resnet(3, 4, str(tmp_path / "weights.pt"), is_small=True)
+    for name, value in of_timm.items():
+        if not name.startswith("fc."):
+            torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
+    space = resnet_space((3, 32, 32), 4)
+    assert space.search_space.num_architectures == 2**4 * 3**4
+    largest, smallest = [0] * 8, [count - 1 for count in space.search_space.num_categories]
     supernet = make_supernet(space, norm_batch_size=2, seed=0)
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(supernet.extract(largest)(images), supernet(images, [largest])[0], rtol=1e-3, atol=1e-4)
     assert len(list(build_subnet(space, smallest).parameters())) < len(list(build_subnet(space, largest).parameters()))
-    assert math.isclose(space.costs["params"]([largest])[0], sum(p.numel() for p in mobilenet(3, 4).parameters()))
+    plain = timm.create_model("resnet18", num_classes=4, channels=(16, 32, 64, 128))
+    assert math.isclose(space.costs["params"]([largest])[0], sum(p.numel() for p in plain.parameters()))
 
 
 def test_what_is_kept_is_not_computed_again(tmp_path) -> None:
