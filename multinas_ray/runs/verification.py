@@ -105,9 +105,8 @@ def verify_run(path: storage.AnyPath) -> Verification:
     exactly. The density of each draw must agree too and, if there is a cost table, the complexity. Accuracies, times
     and sources are not used by the algorithm, so that changes of those cannot be detected. A run that was killed may
     lack its newest distribution rows; a finished run must have all. Evaluations without a known density must be there
-    once; no update uses them. A search that has ended must have its networks; those of each family must be the chosen
-    ones of its candidates. Of the files beside them (weights, trainings, exported files) those that are there must be
-    whole.
+    once; no update uses them. The networks of each family must be the chosen ones of its candidates. Of the files
+    beside them (weights, trainings, exported files) those that are there must be whole.
 
     Args:
         path: `<storage_path>/<run>`, local or a URI. Its config.json has a section `optimizer` and may have
@@ -279,13 +278,12 @@ def _check_rounds(run: Run, findings: _Findings) -> None:
 
 
 def _check_networks(run: Run, findings: _Findings) -> None:
-    """The networks of a search that has ended are there, and those of all families are whole."""
-    is_without = run.kind == "oneshot" and run.is_finished and run.architectures.empty
-    findings.require(
-        not is_without,
-        f"the search has ended, but {storage.resolve(run.path).join(ARCHITECTURES_FILE)} is missing: the search's "
-        "command with --resume chooses the networks again",
-    )
+    """Tell whether the networks of a search that has ended are missing; check that those of all families are whole."""
+    if run.kind == "oneshot" and run.is_finished and run.architectures.empty:
+        file = storage.resolve(run.path).join(ARCHITECTURES_FILE)
+        findings.notes.append(
+            f"the search has ended, but {file} is missing: its command with --resume chooses the networks again"
+        )
     findings.problems += family_problems(run.path, run.config)
 
 

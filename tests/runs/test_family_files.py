@@ -139,12 +139,12 @@ def test_a_record_with_damaged_files_does_not_hold(finished_run: str, tmp_path: 
     assert not found.holds
 
 
-def test_a_one_shot_search_that_has_ended_has_its_networks(whole: Path, run_path: Path) -> None:
+def test_networks_that_are_missing_after_the_end_are_told(whole: Path, run_path: Path) -> None:
     write_finished(run_path, {"num_evaluations": 0})
-    assert not [each for each in verify_run(run_path).problems if "has ended, but" in each]
+    assert not [each for each in verify_run(run_path).notes if "has ended, but" in each]
     (run_path / "architectures.parquet").unlink()
     assert load_run(run_path).is_finished
-    assert [each for each in verify_run(run_path).problems if "architectures.parquet is missing" in each]
+    assert [each for each in verify_run(run_path).notes if "architectures.parquet is missing" in each]
 
 
 def test_no_torch_is_loaded_for_it(run_path: Path) -> None:
