@@ -24,12 +24,12 @@ from multinas_ray.runs.retrained import load_retraining, read_training
 from multinas_ray.settings import checked_arguments
 from multinas_ray.supernets import SUPERNET_FILE
 
-SELECT_OVER = "choose the networks again by `multinas-ray select RUN`"
-EXPORT_AGAIN = "write it again by `multinas-ray export RUN`"
+_SELECT_OVER = "choose the networks again by `multinas-ray select RUN`"
+_EXPORT_AGAIN = "write it again by `multinas-ray export RUN`"
 _COUNT = "# files: {}"
 _WEIGHTS = {
     SUPERNET_FILE: "restore a copy; where a checkpoint is left, resuming writes it again",
-    WEIGHTS_FILE: SELECT_OVER,
+    WEIGHTS_FILE: _SELECT_OVER,
     RETRAINED_FILE: "restore a copy, or train the network anew by `multinas-ray retrain RUN --overwrite`",
 }
 
@@ -117,7 +117,7 @@ def _wrong_description(file: storage.Location, architecture: tuple[int, ...]) ->
     except (StateError, KeyError, TypeError):
         described = None
     if described != architecture:
-        yield f"{file} does not describe the network of its family's table: {SELECT_OVER}"
+        yield f"{file} does not describe the network of its family's table: {_SELECT_OVER}"
 
 
 def _wrong_exports(folder: storage.Location) -> Iterator[str]:
@@ -127,14 +127,14 @@ def _wrong_exports(folder: storage.Location) -> Iterator[str]:
     try:
         sums = _listed_checksums(listed)
     except ValueError:
-        yield f"{folder.join(CHECKSUMS_FILE)} is damaged: {EXPORT_AGAIN}"
+        yield f"{folder.join(CHECKSUMS_FILE)} is damaged: {_EXPORT_AGAIN}"
         return
     for name, expected in sums.items():
         content = _content(folder.join(name))
         if content is None:
-            yield f"{folder.join(name)} is missing: {EXPORT_AGAIN}"
+            yield f"{folder.join(name)} is missing: {_EXPORT_AGAIN}"
         elif hashlib.sha256(content).hexdigest() != expected:
-            yield f"{folder.join(name)} has changed since it was written: {EXPORT_AGAIN}"
+            yield f"{folder.join(name)} has changed since it was written: {_EXPORT_AGAIN}"
 
 
 @checked_arguments

@@ -158,15 +158,21 @@ def _check_kinds(owner: Any, given: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: One does not.
     """
-    where = owner.__qualname__.removesuffix(".__init__").rpartition(".")[2]
     for name, (wanted, kinds) in _array_kinds(owner).items():
         found = getattr(given.get(name), "dtype", None)
         if found is not None and found.kind not in kinds and given[name].size:
-            raise ConfigError(f"{where}: {name} must be an array of {wanted}, got one of {found}")
+            raise ConfigError(f"{_told(owner)}: {name} must be an array of {wanted}, got one of {found}")
     for name, number in _argument_counts(owner).items():
         signature = _signature_of(given[name]) if callable(given.get(name)) else None
         if signature is not None and not _takes(signature, number):
-            raise ConfigError(f"{where}: {name} must be a function of {number} argument(s), got one of {signature}")
+            wanted = f"a function of {number} argument(s)"
+            raise ConfigError(f"{_told(owner)}: {name} must be {wanted}, got one of {signature}")
+
+
+def _told(owner: Any) -> str:
+    """The name of a class or function in messages."""
+    name: str = owner.__qualname__
+    return name.removesuffix(".__init__").rpartition(".")[2]
 
 
 def _signature_of(function: Callable[..., Any]) -> inspect.Signature | None:

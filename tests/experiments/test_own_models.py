@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -19,6 +20,7 @@ from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import Round, RoundWorker, WorkerJob
 from multinas_ray.oneshot.preflight import check_data
 from multinas_ray.supernets import build_subnet, make_supernet
+from multinas_ray.tasks import MeanScore
 
 STEPS = 8
 
@@ -93,6 +95,18 @@ def test_what_is_kept_is_not_computed_again(tmp_path) -> None:
         assert len(computed) == 1
     assert KeptRows(file).of({"rule": "drawn", "seed": 2}, lambda: [{"metric": 1.0}])[0]["seed"] == 2
     assert len(KeptRows(file).of({"rule": "drawn", "seed": 1}, work)) == 2
+
+
+def test_the_training_of_another_network_is_not_taken_for_that_of_the_present_one(tmp_path, monkeypatch) -> None:
+    """The middle network may be another one after a change of the costs."""
+    config = EXAMPLES["series"](ExperimentOptions())
+    monkeypatch.setattr(own_sizes, "trained", lambda *given: (MeanScore(1.0, {}), 0.5))
+    for architecture in ((3, 3, 3, 3), (2, 2, 2, 2), (3, 3, 3, 3)):
+        monkeypatch.setattr(own_sizes, "networks_of", lambda config, chosen=architecture: [chosen])
+        kept = KeptRows(tmp_path / "rows.parquet")
+        (row,) = own_sizes.trained_alone(config, None, 1, 0.1, 0, kept)
+        assert row["cost"] == config.cost([architecture])[0]
+    assert len(pd.read_parquet(tmp_path / "rows.parquet")) == 2
 
 
 def test_a_mean_is_told_with_half_its_interval() -> None:

@@ -50,25 +50,16 @@ def test_a_search_leaves_k_networks_and_a_whole_record(one_worker: Run) -> None:
     assert len(pd.read_parquet(Path(one_worker.path) / "evaluations")) == len(one_worker.evaluations)
 
 
-@pytest.fixture
-def cut(search: Callable[..., Run], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
-    """Searches that are interrupted before the networks are chosen."""
-
-    def interrupt(*arguments: object, **named: object) -> None:
+def test_equal_seeds_give_equal_searches_and_one_cut_before_the_choice_goes_on_with_that_alone(
+    one_worker: Run, search: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*arguments: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    def run(*flags: str) -> Run:
-        with monkeypatch.context() as patch:
-            patch.setattr(running, "choose_and_finish", interrupt)
-            found = search(*flags)
-        assert not found.is_finished
-        return found
-
-    return run
-
-
-def test_equal_seeds_give_equal_searches(one_worker: Run, cut: Callable[..., Run]) -> None:
-    again = cut("--name", "again")
+    with monkeypatch.context() as patch:
+        patch.setattr(running, "choose_and_finish", cut)
+        again = search("--name", "again")
+    assert not again.is_finished
     pd.testing.assert_frame_equal(again.evaluations[OF_THE_SEARCH], one_worker.evaluations[OF_THE_SEARCH])
     weights, expected = (
         torch.load(Path(run.path) / SUPERNET_FILE, weights_only=True)["weights"] for run in (again, one_worker)
@@ -76,6 +67,10 @@ def test_equal_seeds_give_equal_searches(one_worker: Run, cut: Callable[..., Run
     assert weights.keys() == expected.keys()
     for name in weights:
         assert torch.equal(weights[name], expected[name]), name
+    again = search("--name", "again", "--resume")
+    check_whole(again)
+    pd.testing.assert_frame_equal(again.architectures, one_worker.architectures)
+    assert not (Path(again.path) / "tune" / "session-0001").exists()  # neither trials nor workers were started
 
 
 def test_a_finished_run_answers_other_budgets(one_worker: Run) -> None:
@@ -93,18 +88,12 @@ def test_a_finished_run_answers_other_budgets(one_worker: Run) -> None:
         assert again[network_and_images] == pytest.approx(own[network_and_images])
 
 
-def test_two_workers_give_the_losses_of_one_and_a_search_cut_before_the_choice_goes_on_with_that_alone(
-    one_worker: Run, search: Callable[..., Run], cut: Callable[..., Run]
-) -> None:
-    flags = ("--name", "two", "--num-workers", "2")
-    evaluations = cut(*flags).evaluations
-    two = search(*flags, "--resume")
+def test_two_workers_give_the_losses_of_one(one_worker: Run, search: Callable[..., Run]) -> None:
+    two = search("--name", "two", "--num-workers", "2")
     check_whole(two)
-    assert not (Path(two.path) / "tune" / "session-0001").exists()  # neither trials nor workers were started
-    pd.testing.assert_frame_equal(two.evaluations, evaluations)
     first = 6 * 10
-    assert evaluations["architecture"][:first].tolist() == one_worker.evaluations["architecture"][:first].tolist()
-    np.testing.assert_allclose(evaluations["loss"][:first], one_worker.evaluations["loss"][:first], rtol=1e-4)
+    assert two.evaluations["architecture"][:first].tolist() == one_worker.evaluations["architecture"][:first].tolist()
+    np.testing.assert_allclose(two.evaluations["loss"][:first], one_worker.evaluations["loss"][:first], rtol=1e-4)
 
 
 def test_a_finished_run_is_returned_as_it_is(one_worker: Run, search: Callable[..., Run]) -> None:

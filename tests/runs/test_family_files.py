@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from multinas_ray.errors import StorageError
 from multinas_ray.runs import (
     RetrainingRecord,
     list_checksums,
@@ -122,6 +123,20 @@ def test_the_list_is_one_that_other_tools_check(run_path: Path) -> None:
     done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=folder, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == b"README.md: OK\nmodel.onnx: OK\n"
+
+
+UNREADABLE = [
+    *("networks/0/weights.pt", "networks/1/retraining.json", "networks/1/export/SHA256SUMS"),
+    *("networks/0/architecture.json", "candidates.parquet"),
+]
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_cannot_be_read_is_no_damage(run_path: Path, name: str) -> None:
+    (run_path / name).unlink()
+    (run_path / name).symlink_to("/proc/self/mem")  # there, and the system refuses to read it
+    with pytest.raises(StorageError):
+        problems(run_path)
 
 
 def test_weights_may_be_missing(run_path: Path) -> None:
