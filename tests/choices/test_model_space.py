@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from multinas_ray.choices import Choice, ElasticLinear, MeasuredCost, WidthChoice, model_space
+from multinas_ray.choices.measuring import ModelMeter
 from multinas_ray.cluster import load_object
 from multinas_ray.errors import ConfigError, StateError
 from multinas_ray.spaces import AdditiveCost, FactoredCost, ModelSpace, register_model, space_from_dict
@@ -115,6 +116,18 @@ def test_a_model_may_copy_its_modules() -> None:
     encoder = 2 * (8 * 8 * 24 + 8 * 8 * 8 + 8 * 8 * 8 + 8 * 8 * 8 + 2 * 8 * 8 * 16)
     assert space.costs["flops"](rows).tolist() == [encoder + 64 * 3, encoder + 64 * 4 + 4 * 3]
     assert make_supernet(space, norm_batch_size=2, seed=0)(torch.randn(2, 1, 8, 8), rows).shape == (2, 2, 3)
+
+
+def test_copies_have_weights_and_buffers_of_their_own() -> None:
+    model = ModelMeter(copying, model_space(copying, (1, 8, 8)).inputs).model
+    own = [*model.parameters(), *model.buffers()]
+    assert len({id(each) for each in own}) == len(own) == len(copying().state_dict())
+
+
+def test_measuring_leaves_the_settings_of_torch_as_they_were() -> None:
+    model_space(copying, (1, 8, 8)).costs["flops"]([(0,)])
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert torch._C._get_mkldnn_enabled()
 
 
 @pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])

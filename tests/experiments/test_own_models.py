@@ -15,7 +15,7 @@ from experiments.own_sizes import EXAMPLES, networks_of, told_difference, told_m
 from experiments.parts.rows import KeptRows
 from multinas_ray.choices import open_model
 from multinas_ray.commands.experiment import ExperimentOptions
-from multinas_ray.data import call
+from multinas_ray.data import call, load_splits
 from multinas_ray.errors import ConfigError
 from multinas_ray.oneshot import Round, RoundWorker, WorkerJob
 from multinas_ray.oneshot.preflight import check_data
@@ -100,11 +100,12 @@ def test_what_is_kept_is_not_computed_again(tmp_path) -> None:
 def test_the_training_of_another_network_is_not_taken_for_that_of_the_present_one(tmp_path, monkeypatch) -> None:
     """The middle network may be another one after a change of the costs."""
     config = EXAMPLES["series"](ExperimentOptions())
+    splits = load_splits(config.data)
     monkeypatch.setattr(own_sizes, "trained", lambda *given: (MeanScore(1.0, {}), 0.5))
     for architecture in ((3, 3, 3, 3), (2, 2, 2, 2), (3, 3, 3, 3)):
         monkeypatch.setattr(own_sizes, "networks_of", lambda config, chosen=architecture: [chosen])
         kept = KeptRows(tmp_path / "rows.parquet")
-        (row,) = own_sizes.trained_alone(config, None, 1, 0.1, 0, kept)
+        (row,) = own_sizes.trained_alone(config, splits, 1, 0.1, 0, kept)
         assert row["cost"] == config.cost([architecture])[0]
     assert len(pd.read_parquet(tmp_path / "rows.parquet")) == 2
 
