@@ -1,11 +1,12 @@
 from .augmentation import Augmentation, Variation, photo_augmentation
 from .batch_plan import BatchPlan
 from .batch_stream import BatchStream
-from .batches import Batches, open_stream
+from .batches import Batches, open_stream, shared_decoding
 from .config import PREFETCHED_BATCHES, DataConfig
 from .counts_table import image_counts, image_table
 from .dataset_source import register_dataset
 from .decoding import read_square
+from .decoding_processes import DecodingProcesses
 from .encoded_source import IMAGENET_MEAN, IMAGENET_STD, EncodedSource
 from .image_stream import ImageStream
 from .images import DataSplits, Images, ImageSet
@@ -33,6 +34,7 @@ __all__ = [
     "DataFacts",
     "DataSource",
     "DataSplits",
+    "DecodingProcesses",
     "EncodedSource",
     "ImageListing",
     "ImageSet",
@@ -61,6 +63,7 @@ __all__ = [
     "register_dataset",
     "register_source",
     "scan_images",
+    "shared_decoding",
     "splits_in_memory",
     "standard_augmentation",
     "structure_of",

@@ -64,6 +64,10 @@ class BatchStream:
         start = position * self.batch_size + self._plan.shard.start
         return self._assemble(this_epoch.order[start : start + self.shard_size], this_epoch.draws)
 
+    def batches(self, steps: range) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the batches of these steps."""
+        return map(self.batch, steps)
+
     def all_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield every image of the set once, in the set's order, never augmented; for a final evaluation.
 

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+
 from multinas_ray.data.augmentation import Augmentation, Variation
 from multinas_ray.data.batch_plan import BatchPlan
 from multinas_ray.data.batch_stream import BatchStream
+from multinas_ray.data.decoding_processes import DecodingProcesses
 from multinas_ray.data.image_stream import ImageStream
-from multinas_ray.data.images import Images, ImageSet
+from multinas_ray.data.images import DataSplits, Images, ImageSet
 from multinas_ray.data.samples import SampleSet, SampleStream
 from multinas_ray.data.streamed_images import ResizedCrop, StreamedImages
 from multinas_ray.errors import ConfigError
@@ -27,6 +30,9 @@ class Batches(Protocol):
     def batch(self, step: int) -> tuple[Any, Any]:
         """Inputs and targets of this rank at a step, on the device: images (B, C, H, W) and labels (B,), or others."""
 
+    def batches(self, steps: range) -> Iterator[tuple[Any, Any]]:
+        """The batches of steps that follow each other; no other image is decoded. Take all before another is asked."""
+
     def all_batches(self) -> Iterator[tuple[Any, Any]]:
         """Every sample of this rank's part once, in order, images not augmented."""
 
@@ -35,12 +41,29 @@ class Batches(Protocol):
         """What is wrong with each image that another image has replaced."""
 
 
-def open_stream(images: Images, *, augment: Variation | None, **settings: Any) -> Batches:
+def shared_decoding(splits: DataSplits, *, device: torch.device, kept_bytes: int) -> DecodingProcesses | None:
+    """Processes that the streams of all sets of a run share, one after the other, if the images stay encoded.
+
+    Args:
+        splits: The sets of `load_splits`; their images are not varied.
+        device: That of the batches.
+        kept_bytes: So many bytes of decoded images, at most, are kept and not decoded again.
+    """
+    sets = [each for each in (splits.train, splits.validation, splits.test) if isinstance(each, StreamedImages)]
+    if not sets:
+        return None
+    return DecodingProcesses(sets, augment=None, seed=0, device=device, kept_bytes=kept_bytes)
+
+
+def open_stream(
+    images: Images, *, augment: Variation | None, decoding: DecodingProcesses | None = None, **settings: Any
+) -> Batches:
     """Open the stream that fits the images.
 
     Args:
         images: One of the sets of `load_splits`.
         augment: Random variation, from `standard_augmentation`, or None.
+        decoding: What decodes images that stay encoded, from `shared_decoding`; None: processes of the stream's own.
         settings: The fields of `BatchPlan`.
 
     Raises:
@@ -51,7 +74,7 @@ def open_stream(images: Images, *, augment: Variation | None, **settings: Any) -
     if isinstance(images, ImageSet) and not isinstance(augment, ResizedCrop):
         return BatchStream(images, plan, augment)
     if isinstance(images, StreamedImages) and not isinstance(augment, Augmentation):
-        return ImageStream(images, plan, augment)
+        return ImageStream(images, plan, augment, decoding)
     if isinstance(images, SampleSet) and augment is None:
         return SampleStream(images, plan)
     raise ConfigError(

@@ -146,6 +146,10 @@ class SampleStream:
         start = position * self.batch_size + self._plan.shard.start
         return self._read(order[start : start + self.shard_size], seeds)
 
+    def batches(self, steps: range) -> Iterator[tuple[Any, Any]]:
+        """Inputs and targets of the batches of these steps."""
+        return map(self.batch, steps)
+
     def all_batches(self) -> Iterator[tuple[Any, Any]]:
         """Every sample of this rank's part once, in the order of the set."""
         first, stop = self._plan.part(len(self._samples))

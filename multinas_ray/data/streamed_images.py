@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -74,8 +74,8 @@ class StreamedImages:
     class that can be decoded, so that batches keep their size and do not depend on the process that finds it [ours]."""
 
     num_processes: int | None = None
-    """Number of decoding processes of each stream; 0: the calling process decodes; None: this machine's cores are
-    shared by its ranks."""
+    """Number of decoding processes of a stream, or of streams that share them; 0: the calling process decodes; None:
+    this machine's cores are shared by its ranks."""
 
     exif_rotation: bool = True
     """Turn photos upright as their EXIF data says."""
@@ -104,6 +104,8 @@ class Request(NamedTuple):
     """(B,) images, by their positions in the set."""
     epoch: int | None
     """The epoch for which their variation is drawn; None: no variation."""
+    place: int = 0
+    """Of the set among those of the decoder."""
 
 
 class Decoded(NamedTuple):
@@ -125,51 +127,48 @@ class ImageDecoder(Dataset[Decoded]):
     """Makes batches; the same request gives the same batch in every process.
 
     Args:
-        images: The images.
+        sets: Sets of images of one size.
         augment: Random variation, or None.
         seed: Seed of the variation.
     """
 
-    def __init__(self, images: StreamedImages, augment: ResizedCrop | None, seed: int) -> None:
-        self._images, self._seed = images, seed
-        self._evaluate = evaluation_transform(images.image_size)
-        self._vary = None if augment is None else augment.transform(images.image_size)
+    def __init__(self, sets: Sequence[StreamedImages], augment: ResizedCrop | None, seed: int) -> None:
+        (self._size,) = {each.image_size for each in sets}
+        self._sets, self._seed = sets, seed
+        self._evaluate = evaluation_transform(self._size)
+        self._vary = None if augment is None else augment.transform(self._size)
 
     @exits_told()
     def __getitem__(self, request: Request) -> Decoded:
         """Decode a batch."""
-        size, damaged = self._images.image_size, dict[int, str]()
+        images, size, damaged = self._sets[request.place], self._size, dict[int, str]()
         pixels = np.empty((len(request.numbers), size, size, CHANNELS), dtype=np.uint8)
-        labels = torch.from_numpy(self._images.labels[request.numbers])
+        labels = torch.from_numpy(images.labels[request.numbers])
         failure, huge = None, list[str]()
         for place, index in enumerate(request.numbers.tolist()):
             try:
-                pixels[place] = self._pixels(index, request.epoch, damaged, huge)
+                pixels[place] = self._pixels(images, index, request.epoch, damaged, huge)
             except DataError as error:
                 failure = str(error)
                 break
         return Decoded(torch.from_numpy(pixels), labels, damaged, failure, tuple(huge))
 
-    def _pixels(self, index: int, epoch: int | None, damaged: dict[int, str], huge: list[str]) -> npt.NDArray[np.uint8]:
-        for number in self._stand_ins(index):
+    def _pixels(
+        self, images: StreamedImages, index: int, epoch: int | None, damaged: dict[int, str], huge: list[str]
+    ) -> npt.NDArray[np.uint8]:
+        for number in _stand_ins(images, index):
             try:
-                with open_image(self._images.encoded, number) as image:
-                    name, upright = self._images.encoded.name(number), self._images.exif_rotation
+                with open_image(images.encoded, number) as image:
+                    name, upright = images.encoded.name(number), images.exif_rotation
                     huge.extend([name] if is_huge(image) else [])
                     decoded = decode(image, CHANNELS, name, exif_rotation=upright)
             except DataError as error:
-                if self._images.strict:
+                if images.strict:
                     raise
                 damaged[number] = str(error)
                 continue
             return np.asarray(self._transformed(decoded, number, epoch))
-        raise DataError(f"no image of the class of {self._images.encoded.name(index)} can be decoded: replace them")
-
-    def _stand_ins(self, index: int) -> Iterator[int]:
-        """The image itself, then the others of its class, from the next one on."""
-        yield index
-        same = np.flatnonzero(self._images.labels == self._images.labels[index])
-        yield from np.roll(same, -int(np.searchsorted(same, index)))[1:].tolist()
+        raise DataError(f"no image of the class of {images.encoded.name(index)} can be decoded: replace them")
 
     def _transformed(self, image: Image.Image, index: int, epoch: int | None) -> Any:
         if self._vary is None or epoch is None:
@@ -178,3 +177,10 @@ class ImageDecoder(Dataset[Decoded]):
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
             torch.default_generator.manual_seed(int(key[0]))
             return self._vary(image)
+
+
+def _stand_ins(images: StreamedImages, index: int) -> Iterator[int]:
+    """The image itself, then the others of its class, from the next one on."""
+    yield index
+    same = np.flatnonzero(images.labels == images.labels[index])
+    yield from np.roll(same, -int(np.searchsorted(same, index)))[1:].tolist()

@@ -20,7 +20,7 @@ from ray.util import ActorPool
 from torch import nn
 
 from multinas_ray.cluster import cause_of, own_error, workers_on_a_node
-from multinas_ray.data import Batches, DataConfig, cpu_threads, load_splits, num_samples, open_stream
+from multinas_ray.data import Batches, DataConfig, cpu_threads, load_splits, num_samples, open_stream, shared_decoding
 from multinas_ray.errors import RunError, exits_told
 from multinas_ray.runs import WEIGHTS_FILE
 from multinas_ray.selection.config import IMAGES_PER_PASS
@@ -52,6 +52,8 @@ SHARED_PART = 32
 """Architectures, at most, that an actor computes together; neighbours share the computation of equal beginnings."""
 IMAGES_OF_PART = 250_000
 """About so many images pass through the networks of a part, so that progress is seen and an end loses little. [ours]"""
+KEPT_BYTES = 512 * 2**20
+"""Decoded images that an actor keeps, at most: all of the first two rungs at 224 pixels and batches of 256. [ours]"""
 
 
 @checked
@@ -95,6 +97,7 @@ class CandidateEvaluator:
             most = job.training.largest_pass(job.space.costs["flops"].maximum, num_workers=1)
             torch.set_num_threads(job.num_threads or cpu_threads(most, job.workers_per_node))
         self._device, self._splits = device, load_splits(job.data.shared_by(job.workers_per_node))
+        self._decoding = shared_decoding(self._splits, device=device, kept_bytes=KEPT_BYTES)
         self._seed, self._scorer = job.seed, Scorer(job.task)
         supernet = load_supernet(job.run_path, job.space, job.training.norm_batch_size)
         self._supernet: Supernet = supernet.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,7 +134,7 @@ class CandidateEvaluator:
         """Evaluate subnets as a search does: together, on one batch, with its statistics."""
         rows_ND = np.array(architectures, dtype=np.int64)
         loss_sums, metric_sums, number = [], [], 0
-        for inputs, targets in self._passes.of([self._comparing.batch(0)], self._norm_batch_size):
+        for inputs, targets in self._passes.of(self._comparing.batches(range(1)), self._norm_batch_size):
             losses_N, own_NS = evaluate(
                 self._supernet, inputs, targets, rows_ND, self._scorer, autocast_dtype=self._autocast_dtype
             )
@@ -147,8 +150,7 @@ class CandidateEvaluator:
         """Evaluate networks, each with normalisation statistics of its own."""
         batches = self._validation.all_batches()
         if rung.images < len(self._splits.validation):
-            steps = range(max(1, rung.images // self._comparing.batch_size))
-            batches = (self._comparing.batch(step) for step in steps)
+            batches = self._comparing.batches(range(max(1, rung.images // self._comparing.batch_size)))
         subnets = self._supernet.together(architectures)
         self._recalibrate(subnets, rung.recalibration_images)
         (primary,) = self._scorer.primary
@@ -194,7 +196,7 @@ class CandidateEvaluator:
     def _recalibrate(self, subnet: nn.Module, images: int) -> None:
         """Give networks the normalisation statistics of so many training images."""
         steps = range(max(1, images // self._training.batch_size))
-        inputs = self._passes.of(self._training.batch(step)[0] for step in steps)
+        inputs = self._passes.of(inputs for inputs, _ in self._training.batches(steps))
         recalibrate_batch_norm(subnet, inputs, autocast_dtype=self._autocast_dtype)
 
     def _stream(self, split: str, batch_size: int) -> Batches:
@@ -206,6 +208,7 @@ class CandidateEvaluator:
             seed=self._seed,
             shuffle=True,
             augment=None,
+            decoding=self._decoding,
             mean=self._splits.mean,
             std=self._splits.std,
             device=self._device,

@@ -111,7 +111,7 @@ def select_networks(
 def _needs_of(config: SelectConfig, opened: OpenedRun) -> NodeNeeds:
     """What the actors need of their nodes, which evaluate without each other."""
     training, data = opened.training, opened.data
-    images = 2 * training.batch_size + training.validation_batch_size  # of the three streams of an actor
+    images = max(training.batch_size, training.validation_batch_size)  # of an actor's streams, which take turns
     return NodeNeeds(
         num_workers=config.num_workers,
         cpus_per_worker=config.cpus_per_worker,

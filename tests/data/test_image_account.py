@@ -350,7 +350,7 @@ def read_streamed(splits):
     """The first test image, of shape (H, W)."""
     from multinas_ray.data.streamed_images import ImageDecoder, Request
 
-    return ImageDecoder(splits.test, None, 0)[Request(np.array([0]), None)].pixels[0, :, :, 0]
+    return ImageDecoder([splits.test], None, 0)[Request(np.array([0]), None)].pixels[0, :, :, 0]
 
 
 def test_the_setting_of_exif_data_belongs_to_a_search_only_where_a_source_has_it(tmp_path):

@@ -1,6 +1,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,7 +214,7 @@ def test_settings_that_do_not_fit_are_refused(tree, changes, text):
 
 
 def test_the_stream_that_fits_the_images_is_opened(tree):
-    settings = {"batch_size": 8, "seed": 0, "shuffle": True, "mean": MEAN, "std": STD, "device": "cpu"}
+    settings: dict[str, Any] = {"batch_size": 8, "seed": 0, "shuffle": True, "mean": MEAN, "std": STD, "device": "cpu"}
     for in_memory, kind in ((True, BatchStream), (False, ImageStream)):
         config = DataConfig(source="folder", path=str(tree), image_size=8, in_memory=in_memory)
         splits, augment = load_splits(config), standard_augmentation(config)

@@ -72,7 +72,7 @@ def small_windows(monkeypatch):
 
 
 def stream(samples: SampleSet, rank: int = 0, world_size: int = 1):
-    settings = {"batch_size": 4, "seed": 3, "shuffle": True, "device": "cpu", "norm_batch_size": 1}
+    settings: dict[str, Any] = {"batch_size": 4, "seed": 3, "shuffle": True, "device": "cpu", "norm_batch_size": 1}
     return open_stream(samples, augment=None, rank=rank, world_size=world_size, **settings)
 
 

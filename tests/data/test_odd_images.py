@@ -43,5 +43,5 @@ def test_more_decoding_processes_than_cores_are_told(tmp_path, raw, caplog):
     write_tree(tmp_path, {"a": 20, "b": 20})
     batches = stream(load(tmp_path, in_memory=False, decode_processes=1000).train)
     assert "decode_processes=1000 is more than the" in caplog.text
-    batches._loader.check_worker_number_rationality()  # as it does when its processes start
+    batches._decoding._loader.check_worker_number_rationality()  # as it does when its processes start
     assert raw == []

@@ -210,7 +210,7 @@ def test_a_place_that_is_no_folder_is_told() -> None:
 
 def test_batches_come_from_tar_files(folder: Path) -> None:
     splits = load_splits(config(folder, in_memory=False, image_size=8, decode_processes=0))
-    settings = {"seed": 0, "shuffle": True, "mean": splits.mean, "std": splits.std, "device": "cpu"}
+    settings: dict[str, Any] = {"seed": 0, "shuffle": True, "mean": splits.mean, "std": splits.std, "device": "cpu"}
     stream = open_stream(splits.train, batch_size=4, norm_batch_size=2, augment=None, **settings)
     images, labels = stream.batch(0)
     assert images.shape == (4, 3, 8, 8)

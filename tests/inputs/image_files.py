@@ -100,7 +100,7 @@ def contents(images: Images) -> dict[str, Any]:
     if isinstance(images, ImageSet):
         return {"pixels": images.images, "labels": images.labels}
     assert isinstance(images, StreamedImages)
-    decoded = ImageDecoder(images, None, 0)[Request(np.arange(len(images)), None)]
+    decoded = ImageDecoder([images], None, 0)[Request(np.arange(len(images)), None)]
     if decoded.failure or decoded.damaged:
         raise DataError(decoded.failure or next(iter(decoded.damaged.values())))
     return {"pixels": decoded.pixels.numpy(), "labels": decoded.labels.numpy()}

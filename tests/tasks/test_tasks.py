@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import ray.cloudpickle
@@ -25,7 +27,7 @@ DATA = DataConfig(source="series", source_options={"num": 64, "noise": 0.1})
 
 
 def batches(split: str = "test", rank: int = 0, world_size: int = 1, size: int = 16):
-    settings = {"batch_size": size, "seed": 3, "shuffle": True, "device": "cpu", "norm_batch_size": 1}
+    settings: dict[str, Any] = {"batch_size": size, "seed": 3, "shuffle": True, "device": "cpu", "norm_batch_size": 1}
     return open_stream(getattr(load_splits(DATA), split), augment=None, rank=rank, world_size=world_size, **settings)
 
 
