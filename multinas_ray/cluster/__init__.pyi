@@ -16,13 +16,12 @@ from .side_callback import SideCallback
 from .side_matters import SideMatters, say, show
 from .spot import LAST_CHECKPOINT_SECONDS, SpotNotice, SpotWatch
 from .trackers import Following, Trackers
-from .trainer import ControllerNote, GroupTrainer
+from .trainer import GroupTrainer
 from .user_code import load_module, load_object
 
 __all__ = [
     "LAST_CHECKPOINT_SECONDS",
     "ClusterGoneError",
-    "ControllerNote",
     "EndedAtOnce",
     "Figures",
     "Following",

@@ -2,38 +2,174 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import AsyncioActorExit
+from ray.train import Result
 from ray.train.torch import TorchTrainer
-from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
+from ray.train.v2._internal.execution.controller import TrainController
+from ray.train.v2._internal.execution.failure_handling import FailureDecision
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
+from ray.train.v2._internal.execution.worker_group import WorkerGroup
+from ray.train.v2._internal.logging.logging import LoggingManager
 
 from multinas_ray.cluster.failures import LastingErrorsEnd
 
 
 class GroupTrainer(TorchTrainer):
-    """A TorchTrainer that does not start its workers again after an error that would come again, and leaves nothing.
+    """A TorchTrainer that can be ended, and tries nothing again that would end the same.
 
-    Ray Train starts further actors for each group, each a process of some seconds and 200 MB. Three are left out:
+    Ray Train starts further actors for each group, each a process of some seconds and hundreds of MB, and some of
+    them stay. Four are left out:
 
+    - The controller, which starts and watches the workers, runs in the thread that calls `fit`.
     - One removes the group's placement group, and stays for ever on a cluster that outlives the driver. Ray removes
-      the placement group with the controller anyway.
+      the placement group with the process that called `fit` anyway.
     - One hands out Ray Data's data sets; these workers read their data themselves.
     - One shares the nodes between Ray Data and Ray Train. Without it the placement group asks the autoscaler for nodes.
+      A group that may go on with fewer workers keeps it: it is what tells how many there may be.
     """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._end = _End()
+
+    def end(self) -> None:
+        """End the workers at once, from any thread, whether they run or are being started; `fit` then raises."""
+        self._end.come()
 
     def _create_default_callbacks(self) -> list[Any]:
         callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc]
-        return [each for each in callbacks if type(each).__name__ not in _LEFT_OUT]
+        return [self._end, *(each for each in callbacks if type(each).__name__ not in _LEFT_OUT)]
 
-    def _initialize_and_run_controller(self, **settings: Any) -> Any:
-        settings["failure_policy"] = LastingErrorsEnd(self.run_config.failure_config)  # type: ignore[arg-type]  # Ray names an older class
-        settings["scaling_policy"] = _FixedWithoutCoordinator(self.scaling_config)  # type: ignore[arg-type]  # likewise
-        return super()._initialize_and_run_controller(**settings)  # type: ignore[misc]
+    def _initialize_and_run_controller(self, **settings: Any) -> Result:
+        scaling: Any = self.scaling_config  # Ray's annotations name an older class
+        settings["failure_policy"] = _Policy(self.run_config.failure_config, self._end)
+        if not scaling.elasticity_enabled:
+            settings["scaling_policy"] = _FixedWithoutCoordinator(scaling)
+        # It would take over the logging of this process, and close the files of others.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_CONTROLLER_STRUCTURED_LOGGING", "0")
+        with _logged_to_file():
+            controller: Any = _Controller(**settings)
+            asyncio.run(controller.run())
+            result: Result = controller.get_result()
+        return result
+
+
+@contextmanager
+def _logged_to_file() -> Iterator[None]:
+    """Write what Ray Train tells into a file among Ray's logs, as its own process would, and not to the terminal."""
+    logger = logging.getLogger("ray.train")
+    folder = Path(LoggingManager.get_log_directory() or tempfile.gettempdir())
+    folder.mkdir(parents=True, exist_ok=True)
+    process = ray.get_runtime_context().get_worker_id()
+    handler = logging.FileHandler(folder / f"ray-train-controller-{process}.log", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.level, logger.propagate = before
+        logger.removeHandler(handler)
+        handler.close()
 
 
 _LEFT_OUT = ("PlacementGroupCleanerCallback", "DatasetsCallback")
+
+
+class _End(WorkerGroupCallback):
+    """Whether a group shall end, and the placement group in which its workers are, with which they end."""
+
+    def __init__(self) -> None:
+        self._has_come = threading.Event()
+        self._placement: Any = None
+
+    @property
+    def has_come(self) -> bool:
+        return self._has_come.is_set()
+
+    def come(self) -> None:
+        self._has_come.set()
+        self._end_placement()
+
+    def take(self, placement: Any) -> None:
+        """Take the placement group of workers that are about to be started."""
+        self._placement = placement
+        if self.has_come:
+            self._end_placement()
+
+    def _end_placement(self) -> None:
+        if self._placement is not None:
+            self._placement.shutdown()
+
+
+class _Policy(LastingErrorsEnd):
+    """Starts no group again that shall end."""
+
+    def __init__(self, failure_config: Any, end: _End) -> None:
+        super().__init__(failure_config)
+        self._end = end
+
+    def make_decision(self, training_failed_error: Any) -> FailureDecision:
+        return FailureDecision.RAISE if self._end.has_come else super().make_decision(training_failed_error)
+
+
+class _Group(WorkerGroup):
+    """Tells its placement group, and its controller is no actor."""
+
+    def _create_placement_group(self, *arguments: Any) -> Any:
+        placement: Any = super()._create_placement_group(*arguments)
+        for each in self._callbacks:
+            if isinstance(each, _End):
+                each.take(placement)
+        return placement
+
+    def poll_status(self, timeout: float | None = None) -> Any:
+        _end_with_ray()
+        return super().poll_status(timeout)
+
+    def _init_train_context_on_workers(self, workers: Any, sync_actor: Any, train_context_args: Any) -> None:
+        started = [
+            worker.actor.init_train_context.remote(
+                train_run_context=self._train_run_context,
+                distributed_context=worker.distributed_context,
+                synchronization_actor=sync_actor,
+                storage_context=self._storage_context,
+                worker_callbacks=self._worker_callbacks_to_propagate,
+                controller_actor=None,  # workers would ask it for checkpoints, which these take from the run
+                **{name: values[place] for name, values in train_context_args.items()},
+            )
+            for place, worker in enumerate(workers)
+        ]
+        ray.get(started)
+        self._decorate_worker_log_file_paths(workers)
+
+
+class _Controller(TrainController):
+    worker_group_cls = _Group
+
+    async def _run_control_loop_iteration(self) -> None:
+        _end_with_ray()
+        await super()._run_control_loop_iteration()  # type: ignore[no-untyped-call]
+
+
+def _end_with_ray() -> None:
+    """End the group with the Ray of its process: whatever it asks of Ray after that would start another one."""
+    if not ray.is_initialized():
+        raise AsyncioActorExit("Ray was shut down while the workers ran")  # as Ray Train ends its own controller
 
 
 class _FixedWithoutCoordinator(FixedScalingPolicy):
@@ -44,20 +180,3 @@ class _FixedWithoutCoordinator(FixedScalingPolicy):
 
     def _maybe_send_resource_request(self) -> None:
         """Ask nobody for resources."""
-
-
-class ControllerNote(ControllerCallback):
-    """Hands the actor that controls a worker group to another actor, so that the group can be ended by it.
-
-    Args:
-        actor: name of the other actor, whose `controller_started` is called.
-        namespace: its namespace.
-    """
-
-    def __init__(self, actor: str, namespace: str) -> None:
-        self._actor, self._namespace = actor, namespace
-
-    def after_controller_start(self, train_run_context: Any) -> None:
-        """Called by Ray Train in the controller's process."""
-        controller = ray.get_runtime_context().current_actor
-        ray.get_actor(self._actor, namespace=self._namespace).controller_started.remote(controller)

@@ -47,7 +47,6 @@ class Broker:
         self._attempt = ""
         self._attempt_starts: dict[str, int] = {}
         self._workers: list[Any] = []
-        self._controller: Any = None
         self._trials_ready: set[str] = set()
         self._created_seconds = self._stamped_seconds = time.monotonic()
         self._notes: list[object] = []
@@ -124,17 +123,7 @@ class Broker:
         """Return the notes that have this number or a later one, without waiting."""
         return self._notes[number:]
 
-    async def next_controller(self) -> list[Any]:
-        """Wait for the actor that controls the workers, by whose end they end; it is the only one in the list."""
-        await self._wait(lambda: self._controller is not None)
-        return [self._controller]
-
     # The workers' side.
-
-    async def controller_started(self, controller: Any) -> None:
-        """Take the handle of the actor that controls the workers."""
-        self._controller = controller
-        await self._notify()
 
     async def begin_attempt(self, attempt: str, worker: Any) -> int:
         """Return the first round that is not done, fixed for this attempt of the worker group so that all ranks agree.

@@ -150,7 +150,7 @@ class Driver:
         num_trials = min(config.blocks_in_flight, len(self._blocks))
         actor = ray.remote(Broker).options(**options)
         self._broker = actor.remote(self._first_round, num_trials, config.checkpoint_interval_seconds)
-        self._notes, self._controller = NoteReader(self._broker), self._broker.next_controller.remote()
+        self._notes = NoteReader(self._broker)
         self._schedule = schedule_of(config, self._optimizer, self._record.append, self._on_round, self._first_round)
         names = {"broker": "broker", "namespace": self._namespace}
         self._search = OneShotSearch(self._schedule, self._blocks, self._broker, names)
@@ -257,10 +257,6 @@ class Driver:
         if self._group.error:
             if (own := own_error(self._group.error)) is not None:
                 raise own from self._group.error
-            if isinstance(self._group.error, ray.exceptions.RayError):  # and not one of Ray Train's, of the workers
-                raise RunError(
-                    f"the controller of the workers could not go on ({cause_of(self._group.error)}): resume the run"
-                ) from self._group.error
             raise RunError(
                 f"the workers failed more often than max_worker_failures={self._config.max_worker_failures}, the last "
                 f"time: {cause_of(self._group.error)}; fix the cause and resume the run"
@@ -316,9 +312,9 @@ class Driver:
             self._take_note(note)
 
     def _end_workers(self) -> None:
-        """End workers that are left, by their controller, which the broker has named as soon as it was there."""
-        if self._group.is_running and ray.wait([self._controller], timeout=1.0)[0]:
-            self._group.end(ray.get(self._controller))
+        """End workers that are left."""
+        if self._group.is_running:
+            self._group.end()
             self._group.join(ANSWER_SECONDS)
 
     def _write_metrics(self) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import ray
 import ray.train
 
-from multinas_ray.cluster import ControllerNote, GroupTrainer, worker_resources
+from multinas_ray.cluster import GroupTrainer, worker_resources
 from multinas_ray.oneshot.job import WorkerJob
 from multinas_ray.oneshot.worker import search_worker
 from multinas_ray.storage import resolve
@@ -55,7 +54,6 @@ class WorkerGroup:
                 name=name,
                 storage_path=str(resolve(job.run_path).join("train")),
                 failure_config=ray.train.FailureConfig(max_failures=max_failures),
-                callbacks=[ControllerNote(job.broker, job.namespace)],  # type: ignore[list-item]  # its annotation lags behind
             ),
         )
         self.error: BaseException | None = None
@@ -76,14 +74,9 @@ class WorkerGroup:
         """Whether the workers run or are being restarted."""
         return self._thread.is_alive()
 
-    def end(self, controllers: Sequence[Any]) -> None:
-        """End the workers at once.
-
-        Args:
-            controllers: the actor that controls them, which owns them; empty if it is not known.
-        """
-        for controller in controllers if self.is_running else ():
-            ray.kill(controller)
+    def end(self) -> None:
+        """End the workers at once."""
+        self._trainer.end()
 
     def join(self, timeout_seconds: float) -> bool:
         """Wait for the workers to return; returns False if they have not within the time."""

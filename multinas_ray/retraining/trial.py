@@ -9,7 +9,7 @@ from typing import Any
 import ray.train
 import torch
 from ray import tune
-from ray.tune.integration.ray_train import TuneReportCallback
+from ray.train import UserCallback
 
 from multinas_ray import errors
 from multinas_ray.cluster import GroupTrainer, own_error, worker_resources, would_come_again
@@ -102,7 +102,18 @@ def _train_in_group(job: RetrainJob, network: int) -> None:
             name=f"network-{network}-{uuid.uuid4().hex[:8]}",
             storage_path=job.work_path,
             failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-            callbacks=[TuneReportCallback()],  # type: ignore[list-item]  # a callback of Tune is one of Train
+            callbacks=[_ReportToTune()],  # type: ignore[list-item]  # the annotation lags behind
         ),
     )
     trainer.fit()
+
+
+class _ReportToTune(UserCallback):
+    """Hands the reports of the workers on to Tune: their group is controlled from the thread of the trial itself.
+
+    Ray's own callback for this starts an actor for the reports.
+    """
+
+    def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Any) -> None:
+        """Called by Ray Train in the thread of the trial; `metrics` has a report for each rank, and all are equal."""
+        tune.report(metrics[0])

@@ -16,7 +16,6 @@ Fault = Callable[[Command, np.random.Generator], bool]
 
 PROCESSES = {
     "worker": "RayTrainWorker",
-    "controller": "TrainController",
     "broker": "ray::Broker",
     "trial": "Trainable",
     "evaluator": "CandidateEvaluator",
@@ -154,7 +153,7 @@ FAULTS: dict[str, Fault] = {
     "read-only disk": of_the_disk(make_read_only),
     "slow disk": of_the_disk(slow_down),
 }
-OF_SEARCHES = ("kill controller", "kill broker", "kill trial", "kill evaluator")
+OF_SEARCHES = ("kill broker", "kill trial", "kill evaluator")
 LATER_FAULTS: dict[str, Fault] = {
     **{name: fault for name, fault in FAULTS.items() if name not in OF_SEARCHES},
     "kill worker": kill(LATER_WORKER),

@@ -38,7 +38,7 @@ CHOICE_PHASES = {name: PHASES[name] for name in ("start", "choice", "ending")}
 LATER_PHASES = {name: PHASES[name] for name in ("start", "rounds")}
 """How the phases of a command are known, and the longest time from there to the fault."""
 SHORT_LIVED = {
-    **{f"kill {name}": 6.0 for name in ("worker", "controller", "broker", "trial")},
+    **{f"kill {name}": 6.0 for name in ("worker", "broker", "trial")},
     **{"stop worker": 6.0, "kill evaluator": 2.0},
 }
 """Faults of processes that are not always there: they befall up to so many seconds after these are."""

@@ -1,5 +1,6 @@
 """What failed in workers, from errors as Ray gives them. No Ray is started."""
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,8 +11,9 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.failure_handling import FailureDecision
 from ray.train.v2._internal.util import construct_user_exception_with_traceback
 from ray.train.v2.api import data_parallel_trainer
-from ray.train.v2.api.config import FailureConfig, ScalingConfig
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 
+from multinas_ray.cluster import trainer as trainer_module
 from multinas_ray.cluster.failures import LOWER_MEMORY, LastingErrorsEnd, cause_of, own_error, would_come_again
 from multinas_ray.cluster.trainer import GroupTrainer
 from multinas_ray.errors import ConfigError, DataError, RunError, StorageError, UnreadableError
@@ -58,16 +60,64 @@ def test_an_error_of_this_package_comes_out_as_it_is_and_is_not_tried_again(erro
     assert LastingErrorsEnd(FailureConfig(max_failures=-1)).make_decision(error) is FailureDecision.RAISE
 
 
-def test_a_group_of_workers_is_started_by_that_policy(monkeypatch):
-    monkeypatch.setattr(TorchTrainer, "_initialize_and_run_controller", lambda self, **settings: settings)
-    trainer: Any = object.__new__(GroupTrainer)
-    trainer.run_config = SimpleNamespace(failure_config=FailureConfig(max_failures=3))
-    trainer.scaling_config = ScalingConfig(num_workers=3)
-    settings = trainer._initialize_and_run_controller(failure_policy="Ray's own", other=1)
+@pytest.fixture
+def settings_of(monkeypatch):
+    """What the controller of a group is made with, by its number of workers; and the group."""
+
+    def run(num_workers):
+        made = []
+
+        class Controller:
+            def __init__(self, **settings):
+                made.append(settings)
+
+            async def run(self):
+                return None
+
+            def get_result(self):
+                return "the result"
+
+        monkeypatch.setattr(trainer_module, "_Controller", Controller)
+        monkeypatch.setattr(trainer_module, "_logged_to_file", nullcontext)
+        trainer: Any = GroupTrainer(
+            lambda: None,
+            scaling_config=ScalingConfig(num_workers=num_workers),
+            run_config=RunConfig(name="a-group", failure_config=FailureConfig(max_failures=3)),
+        )
+        given = {"failure_policy": "Ray's own", "scaling_policy": "Ray's own", "other": 1}
+        assert trainer._initialize_and_run_controller(**given) == "the result"
+        return trainer, made[0]
+
+    return run
+
+
+def test_a_group_of_workers_is_started_by_that_policy(settings_of):
+    _, settings = settings_of(3)
     assert isinstance(settings["failure_policy"], LastingErrorsEnd)
     decision = settings["scaling_policy"].make_decision_for_non_running_worker_group()
     assert decision.num_workers == 3  # and no actor was asked: there is no Ray
     assert settings["other"] == 1
+
+
+def test_a_group_that_may_go_on_with_fewer_workers_keeps_rays_policy_for_their_number(settings_of):
+    assert settings_of((1, 3))[1]["scaling_policy"] == "Ray's own"
+
+
+def test_a_group_that_shall_end_is_not_started_again(settings_of):
+    trainer, settings = settings_of(3)
+    lost = WorkerGroupError("lost", {0: RayActorError()})
+    assert settings["failure_policy"].make_decision(lost) is FailureDecision.RETRY
+    trainer.end()
+    assert settings["failure_policy"].make_decision(lost) is FailureDecision.RAISE
+
+
+def test_workers_that_are_being_started_when_their_group_is_ended_have_no_place():
+    ended = []
+    end = trainer_module._End()
+    end.take(SimpleNamespace(shutdown=lambda: ended.append("first")))
+    end.come()
+    end.take(SimpleNamespace(shutdown=lambda: ended.append("second")))
+    assert ended == ["first", "second"]
 
 
 def test_actors_that_a_group_does_not_need_are_left_out(monkeypatch):
@@ -75,7 +125,8 @@ def test_actors_that_a_group_does_not_need_are_left_out(monkeypatch):
     callbacks = [type(name, (), {})() for name in kinds]
     monkeypatch.setattr(TorchTrainer, "_create_default_callbacks", lambda self: callbacks)
     trainer: Any = object.__new__(GroupTrainer)
-    assert trainer._create_default_callbacks() == callbacks[2:]
+    trainer._end = object()
+    assert trainer._create_default_callbacks() == [trainer._end, callbacks[2]]
     assert all(hasattr(data_parallel_trainer, name) for name in kinds), "these are the names that Ray gives them"
 
 

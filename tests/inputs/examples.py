@@ -252,7 +252,7 @@ WITHOUT_CHECKS = {
     **dict.fromkeys(("cluster.GroupTrainer", "cluster.LastingErrorsEnd", "cluster.SearchMetrics"), RAY),
     "cluster.PlainTable": "it takes what a table of rich takes",
     "cluster.SpotWatch": "it starts a thread",
-    **dict.fromkeys(("cluster.ControllerNote", "cluster.HeadWatch", "cluster.Interrupts"), RAY),
+    **dict.fromkeys(("cluster.HeadWatch", "cluster.Interrupts"), RAY),
     "selection.CandidateEvaluator": RAY,
     **dict.fromkeys(("cluster.Following", "cluster.SideCallback"), RAY),
     "cluster.SideMatters": RAY,

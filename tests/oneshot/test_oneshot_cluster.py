@@ -89,7 +89,8 @@ def test_a_finished_run_answers_other_budgets(one_worker: Run) -> None:
 
 
 def test_two_workers_give_the_losses_of_one(one_worker: Run, search: Callable[..., Run]) -> None:
-    two = search("--name", "two", "--num-workers", "2")
+    """And a group that may go on with one of them starts."""
+    two = search("--name", "two", "--num-workers", "2", "--min-workers", "1")
     check_whole(two)
     first = 6 * 10
     assert two.evaluations["architecture"][:first].tolist() == one_worker.evaluations["architecture"][:first].tolist()

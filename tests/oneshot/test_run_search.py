@@ -129,7 +129,6 @@ class EndingDriver(WatchedDriver):
         self._view = SimpleNamespace(close=lambda: self.note("view"))
         self._metrics = SimpleNamespace(write=lambda: self.note("metrics"))
         self._record = SimpleNamespace(close=lambda: self.note("record"))
-        self._controller = ["controller"]
 
     def note(self, step):
         self.steps.append(step)
@@ -315,18 +314,18 @@ def test_an_interrupt_of_the_picture_tells_that_the_networks_are_chosen(phases):
     assert done == ["choose, restarts 0", "Interrupted after the networks were chosen"]
 
 
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (
-            ray.exceptions.RayActorError(),
-            r"the controller of the workers could not go on \(a process was ended",
-        ),
-        (RuntimeError("no memory"), "the workers failed more often than max_worker_failures=3, the last time: "),
-    ],
-)
-def test_the_end_of_the_controller_is_told_apart_from_failures_of_workers(driver, error, text):
-    driver._group.error = error
+def test_workers_that_failed_too_often_are_told_with_the_last_cause(driver):
+    driver._group.error = RuntimeError("no memory")
     driver._config = SimpleNamespace(max_worker_failures=3)
-    with pytest.raises(RunError, match=text):
+    with pytest.raises(RunError, match="more often than max_worker_failures=3, the last time: "):
         Driver._raise_errors(driver)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_workers_that_are_left_are_ended(driver, is_running):
+    done = []
+    driver._group = SimpleNamespace(
+        is_running=is_running, end=lambda: done.append("end"), join=lambda seconds: done.append("join")
+    )
+    Driver._end_workers(driver)
+    assert done == (["end", "join"] if is_running else [])
