@@ -28,7 +28,7 @@ ENVIRONMENT = {
 }
 WARMUP_ROUNDS, SEARCH_ROUNDS, NUM_NETWORKS = 60, 60, 3
 SEARCH_FLAGS = ["--warmup-rounds", f"{WARMUP_ROUNDS}", "--search-rounds", f"{SEARCH_ROUNDS}"]
-SEARCH_FLAGS += ["--checkpoint-interval-seconds", "2"]
+SEARCH_FLAGS += ["--checkpoint-interval-seconds", "2", "--blocks-in-flight", "2"]
 
 
 class Search:

@@ -32,6 +32,7 @@ def tiny_config(options: ExperimentOptions) -> OneShotSearchConfig:
         training=WeightTraining(batch_size=64, validation_batch_size=128, norm_batch_size=32),
         checkpoint_interval_seconds=2.0,
         threads_per_worker=1,
+        blocks_in_flight=1,  # the process of another trial would take longer to start than to work
     )
 
 
