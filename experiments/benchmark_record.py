@@ -34,7 +34,19 @@ from multinas_ray.oneshot.schedule import FinishedRound
 from multinas_ray.oneshot.start import new_description
 from multinas_ray.oneshot.views import Curves, ProgressView
 from multinas_ray.report import write_report
-from multinas_ray.runs import Results, RunRecord, RunSession, load_run, make_recorded_optimizer, write_config
+from multinas_ray.runs import (
+    Results,
+    RunRecord,
+    RunSession,
+    load_run,
+    make_recorded_optimizer,
+    resume_run,
+    write_config,
+)
+from multinas_ray.selection.config import CANDIDATES_PER_NETWORK, SLICE_SHARE
+from multinas_ray.selection.goals import goals_of_run
+from multinas_ray.selection.outcome import SearchOutcome
+from multinas_ray.selection.pool import candidates_for
 from multinas_ray.settings import NonNegativeInt, PositiveInt, checked
 from multinas_ray.storage import GivenPath, TableWriter
 
@@ -112,10 +124,17 @@ class Unmoved:
             optimizer.probs,
         )
         self._diagnostics, self.num_updates = optimizer.diagnostics(), 0
+        self._state, self._samples = optimizer.state_dict(), optimizer.samples_per_update
 
     def diagnostics(self) -> dict[str, Any]:
         """Those of the start."""
         return self._diagnostics
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state at the start, after as many results as there are."""
+        told = self.num_updates * self._samples
+        counters = {"next_id": told, "num_ignored": 0, "num_updates": self.num_updates, "num_told": told}
+        return {**self._state, "counters": counters, "settled": {**self._state["settled"], "watermark": told}}
 
 
 def make_large_record(config: OneShotSearchConfig, evaluations: int) -> None:
@@ -134,7 +153,7 @@ def make_large_record(config: OneShotSearchConfig, evaluations: int) -> None:
             unmoved.num_updates = number + 1
             record.note_update(unmoved, number)  # type: ignore[arg-type]  # it has all that is asked of it
             record.append_round(_figures(number, size))
-    record.flush()
+    record.save(unmoved, next_round=evaluations // size)  # type: ignore[arg-type]  # as above
     record.close()
 
 
@@ -170,14 +189,31 @@ def _report(path: str) -> None:
         write_report(path, output=Path(folder, "report.html"))
 
 
-READERS: dict[str, Callable[[str], object]] = {"load_run": load_run, "report": _report}
+def _candidates(path: str) -> None:
+    """What a choice reads and collects before it evaluates anything."""
+    run, config = load_run(path), search_config("runs", 1)
+    outcome = SearchOutcome.of(run, config.space.search_space, config.costs, config.space.equivalence)
+    candidates_for(outcome, goals_of_run(run), CANDIDATES_PER_NETWORK, SLICE_SHARE, np.random.default_rng(0))
 
 
-def measure_reader(name: str, path: str) -> tuple[float, float]:
-    """Seconds of one reader, and the most memory of this process in GiB."""
-    start = time.perf_counter()
+def _resume(path: str) -> None:
+    resume_run(RunSession.begin(path))
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "load_run": load_run,
+    "report": _report,
+    "candidates of a choice": _candidates,
+    "resume": _resume,
+}
+
+
+def measure_reader(name: str, path: str) -> tuple[float, float, float]:
+    """Wall and processor seconds of one reader, and the most memory of this process in GiB."""
+    start = time.perf_counter(), time.process_time()
     READERS[name](path)
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    wall_seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+    return wall_seconds, processor_seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def apart(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -203,11 +239,11 @@ def run(options: RecordOptions, console: Console) -> None:
         config = search_config(f"{storage}/large", options.evaluations)
         make_large_record(config, options.evaluations)
         table = Table(title=f"A record of {options.evaluations:,} evaluations", title_justify="left")
-        for name in ("reader", "seconds", "most memory, GiB"):
+        for name in ("reader", "wall seconds", "processor seconds", "most memory, GiB"):
             table.add_column(name, justify="right")
         for name in READERS:
-            seconds, gib = apart(measure_reader, name, config.run_path)
-            table.add_row(name, f"{seconds:.1f}", f"{gib:.2f}")
+            wall_seconds, processor_seconds, gib = apart(measure_reader, name, config.run_path)
+            table.add_row(name, f"{wall_seconds:.1f}", f"{processor_seconds:.1f}", f"{gib:.2f}")
         console.print(table)
 
 

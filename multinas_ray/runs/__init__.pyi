@@ -45,6 +45,7 @@ from .retrained import (
     write_retraining,
     write_training,
 )
+from .row_columns import architectures_of
 from .schema import architectures_schema, candidates_schema, config_metadata, evaluations_schema
 from .sessions import RunSession, has_record, lost_steps, was_started
 from .verification import Verification, verify_run
@@ -85,6 +86,7 @@ __all__ = [
     "Slot",
     "Verification",
     "adopt_retrained",
+    "architectures_of",
     "architectures_schema",
     "best_subset",
     "candidates_schema",

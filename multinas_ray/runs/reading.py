@@ -1,6 +1,6 @@
 """Reading a run from disk, during the search or after it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -22,6 +22,8 @@ from multinas_ray.runs.layout import (
     FINISHED_FILE,
     ROUNDS,
 )
+from multinas_ray.runs.parts import PartsTable, read_parts
+from multinas_ray.runs.row_columns import architectures_of
 from multinas_ray.runs.schema import (
     architectures_schema,
     candidates_schema,
@@ -31,7 +33,7 @@ from multinas_ray.runs.schema import (
     journal_header,
     rounds_schema,
 )
-from multinas_ray.runs.tables import Shape, read_parts, read_table, to_frame, value_problems
+from multinas_ray.runs.tables import Shape, read_table, value_problems
 from multinas_ray.settings import AsGiven, checked, checked_arguments
 from multinas_ray.storage import read_journals
 
@@ -40,6 +42,8 @@ REPAIR = "`multinas-ray verify RUN --repair` rebuilds it from the evaluations"
 NO_COPY = "restore a copy of it, since it cannot be computed again"
 """The remedy for any other damaged file."""
 
+EVALUATIONS_ORDER = ("tell_order", "-id")
+"""How the evaluations of a run are sorted."""
 SELECT_ANEW = "delete it, and choose the networks again by `multinas-ray select RUN`"
 
 _TOTALS: dict[str, tuple[type, ...]] = {
@@ -55,7 +59,11 @@ _TOTALS: dict[str, tuple[type, ...]] = {
 @checked
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The record of a run at the moment when it was loaded."""
+    """The record of a run at the moment when it was loaded.
+
+    Texts of architectures and probabilities stay in their files until they are looked at, so that a run of millions of
+    evaluations fits into the memory; they are gone where the files are.
+    """
 
     path: str
     """Place from which it was read."""
@@ -104,8 +112,7 @@ class Run:
     @property
     def num_distributions(self) -> int:
         """K; 0 while the coefficients of a search in a Tune pipeline are not known."""
-        optimizer = self.config.get("optimizer", {})
-        return len(optimizer.get("coefficients") or optimizer.get("targets") or ())
+        return num_distributions(self.config)
 
     @property
     def complexity_scales(self) -> dict[str, float]:
@@ -147,6 +154,12 @@ class Run:
         return complexities
 
 
+def num_distributions(config: Mapping[str, Any]) -> int:
+    """K by a run's configuration; 0 while the coefficients of a search in a Tune pipeline are not known."""
+    optimizer = config.get("optimizer", {})
+    return len(optimizer.get("coefficients") or optimizer.get("targets") or ())
+
+
 @checked_arguments
 def load_run(path: storage.AnyPath) -> Run:
     """Read a run from disk or an object store, during the search or after it.
@@ -174,17 +187,17 @@ def examine_run(path: storage.AnyPath) -> tuple[Run, list[str]]:
     place = storage.resolve(path)
     config = load_config(place)
     reader = RecordReader(place, config)
-    distributions = reader.distributions()
-    evaluations = reader.evaluations()
+    distributions = reader.distributions().frame(["update", "distribution"])
     run = Run(
         path=str(place),
         config=config,
-        evaluations=to_frame(evaluations, ["tell_order", "-id"]),
-        distributions=to_frame(distributions, ["update", "distribution"]),
-        rounds=to_frame(reader.rounds(), ["round"]),
+        evaluations=reader.evaluations().frame(EVALUATIONS_ORDER),
+        distributions=distributions,
+        rounds=reader.rounds().frame(["round"]),
         architectures=read_architectures(place, config),
         finished=reader.finished(),
     )
+    pa.default_memory_pool().release_unused()  # of the parts
     return run, reader.problems
 
 
@@ -202,20 +215,24 @@ class RecordReader:
         self.problems: list[str] = []
         """Problems in everything that was read so far; each names its file and the remedy."""
 
-    def evaluations(self) -> pa.Table:
+    def evaluations(self, only: Collection[str] | None = None) -> PartsTable:
         """Read the Parquet parts, and the rows of a journal that are not in them yet.
+
+        Args:
+            only: Columns of numbers that are kept, where no frame is made of them; None: all. All are checked.
 
         Raises:
             StateError: A file is damaged, or rows are missing between them.
         """
         schema = evaluations_schema(self._config["costs"], has_numbers=has_numbers(self._config))
-        return self._journaled(EVALUATIONS, schema, self._config["costs"], NO_COPY)
+        return self._journaled(EVALUATIONS, schema, self._config["costs"], NO_COPY, only)
 
-    def distributions(self) -> pa.Table:
-        """Read the distributions; raises StateError if a file is damaged."""
-        return self._folder(DISTRIBUTIONS, distributions_schema(has_numbers=has_numbers(self._config)), self._remedy)
+    def distributions(self, only: Collection[str] | None = None) -> PartsTable:
+        """Read the distributions, as the evaluations are read; raises StateError if a file is damaged."""
+        schema = distributions_schema(has_numbers=has_numbers(self._config))
+        return self._folder(DISTRIBUTIONS, schema, self._remedy, only)
 
-    def rounds(self) -> pa.Table:
+    def rounds(self) -> PartsTable:
         """Read the rounds, as the evaluations are read; raises StateError if a file is damaged."""
         return self._journaled(ROUNDS, rounds_schema(), (), self._remedy)
 
@@ -235,21 +252,22 @@ class RecordReader:
         if self.problems:
             raise StateError(self.problems[0])
 
-    def _journaled(self, name: str, schema: pa.Schema, costs: Sequence[str], remedy: str) -> pa.Table:
+    def _journaled(
+        self, name: str, schema: pa.Schema, costs: Sequence[str], remedy: str, only: Collection[str] | None = None
+    ) -> PartsTable:
         journals = read_journals(self._place.join(name))
-        table = self._folder(name, schema, remedy)
+        table = self._folder(name, schema, remedy, only)
         newer = journals.table_from(table.num_rows, journal_header(costs), schema)
-        if newer is None:
-            return table
-        self._note(journals.newest, newer, remedy)
-        return pa.concat_tables([table, newer])
+        if newer is not None:
+            self._note(journals.newest, newer, remedy)
+            table.add_last(newer)
+        return table
 
-    def _folder(self, name: str, schema: pa.Schema, remedy: str) -> pa.Table:
-        parts = read_parts(self._place.join(name), schema, remedy)
-        for file, part in parts.items():
+    def _folder(self, name: str, schema: pa.Schema, remedy: str, only: Collection[str] | None) -> PartsTable:
+        def look(file: storage.Location, part: pa.Table) -> None:
             self._note(file, part, remedy)
-        empty = schema.empty_table().replace_schema_metadata(None)
-        return pa.concat_tables([empty, *(part.replace_schema_metadata(None) for part in parts.values())])
+
+        return read_parts(self._place.join(name), schema, remedy, look, only)
 
     def _note(self, file: storage.Location, table: pa.Table, remedy: str) -> None:
         self.problems += [f"{file}: {text}: {remedy}" for text in value_problems(table, self._shape)]
@@ -281,7 +299,7 @@ def read_candidates(folder: storage.AnyPath, config: Mapping[str, Any]) -> pd.Da
 def proposals_of(rows: pd.DataFrame) -> Proposals:
     """The draws of recorded evaluations (at least one), with the densities at their draws."""
     return Proposals(
-        architectures=np.array(rows["architecture"].tolist(), dtype=np.int64),
+        architectures=architectures_of(rows["architecture"]),
         log_q=rows["log_q"].to_numpy(np.float64),
         sources=rows["source"].to_numpy(np.int64),
         ids=rows["id"].to_numpy(np.int64),

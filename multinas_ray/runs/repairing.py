@@ -6,9 +6,10 @@ are computed from the evaluations, and so are those figures of a round that the 
 
 import json
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -23,7 +24,7 @@ from multinas_ray.runs.layout import (
     SESSIONS,
     STATE_FILE,
 )
-from multinas_ray.runs.reading import RecordReader, Run, write_finished
+from multinas_ray.runs.reading import EVALUATIONS_ORDER, RecordReader, Run, num_distributions, write_finished
 from multinas_ray.runs.recorded_tables import DistributionTable, RoundTable
 from multinas_ray.runs.replaying import check_complete, tell_recorded
 from multinas_ray.runs.schema import (
@@ -115,17 +116,9 @@ class _Repair:
 
     def __init__(self, path: storage.AnyPath) -> None:
         self._place = storage.resolve(path)
-        config = load_config(self._place)
-        self._reader = RecordReader(self._place, config, REBUILT)
-        self._run = Run(
-            path=str(self._place),
-            config=config,
-            evaluations=to_frame(self._reader.evaluations(), ["tell_order", "-id"]),
-            distributions=to_frame(distributions_schema().empty_table()),
-            rounds=to_frame(rounds_schema().empty_table()),
-            architectures=to_frame(architectures_schema(()).empty_table()),
-            finished=None,
-        )
+        self._config = load_config(self._place)
+        self._reader = RecordReader(self._place, self._config, REBUILT)
+        self._rounds = set(self._reader.evaluations(("round",)).values("round").tolist())
         self._reader.raise_first()
         self.parts = {
             STATE_FILE: (self._check_state, self._drop_state),
@@ -134,6 +127,19 @@ class _Repair:
             FINISHED_FILE: (self._reader.finished, self._write_finished),
         }
         """Each file or folder that can be rebuilt, with the function that checks it and the one that rebuilds it."""
+
+    @cached_property
+    def _run(self) -> Run:
+        """The evaluations, which are read where something has to be rebuilt from them."""
+        return Run(
+            path=str(self._place),
+            config=self._config,
+            evaluations=self._reader.evaluations().frame(EVALUATIONS_ORDER),
+            distributions=to_frame(distributions_schema().empty_table()),
+            rounds=to_frame(rounds_schema().empty_table()),
+            architectures=to_frame(architectures_schema(()).empty_table()),
+            finished=None,
+        )
 
     def damage_of(self, part: str) -> str | None:
         """Describe what is wrong with a part of the record; None if nothing is."""
@@ -159,10 +165,11 @@ class _Repair:
 
     def _check_distributions(self) -> None:
         """Read the distributions; none may be missing up to the newest update."""
-        keys = to_frame(self._reader.distributions())[["update", "distribution"]]
-        newest = int(keys["update"].max()) if len(keys) else 0
-        number = self._run.num_distributions
-        if len(keys.drop_duplicates()) != len(keys) or len(keys) != newest * number or (keys["update"] < 1).any():
+        found = self._reader.distributions(("update", "distribution"))
+        updates, distributions = found.values("update"), found.values("distribution").astype(np.int64)
+        newest, number = int(updates.max(initial=0)), num_distributions(self._config)
+        keys = np.unique(updates * (int(distributions.max(initial=0)) + 1) + distributions)
+        if len(keys) != len(updates) or len(updates) != newest * number or (updates < 1).any():
             raise StateError(
                 f"{self._place.join(DISTRIBUTIONS)} must hold each of the {number} distributions once for each update: "
                 f"{REBUILT}"
@@ -179,8 +186,8 @@ class _Repair:
 
     def _check_rounds(self) -> None:
         """Read the rounds; each must be there once, and none of those that the evaluations are of may be missing."""
-        numbers = self._reader.rounds()["round"].to_pylist()
-        lacking = set(self._run.evaluations["round"]) - set(numbers) if self._run.kind == "oneshot" else set()
+        numbers = self._reader.rounds().values("round").tolist()
+        lacking = self._rounds - set(numbers) if self._config["kind"] == "oneshot" else set()
         if lacking or len(set(numbers)) < len(numbers):
             raise StateError(
                 f"{self._place.join(ROUNDS)} must hold each round of the evaluations once, {len(lacking)} are missing: "

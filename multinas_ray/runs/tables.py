@@ -18,7 +18,7 @@ from multinas_ray.errors import StateError
 from multinas_ray.runs.documents import check_version
 from multinas_ray.runs.schema import TABLE_KEY, VERSION_KEY
 from multinas_ray.spaces import IntArray
-from multinas_ray.storage import Location, exists, list_files, read_parquet
+from multinas_ray.storage import Location, exists, read_parquet
 
 MOST_LOG_DENSITY = 1e-9
 """Largest logarithm of a probability, which is above 0 only by rounding."""
@@ -26,7 +26,8 @@ MOST_LOG_DENSITY = 1e-9
 SchemaOf = Callable[[Sequence[str]], pa.Schema]
 """Returns columns and types of a table for the names of its costs."""
 
-_TUPLE_COLUMNS = ("architecture", "mode")
+TUPLE_COLUMNS = ("architecture", "mode")
+"""Columns of architectures."""
 _LEAST = {
     "round": -1,
     "block": -1,
@@ -106,12 +107,6 @@ def _differing_fields(found: pa.Schema, wanted: pa.Schema) -> list[str]:
     return sorted(name for name in {*found.names, *wanted.names} if not is_same(name))
 
 
-def read_parts(folder: Location, schema: pa.Schema, remedy: str) -> dict[Location, pa.Table]:
-    """Read the files of a table's folder in their order, all with one schema; otherwise as `read_part`."""
-    files = [folder.join(name) for name in list_files(folder, ".parquet")]
-    return {file: read_part(file, lambda _: schema, remedy) for file in files}
-
-
 def read_table(
     file: Location, schema_of: SchemaOf, remedy: str, shape: Shape | None = None, unique: str | None = None
 ) -> pd.DataFrame:
@@ -147,7 +142,7 @@ def value_problems(table: pa.Table, shape: Shape, unique: str | None = None) -> 
         return []
     return [
         *_small_numbers(table, shape),
-        *(text for name in _TUPLE_COLUMNS if name in table.column_names for text in _architectures(table, name, shape)),
+        *(text for name in TUPLE_COLUMNS if name in table.column_names for text in _architectures(table, name, shape)),
         *(_probs(table, shape) if "probs" in table.column_names else ()),
         *(_draws(table) if "log_q" in table.column_names else ()),
         *(_timestamps(table) if "timestamp" in table.column_names else ()),
@@ -156,18 +151,10 @@ def value_problems(table: pa.Table, shape: Shape, unique: str | None = None) -> 
     ]
 
 
-def to_frame(table: pa.Table, order: Sequence[str] = ()) -> pd.DataFrame:
-    """Turn a table into a frame; architectures become tuples.
-
-    Args:
-        table: Rows without problems.
-        order: Columns to sort by; one that begins with a minus sorts from large to small.
-    """
-    if order:
-        keys = [(name.lstrip("-"), "descending" if name.startswith("-") else "ascending") for name in order]
-        table = table.sort_by(keys)
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Turn a small table, whose rows have no problems, into a frame; architectures become tuples."""
     frame: pd.DataFrame = table.to_pandas()
-    for name in _TUPLE_COLUMNS:
+    for name in TUPLE_COLUMNS:
         if name in frame:
             frame[name] = pd.Series([tuple(row) for row in table[name].to_pylist()], dtype=object)
     return frame

@@ -17,6 +17,7 @@ from multinas_ray.runs.configuration import load_config, make_recorded_optimizer
 from multinas_ray.runs.family_files import family_problems
 from multinas_ray.runs.layout import ARCHITECTURES_FILE
 from multinas_ray.runs.reading import Run, examine_run, proposals_of
+from multinas_ray.runs.row_columns import architectures_of
 from multinas_ray.runs.sessions import lost_steps
 from multinas_ray.settings import Measured, checked, checked_arguments
 
@@ -153,7 +154,8 @@ def verify_run(path: storage.AnyPath) -> Verification:
 def _told(run: Run) -> pd.DataFrame:
     """The evaluations that updates use; the others have no known density and -1 as `tell_order`."""
     frame = run.evaluations.assign(complexity=run.complexities)
-    return frame[frame["tell_order"] >= 0]
+    is_told = frame["tell_order"] >= 0
+    return frame if is_told.all() else frame[is_told]
 
 
 def _check_ids(run: Run, told: pd.DataFrame, findings: _Findings) -> None:
@@ -221,7 +223,7 @@ def _check_complexities(run: Run, findings: _Findings) -> None:
     settings = run.config["optimizer"]
     if settings.get("cost_table") is not None:
         table_DC = np.asarray(settings["cost_table"], dtype=np.float64)
-        architectures_ND = np.array(frame["architecture"].tolist(), dtype=np.int64)
+        architectures_ND = architectures_of(frame["architecture"])
         if architectures_ND.shape[1] != len(table_DC) or architectures_ND.max() >= table_DC.shape[1]:
             return  # the replay reports it
         summed = table_DC[np.arange(len(table_DC)), architectures_ND].sum(axis=1) + settings.get("base_cost", 0)
@@ -290,8 +292,8 @@ def _check_networks(run: Run, findings: _Findings) -> None:
 def _replay(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Findings) -> tuple[int, float]:
     """Replay every evaluation; return the number of updates compared and the largest difference of a probability."""
     step = optimizer.samples_per_update
-    recorded = dict(iter(run.distributions.groupby("update")))
-    drawn = _positions(frame["drawn_at_update"].to_numpy())
+    recorded = _Positions(run.distributions["update"].to_numpy())
+    drawn = _Positions(frame["drawn_at_update"].to_numpy())
     losses, complexities = frame["loss"].to_numpy(), frame["complexity"].to_numpy(dtype=np.float64)
     num_compared, largest, wrong_ids = 0, 0.0, []
     try:
@@ -300,9 +302,9 @@ def _replay(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Find
             if update > 0:
                 rows = slice((update - 1) * step, update * step)
                 optimizer.tell(proposals[rows], losses[rows], complexities[rows])
-            wrong_ids += _wrong_densities(proposals[drawn.get(update, [])], optimizer)
-            if update in recorded:
-                wrong, difference = _differences(recorded[update], optimizer)
+            wrong_ids += _wrong_densities(proposals[drawn.of(update)], optimizer)
+            if len(rows_now := recorded.of(update)):
+                wrong, difference = _differences(run.distributions.iloc[rows_now], optimizer)
                 num_compared, largest = num_compared + 1, max(largest, difference)
                 if wrong:
                     findings.problems.append(
@@ -316,11 +318,17 @@ def _replay(run: Run, frame: pd.DataFrame, optimizer: Optimizer, findings: _Find
     return num_compared, largest
 
 
-def _positions(values: npt.NDArray[np.int64]) -> dict[int, list[int]]:
-    positions: dict[int, list[int]] = {}
-    for position, value in enumerate(values.tolist()):
-        positions.setdefault(value, []).append(position)
-    return positions
+class _Positions:
+    """Where each value stands in an array, in the order of the array."""
+
+    def __init__(self, values: npt.NDArray[np.int64]) -> None:
+        self._order = values.argsort(kind="stable")
+        self._sorted = values[self._order]
+
+    def of(self, value: int) -> npt.NDArray[np.int64]:
+        """The positions of a value."""
+        first, stop = np.searchsorted(self._sorted, [value, value + 1])
+        return self._order[first:stop]
 
 
 def _wrong_densities(drawn_now: Proposals, optimizer: Optimizer) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from multinas_ray.selection.budget import Budget
+from multinas_ray.selection.many_rows import in_parts
 from multinas_ray.spaces import AdditiveCost, IntArray, descend
 
 WEIGHTINGS = 100
@@ -57,5 +58,5 @@ def _nearest(rows_ND: IntArray, budget: Budget) -> IntArray:
     """(1, D) the first architecture that misses the limits by least; (0, D) if there are no architectures."""
     if not len(rows_ND):
         return rows_ND
-    nearest = int(budget.excess(rows_ND).argmin())
+    nearest = int(np.concatenate([budget.excess(part_ND) for part_ND in in_parts(rows_ND)]).argmin())
     return rows_ND[nearest : nearest + 1]

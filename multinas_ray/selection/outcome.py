@@ -3,18 +3,21 @@
 Notation: K distributions, D variables, C categories (padded), A distinct networks of the record, N architectures.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from multinas_ray.core import CategoryLayout, modes
 from multinas_ray.errors import ConfigError, StateError
-from multinas_ray.runs import Run
-from multinas_ray.selection.budget import Budget
+from multinas_ray.runs import Run, architectures_of
+from multinas_ray.selection.budget import PART, Budget
 from multinas_ray.selection.goals import Goal
+from multinas_ray.selection.many_rows import AT_ONCE, different_rows, in_parts, rising, row_keys
 from multinas_ray.settings import checked
 from multinas_ray.spaces import Cost, Equivalence, FloatArray, IntArray, SearchSpace
 
@@ -42,8 +45,8 @@ class SearchOutcome:
     """The value of that cost which counts as a complexity of 1."""
     probs_KDC: FloatArray
     """The distributions after the last update."""
-    architectures_AD: IntArray
-    """Every network that was evaluated successfully, each once."""
+    architectures_AD: npt.NDArray[Any]
+    """Every network that was evaluated successfully, each once, in rising order; of any type of whole numbers."""
     losses_A: FloatArray
     """Mean of its losses during the search, over all its encodings; see RECENT_SHARE."""
     ids_A: IntArray
@@ -69,15 +72,15 @@ class SearchOutcome:
             raise StateError(
                 f"{run.path} has no update of its distributions yet: let its search run on before choosing networks"
             )
-        rows = run.evaluations[np.isfinite(run.evaluations["loss"])]
-        losses_R, ids_R = rows["loss"].to_numpy(np.float64), rows["id"].to_numpy(np.int64)
-        is_recent_R = np.ones(len(rows), dtype=bool)
+        evaluations = run.evaluations
+        is_finite = np.isfinite(evaluations["loss"].to_numpy(np.float64))
+        losses_R, ids_R = (evaluations[name].to_numpy()[is_finite] for name in ("loss", "id"))
+        is_recent_R = np.ones(len(losses_R), dtype=bool)
         if run.config["plan"]["train_during_search"]:
-            is_recent_R = rows["tell_order"].to_numpy() >= (1 - RECENT_SHARE) * len(run.evaluations)
-        encodings_RD = np.array(rows["architecture"].tolist(), dtype=np.int64)
-        networks_RD = equivalence.canonical(encodings_RD.reshape(len(rows), search_space.num_variables))
-        architectures_AD, network_R = np.unique(networks_RD, axis=0, return_inverse=True)
-        network_R = network_R.reshape(-1)
+            is_recent_R = evaluations["tell_order"].to_numpy()[is_finite] >= (1 - RECENT_SHARE) * len(evaluations)
+        column = evaluations["architecture"]
+        networks_RD = _networks(column if is_finite.all() else column[is_finite], search_space, equivalence)
+        architectures_AD, network_R = different_rows(networks_RD)
         ids_A = np.zeros(len(architectures_AD), dtype=np.int64)
         np.maximum.at(ids_A, network_R, ids_R)
         return cls(
@@ -92,10 +95,23 @@ class SearchOutcome:
             ids_A=ids_A,
         )
 
+    def places_of(self, architectures: Sequence[Architecture]) -> list[int | None]:
+        """Where networks stand in the record; None for those that do not."""
+        if not len(self.architectures_AD):
+            return [None] * len(architectures)
+        wanted_N = row_keys(np.array(architectures).astype(self.architectures_AD.dtype))
+        places_N = np.minimum(np.searchsorted(self._keys_A, wanted_N), len(self._keys_A) - 1)
+        is_there_N = self._keys_A[places_N] == wanted_N
+        return [place if there else None for place, there in zip(places_N.tolist(), is_there_N, strict=True)]
+
     @cached_property
-    def place_of(self) -> dict[Architecture, int]:
-        """Where a network stands in the record, for those that do."""
-        return {tuple(row): place for place, row in enumerate(self.architectures_AD.tolist())}
+    def _keys_A(self) -> npt.NDArray[np.bytes_]:
+        return row_keys(self.architectures_AD)
+
+    @cached_property
+    def _complexities_A(self) -> FloatArray:
+        parts = [self.complexities(part_ND) for part_ND in in_parts(self.architectures_AD)]
+        return np.concatenate([np.zeros(0), *parts])
 
     def distributions_for(self, goal: Goal) -> list[int]:
         """The distributions from which modes and draws are taken for a goal, the most suitable first.
@@ -131,12 +147,36 @@ class SearchOutcome:
         """(N,) the cost that the search weighed, divided by its scale."""
         return self.costs[self.complexity_name](rows_ND) / self.complexity_scale
 
-    def best_evaluated(self, goal: Goal) -> IntArray:
-        """(A', D) the evaluated networks that keep the limits of a goal, by loss + coefficient * complexity."""
-        complexities_A = self.complexities(self.architectures_AD)
-        objectives_A = self.losses_A + (goal.coefficient or 0.0) * complexities_A
-        ordered_AD = self.architectures_AD[np.lexsort((complexities_A, objectives_A))]
-        return ordered_AD[Budget(goal.limits, self.costs).keeps(ordered_AD)]
+    def best_evaluated(self, goal: Goal, number: int | None = None) -> IntArray:
+        """(A', D) the evaluated networks that keep the limits of a goal, by loss + coefficient * complexity.
+
+        Args:
+            goal: the goal.
+            number: so many, at most; None: all.
+        """
+        objectives_A = self.losses_A + (goal.coefficient or 0.0) * self._complexities_A
+        budget = Budget(goal.limits, self.costs)
+        found, missing = [self.architectures_AD[:0].astype(np.int64)], len(objectives_A) if number is None else number
+        for order in rising(objectives_A, self._complexities_A):
+            start, size = 0, PART
+            while missing > 0 and start < len(order):
+                part_ND = self.architectures_AD[order[start : start + size]].astype(np.int64)
+                found.append(part_ND[budget.keeps(part_ND)][:missing])
+                missing -= len(found[-1])
+                start, size = start + size, min(2 * size, AT_ONCE)
+            if missing <= 0:
+                break
+        return np.concatenate(found)
+
+
+def _networks(column: pd.Series, search_space: SearchSpace, equivalence: Equivalence) -> npt.NDArray[Any]:
+    """(R, D) the canonical encodings of recorded architectures, in the fewest bytes."""
+    smallest = np.min_scalar_type(-max(search_space.num_categories))
+    networks_RD = np.zeros((len(column), search_space.num_variables), dtype=smallest)
+    for start in range(0, len(column), AT_ONCE):
+        part_ND = architectures_of(column.iloc[start : start + AT_ONCE])
+        networks_RD[start : start + AT_ONCE] = equivalence.canonical(part_ND)
+    return networks_RD
 
 
 def _mean_losses(

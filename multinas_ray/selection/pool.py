@@ -130,7 +130,7 @@ def _within_limits(
     pool = _Pool(number)
     modes_MD = outcome.modes_for(goal)
     pool.add("mode", modes_MD[budget.keeps(modes_MD)], number)
-    pool.add("evaluated", outcome.best_evaluated(goal)[:number], pool.part(4))
+    pool.add("evaluated", outcome.best_evaluated(goal, number), pool.part(4))
     at_most = pool.part(3)
     for k in outcome.distributions_for(goal):
         before = pool.missing
@@ -158,7 +158,7 @@ def _around_the_front(
     """The pool of a coefficient, which has no slice."""
     everything, pool = Budget({}, outcome.costs), _Pool(number)
     pool.add("mode", outcome.modes_for(goal), number)
-    pool.add("evaluated", outcome.best_evaluated(goal)[:number], pool.part(3))
+    pool.add("evaluated", outcome.best_evaluated(goal, number), pool.part(3))
     probs_DC = outcome.tempered_probs(outcome.distributions_for(goal)[0])
     pool.add("drawn", draws.draw(everything, number, 1.0, rng, probs_DC), pool.part(2))
     _add_mutations(pool, pool.missing, outcome, everything, 1.0, rng)
@@ -189,7 +189,7 @@ def _described(outcome: SearchOutcome, place: int, goal: Goal, origins: Mapping[
     costs = {name: cost(rows_ND).tolist() for name, cost in outcome.costs.items()}
     complexities = outcome.complexities(rows_ND).tolist()
     keeps = Budget(goal.limits, outcome.costs).keeps(rows_ND).tolist()
-    known = [outcome.place_of.get(architecture) for architecture in origins]
+    known = outcome.places_of(list(origins))
     return [
         Candidate(
             goal=place,

@@ -50,7 +50,7 @@ def test_encodings_of_one_network_count_as_one():
         (1, 0, 1): (0.1, 102),
         (2, 1, 2): (0.2, 103),
     }
-    assert outcome.place_of[1, 0, 2] == 1
+    assert outcome.places_of([(1, 0, 2), (1, 0, 3), (1, 0, 1)]) == [1, None, 0]
     flipped = outcome_of([], equivalence=equivalence, probs=([[0.9, 0.1, 0.0], [0.1, 0.9], [0.8, 0.1, 0.1]],) * 2)
     assert flipped.modes_for(Goal(coefficient=0.0, distribution=0)).tolist() == [[1, 0, 0]]
 

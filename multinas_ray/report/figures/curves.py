@@ -145,10 +145,12 @@ def smoothing_window(run: Run) -> int:
 def _moving_mean(values: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
     """The mean of the finite values around each place; the window is narrower at the ends."""
     finite = np.isfinite(values)
-    kernel = np.ones(window)
-    counts = np.convolve(finite, kernel, mode="same")
-    sums = np.convolve(np.where(finite, values, 0.0), kernel, mode="same")
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    places = np.arange(len(values))
+    first, last = np.maximum(places - window // 2, 0), np.minimum(places + window // 2 + 1, len(values))
+    counts = np.concatenate([[0], np.cumsum(finite)])
+    sums = np.concatenate([[0.0], np.cumsum(np.where(finite, values, 0.0))])
+    number = counts[last] - counts[first]
+    return np.where(number > 0, (sums[last] - sums[first]) / np.maximum(number, 1), np.nan)
 
 
 def _complexity_axis(run: Run) -> tuple[str, float]:

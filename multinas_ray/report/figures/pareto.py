@@ -26,6 +26,7 @@ _LATE_PART = 5  # the last evaluations, one in so many, were made with nearly th
 _SHOWN_SHARE = 0.95  # late evaluations below the top of the axis; the rest would squeeze the picture
 _GRID = (320, 200)  # cells of the picture; of a cloud larger than this many points one of each cell is drawn
 _MOST_POINTS = 6000
+_FAR = 2**30  # cells beyond are not told apart; the axes end long before
 _SIZE = 1.6  # a network's marker, squared fonts
 _EDGE = 0.09  # the rim in the paper's colour, fonts
 _INHERITED, _ALONE, _TRIALS = "networks, supernet's weights", "networks, trained alone", "configurations chosen"
@@ -203,7 +204,8 @@ def _thinned(points: Points) -> Points:
     shown = points[:, 1] <= np.quantile(points[:, 1], 0.995)
     low, high = points[shown].min(axis=0), points[shown].max(axis=0)
     cells = np.floor((points - low) / np.maximum(high - low, 1e-300) * np.array(_GRID)).astype(np.int64)
-    _, last = np.unique(cells[::-1], axis=0, return_index=True)
+    across, up = (np.clip(cells[::-1], -_FAR, _FAR)).T
+    _, last = np.unique(across * (2 * _FAR + 1) + up, return_index=True)  # as one number: thrice as fast as by rows
     kept = np.union1d(len(points) - 1 - last, nondominated(points[:, 1], points[:, 0]))
     return points[kept]
 
