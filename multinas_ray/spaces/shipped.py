@@ -4,6 +4,7 @@ from itertools import product
 
 from multinas_ray.settings import PositiveFloat, PositiveInt, checked_arguments
 from multinas_ray.spaces.blocks import Activation, Block, ConvLayer, Head, Shape, mbconv, scale_width, skip
+from multinas_ray.spaces.elastic import elastic_blocks
 from multinas_ray.spaces.network import NetworkSpace, Position
 
 
@@ -50,6 +51,7 @@ def cifar10_mobile_space(
     stem_stride: PositiveInt = 1,
     expansions: tuple[PositiveInt, ...] = (3, 6),
     kernel_sizes: tuple[PositiveInt, ...] = (3, 5, 7),
+    elastic: bool = False,
     divisor: PositiveInt = 8,
 ) -> NetworkSpace:
     """A mobile space for images of 32x32: 16 MBConv blocks, kernel 3/5/7 x expansion 3/6, and skips.
@@ -68,6 +70,8 @@ def cifar10_mobile_space(
             width nearly four times as cheap.
         expansions: how many times as many channels a block has within it as at its ends; one choice for each.
         kernel_sizes: of the depthwise convolutions, each with each of the expansions.
+        elastic: whether blocks of a kernel size share weights, as `elastic_blocks` does. With one kernel size the
+            networks then lie within each other, and `WeightTraining.rule` may be "sandwich".
         divisor: every width is a multiple of it.
     """
     stages = [(24, 2, 1), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1)]
@@ -80,6 +84,7 @@ def cifar10_mobile_space(
         stem_stride,
         expansions=expansions,
         kernel_sizes=kernel_sizes,
+        elastic=elastic,
         divisor=divisor,
     )
 
@@ -148,6 +153,7 @@ def _mobile_space(
     expansions: tuple[int, ...] = (3, 6),
     kernel_sizes: tuple[int, ...] = (3, 5, 7),
     squeeze_excitation: bool = False,
+    elastic: bool = False,
     divisor: int = 8,
 ) -> NetworkSpace:
     """MobileNetV2's frame: a stem of 32 channels with an MBConv of 16, the stages, and a head of 1280 channels."""
@@ -165,6 +171,7 @@ def _mobile_space(
         kernel_sizes=kernel_sizes,
         activation="relu6",
         squeeze_excitation=squeeze_excitation,
+        elastic=elastic,
     )
     last = ConvLayer(scaled(stages[-1][0]), scaled(1280), activation="relu6")
     head = Head(last.out_channels, num_classes, Block("features", (last,)))
@@ -179,6 +186,7 @@ def _mobile_positions(
     activation: Activation,
     skip_first_stage: bool = False,
     squeeze_excitation: bool = False,
+    elastic: bool = False,
 ) -> tuple[Position, ...]:
     """Positions of the stages, which are given as (width, depth, stride of the first block).
 
@@ -188,10 +196,13 @@ def _mobile_positions(
     for stage, (width, depth, first_stride) in enumerate(stages, start=1):
         for index in range(depth):
             stride = first_stride if index == 0 else 1
-            blocks = [
+            blocks: list[Block] = [
                 mbconv(channels, width, kernel_size, expansion, stride, activation, squeeze_excitation)
                 for expansion, kernel_size in product(expansions, kernel_sizes)
             ]
+            if elastic:
+                sharing = [elastic_blocks(blocks[first :: len(kernel_sizes)]) for first in range(len(kernel_sizes))]
+                blocks = [block for same_expansion in zip(*sharing, strict=True) for block in same_expansion]
             if index > 0 or (skip_first_stage and stage == 1):
                 blocks.append(skip())
             positions.append(Position(f"stage{stage}_{index + 1}", tuple(blocks)))

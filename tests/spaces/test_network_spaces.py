@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from multinas_ray.spaces import (
     AdditiveCost,
     Block,
     ConvLayer,
+    ElasticBlock,
     Head,
     NetworkSpace,
     Position,
@@ -77,6 +79,18 @@ def test_mobile_space_of_one_choice_is_mobilenet() -> None:
     narrow = cifar10_mobile_space(0.35, divisor=2)
     assert narrow.input_shapes[1][0] == 8  # 24 * 0.35 = 8.4; divisor 8 gives 8 too
     assert narrow.input_shapes[3][0] == 12  # 32 * 0.35 = 11.2, 10 would be more than a tenth below
+
+
+def test_elastic_blocks_of_a_kernel_size_lie_within_the_widest_and_cost_what_others_do() -> None:
+    make = partial(cifar10_mobile_space, stem_stride=2, expansions=(2, 4, 6), kernel_sizes=(3, 5))
+    elastic, plain = make(elastic=True), make()
+    for position, other in zip(elastic.positions, plain.positions, strict=True):
+        assert [block.name for block in position.blocks] == [block.name for block in other.blocks]
+        within = [block.within.name for block in position.blocks if isinstance(block, ElasticBlock)]
+        assert within == ["mb6_k3", "mb6_k5"] * 3
+    rows = elastic.search_space.random(100, np.random.default_rng(0))
+    for name, cost in elastic.costs.items():
+        assert cost(rows).tolist() == plain.costs[name](rows).tolist()
 
 
 def test_largest_mobile_network_takes_expansion_6_and_kernel_7_everywhere() -> None:
