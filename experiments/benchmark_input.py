@@ -2,15 +2,17 @@
 
 Both read the same files and do the same work: decode, RandomResizedCrop, flip, batches of normalised float32 images.
 The reference is torchvision.datasets.ImageFolder with v2 transforms in a DataLoader; `--shards` adds the same images
-from Parquet files. The loaders take several turns each, so that other load on the machine affects all alike; ratios are
-taken within a turn. With one process, processor time counts, otherwise wall time. Without --data, photos of ImageNet's
-average size are generated: 500x375 pixels, noise over smooth shapes.
+from Parquet files, and `--draft` a loader that decodes JPEGs no larger than is needed. The loaders take several turns
+each, so that other load on the machine affects all alike; ratios are taken within a turn. With one process, processor
+time counts, otherwise wall time. Without --data, photos are generated, noise over smooth shapes; of ImageNet's average
+size, 500x375 pixels, unless --photo-width says otherwise.
 """
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +50,8 @@ class InputOptions:
     """Folder with train/<class>/*; None: images are made."""
     photos: PositiveInt = 512
     """Images that are made."""
+    photo_width: PositiveInt = 500
+    """Their width in pixels; they are three quarters as high."""
     image_size: PositiveInt = 224
     """Height and width of the images of a batch, in pixels."""
     batch_size: PositiveInt = 64
@@ -60,15 +64,18 @@ class InputOptions:
     """Time of each turn."""
     shards: bool = False
     """Read from Parquet files as well."""
+    draft: bool = False
+    """Decode JPEGs no larger than is needed as well."""
 
 
-def write_photos(folder: Path, count: int) -> None:
-    """Write JPEGs of 500x375 pixels and about 100 kB in two classes, with a camera's noise over smooth shapes."""
+def write_photos(folder: Path, count: int, width: int = 500) -> None:
+    """Write JPEGs of two classes, with a camera's noise over smooth shapes; 500x375 pixels take about 100 kB."""
+    height = width * 3 // 4
     rng = np.random.default_rng(0)
     for number in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        smooth = np.asarray(coarse.resize((500, 375), Image.Resampling.BICUBIC))
-        noisy = smooth + rng.normal(0, 8, (375, 500, 3))
+        smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
+        noisy = smooth + rng.normal(0, 8, (height, width, 3))
         path = folder / "train" / f"class{number % 2}" / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
@@ -96,9 +103,9 @@ def reference(path: str, size: int, batch_size: int, num_processes: int) -> Load
         yield from loader
 
 
-def ours(path: str, size: int, batch_size: int, num_processes: int) -> Loader:
+def ours(path: str, size: int, batch_size: int, num_processes: int, *, draft: bool = False) -> Loader:
     """The streamed input of a search."""
-    images = StreamedImages(scan_images(path).train, size, num_processes=num_processes)
+    images = StreamedImages(scan_images(path).train, size, num_processes=num_processes, draft_decoding=draft)
     stream = open_stream(
         images,
         batch_size=batch_size,
@@ -159,11 +166,13 @@ def run(options: InputOptions, console: Console) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.data or str(Path(scratch, "photos"))
         if options.data is None:
-            write_photos(Path(folder), options.photos)
+            write_photos(Path(folder), options.photos, options.photo_width)
         loaders = {
             "torchvision": _warmed(reference, str(Path(folder, "train")), options),
             "files": _warmed(ours, folder, options),
         }
+        if options.draft:
+            loaders["files, draft_decoding"] = _warmed(partial(ours, draft=True), folder, options)
         if options.shards:
             write_image_shards(folder, f"{scratch}/shards")
             loaders["shards"] = _warmed(ours, f"{scratch}/shards", options)

@@ -16,7 +16,7 @@ from multinas_ray.settings import Flag, NonNegativeInt, checked
 from multinas_ray.spaces import Structure
 from multinas_ray.storage import GivenPath
 
-READING_SETTINGS = ("path", "strict", "in_memory", "decode_processes", "download", "exif_rotation")
+READING_SETTINGS = ("path", "strict", "in_memory", "decode_processes", "download", "exif_rotation", "draft_decoding")
 """Settings that belong to the source; a source takes those for which it has fields."""
 MACHINE_SETTINGS = ("path", "strict", "decode_processes", "download")
 """Settings that may differ between machines although the images are the same."""
@@ -85,6 +85,11 @@ class DataConfig:
     """Turn photos of a folder or of tar files upright, as cameras say in their EXIF data how they were held. False
     takes them as they are stored; TIFF files are always turned, since Pillow does so."""
 
+    draft_decoding: bool = False
+    """Decode JPEGs that are not in memory at a half, quarter or eighth of their size, where the part of the image that
+    is used still has the pixels that are wanted. That saves time with large photos and changes the pixels a little.
+    (Images in memory are always decoded so, at twice the wanted size or more.)"""
+
     download: bool = False
     """Let torchvision download CIFAR-10 (170 MB) into `path` if it is missing."""
 
@@ -103,6 +108,10 @@ class DataConfig:
             raise ConfigError(
                 f"validation_fraction must be above 0 and below 1, got {self.validation_fraction}: "
                 "use 0.2, for example, to keep four images in five for training"
+            )
+        if self.draft_decoding and self.in_memory:
+            raise ConfigError(
+                "draft_decoding must be False where in_memory is True, got True: set in_memory=False, or leave it"
             )
         _ = self.reader
 
@@ -176,6 +185,7 @@ class DataConfig:
         machine_options = self.reader.machine_options
         options = {name: value for name, value in self.source_options.items() if name not in machine_options}
         settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in MACHINE_SETTINGS}
-        if not hasattr(self.reader, "exif_rotation"):
-            del settings["exif_rotation"]
+        for name in ("exif_rotation", "draft_decoding"):
+            if not hasattr(self.reader, name):
+                del settings[name]
         return {**settings, "source_options": options}

@@ -4,6 +4,7 @@
 
 import io
 import logging
+import math
 import struct
 from collections.abc import Sequence
 from typing import Protocol, TypeVar, runtime_checkable
@@ -32,6 +33,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SIDEWAYS = {_TURNS[orientation] for orientation in (5, 6, 7, 8)}
 
 
 @runtime_checkable
@@ -120,6 +122,23 @@ def decode(image: Image.Image, channels: int, name: str, *, exif_rotation: bool)
         return image.convert("L" if channels == 1 else "RGB")
     except DECODE_ERRORS as error:
         raise DataError(f"{name} cannot be decoded ({error}): replace it") from error
+
+
+def is_jpeg(image: Image.Image) -> bool:
+    """Whether an image can be decoded at a part of its size."""
+    return image.format in ("JPEG", "MPO")
+
+
+def upright_size(image: Image.Image, *, exif_rotation: bool) -> tuple[int, int]:
+    """Width and height of an opened image as `decode` will turn it."""
+    width, height = image.size
+    return (height, width) if exif_rotation and _turn(image) in _SIDEWAYS else (width, height)
+
+
+def shrink(image: Image.Image, share: float) -> None:
+    """Let an opened JPEG be decoded at a half, quarter or eighth, the least that is at least a share of its size."""
+    width, height = image.size
+    image.draft(None, (math.ceil(width * share), math.ceil(height * share)))
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

@@ -62,6 +62,7 @@ class EncodedSource(DataSource):
     in_memory: bool = True
     decode_processes: NonNegativeInt | None = None
     exif_rotation: bool = True
+    draft_decoding: bool = False
 
     @abstractmethod
     def listing(self) -> ImageListing:
@@ -106,6 +107,7 @@ class EncodedSource(DataSource):
         self, listing: ImageListing, parts: Sequence[Encoded], config: DataConfig, left_out: Sequence[LeftOut]
     ) -> DataSplits:
         size = STREAMED_SIZE if config.image_size is None else config.image_size
+        drafts = ["JPEGs are decoded no larger than is needed (draft_decoding=True)"] if self.draft_decoding else []
         _check_sample(parts[0], strict=self.strict)
         train, validation, test = (
             StreamedImages(
@@ -114,6 +116,7 @@ class EncodedSource(DataSource):
                 strict=self.strict,
                 num_processes=self.decode_processes,
                 exif_rotation=self.exif_rotation,
+                draft_decoding=self.draft_decoding,
             )
             for part in parts
         )
@@ -128,6 +131,7 @@ class EncodedSource(DataSource):
             left_out=tuple(left_out),
             notes=(
                 *self._notes(),
+                *drafts,
                 "damaged images are found when they are needed, and others take their places",
                 *copy_notes(listing),
             ),

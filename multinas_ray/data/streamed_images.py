@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from multinas_ray.data.decoding import Encoded, decode, is_huge, open_image
+from multinas_ray.data.decoding import Encoded, decode, is_huge, is_jpeg, open_image, shrink, upright_size
 from multinas_ray.errors import DataError, exits_told
 from multinas_ray.settings import checked, checked_arguments
 
@@ -80,6 +81,9 @@ class StreamedImages:
     exif_rotation: bool = True
     """Turn photos upright as their EXIF data says."""
 
+    draft_decoding: bool = False
+    """Decode JPEGs at a half, quarter or eighth, where the part that is used still has the pixels that are wanted."""
+
     @property
     def labels(self) -> npt.NDArray[np.int64]:
         """(n,) class of each image, from 0."""
@@ -136,7 +140,7 @@ class ImageDecoder(Dataset[Decoded]):
         (self._size,) = {each.image_size for each in sets}
         self._sets, self._seed = sets, seed
         self._evaluate = evaluation_transform(self._size)
-        self._vary = None if augment is None else augment.transform(self._size)
+        self._vary: Any = None if augment is None else augment.transform(self._size)
 
     @exits_told()
     def __getitem__(self, request: Request) -> Decoded:
@@ -161,6 +165,8 @@ class ImageDecoder(Dataset[Decoded]):
                 with open_image(images.encoded, number) as image:
                     name, upright = images.encoded.name(number), images.exif_rotation
                     huge.extend([name] if is_huge(image) else [])
+                    if images.draft_decoding and is_jpeg(image):
+                        return self._drafted(image, number, epoch, name, exif_rotation=upright)
                     decoded = decode(image, CHANNELS, name, exif_rotation=upright)
             except DataError as error:
                 if images.strict:
@@ -173,10 +179,42 @@ class ImageDecoder(Dataset[Decoded]):
     def _transformed(self, image: Image.Image, index: int, epoch: int | None) -> Any:
         if self._vary is None or epoch is None:
             return self._evaluate(image)
+        with self._seeded(index, epoch):
+            return self._vary(image)
+
+    def _drafted(
+        self, image: Image.Image, index: int, epoch: int | None, name: str, *, exif_rotation: bool
+    ) -> npt.NDArray[np.uint8]:
+        """The same of an opened JPEG, decoded no larger than is needed; without need for less it is exactly the same.
+
+        The crop is drawn for the whole image, so that it does not depend on how much of it is decoded.
+        """
+        from torchvision.transforms.v2.functional import center_crop, resize, resized_crop  # as above
+
+        width, height = upright_size(image, exif_rotation=exif_rotation)
+        square = [self._size, self._size]
+        if self._vary is None or epoch is None:
+            shorter = round(self._size * _RESIZE_RATIO)
+            shrink(image, shorter / min(width, height))
+            decoded = decode(image, CHANNELS, name, exif_rotation=exif_rotation)
+            sides = [max(shorter, int(shorter * side / min(width, height))) for side in (height, width)]
+            return np.asarray(center_crop(resize(decoded, sides, antialias=True), square))
+        crop, flip = self._vary.transforms
+        with self._seeded(index, epoch):
+            part = crop.make_params([torch.empty((1, height, width), device="meta")])
+            shrink(image, self._size / min(part["width"], part["height"]))
+            decoded = decode(image, CHANNELS, name, exif_rotation=exif_rotation)
+            across, up = decoded.width / width, decoded.height / height
+            box = [part["top"] * up, part["left"] * across, part["height"] * up, part["width"] * across]
+            top, left, tall, wide = map(round, box)
+            return np.asarray(flip(resized_crop(decoded, top, left, max(1, tall), max(1, wide), square)))
+
+    @contextmanager
+    def _seeded(self, index: int, epoch: int) -> Iterator[None]:
         key = np.random.SeedSequence((self._seed, epoch, index, _STREAM)).generate_state(1, np.uint64)
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
             torch.default_generator.manual_seed(int(key[0]))
-            return self._vary(image)
+            yield
 
 
 def _stand_ins(images: StreamedImages, index: int) -> Iterator[int]:
