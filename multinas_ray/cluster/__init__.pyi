@@ -6,7 +6,7 @@ from .needs import NodeNeeds, node_notes
 from .nodes import check_nodes, check_versions, check_workers, describe_nodes
 from .notices import NoticedCheckpoints
 from .plain_table import PlainTable
-from .probe import NodeFacts
+from .probe import NodeFacts, check_software, software_versions
 from .progress import counted_progress, standard_console
 from .ranks import check_ranks
 from .ray_errors import ray_errors_told
@@ -43,6 +43,7 @@ __all__ = [
     "check_nodes",
     "check_ranks",
     "check_room",
+    "check_software",
     "check_versions",
     "check_workers",
     "counted_progress",
@@ -60,6 +61,7 @@ __all__ = [
     "say",
     "show",
     "sigterm_as_interrupt",
+    "software_versions",
     "standard_console",
     "wait_for_room",
     "worker_resources",

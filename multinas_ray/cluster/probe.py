@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from ray.util import get_node_ip_address
+
 from multinas_ray.data import available_memory_bytes, usable_cores
-from multinas_ray.errors import MultiNASError
+from multinas_ray.errors import MultiNASError, RunError
 from multinas_ray.settings import NonNegativeFloat, NonNegativeInt, PositiveInt, checked
 from multinas_ray.storage import check_writable, exists, resolve
 
@@ -69,7 +71,7 @@ def probe_node(
     memory, status = _gpu_bytes(), _answer_of("nvidia-smi")
     return NodeFacts(
         address=address,
-        versions={"python": platform.python_version(), **{name: _version(name) for name in SAME_EVERYWHERE}},
+        versions=software_versions(),
         storage_problem=_storage_problem(marker, storage),
         sees_images=data_path is None or exists(resolve(data_path)),
         gpu_bytes=memory,
@@ -82,6 +84,29 @@ def probe_node(
         driver_cuda=_found(r"CUDA Version:\s*([\d.]+)", status),
         wheel_cuda=_wheel_cuda(),
     )
+
+
+def software_versions() -> dict[str, str | None]:
+    """Versions of Python and of `SAME_EVERYWHERE` in this process; None if a package is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in SAME_EVERYWHERE}}
+
+
+def check_software(versions: Mapping[str, str | None]) -> None:
+    """Check in a worker that its node has the driver's software, since nodes may join after all were checked.
+
+    Args:
+        versions: what `software_versions` gives in the driver.
+
+    Raises:
+        RunError: a version differs; the message names it and the node.
+    """
+    for name, found in software_versions().items():
+        if found != versions.get(name):
+            raise RunError(
+                f"all nodes must have the same version of {name}, got {found} on {get_node_ip_address()}, where a "
+                f"worker has started, and {versions.get(name)} where the run did: install the same version there, or "
+                "remove the node"
+            )
 
 
 def _version(package: str) -> str | None:

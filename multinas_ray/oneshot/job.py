@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from multinas_ray.cluster import software_versions
 from multinas_ray.data import DataConfig
 from multinas_ray.settings import checked
 from multinas_ray.spaces import Space
@@ -38,3 +40,5 @@ class WorkerJob:
     """Whether the same is computed from the same on a GPU too."""
     threads_per_worker: int | None = None
     """CPU threads of torch; None: the workers of a node share its cores."""
+    versions: Mapping[str, str | None] = field(default_factory=software_versions)
+    """Versions of the driver's software, which every worker's node must have."""

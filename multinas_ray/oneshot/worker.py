@@ -16,7 +16,7 @@ import ray.train.torch
 import torch
 import torch.distributed as dist
 
-from multinas_ray.cluster import SpotNotice, SpotWatch
+from multinas_ray.cluster import SpotNotice, SpotWatch, check_software
 from multinas_ray.data import cpu_threads, load_splits
 from multinas_ray.errors import StateError, exits_told
 from multinas_ray.oneshot.checkpoints import (
@@ -44,6 +44,7 @@ Shared = TypeVar("Shared")
 def search_worker(config: dict[str, Any]) -> None:
     """The entry point of Ray Train; `config["job"]` is a WorkerJob."""
     job: WorkerJob = config["job"]
+    check_software(job.versions)
     if job.deterministic:
         compute_deterministically()
     context = ray.train.get_context()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from multinas_ray.cluster import NoticedCheckpoints, SpotNotice, SpotWatch
+from multinas_ray.cluster import NoticedCheckpoints, SpotNotice, SpotWatch, check_software, software_versions
 from multinas_ray.data import load_splits, standard_augmentation
 from multinas_ray.errors import StateError, exits_told
 from multinas_ray.retraining.recipe import RetrainConfig
@@ -70,6 +70,8 @@ class RetrainJob:
     """Most workers of all trainings on one node."""
     supernet_weights: str | None
     """File of the weights that the network had in the supernet, for init="supernet"."""
+    versions: Mapping[str, str | None] = field(default_factory=software_versions)
+    """Versions of the driver's software, which every worker's node must have."""
 
     @property
     def record(self) -> RetrainingRecord:
@@ -99,9 +101,10 @@ def train_network(
             are saved at the ends of epochs, at most every `checkpoint_interval_seconds`.
 
     Raises:
-        RunError: the training diverged.
+        RunError: the training diverged, or the node has other software than the driver.
         StateError: the checkpoint is damaged or of another version.
     """
+    check_software(job.versions)
     training = start_training(job, device, rank, world_size)
     due_for_checkpoint = Pace(job.config.checkpoint_interval_seconds, world_size, device)
     due_for_report = Pace(report_seconds, world_size, device)

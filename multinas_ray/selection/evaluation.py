@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ import torch
 from ray.util import ActorPool
 from torch import nn
 
-from multinas_ray.cluster import cause_of, own_error, workers_on_a_node
+from multinas_ray.cluster import cause_of, check_software, own_error, software_versions, workers_on_a_node
 from multinas_ray.data import Batches, DataConfig, cpu_threads, load_splits, num_samples, open_stream, shared_decoding
 from multinas_ray.errors import RunError, exits_told
 from multinas_ray.runs import WEIGHTS_FILE
@@ -83,6 +83,8 @@ class CandidateJob:
     """Samples that pass through the networks together, at most."""
     recalibration_images: int = RECALIBRATION_IMAGES
     """Number of training images, at most, for batch-normalisation statistics."""
+    versions: Mapping[str, str | None] = field(default_factory=software_versions)
+    """Versions of the driver's software, which every worker's node must have."""
 
 
 class CandidateEvaluator:
@@ -90,6 +92,7 @@ class CandidateEvaluator:
 
     @exits_told()
     def __init__(self, job: CandidateJob) -> None:
+        check_software(job.versions)
         if job.deterministic:
             compute_deterministically()
         device = torch.device("cuda" if job.use_gpu else "cpu")

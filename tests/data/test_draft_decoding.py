@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from multinas_ray.data import DataConfig, StreamedImages, load_splits, streamed_images
+from multinas_ray.data.decoding import decode
 from multinas_ray.data.tree import scan_tree
 from multinas_ray.errors import ConfigError
 from tests.data.streams import MEAN, STD, stream
@@ -41,10 +42,9 @@ def pixels(batches):
 def decoded(monkeypatch):
     """Number of pixels of each image that was decoded."""
     counts: list[int] = []
-    whole = streamed_images.decode
 
     def noted(image, *arguments, **named):
-        found = whole(image, *arguments, **named)
+        found = decode(image, *arguments, **named)
         counts.append(found.width * found.height)
         return found
 

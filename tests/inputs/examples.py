@@ -135,6 +135,7 @@ BY_NAME: dict[str, Any] = {
 
 
 EMPTY = pd.DataFrame()
+CANDIDATES = pd.DataFrame({"architecture": [(0, 1)], "rung": [1], "images": [8]})
 ROWLESS = pd.DataFrame(columns=[*runs.evaluations_schema(["params"]).names, "update", "distribution"])
 RUN = runs.Run(NOWHERE, {"kind": "oneshot", "costs": ["params"]}, ROWLESS, ROWLESS, EMPTY, EMPTY, None)
 
@@ -207,6 +208,8 @@ BY_CALL: dict[str, dict[str, Any]] = {
     "runs.Run": dict.fromkeys(("evaluations", "distributions", "rounds", "architectures"), EMPTY)
     | {"config": RUN.config},
     "selection.OpenedRun": {"costs": dict(SPACE.costs), "run": RUN},
+    "selection.rung_counts": {"candidates": CANDIDATES},
+    "selection.spent_text": {"candidates": CANDIDATES},
     "selection.Family": {"architectures": EMPTY, "candidates": EMPTY},
     "data.BatchPlan": {"batch_size": 4, "norm_batch_size": 2, "seed": 0, "shuffle": False},
     "data.read_square": {"index": 0, "size": 8, "channels": 1},
