@@ -20,7 +20,9 @@ from multinas_ray.spaces import ModelSpace, register_model
 CHECKPOINT: str | None = None
 """A file of weights for the model, such as "resnet18.pt"."""
 SMALL = 64
-"""Images of at most so many pixels a side get a quarter of the channels, and keep their size up to the second stage."""
+"""Images of at most so many pixels a side keep their size up to the second stage."""
+FOR_SMALL: dict[str, Any] = {"channels": (8, 16, 32, 64), "stem_type": "deep", "stem_width": 4}
+"""Of the model for them: an eighth of the channels, and three small convolutions in place of one of 7x7 pixels."""
 
 
 def smaller_blocks(path: str, module: nn.Module) -> dict[str, Option] | None:
@@ -36,10 +38,15 @@ def smaller_blocks(path: str, module: nn.Module) -> dict[str, Option] | None:
 @register_model
 def resnet(image_channels: int, classes: int, checkpoint: str | None = None, is_small: bool = False) -> nn.Module:
     """ResNet-18; images (B, image_channels, H, W) to logits (B, classes)."""
-    channels = (16, 32, 64, 128) if is_small else (64, 128, 256, 512)
-    model: Any = timm.create_model("resnet18", in_chans=image_channels, num_classes=classes, channels=channels)
+    model: Any = timm.create_model(
+        "resnet18",
+        in_chans=image_channels,
+        num_classes=classes,
+        zero_init_last=False,  # else blocks that are kept would begin as their inputs alone, and thin ones not
+        **(FOR_SMALL if is_small else {}),
+    )
     if is_small:
-        model.conv1.stride, model.maxpool = (1, 1), nn.Identity()
+        model.conv1[0].stride, model.maxpool = (1, 1), nn.Identity()
     if checkpoint is not None:
         weights = torch.load(checkpoint, weights_only=True)
         fitting = {key: value for key, value in weights.items() if value.shape == model.state_dict()[key].shape}

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from timm.models.resnet import BasicBlock
 from torch import nn
 
 from experiments import own_sandwich, own_sizes
-from experiments.own_resnet import resnet, resnet_space
+from experiments.own_resnet import FOR_SMALL, resnet, resnet_space
 from experiments.own_sizes import EXAMPLES, networks_of, told_difference, told_mean
 from experiments.parts.rows import KeptRows
 from multinas_ray.choices import open_model
@@ -72,13 +73,17 @@ def test_a_model_of_timm_is_opened_and_keeps_its_checkpoint(tmp_path) -> None:
         if not name.startswith("fc."):
             torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=0)
     space = resnet_space((3, 32, 32), 4)
-    assert space.search_space.num_architectures == 2**4 * 3**4
+    assert space.search_space.num_architectures == 2**3 * 3**5
     largest, smallest = [0] * 8, [count - 1 for count in space.search_space.num_categories]
     supernet = make_supernet(space, norm_batch_size=2, seed=0)
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(supernet.extract(largest)(images), supernet(images, [largest])[0], rtol=1e-3, atol=1e-4)
     assert len(list(build_subnet(space, smallest).parameters())) < len(list(build_subnet(space, largest).parameters()))
-    plain = timm.create_model("resnet18", num_classes=4, channels=(16, 32, 64, 128))
+    plain = timm.create_model("resnet18", num_classes=4, **FOR_SMALL)
+    for option in range(2):  # as both begin, neither is ahead
+        norms = [module.bn2 for module in build_subnet(space, [option] * 8).modules() if isinstance(module, BasicBlock)]
+        assert norms
+        assert all(bool((norm.weight == 1).all()) for norm in norms)
     assert math.isclose(space.costs["params"]([largest])[0], sum(p.numel() for p in plain.parameters()))
 
 
