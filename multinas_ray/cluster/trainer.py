@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +23,9 @@ from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.failure_handling import FailureDecision
 from ray.train.v2._internal.execution.scaling_policy import FixedScalingPolicy
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
+from ray.train.v2._internal.execution.worker_group.placement_group_handle import PlacementGroupHandle
 from ray.train.v2._internal.logging.logging import LoggingManager
+from ray.util.placement_group import PlacementGroup
 
 from multinas_ray.cluster.failures import LastingErrorsEnd
 
@@ -87,6 +91,11 @@ def _logged_to_file() -> Iterator[None]:
         handler.close()
 
 
+LOOK_SECONDS = 1.0
+"""How long a placement group is waited for before it is looked whether the group shall end."""
+REGISTER_SECONDS = 1.0
+"""Time for workers to be known to Ray after their placement group is ready. One that is removed in between would keep
+them waiting for ever."""
 _LEFT_OUT = ("PlacementGroupCleanerCallback", "DatasetsCallback")
 
 
@@ -95,7 +104,8 @@ class _End(WorkerGroupCallback):
 
     def __init__(self) -> None:
         self._has_come = threading.Event()
-        self._placement: Any = None
+        self._placement: PlacementGroupHandle | None = None
+        self._ready_seconds = -math.inf
 
     @property
     def has_come(self) -> bool:
@@ -103,17 +113,43 @@ class _End(WorkerGroupCallback):
 
     def come(self) -> None:
         self._has_come.set()
-        self._end_placement()
-
-    def take(self, placement: Any) -> None:
-        """Take the placement group of workers that are about to be started."""
-        self._placement = placement
-        if self.has_come:
-            self._end_placement()
-
-    def _end_placement(self) -> None:
         if self._placement is not None:
+            time.sleep(max(0.0, self._ready_seconds + REGISTER_SECONDS - time.monotonic()))
             self._placement.shutdown()
+
+    def taken(self, placement: PlacementGroupHandle) -> _Placement:
+        """Take the placement group of workers that are about to be started."""
+        self._placement, self._ready_seconds = placement, -math.inf
+        return _Placement(placement, self)
+
+    def may_start(self) -> bool:
+        """Whether workers may be started now that their placement group is ready."""
+        self._ready_seconds = time.monotonic()  # first, since the end may come in between
+        return not self.has_come
+
+
+class _Placement(PlacementGroupHandle):
+    """A placement group that is not waited for once its group shall end: one that is removed would never be ready."""
+
+    def __init__(self, handle: PlacementGroupHandle, end: _End) -> None:
+        self._handle, self._end = handle, end
+
+    @property
+    def placement_group(self) -> PlacementGroup:
+        return self._handle.placement_group
+
+    def ready(self) -> Any:
+        return self._handle.ready()
+
+    def wait(self, timeout_seconds: float = 30) -> bool:
+        until = time.monotonic() + timeout_seconds
+        while not self._end.has_come and (left := until - time.monotonic()) > 0:
+            if self._handle.wait(min(left, LOOK_SECONDS)):
+                return self._end.may_start()
+        return False
+
+    def shutdown(self) -> None:
+        self._handle.shutdown()
 
 
 class _Policy(LastingErrorsEnd):
@@ -130,12 +166,10 @@ class _Policy(LastingErrorsEnd):
 class _Group(WorkerGroup):
     """Tells its placement group, and its controller is no actor."""
 
-    def _create_placement_group(self, *arguments: Any) -> Any:
-        placement: Any = super()._create_placement_group(*arguments)
-        for each in self._callbacks:
-            if isinstance(each, _End):
-                each.take(placement)
-        return placement
+    def _create_placement_group(self, *arguments: Any) -> PlacementGroupHandle:
+        placement: PlacementGroupHandle = super()._create_placement_group(*arguments)
+        (end,) = (each for each in self._callbacks if isinstance(each, _End))
+        return end.taken(placement)
 
     def poll_status(self, timeout: float | None = None) -> Any:
         _end_with_ray()

@@ -111,13 +111,50 @@ def test_a_group_that_shall_end_is_not_started_again(settings_of):
     assert settings["failure_policy"].make_decision(lost) is FailureDecision.RAISE
 
 
-def test_workers_that_are_being_started_when_their_group_is_ended_have_no_place():
-    ended = []
-    end = trainer_module._End()
-    end.take(SimpleNamespace(shutdown=lambda: ended.append("first")))
+class Placement:
+    """A placement group that gets its place when it is waited for the third time."""
+
+    def __init__(self):
+        self.waits, self.was_removed = [], False
+
+    def wait(self, seconds):
+        self.waits.append(seconds)
+        return len(self.waits) == 3
+
+    def shutdown(self):
+        self.was_removed = True
+
+
+def test_workers_have_no_place_once_their_group_shall_end(monkeypatch):
+    clock = SimpleNamespace(now=100.0, slept=[])
+    monkeypatch.setattr(trainer_module, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=clock.slept.append))
+    end, given = trainer_module._End(), Placement()
+    assert end.taken(given).wait(30.0)  # type: ignore[arg-type]
+    assert given.waits == [trainer_module.LOOK_SECONDS] * 3
+    clock.now += 0.25
     end.come()
-    end.take(SimpleNamespace(shutdown=lambda: ended.append("second")))
-    assert ended == ["first", "second"]
+    assert clock.slept == [0.75], "workers that are being started would wait for ever"
+    assert given.was_removed
+    late = Placement()
+    assert not end.taken(late).wait(30.0)  # type: ignore[arg-type]
+    assert late.waits == [], "one that is removed would be waited for without end"
+
+
+def test_workers_are_not_started_where_the_end_comes_while_their_place_is_waited_for():
+    end = trainer_module._End()
+
+    class Ready(Placement):
+        def wait(self, seconds):
+            end.come()
+            return True
+
+    assert not end.taken(Ready()).wait(30.0)  # type: ignore[arg-type]
+
+
+def test_a_place_is_waited_for_no_longer_than_was_asked():
+    given = Placement()
+    assert not trainer_module._End().taken(given).wait(0.0)  # type: ignore[arg-type]
+    assert given.waits == []
 
 
 def test_actors_that_a_group_does_not_need_are_left_out(monkeypatch):
