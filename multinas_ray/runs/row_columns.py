@@ -170,7 +170,7 @@ class RowArray(ExtensionArray):
         if isinstance(other, (pd.Series, pd.DataFrame, pd.Index)):
             return NotImplemented
         others = other if isinstance(other, (RowArray, np.ndarray, list)) else [other] * len(self)
-        return np.array([mine == theirs for mine, theirs in zip(self, others, strict=True)], dtype=bool)
+        return np.array([_are_equal(mine, theirs) for mine, theirs in zip(self, others, strict=True)], dtype=bool)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return self.to_numpy(dtype)
@@ -224,6 +224,15 @@ class RowArray(ExtensionArray):
         if all(each._rows is first for each in to_concat):
             return cls(first, np.concatenate([each._places for each in to_concat]))
         return cls._from_sequence([value for each in to_concat for value in each])
+
+
+def _are_equal(mine: Any, theirs: Any) -> bool:
+    """Whether two values are equal, which may be arrays, and arrays of arrays."""
+    if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray) and object in (mine.dtype, theirs.dtype):
+        return len(mine) == len(theirs) and all(map(_are_equal, mine, theirs))
+    if isinstance(mine, np.ndarray) or isinstance(theirs, np.ndarray):
+        return np.array_equal(mine, theirs)
+    return bool(mine == theirs)
 
 
 def architectures_of(column: pd.Series) -> IntArray:

@@ -123,6 +123,26 @@ def test_missing_values_and_changed_ones(tmp_path):
     assert frame["architecture"].tolist() == [(7,), (8,), (2, 1, 0), (3, 0, 0), (4, -1, 0)]
 
 
+def test_frames_are_equal_where_all_values_are(tmp_path):
+    def frame(name, probs):
+        (tmp_path / name).mkdir()
+        table = rows_of(0, ROWS)
+        column = pa.array([probs(n) for n in range(ROWS)], type=SCHEMA.field("probs").type)
+        table = table.set_column(SCHEMA.get_field_index("probs"), SCHEMA.field("probs"), column)
+        return parts_of(tmp_path / name, [table]).frame()
+
+    def given(n):
+        return [[n / 30, 1 - n / 30], [1.0]]
+
+    first = frame("first", given)
+    assert first.equals(frame("same", given))
+    assert first.equals(first.copy())
+    assert not first.equals(frame("other-value", lambda n: [[n / 30, 0.5], [1.0]] if n == 7 else given(n)))
+    assert not first.equals(frame("shorter", lambda n: [[1.0]] if n == 7 else given(n)))
+    assert not first.equals(first.assign(architecture=[(0, 0, 0)] * ROWS))
+    assert (first["architecture"] == pd.Series([(3, 0, 0)] * ROWS)).sum() == 1
+
+
 def test_texts_and_probabilities_are_read_when_they_are_looked_at(finished_run, monkeypatch):
     read: list[int] = []
     whole = FileRows._read_file
