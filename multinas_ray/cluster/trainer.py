@@ -86,7 +86,8 @@ def _logged_to_file() -> Iterator[None]:
     try:
         yield
     finally:
-        logger.level, logger.propagate = before
+        logger.setLevel(before[0])  # which the loggers below it notice, as they would not if it was only assigned
+        logger.propagate = before[1]
         logger.removeHandler(handler)
         handler.close()
 

@@ -1,10 +1,12 @@
 """What failed in workers, from errors as Ray gives them. No Ray is started."""
 
+import logging
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.train import WorkerGroupError
 from ray.train.torch import TorchTrainer
@@ -155,6 +157,21 @@ def test_a_place_is_waited_for_no_longer_than_was_asked():
     given = Placement()
     assert not trainer_module._End().taken(given).wait(0.0)  # type: ignore[arg-type]
     assert given.waits == []
+
+
+def test_what_ray_train_tells_goes_to_a_file_until_the_group_has_ended(monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(trainer_module.LoggingManager, "get_log_directory", lambda: str(tmp_path / "logs"))
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_worker_id=lambda: "id"))
+    above, below = logging.getLogger("ray.train"), logging.getLogger("ray.train.of_this_test")
+    caplog.set_level(logging.ERROR, "ray.train")
+    before = above.level, above.propagate, list(above.handlers)
+    assert not below.isEnabledFor(logging.INFO)
+    with trainer_module._logged_to_file():
+        below.info("a group of size 3")
+    assert "a group of size 3" in (tmp_path / "logs" / "ray-train-controller-id.log").read_text()
+    assert caplog.text == ""
+    assert (above.level, above.propagate, above.handlers) == before
+    assert not below.isEnabledFor(logging.INFO)
 
 
 def test_actors_that_a_group_does_not_need_are_left_out(monkeypatch):
