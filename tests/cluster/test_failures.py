@@ -11,6 +11,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.train import WorkerGroupError
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.execution.failure_handling import FailureDecision
+from ray.train.v2._internal.logging.logging import LoggingManager
 from ray.train.v2._internal.util import construct_user_exception_with_traceback
 from ray.train.v2.api import data_parallel_trainer
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
@@ -160,7 +161,7 @@ def test_a_place_is_waited_for_no_longer_than_was_asked():
 
 
 def test_what_ray_train_tells_goes_to_a_file_until_the_group_has_ended(monkeypatch, tmp_path, caplog):
-    monkeypatch.setattr(trainer_module.LoggingManager, "get_log_directory", lambda: str(tmp_path / "logs"))
+    monkeypatch.setattr(LoggingManager, "get_log_directory", lambda: str(tmp_path / "logs"))
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_worker_id=lambda: "id"))
     above, below = logging.getLogger("ray.train"), logging.getLogger("ray.train.of_this_test")
     caplog.set_level(logging.ERROR, "ray.train")
